@@ -1,0 +1,1 @@
+"""Finds signatures, stamps and thumbprints on contract pages for Label Studio."""

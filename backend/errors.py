@@ -1,0 +1,118 @@
+"""Every error this program raises on purpose, as one tree.
+
+BackendError
+├── SettingsError              a setting has a value that cannot be used
+├── PageError                  a page reference did not become pixels (carries reference and reason)
+│   ├── ReferenceRefused       the scheme, host or folder is not on the allow-list
+│   ├── PageUnavailable        the source did not answer, or answered that it has no such thing
+│   ├── LimitExceeded          bytes, pixels, pages, time or redirects went over a limit
+│   └── UndecodablePage        the bytes are no image or document that can be read
+├── ModelError                 a model cannot serve
+│   ├── UnknownModel           the wanted version does not exist
+│   ├── WeightsUnavailable     the place where the weights live cannot be reached
+│   └── BadWeights             the file is not what its config or checksum promises
+├── LabelConfigError           the project's label config offers nothing to put marks on
+├── RequestError               a request body is not of the protocol's shape
+└── LabelStudioError           Label Studio's API refused or did not answer
+
+Each message names the thing, the reason and the way out. `status` is the HTTP status that the server answers with.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "BackendError",
+    "BadWeights",
+    "LabelConfigError",
+    "LabelStudioError",
+    "LimitExceeded",
+    "ModelError",
+    "PageError",
+    "PageUnavailable",
+    "ReferenceRefused",
+    "RequestError",
+    "SettingsError",
+    "UndecodablePage",
+    "UnknownModel",
+    "WeightsUnavailable",
+]
+
+
+class BackendError(Exception):
+    """Root of every error raised on purpose."""
+
+    status: ClassVar[int] = 500
+
+
+class SettingsError(BackendError):
+    """A setting has a value that cannot be used."""
+
+
+class PageError(BackendError):
+    """A page reference did not become pixels.
+
+    Attributes:
+        reference: The reference as the task gave it, shortened and without credentials or query.
+        reason: Why, in words an annotator's administrator can act on.
+    """
+
+    status = 422
+
+    def __init__(self, reference: str, reason: str) -> None:
+        super().__init__(f"{reference}: {reason}")
+        self.reference = reference
+        self.reason = reason
+
+
+class ReferenceRefused(PageError):
+    """The scheme, host or folder of a reference is not on the allow-list."""
+
+
+class PageUnavailable(PageError):
+    """The source did not answer, or answered that it has no such thing."""
+
+
+class LimitExceeded(PageError):
+    """Bytes, pixels, pages, time or redirects went over a limit."""
+
+
+class UndecodablePage(PageError):
+    """The bytes are no image or document that can be read."""
+
+
+class ModelError(BackendError):
+    """A model cannot serve."""
+
+    status = 503
+
+
+class UnknownModel(ModelError):
+    """The wanted model version does not exist."""
+
+
+class WeightsUnavailable(ModelError):
+    """The place where the weights live cannot be reached."""
+
+
+class BadWeights(ModelError):
+    """A weights file is not what its config or checksum promises."""
+
+
+class LabelConfigError(BackendError):
+    """The project's label config offers nothing to put marks on."""
+
+    status = 422
+
+
+class RequestError(BackendError):
+    """A request body is not of the protocol's shape."""
+
+    status = 400
+
+
+class LabelStudioError(BackendError):
+    """Label Studio's API refused, or did not answer."""
+
+    status = 502

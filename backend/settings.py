@@ -1,0 +1,97 @@
+"""One table of settings: field name, default, meaning. It feeds the environment, the command line and the README.
+
+The environment variable of a field is its name in capitals. A test compares the table with the README.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backend.errors import SettingsError
+
+__all__ = ["Settings", "describe"]
+
+
+def _setting(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything an operator can choose.
+
+    Example:
+        >>> Settings.from_environment({"PORT": "9191"}).port
+        9191
+    """
+
+    label_studio_url: str = _setting("http://localhost:8080", "Address of Label Studio; its uploads are fetched from there.")
+    label_studio_api_key: str = _setting(
+        "", "Legacy token or personal access token; without one, the token that Label Studio sends with /setup is used."
+    )
+    basic_auth_user: str = _setting("", "User name that requests must bring (HTTP Basic); empty turns the check off.")
+    basic_auth_pass: str = _setting("", "Password to that user name.")
+    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
+    workers: int = _setting(1, "Serving processes; each holds one model.")
+    threads: int = _setting(8, "Request threads of a serving process.")
+    host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for every interface.")
+    port: int = _setting(9090, "Port to listen on.")
+    data_dir: Path = _setting(Path("data"), "Folder for downloaded and promoted models and for the page cache.")
+    model: str = _setting("auto", "Which weights serve: `auto`, `hub`, `bundled` or the version of a promoted model.")
+    confidence: float = _setting(0.5, "Lowest probability at which a mark is shown; a label config can override it.")
+    predict_deadline: float = _setting(
+        80.0, "Seconds after which /predict answers what it has; the other tasks come back as not yet done."
+    )
+    allowed_hosts: str = _setting(
+        "", "Further hosts that pages may be fetched from, comma separated (`host` or `host:port`); Label Studio's own is always allowed."
+    )
+    local_files_root: str = _setting(
+        "", "Folder under which `/data/local-files/?d=` references are read; empty refuses them."
+    )
+    max_bytes: int = _setting(64 * 1024 * 1024, "Largest file that is fetched or decoded.")
+    max_pixels: int = _setting(120_000_000, "Largest page, in pixels, that is decoded.")
+    max_pages: int = _setting(200, "Most pages that are read from one file.")
+    fetch_timeout: float = _setting(20.0, "Seconds that fetching one file may take in all.")
+    cache_bytes: int = _setting(256 * 1024 * 1024, "Size of the in-memory cache of fetched files; 0 turns it off.")
+    cache_seconds: float = _setting(600.0, "Age at which a cached file is forgotten.")
+    render_dpi: int = _setting(200, "Resolution at which PDF pages are rendered.")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise SettingsError(f"CONFIDENCE is {self.confidence}: it is a probability between 0 and 1, such as 0.5")
+        if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
+            raise SettingsError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both, or neither")
+        for name in ("workers", "threads", "max_bytes", "max_pixels", "max_pages", "fetch_timeout", "predict_deadline", "render_dpi"):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"{name.upper()} is {getattr(self, name)}: it must be above 0")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], **overrides: Any) -> Settings:
+        """Reads the table's names from `environment`; `overrides` (from the command line) win, `None` among them is no override.
+
+        Raises:
+            SettingsError: A value does not parse as its field's type, or is out of range.
+        """
+        values: dict[str, Any] = {}
+        for row in dataclasses.fields(cls):
+            text = environment.get(row.name.upper(), "").strip()
+            if text:
+                values[row.name] = _parse(row.name, text, type(row.default))
+        values.update({name: value for name, value in overrides.items() if value is not None})
+        return cls(**values)
+
+
+def _parse(name: str, text: str, kind: type) -> Any:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise SettingsError(f"{name.upper()} is {text!r}: expected {kind.__name__}") from error
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """The table as (environment variable, default, meaning), in order."""
+    return [(row.name.upper(), str(row.default), row.metadata["meaning"]) for row in dataclasses.fields(Settings)]
