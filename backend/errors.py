@@ -113,6 +113,14 @@ class RequestError(BackendError):
 
 
 class LabelStudioError(BackendError):
-    """Label Studio's API refused, or did not answer."""
+    """Label Studio's API refused, or did not answer.
+
+    Attributes:
+        answered: The HTTP status it answered with; None when no answer came.
+    """
 
     status = 502
+
+    def __init__(self, message: str, *, answered: int | None = None) -> None:
+        super().__init__(message)
+        self.answered = answered

@@ -1,0 +1,253 @@
+"""Label Studio's REST API: the few calls this program needs, with either kind of token."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+import httpx2
+
+from backend.errors import LabelStudioError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+__all__ = ["LabelStudio"]
+
+# A bearer lives 300 s; renewed earlier, it does not run out between the check and the request that carries it.
+_BEARER_SECONDS = 240.0
+_PAGE_SIZE = 100
+# Label Studio waits 100 s for a backend's predictions, inside the request that asked it to retrieve them.
+_RETRIEVE_SECONDS = 120.0
+
+_WAYS_OUT = {
+    400: "the request was not accepted; the reason above says what to change",
+    401: "check LABEL_STUDIO_API_KEY; a new organisation accepts personal access tokens only, not legacy tokens",
+    403: "the token's user may not do this; if it is the backend's address, Label Studio needs ML_BLOCK_LOCAL_IP=false",
+    404: "check LABEL_STUDIO_URL and the id",
+}
+
+
+class LabelStudio:
+    """One Label Studio, reached with one token; safe to share between threads.
+
+    A personal access token (a JWT) is exchanged for short-lived bearers, renewed as needed; any other token is sent as
+    a legacy one. Without a token nothing is sent, and Label Studio answers only what it answers to anybody.
+
+    Args:
+        url: Its address, such as `http://localhost:8080`.
+        token: Legacy token, personal access token, or "".
+        timeout: Seconds that one request may take.
+        transport: Replaces the network, for tests.
+        clock: Seconds that never go back; decides when a bearer is renewed.
+
+    Example:
+        >>> with LabelStudio("http://localhost:8080", token) as studio:  # doctest: +SKIP
+        ...     project = studio.create_project("contracts", label_config)
+        ...     page = studio.upload(project, "page.jpg", data)
+        ...     studio.import_tasks(project, [{"image": page}])
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        timeout: float = 30.0,
+        transport: httpx2.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.base_url = url.rstrip("/")
+        self._token = token
+        self._clock = clock
+        self._http = httpx2.Client(timeout=timeout, transport=transport)
+        self._lock = threading.Lock()
+        self._bearer = ""
+        self._renew_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"LabelStudio({self.base_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def headers(self) -> dict[str, str]:
+        """Authorisation for this Label Studio, and for no other host.
+
+        Raises:
+            LabelStudioError: A personal access token could not be exchanged.
+        """
+        if not self._token:
+            return {}
+        if self._token.count(".") != 2:
+            return {"Authorization": f"Token {self._token}"}
+        with self._lock:
+            if self._clock() >= self._renew_at:
+                self._bearer = str(self._exchange()["access"])
+                self._renew_at = self._clock() + _BEARER_SECONDS
+            return {"Authorization": f"Bearer {self._bearer}"}
+
+    def presigned(self, uri: str, task_id: int) -> str:
+        """Address at which Label Studio resolves a cloud `uri` of a task: a redirect to the storage, or the file."""
+        encoded = base64.urlsafe_b64encode(uri.encode()).decode()
+        return f"{self.base_url}/tasks/{task_id}/presign/?fileuri={quote(encoded)}"
+
+    def version(self) -> str:
+        """Label Studio's release, such as `1.23.2`."""
+        return str(self._call("GET", "/api/version")["release"])
+
+    def create_project(self, title: str, label_config: str, **options: Any) -> int:
+        """Creates a project and gives its id; `options` are further fields of Label Studio's project."""
+        body = {"title": title, "label_config": label_config, **options}
+        return int(self._call("POST", "/api/projects/", json=body)["id"])
+
+    def find_project(self, title: str) -> int | None:
+        """Id of the newest project of exactly that title."""
+        found = self._call("GET", "/api/projects/", params={"title": title, "page_size": _PAGE_SIZE})["results"]
+        return max((int(project["id"]) for project in found if project["title"] == title), default=None)
+
+    def project(self, project: int) -> dict[str, Any]:
+        """A project's fields, `label_config` and `model_version` among them."""
+        return dict(self._call("GET", f"/api/projects/{project}/"))
+
+    def upload(self, project: int, name: str, data: bytes) -> str:
+        """Uploads a file without making a task of it; gives its reference for a task's data, `/data/upload/…`."""
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        path = f"/api/projects/{project}/import"
+        answer = self._call("POST", path, params={"commit_to_project": "false"}, files={"file": (name, data, kind)})
+        stored = self._call("GET", f"/api/import/file-upload/{answer['file_upload_ids'][0]}")
+        return f"/data/{stored['file']}"
+
+    def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Creates one task for each mapping of task data, such as `{"image": reference}`; gives their ids, in order."""
+        body = [{"data": dict(task)} for task in tasks]
+        answer = self._call("POST", f"/api/projects/{project}/import", params={"return_task_ids": "true"}, json=body)
+        return [int(task) for task in answer["task_ids"]]
+
+    def tasks(self, project: int) -> Iterator[dict[str, Any]]:
+        """All tasks of a project with their annotations and predictions, page by page."""
+        seen, number = 0, 1
+        while True:
+            query = {"project": project, "page": number, "page_size": _PAGE_SIZE, "fields": "all"}
+            answer = self._call("GET", "/api/tasks/", params=query)
+            yield from answer["tasks"]
+            seen, number = seen + len(answer["tasks"]), number + 1
+            if not answer["tasks"] or seen >= answer["total"]:
+                return
+
+    def predictions(self, task: int) -> list[dict[str, Any]]:
+        """The predictions stored for a task."""
+        return list(self._call("GET", "/api/predictions/", params={"task": task}))
+
+    def retrieve_predictions(self, project: int, tasks: Sequence[int] | None = None) -> None:
+        """Does what "Retrieve Predictions" does, for the given tasks or all of them; returns when they are stored."""
+        everything = {"all": True, "excluded": []}
+        body = {"selectedItems": everything if tasks is None else {"all": False, "included": list(tasks)}}
+        query = {"id": "retrieve_tasks_predictions", "project": project}
+        self._call("POST", "/api/dm/actions/", params=query, json=body, timeout=_RETRIEVE_SECONDS)
+
+    def create_annotation(self, task: int, result: Sequence[Mapping[str, Any]], **fields: Any) -> int:
+        """Submits an annotation with these regions; `fields` are further fields of Label Studio's annotation."""
+        body = {"result": [dict(region) for region in result], **fields}
+        return int(self._call("POST", f"/api/tasks/{task}/annotations/", json=body)["id"])
+
+    def backends(self, project: int) -> list[dict[str, Any]]:
+        """The ML backends connected to a project; Label Studio asks each for its health first."""
+        return list(self._call("GET", "/api/ml/", params={"project": project}))
+
+    def connect_backend(
+        self,
+        project: int,
+        url: str,
+        *,
+        title: str,
+        interactive: bool = False,
+        basic_auth: tuple[str, str] | None = None,
+    ) -> int:
+        """Connects an ML backend to a project; gives the connection's id.
+
+        The title should be the model version: Label Studio makes it the project's own version, and sorts by the scores
+        of that version. With Basic authentication the webhook that Label Studio creates beside the connection gets the
+        same credentials, which it would otherwise lack.
+        """
+        body: dict[str, Any] = {"project": project, "url": url, "title": title, "is_interactive": interactive}
+        if basic_auth is not None:
+            user, password = basic_auth
+            body |= {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
+        connection = int(self._call("POST", "/api/ml/", json=body)["id"])
+        if basic_auth is not None:
+            self._authorise_webhooks(project, f"{url.rstrip('/')}/webhook", basic_auth)
+        return connection
+
+    def rename_backend(self, connection: int, project: int, url: str, *, title: str) -> None:
+        """Gives a connection the title of a new model version; the project's own version moves along."""
+        self._call("PATCH", f"/api/ml/{connection}", json={"project": project, "url": url, "title": title})
+
+    def _authorise_webhooks(self, project: int, url: str, basic_auth: tuple[str, str]) -> None:
+        encoded = base64.b64encode(":".join(basic_auth).encode()).decode()
+        for webhook in self._call("GET", "/api/webhooks/", params={"project": project}):
+            if webhook["url"] == url:
+                headers = {**(webhook.get("headers") or {}), "Authorization": f"Basic {encoded}"}
+                self._call("PATCH", f"/api/webhooks/{webhook['id']}/", json={"headers": headers})
+
+    def _exchange(self) -> Any:
+        """Trades the personal access token for a bearer."""
+        return self._answer("POST", "/api/token/refresh/", json={"refresh": self._token})
+
+    def _call(self, method: str, path: str, **request: Any) -> Any:
+        """One authorised request; gives the parsed JSON of the answer."""
+        return self._answer(method, path, headers=self.headers(), **request)
+
+    def _answer(self, method: str, path: str, **request: Any) -> Any:
+        try:
+            response = self._http.request(method, self.base_url + path, **request)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise LabelStudioError(
+                f"Label Studio at {self.base_url} did not answer {method} {path} ({type(error).__name__}): "
+                "is it running, and is LABEL_STUDIO_URL its address?"
+            ) from error
+        if response.is_redirect:
+            target = response.headers.get("location", "elsewhere")
+            raise LabelStudioError(
+                f"{self.base_url} sent {method} {path} on to {target}: set LABEL_STUDIO_URL to the final address",
+                answered=response.status_code,
+            )
+        if response.is_error:
+            way_out = _WAYS_OUT.get(response.status_code, "see Label Studio's own log")
+            raise LabelStudioError(
+                f"Label Studio answered {response.status_code} to {method} {path}{_reason(response)}: {way_out}",
+                answered=response.status_code,
+            )
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise LabelStudioError(
+                f"{self.base_url} answered {method} {path} with something that is not JSON: is it a Label Studio?",
+                answered=response.status_code,
+            ) from error
+
+
+def _reason(response: httpx2.Response) -> str:
+    """The reason in Label Studio's own words, shortened, when it gave one."""
+    try:
+        body = response.json()
+    except ValueError:
+        return ""
+    if not isinstance(body, dict):
+        return ""
+    reason = body.get("validation_errors") or body.get("detail") or ""
+    return f" ({str(reason)[:300]})" if reason else ""
