@@ -1,4 +1,4 @@
-"""Boxes as (N, 4) float arrays of x1, y1, x2, y2 in pixels, origin top left; pure functions that copy and never mutate."""
+"""Boxes as (N, 4) arrays of x1, y1, x2, y2 in pixels from the top left; pure functions that never mutate."""
 
 from __future__ import annotations
 

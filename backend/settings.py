@@ -29,7 +29,9 @@ class Settings:
         9191
     """
 
-    label_studio_url: str = _setting("http://localhost:8080", "Address of Label Studio; its uploads are fetched from there.")
+    label_studio_url: str = _setting(
+        "http://localhost:8080", "Address of Label Studio; its uploads are fetched from there."
+    )
     label_studio_api_key: str = _setting(
         "", "Legacy token or personal access token; without one, the token that Label Studio sends with /setup is used."
     )
@@ -47,7 +49,9 @@ class Settings:
         80.0, "Seconds after which /predict answers what it has; the other tasks come back as not yet done."
     )
     allowed_hosts: str = _setting(
-        "", "Further hosts that pages may be fetched from, comma separated (`host` or `host:port`); Label Studio's own is always allowed."
+        "",
+        "Further hosts that pages may be fetched from, comma separated (`host` or `host:port`); "
+        "Label Studio's own is always allowed.",
     )
     local_files_root: str = _setting(
         "", "Folder under which `/data/local-files/?d=` references are read; empty refuses them."
@@ -65,13 +69,22 @@ class Settings:
             raise SettingsError(f"CONFIDENCE is {self.confidence}: it is a probability between 0 and 1, such as 0.5")
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
             raise SettingsError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both, or neither")
-        for name in ("workers", "threads", "max_bytes", "max_pixels", "max_pages", "fetch_timeout", "predict_deadline", "render_dpi"):
+        for name in (
+            "workers",
+            "threads",
+            "max_bytes",
+            "max_pixels",
+            "max_pages",
+            "fetch_timeout",
+            "predict_deadline",
+            "render_dpi",
+        ):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"{name.upper()} is {getattr(self, name)}: it must be above 0")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], **overrides: Any) -> Settings:
-        """Reads the table's names from `environment`; `overrides` (from the command line) win, `None` among them is no override.
+        """Reads the table's names from `environment`; `overrides` (the command line's) win where they are not None.
 
         Raises:
             SettingsError: A value does not parse as its field's type, or is out of range.

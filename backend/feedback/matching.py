@@ -1,0 +1,127 @@
+"""Which shown mark became which annotated mark: one to one, by region id first, then by IoU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from backend.geometry import as_boxes, iou
+
+__all__ = ["Match", "Outcome", "Region", "match"]
+
+SAME_PLACE = 0.5
+SAME_MARK = 0.1
+
+
+class Outcome(StrEnum):
+    """What an annotator made of one mark."""
+
+    ACCEPTED = "accepted"
+    MOVED = "moved"
+    RELABELLED = "relabelled"
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+    MISSED = "missed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """One labelled box on one page of a task, shown by the backend or left by an annotator.
+
+    Attributes:
+        id: Label Studio's region id; it survives from a prediction into the annotation made of it.
+        page: Index of the page within the task, from 0.
+        label: signature, stamp or thumb, whatever the label config calls it.
+        box: x1, y1, x2, y2 in pixels of the upright page.
+    """
+
+    id: str
+    page: int
+    label: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """One row of the verdict: a shown mark, an annotated mark, or the pair of them.
+
+    Attributes:
+        shown: What the backend proposed; None for a missed mark.
+        drawn: What the annotator left; None for a rejected mark. A duplicate names the mark it repeats.
+        overlap: IoU of the two, 0 where one is missing.
+    """
+
+    outcome: Outcome
+    shown: Region | None
+    drawn: Region | None
+    overlap: float
+
+
+def match(shown: Sequence[Region], drawn: Sequence[Region]) -> tuple[Match, ...]:
+    """Pairs what was shown with what was left, and names each outcome.
+
+    The result depends on the two sets alone, not on their order: ties go to the smaller region id.
+
+    Args:
+        shown: The regions of one prediction.
+        drawn: The regions of one submitted annotation on the same task.
+    """
+    shown = sorted(shown, key=lambda region: region.id)
+    drawn = sorted(drawn, key=lambda region: region.id)
+    overlaps = _overlaps(shown, drawn)
+    pairs = _pairs(shown, drawn, overlaps)
+    rows = [_paired(shown[s], drawn[d], float(overlaps[s, d])) for s, d in pairs]
+    rows += [
+        _only_shown(shown[s], drawn, overlaps[s]) for s in range(len(shown)) if s not in {pair[0] for pair in pairs}
+    ]
+    rows += [
+        Match(outcome=Outcome.MISSED, shown=None, drawn=drawn[d], overlap=0.0)
+        for d in range(len(drawn))
+        if d not in {pair[1] for pair in pairs}
+    ]
+    return tuple(rows)
+
+
+def _overlaps(shown: Sequence[Region], drawn: Sequence[Region]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """IoU of every pair, (S, D); 0 across pages."""
+    values = iou(as_boxes([region.box for region in shown]), as_boxes([region.box for region in drawn]))
+    for s, one in enumerate(shown):
+        for d, other in enumerate(drawn):
+            if one.page != other.page:
+                values[s, d] = 0.0
+    return values
+
+
+def _pairs(
+    shown: Sequence[Region], drawn: Sequence[Region], overlaps: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+) -> list[tuple[int, int]]:
+    """One-to-one pairs: equal ids, then the same label by falling IoU, then any label by falling IoU."""
+    by_id = {region.id: d for d, region in enumerate(drawn)}
+    pairs = [(s, by_id[region.id]) for s, region in enumerate(shown) if region.id in by_id]
+    near = [(s, d) for s in range(len(shown)) for d in range(len(drawn)) if overlaps[s, d] >= SAME_MARK]
+    near.sort(key=lambda pair: (shown[pair[0]].label != drawn[pair[1]].label, -overlaps[pair], pair))
+    for s, d in near:
+        if all(s != taken_s and d != taken_d for taken_s, taken_d in pairs):
+            pairs.append((s, d))
+    return pairs
+
+
+def _paired(shown: Region, drawn: Region, overlap: float) -> Match:
+    if shown.label != drawn.label:
+        outcome = Outcome.RELABELLED
+    else:
+        outcome = Outcome.ACCEPTED if overlap >= SAME_PLACE else Outcome.MOVED
+    return Match(outcome=outcome, shown=shown, drawn=drawn, overlap=overlap)
+
+
+def _only_shown(
+    shown: Region, drawn: Sequence[Region], overlaps: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> Match:
+    """A shown mark that no annotated one answers to: a second box on a true mark, or no mark at all."""
+    best = int(overlaps.argmax()) if len(drawn) else -1
+    if best >= 0 and overlaps[best] >= SAME_MARK:
+        return Match(outcome=Outcome.DUPLICATE, shown=shown, drawn=drawn[best], overlap=float(overlaps[best]))
+    return Match(outcome=Outcome.REJECTED, shown=shown, drawn=None, overlap=0.0)
