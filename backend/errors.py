@@ -13,7 +13,8 @@ BackendError
 │   └── BadWeights             the file is not what its config or checksum promises
 ├── LabelConfigError           the project's label config offers nothing to put marks on
 ├── RequestError               a request body is not of the protocol's shape
-└── LabelStudioError           Label Studio's API refused or did not answer
+├── LabelStudioError           Label Studio's API refused or did not answer
+└── LedgerError                the database or the crop store cannot be used
 
 Each message names the thing, the reason and the way out. `status` is the HTTP status that the server answers with.
 """
@@ -27,6 +28,7 @@ __all__ = [
     "BadWeights",
     "LabelConfigError",
     "LabelStudioError",
+    "LedgerError",
     "LimitExceeded",
     "ModelError",
     "PageError",
@@ -124,3 +126,9 @@ class LabelStudioError(BackendError):
     def __init__(self, message: str, *, answered: int | None = None) -> None:
         super().__init__(message)
         self.answered = answered
+
+
+class LedgerError(BackendError):
+    """The database or the crop store cannot be used."""
+
+    status = 503

@@ -1,0 +1,82 @@
+"""Opens the ledger's database, SQLite by default or any PostgreSQL URL, and brings its tables up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from backend.errors import LedgerError
+
+__all__ = ["default_url", "open_database", "writing"]
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_SECONDS = 30
+MIGRATION_LOCK = 0x6D61726B  # any number, as long as every process of ours takes the same one
+
+
+def default_url(data_dir: Path) -> str:
+    """The SQLite file inside the data folder."""
+    return f"sqlite:///{(data_dir / 'ledger.sqlite3').absolute()}"
+
+
+def open_database(url: str) -> Engine:
+    """Connects, creates what is missing and migrates; any number of processes may do so at once.
+
+    Args:
+        url: An SQLAlchemy URL; `postgresql://` is taken by psycopg 3.
+
+    Raises:
+        LedgerError: The URL cannot be used, or the database does not answer.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in {"postgres", "postgresql"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=64)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _durable)
+        _migrate(engine)
+    except (SQLAlchemyError, ArgumentError, OSError, ModuleNotFoundError) as error:
+        where = make_url(url).render_as_string(hide_password=True) if "://" in url else url
+        raise LedgerError(f"the database {where} cannot be opened: {error}; check DATABASE_URL and DATA_DIR") from error
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that takes the write lock at once, so that what it reads is still true when it writes.
+
+    SQLite: BEGIN IMMEDIATE. PostgreSQL: an ordinary transaction, in which callers lock rows with FOR UPDATE.
+    """
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection  # an exception leaves the block without a commit, and closing rolls back
+        connection.commit()
+
+
+def _durable(connection: object, _record: object) -> None:
+    """WAL lets readers pass a writer; FULL makes an acknowledged commit survive a power cut."""
+    connection.isolation_level = None  # type: ignore[attr-defined]
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _migrate(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

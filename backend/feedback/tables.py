@@ -1,0 +1,159 @@
+"""The tables of the ledger: what was shown, what came in, what annotators left, what examples that made.
+
+Times are seconds since the epoch (UTC). Boxes are pixels of the upright page, stored as four columns.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+__all__ = ["annotation", "document", "event", "memory", "metadata", "proposal", "sample", "watermark"]
+
+# Named constraints, so that a migration can drop what an earlier one made on either database.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite only counts a plain INTEGER primary key up by itself.
+_Counter = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _box() -> list[Column[float]]:
+    return [Column(name, Float, nullable=False) for name in ("x1", "y1", "x2", "y2")]
+
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", _Counter, primary_key=True, autoincrement=True),
+    Column("received", Float, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("project", BigInteger),
+    Column("body", JSON, nullable=False),
+    Column("state", String(16), nullable=False),  # open, done, ignored, parked
+    Column("reason", Text),
+    Index("ix_event_state", "state", "id"),
+    sqlite_autoincrement=True,
+    comment="The journal: every acknowledged webhook, without its secrets.",
+)
+
+proposal = Table(
+    "proposal",
+    metadata,
+    Column("task", BigInteger, primary_key=True),
+    Column("version", String(128), primary_key=True),
+    Column("page", Integer, primary_key=True),
+    Column("region", String(32), primary_key=True),
+    Column("project", BigInteger),
+    Column("label", String(16), nullable=False),
+    Column("probabilities", JSON, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("page_width", Integer, nullable=False),
+    Column("page_height", Integer, nullable=False),
+    *_box(),
+    Column("recalled", String(64)),  # the sample whose verdict changed the label, if one did
+    Column("shown", Float, nullable=False),
+    comment="Every region that left for Label Studio.",
+)
+
+annotation = Table(
+    "annotation",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("task", BigInteger),
+    Column("project", BigInteger),
+    Column("updated", Float, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("turned", Float),  # the `updated` whose samples are in the table; null: none yet
+    Column("attempts", Integer, nullable=False),
+    Column("due", Float, nullable=False),
+    Column("lease", Float, nullable=False),
+    Column("reason", Text),
+    Column("parked", Boolean, nullable=False),
+    Index("ix_annotation_due", "parked", "due"),
+    Index("ix_annotation_task", "task"),
+    comment="The newest known state of each annotation; a deletion is final.",
+)
+
+sample = Table(
+    "sample",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("annotation", BigInteger, nullable=False),
+    Column("task", BigInteger, nullable=False),
+    Column("project", BigInteger),
+    Column("page", Integer, nullable=False),
+    Column("region", String(32), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("label", String(16), nullable=False),
+    Column("wrong", String(16)),
+    Column("weak", Boolean, nullable=False),
+    Column("probabilities", JSON),
+    Column("version", String(128)),
+    *_box(),
+    Column("page_width", Integer, nullable=False),
+    Column("page_height", Integer, nullable=False),
+    Column("page_sha256", String(64), nullable=False),
+    Column("crop", String(96), nullable=False),
+    Column("crop_sha256", String(64), nullable=False),
+    Column("phash", String(16), nullable=False),
+    Column("margin", JSON, nullable=False),  # the crop's own box on the page, margin included
+    Column("document", String(64), nullable=False),
+    Column("split", String(16), nullable=False),
+    Column("annotator", BigInteger),
+    Column("lead_time", Float),
+    Column("shown", Float),
+    Column("annotated", Float, nullable=False),
+    Column("quarantine", Text),
+    Index("ix_sample_annotation", "annotation"),
+    Index("ix_sample_task", "task"),
+    Index("ix_sample_crop_sha256", "crop_sha256"),
+    comment="One training example with its history.",
+)
+
+document = Table(
+    "document",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("split", String(16), nullable=False),
+    Column("page_sha256", String(64), nullable=False),
+    Column("phash", String(16), nullable=False),
+    Index("ix_document_page_sha256", "page_sha256"),
+    comment="Which side a document is on; decided once.",
+)
+
+memory = Table(
+    "memory",
+    metadata,
+    Column("sample", String(64), primary_key=True),
+    Column("network", String(64), primary_key=True),
+    Column("label", String(16), nullable=False),
+    Column("embedding", LargeBinary, nullable=False),  # 512 little-endian float16
+    comment="Embeddings of corrected crops, by the network that made them.",
+)
+
+watermark = Table(
+    "watermark",
+    metadata,
+    Column("project", BigInteger, primary_key=True, autoincrement=False),
+    Column("updated", Float, nullable=False),
+    comment="Up to when a project's annotations were reconciled with Label Studio.",
+)

@@ -1,0 +1,61 @@
+"""The ledger's database: opened once or many times at once, on SQLite and on PostgreSQL, always with today's tables."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, insert, select, text
+from sqlalchemy.exc import IntegrityError
+
+from backend.errors import LedgerError
+from backend.feedback.database import open_database, writing
+from backend.feedback.tables import document, metadata
+
+
+def test_migrations_make_exactly_the_declared_tables(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_many_processes_may_open_a_new_database_at_once(database_url: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for engine in pool.map(open_database, [database_url] * 8):
+            engine.dispose()
+
+
+def test_a_failed_transaction_leaves_nothing(engine: Engine) -> None:
+    row = insert(document).values(key="d", split="gold", page_sha256="0", phash="0")
+    with writing(engine) as connection:
+        connection.execute(insert(document).values(key="c", split="gold", page_sha256="0", phash="0"))
+    with pytest.raises(IntegrityError), writing(engine) as connection:
+        for _ in range(2):
+            connection.execute(row)
+    with engine.connect() as connection:
+        assert connection.execute(select(document.c.key)).scalars().all() == ["c"]
+
+
+def test_sqlite_survives_a_power_cut_by_its_settings(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
+    with engine.connect() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "no url at all",  # not of the form
+        "sqlite:////proc/nowhere/ledger.sqlite3",  # a folder that cannot be made
+        "postgresql://nobody:secret@127.0.0.1:1/none",  # nobody listens
+        "oracle://somewhere/else",  # a driver that is not installed
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(url: str) -> None:
+    with pytest.raises(LedgerError, match="DATABASE_URL") as caught:
+        open_database(url)
+    assert "secret" not in str(caught.value)
