@@ -28,14 +28,13 @@ def test_many_processes_may_open_a_new_database_at_once(database_url: str) -> No
 
 
 def test_a_failed_transaction_leaves_nothing(engine: Engine) -> None:
-    row = insert(document).values(key="d", split="gold", page_sha256="0", phash="0")
+    rows = [{"key": key, "split": "gold", "page_sha256": "0", "phash": "0"} for key in "abb"]
     with writing(engine) as connection:
-        connection.execute(insert(document).values(key="c", split="gold", page_sha256="0", phash="0"))
+        connection.execute(insert(document), rows[:1])
     with pytest.raises(IntegrityError), writing(engine) as connection:
-        for _ in range(2):
-            connection.execute(row)
+        connection.execute(insert(document), rows[1:])
     with engine.connect() as connection:
-        assert connection.execute(select(document.c.key)).scalars().all() == ["c"]
+        assert connection.execute(select(document.c.key)).scalars().all() == ["a"]
 
 
 def test_sqlite_survives_a_power_cut_by_its_settings(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""The durable inbox: an event is on disk before it is acknowledged, and each is taken out exactly once."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, insert, select, update
+
+from backend.errors import LedgerError
+from backend.feedback.database import writing
+from backend.feedback.tables import event
+
+__all__ = ["Entry", "Journal"]
+
+ACKNOWLEDGE_SECONDS = 20.0
+LARGEST_GROUP = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One event as the journal keeps it.
+
+    Attributes:
+        id: Position in the journal; 0 before it has one.
+        received: Seconds since the epoch.
+        body: The webhook's payload without its secrets.
+    """
+
+    id: int = 0
+    received: float
+    action: str
+    project: int | None
+    body: Mapping[str, Any]
+
+
+class Journal:
+    """Appends events and hands them out.
+
+    Appends of many threads share one commit (group commit): under load the disk is flushed once for all who wait,
+    so that an acknowledgement costs one flush and not a place in a queue of flushes.
+
+    Example:
+        >>> journal = Journal(open_database("sqlite:///ledger.sqlite3"))  # doctest: +SKIP
+        >>> journal.append("START_TRAINING", project=2, body={})  # doctest: +SKIP
+    """
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._waiting: queue.SimpleQueue[tuple[Entry, Future[int]]] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def append(self, action: str, *, project: int | None, body: Mapping[str, Any]) -> int:
+        """Stores one event; when this returns, a power cut cannot take it back.
+
+        Returns:
+            The event's position in the journal.
+
+        Raises:
+            LedgerError: The database did not take it; the sender must not be told that it did.
+        """
+        self._start_writer()
+        stored: Future[int] = Future()
+        self._waiting.put((Entry(received=self._clock(), action=action, project=project, body=body), stored))
+        try:
+            return stored.result(timeout=ACKNOWLEDGE_SECONDS)
+        except Exception as error:
+            raise LedgerError(f"the event {action} could not be stored: {error}; is the disk full?") from error
+
+    def take(self, act: Callable[[Connection, Entry], str | None], *, limit: int = 100) -> int:
+        """Hands open events, oldest first, to `act`, each in a transaction with its mark of being done.
+
+        What `act` writes through the connection and the mark are committed together: after a kill either both stand
+        or neither, and two workers never take the same event.
+
+        Args:
+            act: Gets the open transaction and the event; gives None when it is done, or the reason why it never will be
+                (the event is kept as parked).
+            limit: Most events to take before returning.
+
+        Returns:
+            How many events were taken.
+        """
+        for taken in range(limit):
+            with writing(self._engine) as connection:
+                row = connection.execute(
+                    select(event)
+                    .where(event.c.state == "open")
+                    .order_by(event.c.id)
+                    .limit(1)
+                    .with_for_update(skip_locked=True)
+                ).first()
+                if row is None:
+                    return taken
+                entry = Entry(id=row.id, received=row.received, action=row.action, project=row.project, body=row.body)
+                reason = act(connection, entry)
+                connection.execute(
+                    update(event)
+                    .where(event.c.id == row.id)
+                    .values(state="parked" if reason else "done", reason=reason)
+                )
+        return limit
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Number of events by (action, state)."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(event.c.action, event.c.state, func.count()).group_by(event.c.action, event.c.state)
+            )
+            return {(action, state): count for action, state, count in rows}
+
+    def oldest_open(self) -> float | None:
+        """Age in seconds of the oldest event that nobody has taken yet; None when all are taken."""
+        with self._engine.connect() as connection:
+            received = connection.execute(select(func.min(event.c.received)).where(event.c.state == "open")).scalar()
+        return None if received is None else self._clock() - received
+
+    def _start_writer(self) -> None:
+        """Starts on the first append: a thread made before gunicorn forks would not live in the worker."""
+        with self._starting:
+            if self._writer is None or not self._writer.is_alive():
+                self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+                self._writer.start()
+
+    def _write(self) -> None:
+        while True:
+            group = [self._waiting.get()]
+            while len(group) < LARGEST_GROUP and not self._waiting.empty():
+                group.append(self._waiting.get())
+            try:
+                positions = self._store([entry for entry, _ in group])
+            except Exception as error:
+                for _, stored in group:
+                    stored.set_exception(error)
+            else:
+                for (_, stored), position in zip(group, positions, strict=True):
+                    stored.set_result(position)
+
+    def _store(self, entries: Sequence[Entry]) -> list[int]:
+        statement = insert(event).returning(event.c.id, sort_by_parameter_order=True)
+        rows = [
+            {"received": e.received, "action": e.action, "project": e.project, "body": dict(e.body), "state": "open"}
+            for e in entries
+        ]
+        with writing(self._engine) as connection:
+            return [int(position) for position in connection.execute(statement, rows).scalars()]
