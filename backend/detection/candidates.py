@@ -1,0 +1,28 @@
+"""The value that detection gives: boxes that may be marks, best first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.geometry import Boxes
+
+__all__ = ["Candidates"]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Parallel arrays, best candidate first.
+
+    Attributes:
+        boxes: (N, 4) xyxy, pixels of the page.
+        scores: (N,) rank value, higher is better; comparable within a page only.
+    """
+
+    boxes: Boxes
+    scores: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.boxes)

@@ -1,0 +1,50 @@
+"""The detector's numbers, in millimetres and optical density, so that they hold at every resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DetectionConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionConfig:
+    """What counts as ink, what belongs together, and what is large enough to be a mark.
+
+    `dataclasses.asdict` gives plain JSON, which is part of the version string.
+
+    Example:
+        >>> DetectionConfig(most_candidates=12).most_candidates
+        12
+
+    Attributes:
+        pixel_mm: Side of a pixel of the working raster, mm (0.254 is 100 dpi).
+        paper_mm: Widest dark thing that is not taken for paper, mm.
+        weakest_ink: Chroma, in OD, below which nothing is coloured ink.
+        noise_ratio: The page's own colour noise (OD) times this is also too weak to be ink.
+        neutral_margin: Chroma beyond that of the page's black, as a share of the grey OD, from which ink is coloured.
+        neutral_ratios: Lowest and highest chroma that black is taken to have, as a share of its grey OD.
+        strengths: Multiples of the page's weakest ink at which layers are cut.
+        gaps_mm: Distances over which pieces of ink are grouped into one region, mm.
+        shortest_mm: Smallest longer side of a mark, mm.
+        longest_mm: Largest longer side of a mark, mm.
+        thinnest_mm: Smallest shorter side of a mark, mm.
+        least_ink_mm2: Smallest inked area of a mark, mm².
+        duplicate_iou: IoU above which two candidates are the same.
+        most_candidates: Largest number of candidates of one page.
+    """
+
+    pixel_mm: float = 0.254
+    paper_mm: float = 28.0
+    weakest_ink: float = 0.02
+    noise_ratio: float = 3.0
+    neutral_margin: float = 0.06
+    neutral_ratios: tuple[float, float] = (0.1, 0.3)
+    strengths: tuple[float, ...] = (1.0, 3.0, 7.0)
+    gaps_mm: tuple[float, ...] = (1.0, 2.0, 3.5)
+    shortest_mm: float = 6.0
+    longest_mm: float = 110.0
+    thinnest_mm: float = 2.5
+    least_ink_mm2: float = 3.0
+    duplicate_iou: float = 0.8
+    most_candidates: int = 30

@@ -1,0 +1,1 @@
+"""Programs that measure this one and print figures."""
