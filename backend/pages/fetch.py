@@ -1,0 +1,202 @@
+"""Bytes from an http(s) address: allow-listed hop by hop, limited in bytes and in total time."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import logging
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import httpx2
+
+from backend.errors import LimitExceeded, PageUnavailable, ReferenceRefused
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from backend.pages.page import Limits
+    from backend.pages.references import AllowList
+
+__all__ = ["Fetcher"]
+
+_HTML = (b"<!doctype html", b"<html")
+_KEY_HINT = "check LABEL_STUDIO_API_KEY, and that its user may see the project"
+
+# The client logs every address at INFO, signatures of cloud storage included.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
+
+
+class Fetcher:
+    """Gets files within limits; shared by threads.
+
+    Each hop of a redirect must be allow-listed. One exception: where Label Studio's own page routes redirect to, the
+    next hop is trusted when it is https and its host is on public addresses, because Label Studio signs addresses of
+    cloud storage whose hosts nobody listed. (The host is looked up for that check, and again for the connection.)
+
+    Args:
+        allow_list: Which addresses may be asked, and which get `headers`.
+        limits: Bytes (after decompression), seconds (in all, however slowly bytes drip in) and redirects.
+    """
+
+    def __init__(self, allow_list: AllowList, limits: Limits) -> None:
+        self._allow_list = allow_list
+        self._limits = limits
+
+    def fetch(self, url: httpx2.URL, headers: Mapping[str, str], *, shown: str) -> bytes:
+        """The body behind `url`; `headers` go to Label Studio's page routes and nowhere else.
+
+        Raises:
+            ReferenceRefused: A redirect leads to an address that is not allowed.
+            PageUnavailable: No connection, an error status, a log-in page, or an empty body.
+            LimitExceeded: Bytes, seconds or redirects.
+        """
+        # A client for each fetch: no cookie or connection of one fetch serves another, and all is closed at the end.
+        with (
+            httpx2.Client(verify=_certificates(), timeout=self._limits.seconds) as client,
+            _Deadline(self._limits.seconds) as deadline,
+        ):
+            try:
+                data = self._follow(client, url, headers, shown, deadline)
+            except (httpx2.HTTPError, httpx2.StreamError) as error:
+                if deadline.passed or isinstance(error, httpx2.TimeoutException):
+                    self._too_slow(shown, error)
+                raise PageUnavailable(shown, f"{url.host} did not answer properly ({type(error).__name__})") from error
+        if not data:
+            raise PageUnavailable(shown, "the answer is empty")
+        if data[:64].lstrip().lower().startswith(_HTML):
+            raise PageUnavailable(shown, f"the answer is a web page, not an image; if it is a log-in page, {_KEY_HINT}")
+        return data
+
+    def _too_slow(self, shown: str, error: Exception | None = None) -> NoReturn:
+        raise LimitExceeded(shown, f"took longer than FETCH_TIMEOUT ({self._limits.seconds:g} s)") from error
+
+    def _follow(
+        self, client: httpx2.Client, url: httpx2.URL, headers: Mapping[str, str], shown: str, deadline: _Deadline
+    ) -> bytes:
+        for _ in range(self._limits.redirects + 1):
+            authorised = self._allow_list.authorises(url)
+            request = client.build_request(
+                "GET",
+                url,
+                headers={"Accept-Encoding": "identity", **(headers if authorised else {})},
+                extensions={"trace": deadline.watch},
+            )
+            response = client.send(request, stream=True)
+            try:
+                if response.has_redirect_location:
+                    url = self._next_hop(response, shown, trusted=authorised)
+                    continue
+                self._check_status(response, shown)
+                return self._body(response, shown, deadline)
+            finally:
+                response.close()
+        raise LimitExceeded(shown, f"redirected more than {self._limits.redirects} times")
+
+    def _next_hop(self, response: httpx2.Response, shown: str, *, trusted: bool) -> httpx2.URL:
+        try:
+            url = response.url.join(response.headers["location"])
+        except httpx2.InvalidURL as error:
+            raise PageUnavailable(shown, "redirected to something that is no address") from error
+        if self._allow_list.is_login(url):
+            raise PageUnavailable(shown, f"Label Studio asks for a log-in: {_KEY_HINT}")
+        if url.scheme not in ("http", "https") or not url.host or url.userinfo:
+            raise ReferenceRefused(shown, "redirected to something other than a plain http(s) address")
+        if self._allow_list.allows(url) or (trusted and url.scheme == "https" and _is_public(url.host)):
+            return url
+        host = url.netloc.decode("ascii")
+        raise ReferenceRefused(shown, f"redirected to {host}: add it to ALLOWED_HOSTS if pages may come from it")
+
+    def _check_status(self, response: httpx2.Response, shown: str) -> None:
+        status = response.status_code
+        if status == httpx2.codes.OK:
+            return
+        if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
+            own = self._allow_list.authorises(response.url)
+            way_out = (
+                f"Label Studio answered {status}: {_KEY_HINT}" if own else f"{response.url.host} answered {status}"
+            )
+            raise PageUnavailable(shown, way_out)
+        if status in (httpx2.codes.NOT_FOUND, httpx2.codes.GONE):
+            raise PageUnavailable(shown, f"{response.url.host} answered {status}: there is no such file")
+        raise PageUnavailable(shown, f"{response.url.host} answered {status}")
+
+    def _body(self, response: httpx2.Response, shown: str, deadline: _Deadline) -> bytes:
+        """Reads until the end or a limit; the length a server declares can only end it earlier."""
+        limit = self._limits.max_bytes
+        declared = response.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared[:20]) > limit:
+            self._too_large(shown)
+        data = bytearray()
+        for chunk in response.iter_bytes():
+            data += chunk
+            if len(data) > limit:
+                self._too_large(shown)
+            if deadline.passed:
+                self._too_slow(shown)
+        return bytes(data)
+
+    def _too_large(self, shown: str) -> NoReturn:
+        raise LimitExceeded(shown, f"larger than MAX_BYTES ({self._limits.max_bytes} bytes)")
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Loaded once: it takes longer than a fetch from the same machine."""
+    return httpx2.create_ssl_context()
+
+
+def _is_public(host: str) -> bool:
+    """Whether every address of `host` is on the open internet."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    addresses = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+    return bool(addresses) and all(address.is_global and not address.is_multicast for address in addresses)
+
+
+class _Deadline:
+    """Cuts the connections of one fetch after `seconds`.
+
+    Timeouts of the client count from each read, so that a server which sends a byte now and then, in its headers too,
+    could hold a thread for hours. Shutting the socket down wakes the thread that reads from it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+
+    def __enter__(self) -> _Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() >= self._end
+
+    def watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """Trace hook of the client: notes each connection as it is made."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            with self._lock:
+                self._sockets.append(info["return_value"].get_extra_info("socket"))
+            if self.passed:
+                self._cut()
+
+    def _cut(self) -> None:
+        with self._lock:
+            for connection in self._sockets:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue  # closed already, or handed over to the TLS socket that follows in the list

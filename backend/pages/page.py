@@ -1,0 +1,64 @@
+"""The page as a value, and the limits that every page keeps to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from backend.settings import Settings
+
+__all__ = ["Limits", "Page"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Page:
+    """One upright page.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB, C-contiguous, EXIF orientation applied.
+        reference: Where it came from, shortened and without query or credentials: fit for a log.
+        index: 0-based place within its file.
+        dpi: Dots an inch where the file says so plausibly, else `None`.
+    """
+
+    pixels: NDArray[np.uint8]
+    reference: str
+    index: int = 0
+    dpi: float | None = None
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one reference may cost.
+
+    Example:
+        >>> Limits(max_bytes=1000, max_pixels=10**6, max_pages=3, seconds=5.0).redirects
+        5
+    """
+
+    max_bytes: int
+    max_pixels: int
+    max_pages: int
+    seconds: float
+    redirects: int = 5
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        return cls(
+            max_bytes=settings.max_bytes,
+            max_pixels=settings.max_pixels,
+            max_pages=settings.max_pages,
+            seconds=settings.fetch_timeout,
+        )
