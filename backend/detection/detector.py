@@ -7,17 +7,14 @@ from numpy.typing import NDArray
 
 from backend.detection.candidates import Candidates
 from backend.detection.config import DetectionConfig
-from backend.detection.grouping import Regions, halve, regions_of, without_specks
+from backend.detection.grouping import Regions, halve, regions_of
 from backend.detection.ink import ink_of
 from backend.detection.layers import layers_of
 from backend.detection.paper import paper_colour
 from backend.detection.raster import rasterise
-from backend.geometry import iou, suppress
+from backend.geometry import as_boxes, iou, suppress
 
 __all__ = ["ColourDetector"]
-
-_SMALLEST_PIECE = 3
-"""Grouping cells below which a piece of ink is a speck."""
 
 
 class ColourDetector:
@@ -43,10 +40,10 @@ class ColourDetector:
         cell = 2 * config.pixel_mm
         found = []
         for layer in layers_of(ink_of(raster.pixels, paper, config), config):
-            mask = without_specks(halve(layer), smallest=_SMALLEST_PIECE)
-            found += [_plausible(regions_of(mask, gap=gap / cell), cell, config) for gap in config.gaps_mm]
-        boxes = np.concatenate([regions.boxes for regions in found])
-        ink = np.concatenate([regions.ink for regions in found])
+            gaps = tuple(gap / cell for gap in config.gaps_mm)
+            found += [_plausible(regions, cell, config) for regions in regions_of(halve(layer), gaps=gaps)]
+        boxes = np.concatenate([as_boxes([]), *(regions.boxes for regions in found)])
+        ink = np.concatenate([np.zeros(0), *(regions.ink for regions in found)])
         # A region that keeps its shape over many layers and distances is a thing of its own (as in MSER).
         votes = (iou(boxes, boxes) > config.duplicate_iou).sum(axis=1)
         scores = votes * np.sqrt(ink)

@@ -66,7 +66,7 @@ def rasterise(pixels: NDArray[np.uint8], dpi: float | None, *, pixel_mm: float) 
     height, width = pixels.shape[:2]
     size = [min(max(round(side / pixel_mm), 1), _LONGEST_SIDE) for side in _size_mm(width, height, dpi)]
     # Whole factors first: averaging blocks is several times faster than averaging fractions of pixels.
-    factor = max(1, min(width // size[0], height // size[1]))
+    factor = max(1, int(min(width / size[0], height / size[1]) + 0.05))
     if factor > 1:
         blocks = (width // factor, height // factor)
         pixels = _resize(pixels[: blocks[1] * factor, : blocks[0] * factor], blocks)
