@@ -44,6 +44,7 @@ class Settings:
     port: int = _setting(9090, "Port to listen on.")
     data_dir: Path = _setting(Path("data"), "Folder for downloaded and promoted models and for the page cache.")
     model: str = _setting("auto", "Which weights serve: `auto`, `hub`, `bundled` or the version of a promoted model.")
+    model_threads: int = _setting(0, "Processor threads that one classification may use; 0 for one on each core.")
     confidence: float = _setting(0.5, "Lowest probability at which a mark is shown; a label config can override it.")
     predict_deadline: float = _setting(
         80.0, "Seconds after which /predict answers what it has; the other tasks come back as not yet done."

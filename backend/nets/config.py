@@ -57,7 +57,9 @@ class ClassifierConfig:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise BadWeights(f"temperature is {self.temperature}: it must be above 0")
         if len(self.thresholds) != len(MARKS) or not all(0 <= value <= 1 for value in self.thresholds):
-            raise BadWeights(f"thresholds are {list(self.thresholds)}: expected one probability for each of {list(MARKS)}")
+            raise BadWeights(
+                f"thresholds are {list(self.thresholds)}: expected one probability for each of {list(MARKS)}"
+            )
 
     @property
     def knows_none(self) -> bool:

@@ -1,9 +1,9 @@
 """A torch ResNet18 written as the ONNX classifier that serves, and read back from it without loss.
 
-The graph is built node by node rather than by `torch.onnx.export`: the optimising exporter folds every BatchNorm into its
-convolution, after which no state dict can be recovered and no training started from the file; the plain one leaves
-the exporting machine's stack traces in it. This graph has the state dict's own names on its initializers, so that one file
-serves and trains. ONNX Runtime folds BatchNorm and casts when it loads the file.
+The graph is built node by node rather than by `torch.onnx.export`: the optimising exporter folds every BatchNorm into
+its convolution, after which no state dict can be recovered and no training started from the file; the plain one leaves
+the exporting machine's stack traces in it. This graph has the state dict's own names on its initializers, so that one
+file serves and trains. ONNX Runtime folds BatchNorm and casts when it loads the file.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def export_classifier(model: ResNet, path: Path, *, half: bool = False) -> None:
     Args:
         model: A torchvision ResNet18 with any number of outputs.
         path: The file to write.
-        half: Keeps the weights of convolutions and of the head as float16 (22 MB instead of 45); the graph casts them back,
-            and it then computes exactly what `half_precision(model.state_dict())` does. BatchNorm stays float32: its
-            variances would leave float16's range.
+        half: Keeps the weights of convolutions and of the head as float16 (22 MB instead of 45); the graph casts them
+            back, and then computes what a model of `half_precision(model.state_dict())` does. BatchNorm stays float32:
+            its variances would leave float16's range.
     """
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
     onnx.save(_graph(state, half=half), path)
@@ -90,7 +90,7 @@ class _Builder:
         self.initializers.append(numpy_helper.from_array(values.astype(np.float16 if half else np.float32), name))
         self.names[name] = self.add("Cast", name, name=f"{name}.float", to=TensorProto.FLOAT) if half else name
 
-    def add(self, operator: str, *inputs: str, name: str, **attributes: object) -> str:
+    def add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 

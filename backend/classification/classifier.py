@@ -1,0 +1,119 @@
+"""Crops of a page to probabilities of signature, stamp, thumb and none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.classification.preprocessing import network_input
+from backend.geometry import Boxes
+from backend.nets.config import CLASSES, NONE
+from backend.nets.network import EMBEDDING, Network
+from backend.nets.weights import Weights
+
+__all__ = ["Classification", "Classifier", "Classifies", "GatedClassifier", "load_classifier"]
+
+_BATCH = 16
+"""Crops of one inference: more are no faster, and their activations take more memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """What the network makes of N boxes, in their order.
+
+    Attributes:
+        probabilities: (N, 4) over `CLASSES`; rows sum to 1.
+        embeddings: (N, 512) features before the head, float32.
+    """
+
+    probabilities: NDArray[np.float64]
+    embeddings: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+
+class Classifies(Protocol):
+    """What the pipeline asks of a classifier."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def thresholds(self) -> tuple[float, ...]: ...
+
+    def classify(self, pixels: NDArray[np.uint8], boxes: Boxes) -> Classification: ...
+
+
+class Classifier:
+    """One network with its calibration.
+
+    Args:
+        network: The network, with its classes, temperature and thresholds.
+        name: What its version begins with, such as `bundled`.
+    """
+
+    def __init__(self, network: Network, *, name: str) -> None:
+        self._network = network
+        self._config = network.config
+        self.version = f"{name}-{network.config.digest}"
+        self.thresholds = network.config.thresholds
+
+    def classify(self, pixels: NDArray[np.uint8], boxes: Boxes) -> Classification:
+        """Classifies `boxes` (N, 4) of an (H, W, 3) RGB page; probability of `none` is 0 where the network lacks it."""
+        probabilities = np.zeros((len(boxes), len(CLASSES)))
+        embeddings = np.zeros((len(boxes), EMBEDDING), np.float32)
+        for start in range(0, len(boxes), _BATCH):
+            batch = slice(start, start + _BATCH)
+            logits, embeddings[batch] = self._network.run(network_input(pixels, boxes[batch]))
+            probabilities[batch, : len(self._config.classes)] = _softmax(logits / self._config.temperature)
+        return Classification(probabilities, embeddings)
+
+
+class GatedClassifier:
+    """A four-class model decides whether a box is a mark at all; a three-class one, which cannot say `none`, names it.
+
+    The probability of `none` is the gate's, and the names share the rest. Where the gate says `none` its answer stands
+    whole, and the names are not asked for. Embeddings are the gate's, so that all of them live in one space.
+    """
+
+    def __init__(self, *, names: Classifies, gate: Classifies) -> None:
+        self._names = names
+        self._gate = gate
+        self.version = f"{names.version}+{gate.version}"
+        self.thresholds = tuple(max(pair) for pair in zip(names.thresholds, gate.thresholds, strict=True))
+
+    def classify(self, pixels: NDArray[np.uint8], boxes: Boxes) -> Classification:
+        """Classifies `boxes` (N, 4) of an (H, W, 3) RGB page."""
+        gate = self._gate.classify(pixels, boxes)
+        probabilities = gate.probabilities.copy()
+        named = probabilities[:, NONE] < 0.5  # at a half no mark is more probable than `none`
+        marks = self._names.classify(pixels, boxes[named]).probabilities[:, :NONE]
+        probabilities[named, :NONE] = marks * (1 - probabilities[named, NONE:])
+        return Classification(probabilities, gate.embeddings)
+
+
+def load_classifier(weights: Weights, *, threads: int = 0) -> Classifies:
+    """Loads weights, and their gate where they have one.
+
+    Args:
+        weights: What to load.
+        threads: Threads one inference may use; 0 for as many as there are cores.
+
+    Raises:
+        BadWeights: A file is not what its config promises.
+    """
+    classifier = Classifier(Network(weights.path, weights.config, threads=threads), name=weights.name)
+    if weights.gate is None:
+        return classifier
+    return GatedClassifier(names=classifier, gate=load_classifier(weights.gate, threads=threads))
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Softmax of each row, (N, C) → (N, C)."""
+    values = logits.astype(np.float64)
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -1,0 +1,107 @@
+"""The pipeline that serves: loaded in the background, and swapped whole when better weights arrive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from backend.classification.classifier import load_classifier
+from backend.detection.detector import ColourDetector
+from backend.errors import BackendError, BadWeights, ModelError, WeightsUnavailable
+from backend.nets.sources import Sources
+from backend.pipeline import Pipeline, PipelineConfig
+
+if TYPE_CHECKING:
+    from backend.nets.weights import Weights
+    from backend.settings import Settings
+
+__all__ = ["Serving", "build_pipeline"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def build_pipeline(weights: Weights, settings: Settings) -> Pipeline:
+    """Loads weights into a pipeline.
+
+    Raises:
+        BadWeights: A file is not what its config promises.
+    """
+    classifier = load_classifier(weights, threads=settings.model_threads)
+    return Pipeline(ColourDetector(), classifier, PipelineConfig(confidence=settings.confidence))
+
+
+class Serving:
+    """Holds the pipeline that serves.
+
+    A caller takes the pipeline once for each answer: every answer is of one version, also while another moves in.
+
+    Args:
+        settings: Which weights, where, and how sure.
+        sources: Where weights come from; those of the settings by default.
+    """
+
+    def __init__(self, settings: Settings, *, sources: Sources | None = None) -> None:
+        self._settings = settings
+        self._sources = sources or Sources.of(settings)
+        self._settled = threading.Event()
+        self._pipeline: Pipeline | None = None
+        self._failure: BackendError | None = None
+
+    @classmethod
+    def start(cls, settings: Settings, *, sources: Sources | None = None) -> Serving:
+        """A holder that loads in the background, first what is on this disk, then, in `auto`, what the Hub has."""
+        serving = cls(settings, sources=sources)
+        threading.Thread(target=serving.load, name="load-model", daemon=True).start()
+        return serving
+
+    def pipeline(self, *, timeout: float | None = None) -> Pipeline:
+        """The pipeline of this moment, waited for while the first one loads.
+
+        Raises:
+            ModelError: There is none, or not within `timeout` seconds.
+        """
+        if not self._settled.wait(timeout):
+            raise WeightsUnavailable(f"MODEL={self._settings.model} is still loading: ask again in a moment")
+        if self._pipeline is not None:
+            return self._pipeline
+        raise ModelError(str(self._failure)) from self._failure
+
+    def state(self) -> dict[str, Any]:
+        """What /health says: `model` (the setting), `model_state`, `model_version`, and `model_error` where it failed."""
+        pipeline, failure = self._pipeline, self._failure
+        condition = "ready" if pipeline else "failed" if failure else "loading"
+        state = {
+            "model": self._settings.model,
+            "model_state": condition,
+            "model_version": pipeline and pipeline.version,
+        }
+        return state | ({"model_error": str(failure)} if failure else {})
+
+    def load(self) -> None:
+        """Loads what is on this disk, then looks for better; returns when nothing is left to do."""
+        try:
+            self._swap(self._sources.at_once())
+        except BackendError as error:
+            _LOG.error("MODEL=%s cannot serve: %s", self._settings.model, error)
+            self._failure = error
+        except Exception as error:
+            self._failure = BadWeights(f"MODEL={self._settings.model} could not be loaded ({type(error).__name__})")
+            raise
+        finally:
+            self._settled.set()
+        if self._sources.better_later():
+            self._look_at_the_hub()
+
+    def _look_at_the_hub(self) -> None:
+        try:
+            self._swap(self._sources.from_hub())
+        except ModelError as error:
+            serves = self._pipeline.version if self._pipeline else "nothing"
+            _LOG.warning("MODEL=auto: the Hub's weights are not to be had, %s goes on serving: %s", serves, error)
+
+    def _swap(self, weights: Weights) -> None:
+        """Loads weights beside the serving ones, then puts them in their place."""
+        pipeline = build_pipeline(weights, self._settings)
+        self._pipeline, self._failure = pipeline, None
+        _LOG.info("serving %s from %s", pipeline.version, weights.folder)

@@ -1,0 +1,95 @@
+"""Turns a torch checkpoint into weights that serve: `python -m backend.training.convert CHECKPOINT FOLDER`.
+
+The one place that unpickles, with `weights_only`: a checkpoint that holds anything but tensors is refused. The server
+runs it as a process of its own, so that torch never enters the serving process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torchvision.models import resnet18
+
+from backend.errors import BadWeights
+from backend.nets.config import CLASSES, MARKS, ClassifierConfig, sha256_of
+from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
+from backend.training.export import export_classifier
+
+__all__ = ["convert", "main", "read_checkpoint"]
+
+
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """Reads a state dict of a torchvision ResNet18 with three or four outputs.
+
+    Raises:
+        BadWeights: The file is damaged, holds more than tensors, or is of another architecture.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise BadWeights(f"{path.name} holds something other than tensors, and was not unpickled") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise BadWeights(f"{path.name} is no torch checkpoint, or only a part of one") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise BadWeights(f"{path.name} is no state dict")
+    broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise BadWeights(f"{path.name} holds numbers that are not finite, in {broken[0]}")
+    return dict(state)
+
+
+def convert(checkpoint: Path, folder: Path, *, notes: Mapping[str, str] | None = None) -> ClassifierConfig:
+    """Writes `classifier.onnx` (float32) and `classifier.json` of a checkpoint to `folder`, which exists.
+
+    Args:
+        checkpoint: A state dict, as `torch.save` writes it.
+        folder: Where the two files go.
+        notes: Further lines of the provenance.
+
+    Raises:
+        BadWeights: See `read_checkpoint`.
+    """
+    state = read_checkpoint(checkpoint)
+    head = state.get("fc.bias")
+    outputs = 0 if head is None else head.numel()
+    if outputs not in (len(MARKS), len(CLASSES)):
+        raise BadWeights(f"{checkpoint.name} is no ResNet18 with {len(MARKS)} or {len(CLASSES)} outputs")
+    model = resnet18(num_classes=outputs).eval()
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise BadWeights(f"{checkpoint.name} is no ResNet18: names or shapes of its tensors differ") from error
+    export_classifier(model, folder / WEIGHTS_FILE)
+    config = ClassifierConfig(
+        sha256=sha256_of(folder / WEIGHTS_FILE),
+        classes=CLASSES[:outputs],
+        provenance={**(notes or {}), "checkpoint_sha256": sha256_of(checkpoint)},
+    )
+    config.write(folder / CONFIG_FILE)
+    return config
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; gives the exit code."""
+    parser = argparse.ArgumentParser(description="Turn a torch checkpoint into weights that serve.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--note", action="append", default=[], metavar="NAME=VALUE", help="a line of the provenance")
+    args = parser.parse_args(arguments)
+    notes = dict(note.split("=", 1) for note in args.note)
+    try:
+        config = convert(args.checkpoint, args.folder, notes=notes)
+    except BadWeights as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{args.folder / WEIGHTS_FILE}: {', '.join(config.classes)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
