@@ -9,8 +9,9 @@ from enum import StrEnum
 import numpy as np
 
 from backend.geometry import as_boxes, iou
+from backend.labelstudio.annotations import Region
 
-__all__ = ["Match", "Outcome", "Region", "match"]
+__all__ = ["Match", "Outcome", "match"]
 
 SAME_PLACE = 0.5
 SAME_MARK = 0.1
@@ -25,23 +26,6 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     DUPLICATE = "duplicate"
     MISSED = "missed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Region:
-    """One labelled box on one page of a task, shown by the backend or left by an annotator.
-
-    Attributes:
-        id: Label Studio's region id; it survives from a prediction into the annotation made of it.
-        page: Index of the page within the task, from 0.
-        label: signature, stamp or thumb, whatever the label config calls it.
-        box: x1, y1, x2, y2 in pixels of the upright page.
-    """
-
-    id: str
-    page: int
-    label: str
-    box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, RowMapping, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.feedback.database import writing
-from backend.feedback.matching import Region
-from backend.feedback.tables import proposal
+from backend.feedback.tables import prediction, proposal
+from backend.labelstudio.annotations import Region
 
-__all__ = ["Proposal", "Proposals", "shown_before"]
+__all__ = ["Prediction", "Proposal", "Proposals", "shown_before"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,22 +22,30 @@ class Proposal:
 
     Attributes:
         region: Its place and label; `label` is the class (signature, stamp, thumb), not the config's word for it.
-        version: The model version that the prediction bears.
         probabilities: Of signature, stamp, thumb and none, in this order.
         page_size: Width and height of the upright page in pixels.
         recalled: The sample whose verdict replaced the network's, if one did.
-        shown: Seconds since the epoch.
     """
 
-    task: int
-    project: int | None
-    version: str
     region: Region
     probabilities: tuple[float, ...]
     score: float
     page_size: tuple[int, int]
     recalled: str | None = None
-    shown: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What was shown for one task at once.
+
+    Attributes:
+        version: The model version that it bears.
+        shown: When it was made, in seconds since the epoch.
+    """
+
+    version: str
+    shown: float
+    proposals: tuple[Proposal, ...]
 
 
 class Proposals:
@@ -47,21 +55,23 @@ class Proposals:
         self._engine = engine
         self._clock = clock
 
-    def remember(self, proposals: Iterable[Proposal]) -> None:
-        """Stores proposals; one that was shown before, with the same version, keeps its first time."""
-        rows = [_row(one, shown=self._clock()) for one in proposals]
-        if not rows:
-            return
+    def remember(self, *, task: int, project: int | None, version: str, proposals: Iterable[Proposal]) -> None:
+        """Stores one task's prediction, also one without a region; shown again, it keeps its first time."""
+        now = self._clock()
+        rows = [_row(one, task=task, version=version) for one in proposals]
+        shown = {"task": task, "version": version, "project": project, "shown": now}
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         with writing(self._engine) as connection:
-            connection.execute(insert(proposal).on_conflict_do_nothing(), rows)
+            connection.execute(insert(prediction).on_conflict_do_nothing(), [shown])
+            if rows:
+                connection.execute(insert(proposal).on_conflict_do_nothing(), rows)
 
 
-def shown_before(connection: Connection, *, task: int, regions: Sequence[str], moment: float) -> tuple[Proposal, ...]:
-    """The one prediction that an annotation corrected.
+def shown_before(connection: Connection, *, task: int, regions: Sequence[str], moment: float) -> Prediction | None:
+    """The one prediction that an annotation corrected; None where none was shown.
 
     It is the version that shares the most region ids with the annotation; where none does (all deleted, or drawn anew),
-    the version shown last before the annotation was begun.
+    the version shown last before the annotation was first saved.
 
     Args:
         connection: An open transaction.
@@ -69,32 +79,24 @@ def shown_before(connection: Connection, *, task: int, regions: Sequence[str], m
         regions: Region ids left in the annotation.
         moment: When the annotation was first saved, in seconds since the epoch.
     """
-    rows = connection.execute(select(proposal).where(proposal.c.task == task)).all()
-    versions: dict[str, list[Proposal]] = {}
-    for row in rows:
-        versions.setdefault(row.version, []).append(_proposal(row))
-    if not versions:
-        return ()
+    shown = {row.version: row.shown for row in connection.execute(select(prediction).where(prediction.c.task == task))}
+    members: dict[str, list[Proposal]] = {version: [] for version in shown}
+    for row in connection.execute(select(proposal).where(proposal.c.task == task)):
+        members[row.version].append(_proposal(row._mapping))
     kept = set(regions)
-
-    def rank(version: str) -> tuple[int, bool, float, str]:
-        """Most shared ids, then shown in time, then latest."""
-        members = versions[version]
-        first_shown = min(one.shown for one in members)
-        shared = sum(one.region.id in kept for one in members)
-        return shared, first_shown <= moment, first_shown, version
-
-    best = max(versions, key=rank)
-    shared, in_time, _, _ = rank(best)
-    return tuple(versions[best]) if shared or in_time else ()
+    shared = {version: sum(one.region.id in kept for one in ones) for version, ones in members.items()}
+    fitting = [version for version in shown if shared[version] or shown[version] <= moment]
+    if not fitting:
+        return None
+    best = max(fitting, key=lambda version: (shared[version], shown[version] <= moment, shown[version], version))
+    return Prediction(version=best, shown=shown[best], proposals=tuple(members[best]))
 
 
-def _row(one: Proposal, *, shown: float) -> dict[str, object]:
+def _row(one: Proposal, *, task: int, version: str) -> dict[str, object]:
     x1, y1, x2, y2 = one.region.box
     return {
-        "task": one.task,
-        "project": one.project,
-        "version": one.version,
+        "task": task,
+        "version": version,
         "page": one.region.page,
         "region": one.region.id,
         "label": one.region.label,
@@ -107,25 +109,16 @@ def _row(one: Proposal, *, shown: float) -> dict[str, object]:
         "x2": x2,
         "y2": y2,
         "recalled": one.recalled,
-        "shown": one.shown or shown,
     }
 
 
-def _proposal(row: object) -> Proposal:
-    values = row._mapping  # type: ignore[attr-defined]  # SQLAlchemy's public, oddly named access to a row by column
+def _proposal(row: RowMapping) -> Proposal:
     return Proposal(
-        task=values["task"],
-        project=values["project"],
-        version=values["version"],
         region=Region(
-            id=values["region"],
-            page=values["page"],
-            label=values["label"],
-            box=(values["x1"], values["y1"], values["x2"], values["y2"]),
+            id=row["region"], page=row["page"], label=row["label"], box=(row["x1"], row["y1"], row["x2"], row["y2"])
         ),
-        probabilities=tuple(values["probabilities"]),
-        score=values["score"],
-        page_size=(values["page_width"], values["page_height"]),
-        recalled=values["recalled"],
-        shown=values["shown"],
+        probabilities=tuple(row["probabilities"]),
+        score=row["score"],
+        page_size=(row["page_width"], row["page_height"]),
+        recalled=row["recalled"],
     )

@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["annotation", "document", "event", "memory", "metadata", "proposal", "sample", "watermark"]
+__all__ = ["annotation", "document", "event", "memory", "metadata", "prediction", "proposal", "sample", "watermark"]
 
 # Named constraints, so that a migration can drop what an earlier one made on either database.
 metadata = MetaData(
@@ -54,14 +54,23 @@ event = Table(
     comment="The journal: every acknowledged webhook, without its secrets.",
 )
 
+prediction = Table(
+    "prediction",
+    metadata,
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", String(128), primary_key=True),
+    Column("project", BigInteger),
+    Column("shown", Float, nullable=False),
+    comment="Every prediction that left for Label Studio, those without a region among them.",
+)
+
 proposal = Table(
     "proposal",
     metadata,
-    Column("task", BigInteger, primary_key=True),
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
     Column("version", String(128), primary_key=True),
     Column("page", Integer, primary_key=True),
     Column("region", String(32), primary_key=True),
-    Column("project", BigInteger),
     Column("label", String(16), nullable=False),
     Column("probabilities", JSON, nullable=False),
     Column("score", Float, nullable=False),
@@ -69,7 +78,6 @@ proposal = Table(
     Column("page_height", Integer, nullable=False),
     *_box(),
     Column("recalled", String(64)),  # the sample whose verdict changed the label, if one did
-    Column("shown", Float, nullable=False),
     comment="Every region that left for Label Studio.",
 )
 
@@ -133,11 +141,13 @@ document = Table(
     "document",
     metadata,
     Column("key", String(64), primary_key=True),
+    Column("page_sha256", String(64), primary_key=True),
     Column("split", String(16), nullable=False),
-    Column("page_sha256", String(64), nullable=False),
     Column("phash", String(16), nullable=False),
+    # Two hashes of 64 bits within 3 bits of each other share at least one of four 16-bit bands: an index finds them.
+    *(Column(f"band{n}", String(4), nullable=False, index=True) for n in range(4)),
     Index("ix_document_page_sha256", "page_sha256"),
-    comment="Which side a document is on; decided once.",
+    comment="Which side a document is on, and the pages by which its copies are known; decided once.",
 )
 
 memory = Table(

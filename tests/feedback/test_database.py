@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from backend.errors import LedgerError
 from backend.feedback.database import open_database, writing
-from backend.feedback.tables import document, metadata
+from backend.feedback.tables import metadata, watermark
 
 
 def test_migrations_make_exactly_the_declared_tables(engine: Engine) -> None:
@@ -28,13 +28,13 @@ def test_many_processes_may_open_a_new_database_at_once(database_url: str) -> No
 
 
 def test_a_failed_transaction_leaves_nothing(engine: Engine) -> None:
-    rows = [{"key": key, "split": "gold", "page_sha256": "0", "phash": "0"} for key in "abb"]
+    rows = [{"project": ord(key), "updated": 0.0} for key in "abb"]
     with writing(engine) as connection:
-        connection.execute(insert(document), rows[:1])
+        connection.execute(insert(watermark), rows[:1])
     with pytest.raises(IntegrityError), writing(engine) as connection:
-        connection.execute(insert(document), rows[1:])
+        connection.execute(insert(watermark), rows[1:])
     with engine.connect() as connection:
-        assert connection.execute(select(document.c.key)).scalars().all() == ["a"]
+        assert connection.execute(select(watermark.c.project)).scalars().all() == [ord("a")]
 
 
 def test_sqlite_survives_a_power_cut_by_its_settings(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.feedback.matching import Outcome, Region, match
+from backend.feedback.matching import Outcome, match
+from backend.labelstudio.annotations import Region
 
 A = (100.0, 100.0, 200.0, 200.0)
 NEAR_A = (110.0, 100.0, 210.0, 200.0)  # IoU with A: 9/11

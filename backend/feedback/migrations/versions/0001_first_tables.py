@@ -34,13 +34,21 @@ def upgrade() -> None:
     op.create_table(
         "document",
         sa.Column("key", sa.String(length=64), nullable=False),
-        sa.Column("split", sa.String(length=16), nullable=False),
         sa.Column("page_sha256", sa.String(length=64), nullable=False),
+        sa.Column("split", sa.String(length=16), nullable=False),
         sa.Column("phash", sa.String(length=16), nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_document")),
-        comment="Which side a document is on; decided once.",
+        sa.Column("band0", sa.String(length=4), nullable=False),
+        sa.Column("band1", sa.String(length=4), nullable=False),
+        sa.Column("band2", sa.String(length=4), nullable=False),
+        sa.Column("band3", sa.String(length=4), nullable=False),
+        sa.PrimaryKeyConstraint("key", "page_sha256", name=op.f("pk_document")),
+        comment="Which side a document is on, and the pages by which its copies are known; decided once.",
     )
     with op.batch_alter_table("document", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_document_band0"), ["band0"], unique=False)
+        batch_op.create_index(batch_op.f("ix_document_band1"), ["band1"], unique=False)
+        batch_op.create_index(batch_op.f("ix_document_band2"), ["band2"], unique=False)
+        batch_op.create_index(batch_op.f("ix_document_band3"), ["band3"], unique=False)
         batch_op.create_index("ix_document_page_sha256", ["page_sha256"], unique=False)
 
     op.create_table(
@@ -69,12 +77,20 @@ def upgrade() -> None:
         comment="Embeddings of corrected crops, by the network that made them.",
     )
     op.create_table(
+        "prediction",
+        sa.Column("task", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("version", sa.String(length=128), nullable=False),
+        sa.Column("project", sa.BigInteger(), nullable=True),
+        sa.Column("shown", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("task", "version", name=op.f("pk_prediction")),
+        comment="Every prediction that left for Label Studio, those without a region among them.",
+    )
+    op.create_table(
         "proposal",
-        sa.Column("task", sa.BigInteger(), nullable=False),
+        sa.Column("task", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("version", sa.String(length=128), nullable=False),
         sa.Column("page", sa.Integer(), nullable=False),
         sa.Column("region", sa.String(length=32), nullable=False),
-        sa.Column("project", sa.BigInteger(), nullable=True),
         sa.Column("label", sa.String(length=16), nullable=False),
         sa.Column("probabilities", sa.JSON(), nullable=False),
         sa.Column("score", sa.Float(), nullable=False),
@@ -85,7 +101,6 @@ def upgrade() -> None:
         sa.Column("x2", sa.Float(), nullable=False),
         sa.Column("y2", sa.Float(), nullable=False),
         sa.Column("recalled", sa.String(length=64), nullable=True),
-        sa.Column("shown", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("task", "version", "page", "region", name=op.f("pk_proposal")),
         comment="Every region that left for Label Studio.",
     )
@@ -147,6 +162,7 @@ def downgrade() -> None:
 
     op.drop_table("sample")
     op.drop_table("proposal")
+    op.drop_table("prediction")
     op.drop_table("memory")
     with op.batch_alter_table("event", schema=None) as batch_op:
         batch_op.drop_index("ix_event_state")
@@ -154,6 +170,10 @@ def downgrade() -> None:
     op.drop_table("event")
     with op.batch_alter_table("document", schema=None) as batch_op:
         batch_op.drop_index("ix_document_page_sha256")
+        batch_op.drop_index(batch_op.f("ix_document_band3"))
+        batch_op.drop_index(batch_op.f("ix_document_band2"))
+        batch_op.drop_index(batch_op.f("ix_document_band1"))
+        batch_op.drop_index(batch_op.f("ix_document_band0"))
 
     op.drop_table("document")
     with op.batch_alter_table("annotation", schema=None) as batch_op:

@@ -1,0 +1,148 @@
+"""Crops of corrected marks, kept by their content in a folder or an object store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import fsspec
+import imagehash
+import numpy as np
+from fsspec.implementations.local import LocalFileSystem
+from PIL import Image
+
+from backend.errors import LedgerError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Crop", "CropStore", "cut", "difference", "fingerprint", "perceptual"]
+
+# Room for augmentation to shift, turn and scale the box; the seed's jitter stays within a quarter of a side.
+MARGIN = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """A mark's pixels with margin around them.
+
+    Attributes:
+        png: The encoded crop, margin included.
+        key: Its SHA-256, by which the store knows it.
+        outer: x1, y1, x2, y2 of the crop on the page, in whole pixels, cut at the page's edge.
+        sha256: Hash of the mark's own pixels, margin left out: equal for exact copies.
+        phash: 64-bit perceptual hash of the mark's own pixels, 16 hex digits.
+    """
+
+    png: bytes
+    key: str
+    outer: tuple[int, int, int, int]
+    sha256: str
+    phash: str
+
+
+def cut(pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> Crop:
+    """Cuts a mark out of an upright page.
+
+    Args:
+        pixels: The page, (H, W, 3) RGB.
+        box: x1, y1, x2, y2 in pixels; parts outside the page are left out, at least one pixel stays.
+    """
+    height, width = pixels.shape[:2]
+    x1, y1, x2, y2 = box
+    across, down = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
+    outer = _whole((x1 - across, y1 - down, x2 + across, y2 + down), width=width, height=height)
+    inner = _whole(box, width=width, height=height)
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels[outer[1] : outer[3], outer[0] : outer[2]], cv2.COLOR_RGB2BGR))
+    png = encoded.tobytes()
+    mark = np.ascontiguousarray(pixels[inner[1] : inner[3], inner[0] : inner[2]])
+    return Crop(
+        png=png,
+        key=hashlib.sha256(png).hexdigest(),
+        outer=outer,
+        sha256=fingerprint(mark),
+        phash=perceptual(mark),
+    )
+
+
+def fingerprint(pixels: NDArray[np.uint8]) -> str:
+    """SHA-256 of an image's size and pixels: the same for every way of storing it without loss."""
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+def perceptual(pixels: NDArray[np.uint8]) -> str:
+    """64-bit DCT hash (pHash; Zauner 2010, by the ImageHash library) of an RGB image, as 16 hex digits."""
+    return str(imagehash.phash(Image.fromarray(pixels)))
+
+
+def difference(one: str, other: str) -> int:
+    """Number of bits in which two perceptual hashes differ."""
+    return (int(one, 16) ^ int(other, 16)).bit_count()
+
+
+class CropStore:
+    """Crops under `crops/` of a URL that fsspec knows: a folder, `s3://…`, `gs://…`, `memory://`."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._files, self._root = fsspec.url_to_fs(f"{url.rstrip('/')}/crops")
+        except (ValueError, ImportError) as error:
+            raise LedgerError(f"the crop store {url} cannot be opened: {error}; check STORAGE_URL") from error
+
+    def put(self, crop: Crop) -> str:
+        """Stores a crop once; the same content again is no work. Gives its key.
+
+        Raises:
+            LedgerError: The store did not take it.
+        """
+        path = self._path(crop.key)
+        try:
+            if self._files.exists(path):
+                return crop.key
+            self._files.makedirs(self._files._parent(path), exist_ok=True)
+            if isinstance(self._files, LocalFileSystem):
+                self._put_local(path, crop.png)
+            else:
+                self._files.pipe_file(path, crop.png)
+        except OSError as error:
+            raise LedgerError(f"a crop could not be stored: {error}; is the disk full?") from error
+        return crop.key
+
+    def get(self, key: str) -> NDArray[np.uint8]:
+        """The crop's pixels, (h, w, 3) RGB.
+
+        Raises:
+            LedgerError: It is missing, or not what was stored.
+        """
+        try:
+            data = self._files.cat_file(self._path(key))
+        except OSError as error:
+            raise LedgerError(f"crop {key[:12]} cannot be read: {error}") from error
+        if hashlib.sha256(data).hexdigest() != key:
+            raise LedgerError(f"crop {key[:12]} has changed since it was stored; delete it and run `sync`")
+        return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key[:2]}/{key}.png"
+
+    @staticmethod
+    def _put_local(path: str, data: bytes) -> None:
+        """Written aside, flushed, renamed: a kill leaves the whole file or none under its name."""
+        aside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
+        with open(aside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+
+
+def _whole(box: tuple[float, float, float, float], *, width: int, height: int) -> tuple[int, int, int, int]:
+    """Rounded outwards, cut to the page, never empty."""
+    x1 = min(max(int(np.floor(box[0])), 0), width - 1)
+    y1 = min(max(int(np.floor(box[1])), 0), height - 1)
+    x2 = max(min(int(np.ceil(box[2])), width), x1 + 1)
+    y2 = max(min(int(np.ceil(box[3])), height), y1 + 1)
+    return x1, y1, x2, y2

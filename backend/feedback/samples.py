@@ -1,0 +1,239 @@
+"""Training examples with their history: what a match says, what the crop is, which side its document is on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from backend.feedback.crops import Crop, cut, difference, fingerprint, perceptual
+from backend.feedback.matching import Match, Outcome, match
+from backend.feedback.tables import document, sample
+from backend.geometry import as_boxes, iou
+from backend.nets.config import CLASSES
+
+if TYPE_CHECKING:
+    from backend.feedback.proposals import Prediction, Proposal
+    from backend.labelstudio.annotations import Annotation
+    from backend.pages.page import Page
+
+__all__ = ["BACKGROUND", "Sample", "assign_split", "make_samples", "replace_samples", "split_of"]
+
+BACKGROUND = CLASSES[-1]
+# Shares of documents, in percent; what is left is the gold set, on which nothing is ever tuned.
+TRAIN, VALIDATION = 70, 15
+COPY_BITS = 3
+CONTRADICTION = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One training example: a box on a page, what it truly is, and how that became known.
+
+    Attributes:
+        id: Annotation and region: the same correction always has the same id.
+        label: The truth: signature, stamp, thumb or none.
+        wrong: What was shown instead, where that differs: this makes it a hard example, or a hard negative.
+        weak: The annotator saw the mark and left it untouched, or never saw the box at all: counts for less.
+        box: x1, y1, x2, y2 in pixels of the upright page.
+        outer: The box of the stored crop, margin included.
+        document: Key of the document, by which splits are made.
+    """
+
+    id: str
+    annotation: int
+    task: int
+    project: int | None
+    page: int
+    region: str
+    outcome: Outcome
+    label: str
+    wrong: str | None
+    weak: bool
+    probabilities: tuple[float, ...] | None
+    version: str | None
+    box: tuple[float, float, float, float]
+    page_size: tuple[int, int]
+    page_sha256: str
+    page_phash: str
+    crop: Crop
+    document: str
+    annotator: int | None
+    lead_time: float | None
+    shown: float | None
+    annotated: float
+
+
+def make_samples(
+    annotation: Annotation, prediction: Prediction | None, pages: Mapping[int, Page]
+) -> tuple[Sample, ...]:
+    """What one annotation teaches, given what had been shown and the pages; skipped tasks teach nothing.
+
+    Args:
+        annotation: Its newest state.
+        prediction: What the annotator had before them; None where nothing was.
+        pages: Every upright page that bears a shown or an annotated region, by its index.
+    """
+    if annotation.skipped:
+        return ()
+    shown = [one.region for one in prediction.proposals] if prediction else []
+    rows = match(shown, annotation.regions({index: (page.width, page.height) for index, page in pages.items()}))
+    hashes = {index: (fingerprint(page.pixels), perceptual(page.pixels)) for index, page in pages.items()}
+    source = _Source(
+        annotation=annotation,
+        prediction=prediction,
+        pages=pages,
+        hashes=hashes,
+        document=document_key(annotation.document, [sha for _, (sha, _) in sorted(hashes.items())]),
+        saw_boxes=annotation.began_with_boxes or any(row.shown and row.drawn for row in rows),
+    )
+    return tuple(_sample(row, source) for row in rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What all samples of one annotation share."""
+
+    annotation: Annotation
+    prediction: Prediction | None
+    pages: Mapping[int, Page]
+    hashes: Mapping[int, tuple[str, str]]
+    document: str
+    saw_boxes: bool
+
+    def proposal(self, row: Match) -> Proposal | None:
+        """The proposal that a match speaks of."""
+        if row.shown is None or self.prediction is None:
+            return None
+        return next(one for one in self.prediction.proposals if one.region == row.shown)
+
+
+def _sample(row: Match, source: _Source) -> Sample:
+    at_shown = row.outcome in {Outcome.REJECTED, Outcome.DUPLICATE}
+    region = row.shown if at_shown else row.drawn
+    assert region is not None  # noqa: S101  a match has at least one side, and these outcomes name which
+    annotation, page, proposal = source.annotation, source.pages[region.page], source.proposal(row)
+    label = row.drawn.label if row.drawn else BACKGROUND
+    return Sample(
+        id=f"{annotation.id}-{region.id}",
+        annotation=annotation.id,
+        task=annotation.task,
+        project=annotation.project,
+        page=region.page,
+        region=region.id,
+        outcome=row.outcome,
+        label=label,
+        wrong=row.shown.label if row.shown and row.shown.label != label else None,
+        weak=row.outcome is Outcome.ACCEPTED or (row.outcome is Outcome.REJECTED and not source.saw_boxes),
+        probabilities=proposal.probabilities if proposal else None,
+        version=source.prediction.version if source.prediction and proposal else None,
+        box=region.box,
+        page_size=(page.width, page.height),
+        page_sha256=source.hashes[region.page][0],
+        page_phash=source.hashes[region.page][1],
+        crop=cut(page.pixels, region.box),
+        document=source.document,
+        annotator=annotation.annotator,
+        lead_time=annotation.lead_time,
+        shown=source.prediction.shown if source.prediction and proposal else None,
+        annotated=annotation.updated,
+    )
+
+
+def document_key(name: str | None, page_hashes: Iterable[str]) -> str:
+    """A document is its name where the import kept one, else its first page's content."""
+    text = name if name is not None else next(iter(page_hashes), "")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split_of(key: str) -> str:
+    """The side that a document's key alone decides: train, validation or gold."""
+    place = int(key[:8], 16) % 100
+    return "train" if place < TRAIN else "validation" if place < TRAIN + VALIDATION else "gold"
+
+
+def assign_split(connection: Connection, one: Sample) -> str:
+    """The side of a sample's document: decided once, and shared with every copy of one of its pages.
+
+    A copy is a page with the same pixels, or a perceptual hash within 3 bits.
+    """
+    known = connection.execute(select(document.c.split).where(document.c.key == one.document)).scalar()
+    bands = [one.page_phash[start : start + 4] for start in range(0, 16, 4)]
+    near = connection.execute(
+        select(document.c.split, document.c.phash, document.c.key).where(
+            or_(
+                document.c.page_sha256 == one.page_sha256,
+                *(document.c[f"band{n}"] == band for n, band in enumerate(bands)),
+            )
+        )
+    ).all()
+    copies = sorted((row.key, row.split) for row in near if difference(row.phash, one.page_phash) <= COPY_BITS)
+    split = str(known or (copies[0][1] if copies else split_of(one.document)))
+    there = select(document.c.key).where(document.c.key == one.document, document.c.page_sha256 == one.page_sha256)
+    if connection.execute(there).first() is None:
+        row = {f"band{n}": band for n, band in enumerate(bands)}
+        connection.execute(
+            insert(document).values(
+                key=one.document, page_sha256=one.page_sha256, phash=one.page_phash, split=split, **row
+            )
+        )
+    return split
+
+
+def replace_samples(connection: Connection, *, annotation: int, task: int | None, samples: Iterable[Sample]) -> None:
+    """Puts an annotation's samples in the place of those it had, and looks at its task for contradictions anew."""
+    connection.execute(delete(sample).where(sample.c.annotation == annotation))
+    rows = [_row(one, split=assign_split(connection, one)) for one in samples]
+    if rows:
+        connection.execute(insert(sample), rows)
+    if task is not None:
+        _quarantine(connection, task)
+
+
+def _quarantine(connection: Connection, task: int) -> None:
+    """Samples of different annotators that call one place by different names wait for a person; both of them."""
+    rows = connection.execute(
+        select(sample).where(sample.c.task == task, sample.c.outcome != Outcome.DUPLICATE).order_by(sample.c.id)
+    ).all()
+    boxes = as_boxes([(row.x1, row.y1, row.x2, row.y2) for row in rows])
+    overlaps = iou(boxes, boxes)
+    for here, row in enumerate(rows):
+        against = [
+            other
+            for there, other in enumerate(rows)
+            if other.annotation != row.annotation
+            and other.page == row.page
+            and other.label != row.label
+            and overlaps[here, there] >= CONTRADICTION
+        ]
+        reason = f"annotation {against[0].annotation} calls it {against[0].label}" if against else None
+        if reason != row.quarantine:
+            connection.execute(update(sample).where(sample.c.id == row.id).values(quarantine=reason))
+
+
+def _row(one: Sample, *, split: str) -> dict[str, Any]:
+    same = {
+        field.name: getattr(one, field.name)
+        for field in fields(one)
+        if field.name not in {"box", "page_size", "page_phash", "crop", "probabilities"}
+    }
+    x1, y1, x2, y2 = one.box
+    return {
+        **same,
+        "probabilities": list(one.probabilities) if one.probabilities else None,
+        "x1": x1,
+        "y1": y1,
+        "x2": x2,
+        "y2": y2,
+        "page_width": one.page_size[0],
+        "page_height": one.page_size[1],
+        "crop": one.crop.key,
+        "crop_sha256": one.crop.sha256,
+        "phash": one.crop.phash,
+        "margin": list(one.crop.outer),
+        "split": split,
+        "quarantine": None,
+    }
