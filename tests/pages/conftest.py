@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import threading
@@ -135,8 +136,13 @@ def _held(body: bytes) -> Callable[[Handler], None]:
     return answer
 
 
+@functools.cache
+def bomb() -> bytes:
+    """30 kB that unpack to 30 MB."""
+    return gzip.compress(bytes(30_000_000))
+
+
 def _routes(studio: Studio, png: bytes) -> dict[str, Callable[[Handler], None]]:
-    bomb = gzip.compress(bytes(30_000_000))
     login = b"\n <!DOCTYPE html><html><title>Label Studio</title></html>"
     hop = studio.url + "/data/upload/hop"
     return {
@@ -154,7 +160,7 @@ def _routes(studio: Studio, png: bytes) -> dict[str, Callable[[Handler], None]]:
         "/data/upload/drip-head": _drip_head,
         "/data/upload/endless": _endless,
         "/data/upload/large": lambda h: h.reply(200, bytes(2_000_001)),
-        "/data/upload/bomb": lambda h: h.reply(200, bomb, Content_Encoding="gzip"),
+        "/data/upload/bomb": lambda h: h.reply(200, bomb(), Content_Encoding="gzip"),
         "/data/upload/not-gzip": lambda h: h.reply(200, b"not gzip at all", Content_Encoding="gzip"),
         "/data/upload/lies": lambda h: (
             h.send_response(200),
