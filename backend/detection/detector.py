@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.detection.candidates import Candidates
 from backend.detection.config import DetectionConfig
+from backend.detection.dark import dark_layers_of
 from backend.detection.grouping import Regions, halve, regions_of
 from backend.detection.ink import ink_of
 from backend.detection.layers import layers_of
@@ -39,14 +42,15 @@ class ColourDetector:
         paper = paper_colour(raster.pixels, widest=config.paper_mm / config.pixel_mm)
         cell = 2 * config.pixel_mm
         found = []
-        for layer in layers_of(ink_of(raster.pixels, paper, config), config):
+        ink = ink_of(raster.pixels, paper, config)
+        for layer in chain(layers_of(ink, config), dark_layers_of(ink, config)):
             gaps = tuple(gap / cell for gap in config.gaps_mm)
             found += [_plausible(regions, cell, config) for regions in regions_of(halve(layer), gaps=gaps)]
         boxes = np.concatenate([as_boxes([]), *(regions.boxes for regions in found)])
-        ink = np.concatenate([np.zeros(0), *(regions.ink for regions in found)])
+        inked = np.concatenate([np.zeros(0), *(regions.ink for regions in found)])
         # A region that keeps its shape over many layers and distances is a thing of its own (as in MSER).
         votes = (iou(boxes, boxes) > config.duplicate_iou).sum(axis=1)
-        scores = votes * np.sqrt(ink)
+        scores = votes * np.sqrt(inked)
         kept = suppress(boxes, scores, threshold=config.duplicate_iou)[: config.most_candidates]
         return Candidates(raster.to_page(2.0 * boxes[kept]), scores[kept])
 

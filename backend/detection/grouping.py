@@ -15,7 +15,7 @@ __all__ = ["Regions", "halve", "regions_of"]
 _SMALLEST_PIECE = 3
 """Cells below which a connected piece of ink is a speck."""
 _COARSE = 2
-"""Cells that one coarse cell spans on either axis; wide gaps are bridged on the coarse grid, at a quarter of the cost."""
+"""Cells that one coarse cell spans on either axis; bridging wide gaps there costs a quarter."""
 _WIDE_GAP = 3.0
 """Gap, in cells, from which the coarse grid is fine enough."""
 

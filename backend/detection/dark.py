@@ -1,0 +1,44 @@
+"""Dark ink that is not print: strokes too large for letters, once ruled lines are taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.detection.config import DetectionConfig
+from backend.detection.ink import OD_STEPS, Ink
+
+__all__ = ["dark_layers_of"]
+
+
+def dark_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+    """Gives (h, w) uint8 masks, 0 or 255, of the pieces of dark ink that no line of print would make.
+
+    About half of real signatures are written in black, which no rule on colour can find. A pen's stroke hangs together
+    over more than a line's height; a letter or a word does not, and a rule is straight for longer than a pen stroke.
+    """
+    for density in config.dark_ods:
+        mask = (ink.neutral >= density * OD_STEPS).astype(np.uint8) * np.uint8(255)
+        yield _without_print(_without_rules(mask, config), config)
+
+
+def _without_rules(mask: NDArray[np.uint8], config: DetectionConfig) -> NDArray[np.uint8]:
+    length = round(config.rule_mm / config.pixel_mm)
+    across = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    down = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
+    rules = cv2.dilate(cv2.bitwise_or(across, down), np.ones((3, 3), np.uint8))
+    return np.asarray(cv2.subtract(mask, rules), np.uint8)
+
+
+def _without_print(mask: NDArray[np.uint8], config: DetectionConfig) -> NDArray[np.uint8]:
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
+    sides = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]] * config.pixel_mm
+    shorter, longer = sides.min(axis=1), sides.max(axis=1)
+    fill = stats[:, cv2.CC_STAT_AREA] * config.pixel_mm**2 / (shorter * longer)
+    large = (shorter >= config.text_mm) & (longer >= config.shortest_mm) & (longer <= config.longest_mm)
+    keep = large & (fill <= config.most_fill)
+    keep[0] = False
+    return np.asarray((keep.astype(np.uint8) * np.uint8(255))[labels], np.uint8)
