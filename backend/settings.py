@@ -39,7 +39,9 @@ class Settings:
     basic_auth_pass: str = _setting("", "Password to that user name.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
     workers: int = _setting(1, "Serving processes; each holds one model.")
-    threads: int = _setting(8, "Request threads of a serving process.")
+    threads: int = _setting(
+        96, "Request threads of a serving process; more than clients that predict at once, so that others are answered."
+    )
     host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for every interface.")
     port: int = _setting(9090, "Port to listen on.")
     data_dir: Path = _setting(Path("data"), "Folder for downloaded and promoted models and for the page cache.")
@@ -68,10 +70,14 @@ class Settings:
     render_dpi: int = _setting(200, "Resolution at which PDF pages are rendered.")
 
     def __post_init__(self) -> None:
+        if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise SettingsError(f"LOG_LEVEL is {self.log_level!r}: expected DEBUG, INFO, WARNING or ERROR")
         if not 0 < self.confidence < 1:
             raise SettingsError(f"CONFIDENCE is {self.confidence}: it is a probability between 0 and 1, such as 0.5")
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
             raise SettingsError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both, or neither")
+        if self.model_threads < 0:
+            raise SettingsError(f"MODEL_THREADS is {self.model_threads}: 0 stands for every core, otherwise it is above 0")
         for name in (
             "workers",
             "threads",

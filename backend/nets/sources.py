@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.nets.hub import Hub
-from backend.nets.registry import Registry
+from backend.nets.registry import RESERVED, Registry
 from backend.nets.weights import BUNDLED, Weights
 
 if TYPE_CHECKING:
@@ -38,6 +38,15 @@ class Sources:
     def versions(self) -> list[str]:
         """What MODEL may be, besides `auto`: `hub`, `bundled`, and the models trained here."""
         return ["hub", "bundled", *self._registry.names()]
+
+    def check(self) -> None:
+        """Refuses a MODEL that there is not, before anything is loaded.
+
+        Raises:
+            UnknownModel: MODEL names no model.
+        """
+        if self._model not in RESERVED:
+            self._registry.folder_of(self._model)
 
     def at_once(self) -> Weights:
         """The best weights on this disk; only MODEL=hub, without them, waits for a download.

@@ -1,0 +1,79 @@
+"""The command line: one subcommand for each thing to do, loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from backend.errors import BackendError
+from backend.settings import Settings
+
+__all__ = ["main"]
+
+_PROGRAM = "contract-marks"
+_COMMANDS = {
+    "serve": ("backend.commands.serve", "answer Label Studio"),
+    "predict": ("backend.commands.predict", "print the marks of images and PDFs, without any server"),
+    "draw": ("backend.synthetic.command", "draw contract pages with known marks"),
+    "demo": ("backend.demo.command", "start Label Studio with drawn contracts and this backend"),
+}
+"""Name: module with `add_arguments(parser)` and `run(args) -> exit code`, and what it does."""
+_BAD_USE = 2
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; gives the exit code: 0, 1 where a part of the work failed, 2 where none could be done."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    wanted = next((word for word in given if not word.startswith("-")), None)
+    try:
+        module = _module(wanted)
+        args = _parser(wanted, module).parse_args(given)
+        _log_to_stderr(quiet=wanted != "serve")
+        return int(module.run(args))
+    except BackendError as error:
+        print(f"{_PROGRAM}: {error}", file=sys.stderr)
+        return _BAD_USE
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; what Python would still flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BAD_USE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _module(command: str | None) -> Any:
+    return importlib.import_module(_COMMANDS[command][0]) if command in _COMMANDS else None
+
+
+def _parser(wanted: str | None, module: Any) -> argparse.ArgumentParser:
+    """The parser, with the arguments of the wanted command only: the others need not be imported for it."""
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM, description="Boxes signatures, stamps and thumbprints on scanned contracts for Label Studio."
+    )
+    parser.add_argument("--version", action="version", version=f"{_PROGRAM} {_version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, (_, summary) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if name == wanted:
+            module.add_arguments(command)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version(_PROGRAM)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _log_to_stderr(*, quiet: bool) -> None:
+    """Sends the log to stderr; a command that prints results logs warnings and worse only."""
+    level = logging.WARNING if quiet else Settings.from_environment(os.environ).log_level
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

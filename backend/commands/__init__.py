@@ -1,0 +1,1 @@
+"""Commands that belong to no part by themselves: each module has `add_arguments` and `run`."""

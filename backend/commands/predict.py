@@ -1,0 +1,116 @@
+"""The command `predict`: files on disk to Label Studio predictions, without any server."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from backend.errors import LabelConfigError, PageError
+from backend.labelstudio.labelling import Binding, bind
+from backend.labelstudio.results import prediction, regions
+from backend.nets.config import MARKS
+from backend.nets.sources import Sources
+from backend.pages.source import from_path
+from backend.serving import build_pipeline
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from backend.pages.page import Page
+    from backend.pipeline import Marks, Pipeline
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `predict`."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="image (JPEG, PNG, TIFF, WebP) or PDF")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON document a line and page; `page` counts from 1"
+    )
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+    parser.add_argument("--confidence", type=float, help="lowest probability at which a mark is shown (CONFIDENCE)")
+    parser.add_argument(
+        "--label-config", type=Path, metavar="XML", help="a project's label config, whose names the regions shall bear"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the marks of every page of every file; 1 when a file could not be read, the others are printed all the same.
+
+    Raises:
+        ModelError: There is no model.
+        LabelConfigError: The label config cannot be read, or has no place for marks.
+    """
+    settings = Settings.from_environment(os.environ, model=args.model, confidence=args.confidence)
+    binding = _binding(args.label_config, settings)
+    pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
+    failed = 0
+    with tqdm(args.files, unit="file", disable=None, file=sys.stderr) as files:
+        for file in files:
+            try:
+                for line in _lines(file, pipeline, binding, settings, as_json=args.json):
+                    tqdm.write(line, file=sys.stdout)
+            except PageError as error:
+                tqdm.write(f"contract-marks: {error}", file=sys.stderr)
+                failed += 1
+    return 1 if failed else os.EX_OK
+
+
+def _binding(label_config: Path | None, settings: Settings) -> Binding:
+    """Names of the project's own label_config.xml, or of the given one's first control."""
+    if label_config is None:
+        return Binding(
+            control="mark",
+            image="page",
+            field="image",
+            paged=False,
+            labels={mark: mark for mark in MARKS},
+            threshold=settings.confidence,
+        )
+    try:
+        text = label_config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelConfigError(f"{label_config} cannot be read ({error})") from error
+    return bind(text, confidence=settings.confidence)[0]
+
+
+def _lines(file: Path, pipeline: Pipeline, binding: Binding, settings: Settings, *, as_json: bool) -> Iterator[str]:
+    for page in from_path(file, settings):
+        marks = pipeline.marks(page, confidence=binding.threshold)
+        if as_json:
+            yield json.dumps(_document(file, page, marks, binding), ensure_ascii=False)
+        else:
+            yield _table(file, page, marks)
+
+
+def _document(file: Path, page: Page, marks: Marks, binding: Binding) -> dict[str, Any]:
+    found: Sequence[dict[str, Any]] = regions(
+        marks, width=page.width, height=page.height, binding=binding, task=None, item=page.index if binding.paged else None
+    )
+    answer = prediction(list(found), certainties=[marks.certainty], version=marks.version)
+    return {
+        "file": str(file),
+        "page": page.index + 1,
+        "width": page.width,
+        "height": page.height,
+        "model_version": answer["model_version"],
+        "score": answer["score"],
+        "result": answer["result"],
+    }
+
+
+def _table(file: Path, page: Page, marks: Marks) -> str:
+    size = f"{page.width} x {page.height} px"
+    lines = [f"{file}, page {page.index + 1} ({size}): {len(marks)} mark{'' if len(marks) == 1 else 's'}, {marks.version}"]
+    for name, score, (left, top, right, bottom) in zip(marks.names, marks.scores, marks.boxes, strict=True):
+        place = f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}"
+        lines.append(f"  {name:<10}{score:6.1%}  {place}")
+    return "\n".join(lines)
