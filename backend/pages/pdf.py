@@ -63,6 +63,8 @@ def _open(data: bytes, reference: str) -> Any:
 
 
 def _render(document: Any, index: int, dpi: int, reference: str, limits: Limits) -> NDArray[np.uint8]:
+    # PDFium cannot be stopped while it loads a page, but what it took then is missing when it draws.
+    end = time.monotonic() + limits.seconds
     page = document[index]
     try:
         # Rounded first: 595.276 pt at 72 dpi must not become a column more than the page has.
@@ -73,7 +75,7 @@ def _render(document: Any, index: int, dpi: int, reference: str, limits: Limits)
         bitmap = pypdfium2.PdfBitmap.new_native(width, height, pdfium.FPDFBitmap_BGR, rev_byteorder=True)
         try:
             bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
-            _draw(document, page, bitmap, reference, limits)
+            _draw(document, page, bitmap, reference=reference, end=end)
             return np.array(bitmap.to_numpy())
         finally:
             bitmap.close()
@@ -81,9 +83,8 @@ def _render(document: Any, index: int, dpi: int, reference: str, limits: Limits)
         page.close()
 
 
-def _draw(document: Any, page: Any, bitmap: Any, reference: str, limits: Limits) -> None:
+def _draw(document: Any, page: Any, bitmap: Any, *, reference: str, end: float) -> None:
     """Draws in steps, so that a page made to take for ever does not: it would hold up every other PDF."""
-    end = time.monotonic() + limits.seconds
     pause = pdfium.IFSDK_PAUSE(version=1)
     pypdfium2.internal.set_callback(pause, "NeedToPauseNow", lambda _: time.monotonic() >= end)
     flags = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
@@ -91,7 +92,7 @@ def _draw(document: Any, page: Any, bitmap: Any, reference: str, limits: Limits)
     try:
         status = pdfium.FPDF_RenderPageBitmap_Start(*place, pause)
         if status == pdfium.FPDF_RENDER_TOBECONTINUED:
-            raise LimitExceeded(reference, f"rendering a page takes longer than FETCH_TIMEOUT ({limits.seconds:g} s)")
+            raise LimitExceeded(reference, "rendering a page takes longer than FETCH_TIMEOUT")
         if status != pdfium.FPDF_RENDER_DONE:
             raise UndecodablePage(reference, "a page of the PDF cannot be rendered")
     finally:

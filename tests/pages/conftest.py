@@ -1,10 +1,9 @@
-"""A loopback server that speaks as Label Studio and as a cloud store, well and badly; pictures made in memory."""
+"""A loopback server that speaks as Label Studio and as a cloud store, well and badly."""
 
 from __future__ import annotations
 
 import functools
 import gzip
-import io
 import threading
 import time
 from dataclasses import dataclass, field
@@ -12,32 +11,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from backend.settings import Settings
+
+from .files import packed, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TOKEN = "Bearer good"
-
-
-def picture(width: int = 60, height: int = 40) -> Image.Image:
-    """A page whose four corners differ, so that any turn shows: red, green, blue and white blocks."""
-    pixels = np.full((height, width, 3), 200, np.uint8)
-    half_h, half_w = height // 2, width // 2
-    pixels[:half_h, :half_w] = (220, 30, 30)
-    pixels[:half_h, half_w:] = (30, 200, 30)
-    pixels[half_h:, :half_w] = (30, 30, 220)
-    return Image.fromarray(pixels)
-
-
-def packed(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @dataclass

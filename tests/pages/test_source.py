@@ -15,7 +15,8 @@ from backend.errors import LimitExceeded, PageError, PageUnavailable, ReferenceR
 from backend.pages import PageSource, from_path
 from backend.settings import Settings
 
-from .conftest import TOKEN, Access, Studio, packed, picture, wait_until
+from .conftest import TOKEN, Access, Studio, wait_until
+from .files import packed, picture
 
 if TYPE_CHECKING:
     from pathlib import Path
