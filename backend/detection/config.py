@@ -25,13 +25,14 @@ class DetectionConfig:
         neutral_margin: Chroma beyond that of the page's black, as a share of the grey OD, from which ink is coloured.
         neutral_ratios: Lowest and highest chroma that black is taken to have, as a share of its grey OD.
         strengths: Multiples of the page's weakest ink at which layers are cut.
-        gaps_mm: Distances over which pieces of ink are grouped into one region, mm.
+        gaps_mm: Distances, across and down, over which pieces of ink are grouped into one region, mm. The wide one
+            joins the words of one line, such as a name written with a space.
         dark_ods: Densities, in OD, at which layers of dark ink are cut.
         rule_mm: Straight dark runs of at least this length are ruled lines, mm.
         text_mm: Connected dark ink whose shorter side is below this is print, mm.
         most_fill: Largest share of its box that a piece of dark handwriting fills.
         dark_ods: tuple[float, ...] = (0.05, 0.12)
-    rule_mm: float = 15.0
+    rule_mm: float = 25.0
     text_mm: float = 5.0
     most_fill: float = 0.6
     shortest_mm: Smallest longer side of a mark, mm.
@@ -49,14 +50,14 @@ class DetectionConfig:
     neutral_margin: float = 0.06
     neutral_ratios: tuple[float, float] = (0.1, 0.3)
     strengths: tuple[float, ...] = (1.0, 3.0, 7.0)
-    gaps_mm: tuple[float, ...] = (1.0, 2.0, 3.5)
+    gaps_mm: tuple[tuple[float, float], ...] = ((1.0, 1.0), (2.0, 2.0), (3.5, 3.5), (6.0, 1.5))
     dark_ods: tuple[float, ...] = (0.05, 0.12)
-    rule_mm: float = 15.0
+    rule_mm: float = 25.0
     text_mm: float = 5.0
     most_fill: float = 0.6
     shortest_mm: float = 6.0
     longest_mm: float = 110.0
     thinnest_mm: float = 2.5
     least_ink_mm2: float = 3.0
-    duplicate_iou: float = 0.8
+    duplicate_iou: float = 0.7
     most_candidates: int = 30

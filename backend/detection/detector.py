@@ -44,7 +44,7 @@ class ColourDetector:
         found = []
         ink = ink_of(raster.pixels, paper, config)
         for layer in chain(layers_of(ink, config), dark_layers_of(ink, config)):
-            gaps = tuple(gap / cell for gap in config.gaps_mm)
+            gaps = [(across / cell, down / cell) for across, down in config.gaps_mm]
             found += [_plausible(regions, cell, config) for regions in regions_of(halve(layer), gaps=gaps)]
         boxes = np.concatenate([as_boxes([]), *(regions.boxes for regions in found)])
         inked = np.concatenate([np.zeros(0), *(regions.ink for regions in found)])

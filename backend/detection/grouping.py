@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -41,8 +42,8 @@ def halve(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.maximum(rows[:, 0::2], rows[:, 1::2])
 
 
-def regions_of(mask: NDArray[np.uint8], *, gaps: tuple[float, ...]) -> list[Regions]:
-    """Groups the inked cells of a mask that are at most a gap apart, once for each of `gaps` (in cells).
+def regions_of(mask: NDArray[np.uint8], *, gaps: Sequence[tuple[float, float]]) -> list[Regions]:
+    """Groups the inked cells of a mask that are at most a gap apart, once for each of `gaps` (across, down; cells).
 
     Only inked cells are looked at after the labelling: a page is some 98 % paper.
     """
@@ -60,15 +61,17 @@ def _labels(mask: NDArray[np.uint8]) -> NDArray[np.int32]:
     return np.asarray(cv2.connectedComponents(mask, connectivity=8)[1], np.int32)
 
 
-def _grouped(x: NDArray[np.int32], y: NDArray[np.int32], shape: tuple[int, ...], *, gap: float) -> Regions:
+def _grouped(
+    x: NDArray[np.int32], y: NDArray[np.int32], shape: tuple[int, ...], *, gap: tuple[float, float]
+) -> Regions:
     if not x.size:
         return Regions(as_boxes([]), np.zeros(0))
-    scale = _COARSE if gap >= _WIDE_GAP else 1
+    scale = _COARSE if max(gap) >= _WIDE_GAP else 1
     grid = np.zeros((-(-shape[0] // scale), -(-shape[1] // scale)), np.uint8)
     rows, columns = y // scale, x // scale
     grid[rows, columns] = 255
-    radius = max(1, round(gap / scale / 2))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    reach = [2 * max(1, round(side / scale / 2)) + 1 for side in gap]
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, reach)
     region = _labels(np.asarray(cv2.dilate(grid, kernel), np.uint8))[rows, columns]
     order = np.argsort(region, kind="stable")
     starts = np.flatnonzero(np.diff(region[order], prepend=-1))
