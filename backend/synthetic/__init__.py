@@ -1,0 +1,1 @@
+"""Drawn contract pages with known boxes: for tests, benchmarks and the bundled weights."""
