@@ -6,6 +6,7 @@ import base64
 import mimetypes
 import threading
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
@@ -65,7 +66,8 @@ class LabelStudio:
         self.base_url = url.rstrip("/")
         self._token = token
         self._clock = clock
-        self._http = httpx2.Client(timeout=timeout, transport=transport)
+        self._timeout = timeout
+        self._transport = transport
         self._lock = threading.Lock()
         self._bearer = ""
         self._renew_at = 0.0
@@ -83,7 +85,13 @@ class LabelStudio:
 
     def close(self) -> None:
         """Closes the connections."""
-        self._http.close()
+        if "_http" in vars(self):
+            self._http.close()
+
+    @cached_property
+    def _http(self) -> httpx2.Client:
+        # Made when first needed: it reads the certificates for a quarter of a second, and headers alone need none.
+        return httpx2.Client(timeout=self._timeout, transport=self._transport)
 
     def headers(self) -> dict[str, str]:
         """Authorisation for this Label Studio, and for no other host.

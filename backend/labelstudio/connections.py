@@ -1,0 +1,99 @@
+"""How each project's pages are reached: which token, and never any other host than Label Studio's."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Protocol
+
+import httpx2
+
+from backend.labelstudio.client import LabelStudio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from backend.pages.access import Access
+    from backend.pages.page import Page
+    from backend.settings import Settings
+
+__all__ = ["Connections", "Pages"]
+
+_LOG = logging.getLogger(__name__)
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_PORTS = {"http": 80, "https": 443}
+# Bounds on what strangers can make this process remember.
+_MOST_PROJECTS = 1000
+_MOST_TOKENS = 4
+
+
+class Pages(Protocol):
+    """A source of pages."""
+
+    def pages(self, reference: str, *, task_id: int | None, pages: slice | None) -> Iterator[Page]:
+        """The wanted upright pages of a reference; raises PageError."""
+        ...
+
+
+class Connections:
+    """A page source for each project.
+
+    With `LABEL_STUDIO_API_KEY` all projects share one. Without it, a project's pages are fetched with the token that
+    Label Studio sent with /setup, kept in memory only, and used for `LABEL_STUDIO_URL` alone: a request cannot make
+    this program send a token elsewhere, nor one Label Studio's token to another.
+
+    Args:
+        settings: Names Label Studio and its key.
+        source: Makes a page source over an access to Label Studio.
+    """
+
+    def __init__(self, settings: Settings, *, source: Callable[[Access], Pages]) -> None:
+        self._settings = settings
+        self._source = source
+        self._lock = threading.Lock()
+        self._tokens: OrderedDict[str, str] = OrderedDict()
+        self._sources: OrderedDict[str, Pages] = OrderedDict()
+
+    def learn(self, project: str, *, hostname: str, token: str) -> None:
+        """Remembers the token that came with a project's /setup, where it is needed and from the right Label Studio."""
+        if self._settings.label_studio_api_key or not token:
+            return
+        if not _same_origin(hostname, self._settings.label_studio_url):
+            _LOG.warning(
+                "token of project %s not kept: Label Studio calls itself %.200r, LABEL_STUDIO_URL is %r; "
+                "make them equal, or set LABEL_STUDIO_API_KEY",
+                project,
+                hostname,
+                self._settings.label_studio_url,
+            )
+            return
+        with self._lock:
+            self._tokens[project] = token
+            self._tokens.move_to_end(project)
+            if len(self._tokens) > _MOST_PROJECTS:
+                self._tokens.popitem(last=False)
+
+    def pages(self, project: str) -> Pages:
+        """The page source of a project."""
+        with self._lock:
+            token = self._settings.label_studio_api_key or self._tokens.get(project, "")
+            if token not in self._sources:
+                self._sources[token] = self._source(LabelStudio(self._settings.label_studio_url, token))
+            self._sources.move_to_end(token)
+            if len(self._sources) > _MOST_TOKENS:
+                self._sources.popitem(last=False)
+            return self._sources[token]
+
+
+def _same_origin(one: str, other: str) -> bool:
+    """Same scheme, host and port; all names of the loopback are one."""
+    try:
+        return _origin(one) == _origin(other)
+    except httpx2.InvalidURL:
+        return False
+
+
+def _origin(address: str) -> tuple[str, str, int | None]:
+    url = httpx2.URL(address)
+    return url.scheme, "localhost" if url.host in _LOOPBACK else url.host, url.port or _PORTS.get(url.scheme)

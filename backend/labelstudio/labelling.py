@@ -1,0 +1,171 @@
+"""Where marks go in a project: the label config's rectangle controls, bound to the three marks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import defusedxml.ElementTree
+from defusedxml import DefusedXmlException
+
+from backend.errors import LabelConfigError
+from backend.nets.config import MARKS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from xml.etree.ElementTree import Element
+
+__all__ = ["Binding", "bind"]
+
+_YES = ("1", "true", "yes")
+# Controls of one config that are looked at; a config has a handful, a hostile one must not cost more.
+_MOST_BINDINGS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binding:
+    """One RectangleLabels control on one Image.
+
+    Attributes:
+        control: The control's name; a region's `from_name`.
+        image: The image's name; a region's `to_name`.
+        field: Key of the task's data that holds the page, or the list of pages.
+        paged: Whether that field holds a list (`valueList`).
+        labels: The project's own label for each mark that it has one for, such as `{"stamp": "Seal"}`.
+        threshold: Lowest probability to show.
+    """
+
+    control: str
+    image: str
+    field: str
+    paged: bool
+    labels: Mapping[str, str]
+    threshold: float
+
+
+def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
+    """Reads a label config: one binding for each RectangleLabels control on an Image that has a label for a mark.
+
+    A label stands for a mark when its `predicted_values` (comma separated) name the mark, or else when its own `value`
+    or `alias` is the mark's name; letter case does not count. `model_score_threshold` and `model_skip="true"` on the
+    control mean what they mean to Label Studio's YOLO backend.
+
+    Args:
+        label_config: The project's XML.
+        confidence: The threshold of controls that set none.
+
+    Raises:
+        LabelConfigError: It is no XML, or offers nothing to put marks on; the message says what is missing.
+    """
+    root = _parse(label_config)
+    images = _images(root)
+    if not images:
+        raise LabelConfigError(
+            'The label config has no Image tag with a task field: add <Image name="image" value="$image"/>, '
+            'or valueList="$pages" for tasks of several pages'
+        )
+    controls = [tag for tag in root.iter() if _is(tag, "rectanglelabels")]
+    on_images = [(tag, name) for tag in controls for name in _targets(tag) if name in images]
+    if not on_images:
+        name = next(iter(images))
+        raise LabelConfigError(
+            "The label config has no RectangleLabels tag for its Image: "
+            f'add <RectangleLabels name="label" toName="{name}">'
+        )
+    wanted = [(tag, name) for tag, name in on_images if tag.get("model_skip", "").strip().lower() not in _YES]
+    if not wanted:
+        raise LabelConfigError('Every RectangleLabels tag on an Image says model_skip="true": take it off one of them')
+    bindings = [_binding(tag, name, images[name], confidence) for tag, name in wanted[:_MOST_BINDINGS]]
+    useful = tuple(binding for binding in bindings if binding.labels)
+    if not useful:
+        raise LabelConfigError(_no_labels([tag for tag, _ in wanted]))
+    return useful
+
+
+def _parse(label_config: str) -> Element:
+    try:
+        root: Element = defusedxml.ElementTree.fromstring(label_config, forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise LabelConfigError("The label config declares a document type or entities: take that out") from error
+    except (defusedxml.ElementTree.ParseError, ValueError, RecursionError) as error:
+        raise LabelConfigError(f"The label config is not well-formed XML ({error})") from error
+    return root
+
+
+def _is(tag: Element, name: str) -> bool:
+    return isinstance(tag.tag, str) and tag.tag.lower() == name
+
+
+def _targets(control: Element) -> list[str]:
+    return [name.strip() for name in control.get("toName", "").split(",")] if control.get("name") else []
+
+
+def _images(root: Element) -> dict[str, tuple[str, bool]]:
+    """Task field of each Image by the Image's name, and whether the field holds a list."""
+    found: dict[str, tuple[str, bool]] = {}
+    for tag in root.iter():
+        pages, page = tag.get("valueList", ""), tag.get("value", "")
+        field = pages or page
+        # "$pages[{{idx}}]" inside a Repeater stands for no one field.
+        if _is(tag, "image") and tag.get("name") and field[:1] == "$" and len(field) > 1 and "{{" not in field:
+            found[tag.get("name", "")] = (field[1:], bool(pages))
+    return found
+
+
+def _binding(control: Element, image: str, source: tuple[str, bool], confidence: float) -> Binding:
+    field, paged = source
+    name = control.get("name", "")
+    return Binding(
+        control=name,
+        image=image,
+        field=field,
+        paged=paged,
+        labels=_labels(control),
+        threshold=_threshold(control, name, confidence),
+    )
+
+
+def _labels(control: Element) -> dict[str, str]:
+    """The control's label for each mark; an explicit mapping wins over an equal name, an earlier label over a later."""
+    mapped: dict[str, str] = {}
+    named: dict[str, str] = {}
+    for tag in control.iter():
+        shown = tag.get("alias") or tag.get("value", "")
+        if not _is(tag, "label") or not shown:
+            continue
+        values = {value.strip().casefold() for value in tag.get("predicted_values", "").split(",")}
+        predicted = [mark for mark in MARKS if mark in values]
+        names = {tag.get("alias", "").strip().casefold(), tag.get("value", "").strip().casefold()}
+        for mark in predicted:
+            mapped.setdefault(mark, shown)
+        for mark in MARKS if not predicted else ():
+            if mark in names:
+                named.setdefault(mark, shown)
+    found = named | mapped
+    return {mark: found[mark] for mark in MARKS if mark in found}
+
+
+def _threshold(control: Element, name: str, confidence: float) -> float:
+    # `score_threshold` is the name that older label configs use.
+    text = (control.get("model_score_threshold") or control.get("score_threshold") or "").strip()
+    if not text:
+        return confidence
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = -1.0
+    if not 0 <= threshold <= 1:
+        raise LabelConfigError(
+            f'model_score_threshold="{text[:40]}" of RectangleLabels "{name}" is no probability: write one such as 0.5'
+        )
+    return threshold
+
+
+def _no_labels(controls: list[Element]) -> str:
+    found = [tag.get("value", "") for control in controls for tag in control.iter() if _is(tag, "label")]
+    listed = ", ".join(name for name in found[:20] if name) or "none"
+    example = next((name for name in found if name), "Seal")
+    return (
+        f"No label of the label config's RectangleLabels stands for {', '.join(MARKS[:-1])} or {MARKS[-1]} "
+        f'(found: {listed}): name one so, or map it, such as <Label value="{example}" predicted_values="stamp"/>'
+    )

@@ -1,0 +1,111 @@
+"""The ML backend class, in the shape of label_studio_ml 2.x: setup, predict, fit."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from backend.errors import RequestError
+from backend.labelstudio.base import LabelStudioMLBase, ModelResponse
+from backend.labelstudio.connections import Connections
+from backend.labelstudio.events import Event
+from backend.labelstudio.labelling import Binding, bind
+from backend.labelstudio.predictor import Predictor
+from backend.pages.source import PageSource
+from backend.serving import Serving
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ContractMarks"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class ContractMarks(LabelStudioMLBase):
+    """Boxes the signatures, stamps and thumbprints of contract pages; made anew for each request, it holds no model.
+
+    `create_app` serves a subclass that knows its predictor. Under label_studio_ml's own `_wsgi.py` the class makes one
+    for the process, from the environment:
+
+        from label_studio_ml.api import init_app
+        from backend.labelstudio.model import ContractMarks
+        app = init_app(model_class=ContractMarks)
+
+    Raises:
+        LabelConfigError: The label config offers nothing to put marks on.
+    """
+
+    predictor: ClassVar[Predictor | None] = None
+
+    @classmethod
+    def served_by(cls, predictor: Predictor) -> type[ContractMarks]:
+        """This class, with the predictor that its objects use."""
+        return type(cls.__name__, (cls,), {"predictor": predictor, "__doc__": cls.__doc__})
+
+    def setup(self) -> None:
+        """Checks the project's label config and names the version: "" while the model loads, which is not waited for.
+
+        Raises:
+            LabelConfigError: The label config offers nothing to put marks on.
+            ModelError: There is no model.
+        """
+        # label_studio_ml keeps nothing but strings.
+        self.set("model_version", self._predictor().version(self._bindings() if self.label_config else ()) or "")
+
+    def predict(
+        self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **kwargs: Any
+    ) -> ModelResponse:
+        """One prediction for each task, `[]` where a task is not done yet; with a context, what was drawn, refined.
+
+        Args:
+            tasks: Tasks as Label Studio serialises them.
+            context: In interactive labelling, the regions just drawn, under `result`.
+            kwargs: Further parameters of Label Studio's request; none is needed.
+
+        Raises:
+            ModelError: There is no model.
+            PageError: The page of a drawn region cannot be had.
+            RequestError: What was drawn is no rectangle.
+        """
+        del kwargs
+        predictor = self._predictor()
+        bindings = self._bindings()
+        drawn = (context or {}).get("result")
+        if not drawn:
+            version, predictions = predictor.predict(tasks, bindings, project=self.project_id)
+            return ModelResponse(model_version=version, predictions=predictions)
+        if len(tasks) != 1 or not isinstance(drawn, list) or not all(isinstance(region, dict) for region in drawn):
+            raise RequestError("params.context.result belongs to one task and is a list of regions")
+        version, prediction = predictor.refine(tasks[0], drawn, bindings, project=self.project_id)
+        return ModelResponse(model_version=version, predictions=[prediction])
+
+    def fit(self, event: str, data: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Takes note of an event; nothing is learned from it yet.
+
+        Raises:
+            RequestError: The event has no name.
+        """
+        del kwargs
+        noted = Event.parse(event, data)
+        _LOG.info(
+            "event %s project=%s tasks=%s annotations=%s", noted.action, noted.project, noted.tasks, noted.annotations
+        )
+        return {"status": "noted", "action": noted.action}
+
+    def _predictor(self) -> Predictor:
+        return self.predictor or _of_environment()
+
+    def _bindings(self) -> tuple[Binding, ...]:
+        return bind(self.label_config or "", confidence=self._predictor().confidence)
+
+
+@cache
+def _of_environment() -> Predictor:
+    """The predictor of a process that was started by label_studio_ml's own server."""
+    settings = Settings.from_environment(os.environ)
+    connections = Connections(settings, source=lambda access: PageSource(settings, access))
+    return Predictor(settings, Serving.start(settings), connections)

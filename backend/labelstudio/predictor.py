@@ -1,0 +1,258 @@
+"""Tasks → predictions: pages fetched ahead, classified one or two at a time, all within a deadline."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from backend.errors import BackendError, RequestError, UndecodablePage
+from backend.labelstudio.prefetch import Prefetcher
+from backend.labelstudio.results import NOT_DONE, drawn_box, prediction, refined, regions
+from backend.labelstudio.tasks import Sheet, sheets, task_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
+
+    from backend.labelstudio.connections import Connections, Pages
+    from backend.labelstudio.labelling import Binding
+    from backend.labelstudio.results import Region
+    from backend.pages.page import Page
+    from backend.pipeline import Pipeline
+    from backend.settings import Settings
+
+__all__ = ["Predictor", "Serves"]
+
+_LOG = logging.getLogger(__name__)
+# Decoded pages in memory, over all requests; an A4 page at 300 dpi takes 26 MB.
+_PAGES_IN_MEMORY = 6
+_PAGES_AHEAD = 2
+_FETCH_THREADS = 4
+# Pages that are classified at once. More only share the processors, and each takes memory.
+_MOST_AT_ONCE = 2
+_IDS_LOGGED = 20
+_PAGED_FILES = (".pdf", ".tif", ".tiff")
+
+
+class Serves(Protocol):
+    """Holds the pipeline that serves, and loads it in the background; `backend.serving.Serving` does."""
+
+    def pipeline(self, *, timeout: float) -> Pipeline:
+        """The pipeline, waited for while it loads; raises ModelError."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """`model_state` (loading, ready or failed), `model_version`, and what else /health shows."""
+        ...
+
+
+@dataclass(kw_only=True)
+class _Outcome:
+    """What is known of one task so far."""
+
+    sheets: list[Sheet]
+    looked_at: int = 0
+    result: list[Region] = field(default_factory=list)
+    certainties: list[float] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return self.looked_at == len(self.sheets)
+
+    def prediction(self, version: str) -> Any:
+        if not self.complete:
+            return NOT_DONE
+        return prediction(self.result, certainties=self.certainties, version=version)
+
+
+class Predictor:
+    """Predicts tasks; one for a process, shared by its request threads.
+
+    Args:
+        settings: Deadline and default confidence.
+        serving: Holds the pipeline, or loads it at the moment.
+        connections: Page sources by project.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        serving: Serves,
+        connections: Connections,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.serving = serving
+        self.connections = connections
+        self.confidence = settings.confidence
+        self._deadline = settings.predict_deadline
+        self._clock = clock
+        self._prefetch = Prefetcher(room=_PAGES_IN_MEMORY, ahead=_PAGES_AHEAD, threads=_FETCH_THREADS)
+        self._processors = threading.BoundedSemaphore(min(_MOST_AT_ONCE, os.cpu_count() or 1))
+
+    def version(self, bindings: Sequence[Binding]) -> str | None:
+        """The version of such a project's predictions: the pipeline's, and thresholds that differ from its own.
+
+        None while the first model loads: this is not the place to wait for it.
+
+        Raises:
+            ModelError: There is no model.
+        """
+        if self.serving.state()["model_state"] == "loading":
+            return None
+        return self._version(self.serving.pipeline(timeout=0), bindings)
+
+    def predict(
+        self, tasks: Sequence[Mapping[str, Any]], bindings: Sequence[Binding], *, project: str
+    ) -> tuple[str, list[Any]]:
+        """The version that served, and one prediction for each task, in order.
+
+        A task is `NOT_DONE` when the deadline passed before all its pages were looked at, or a page did not arrive.
+        What asking again cannot change (the task names no page, the file is no image) is logged and counts as a page
+        without marks. No page fails the others.
+
+        Raises:
+            ModelError: There is no model.
+        """
+        started = self._clock()
+        left = partial(self._left, started)
+        pipeline = self.serving.pipeline(timeout=left())
+        outcomes = [_Outcome(sheets=_sheets(place, task, bindings)) for place, task in enumerate(tasks)]
+        planned = [sheet for outcome in outcomes for sheet in outcome.sheets]
+        source = self.connections.pages(project)
+        finished = self._prefetch.run([partial(_page, source, sheet) for sheet in planned], remaining=left)
+        for sheet, future in zip(planned, finished, strict=False):
+            if not self._processors.acquire(timeout=max(0.0, left())):
+                break
+            try:
+                self._look(pipeline, sheet, future, outcomes[sheet.place])
+            finally:
+                self._processors.release()
+        version = self._version(pipeline, bindings)
+        _log_batch(project, tasks, outcomes, milliseconds=1000 * (self._clock() - started), version=version)
+        return version, [outcome.prediction(version) for outcome in outcomes]
+
+    def refine(
+        self, task: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]], bindings: Sequence[Binding], *, project: str
+    ) -> tuple[str, dict[str, Any]]:
+        """The version that served, and one prediction for the rectangles that an annotator just drew.
+
+        Each is tightened to the ink inside it, and labelled.
+
+        Raises:
+            ModelError: There is no model, or not before the deadline.
+            PageError: The page cannot be had.
+            RequestError: What was drawn is no rectangle, or not on a page of the task.
+        """
+        started = self._clock()
+        left = partial(self._left, started)
+        pipeline = self.serving.pipeline(timeout=left())
+        source = self.connections.pages(project)
+        result: list[Region] = []
+        for region in drawn:
+            binding = _binding_of(region, bindings)
+            page = _page(source, _sheet_of(region, sheets(0, task, [binding])))
+            box = drawn_box(region, width=page.width, height=page.height)
+            with self._processors:
+                mark = pipeline.refine(page, box)
+            result.append(refined(mark, region, width=page.width, height=page.height, binding=binding))
+        version = self._version(pipeline, bindings)
+        _LOG.info(
+            "refined project=%s task=%s boxes=%d ms=%.0f version=%s",
+            project,
+            task_id(task),
+            len(result),
+            1000 * (self._clock() - started),
+            version,
+        )
+        return version, prediction(result, certainties=[region["score"] for region in result], version=version)
+
+    def _left(self, started: float) -> float:
+        return started + self._deadline - self._clock()
+
+    def _version(self, pipeline: Pipeline, bindings: Sequence[Binding]) -> str:
+        thresholds = dict.fromkeys(binding.threshold for binding in bindings)
+        if set(thresholds) <= {self.confidence}:
+            return pipeline.version
+        return f"{pipeline.version}-t{','.join(f'{threshold:g}' for threshold in thresholds)}"
+
+    def _look(self, pipeline: Pipeline, sheet: Sheet, future: Future[Page], outcome: _Outcome) -> None:
+        """Adds what one page shows to its task's outcome; a page that fails leaves it incomplete."""
+        try:
+            page = future.result()
+            marks = pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings))
+        except UndecodablePage as error:
+            _LOG.warning("task %s: no marks, page unreadable: %s", sheet.task, error)
+            outcome.looked_at += 1
+        except BackendError as error:
+            _LOG.warning("task %s: not done: %s", sheet.task, error)
+        except Exception:
+            # Whatever one page does to a decoder or the model, the other tasks of the request are still to be answered.
+            _LOG.exception("task %s: not done, page failed", sheet.task)
+        else:
+            outcome.looked_at += 1
+            outcome.certainties.append(marks.certainty)
+            for binding in sheet.bindings:
+                outcome.result += regions(
+                    marks, width=page.width, height=page.height, binding=binding, task=sheet.task, item=sheet.item
+                )
+
+
+def _sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> list[Sheet]:
+    """The pages of a task; none, and a line in the log, when it does not name them."""
+    try:
+        return sheets(place, task, bindings)
+    except RequestError as error:
+        _LOG.warning("task %s: no marks: %s", task_id(task), error)
+        return []
+
+
+def _binding_of(region: Mapping[str, Any], bindings: Sequence[Binding]) -> Binding:
+    """The control that a region was drawn with; else the first on its image, since only bound controls get labels."""
+    by_control = [binding for binding in bindings if binding.control == region.get("from_name")]
+    by_image = [binding for binding in bindings if binding.image == region.get("to_name")]
+    return next(iter([*by_control, *by_image, *bindings]))
+
+
+def _sheet_of(region: Mapping[str, Any], pages: Sequence[Sheet]) -> Sheet:
+    """The page that a region was drawn on."""
+    item = region.get("item_index") or 0
+    if not isinstance(item, int) or not 0 <= item < len(pages):
+        raise RequestError(
+            f"params.context.result holds a region of item_index {item!r}: the task has {len(pages)} pages"
+        )
+    return pages[item]
+
+
+def _page(source: Pages, sheet: Sheet) -> Page:
+    """The first page of what a sheet refers to."""
+    page = next(source.pages(sheet.reference, task_id=sheet.task, pages=slice(0, 1)), None)
+    if page is None:
+        raise UndecodablePage("(an empty file)", "it has no page")
+    if page.reference.lower().endswith(_PAGED_FILES):
+        _LOG.info(
+            "task %s: %s: its first page is looked at; use valueList for tasks of several", sheet.task, page.reference
+        )
+    return page
+
+
+def _log_batch(
+    project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], *, milliseconds: float, version: str
+) -> None:
+    ids = ",".join(str(task_id(task)) for task in tasks[:_IDS_LOGGED]) + (",…" if len(tasks) > _IDS_LOGGED else "")
+    _LOG.info(
+        "predicted project=%s tasks=%s pages=%d marks=%d not_done=%d ms=%.0f version=%s",
+        project,
+        ids,
+        sum(outcome.looked_at for outcome in outcomes),
+        sum(len(outcome.result) for outcome in outcomes),
+        sum(not outcome.complete for outcome in outcomes),
+        milliseconds,
+        version,
+    )

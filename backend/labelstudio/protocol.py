@@ -1,0 +1,124 @@
+"""Request bodies that Label Studio sends, checked and typed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from backend.errors import RequestError
+
+__all__ = ["PredictRequest", "SetupRequest", "parse_body"]
+
+Json = dict[str, Any]
+
+
+def parse_body(data: bytes) -> Json:
+    """A request's body as a JSON object.
+
+    Raises:
+        RequestError: It is no JSON, or no object.
+    """
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"the body is not JSON ({type(error).__name__}): send a JSON object") from error
+    if not isinstance(body, dict):
+        raise RequestError(f"the body is a JSON {_kind(body)}: send an object")
+    return body
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetupRequest:
+    """POST /setup: a project introduces itself.
+
+    Attributes:
+        project: Label Studio's id of the project, as text; empty when it did not say.
+        label_config: The project's label config, XML.
+        hostname: What Label Studio calls itself.
+        access_token: Legacy token of the project's creator; kept out of `repr`.
+    """
+
+    project: str
+    label_config: str
+    hostname: str = ""
+    access_token: str = field(default="", repr=False)
+
+    @classmethod
+    def parse(cls, body: Json) -> SetupRequest:
+        """Checks a body; `extra_params` may be an object, a string or null, and nothing here depends on it.
+
+        Raises:
+            RequestError: A field is missing or has the wrong type.
+        """
+        if not isinstance(body.get("extra_params"), dict | str | None):
+            raise RequestError(f"extra_params is a {_kind(body['extra_params'])}: expected an object, a string or null")
+        return cls(
+            project=_project(body),
+            label_config=_text(body, "schema", required=True),
+            hostname=_text(body, "hostname"),
+            access_token=_text(body, "access_token"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest:
+    """POST /predict: the marks of these tasks are wanted.
+
+    Attributes:
+        project: Label Studio's id of the project, as text.
+        label_config: The project's label config, XML.
+        tasks: The tasks, as Label Studio serialises them.
+        context: What the annotator just drew, under `result`; None outside interactive labelling.
+    """
+
+    project: str
+    label_config: str
+    tasks: list[Json]
+    context: Json | None = None
+
+    @classmethod
+    def parse(cls, body: Json) -> PredictRequest:
+        """Checks a body.
+
+        Raises:
+            RequestError: A field is missing or has the wrong type.
+        """
+        tasks = body.get("tasks")
+        if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+            raise RequestError("tasks is missing or no list of objects: send the tasks to predict")
+        params = body.get("params")
+        if not isinstance(params, dict | None):
+            raise RequestError(f"params is a {_kind(params)}: expected an object or null")
+        context = (params or {}).get("context")
+        if not isinstance(context, dict | None):
+            raise RequestError(f"params.context is a {_kind(context)}: expected an object or null")
+        return cls(
+            project=_project(body),
+            label_config=_text(body, "label_config", required=True),
+            tasks=tasks,
+            context=context or None,
+        )
+
+
+def _project(body: Json) -> str:
+    """The id alone: Label Studio sends `<id>.<created>`."""
+    project = body.get("project")
+    if not isinstance(project, str | int | None) or isinstance(project, bool):
+        raise RequestError(f"project is a {_kind(project)}: expected the project's id")
+    return "" if project is None else str(project).partition(".")[0]
+
+
+def _text(body: Json, name: str, *, required: bool = False) -> str:
+    value = body.get(name)
+    if value is None and not required:
+        return ""
+    if not isinstance(value, str):
+        raise RequestError(f"{name} is {'missing' if name not in body else 'a ' + _kind(value)}: expected a string")
+    return value
+
+
+def _kind(value: object) -> str:
+    """JSON's word for a value's type."""
+    names = {dict: "object", list: "list", str: "string", bool: "boolean", int: "number", float: "number"}
+    return names.get(type(value), "null")

@@ -1,0 +1,130 @@
+"""Marks of pages ⇄ Label Studio's regions and predictions: percent units, ids, scores."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backend.errors import RequestError
+from backend.geometry import as_boxes, clip, to_percent
+from backend.nets.config import MARKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from backend.geometry import Boxes
+    from backend.labelstudio.labelling import Binding
+    from backend.pipeline import Marks
+
+__all__ = ["NOT_DONE", "Region", "drawn_box", "prediction", "refined", "region_id", "regions"]
+
+Region = dict[str, Any]
+
+# What Label Studio stores nothing for: the task stays open for a later request.
+NOT_DONE: list[Any] = []
+# Enough places to give back the pixel of any page; fewer make ids of one box differ by rounding noise.
+_PLACES = 4
+
+
+def regions(
+    marks: Marks, *, width: int, height: int, binding: Binding, task: int | None, item: int | None
+) -> list[Region]:
+    """The marks of one page that the binding has a label for, as regions.
+
+    Args:
+        marks: What the pipeline found.
+        width: Width of the upright page in pixels.
+        height: Height of the upright page in pixels.
+        binding: Control, image, labels and threshold of the project.
+        task: The task's id, part of the regions' ids.
+        item: Place of the page in a `valueList`; None for a single image.
+    """
+    found: list[Region] = []
+    for box, index, score in zip(marks.boxes, marks.labels, marks.scores, strict=True):
+        label = binding.labels.get(MARKS[index])
+        if label is None or score < binding.threshold:
+            continue
+        region = _region(box[None], label, float(score), width=width, height=height, binding=binding, item=item)
+        found.append({"id": region_id(task, marks.version, region), **region})
+    return found
+
+
+def refined(marks: Marks, drawn: Mapping[str, Any], *, width: int, height: int, binding: Binding) -> Region:
+    """What an annotator drew, tightened and labelled: the region keeps its id and place, its label is of the control.
+
+    Args:
+        marks: The one mark inside the drawn box.
+        drawn: The region as Label Studio sent it.
+        width: Width of the upright page in pixels.
+        height: Height of the upright page in pixels.
+        binding: The control that it was drawn with.
+    """
+    named = {label: float(marks.probabilities[0, MARKS.index(mark)]) for mark, label in binding.labels.items()}
+    label = max(named, key=lambda name: named[name])
+    item = drawn.get("item_index")
+    region = _region(marks.boxes, label, named[label], width=width, height=height, binding=binding, item=item)
+    return {"id": drawn.get("id") or region_id(marks.version, region), **region}
+
+
+def _region(
+    box: Boxes, label: str, score: float, *, width: int, height: int, binding: Binding, item: int | None
+) -> Region:
+    """One (1, 4) box as a region, but for its id."""
+    [percent] = to_percent(clip(box, width=width, height=height), width=width, height=height).round(_PLACES)
+    x, y, across, down = map(float, percent)
+    return {
+        "from_name": binding.control,
+        "to_name": binding.image,
+        "type": "rectanglelabels",
+        "score": round(score, _PLACES),
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "value": {"x": x, "y": y, "width": across, "height": down, "rotation": 0, "rectanglelabels": [label]},
+        **({} if item is None else {"item_index": item}),
+    }
+
+
+def region_id(*parts: object) -> str:
+    """Ten URL-safe characters that are the same for the same JSON values: asking twice gives the same regions."""
+    digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=7).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def prediction(result: list[Region], *, certainties: Iterable[float], version: str) -> dict[str, Any]:
+    """One task's prediction: "looked, and found this", also when that is nothing.
+
+    Label Studio's uncertainty sampling takes the lowest score first. The score is the least certainty among all that
+    was judged on the task's pages (`Marks.certainty`, rejected candidates included), so the doubtful task comes first,
+    and one on which nothing was near a mark comes last.
+    """
+    score = round(min(certainties, default=1.0), _PLACES)
+    return {"result": result, "score": score, "model_version": version}
+
+
+def drawn_box(region: Mapping[str, Any], *, width: int, height: int) -> Boxes:
+    """The upright box, (1, 4) pixels, around a rectangle that an annotator drew, turned or not.
+
+    Label Studio turns a rectangle clockwise about its top left corner.
+
+    Raises:
+        RequestError: The region is no rectangle.
+    """
+    value = region.get("value")
+    sides = [value.get(side) for side in ("x", "y", "width", "height")] if isinstance(value, dict) else []
+    turn = value.get("rotation") or 0 if isinstance(value, dict) else 0
+    numbers = [number for number in (*sides, turn) if isinstance(number, int | float) and math.isfinite(number)]
+    if len(numbers) != 5:
+        raise RequestError("params.context.result holds a region that is no rectangle (x, y, width, height in percent)")
+    x, y, across, down = np.array(numbers[:4]) * np.array([width, height, width, height]) / 100
+    angle = math.radians(numbers[4])
+    right = np.array([math.cos(angle), math.sin(angle)]) * across
+    below = np.array([-math.sin(angle), math.cos(angle)]) * down
+    corners = np.array([x, y]) + np.array([0 * right, right, below, right + below])
+    box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+    return clip(as_boxes(box), width=width, height=height)

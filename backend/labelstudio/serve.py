@@ -1,0 +1,70 @@
+"""Runs the server under gunicorn: threads that mostly wait, a model that loads beside them, a graceful stop."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication
+
+from backend.labelstudio.server import create_app
+from backend.pages.source import PageSource
+from backend.serving import Serving
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from backend.settings import Settings
+
+__all__ = ["serve"]
+
+_LOG = logging.getLogger(__name__)
+# Label Studio waits 100 s for predictions; a stop lets those under way finish, within reason.
+_GRACEFUL_SECONDS = 30
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn, told what to run by the settings alone: it reads no configuration file and no command line."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings = self._settings
+        options: dict[str, Any] = {
+            "bind": f"{settings.host}:{settings.port}",
+            "worker_class": "gthread",
+            "workers": settings.workers,
+            "threads": settings.threads,
+            "preload_app": False,
+            "graceful_timeout": _GRACEFUL_SECONDS,
+            "control_socket_disable": True,
+            "loglevel": settings.log_level,
+            "proc_name": "contract-marks",
+            "when_ready": _announce,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Called in each worker, after the fork: the model and the threads are the worker's own."""
+        settings = self._settings
+        return create_app(settings, serving=Serving.start(settings), source=lambda access: PageSource(settings, access))
+
+
+def serve(settings: Settings) -> None:
+    """Serves until it is told to stop (SIGTERM, SIGINT)."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if settings.workers > 1 and not settings.label_studio_api_key:
+        _LOG.warning(
+            "%d workers and no LABEL_STUDIO_API_KEY: the token that Label Studio sends reaches one worker only, "
+            "the others cannot fetch its uploads",
+            settings.workers,
+        )
+    _Server(settings).run()
+
+
+def _announce(arbiter: Any) -> None:
+    addresses = ", ".join(f"http://{':'.join(map(str, address))}" for address in arbiter.cfg.address)
+    _LOG.info("listening on %s; Label Studio connects to this address", addresses)

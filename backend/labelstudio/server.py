@@ -1,0 +1,131 @@
+"""The HTTP server that Label Studio talks to: an application factory and its five routes."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from backend.errors import BackendError
+from backend.labelstudio.connections import Connections, Pages
+from backend.labelstudio.model import ContractMarks
+from backend.labelstudio.predictor import Predictor, Serves
+from backend.labelstudio.protocol import PredictRequest, SetupRequest, parse_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backend.pages.access import Access
+    from backend.settings import Settings
+
+__all__ = ["create_app"]
+
+_LOG = logging.getLogger(__name__)
+# Room for hundreds of tasks with their annotations; a page that travels as a data URI counts, too.
+_MOST_BODY_BYTES = 64 * 1024 * 1024
+_LONGEST_PHRASE = 300
+
+
+def create_app(settings: Settings, *, serving: Serves, source: Callable[[Access], Pages]) -> Flask:
+    """The application.
+
+    Args:
+        settings: Credentials, Label Studio's address, deadline, confidence.
+        serving: Holds the pipeline, or loads it at the moment.
+        source: Makes a page source over an access to Label Studio.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    connections = Connections(settings, source=source)
+    predictor = Predictor(settings, serving, connections)
+    _add_routes(app, ContractMarks.served_by(predictor), predictor)
+    _add_errors(app)
+    if settings.basic_auth_user:
+        _add_basic_auth(app, settings.basic_auth_user, settings.basic_auth_pass)
+    return app
+
+
+def _add_routes(app: Flask, model_class: type[ContractMarks], predictor: Predictor) -> None:
+    @app.get("/")
+    def alive() -> Any:
+        return {"status": "UP", "model_class": ContractMarks.__name__}
+
+    @app.get("/health")
+    def health() -> Any:
+        return {"status": "UP", "model_class": ContractMarks.__name__, **predictor.serving.state()}
+
+    @app.post("/setup")
+    def setup() -> Any:
+        wanted = SetupRequest.parse(parse_body(request.get_data()))
+        model = model_class(project_id=wanted.project, label_config=wanted.label_config)
+        predictor.connections.learn(wanted.project, hostname=wanted.hostname, token=wanted.access_token)
+        return {"model_version": model.get("model_version") or None}
+
+    @app.post("/predict")
+    def predict() -> Any:
+        wanted = PredictRequest.parse(parse_body(request.get_data()))
+        model = model_class(project_id=wanted.project, label_config=wanted.label_config)
+        response = model.predict(wanted.tasks, context=wanted.context)
+        return {"results": response.model_dump()["predictions"]}
+
+    @app.post("/webhook")
+    def webhook() -> Any:
+        data = parse_body(request.get_data())
+        # An event is noted whatever the project's label config has become: so none is handed over.
+        result = model_class().fit(data.pop("action", None), data)
+        return {"result": "ok", **result}
+
+    @app.get("/versions")
+    def versions() -> Any:
+        version = predictor.serving.state()["model_version"]
+        return {"versions": [version] if version else []}
+
+
+def _add_errors(app: Flask) -> None:
+    @app.errorhandler(BackendError)
+    def refused(error: BackendError) -> Response:
+        _LOG.warning("%s %s: %s: %s", request.method, request.path, type(error).__name__, error)
+        return _error(error.status, type(error).__name__, str(error))
+
+    @app.errorhandler(HTTPException)
+    def unroutable(error: HTTPException) -> Response:
+        response = _error(error.code or 500, type(error).__name__, error.description or error.name)
+        response.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
+        return response
+
+    @app.errorhandler(Exception)
+    def unexpected(_: Exception) -> Response:
+        incident = secrets.token_hex(4)
+        _LOG.exception("%s %s: incident %s", request.method, request.path, incident)
+        return _error(
+            500, "InternalError", f"something unexpected failed; the server's log has it as incident {incident}"
+        )
+
+
+def _error(status: int, kind: str, message: str) -> Response:
+    """A JSON error, whose reason also stands in the status line: that is all that Label Studio shows of it."""
+    response = jsonify({"error": kind, "message": message})
+    phrase = "".join(letter if " " <= letter <= "~" else "?" for letter in message)[:_LONGEST_PHRASE]
+    response.status = f"{status} {phrase or HTTPStatus(status).phrase}"
+    return response
+
+
+def _add_basic_auth(app: Flask, user: str, password: str) -> None:
+    """Asks every request for the credentials, but for `/`: a container's health check has none."""
+    expected = f"{user}:{password}".encode()
+
+    @app.before_request
+    def check() -> Response | None:
+        given = request.authorization
+        brought = f"{given.username}:{given.password}".encode() if given is not None and given.type == "basic" else b""
+        if request.path == "/" or hmac.compare_digest(brought, expected):
+            return None
+        response = _error(401, "Unauthorized", "this backend wants HTTP Basic credentials: BASIC_AUTH_USER and _PASS")
+        response.headers["WWW-Authenticate"] = 'Basic realm="contract-marks", charset="UTF-8"'
+        return response

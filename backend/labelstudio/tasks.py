@@ -1,0 +1,72 @@
+"""A task → the pages to look at, and the controls that want them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from backend.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from backend.labelstudio.labelling import Binding
+
+__all__ = ["Sheet", "sheets", "task_id"]
+
+# Where Label Studio puts a file that was uploaded before the project had a label config.
+_UNNAMED_FIELD = "$undefined$"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """One page of a task.
+
+    Attributes:
+        place: Place of the task in its request.
+        task: Label Studio's id of the task.
+        item: Place of the page in a `valueList`; None for a single image.
+        reference: What the task names as the page.
+        bindings: The controls on this page.
+    """
+
+    place: int
+    task: int | None
+    item: int | None
+    reference: str
+    bindings: tuple[Binding, ...]
+
+
+def task_id(task: Mapping[str, Any]) -> int | None:
+    """Label Studio's id of a task, where it has one."""
+    found = task.get("id")
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> list[Sheet]:
+    """The pages of a task: one for an Image with `value`, one for each entry of the list behind a `valueList`.
+
+    Raises:
+        RequestError: The task's data lacks a field of the label config, or holds something else than references there.
+    """
+    images = dict.fromkeys((binding.image, binding.field, binding.paged) for binding in bindings)
+    found: list[Sheet] = []
+    for image, name, paged in images:
+        wanting = tuple(binding for binding in bindings if binding.image == image)
+        for index, reference in enumerate(_references(task.get("data"), name, paged=paged)):
+            item = index if paged else None
+            found.append(Sheet(place=place, task=task_id(task), item=item, reference=reference, bindings=wanting))
+    return found
+
+
+def _references(data: Any, name: str, *, paged: bool) -> list[str]:
+    if not isinstance(data, dict):
+        raise RequestError("the task has no data")
+    value = data.get(name, data.get(_UNNAMED_FIELD))
+    if value is None:
+        raise RequestError(f"the task's data has no field {name!r}, which the label config's Image asks for")
+    if paged and isinstance(value, list) and all(isinstance(reference, str) for reference in value):
+        return value
+    if isinstance(value, str):
+        return [value]
+    raise RequestError(f"field {name!r} of the task's data holds no {'list of references' if paged else 'reference'}")
