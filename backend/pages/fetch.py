@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backend.pages.page import Limits
     from backend.pages.references import AllowList
 
-__all__ = ["Fetcher"]
+__all__ = ["Fetcher", "is_public"]
 
 _HTML = (b"<!doctype html", b"<html")
 _KEY_HINT = "check LABEL_STUDIO_API_KEY, and that its user may see the project"
@@ -64,7 +64,8 @@ class Fetcher:
             except (httpx2.HTTPError, httpx2.StreamError) as error:
                 if deadline.passed or isinstance(error, httpx2.TimeoutException):
                     self._too_slow(shown, error)
-                raise PageUnavailable(shown, f"{url.host} did not answer properly ({type(error).__name__})") from error
+                host = error.request.url.host if isinstance(error, httpx2.RequestError) else url.host
+                raise PageUnavailable(shown, f"{host} did not answer properly ({type(error).__name__})") from error
         if not data:
             raise PageUnavailable(shown, "the answer is empty")
         if data[:64].lstrip().lower().startswith(_HTML):
@@ -105,7 +106,7 @@ class Fetcher:
             raise PageUnavailable(shown, f"Label Studio asks for a log-in: {_KEY_HINT}")
         if url.scheme not in ("http", "https") or not url.host or url.userinfo:
             raise ReferenceRefused(shown, "redirected to something other than a plain http(s) address")
-        if self._allow_list.allows(url) or (trusted and url.scheme == "https" and _is_public(url.host)):
+        if self._allow_list.allows(url) or (trusted and url.scheme == "https" and is_public(url.host)):
             return url
         host = url.netloc.decode("ascii")
         raise ReferenceRefused(shown, f"redirected to {host}: add it to ALLOWED_HOSTS if pages may come from it")
@@ -149,7 +150,7 @@ def _certificates() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def _is_public(host: str) -> bool:
+def is_public(host: str) -> bool:
     """Whether every address of `host` is on the open internet."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)

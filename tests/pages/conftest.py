@@ -159,6 +159,8 @@ def _routes(studio: Studio, png: bytes) -> dict[str, Callable[[Handler], None]]:
         "/data/upload/to-user": lambda h: h.redirect("http://name:word@127.0.0.1/"),
         "/data/upload/elsewhere": lambda h: h.redirect(studio.elsewhere + "/open/page.png?X-Amz-Signature=s3cret"),
         "/data/upload/private": lambda h: h.redirect("https://10.0.0.7/page.png?X-Amz-Signature=s3cret"),
+        "/data/upload/signed": lambda h: h.redirect(studio.elsewhere.replace("http", "https") + "/open/page.png"),
+        "/open/signed": lambda h: h.redirect(studio.elsewhere.replace("http", "https") + "/open/page.png"),
         "/data/upload/loopback": lambda h: h.redirect("https://[::ffff:127.0.0.1]/page.png"),
         "/data/upload/public-http": lambda h: h.redirect("http://8.8.8.8/page.png"),
         "/open/away": lambda h: h.redirect("https://8.8.8.8/page.png"),

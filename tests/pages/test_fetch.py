@@ -1,0 +1,53 @@
+"""Whose redirects are trusted, and how far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.errors import PageUnavailable, ReferenceRefused
+from backend.pages import PageSource, fetch
+from backend.pages.fetch import is_public
+
+if TYPE_CHECKING:
+    from backend.settings import Settings
+
+    from .conftest import Access, Studio
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2001:4860:4860::8888", True),
+        ("10.1.2.3", False),  # private
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("127.0.0.1", False),  # loopback
+        ("::1", False),
+        ("::ffff:10.1.2.3", False),  # private, dressed as IPv6
+        ("169.254.169.254", False),  # link-local: a cloud machine's own secrets
+        ("fe80::1", False),
+        ("fd00::1", False),  # private IPv6
+        ("100.64.0.1", False),  # a carrier's inside
+        ("224.0.0.1", False),  # multicast
+        ("0.0.0.0", False),  # noqa: S104 - nobody listens here
+        ("localhost", False),  # a name
+        ("a" * 64, False),  # a name that no lookup takes
+    ],
+)
+def test_only_addresses_on_the_open_internet_are_public(host: str, public: bool) -> None:
+    assert is_public(host) is public
+
+
+def test_a_signed_target_is_trusted_for_one_hop_from_label_studio_only(
+    settings: Settings, access: Access, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target is taken for public here; it speaks no TLS, so that being asked shows as a failed handshake."""
+    monkeypatch.setattr(fetch, "is_public", lambda host: host == "localhost")
+    source = PageSource(settings, access)
+    with pytest.raises(PageUnavailable, match="localhost did not answer properly"):
+        source.pages("/data/upload/signed")
+    with pytest.raises(ReferenceRefused, match="ALLOWED_HOSTS"):
+        source.pages(studio.url + "/open/signed")
