@@ -20,7 +20,18 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["annotation", "document", "event", "memory", "metadata", "prediction", "proposal", "sample", "watermark"]
+__all__ = [
+    "annotation",
+    "document",
+    "event",
+    "gone_task",
+    "memory",
+    "metadata",
+    "prediction",
+    "proposal",
+    "sample",
+    "watermark",
+]
 
 # Named constraints, so that a migration can drop what an earlier one made on either database.
 metadata = MetaData(
@@ -99,6 +110,13 @@ annotation = Table(
     Index("ix_annotation_due", "parked", "due"),
     Index("ix_annotation_task", "task"),
     comment="The newest known state of each annotation; a deletion is final.",
+)
+
+gone_task = Table(
+    "gone_task",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    comment="Tasks that were deleted: an event about one of their annotations may still be on its way.",
 )
 
 sample = Table(

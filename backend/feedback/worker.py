@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +22,7 @@ from backend.feedback.database import writing
 from backend.feedback.proposals import Prediction, shown_before
 from backend.feedback.samples import Sample, make_samples, replace_samples
 from backend.feedback.tables import annotation as table
+from backend.feedback.tables import gone_task
 from backend.labelstudio.annotations import Annotation, read_event
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from backend.feedback.journal import Entry, Journal
     from backend.pages.page import Page
 
-__all__ = ["PageOf", "Worker", "fold", "fold_event", "forget", "unpark"]
+__all__ = ["PageOf", "Worker", "fold", "fold_event", "forget", "forget_tasks", "unpark"]
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class PageOf(Protocol):
 
 def fold_event(connection: Connection, entry: Entry) -> str | None:
     """Takes one journal entry into the annotations; gives the reason why it cannot be taken."""
+    if entry.action == "TASKS_DELETED":
+        forget_tasks(connection, [int(task["id"]) for task in entry.body.get("tasks") or () if task.get("id")])
     if entry.action not in ANNOTATION_ACTIONS:
         return None
     try:
@@ -68,6 +71,8 @@ def fold_event(connection: Connection, entry: Entry) -> str | None:
 def fold(connection: Connection, state: Annotation) -> bool:
     """Keeps a state if it is newer than what is known, and the annotation was not deleted. Tells whether it did."""
     known = _lock(connection, state.id, task=state.task, project=state.project)
+    if connection.execute(select(gone_task).where(gone_task.c.id == state.task)).first():
+        return forget(connection, state.id)
     if known.deleted or known.updated >= state.updated:
         return False
     values = {"task": state.task, "project": state.project, "updated": state.updated}
@@ -81,6 +86,15 @@ def forget(connection: Connection, identity: int) -> bool:
         return False
     _renew(connection, identity, deleted=True)
     return True
+
+
+def forget_tasks(connection: Connection, tasks: Sequence[int]) -> int:
+    """Marks tasks and their annotations as deleted, for good; gives how many annotations that is news for."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    for task in tasks:
+        connection.execute(make(gone_task).values(id=task).on_conflict_do_nothing())
+    theirs = select(table.c.id).where(table.c.task.in_(tasks)).order_by(table.c.id)
+    return sum(forget(connection, identity) for identity in connection.execute(theirs).scalars().all())
 
 
 def _lock(connection: Connection, identity: int, *, task: int | None, project: int | None) -> Any:

@@ -11,7 +11,7 @@ from backend.errors import LabelConfigError, RequestError
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import drawn_box
 
-__all__ = ["Annotation", "AnnotationEvent", "Region", "read_annotation", "read_event", "without_secrets"]
+__all__ = ["Annotation", "AnnotationEvent", "Region", "moment", "read_annotation", "read_event", "without_secrets"]
 
 # What of a payload is kept: enough to make samples, nothing that opens a door (tokens, passwords) or names a person.
 _ANNOTATION = (
@@ -199,14 +199,14 @@ def read_annotation(annotation: Mapping[str, Any], *, task: Mapping[str, Any], l
     identity = int(_need(annotation, "id", "annotation"))
     result = annotation.get("result")
     regions = tuple(region for region in result if isinstance(region, Mapping)) if isinstance(result, list) else ()
-    created = _moment(_need(annotation, "created_at", f"annotation {identity}"))
+    created = moment(_need(annotation, "created_at", f"annotation {identity}"))
     annotator = annotation.get("completed_by")
     return Annotation(
         id=identity,
         task=int(annotation.get("task") or _need(task, "id", f"annotation {identity}")),
         project=annotation.get("project") or task.get("project"),
         created=created,
-        updated=_moment(annotation.get("updated_at") or annotation["created_at"]),
+        updated=moment(annotation.get("updated_at") or annotation["created_at"]),
         skipped=bool(annotation.get("was_cancelled")),
         began_with_boxes=annotation.get("parent_prediction") is not None
         or any(str(region.get("origin", "")).startswith("prediction") for region in regions),
@@ -238,8 +238,14 @@ def _need(value: Mapping[str, Any], key: str, what: str) -> Any:
     return value[key]
 
 
-def _moment(text: Any) -> float:
-    """Label Studio leaves microseconds out where they are zero, so moments are compared as numbers, not as text."""
+def moment(text: Any) -> float:
+    """Seconds since the epoch of a moment in ISO 8601.
+
+    Label Studio leaves microseconds out where they are zero, so moments are compared as numbers, never as text.
+
+    Raises:
+        RequestError: It is none.
+    """
     try:
         return datetime.fromisoformat(str(text)).timestamp()
     except ValueError as error:

@@ -68,6 +68,12 @@ def upgrade() -> None:
         batch_op.create_index("ix_event_state", ["state", "id"], unique=False)
 
     op.create_table(
+        "gone_task",
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_gone_task")),
+        comment="Tasks that were deleted: an event about one of their annotations may still be on its way.",
+    )
+    op.create_table(
         "memory",
         sa.Column("sample", sa.String(length=64), nullable=False),
         sa.Column("network", sa.String(length=64), nullable=False),
@@ -164,6 +170,7 @@ def downgrade() -> None:
     op.drop_table("proposal")
     op.drop_table("prediction")
     op.drop_table("memory")
+    op.drop_table("gone_task")
     with op.batch_alter_table("event", schema=None) as batch_op:
         batch_op.drop_index("ix_event_state")
 

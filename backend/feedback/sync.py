@@ -1,0 +1,127 @@
+"""Asks Label Studio what the webhooks did not tell, so that the ledger ends up the same whatever was lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, delete, insert, select
+
+from backend.errors import RequestError
+from backend.feedback.database import writing
+from backend.feedback.tables import annotation as table
+from backend.feedback.tables import watermark
+from backend.feedback.worker import fold, forget, forget_tasks
+from backend.labelstudio.annotations import moment, read_annotation
+
+__all__ = ["Reconciled", "Studio", "sync"]
+
+log = logging.getLogger(__name__)
+
+# Saves that were under way while an earlier run listed may bear a moment before its watermark.
+OVERLAP_SECONDS = 120.0
+
+
+class Studio(Protocol):
+    """What is asked of Label Studio."""
+
+    def project(self, project: int) -> Mapping[str, Any]: ...
+
+    def tasks(self, project: int, *, since: float | None = None) -> Iterable[Mapping[str, Any]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciled:
+    """What a run found.
+
+    Attributes:
+        tasks: Tasks looked at.
+        saved: Annotations that were new, or newer than known.
+        deleted: Annotations that are no longer there.
+        unreadable: Annotations that no sample can be made of.
+    """
+
+    tasks: int = 0
+    saved: int = 0
+    deleted: int = 0
+    unreadable: int = 0
+
+
+def sync(
+    engine: Engine,
+    studio: Studio,
+    project: int,
+    *,
+    everything: bool = False,
+    progress: Callable[[Reconciled], None] = lambda _: None,
+) -> Reconciled:
+    """Reconciles one project: only tasks that changed since the last run, or all of them.
+
+    A task's `updated_at` moves with every save and deletion of one of its annotations, so that the watermark misses
+    nothing but tasks deleted whole; those are found by a run over everything. The watermark moves when all is done: a
+    run that was cut off is repeated from where it began, to no harm.
+
+    Args:
+        engine: The ledger's database.
+        studio: Label Studio's API.
+        project: The project's id.
+        everything: Whether to look at every task, and to forget what Label Studio no longer has.
+        progress: Called after each task with what was found so far.
+
+    Raises:
+        LabelStudioError: Label Studio refused or did not answer.
+    """
+    label_config = str(studio.project(project).get("label_config") or "")
+    since = None if everything else _watermark(engine, project)
+    latest, seen, found = since or 0.0, set(), Reconciled()
+    for task in studio.tasks(project, since=None if since is None else since - OVERLAP_SECONDS):
+        with writing(engine) as connection:
+            found = _reconcile(connection, task, label_config, found)
+        latest = max(latest, moment(task["updated_at"]))
+        seen.add(int(task["id"]))
+        progress(found)
+    with writing(engine) as connection:
+        if everything:
+            gone = _of_vanished_tasks(connection, project, seen)
+            found = Reconciled(**{**vars(found), "deleted": found.deleted + gone})
+        connection.execute(delete(watermark).where(watermark.c.project == project))
+        connection.execute(insert(watermark).values(project=project, updated=latest))
+    return found
+
+
+def _watermark(engine: Engine, project: int) -> float | None:
+    with engine.connect() as connection:
+        return connection.execute(select(watermark.c.updated).where(watermark.c.project == project)).scalar()
+
+
+def _reconcile(connection: Connection, task: Mapping[str, Any], label_config: str, found: Reconciled) -> Reconciled:
+    listed = list(task.get("annotations") or ())
+    saved = deleted = unreadable = 0
+    for one in listed:
+        try:
+            saved += fold(connection, read_annotation(one, task=task, label_config=label_config))
+        except RequestError as error:
+            unreadable += 1
+            log.warning("annotation %s cannot be read: %s", one.get("id"), error)
+    known = select(table.c.id).where(
+        table.c.task == task["id"],
+        table.c.deleted.is_(False),
+        table.c.id.not_in([int(one["id"]) for one in listed]),
+        # One that was saved after Label Studio made this list is not missing from it.
+        table.c.updated <= moment(task["updated_at"]),
+    )
+    for identity in connection.execute(known).scalars().all():
+        deleted += forget(connection, identity)
+    return Reconciled(
+        tasks=found.tasks + 1,
+        saved=found.saved + saved,
+        deleted=found.deleted + deleted,
+        unreadable=found.unreadable + unreadable,
+    )
+
+
+def _of_vanished_tasks(connection: Connection, project: int, seen: set[int]) -> int:
+    known = select(table.c.task).where(table.c.project == project, table.c.deleted.is_(False)).distinct()
+    return forget_tasks(connection, [task for task in connection.execute(known).scalars() if task not in seen])
