@@ -86,15 +86,18 @@ def _wheel(rng: np.random.Generator, size: int) -> Layer:
 
 
 def _arms(rng: np.random.Generator, size: int) -> Layer:
-    """A mirrored pile of feather-like blades around a shield: reads as a coat of arms."""
+    """Two mirrored wings about a shield: reads as a coat of arms."""
     image = np.zeros((size, size), np.uint8)
-    for _ in range(int(rng.integers(5, 11))):
-        angle = rng.uniform(-0.2 * np.pi, 0.45 * np.pi)
-        length, width = size * rng.uniform(0.2, 0.47), size * rng.uniform(0.03, 0.09)
-        root = np.array([size * 0.5, size * rng.uniform(0.35, 0.75)])
+    feathers = int(rng.integers(6, 13))
+    longest, lift = rng.uniform(0.36, 0.47), rng.uniform(0.3, 0.45) * np.pi
+    for index in range(feathers):
+        share = index / (feathers - 1)
+        angle = -0.3 * np.pi + share * (lift + 0.3 * np.pi)
+        length = size * longest * (0.45 + 0.55 * np.sin(np.pi * (0.15 + 0.75 * share)))
+        root = np.array([size * 0.53, size * (0.7 - 0.3 * share)])
         tip = root + length * np.array([np.cos(angle), -np.sin(angle)])
-        side = width * np.array([np.sin(angle), np.cos(angle)])
-        _fill(image, np.array([root, (root + tip) / 2 + side, tip, (root + tip) / 2 - side]))
+        side = size * 0.022 * np.array([np.sin(angle), np.cos(angle)])
+        _fill(image, np.array([root, 0.4 * root + 0.6 * tip + side, tip, 0.4 * root + 0.6 * tip - side]))
     shield = np.array([[0.5, 0.3], [0.66, 0.3], [0.66, 0.55], [0.6, 0.68], [0.5, 0.76]]) * size
     _fill(image, shield, 0 if rng.random() < 0.5 else 255)
     cv2.polylines(image, [_fixed(shield)], False, 255, max(size // 40, 1), cv2.LINE_AA, _SHIFT)

@@ -198,11 +198,11 @@ def _visual(text: str) -> str:
 
 
 def _runs(text: str, font: Font, size_px: float) -> list[tuple[str, ImageFont.FreeTypeFont]]:
-    """Visual text cut where the face changes: Arabic letters of a face that lacks them come from its companion."""
+    """Visual text cut where the face changes: Arabic signs that a face lacks come from its companion."""
     visual = _visual(text)
     size = _rounded(size_px)
     face = _face(font.file, size)
-    if font.arabic or not is_arabic(visual):
+    if font.arabic or not any(_foreign(character) for character in visual):
         return [(visual, face)] if visual else []
     other = _face(_ARABIC_COMPANION[font.name].file, size)
     return [("".join(run), other if foreign else face) for foreign, run in groupby(visual, key=_foreign)]

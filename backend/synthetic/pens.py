@@ -84,8 +84,8 @@ def draw_traces(rng: np.random.Generator, traces: Sequence[Trace], pen: Pen, *, 
     factor = dpi / _FINE_DPI
     size = (max(round(width * factor), 1), max(round(height * factor), 1))
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(image, size, interpolation=method).astype(np.float32) / np.float32(255)
-    small = cv2.GaussianBlur(small, (0, 0), max(pixels_of(pen.soft_mm, dpi), 0.25))
+    scanned = cv2.resize(image, size, interpolation=method).astype(np.float32) / np.float32(255)
+    small = cv2.GaussianBlur(scanned, (0, 0), max(pixels_of(pen.soft_mm, dpi), 0.25))
     shape = (small.shape[0], small.shape[1])
     grain = blotches(rng, shape, pixels_of(0.18, dpi)) * 0.7 + blotches(rng, shape, pixels_of(0.5, dpi)) * 0.5
     roughness = np.float32(0.16 if pen.kind == "ball" else 0.07)
@@ -100,7 +100,7 @@ def _lines(rng: np.random.Generator, trace: Trace, path: NDArray[np.float64], pe
     hand = np.interp(np.arange(count), np.linspace(0, count, 8 + count // 40), rng.normal(1, 0.1, 8 + count // 40))
     ends = np.minimum(np.arange(count), np.arange(count)[::-1])
     touch = 0.45 + 0.55 * np.clip(ends / rng.uniform(4, 14), 0, 1)
-    width = pen.width_mm * (1 - pen.swing + pen.swing * slow.clip(0.4, 1.9)) * hand * touch
+    width = np.asarray(pen.width_mm * (1 - pen.swing + pen.swing * slow.clip(0.4, 1.9)) * hand * touch)
     steps = np.diff(path, axis=0)
     if pen.nib_angle is not None:
         direction = np.arctan2(-steps[:, 1], steps[:, 0])

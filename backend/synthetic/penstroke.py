@@ -1,8 +1,8 @@
 """How a hand moves a pen: overlapping lognormal strokes towards targets (Plamondon's sigma-lognormal model).
 
 Each stroke is an arc towards the next target whose speed is a lognormal pulse. Pulses overlap, so a quick hand rounds
-and misses its targets, a careful one meets them; speed falls in cusps and grows on long exits, which is what makes width
-and darkness of real pen strokes vary (R. Plamondon, "A kinematic theory of rapid human movements", 1995).
+and misses its targets and a careful one meets them. Speed falls in cusps and grows on long exits, which is what makes
+width and darkness of real pen strokes vary (R. Plamondon, "A kinematic theory of rapid human movements", 1995).
 """
 
 from __future__ import annotations

@@ -164,16 +164,15 @@ def _inked(rng: np.random.Generator, ridges: Layer, dpi: float) -> Layer:
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     power = rng.uniform(2.0, 2.8)
-    ragged = 0.05 * blotches(rng, size, pixels_of(3.5, dpi)) + 0.02 * blotches(rng, size, pixels_of(0.8, dpi))
+    ragged = 0.035 * blotches(rng, size, pixels_of(4.0, dpi)) + 0.02 * blotches(rng, size, pixels_of(0.8, dpi))
     distance = (np.abs(x) ** power + np.abs(y + 0.06 * x**2) ** power) ** np.float32(1 / power) + ragged
     edge = 1 / (1 + np.exp((distance - 0.86) / np.float32(rng.uniform(0.01, 0.04))))
     waves = blotches(rng, size, pixels_of(6.0, dpi)) * 0.6 + blotches(rng, size, pixels_of(2.0, dpi)) * 0.4
     wetness = np.float32(rng.normal(0.05, 0.33)) + np.float32(rng.uniform(0.1, 0.4)) * waves - 0.15 * distance
     grain = 0.18 * blotches(rng, size, pixels_of(0.15, dpi)) + 0.14 * blotches(rng, size, pixels_of(0.45, dpi))
-    print_: Layer = 1 / (
-        1 + np.exp(np.clip(-(ridges + wetness + grain * np.float32(rng.uniform(0.6, 1.8))) * 4.5, -30, 30))
-    )
-    print_ = np.asarray(print_ * np.clip(0.85 + 0.2 * waves, 0.25, 1.15), dtype=np.float32)
+    wetness = ridges + wetness + grain * np.float32(rng.uniform(0.6, 1.8))
+    bitten = 1 / (1 + np.exp(np.clip(-4.5 * wetness, -30, 30))) * np.clip(0.85 + 0.2 * waves, 0.25, 1.15)
+    print_ = np.asarray(bitten, dtype=np.float32)
     for _ in range(int(rng.integers(0, 4))):
         print_ = _creased(rng, print_, dpi)
     return np.asarray(print_ * edge, dtype=np.float32)
