@@ -14,7 +14,8 @@ BackendError
 ├── LabelConfigError           the project's label config offers nothing to put marks on
 ├── RequestError               a request body is not of the protocol's shape
 ├── LabelStudioError           Label Studio's API refused or did not answer
-└── LedgerError                the database or the crop store cannot be used
+├── LedgerError                the database or the crop store cannot be used
+└── DemoError                  a server of the demo did not start, or ended
 
 Each message names the thing, the reason and the way out. `status` is the HTTP status that the server answers with.
 """
@@ -26,6 +27,7 @@ from typing import ClassVar
 __all__ = [
     "BackendError",
     "BadWeights",
+    "DemoError",
     "LabelConfigError",
     "LabelStudioError",
     "LedgerError",
@@ -132,3 +134,7 @@ class LedgerError(BackendError):
     """The database or the crop store cannot be used."""
 
     status = 503
+
+
+class DemoError(BackendError):
+    """A server of the demo did not start, or ended."""

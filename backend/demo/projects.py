@@ -1,0 +1,91 @@
+"""Fills a Label Studio: projects with drawn contracts, the backend connected, the boxes waited for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backend.errors import DemoError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from backend.labelstudio.client import LabelStudio
+
+__all__ = ["Filled", "connect", "fill_project", "retrieve_boxes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """A project with its tasks, in the order in which they were imported."""
+
+    project: int
+    tasks: tuple[int, ...]
+
+
+def fill_project(
+    studio: LabelStudio, *, title: str, label_config: str, field: str, documents: Sequence[Sequence[Path]]
+) -> Filled:
+    """Gives the project of that title; makes it, or fills it, as far as an earlier run did not.
+
+    Args:
+        studio: Where.
+        title: Of the project; there is one of it.
+        label_config: Of a new project.
+        field: Name in a task's data: `image` takes documents of one page, `pages` any.
+        documents: Image files of each document's pages, in order.
+    """
+    project = studio.find_project(title)
+    if project is None:
+        # Predictions are shown as the first draft of an annotation; without this they wait in a list beside it.
+        project = studio.create_project(title, label_config, show_collab_predictions=True)
+    tasks = [int(task["id"]) for task in studio.tasks(project)]
+    if not tasks:
+        # One import for all, so that an interrupted run leaves either none of the tasks or all of them.
+        tasks = studio.import_tasks(project, [_task(studio, project, field, pages) for pages in documents])
+    return Filled(project=project, tasks=tuple(sorted(tasks)))
+
+
+def connect(studio: LabelStudio, project: int, url: str, *, version: str) -> None:
+    """Connects the backend at `url`, or brings an earlier connection up to date.
+
+    The title is the version: Label Studio sorts and filters by the scores of the version that the title names.
+    """
+    connections = studio.backends(project)
+    if not connections:
+        studio.connect_backend(project, url, title=version, interactive=True)
+    elif (connections[0]["url"], connections[0]["title"]) != (url, version):
+        studio.rename_backend(int(connections[0]["id"]), project, url, title=version)
+
+
+def retrieve_boxes(studio: LabelStudio, filled: Filled, *, version: str, done: Callable[[int, int], None]) -> int:
+    """Asks for the predictions of each task that has none of `version`; gives the number of boxes of all tasks.
+
+    Raises:
+        DemoError: A task still has no prediction of `version` after it was asked for.
+    """
+    boxes = 0
+    for index, task in enumerate(filled.tasks):
+        found = _boxes(studio, task, version)
+        if found is None:
+            studio.retrieve_predictions(filled.project, [task])
+            found = _boxes(studio, task, version)
+        if found is None:
+            raise DemoError(
+                f"task {task} got no prediction of {version}: the logs of Label Studio and the backend say why"
+            )
+        boxes += found
+        done(index + 1, len(filled.tasks))
+    return boxes
+
+
+def _task(studio: LabelStudio, project: int, field: str, pages: Sequence[Path]) -> dict[str, str | list[str]]:
+    references = [studio.upload(project, page.name, page.read_bytes()) for page in pages]
+    return {field: references if len(references) > 1 else references[0]}
+
+
+def _boxes(studio: LabelStudio, task: int, version: str) -> int | None:
+    """Boxes that a task's prediction of `version` holds; None when there is no such prediction."""
+    results = [item["result"] for item in studio.predictions(task) if item["model_version"] == version]
+    return len(results[0]) if results else None

@@ -1,0 +1,151 @@
+"""A real Label Studio and the real backend, each a process of its own, started once for all end-to-end tests."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from backend.demo.backend import backend_service, wait_for_model
+from backend.demo.projects import connect
+from backend.demo.services import LOOPBACK, free_port
+from backend.demo.studio import Login, label_studio_service
+from backend.labelstudio.client import LabelStudio
+from backend.synthetic.drawn import DrawnMark
+from backend.synthetic.page import draw_page
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = (ROOT / "label_config.xml").read_text()
+PAGES_CONFIG = (ROOT / "label_config_pages.xml").read_text()
+
+
+def missing(reason: str) -> None:
+    """Skips and says why; fails where everything has to be there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}, and CI skips nothing")
+    pytest.skip(reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running Label Studio."""
+
+    url: str
+    login: Login
+    folder: Path
+
+    def client(self) -> LabelStudio:
+        return LabelStudio(self.url, self.login.token)
+
+
+@pytest.fixture(scope="session")
+def label_studio_executable() -> Path:
+    executable = ROOT / ".venv-label-studio" / "bin" / "label-studio"
+    if not executable.exists():
+        missing("no Label Studio is installed (`make label-studio` installs it)")
+    return executable
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    if found is None:
+        missing("no Chromium is installed (on Debian: apt-get install chromium)")
+    return str(found)
+
+
+@pytest.fixture(scope="session")
+def server(label_studio_executable: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("label-studio")
+    login, port = Login.of(folder), free_port(0)
+    url = f"http://{LOOPBACK}:{port}"
+    with label_studio_service(label_studio_executable, folder / "label-studio", login=login, port=port) as service:
+        service.wait_until_answers(f"{url}/health", seconds=300)
+        yield Server(url=url, login=login, folder=folder)
+
+
+@pytest.fixture(scope="session")
+def studio(server: Server) -> Iterator[LabelStudio]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def backend_url(server: Server) -> Iterator[str]:
+    port = free_port(0)
+    url = f"http://{LOOPBACK}:{port}"
+    service = backend_service(
+        port=port,
+        studio_url=server.url,
+        token=server.login.token,
+        data_dir=server.folder / "backend",
+        log=server.folder / "backend.log",
+        MODEL="bundled",
+    )
+    with service:
+        service.wait_until_answers(f"{url}/health", seconds=60)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def version(backend_url: str) -> str:
+    return wait_for_model(backend_url, seconds=60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnFile:
+    """A drawn contract page as the file that an annotator would upload, and what is true about it."""
+
+    name: str
+    data: bytes
+    width: int
+    height: int
+    marks: tuple[DrawnMark, ...]
+
+
+@pytest.fixture(scope="session")
+def drawn() -> list[DrawnFile]:
+    """Three pages with a few marks each."""
+    return [_drawn_file(seed) for seed in (41, 42, 43)]
+
+
+def _drawn_file(seed: int) -> DrawnFile:
+    page = draw_page(seed, dpi=150, marks=3)
+    file = io.BytesIO()
+    Image.fromarray(page.pixels).save(file, format="JPEG", quality=90, dpi=(page.dpi, page.dpi))
+    height, width = page.pixels.shape[:2]
+    return DrawnFile(name=f"page-{seed}.jpg", data=file.getvalue(), width=width, height=height, marks=page.marks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A project of a test's own, with the backend connected."""
+
+    id: int
+    field: str
+    studio: LabelStudio
+
+    def import_page(self, name: str, data: bytes) -> int:
+        """Imports one file as a task."""
+        (task,) = self.studio.import_tasks(self.id, [{self.field: self.studio.upload(self.id, name, data)}])
+        return task
+
+
+@pytest.fixture
+def project(studio: LabelStudio, backend_url: str, version: str, request: pytest.FixtureRequest) -> Project:
+    made = studio.create_project(request.node.name[:50], CONFIG, show_collab_predictions=True)
+    connect(studio, made, backend_url, version=version)
+    return Project(id=made, field="image", studio=studio)
+
+
+@pytest.fixture
+def document_project(studio: LabelStudio, backend_url: str, version: str, request: pytest.FixtureRequest) -> Project:
+    made = studio.create_project(request.node.name[:50], PAGES_CONFIG, show_collab_predictions=True)
+    connect(studio, made, backend_url, version=version)
+    return Project(id=made, field="pages", studio=studio)

@@ -1,0 +1,123 @@
+"""`python -m backend demo` shows boxed contracts, stops cleanly, and keeps what it made."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from backend.labelstudio.client import LabelStudio
+from tests.end_to_end.conftest import ROOT, Server
+
+pytestmark = pytest.mark.label_studio
+
+
+@pytest.fixture(scope="module")
+def folder(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo's folder as after a first start that was interrupted: a database with its user, and no projects.
+
+    A copy of the running server's database, before other tests fill it or after: making one takes a minute.
+    """
+    folder = tmp_path_factory.mktemp("demo")
+    shutil.copy(server.folder / "login.json", folder)
+    (folder / "label-studio").mkdir()
+    name = "label_studio.sqlite3"
+    with (
+        closing(sqlite3.connect(server.folder / "label-studio" / name)) as source,
+        closing(sqlite3.connect(folder / "label-studio" / name)) as copy,
+    ):
+        source.backup(copy)
+    return folder
+
+
+@dataclass
+class Demo:
+    """A running demo and what it has said."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def ready(self) -> str:
+        """Waits for the invitation; gives all that was said."""
+        wait(lambda: "Ctrl-C stops it" in self.said() or self.process.poll() is not None, seconds=300)
+        assert self.process.poll() is None, self.said()
+        return self.said()
+
+    def stop(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+def start(folder: Path, executable: Path, output: Path) -> Demo:
+    command = [sys.executable, "-m", "backend", "demo", "--folder", folder, "--label-studio", executable]
+    with output.open("wb") as out:
+        # Port 0: nothing else on this machine is in the way of the test, nor the test in its way.
+        process = subprocess.Popen(
+            [*map(str, command), "--port", "0", "--backend-port", "0"], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT
+        )
+    return Demo(process, output)
+
+
+def wait(condition: Callable[[], bool], *, seconds: float) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, f"still not so after {seconds} s"
+        time.sleep(0.1)
+
+
+def listens(address: str) -> bool:
+    host, _, port = address.rpartition("/")[2].partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def contracts(said: str, login_token: str) -> dict[int, list[dict]]:
+    """Tasks of the two projects that the demo links to, with their predictions."""
+    links = re.findall(r"(http://[^/\s]+)/projects/(\d+)/data\?task=\d+", said)
+    assert len(links) == 2, said
+    with LabelStudio(links[0][0], login_token) as studio:
+        return {
+            task["id"]: studio.predictions(task["id"]) for _, project in links for task in studio.tasks(int(project))
+        }
+
+
+def test_a_dozen_contracts_are_boxed_and_everything_ends_with_the_demo(
+    folder: Path, server: Server, label_studio_executable: Path, tmp_path: Path
+) -> None:
+    first = start(folder, label_studio_executable, tmp_path / "first.txt")
+    try:
+        said = first.ready()
+        boxed = contracts(said, server.login.token)
+        assert len(boxed) == 12
+        assert all(len(predictions) == 1 for predictions in boxed.values())
+        assert sum(len(predictions[0]["result"]) for predictions in boxed.values()) >= 12
+        assert server.login.password in said
+    finally:
+        code = first.stop(signal.SIGINT)
+    assert code == 0, first.said()
+    assert "Stopped" in first.said()
+    addresses = set(re.findall(r"http://127\.0\.0\.1:\d+", said))
+    assert len(addresses) == 2
+    assert not any(listens(address) for address in addresses)
+
+    again = start(folder, label_studio_executable, tmp_path / "again.txt")
+    try:
+        kept = contracts(again.ready(), server.login.token)
+    finally:
+        code = again.stop(signal.SIGTERM)
+    assert code == 0, again.said()
+    assert kept == boxed

@@ -1,0 +1,120 @@
+"""Pages go into a real Label Studio, and come back boxed."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+
+from backend.geometry import as_boxes, iou
+from backend.labelstudio.client import LabelStudio
+from tests.end_to_end.conftest import DrawnFile, Project
+
+pytestmark = pytest.mark.label_studio
+
+LABELS = {"signature", "stamp", "thumb"}
+
+
+def boxes_in_pixels(result: list[dict]) -> list[list[float]]:
+    """The regions of a result as x1, y1, x2, y2 of the page that they name themselves."""
+    found = []
+    for region in result:
+        value, width, height = region["value"], region["original_width"] / 100, region["original_height"] / 100
+        x1, y1 = value["x"] * width, value["y"] * height
+        found.append([x1, y1, x1 + value["width"] * width, y1 + value["height"] * height])
+    return found
+
+
+def test_connecting_gives_the_project_the_version_and_a_healthy_backend(project: Project, version: str) -> None:
+    (connection,) = project.studio.backends(project.id)
+    assert connection["state"] == "CO"
+    assert connection["model_version"] == version
+    assert project.studio.project(project.id)["model_version"] == version
+
+
+def test_retrieve_predictions_stores_boxes_with_scores_and_the_version(
+    project: Project, version: str, drawn: list[DrawnFile]
+) -> None:
+    tasks = [project.import_page(file.name, file.data) for file in drawn]
+    project.studio.retrieve_predictions(project.id)
+    for task in tasks:
+        (prediction,) = project.studio.predictions(task)
+        assert prediction["model_version"] == version
+        assert 0 <= prediction["score"] <= 1
+        assert prediction["result"], "a page with marks came back without a box"
+        for region in prediction["result"]:
+            assert (region["from_name"], region["to_name"], region["type"]) == ("mark", "page", "rectanglelabels")
+            assert set(region["value"]["rectanglelabels"]) <= LABELS
+            assert 0.5 <= region["score"] <= 1
+        assert len({region["id"] for region in prediction["result"]}) == len(prediction["result"])
+
+
+def test_the_boxes_lie_on_the_marks_that_were_drawn(project: Project, drawn: list[DrawnFile]) -> None:
+    found = total = 0
+    for file in drawn:
+        task = project.import_page(file.name, file.data)
+        project.studio.retrieve_predictions(project.id, [task])
+        (prediction,) = project.studio.predictions(task)
+        boxes = as_boxes(boxes_in_pixels(prediction["result"]))
+        overlaps = iou(as_boxes([mark.box for mark in file.marks]), boxes)
+        found += int((overlaps.max(axis=1, initial=0) >= 0.5).sum())
+        total += len(file.marks)
+    assert found >= 0.7 * total, f"{found} of {total} marks are boxed"
+
+
+def test_asking_again_stores_nothing_twice(project: Project, drawn: list[DrawnFile]) -> None:
+    task = project.import_page(drawn[0].name, drawn[0].data)
+    project.studio.retrieve_predictions(project.id)
+    project.studio.retrieve_predictions(project.id)
+    assert len(project.studio.predictions(task)) == 1
+
+
+def test_an_unreadable_page_does_not_cost_its_neighbours_their_boxes(project: Project, drawn: list[DrawnFile]) -> None:
+    good = project.import_page(drawn[0].name, drawn[0].data)
+    bad = project.import_page("broken.jpg", b"this is no image")
+    after = project.import_page(drawn[1].name, drawn[1].data)
+    project.studio.retrieve_predictions(project.id)
+    assert [len(project.studio.predictions(task)) for task in (good, after)] == [1, 1]
+    assert all(not prediction["result"] for prediction in project.studio.predictions(bad))
+
+
+def test_a_document_of_several_pages_is_boxed_on_each(document_project: Project, drawn: list[DrawnFile]) -> None:
+    references = [document_project.studio.upload(document_project.id, file.name, file.data) for file in drawn]
+    (task,) = document_project.studio.import_tasks(document_project.id, [{"pages": references}])
+    document_project.studio.retrieve_predictions(document_project.id)
+    (prediction,) = document_project.studio.predictions(task)
+    assert {region["item_index"] for region in prediction["result"]} == set(range(len(drawn)))
+
+
+def test_a_rough_box_comes_back_tight_and_labelled(project: Project, drawn: list[DrawnFile]) -> None:
+    file = drawn[0]
+    task = project.import_page(file.name, file.data)
+    (connection,) = project.studio.backends(project.id)
+    mark = max(file.marks, key=lambda mark: mark.box[2] - mark.box[0])
+    x1, y1, x2, y2 = mark.box
+    rough = {"x": x1 - 20, "y": y1 - 20, "width": x2 - x1 + 40, "height": y2 - y1 + 40}
+    sides = {"x": file.width, "y": file.height, "width": file.width, "height": file.height}
+    region = {
+        "id": "rough",
+        "type": "rectanglelabels",
+        "from_name": "mark",
+        "to_name": "page",
+        "original_width": file.width,
+        "original_height": file.height,
+        "value": {name: 100 * value / sides[name] for name, value in rough.items()} | {"rectanglelabels": ["stamp"]},
+    }
+    answer = interactive(project.studio, connection["id"], task, [region])
+    (tight,) = answer["data"]["result"]
+    assert set(tight["value"]["rectanglelabels"]) <= LABELS
+    overlap = iou(as_boxes([mark.box]), as_boxes(boxes_in_pixels([tight])))
+    assert overlap[0, 0] >= 0.7
+
+
+def interactive(studio: LabelStudio, connection: int, task: int, result: list[dict]) -> dict:
+    """What the editor asks while Auto-Annotation is on."""
+    answer = httpx2.post(
+        f"{studio.base_url}/api/ml/{connection}/interactive-annotating",
+        headers=studio.headers(),
+        json={"task": task, "context": {"result": result}},
+        timeout=60,
+    )
+    return answer.raise_for_status().json()
