@@ -25,6 +25,8 @@ __all__ = [
     "table",
 ]
 
+_LOUD: tuple[Density, ...] = (density_of(200, 30, 40), density_of(20, 60, 190))
+"""Colours of printed warnings and links."""
 _PEN_COLOURS: tuple[Density, ...] = (density_of(30, 45, 130), density_of(25, 60, 160), density_of(45, 45, 55))
 
 
@@ -93,25 +95,30 @@ def heading(draft: Draft, text: str, *, centred: bool = False, larger: float = 1
 
 
 def clauses(draft: Draft, *, until: float, first: int = 1) -> None:
-    """Numbered clauses with headings down to `until` mm."""
+    """Numbered clauses with headings, the last begun above `until` mm."""
     number, bulleted = first, draft.chance(0.3)
     gap = draft.rng.uniform(0.2, 0.9) * draft.body.pitch
-    limit, draft.bottom = draft.bottom, min(until, draft.bottom)
-    while draft.room() > 4 * draft.body.pitch:
+    while min(until, draft.bottom) - draft.y > 4 * draft.body.pitch:
         heading(draft, draft.writer.clause(number))
         for part in range(1, int(draft.rng.integers(2, 5))):
-            label = draft.writer.digits(f"{number}.{part}")
-            mark = "•" if bulleted else label
-            start = draft.y
-            indent = 9.0 if draft.width > 100 else 0.0
-            draft.paragraph(draft.writer.paragraph(int(draft.rng.integers(1, 4))), indent=indent)
-            if indent and draft.y > start:
-                set_line(draft.sheet, mark, draft.left, start, draft.body, width=draft.width, align="start")
-                _emphasis(draft, start)
+            if part > 1 and draft.y > until:
+                break
+            _clause(draft, "•" if bulleted else draft.writer.digits(f"{number}.{part}"))
             draft.y += 0.3 * gap
         draft.y += gap
         number += 1
-    draft.bottom = limit
+
+
+def _clause(draft: Draft, label: str) -> None:
+    """One paragraph with its number or bullet beside it; now and then printed in colour."""
+    start, style = draft.y, draft.body
+    if draft.chance(0.025):
+        style = replace(style, density=pick(draft.rng, _LOUD), underline=draft.chance(0.4))
+    indent = max(9.0, line_width(draft.sheet, label, style) + 2) if draft.width > 100 else 0.0
+    draft.paragraph(draft.writer.paragraph(int(draft.rng.integers(1, 4))), style, indent=indent)
+    if indent and draft.y > start:
+        set_line(draft.sheet, label, draft.left, start, style, width=draft.width)
+        _emphasis(draft, start)
 
 
 def _emphasis(draft: Draft, y: float) -> None:
@@ -138,6 +145,8 @@ def letterhead(draft: Draft) -> None:
     name = replace(draft.title, points=rng.uniform(12, 18), density=colour)
     small = replace(draft.body, points=7.5, density=colour if draft.chance(0.4) else draft.body.density)
     lines = [(writer.slot("company"), name), (writer.slot("address"), small), (writer.slot("phone"), small)]
+    if draft.chance(0.4):
+        lines.append((writer.slot("link"), replace(small, density=_LOUD[1], underline=True, rtl=False)))
     align: Align = "centre"
     top = draft.y + size + 1
     if where < 2:
@@ -187,7 +196,7 @@ def table(draft: Draft, *, rows: int) -> None:
         elif row == 0:
             style = replace(draft.body, font=draft.title.font)
         for column in range(columns):
-            text = writer.field() if row == 0 else _cell(draft, column, row)
+            text = writer.slot("column") if row == 0 else _cell(draft, column, row)
             cell = (float(edges[column]) + 1, top + 0.15 * row_height)
             if row == 0 and coloured:
                 style = replace(style, density=diluted(draft.accent, -1))
@@ -220,6 +229,9 @@ def fields(draft: Draft, *, rows: int) -> None:
         for column in range(per_row):
             width = draft.width / per_row - 4
             left = draft.left + column * draft.width / per_row
+            if draft.chance(0.12):
+                _choices(draft, left, width)
+                continue
             label = draft.writer.field() + (":" if draft.chance(0.8) else "")
             used = line_width(sheet, label, draft.body) + 2
             set_line(sheet, label, left, draft.y, draft.body, width=width)
@@ -232,6 +244,24 @@ def fields(draft: Draft, *, rows: int) -> None:
                 handwrite(draft, start + 2, draft.y - 0.6, width - used - 3, hand=hand, pen=pen)
         draft.y += height
     draft.y += 2
+
+
+def _choices(draft: Draft, left: float, width: float) -> None:
+    """Boxes to tick, with a word beside each; a pen ticked one of them perhaps."""
+    size, ticked = draft.body.pitch * 0.6, int(draft.rng.integers(0, 4))
+    pen = pick(draft.rng, _PEN_COLOURS)
+    for index, x in enumerate(np.linspace(left, left + width, 4)[:3]):
+        box = Rect(float(x), draft.y + 0.15 * draft.body.pitch, size, size)
+        draft.sheet.frame(box, BLACK, thickness=0.2)
+        word = replace(draft.body, rtl=False)
+        set_line(draft.sheet, draft.writer.field(), box.x + size + 1, draft.y, word, width=width / 3 - size - 2)
+        if index == ticked:
+            hook = [
+                (box.x + 0.4, box.y + size * 0.4),
+                (box.x + size * 0.5, box.y + size),
+                (box.x + size * 1.4, box.y - size * 0.4),
+            ]
+            draft.sheet.polygon([*hook, hook[1]], pen, thickness=0.4)
 
 
 def handwrite(draft: Draft, x: float, y: float, width: float, *, hand: Font, pen: Density) -> None:

@@ -121,6 +121,7 @@ _SLOTS = {
         "Fibre router", "Annual maintenance", "Office rent", "Leased line 100 Mbps", "Installation", "Security deposit",
         "Water and electricity", "Insurance", "Training", "Spare parts", "Transport", "Consulting fee", "SIM cards",
     ),
+    "column": ("No.", "Description", "Quantity", "Unit price", "Total", "Date", "Remarks", "Unit", "Amount", "Tax"),
     "witness": ("Witness", "First witness", "Second witness"),
 }  # fmt: skip
 _TITLES = (

@@ -47,6 +47,8 @@ def write_page(sheet: Sheet, rng: np.random.Generator, language: Language) -> li
     plan: Callable[[Draft], None] = plans[int(rng.choice(len(plans), p=(0.56, 0.14, 0.12, 0.08, 0.10)))]
     if language == "mixed" and rng.random() < 0.75:
         plan = _bilingual
+    if rng.random() < 0.06:
+        _revenue_paper(draft)
     plan(draft)
     footer(draft)
     _extras(draft)
@@ -92,6 +94,15 @@ def _types(rng: np.random.Generator, spoken: str, accent: Density) -> tuple[Type
         underline=bool(rng.random() < 0.25),
     )
     return body, title
+
+
+def _revenue_paper(draft: Draft) -> None:
+    """A coloured banner at the head of the page, which states its value."""
+    colour = pick(draft.rng, ornaments.PRINT_COLOURS)
+    banner = Rect(draft.left * 0.6, draft.y * 0.6, draft.sheet.width - draft.left * 1.2, draft.rng.uniform(28, 75))
+    ornaments.guilloche(draft.sheet, draft.rng, banner, colour)
+    ornaments.banner_words(draft.sheet, draft.rng, draft.writer, banner, colour)
+    draft.y = banner.y + banner.height + 8
 
 
 def _contract(draft: Draft) -> None:
@@ -171,8 +182,7 @@ def _form(draft: Draft) -> None:
 def _certificate(draft: Draft) -> None:
     sheet, rng = draft.sheet, draft.rng
     if draft.chance(0.4):
-        ornaments.guilloche(sheet, rng, Rect(draft.left, draft.y, draft.width, rng.uniform(30, 60)), draft.accent)
-        draft.y += 66
+        _revenue_paper(draft)
     else:
         size = rng.uniform(20, 32)
         ornaments.emblem(sheet, rng, draft.writer, Rect((sheet.width - size) / 2, draft.y, size, size), draft.accent)
@@ -258,6 +268,10 @@ def _extras(draft: Draft) -> None:
         ornaments.bar_code(sheet, rng, Rect(sheet.width - 68, rng.uniform(4, 8), 58, rng.uniform(6, 11)))
     if draft.chance(0.04):
         ornaments.photograph(sheet, rng, Rect(rng.uniform(20, 130), rng.uniform(20, 200), 45, 32), portrait=False)
+    if draft.chance(0.04):
+        ornaments.rosette(sheet, rng, pick(rng, ornaments.PRINT_COLOURS))
+    if draft.chance(0.05):
+        ornaments.fee_stamps(sheet, rng, draft.writer, rng.uniform(10, 110), rng.uniform(170, 230))
     if draft.chance(0.05):
         size = rng.uniform(14, 24)
         ornaments.logo(

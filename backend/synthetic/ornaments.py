@@ -13,13 +13,16 @@ from backend.synthetic.texts import Writer, pick
 
 __all__ = [
     "PRINT_COLOURS",
+    "banner_words",
     "bar_code",
     "emblem",
+    "fee_stamps",
     "guilloche",
     "highlight",
     "logo",
     "page_border",
     "photograph",
+    "rosette",
     "square_code",
     "watermark",
 ]
@@ -188,19 +191,63 @@ def guilloche(sheet: Sheet, rng: np.random.Generator, rect: Rect, density: Densi
     """A banner of fine interlaced lines over a pale ground, as on revenue paper."""
     x, y, width, height = rect.x, rect.y, rect.width, rect.height
     sheet.fill(rect, diluted(density, 0.3))
-    along = np.linspace(0, 1, 160)
+    along = np.linspace(0, 1, 400)
     lines = np.zeros((sheet.pixels(height), sheet.pixels(width)), np.uint8)
-    for index in range(int(rng.integers(10, 22))):
-        wave = 0.5 + 0.42 * np.sin(along * math.pi * rng.integers(3, 14) + index) * np.cos(
-            index * 0.7 + along * rng.uniform(0, 4)
-        )
-        path = np.column_stack([along * lines.shape[1], wave * lines.shape[0]])
-        cv2.polylines(lines, [np.round(path * 16).astype(np.int32)], False, 190, 1, cv2.LINE_AA, 4)
+    for middle, lobes in zip(rng.uniform(0.2, 0.8, 3), rng.integers(4, 30, 3), strict=True):
+        envelope = 0.12 + 0.3 * np.sin(along * math.pi * rng.integers(1, 5)) ** 2
+        for phase in np.linspace(0, 2 * math.pi, 9):
+            wave = middle + envelope * np.sin(along * 2 * math.pi * lobes + phase)
+            path = np.column_stack([along * lines.shape[1], wave * lines.shape[0]])
+            cv2.polylines(lines, [np.round(path * 16).astype(np.int32)], False, 140, 1, cv2.LINE_AA, 4)
     sheet.lay(lines.astype(np.float32) / np.float32(255), sheet.pixels(x), sheet.pixels(y), density)
     sheet.frame(rect, density, thickness=0.5)
     sheet.ellipse(
         Rect(x + width / 2 - height * 0.35, y + height * 0.12, height * 0.7, height * 0.76), density, thickness=0.6
     )
+
+
+def banner_words(sheet: Sheet, rng: np.random.Generator, writer: Writer, rect: Rect, density: Density) -> None:
+    """Large letters over a banner: a value and a title, as on revenue paper."""
+    face = pick(rng, lettering.fonts_of(bold=True, arabic=writer.language == "ar"))
+    for text, share in ((writer.slot("currency") + " " + writer.serial(3), 0.18), (writer.title(), 0.6)):
+        letters = lettering.render(text, face, rng.uniform(0.14, 0.22) * rect.height * sheet.scale)
+        left = sheet.pixels(rect.x + rect.width / 2) - letters.shape[1] // 2
+        sheet.lay(letters, left, sheet.pixels(rect.y + share * rect.height), density)
+
+
+def rosette(sheet: Sheet, rng: np.random.Generator, density: Density) -> None:
+    """A pale security pattern of interlaced curves over the middle of the page."""
+    side = sheet.pixels(min(sheet.width, sheet.height) * rng.uniform(0.5, 0.95))
+    turn = np.linspace(0, 2 * math.pi, 1500)
+    lines = np.zeros((side, side), np.uint8)
+    for index in range(int(rng.integers(3, 9))):
+        reach = side * (0.25 + 0.03 * index) * (1 + 0.6 * np.cos(int(rng.integers(5, 24)) * turn + index)) / 1.4
+        path = np.column_stack([side / 2 + reach * np.cos(turn), side / 2 + reach * np.sin(turn)])
+        cv2.polylines(
+            lines, [np.round(path * 16).astype(np.int32)], True, 255, max(round(0.2 * sheet.scale), 1), cv2.LINE_AA, 4
+        )
+    x, y = (sheet.pixels(sheet.width) - side) // 2, (sheet.pixels(sheet.height) - side) // 2
+    sheet.lay(lines.astype(np.float32) / np.float32(255), x, y, diluted(density, rng.uniform(0.08, 0.3)))
+
+
+def fee_stamps(sheet: Sheet, rng: np.random.Generator, writer: Writer, x: float, y: float) -> None:
+    """One to six adhesive revenue stamps: small coloured squares with a perforated edge and a value."""
+    colour = pick(rng, PRINT_COLOURS)
+    width, height = rng.uniform(18, 26), rng.uniform(20, 30)
+    face = pick(rng, lettering.fonts_of(bold=True))
+    rows, columns = rng.integers(1, (3, 4))
+    for row, column in np.ndindex(int(rows), int(columns)):
+        rect = Rect(x + column * width, y + row * height, width, height)
+        sheet.fill(Rect(rect.x + 0.8, rect.y + 0.8, width - 1.6, height - 1.6), diluted(colour, 0.45))
+        sheet.frame(Rect(rect.x + 2, rect.y + 2, width - 4, height - 4), colour, thickness=0.3)
+        for along in np.arange(0, width, 1.6):
+            for top in (rect.y, rect.y + height):
+                sheet.ellipse(Rect(float(rect.x + along), top - 0.5, 1, 1), diluted(colour, 0.5))
+        emblem(sheet, rng, writer, Rect(rect.x + width * 0.3, rect.y + 4, width * 0.4, width * 0.4), colour)
+        value = lettering.render(writer.serial(2), face, 0.28 * height * sheet.scale)
+        sheet.lay(
+            value, sheet.pixels(rect.x + width / 2) - value.shape[1] // 2, sheet.pixels(rect.y + 0.6 * height), colour
+        )
 
 
 def page_border(sheet: Sheet, rng: np.random.Generator, density: Density) -> None:
@@ -228,7 +275,7 @@ def watermark(sheet: Sheet, rng: np.random.Generator, writer: Writer) -> None:
     turn = cv2.getRotationMatrix2D((letters.shape[1] / 2, letters.shape[0] / 2), rng.uniform(25, 60), 1)
     turn[:, 2] += (side - letters.shape[1]) / 2, (side - letters.shape[0]) / 2
     turned = np.asarray(cv2.warpAffine(letters, turn, (side, side)), np.float32)
-    colour = diluted(pick(rng, (*PRINT_COLOURS, BLACK, BLACK)), rng.uniform(0.04, 0.12))
+    colour = diluted(pick(rng, (*PRINT_COLOURS, BLACK, BLACK)), rng.uniform(0.03, 0.08))
     place = (sheet.pixels(sheet.width) - side) // 2, (sheet.pixels(sheet.height) - side) // 2
     sheet.lay(turned, *place, colour)
 

@@ -11,10 +11,10 @@ import numpy as np
 from backend.synthetic.drawn import LANGUAGES, DrawnMark, DrawnPage, Language
 from backend.synthetic.layout import write_page
 from backend.synthetic.marks import Mark
-from backend.synthetic.paper import show_through, wear
+from backend.synthetic.paper import show_through, uneven_toner, wear
 from backend.synthetic.placing import draw_count, place_marks
 from backend.synthetic.scan import ScanStyle, compressed, develop, draw_style
-from backend.synthetic.sheet import Sheet
+from backend.synthetic.sheet import A4, Sheet
 from backend.synthetic.sight import Sighting, look, share_ink
 from backend.synthetic.warp import Warp, draw_warp
 
@@ -30,7 +30,7 @@ def draw_page(
     style: ScanStyle | None = None,
     size: tuple[int, int] | None = None,
 ) -> DrawnPage:
-    """Draws an A4 contract page; the same arguments give the same page.
+    """Draws an A4 contract page, one in 25 lying on its side; the same arguments give the same page.
 
     Print, marks, wear, warp and scan each draw from a random stream of their own, so `marks=0` gives the very page of
     the same seed without its marks.
@@ -48,14 +48,17 @@ def draw_page(
         np.random.default_rng, np.random.SeedSequence(seed).spawn(6)
     )
     spoken: Language = LANGUAGES[int(choices.choice(3, p=(0.4, 0.35, 0.25)))]
-    count, own_style, printed_through = draw_count(choices), draw_style(choices), choices.random() < 0.15
+    count, own_style = draw_count(choices), draw_style(choices)
+    printed_through, worn_toner, landscape = choices.random(3) < (0.15, 0.35, 0.04)
     spoken, style = language or spoken, style or own_style
     count = count if marks is None else marks
 
-    sheet = Sheet(dpi)
+    sheet = Sheet(dpi, A4[::-1] if landscape else A4)
     anchors = write_page(sheet, print_, spoken)
     if printed_through:
         show_through(sheet, using)
+    if worn_toner:
+        uneven_toner(sheet, using)
     wear(sheet, using)
     placed = place_marks(sheet, laying, anchors, count)
     for one in placed:
@@ -74,7 +77,10 @@ def _landing(sheet: Sheet, rng: np.random.Generator, style: ScanStyle) -> Warp:
     skew = rng.choice([0.0, 0.25, 0.9], p=[0.35, 0.4, 0.25])
     photo = rng.uniform(0.008, 0.045), rng.uniform(0, 0.004)
     perspective, curl = photo if style.photo else (0.0, 0.0)
-    return draw_warp(rng, width, height, skew=float(skew), perspective=perspective, curl=curl)
+    shown = 1.0
+    if rng.random() < 0.12:
+        shown = rng.uniform(0.86, 1.06)
+    return draw_warp(rng, width, height, skew=float(skew), perspective=perspective, curl=curl, zoom=shown)
 
 
 def _truth(seen: Sequence[tuple[Mark, Sighting]]) -> tuple[DrawnMark, ...]:

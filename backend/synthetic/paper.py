@@ -8,7 +8,7 @@ import numpy as np
 from backend.synthetic.sheet import Rect, Sheet, density_of, diluted
 from backend.synthetic.texts import pick
 
-__all__ = ["show_through", "wear"]
+__all__ = ["show_through", "uneven_toner", "wear"]
 
 
 def wear(sheet: Sheet, rng: np.random.Generator) -> None:
@@ -38,6 +38,18 @@ def show_through(sheet: Sheet, rng: np.random.Generator) -> None:
     shift = rng.integers(-height // 30, height // 30)
     full = np.roll(cv2.resize(back, (width, height), interpolation=cv2.INTER_LINEAR), int(shift), axis=0)
     sheet.density += np.float32(rng.uniform(0.03, 0.10)) * full[..., None]
+
+
+def uneven_toner(sheet: Sheet, rng: np.random.Generator) -> None:
+    """Weakens the print in cloudy patches, streaks and grain; call it before the marks are laid."""
+    height, width = sheet.density.shape[:2]
+    clouds = rng.normal(1, rng.uniform(0.02, 0.15), (height // 60 + 2, width // 60 + 2))
+    streaks = rng.normal(1, rng.uniform(0.0, 0.12), (1, width // 40 + 2))
+    strength = cv2.resize(clouds, (width, height)) * cv2.resize(streaks, (width, 1))
+    grain = cv2.resize(
+        rng.normal(0, rng.uniform(0, 0.25), (height // 2, width // 2)).astype(np.float32), (width, height)
+    )
+    sheet.density *= np.clip(strength + grain, 0.15, 1.3).astype(np.float32)[..., None]
 
 
 def _folds(sheet: Sheet, rng: np.random.Generator) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,8 +58,9 @@ def place_marks(sheet: Sheet, rng: np.random.Generator, anchors: Sequence[Rect],
         mark = _DRAW[label](rng, dpi=sheet.dpi)
         for _ in range(_TRIES):
             candidate = _propose(sheet, rng, anchors, placed, mark)
-            if _fits(sheet, candidate, placed):
-                placed.append(candidate)
+            on_sheet = _cut(sheet, candidate)
+            if _fits(candidate, on_sheet, placed):
+                placed.append(on_sheet)
                 break
     return placed
 
@@ -70,7 +71,14 @@ def _propose(
     """A place for the middle of the mark's ink, not yet checked."""
     height, width = sheet.density.shape[:2]
     others = [other for other in placed if other.mark.label != mark.label]
-    ways = {"anchor": 0.55 * bool(anchors), "over": 0.30 * bool(others), "edge": 0.05, "margin": 0.05, "text": 0.17}
+    ways = {
+        "anchor": 0.55 * bool(anchors),
+        "over": 0.30 * bool(others),
+        "edge": 0.05,
+        "margin": 0.04,
+        "foot": 0.04,
+        "text": 0.15,
+    }
     weights = np.array(list(ways.values()))
     way = str(rng.choice(list(ways), p=weights / weights.sum()))
     left, top, right, bottom = mark.box
@@ -93,6 +101,8 @@ def _propose(
     elif way == "margin":
         x = pick(rng, (0.08, 0.92)) * width + rng.normal(0, 0.01) * width
         y = rng.uniform(0.05, 0.95) * height
+    elif way == "foot":
+        x, y = pick(rng, (0.12, 0.88)) * width + rng.normal(0, 0.03) * width, rng.uniform(0.92, 0.97) * height
     else:
         x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.95) * height
     if way != "edge":
@@ -101,16 +111,21 @@ def _propose(
     return PlacedMark(mark=mark, x=round(x - wide / 2) - left, y=round(y - high / 2) - top)
 
 
-def _fits(sheet: Sheet, candidate: PlacedMark, placed: Sequence[PlacedMark]) -> bool:
-    """Enough of the ink is on the sheet, and it does not lie on marks of its own class."""
+def _cut(sheet: Sheet, candidate: PlacedMark) -> PlacedMark:
+    """The mark without what would fall off the sheet; when ink is lost it is a partial one."""
     height, width = sheet.density.shape[:2]
-    ink = candidate.mark.coverage
-    inside = ink[
-        max(-candidate.y, 0) : max(height - candidate.y, 0), max(-candidate.x, 0) : max(width - candidate.x, 0)
-    ]
-    if inside.sum() < _LEAST_INK * ink.sum():
+    mark, x, y = candidate.mark, candidate.x, candidate.y
+    inside = mark.coverage[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
+    left, top, right, bottom = candidate.box
+    lost = left < 0 or top < 0 or right > width or bottom > height
+    return PlacedMark(mark=replace(mark, coverage=inside, partial=mark.partial or lost), x=max(x, 0), y=max(y, 0))
+
+
+def _fits(whole: PlacedMark, on_sheet: PlacedMark, placed: Sequence[PlacedMark]) -> bool:
+    """Enough of the ink is on the sheet, and it does not lie on marks of its own class."""
+    if on_sheet.mark.coverage.sum() < _LEAST_INK * whole.mark.coverage.sum():
         return False
-    own = geometry.as_boxes(candidate.box)
-    alike = geometry.as_boxes([other.box for other in placed if other.mark.label == candidate.mark.label])
+    own = geometry.as_boxes(on_sheet.box)
+    alike = geometry.as_boxes([other.box for other in placed if other.mark.label == on_sheet.mark.label])
     shared = np.concatenate([geometry.coverage(own, alike).ravel(), geometry.coverage(alike, own).ravel()])
     return bool((shared <= _MOST_SHARED).all())

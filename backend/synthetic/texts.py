@@ -12,6 +12,7 @@ import numpy as np
 __all__ = ["Lexicon", "Writer", "pick"]
 
 _ARABIC_DIGITS = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
+_HOSTS = ("gulf-horizon.example", "cedar-law.example", "atlas.example", "pearl-coast.example")
 _Choice = TypeVar("_Choice")
 
 
@@ -145,3 +146,7 @@ class Writer:
         return self.digits(
             f"+{self._rng.integers(961, 975)} {self._rng.integers(2000, 9999)} {self._rng.integers(1000, 9999)}"
         )
+
+    def _link(self) -> str:
+        host = pick(self._rng, _HOSTS)
+        return f"www.{host}" if self._rng.random() < 0.5 else f"info@{host}"

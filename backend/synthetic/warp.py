@@ -66,7 +66,14 @@ def flat(width: int, height: int) -> Warp:
 
 
 def draw_warp(
-    rng: np.random.Generator, width: int, height: int, *, skew: float, perspective: float, curl: float
+    rng: np.random.Generator,
+    width: int,
+    height: int,
+    *,
+    skew: float,
+    perspective: float,
+    curl: float,
+    zoom: float = 1.0,
 ) -> Warp:
     """A random warp of a sheet of `width` x `height` pixels onto an image of the same size.
 
@@ -77,10 +84,11 @@ def draw_warp(
         skew: Standard deviation of the rotation in degrees, cut at 2.
         perspective: How far a corner may move inwards or outwards, as a share of the page.
         curl: Amplitude of smooth waves across the page, as a share of its width.
+        zoom: Size of the sheet on the image; below 1 its surroundings show, above 1 its edges are cut.
     """
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     angle = float(np.clip(rng.normal(0, skew), -2, 2)) if skew else 0.0
-    zoom = 1 + rng.normal(0, 0.004) if skew else 1.0
+    zoom *= 1 + rng.normal(0, 0.004) * bool(skew)
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, zoom)
     moved = corners @ turn[:, :2].T + turn[:, 2] + rng.normal(0, 0.003, 2) * (width, height) * bool(skew)
     moved = moved + rng.uniform(-perspective, perspective, (4, 2)) * (width, height)

