@@ -55,6 +55,8 @@ class DetectionConfig:
     rule_mm: float = 25.0
     text_mm: float = 5.0
     most_fill: float = 0.6
+    patch_mm: float = 5.0
+    patch_ods: tuple[float, ...] = (0.05, 0.12)
     shortest_mm: float = 6.0
     longest_mm: float = 110.0
     thinnest_mm: float = 2.5

@@ -1,4 +1,4 @@
-"""Dark ink that is not print: strokes too large for letters, once ruled lines are taken away."""
+"""Ink whose shape tells it from print where its colour does not: strokes too large for letters, and solid patches."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from backend.detection.config import DetectionConfig
 from backend.detection.ink import OD_STEPS, Ink
 
-__all__ = ["dark_layers_of"]
+__all__ = ["patch_layers_of", "stroke_layers_of"]
 
 
-def dark_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+def stroke_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
     """Gives (h, w) uint8 masks, 0 or 255, of the pieces of dark ink that no line of print would make.
 
     About half of real signatures are written in black, which no rule on colour can find. A pen's stroke hangs together
@@ -23,6 +23,30 @@ def dark_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uin
     for density in config.dark_ods:
         mask = (ink.neutral >= density * OD_STEPS).astype(np.uint8) * np.uint8(255)
         yield _without_print(_without_rules(mask, config), config)
+
+
+def patch_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+    """Gives (h, w) uint8 masks, 0 or 255, of ink that covers the paper without a gap, as a thumb does.
+
+    At a scale that blurs ridges together, an opening takes away everything with white in it: lines of print, strokes
+    and the rings of stamps.
+    """
+    height, width = ink.neutral.shape
+    size = (max(1, width // _BLUR), max(1, height // _BLUR))
+    side = round(config.patch_mm / (_BLUR * config.pixel_mm)) | 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    for density in (ink.neutral, ink.colour):
+        coarse = cv2.resize(density, size, interpolation=cv2.INTER_AREA)
+        opened = cv2.dilate(cv2.morphologyEx(coarse, cv2.MORPH_OPEN, disc), np.ones((3, 3), np.uint8))
+        for level in config.patch_ods:
+            solid = (opened >= level * OD_STEPS).astype(np.uint8) * np.uint8(255)
+            near = cv2.resize(solid, (width, height), interpolation=cv2.INTER_NEAREST)
+            inked = (density >= level * OD_STEPS).astype(np.uint8) * np.uint8(255)
+            yield np.asarray(cv2.bitwise_and(near, inked), np.uint8)
+
+
+_BLUR = 4
+"""Working pixels averaged to one on either axis, about 1 mm: two ridges of a thumb."""
 
 
 def _without_rules(mask: NDArray[np.uint8], config: DetectionConfig) -> NDArray[np.uint8]:
