@@ -68,7 +68,7 @@ class Serving:
         raise ModelError(str(self._failure)) from self._failure
 
     def state(self) -> dict[str, Any]:
-        """What /health says: `model` (the setting), `model_state`, `model_version`, and `model_error` where it failed."""
+        """What /health says: `model` (the setting), `model_state`, `model_version`; `model_error` where it failed."""
         pipeline, failure = self._pipeline, self._failure
         condition = "ready" if pipeline else "failed" if failure else "loading"
         state = {

@@ -77,7 +77,7 @@ class Settings:
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
             raise SettingsError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both, or neither")
         if self.model_threads < 0:
-            raise SettingsError(f"MODEL_THREADS is {self.model_threads}: 0 stands for every core, otherwise it is above 0")
+            raise SettingsError(f"MODEL_THREADS is {self.model_threads}: 0 for every core, or above 0")
         for name in (
             "workers",
             "threads",

@@ -32,4 +32,4 @@ def network_input(pixels: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.float32
         crop = Image.fromarray(pixels[top:bottom, left:right])
         crops[place] = np.asarray(crop.resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR))
     # Division, and not multiplication by 1/255, which rounds otherwise.
-    return np.ascontiguousarray(crops.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+    return np.divide(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)), np.float32(255), dtype=np.float32)

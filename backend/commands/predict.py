@@ -21,7 +21,7 @@ from backend.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from backend.pages.page import Page
     from backend.pipeline import Marks, Pipeline
@@ -32,9 +32,7 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `predict`."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="image (JPEG, PNG, TIFF, WebP) or PDF")
-    parser.add_argument(
-        "--json", action="store_true", help="one JSON document a line and page; `page` counts from 1"
-    )
+    parser.add_argument("--json", action="store_true", help="one JSON document a line and page; `page` counts from 1")
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
     parser.add_argument("--confidence", type=float, help="lowest probability at which a mark is shown (CONFIDENCE)")
     parser.add_argument(
@@ -43,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the marks of every page of every file; 1 when a file could not be read, the others are printed all the same.
+    """Prints the marks of every page of every file; gives 1 when one could not be read, after printing the others.
 
     Raises:
         ModelError: There is no model.
@@ -92,10 +90,9 @@ def _lines(file: Path, pipeline: Pipeline, binding: Binding, settings: Settings,
 
 
 def _document(file: Path, page: Page, marks: Marks, binding: Binding) -> dict[str, Any]:
-    found: Sequence[dict[str, Any]] = regions(
-        marks, width=page.width, height=page.height, binding=binding, task=None, item=page.index if binding.paged else None
-    )
-    answer = prediction(list(found), certainties=[marks.certainty], version=marks.version)
+    item = page.index if binding.paged else None
+    found = regions(marks, width=page.width, height=page.height, binding=binding, task=None, item=item)
+    answer = prediction(found, certainties=[marks.certainty], version=marks.version)
     return {
         "file": str(file),
         "page": page.index + 1,
@@ -108,8 +105,8 @@ def _document(file: Path, page: Page, marks: Marks, binding: Binding) -> dict[st
 
 
 def _table(file: Path, page: Page, marks: Marks) -> str:
-    size = f"{page.width} x {page.height} px"
-    lines = [f"{file}, page {page.index + 1} ({size}): {len(marks)} mark{'' if len(marks) == 1 else 's'}, {marks.version}"]
+    count = f"{len(marks)} mark" if len(marks) == 1 else f"{len(marks)} marks"
+    lines = [f"{file}, page {page.index + 1} ({page.width} x {page.height} px): {count}, {marks.version}"]
     for name, score, (left, top, right, bottom) in zip(marks.names, marks.scores, marks.boxes, strict=True):
         place = f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}"
         lines.append(f"  {name:<10}{score:6.1%}  {place}")

@@ -49,9 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 def application(settings: Settings) -> Flask:
     """The WSGI application of one serving process; its model loads in the background."""
-    return create_app(
-        settings, serving=Serving.start(settings), source=lambda access: PageSource(settings, access)
-    )
+    return create_app(settings, serving=Serving.start(settings), source=lambda access: PageSource(settings, access))
 
 
 class _Server(BaseApplication):  # type: ignore[misc]

@@ -49,12 +49,29 @@ _BLUR = 4
 """Working pixels averaged to one on either axis, about 1 mm: two ridges of a thumb."""
 
 
+def pale_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+    """Gives an (h, w) uint8 mask, 0 or 255, of grey ink that is paler than the print."""
+    for lo, hi in PALE:
+        pale = (ink.neutral >= lo * OD_STEPS).astype(np.uint8) * np.uint8(255)
+        strong = (ink.neutral >= hi * OD_STEPS).astype(np.uint8) * np.uint8(255)
+        yield np.asarray(cv2.subtract(pale, cv2.dilate(strong, np.ones((7, 7), np.uint8))), np.uint8)
+
+
+PALE: list = []
+
+
 def _without_rules(mask: NDArray[np.uint8], config: DetectionConfig) -> NDArray[np.uint8]:
     length = round(config.rule_mm / config.pixel_mm)
     across = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
     down = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
-    rules = cv2.dilate(cv2.bitwise_or(across, down), np.ones((3, 3), np.uint8))
-    return np.asarray(cv2.subtract(mask, rules), np.uint8)
+    kept = mask
+    for rules, bridge in ((across, (1, 9)), (down, (9, 1))):
+        wide = cv2.dilate(rules, np.ones((3, 3), np.uint8))
+        kept = cv2.subtract(kept, wide)
+        # A stroke that crosses a rule stays whole: what has ink on both sides of the rule is given back.
+        crossing = cv2.morphologyEx(kept, cv2.MORPH_CLOSE, np.ones(bridge[::-1], np.uint8))
+        kept = cv2.bitwise_or(kept, cv2.bitwise_and(crossing, wide))
+    return np.asarray(kept, np.uint8)
 
 
 def _without_print(mask: NDArray[np.uint8], config: DetectionConfig) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from backend.detection.candidates import Candidates
 from backend.detection.config import DetectionConfig
-from backend.detection.dark import patch_layers_of, stroke_layers_of
+from backend.detection.dark import pale_layers_of, patch_layers_of, stroke_layers_of
 from backend.detection.grouping import Regions, halve, regions_of
 from backend.detection.ink import ink_of
 from backend.detection.layers import layers_of
@@ -43,7 +43,7 @@ class ColourDetector:
         cell = 2 * config.pixel_mm
         found = []
         ink = ink_of(raster.pixels, paper, config)
-        for layer in chain(layers_of(ink, config), stroke_layers_of(ink, config), patch_layers_of(ink, config)):
+        for layer in chain(layers_of(ink, config), stroke_layers_of(ink, config), patch_layers_of(ink, config), pale_layers_of(ink, config)):
             gaps = [(across / cell, down / cell) for across, down in config.gaps_mm]
             found += [_plausible(regions, cell, config) for regions in regions_of(halve(layer), gaps=gaps)]
         boxes = np.concatenate([as_boxes([]), *(regions.boxes for regions in found)])

@@ -27,7 +27,7 @@ _PAGE_SIZE = 100
 _RETRIEVE_SECONDS = 120.0
 
 _WAYS_OUT = {
-    400: "the request was not accepted; the reason above says what to change",
+    400: "the request was not accepted; the reason in brackets says what to change",
     401: "check LABEL_STUDIO_API_KEY; a new organisation accepts personal access tokens only, not legacy tokens",
     403: "the token's user may not do this; if it is the backend's address, Label Studio needs ML_BLOCK_LOCAL_IP=false",
     404: "check LABEL_STUDIO_URL and the id",
@@ -258,4 +258,4 @@ def _reason(response: httpx2.Response) -> str:
     if not isinstance(body, dict):
         return ""
     reason = body.get("validation_errors") or body.get("detail") or ""
-    return f" ({str(reason)[:300]})" if reason else ""
+    return f" ({str(reason)[:800]})" if reason else ""

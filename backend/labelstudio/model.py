@@ -7,12 +7,13 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from backend.errors import RequestError
+from backend.errors import LabelConfigError, RequestError
 from backend.labelstudio.base import LabelStudioMLBase, ModelResponse
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.events import Event
-from backend.labelstudio.labelling import Binding, bind
+from backend.labelstudio.labelling import bind
 from backend.labelstudio.predictor import Predictor
+from backend.labelstudio.tasks import listed
 from backend.pages.source import PageSource
 from backend.serving import Serving
 from backend.settings import Settings
@@ -35,11 +36,20 @@ class ContractMarks(LabelStudioMLBase):
         from backend.labelstudio.model import ContractMarks
         app = init_app(model_class=ContractMarks)
 
+    Args:
+        project_id: Label Studio's id of the project, as text.
+        label_config: The project's label config, XML.
+
     Raises:
         LabelConfigError: The label config offers nothing to put marks on.
     """
 
     predictor: ClassVar[Predictor | None] = None
+
+    def __init__(self, project_id: str | None = None, label_config: str | None = None) -> None:
+        # Before the base class reads it: label_studio_ml's own parser is not made for hostile XML.
+        self.bindings = () if label_config is None else bind(label_config, confidence=self._predictor().confidence)
+        super().__init__(project_id=project_id, label_config=label_config)
 
     @classmethod
     def served_by(cls, predictor: Predictor) -> type[ContractMarks]:
@@ -47,14 +57,9 @@ class ContractMarks(LabelStudioMLBase):
         return type(cls.__name__, (cls,), {"predictor": predictor, "__doc__": cls.__doc__})
 
     def setup(self) -> None:
-        """Checks the project's label config and names the version: "" while the model loads, which is not waited for.
-
-        Raises:
-            LabelConfigError: The label config offers nothing to put marks on.
-            ModelError: There is no model.
-        """
-        # label_studio_ml keeps nothing but strings.
-        self.set("model_version", self._predictor().version(self._bindings() if self.label_config else ()) or "")
+        """Names the version: "" while no model is ready, which is not waited for."""
+        # Not None: label_studio_ml keeps nothing but strings.
+        self.set("model_version", self._predictor().version(self.bindings) or "")
 
     def predict(
         self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **kwargs: Any
@@ -67,20 +72,22 @@ class ContractMarks(LabelStudioMLBase):
             kwargs: Further parameters of Label Studio's request; none is needed.
 
         Raises:
+            LabelConfigError: The object was made without a label config.
             ModelError: There is no model.
             PageError: The page of a drawn region cannot be had.
             RequestError: What was drawn is no rectangle.
         """
         del kwargs
         predictor = self._predictor()
-        bindings = self._bindings()
+        if not self.bindings:
+            raise LabelConfigError("the project has no label config yet: give it one, then ask again")
         drawn = (context or {}).get("result")
         if not drawn:
-            version, predictions = predictor.predict(tasks, bindings, project=self.project_id)
+            version, predictions = predictor.predict(tasks, self.bindings, project=self.project_id)
             return ModelResponse(model_version=version, predictions=predictions)
         if len(tasks) != 1 or not isinstance(drawn, list) or not all(isinstance(region, dict) for region in drawn):
             raise RequestError("params.context.result belongs to one task and is a list of regions")
-        version, prediction = predictor.refine(tasks[0], drawn, bindings, project=self.project_id)
+        version, prediction = predictor.refine(tasks[0], drawn, self.bindings, project=self.project_id)
         return ModelResponse(model_version=version, predictions=[prediction])
 
     def fit(self, event: str, data: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -91,16 +98,12 @@ class ContractMarks(LabelStudioMLBase):
         """
         del kwargs
         noted = Event.parse(event, data)
-        _LOG.info(
-            "event %s project=%s tasks=%s annotations=%s", noted.action, noted.project, noted.tasks, noted.annotations
-        )
+        tasks, annotations = listed(noted.tasks), listed(noted.annotations)
+        _LOG.info("event %s project=%s tasks=%s annotations=%s", noted.action, noted.project, tasks, annotations)
         return {"status": "noted", "action": noted.action}
 
     def _predictor(self) -> Predictor:
         return self.predictor or _of_environment()
-
-    def _bindings(self) -> tuple[Binding, ...]:
-        return bind(self.label_config or "", confidence=self._predictor().confidence)
 
 
 @cache

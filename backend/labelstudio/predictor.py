@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from backend.errors import BackendError, RequestError, UndecodablePage
 from backend.labelstudio.prefetch import Prefetcher
 from backend.labelstudio.results import NOT_DONE, drawn_box, prediction, refined, regions
-from backend.labelstudio.tasks import Sheet, sheets, task_id
+from backend.labelstudio.tasks import Sheet, listed, sheets, task_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,6 @@ _PAGES_AHEAD = 2
 _FETCH_THREADS = 4
 # Pages that are classified at once. More only share the processors, and each takes memory.
 _MOST_AT_ONCE = 2
-_IDS_LOGGED = 20
 _PAGED_FILES = (".pdf", ".tif", ".tiff")
 
 
@@ -99,14 +98,20 @@ class Predictor:
     def version(self, bindings: Sequence[Binding]) -> str | None:
         """The version of such a project's predictions: the pipeline's, and thresholds that differ from its own.
 
-        None while the first model loads: this is not the place to wait for it.
-
-        Raises:
-            ModelError: There is no model.
+        None while the first model loads, or when none can serve; it is not waited for.
         """
-        if self.serving.state()["model_state"] == "loading":
+        if self.serving.state()["model_state"] != "ready":
             return None
         return self._version(self.serving.pipeline(timeout=0), bindings)
+
+    def check(self) -> None:
+        """Raises what kept the model from loading; a model that still loads is well.
+
+        Raises:
+            ModelError: There is no model, and there will be none.
+        """
+        if self.serving.state()["model_state"] == "failed":
+            self.serving.pipeline(timeout=0)
 
     def predict(
         self, tasks: Sequence[Mapping[str, Any]], bindings: Sequence[Binding], *, project: str
@@ -245,11 +250,10 @@ def _page(source: Pages, sheet: Sheet) -> Page:
 def _log_batch(
     project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], *, milliseconds: float, version: str
 ) -> None:
-    ids = ",".join(str(task_id(task)) for task in tasks[:_IDS_LOGGED]) + (",…" if len(tasks) > _IDS_LOGGED else "")
     _LOG.info(
         "predicted project=%s tasks=%s pages=%d marks=%d not_done=%d ms=%.0f version=%s",
         project,
-        ids,
+        listed([task_id(task) for task in tasks]),
         sum(outcome.looked_at for outcome in outcomes),
         sum(len(outcome.result) for outcome in outcomes),
         sum(not outcome.complete for outcome in outcomes),

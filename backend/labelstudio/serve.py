@@ -40,7 +40,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "preload_app": False,
             "graceful_timeout": _GRACEFUL_SECONDS,
             "control_socket_disable": True,
-            "loglevel": settings.log_level,
+            "loglevel": "warning",  # its own lines about starting and stopping are said better here
             "proc_name": "contract-marks",
             "when_ready": _announce,
         }

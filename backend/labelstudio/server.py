@@ -5,11 +5,12 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
+import threading
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from backend.errors import BackendError
 from backend.labelstudio.connections import Connections, Pages
@@ -29,6 +30,8 @@ _LOG = logging.getLogger(__name__)
 # Room for hundreds of tasks with their annotations; a page that travels as a data URI counts, too.
 _MOST_BODY_BYTES = 64 * 1024 * 1024
 _LONGEST_PHRASE = 300
+# Request threads that predictions never take: the other routes must answer within a second whatever is being predicted.
+_KEPT_FREE = 8
 
 
 def create_app(settings: Settings, *, serving: Serves, source: Callable[[Access], Pages]) -> Flask:
@@ -44,14 +47,16 @@ def create_app(settings: Settings, *, serving: Serves, source: Callable[[Access]
     app.json.sort_keys = False  # type: ignore[attr-defined]
     connections = Connections(settings, source=source)
     predictor = Predictor(settings, serving, connections)
-    _add_routes(app, ContractMarks.served_by(predictor), predictor)
+    _add_routes(app, ContractMarks.served_by(predictor), predictor, at_once=max(1, settings.threads - _KEPT_FREE))
     _add_errors(app)
     if settings.basic_auth_user:
         _add_basic_auth(app, settings.basic_auth_user, settings.basic_auth_pass)
     return app
 
 
-def _add_routes(app: Flask, model_class: type[ContractMarks], predictor: Predictor) -> None:
+def _add_routes(app: Flask, model_class: type[ContractMarks], predictor: Predictor, *, at_once: int) -> None:
+    gate = threading.BoundedSemaphore(at_once)
+
     @app.get("/")
     def alive() -> Any:
         return {"status": "UP", "model_class": ContractMarks.__name__}
@@ -64,6 +69,7 @@ def _add_routes(app: Flask, model_class: type[ContractMarks], predictor: Predict
     def setup() -> Any:
         wanted = SetupRequest.parse(parse_body(request.get_data()))
         model = model_class(project_id=wanted.project, label_config=wanted.label_config)
+        predictor.check()
         predictor.connections.learn(wanted.project, hostname=wanted.hostname, token=wanted.access_token)
         return {"model_version": model.get("model_version") or None}
 
@@ -71,7 +77,12 @@ def _add_routes(app: Flask, model_class: type[ContractMarks], predictor: Predict
     def predict() -> Any:
         wanted = PredictRequest.parse(parse_body(request.get_data()))
         model = model_class(project_id=wanted.project, label_config=wanted.label_config)
-        response = model.predict(wanted.tasks, context=wanted.context)
+        if not gate.acquire(blocking=False):
+            raise ServiceUnavailable(f"{at_once} predictions are under way already: ask again later, or raise THREADS")
+        try:
+            response = model.predict(wanted.tasks, context=wanted.context)
+        finally:
+            gate.release()
         return {"results": response.model_dump()["predictions"]}
 
     @app.post("/webhook")

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
     from backend.labelstudio.labelling import Binding
 
-__all__ = ["Sheet", "sheets", "task_id"]
+__all__ = ["Sheet", "listed", "sheets", "task_id"]
 
 # Where Label Studio puts a file that was uploaded before the project had a label config.
 _UNNAMED_FIELD = "$undefined$"
+_MOST_LISTED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,11 @@ def task_id(task: Mapping[str, Any]) -> int | None:
     """Label Studio's id of a task, where it has one."""
     found = task.get("id")
     return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def listed(ids: Sequence[int | None]) -> str:
+    """Ids as a line of the log shows them: the first twenty."""
+    return ",".join(map(str, ids[:_MOST_LISTED])) + (f",… ({len(ids)})" if len(ids) > _MOST_LISTED else "")
 
 
 def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> list[Sheet]:

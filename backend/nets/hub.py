@@ -21,8 +21,8 @@ REPOSITORY = "Ooredoo-Group/stamp-thumb-signature-classifier-resnet18"
 FILENAME = "pytorch_model.bin"
 REVISION = "main"
 """The revision that is fetched. A commit id belongs here; the seed's was not known where this was written (no way to
-the Hub), so the first download pins itself: it is kept under this name, with the commit and the SHA-256 that it had, and
-is not fetched again."""
+the Hub), so the first download pins itself: it is kept under this name, with the commit and the SHA-256 that it had,
+and is not fetched again."""
 CHECKSUM: str | None = None
 """SHA-256 of the file at that revision, to be set together with the commit id; None accepts what the Hub says it is."""
 

@@ -36,7 +36,10 @@ def draw_emblem(rng: np.random.Generator, size: int) -> Layer:
     size = max(size, 8)
     sort = rng.integers(6)
     if sort == 0:
-        return draw_star(size, points=int(rng.integers(5, 13)), sharpness=float(rng.uniform(0.35, 0.8)))
+        points = int(rng.choice([5, 5, 6, 8, 12]))
+        return draw_star(
+            size, points=points, sharpness=float(rng.uniform(0.38, 0.5) if points == 5 else rng.uniform(0.4, 0.8))
+        )
     if sort == 1:
         return _rosette(rng, size)
     if sort == 2:

@@ -9,11 +9,12 @@ from typing import Literal, get_args
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from backend.synthetic.emblems import draw_emblem, draw_star
-from backend.synthetic.lettering import Font, fonts_of, is_arabic, render, render_on_circle, width_of
+from backend.synthetic.emblems import draw_emblem
+from backend.synthetic.lettering import fonts_of, is_arabic
 from backend.synthetic.marks import pixels_of
+from backend.synthetic.round_stamps import disc
+from backend.synthetic.stamp_parts import SHIFT, Image, Layer, fitted, pick_stamp_font, put, stack
 from backend.synthetic.stamp_texts import Language, StampWords, pick_date
 
 __all__ = ["STAMP_KINDS", "StampKind", "engrave"]
@@ -21,188 +22,18 @@ __all__ = ["STAMP_KINDS", "StampKind", "engrave"]
 StampKind = Literal["round", "oval", "rectangular", "square", "date", "lines", "office"]
 STAMP_KINDS: tuple[StampKind, ...] = get_args(StampKind)
 
-Layer = NDArray[np.float32]
-Image = NDArray[np.uint8]
-_SHIFT = 4
-
 
 def engrave(rng: np.random.Generator, kind: StampKind, words: StampWords, *, dpi: float) -> Layer:
     """An upright stamp face of a kind with these words, (h, w) float32: 1 where the rubber would print."""
     return _ENGRAVERS[kind](rng, words, dpi)
 
 
-def _pick_font(rng: np.random.Generator, language: Language) -> Font:
-    faces = fonts_of("naskh", "kufi") if language == "ar" else fonts_of("serif", "sans", "mono")
-    return faces[rng.integers(len(faces))]
-
-
-def _fitted(text: str, font: Font, height_px: float, width_px: float) -> Layer:
-    """A line whose ink is about `height_px` tall (or less, so that it fits `width_px`)."""
-    size = height_px * (1.3 if not font.arabic else 1.15)
-    line = _cropped(render(text, font, size))
-    if line.shape[1] > width_px:
-        line = _cropped(render(text, font, max(size * width_px / line.shape[1], 3.0)))
-    return line
-
-
-def _cropped(layer: Layer) -> Layer:
-    columns, rows = np.flatnonzero(layer.max(axis=0) > 0.05), np.flatnonzero(layer.max(axis=1) > 0.05)
-    if not len(columns):
-        return np.zeros((1, 1), np.float32)
-    return layer[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
-def _put(canvas: Layer, layer: Layer, x: float, y: float) -> None:
-    """Add a layer centred on a point; what hangs over the canvas is lost."""
-    left, top = round(x - layer.shape[1] / 2), round(y - layer.shape[0] / 2)
-    x0, y0 = max(left, 0), max(top, 0)
-    x1, y1 = min(left + layer.shape[1], canvas.shape[1]), min(top + layer.shape[0], canvas.shape[0])
-    if x1 > x0 and y1 > y0:
-        part = canvas[y0:y1, x0:x1]
-        np.maximum(part, layer[y0 - top : y1 - top, x0 - left : x1 - left], out=part)
-
-
-def _ring(image: Image, radius: float, width: float) -> None:
-    one = 1 << _SHIFT
-    centre = (round(image.shape[1] / 2 * one), round(image.shape[0] / 2 * one))
-    cv2.circle(image, centre, round(radius * one), 255, max(round(width), 1), cv2.LINE_AA, _SHIFT)
-
-
-def _rings(rng: np.random.Generator, half: float, dpi: float, *, inner: float) -> Layer:
-    """Outer and inner rings of a round stamp in one of several engravings."""
-    side = math.ceil(2 * half) + 4
-    image = np.zeros((side, side), np.uint8)
-    mm = pixels_of(1.0, dpi)
-    pen = rng.uniform(0.25, 0.9) * mm
-    style = rng.integers(5)
-    _ring(image, half - pen / 2 - 1, pen)
-    if style in (1, 2):
-        _ring(image, half - pen - rng.uniform(0.5, 0.9) * mm, rng.uniform(0.15, 0.3) * mm)
-    if style == 3:
-        _beads(image, half - pen - 0.8 * mm, count=int(rng.integers(60, 120)), size=0.22 * mm)
-    if inner > 0 and rng.random() < 0.9:
-        thin = rng.uniform(0.15, 0.5) * mm
-        _ring(image, half * inner, thin)
-        if style == 2:
-            _ring(image, half * inner - 0.7 * mm, thin)
-        if style == 4:
-            _beads(image, half * inner + 0.6 * mm, count=int(rng.integers(36, 80)), size=0.2 * mm)
-    return image.astype(np.float32) / np.float32(255)
-
-
-def _beads(image: Image, radius: float, *, count: int, size: float) -> None:
-    one = 1 << _SHIFT
-    for angle in np.arange(count) * 2 * np.pi / count:
-        x = image.shape[1] / 2 + radius * np.cos(angle)
-        y = image.shape[0] / 2 + radius * np.sin(angle)
-        cv2.circle(image, (round(x * one), round(y * one)), max(round(size * one), 8), 255, -1, cv2.LINE_AA, _SHIFT)
-
-
-def _disc(rng: np.random.Generator, words: StampWords, dpi: float, half: float) -> Layer:
-    """A round stamp of radius `half` pixels, upright."""
-    inner = float(rng.uniform(0.56, 0.74))
-    canvas = _rings(rng, half, dpi, inner=inner)
-    middle = canvas.shape[0] / 2
-    band = half * (1 - inner) - pixels_of(1.2, dpi)
-    radius = half - pixels_of(0.9, dpi) - band / 2
-    top_language: Language = "ar" if rng.random() < 0.65 else "en"
-    other: Language = "en" if top_language == "ar" else "ar"
-    if rng.random() < 0.25:
-        other = top_language
-    long = {"ar": words.arabic, "en": words.english}
-    short = {"ar": words.place_arabic, "en": words.place_english}
-    lower = long[other] if other != top_language and rng.random() < 0.6 else short[other]
-    fill = float(rng.uniform(0.72, 0.92))
-    for text, language, angle, inward in ((long[top_language], top_language, 0.0, False), (lower, other, 180.0, True)):
-        font = _pick_font(rng, language)
-        size = band * fill * (1.0 if font.arabic else 1.15)
-        widest = math.radians(190 if not inward else 135) * radius
-        strip = render(text, font, size).shape[1]
-        size *= min(1.0, widest / strip)
-        bent = render_on_circle(text, font, size, radius=radius, centre_angle=angle, inward=inward)
-        _put(canvas, bent, middle, middle)
-    _separators(rng, canvas, radius, band)
-    room = half * inner * 0.86
-    if half * inner > pixels_of(9.5, dpi) and rng.random() < 0.35:
-        room = _second_ring(rng, canvas, words, half * inner, dpi)
-    _centre(rng, canvas, words, room, dpi)
-    return canvas
-
-
-def _second_ring(rng: np.random.Generator, canvas: Layer, words: StampWords, outer: float, dpi: float) -> float:
-    """Small print all round inside the inner ring, as registered seals have; gives the room left in the middle."""
-    size = pixels_of(float(rng.uniform(1.9, 2.6)), dpi)
-    radius = outer - pixels_of(0.7, dpi) - size / 2
-    arabic = rng.random() < 0.4
-    part = (
-        f"{words.place_arabic} * سجل تجاري {words.number} * "
-        if arabic
-        else f"REG. {words.number} * {words.place_english} * "
-    )
-    font = _pick_font(rng, "ar" if arabic else "en")
-    times = max(int(2 * math.pi * radius / width_of(part, font, size)), 1)
-    bent = render_on_circle(part * times, font, size, radius=radius, centre_angle=float(rng.uniform(0, 360)))
-    middle = canvas.shape[0] / 2
-    _put(canvas, bent, middle, middle)
-    inner = radius - size / 2 - pixels_of(0.6, dpi)
-    if rng.random() < 0.7:
-        image = np.zeros(canvas.shape, np.uint8)
-        _ring(image, inner, rng.uniform(0.15, 0.35) * pixels_of(1.0, dpi))
-        _put(canvas, image.astype(np.float32) / np.float32(255), middle, middle)
-    return inner * 0.88
-
-
-def _separators(rng: np.random.Generator, canvas: Layer, radius: float, band: float) -> None:
-    sort = rng.integers(3)
-    if sort == 2:
-        return
-    size = max(round(band * rng.uniform(0.35, 0.6)), 5)
-    sign = draw_star(size) if sort == 0 else draw_star(size, points=16, sharpness=0.95)
-    for angle in (100.0, 260.0):
-        x = canvas.shape[1] / 2 + radius * math.sin(math.radians(angle))
-        y = canvas.shape[0] / 2 - radius * math.cos(math.radians(angle))
-        _put(canvas, sign, x, y)
-
-
-def _centre(rng: np.random.Generator, canvas: Layer, words: StampWords, room: float, dpi: float) -> None:
-    """What stands in the middle: an emblem, lines, initials, a date between bars, or nothing for a signature."""
-    x = y = canvas.shape[0] / 2
-    sort = rng.choice(5, p=[0.26, 0.34, 0.14, 0.14, 0.12])
-    if sort == 0:
-        _put(canvas, draw_emblem(rng, round(room * rng.uniform(0.9, 1.5))), x, y)
-    elif sort == 1:
-        lines = [words.office_arabic, words.office_english, words.place_arabic, words.place_english, words.number]
-        count = int(rng.integers(2, 5))
-        chosen = [lines[i] for i in sorted(rng.permutation(len(lines))[:count])]
-        _stack(rng, canvas, chosen, y, width=1.7 * room, height=1.25 * room)
-    elif sort == 2:
-        font = _pick_font(rng, "en")
-        _put(canvas, _fitted(words.initials, font, room * rng.uniform(0.5, 0.8), room * 1.5), x, y)
-    elif sort == 3:
-        date = _fitted(pick_date(rng, "en"), _pick_font(rng, "en"), room * 0.32, room * 1.6)
-        _put(canvas, date, x, y)
-        bar = np.ones((max(round(pixels_of(0.3, dpi)), 1), round(room * 1.7)), np.float32)
-        for offset in (-0.38, 0.38):
-            _put(canvas, bar, x, y + offset * room)
-
-
-def _stack(rng: np.random.Generator, canvas: Layer, lines: list[str], y: float, *, width: float, height: float) -> None:
-    """Lines of text one under another, centred."""
-    step = height / len(lines)
-    emphasis = int(rng.integers(len(lines)))
-    for index, text in enumerate(lines):
-        language: Language = "ar" if is_arabic(text) else "en"
-        tall = step * (0.8 if index == emphasis else 0.62)
-        line = _fitted(text, _pick_font(rng, language), tall, width)
-        _put(canvas, line, canvas.shape[1] / 2, y + (index - (len(lines) - 1) / 2) * step)
-
-
 def _engrave_round(rng: np.random.Generator, words: StampWords, dpi: float) -> Layer:
-    return _disc(rng, words, dpi, pixels_of(float(rng.uniform(24, 47)), dpi) / 2)
+    return disc(rng, words, dpi, pixels_of(float(rng.uniform(24, 47)), dpi) / 2)
 
 
 def _engrave_oval(rng: np.random.Generator, words: StampWords, dpi: float) -> Layer:
-    disc = _disc(rng, words, dpi, pixels_of(float(rng.uniform(32, 50)), dpi) / 2)
+    disc = disc(rng, words, dpi, pixels_of(float(rng.uniform(32, 50)), dpi) / 2)
     height = round(disc.shape[0] * rng.uniform(0.58, 0.8))
     return np.asarray(cv2.resize(disc, (disc.shape[1], height), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
@@ -235,8 +66,8 @@ def _rounded_rectangle(image: Image, inset: float, corner: float, pen: int) -> N
     ):
         angles = quarter + start * np.pi
         points += [(cx + corner * math.cos(a), cy + corner * math.sin(a)) for a in angles]
-    fixed = np.round(np.array(points) * (1 << _SHIFT)).astype(np.int32)
-    cv2.polylines(image, [fixed], True, 255, pen, cv2.LINE_AA, _SHIFT)
+    fixed = np.round(np.array(points) * (1 << SHIFT)).astype(np.int32)
+    cv2.polylines(image, [fixed], True, 255, pen, cv2.LINE_AA, SHIFT)
 
 
 def _engrave_form(rng: np.random.Generator, words: StampWords, dpi: float) -> Layer:
@@ -246,18 +77,18 @@ def _engrave_form(rng: np.random.Generator, words: StampWords, dpi: float) -> La
     canvas = _frame(rng, width, step * (rows + 1.2), dpi, corners=0.0)
     language: Language = "ar" if rng.random() < 0.5 else "en"
     labels = ("رقم", "التاريخ", "التوقيع", "ملاحظات") if language == "ar" else ("No.", "Date", "Signature", "Remarks")
-    font = _pick_font(rng, language)
+    font = pick_stamp_font(rng, language)
     heading = words.office_arabic if language == "ar" else words.office_english
-    _put(canvas, _fitted(heading, font, step * 0.6, width * 0.8), canvas.shape[1] / 2, step * 0.62)
+    put(canvas, fitted(heading, font, step * 0.6, width * 0.8), canvas.shape[1] / 2, step * 0.62)
     rule = np.ones((max(round(pixels_of(0.22, dpi)), 1), round(width * 0.97)), np.float32)
     ruled = rng.random() < 0.6
     for index in range(rows):
         y = step * (1.7 + index)
         if ruled or index == 0:
-            _put(canvas, rule, canvas.shape[1] / 2, y - step / 2)
-        label = _fitted(labels[index], font, step * 0.42, width * 0.35)
+            put(canvas, rule, canvas.shape[1] / 2, y - step / 2)
+        label = fitted(labels[index], font, step * 0.42, width * 0.35)
         start = width * 0.05 + label.shape[1] / 2
-        _put(canvas, label, canvas.shape[1] - start if language == "ar" else start, y)
+        put(canvas, label, canvas.shape[1] - start if language == "ar" else start, y)
     return canvas
 
 
@@ -274,7 +105,7 @@ def _engrave_rectangular(rng: np.random.Generator, words: StampWords, dpi: float
         chosen.append(
             str(rng.choice(["Sign: ..................", "التوقيع: ....................", "Date:  ____ / ____ / ____"]))
         )
-    _stack(rng, canvas, chosen, canvas.shape[0] / 2, width=width * 0.86, height=height * 0.8)
+    stack(rng, canvas, chosen, canvas.shape[0] / 2, width=width * 0.86, height=height * 0.8)
     return canvas
 
 
@@ -282,12 +113,12 @@ def _engrave_square(rng: np.random.Generator, words: StampWords, dpi: float) -> 
     side = pixels_of(float(rng.uniform(22, 34)), dpi)
     canvas = _frame(rng, side, side, dpi)
     if rng.random() < 0.5:
-        _put(canvas, draw_emblem(rng, round(side * 0.4)), side / 2, side * 0.32)
+        put(canvas, draw_emblem(rng, round(side * 0.4)), side / 2, side * 0.32)
         lines = [words.arabic, words.place_english]
-        _stack(rng, canvas, lines, side * 0.73, width=side * 0.84, height=side * 0.36)
+        stack(rng, canvas, lines, side * 0.73, width=side * 0.84, height=side * 0.36)
     else:
         lines = [*words.arabic.split(), words.number][:4]
-        _stack(rng, canvas, lines, side / 2, width=side * 0.84, height=side * 0.84)
+        stack(rng, canvas, lines, side / 2, width=side * 0.84, height=side * 0.84)
     return canvas
 
 
@@ -301,13 +132,13 @@ def _engrave_date(rng: np.random.Generator, words: StampWords, dpi: float) -> La
     language: Language = "ar" if rng.random() < 0.3 else "en"
     faces = fonts_of("naskh", "kufi") if language == "ar" else fonts_of("mono", "sans")
     tall = height * (0.26 if full else 0.62)
-    date = _fitted(pick_date(rng, language), faces[rng.integers(len(faces))], tall, width * 0.86)
-    _put(canvas, _uneven_bands(rng, date, pixels_of(0.35, dpi)), canvas.shape[1] / 2, canvas.shape[0] / 2)
+    date = fitted(pick_date(rng, language), faces[rng.integers(len(faces))], tall, width * 0.86)
+    put(canvas, _uneven_bands(rng, date, pixels_of(0.35, dpi)), canvas.shape[1] / 2, canvas.shape[0] / 2)
     if full:
         for text, share in ((words.office_english, 0.2), (words.place_arabic, 0.8)):
             spoken: Language = "ar" if is_arabic(text) else "en"
-            line = _fitted(text, _pick_font(rng, spoken), height * 0.17, width * 0.84)
-            _put(canvas, line, canvas.shape[1] / 2, height * share)
+            line = fitted(text, pick_stamp_font(rng, spoken), height * 0.17, width * 0.84)
+            put(canvas, line, canvas.shape[1] / 2, height * share)
     return canvas
 
 
@@ -330,7 +161,7 @@ def _engrave_lines(rng: np.random.Generator, words: StampWords, dpi: float) -> L
         lines = [words.arabic, words.office_arabic, words.place_arabic, f"هاتف {words.telephone}"]
     height = pixels_of(float(rng.uniform(3.4, 5.0)), dpi) * count
     canvas = np.zeros((math.ceil(height), math.ceil(width)), np.float32)
-    _stack(rng, canvas, lines[:count], height / 2, width=width, height=height)
+    stack(rng, canvas, lines[:count], height / 2, width=width, height=height)
     return canvas
 
 
@@ -347,7 +178,7 @@ def _engrave_office(rng: np.random.Generator, words: StampWords, dpi: float) -> 
         if both
         else [words.office_arabic if arabic_only else words.office_english]
     )
-    _stack(rng, canvas, lines, canvas.shape[0] / 2, width=width * 0.86, height=height * (0.8 if both else 0.95))
+    stack(rng, canvas, lines, canvas.shape[0] / 2, width=width * 0.86, height=height * (0.8 if both else 0.95))
     return canvas
 
 

@@ -44,10 +44,10 @@ def pick_impression(rng: np.random.Generator, *, faded: bool) -> Impression:
     return Impression(
         strength=float(strength),
         unevenness=float(rng.beta(1.3, 2.2)),
-        dryness=float(rng.beta(1.1, 4.0)),
-        speckle=float(rng.beta(1.6, 3.0)),
+        dryness=float(rng.beta(1.1, 4.0)) if rng.random() < 0.6 else 0.0,
+        speckle=float(rng.beta(1.2, 3.6)),
         rim=float(rng.beta(1.2, 2.5)),
-        spread_mm=float(rng.uniform(0.03, 0.12)),
+        spread_mm=float(rng.uniform(0.03, 0.12) if rng.random() < 0.9 else rng.uniform(0.12, 0.22)),
         echo_mm=float(rng.uniform(0.3, 1.2)) if rng.random() < 0.07 else 0.0,
     )
 

@@ -71,7 +71,8 @@ def pick_ink(rng: np.random.Generator, *, for_: Use) -> Ink:
     weights = np.array(list(shares.values()))
     name = str(rng.choice(list(shares), p=weights / weights.sum()))
     density = np.array(_BASE[name])
-    density = density * rng.normal(1.0, 0.07, 3).clip(0.8, 1.2) * rng.uniform(0.75, 1.2)
+    # Blacks stay neutral; colours lean one way or another.
+    density = density * rng.normal(1.0, 0.025 if "black" in name else 0.07, 3).clip(0.8, 1.2) * rng.uniform(0.75, 1.2)
     # Old ink and poor scanners mix some grey in.
     density = density + rng.uniform(0.0, 0.08)
     red, green, blue = (float(d) for d in density.clip(0.02, 1.4))

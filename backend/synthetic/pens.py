@@ -108,11 +108,18 @@ def _lines(rng: np.random.Generator, trace: Trace, path: NDArray[np.float64], pe
         width = width * np.concatenate([broad[:1], np.convolve(broad, np.ones(5) / 5, mode="same")])
     dark = np.clip(0.72 + 0.28 * slow * hand, 0.35, 1.0) * (0.7 + 0.3 * touch)
     if pen.skips > 0.05:
-        fine = np.interp(np.arange(count), np.linspace(0, count, 2 + count // 3), rng.normal(0, 1, 2 + count // 3))
-        bare = fine + 0.5 * (trace.speed - 1) > 2.6 - 2.8 * pen.skips
-        dark = np.where(bare, dark * rng.uniform(0.1, 0.6), dark)
+        dark = dark * (1 - _bare(rng, trace, steps, pen))
     pixels = np.maximum(pixels_of(1.0, _FINE_DPI) * width, 1.0)
     return np.column_stack([path[:-1], path[1:], pixels[1:], dark[1:]])
+
+
+def _bare(rng: np.random.Generator, trace: Trace, steps: NDArray[np.float64], pen: Pen) -> NDArray[np.float64]:
+    """How much of the line a ball leaves out at each point, 0-1: short gaps, more of them where the pen is quick."""
+    travelled = np.concatenate([[0.0], np.cumsum(np.hypot(steps[:, 0], steps[:, 1]))])
+    knots = np.arange(0.0, travelled[-1] + 1.0, pixels_of(0.45, _FINE_DPI))
+    noise = np.interp(travelled, knots, rng.normal(0, 1, len(knots)))
+    excess = noise + 0.35 * (trace.speed - 1) - (2.4 - 2.4 * pen.skips)
+    return np.asarray(np.clip(excess * 2.0, 0, 0.85))
 
 
 def _draw(image: NDArray[np.uint8], lines: NDArray[np.float64]) -> None:

@@ -18,7 +18,7 @@ __all__ = ["Target", "Trace", "write"]
 Target = tuple[float, float, float]
 """x, y (y up, in x-heights) and the turning of the arc that leads there, radians, positive to the left."""
 
-_SAMPLES = 16
+_SAMPLES = 26
 """Points per stroke of average length."""
 
 

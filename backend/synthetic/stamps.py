@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from backend.synthetic.engraving import STAMP_KINDS, StampKind, engrave
 from backend.synthetic.impression import cut_by_contact, pick_impression, press
 from backend.synthetic.inks import Ink, pick_ink
-from backend.synthetic.marks import Mark, trimmed
+from backend.synthetic.marks import Mark, pixels_of, trimmed
 from backend.synthetic.stamp_texts import pick_words
 
 __all__ = ["STAMP_KINDS", "StampKind", "draw_stamp"]
@@ -51,7 +51,8 @@ def draw_stamp(
     fine = max(dpi, _LOWEST_DPI)
     rubber = engrave(rng, sort, pick_words(rng), dpi=fine)
     angle = _rotation(rng, sort)
-    turned = _turned(rubber, angle)
+    # The margin leaves room for ink that runs and for a second strike.
+    turned = trimmed(np.pad(_turned(rubber, angle), round(pixels_of(1.5, fine))), margin=round(pixels_of(1.5, fine)))
     print_ = press(rng, turned, pick_impression(rng, faded=is_faded), dpi=fine)
     if is_partial:
         print_ = cut_by_contact(rng, print_, keep=float(rng.uniform(0.35, 0.75)), dpi=fine)
