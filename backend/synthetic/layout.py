@@ -12,16 +12,15 @@ from backend.synthetic.arabic import ARABIC
 from backend.synthetic.blocks import (
     Draft,
     clauses,
-    fields,
     footer,
     heading,
     house_colours,
     letterhead,
     signature_block,
-    table,
 )
 from backend.synthetic.drawn import Language
 from backend.synthetic.english import ENGLISH
+from backend.synthetic.forms import fields, table
 from backend.synthetic.sheet import BLACK, Density, Rect, Sheet
 from backend.synthetic.texts import Writer, pick
 from backend.synthetic.typeset import Type

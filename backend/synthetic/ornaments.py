@@ -275,7 +275,7 @@ def watermark(sheet: Sheet, rng: np.random.Generator, writer: Writer) -> None:
     turn = cv2.getRotationMatrix2D((letters.shape[1] / 2, letters.shape[0] / 2), rng.uniform(25, 60), 1)
     turn[:, 2] += (side - letters.shape[1]) / 2, (side - letters.shape[0]) / 2
     turned = np.asarray(cv2.warpAffine(letters, turn, (side, side)), np.float32)
-    colour = diluted(pick(rng, (*PRINT_COLOURS, BLACK, BLACK)), rng.uniform(0.03, 0.08))
+    colour = diluted(pick(rng, (*PRINT_COLOURS, BLACK, BLACK)), rng.uniform(0.02, 0.055))
     place = (sheet.pixels(sheet.width) - side) // 2, (sheet.pixels(sheet.height) - side) // 2
     sheet.lay(turned, *place, colour)
 

@@ -68,47 +68,51 @@ def place_marks(sheet: Sheet, rng: np.random.Generator, anchors: Sequence[Rect],
 def _propose(
     sheet: Sheet, rng: np.random.Generator, anchors: Sequence[Rect], placed: Sequence[PlacedMark], mark: Mark
 ) -> PlacedMark:
-    """A place for the middle of the mark's ink, not yet checked."""
+    """A place for the mark, not yet checked."""
     height, width = sheet.density.shape[:2]
-    others = [other for other in placed if other.mark.label != mark.label]
-    ways = {
-        "anchor": 0.55 * bool(anchors),
-        "over": 0.30 * bool(others),
-        "edge": 0.05,
-        "margin": 0.04,
-        "foot": 0.04,
-        "text": 0.15,
-    }
+    others = [other.box for other in placed if other.mark.label != mark.label]
+    ways = {"anchor": 0.55 * bool(anchors), "over": 0.30 * bool(others), "edge": 0.05, "anywhere": 0.23}
     weights = np.array(list(ways.values()))
     way = str(rng.choice(list(ways), p=weights / weights.sum()))
     left, top, right, bottom = mark.box
     wide, high = right - left, bottom - top
-    if way == "anchor":
-        anchor = pick(rng, anchors)
-        x = (anchor.x + anchor.width * rng.uniform(0.1, 0.8)) * sheet.scale
-        y = (anchor.y + anchor.height * rng.normal(0.6, 0.25)) * sheet.scale
-    elif way == "over":
-        over = pick(rng, others).box
-        x = rng.uniform(over[0] - 0.2 * wide, over[2] + 0.2 * wide)
-        y = rng.uniform(over[1], over[3])
-    elif way == "edge":
-        inwards = rng.uniform(0.0, 0.35)
-        x, y = rng.uniform(0, width), rng.uniform(0, height)
-        if rng.random() < 0.6:
-            x = inwards * wide if rng.random() < 0.5 else width - inwards * wide
-        else:
-            y = inwards * high if rng.random() < 0.5 else height - inwards * high
-    elif way == "margin":
-        x = pick(rng, (0.08, 0.92)) * width + rng.normal(0, 0.01) * width
-        y = rng.uniform(0.05, 0.95) * height
-    elif way == "foot":
-        x, y = pick(rng, (0.12, 0.88)) * width + rng.normal(0, 0.03) * width, rng.uniform(0.92, 0.97) * height
+    if way == "edge":
+        x, y = _at_edge(rng, width, height, wide, high)
     else:
-        x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.95) * height
-    if way != "edge":
+        if way == "anchor":
+            x, y = _in_anchor(rng, pick(rng, anchors), sheet.scale)
+        elif way == "over":
+            over = pick(rng, others)
+            x, y = rng.uniform(over[0] - 0.2 * wide, over[2] + 0.2 * wide), rng.uniform(over[1], over[3])
+        else:
+            x, y = _anywhere(rng, width, height)
         x = float(np.clip(x, wide / 2, max(width - wide / 2, wide / 2)))
         y = float(np.clip(y, high / 2, max(height - high / 2, high / 2)))
     return PlacedMark(mark=mark, x=round(x - wide / 2) - left, y=round(y - high / 2) - top)
+
+
+def _in_anchor(rng: np.random.Generator, anchor: Rect, scale: float) -> tuple[float, float]:
+    """Where people sign: around the middle of the free space, often over the line below it."""
+    x = anchor.x + anchor.width * rng.uniform(0.1, 0.8)
+    return x * scale, (anchor.y + anchor.height * rng.normal(0.6, 0.25)) * scale
+
+
+def _at_edge(rng: np.random.Generator, width: int, height: int, wide: int, high: int) -> tuple[float, float]:
+    """Up to half of the mark is beyond one edge of the sheet."""
+    inwards, x, y = rng.uniform(0.0, 0.35), rng.uniform(0, width), rng.uniform(0, height)
+    if rng.random() < 0.6:
+        return pick(rng, (inwards * wide, width - inwards * wide)), y
+    return x, pick(rng, (inwards * high, height - inwards * high))
+
+
+def _anywhere(rng: np.random.Generator, width: int, height: int) -> tuple[float, float]:
+    """Over text, in a side margin, or at the foot where pages are initialled."""
+    where = rng.random()
+    if where < 0.17:
+        return (pick(rng, (0.08, 0.92)) + rng.normal(0, 0.01)) * width, rng.uniform(0.05, 0.95) * height
+    if where < 0.34:
+        return (pick(rng, (0.12, 0.88)) + rng.normal(0, 0.03)) * width, rng.uniform(0.92, 0.97) * height
+    return rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.95) * height
 
 
 def _cut(sheet: Sheet, candidate: PlacedMark) -> PlacedMark:

@@ -10,7 +10,6 @@ from backend.synthetic.drawn import LANGUAGES, DrawnPage, Language
 from backend.synthetic.page import draw_page
 from backend.synthetic.placing import draw_count
 from backend.synthetic.scan import ScanStyle
-from backend.synthetic.sight import Sighting, share_ink
 
 LOW = 100.0
 CLEAN = ScanStyle(quality=100, subsampled=False)
@@ -129,31 +128,6 @@ def test_marks_flagged_as_overlapping_have_a_partner(seed: int) -> None:
 
 def boxes_meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-FRAME = np.ones((9, 9), bool)
-FRAME[1:-1, 1:-1] = False
-
-
-@pytest.mark.parametrize(
-    ("other", "shares"),
-    [
-        # the same ink in the same place
-        (Sighting(ink=FRAME, left=10, top=10), True),
-        # boxes that meet, ink that does not: a dot inside a ring
-        (Sighting(ink=np.ones((3, 3), bool), left=13, top=13), False),
-        # a dot on the ring
-        (Sighting(ink=np.ones((3, 3), bool), left=9, top=9), True),
-        # side by side
-        (Sighting(ink=FRAME, left=19, top=10), False),
-        # far away
-        (Sighting(ink=FRAME, left=200, top=0), False),
-    ],
-)
-def test_ink_is_shared_only_where_both_are_visible(other: Sighting, shares: bool) -> None:
-    ring = Sighting(ink=FRAME, left=10, top=10)
-    assert share_ink(ring, other) is shares
-    assert share_ink(other, ring) is shares
 
 
 def test_signatures_lie_over_stamps_often_enough_to_learn_from() -> None:
