@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Binding", "bind"]
 
 _YES = ("1", "true", "yes")
-# Controls of one config that are looked at; a config has a handful, a hostile one must not cost more.
-_MOST_BINDINGS = 32
+# A config has a handful; every mark is written once for each control, and a hostile config must not multiply them.
+_MOST_CONTROLS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,11 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
     wanted = [(tag, name) for tag, name in on_images if tag.get("model_skip", "").strip().lower() not in _YES]
     if not wanted:
         raise LabelConfigError('Every RectangleLabels tag on an Image says model_skip="true": take it off one of them')
-    bindings = [_binding(tag, name, images[name], confidence) for tag, name in wanted[:_MOST_BINDINGS]]
+    if len(wanted) > _MOST_CONTROLS:
+        raise LabelConfigError(
+            f"The label config has {len(wanted)} RectangleLabels tags: at most {_MOST_CONTROLS} get marks"
+        )
+    bindings = [_binding(tag, name, images[name], confidence) for tag, name in wanted]
     useful = tuple(binding for binding in bindings if binding.labels)
     if not useful:
         raise LabelConfigError(_no_labels([tag for tag, _ in wanted]))

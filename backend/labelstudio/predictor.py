@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -131,14 +132,15 @@ class Predictor:
         outcomes = [_Outcome(sheets=_sheets(place, task, bindings)) for place, task in enumerate(tasks)]
         planned = [sheet for outcome in outcomes for sheet in outcome.sheets]
         source = self.connections.pages(project)
-        finished = self._prefetch.run([partial(_page, source, sheet) for sheet in planned], remaining=left)
-        for sheet, future in zip(planned, finished, strict=False):
-            if not self._processors.acquire(timeout=max(0.0, left())):
-                break
-            try:
-                self._look(pipeline, sheet, future, outcomes[sheet.place])
-            finally:
-                self._processors.release()
+        jobs = [partial(_page, source, sheet) for sheet in planned]
+        with closing(self._prefetch.run(jobs, remaining=left)) as finished:
+            for sheet, future in zip(planned, finished, strict=False):
+                if not self._processors.acquire(timeout=max(0.0, left())):
+                    break
+                try:
+                    self._look(pipeline, sheet, future, outcomes[sheet.place])
+                finally:
+                    self._processors.release()
         version = self._version(pipeline, bindings)
         _log_batch(project, tasks, outcomes, milliseconds=1000 * (self._clock() - started), version=version)
         return version, [outcome.prediction(version) for outcome in outcomes]

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 __all__ = ["Prefetcher"]
 
@@ -29,7 +29,7 @@ class Prefetcher:
         self._ahead = ahead
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pages")
 
-    def run(self, jobs: Sequence[Callable[[], T]], *, remaining: Callable[[], float]) -> Iterator[Future[T]]:
+    def run(self, jobs: Sequence[Callable[[], T]], *, remaining: Callable[[], float]) -> Generator[Future[T]]:
         """Finished futures in the order of `jobs`; ends early when no time remains.
 
         Args:
@@ -63,7 +63,3 @@ class Prefetcher:
             if not self._room.acquire(timeout=0 if running else max(0.0, remaining())):
                 return
             running.append(self._pool.submit(todo.popleft()))
-
-    def close(self) -> None:
-        """Drops the jobs that have not begun."""
-        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -21,6 +21,8 @@ __all__ = ["serve"]
 _LOG = logging.getLogger(__name__)
 # Label Studio waits 100 s for predictions; a stop lets those under way finish, within reason.
 _GRACEFUL_SECONDS = 30
+# A worker that gives no sign for this long is replaced; on a crowded machine a sign may take its time.
+_SILENCE_SECONDS = 120
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -38,6 +40,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "workers": settings.workers,
             "threads": settings.threads,
             "preload_app": False,
+            "timeout": _SILENCE_SECONDS,
             "graceful_timeout": _GRACEFUL_SECONDS,
             "control_socket_disable": True,
             "loglevel": "warning",  # its own lines about starting and stopping are said better here

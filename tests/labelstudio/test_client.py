@@ -1,0 +1,174 @@
+"""Label Studio's API as it answers, and as it refuses. (Its real server is asked in tests/end_to_end.)"""
+
+import base64
+import json
+import threading
+from urllib.parse import parse_qs
+
+import httpx2
+import pytest
+
+from backend.errors import LabelStudioError
+from backend.labelstudio.client import LabelStudio
+
+LEGACY = "0123456789abcdef"
+PERSONAL = "head.body.signature"
+
+
+class Studio:
+    """Answers as Label Studio does: by method and path, and to each path what it was told."""
+
+    def __init__(self) -> None:
+        self.answers: dict = {}
+        self.seen: list[httpx2.Request] = []
+        self.exchanges = 0
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.seen.append(request)
+        if request.url.path == "/api/token/refresh/":
+            self.exchanges += 1
+            return httpx2.Response(200, json={"access": f"bearer-{self.exchanges}"})
+        answer = self.answers[f"{request.method} {request.url.path}"]
+        return answer(request) if callable(answer) else answer
+
+    def client(self, token: str = LEGACY, **changes) -> LabelStudio:
+        return LabelStudio("http://studio.test/", token, transport=httpx2.MockTransport(self), **changes)
+
+
+def answering(path: str, *, method: str = "GET", status: int = 200, **content) -> Studio:
+    studio = Studio()
+    studio.answers[f"{method} {path}"] = httpx2.Response(status, **content)
+    return studio
+
+
+def test_without_a_token_nothing_is_sent():
+    assert Studio().client("").headers() == {}
+
+
+def test_a_legacy_token_is_sent_as_it_is():
+    assert Studio().client(LEGACY).headers() == {"Authorization": f"Token {LEGACY}"}
+
+
+class TestAPersonalAccessToken:
+    def test_is_exchanged_for_a_bearer_and_never_sent_otherwise(self):
+        studio = answering("/api/version", json={"release": "1.23.2"})
+        client = studio.client(PERSONAL)
+        assert client.version() == "1.23.2"
+        exchange, call = studio.seen
+        assert json.loads(exchange.content) == {"refresh": PERSONAL}
+        assert call.headers["Authorization"] == "Bearer bearer-1"
+        assert PERSONAL not in str(call.headers)
+
+    def test_bearer_is_kept_while_it_lives_and_renewed_before_it_ends(self):
+        now = [0.0]
+        studio = Studio()
+        client = studio.client(PERSONAL, clock=lambda: now[0])
+        client.headers()
+        now[0] = 239
+        assert client.headers() == {"Authorization": "Bearer bearer-1"}
+        now[0] = 241
+        assert client.headers() == {"Authorization": "Bearer bearer-2"}
+
+    def test_many_threads_share_one_exchange(self):
+        studio = Studio()
+        client = studio.client(PERSONAL)
+        threads = [threading.Thread(target=client.headers) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert studio.exchanges == 1
+
+
+def test_a_cloud_address_is_handed_over_base64_encoded():
+    uri = "s3://bucket/übersicht/page 1.png"
+    url = httpx2.URL(Studio().client().presigned(uri, 7))
+    assert url.path == "/tasks/7/presign/"
+    assert base64.urlsafe_b64decode(parse_qs(url.query.decode())["fileuri"][0]).decode() == uri
+
+
+def test_an_upload_becomes_a_reference_for_a_tasks_data():
+    studio = Studio()
+    studio.answers = {
+        "POST /api/projects/3/import": httpx2.Response(201, json={"file_upload_ids": [9]}),
+        "GET /api/import/file-upload/9": httpx2.Response(200, json={"id": 9, "file": "upload/3/ab-page.jpg"}),
+    }
+    assert studio.client().upload(3, "page.jpg", b"\xff\xd8") == "/data/upload/3/ab-page.jpg"
+    assert b"image/jpeg" in studio.seen[0].content
+    assert studio.seen[0].url.params["commit_to_project"] == "false"
+
+
+def test_tasks_are_read_to_the_last_page():
+    def page(request: httpx2.Request) -> httpx2.Response:
+        number = int(request.url.params["page"])
+        return httpx2.Response(200, json={"tasks": [{"id": number}] if number <= 3 else [], "total": 3})
+
+    studio = Studio()
+    studio.answers["GET /api/tasks/"] = page
+    assert [task["id"] for task in studio.client().tasks(1)] == [1, 2, 3]
+
+
+def test_a_project_is_found_by_its_whole_title_and_the_newest_wins():
+    titles = [(1, "contracts"), (2, "contracts old"), (5, "contracts")]
+    studio = answering("/api/projects/", json={"results": [{"id": number, "title": title} for number, title in titles]})
+    assert studio.client().find_project("contracts") == 5
+    assert studio.client().find_project("contract") is None
+
+
+def test_with_basic_authentication_the_webhook_beside_the_connection_gets_the_credentials_too():
+    studio = Studio()
+    hooks = [
+        {"id": 1, "url": "http://backend:9090/webhook", "headers": {}},
+        {"id": 2, "url": "http://elsewhere/webhook", "headers": {}},
+    ]
+    studio.answers = {
+        "POST /api/ml/": httpx2.Response(201, json={"id": 4}),
+        "GET /api/webhooks/": httpx2.Response(200, json=hooks),
+        "PATCH /api/webhooks/1/": httpx2.Response(200, json={}),
+    }
+    client = studio.client()
+    assert client.connect_backend(1, "http://backend:9090/", title="v1", basic_auth=("user", "pass")) == 4
+    assert json.loads(studio.seen[0].content)["auth_method"] == "BASIC_AUTH"
+    assert json.loads(studio.seen[-1].content) == {"headers": {"Authorization": "Basic dXNlcjpwYXNz"}}
+
+
+@pytest.mark.parametrize(
+    ("studio", "answered", "way_out"),
+    [
+        (answering("/api/version", status=401, json={"detail": "Invalid token."}), 401, "LABEL_STUDIO_API_KEY"),
+        (answering("/api/version", status=403, json={"detail": "no"}), 403, "ML_BLOCK_LOCAL_IP=false"),
+        (answering("/api/version", status=404), 404, "LABEL_STUDIO_URL"),
+        (answering("/api/version", status=500, text="<html>"), 500, "Label Studio's own log"),
+        # a proxy in front that wants https
+        (
+            answering("/api/version", status=301, headers={"location": "https://studio.test/"}),
+            301,
+            "https://studio.test/",
+        ),
+        # something else listens there
+        (answering("/api/version", text="<html>"), 200, "is it a Label Studio?"),
+    ],
+)
+def test_a_refusal_names_the_call_the_status_and_the_way_out(studio, answered, way_out):
+    with pytest.raises(LabelStudioError) as caught:
+        studio.client().version()
+    assert caught.value.answered == answered
+    assert "/api/version" in str(caught.value)
+    assert way_out in str(caught.value)
+
+
+def test_no_answer_is_an_error_that_asks_for_the_address():
+    def dead(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused", request=request)
+
+    with LabelStudio("http://studio.test", "", transport=httpx2.MockTransport(dead)) as client:
+        with pytest.raises(LabelStudioError, match="LABEL_STUDIO_URL") as caught:
+            client.version()
+        assert caught.value.answered is None
+
+
+def test_a_token_shows_neither_in_its_object_nor_in_an_error():
+    client = answering("/api/version", status=401).client(LEGACY)
+    with pytest.raises(LabelStudioError) as caught:
+        client.version()
+    assert LEGACY not in repr(client) + str(caught.value)

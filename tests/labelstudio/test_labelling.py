@@ -1,0 +1,150 @@
+"""Which controls of a label config get marks, under which labels, from which threshold on."""
+
+import pytest
+
+from backend.errors import LabelConfigError
+from backend.labelstudio.labelling import Binding, bind
+
+IMAGE = '<Image name="image" value="$image"/>'
+LABELS = '<Label value="signature"/><Label value="stamp"/><Label value="thumb"/>'
+
+
+def config(labels: str = LABELS, *, attributes: str = "", image: str = IMAGE, more: str = "") -> str:
+    control = f'<RectangleLabels name="label" toName="image" {attributes}>{labels}</RectangleLabels>'
+    return f"<View>{image}{control}{more}</View>"
+
+
+def test_a_plain_config_binds_control_image_field_and_all_three_labels():
+    assert bind(config(), confidence=0.6) == (
+        Binding(
+            control="label",
+            image="image",
+            field="image",
+            paged=False,
+            labels={"signature": "signature", "stamp": "stamp", "thumb": "thumb"},
+            threshold=0.6,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "bound"),
+    [
+        # letter case and spaces do not count, and the project's own spelling comes back
+        ('<Label value="Signature"/><Label value=" STAMP "/>', {"signature": "Signature", "stamp": " STAMP "}),
+        # a renamed label says what it stands for
+        ('<Label value="Seal" predicted_values="stamp"/>', {"stamp": "Seal"}),
+        ('<Label value="ختم" predicted_values="Stamp , seal"/>', {"stamp": "ختم"}),
+        # one label may stand for two marks
+        ('<Label value="ink" predicted_values="signature,thumb"/>', {"signature": "ink", "thumb": "ink"}),
+        # what the label is mapped to wins over its own name
+        ('<Label value="stamp" predicted_values="thumb"/>', {"thumb": "stamp"}),
+        # an explicit mapping wins over an equal name, wherever it stands
+        ('<Label value="stamp"/><Label value="Seal" predicted_values="stamp"/>', {"stamp": "Seal"}),
+        # of two equal claims the first wins
+        ('<Label value="stamp"/><Label value="Stamp"/>', {"stamp": "stamp"}),
+        # unknown predicted values leave the label its own name
+        ('<Label value="thumb" predicted_values="finger"/>', {"thumb": "thumb"}),
+        # results carry the alias where there is one
+        ('<Label value="Stempel" alias="stamp"/>', {"stamp": "stamp"}),
+        ('<Label value="stamp" alias="st"/>', {"stamp": "st"}),
+        # labels of the project that are none of ours stay the annotators'
+        ('<Label value="signature"/><Label value="logo"/>', {"signature": "signature"}),
+        # labels may be wrapped for layout
+        ('<View><Label value="stamp"/></View>', {"stamp": "stamp"}),
+    ],
+)
+def test_labels_are_bound_to_the_marks_they_stand_for(labels, bound):
+    assert bind(config(labels))[0].labels == bound
+
+
+@pytest.mark.parametrize(
+    ("attributes", "threshold"),
+    [
+        ("", 0.5),
+        ('model_score_threshold="0.25"', 0.25),
+        ('score_threshold="0.3"', 0.3),
+        ('model_score_threshold="0.25" score_threshold="0.3"', 0.25),
+        ('model_score_threshold="0"', 0.0),
+        ('model_score_threshold=""', 0.5),
+    ],
+)
+def test_a_control_can_set_its_own_threshold(attributes, threshold):
+    assert bind(config(attributes=attributes), confidence=0.5)[0].threshold == threshold
+
+
+@pytest.mark.parametrize("text", ["1.5", "-0.1", "50%", "nan", "inf"])
+def test_a_threshold_that_is_no_probability_is_named(text):
+    with pytest.raises(LabelConfigError, match="model_score_threshold"):
+        bind(config(attributes=f'model_score_threshold="{text}"'))
+
+
+def test_a_list_of_pages_is_recognised():
+    [binding] = bind(config(image='<Image name="image" valueList="$pages"/>'))
+    assert (binding.field, binding.paged) == ("pages", True)
+
+
+def test_every_control_with_our_labels_is_bound():
+    second = '<RectangleLabels name="second" toName="image"><Label value="stamp"/></RectangleLabels>'
+    third = '<RectangleLabels name="third" toName="image"><Label value="logo"/></RectangleLabels>'
+    assert [binding.control for binding in bind(config(more=second + third))] == ["label", "second"]
+
+
+def test_a_control_of_two_images_is_bound_to_both():
+    images = '<Image name="front" value="$a"/><Image name="back" value="$b"/>'
+    text = f'<View>{images}<RectangleLabels name="label" toName="front, back">{LABELS}</RectangleLabels></View>'
+    assert [(binding.image, binding.field) for binding in bind(text)] == [("front", "a"), ("back", "b")]
+
+
+def test_a_control_that_says_model_skip_is_left_alone():
+    second = '<RectangleLabels name="second" toName="image" model_skip="True"><Label value="stamp"/></RectangleLabels>'
+    assert [binding.control for binding in bind(config(more=second))] == ["label"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        # no XML
+        ("", "not well-formed"),
+        ("<View>", "not well-formed"),
+        ("plain text", "not well-formed"),
+        # hostile XML
+        ('<!DOCTYPE v [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><View>&b;</View>', "entities"),
+        ('<!DOCTYPE v SYSTEM "http://127.0.0.1:1/x.dtd"><View/>', "entities"),
+        # nothing to draw on
+        ("<View></View>", "no Image tag"),
+        ('<View><Text name="t" value="$t"/></View>', "no Image tag"),
+        # an image that no task fills
+        (config(image='<Image name="image" value="http://localhost/fixed.png"/>'), "no Image tag"),
+        (config(image='<Image name="image" value="$pages[{{idx}}]"/>'), "no Image tag"),
+        (config(image='<Image value="$image"/>'), "no Image tag"),
+        # nothing to draw with
+        (f"<View>{IMAGE}</View>", "no RectangleLabels tag"),
+        (
+            f'<View>{IMAGE}<BrushLabels name="b" toName="image">{LABELS}</BrushLabels></View>',
+            "no RectangleLabels tag",
+        ),
+        (
+            f'<View>{IMAGE}<RectangleLabels name="r" toName="x">{LABELS}</RectangleLabels></View>',
+            "no RectangleLabels tag",
+        ),
+        # all of it switched off
+        (config(attributes='model_skip="true"'), "model_skip"),
+        # far more controls than a person could use
+        (
+            config(more=f'<RectangleLabels name="r" toName="image">{LABELS}</RectangleLabels>' * 40),
+            "41 RectangleLabels",
+        ),
+        # other people's labels
+        (config('<Label value="cat"/><Label value="dog"/>'), "found: cat, dog"),
+        (config(""), "found: none"),
+    ],
+)
+def test_a_config_without_a_place_for_marks_says_what_is_missing(text, reason):
+    with pytest.raises(LabelConfigError, match=reason):
+        bind(text)
+
+
+def test_the_way_out_uses_the_projects_own_label():
+    with pytest.raises(LabelConfigError, match='<Label value="Siegel" predicted_values="stamp"/>'):
+        bind(config('<Label value="Siegel"/>'))

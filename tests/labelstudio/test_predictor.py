@@ -1,0 +1,137 @@
+"""The deadline, thresholds, and the order of fetching."""
+
+import threading
+
+import pytest
+
+from backend.labelstudio.connections import Connections
+from backend.labelstudio.labelling import bind
+from backend.labelstudio.predictor import Predictor
+from backend.labelstudio.prefetch import Prefetcher
+from backend.settings import Settings
+
+from .conftest import VERSION, MemoryPages, ToldPipeline, ToldServing, found
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image" {}>'
+    '<Label value="stamp"/></RectangleLabels>{}</View>'
+)
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def tasks(count: int) -> list[dict]:
+    return [{"id": place, "data": {"image": f"page {place}"}} for place in range(count)]
+
+
+def predictor(pipeline: ToldPipeline, pages: MemoryPages, clock: Clock | None = None, **settings) -> Predictor:
+    table = Settings(**settings)
+    return Predictor(table, ToldServing(pipeline), Connections(table, source=pages), clock=clock or Clock())
+
+
+def bindings(attributes: str = "", more: str = ""):
+    return bind(CONFIG.format(attributes, more), confidence=0.5)
+
+
+def test_tasks_that_the_deadline_overtakes_come_back_as_not_done(pages):
+    clock = Clock()
+
+    class Slow(ToldPipeline):
+        def marks(self, page, *, confidence=None):
+            clock.now += 30
+            return found()
+
+    _, predictions = predictor(Slow(), pages, clock, predict_deadline=80).predict(tasks(200), bindings(), project="1")
+    assert [bool(prediction) for prediction in predictions] == [True] * 3 + [False] * 197
+    assert predictions[3:] == [[]] * 197
+
+
+def test_a_batch_within_the_deadline_is_answered_whole_and_in_order(pipeline, pages):
+    pipeline.on_page = {f"page {place}": found(("stamp", (0, 0, 1 + place, 9), 0.9)) for place in range(100)}
+    version, predictions = predictor(pipeline, pages).predict(tasks(100), bindings(), project="1")
+    widths = [prediction["result"][0]["value"]["width"] for prediction in predictions]
+    assert version == VERSION
+    assert widths == [(1 + place) / 2 for place in range(100)]
+
+
+def test_pages_are_asked_for_with_their_task_so_that_cloud_references_resolve(pipeline, pages):
+    predictor(pipeline, pages).predict(tasks(3), bindings(), project="1")
+    assert sorted(pages.asked) == [("page 0", 0), ("page 1", 1), ("page 2", 2)]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "version"),
+    [
+        ("", VERSION),
+        # the operator's own threshold, said again
+        ('model_score_threshold="0.5"', VERSION),
+        # another threshold gives other predictions, so Label Studio must not take them for done
+        ('model_score_threshold="0.25"', f"{VERSION}-t0.25"),
+    ],
+)
+def test_the_version_names_thresholds_that_differ_from_the_operators(pipeline, pages, attributes, version):
+    one = predictor(pipeline, pages)
+    used, [prediction] = one.predict(tasks(1), bindings(attributes), project="1")
+    assert version == used == prediction["model_version"] == one.version(bindings(attributes))
+
+
+def test_the_pipeline_is_asked_for_the_lowest_threshold_and_each_control_keeps_its_own(pipeline, pages):
+    pipeline.on_page["page 0"] = found(("stamp", (0, 0, 9, 9), 0.4), ("stamp", (50, 0, 90, 9), 0.8))
+    second = (
+        '<RectangleLabels name="second" toName="image" model_score_threshold="0.3">'
+        '<Label value="stamp"/></RectangleLabels>'
+    )
+    _, [prediction] = predictor(pipeline, pages).predict(tasks(1), bindings(more=second), project="1")
+    assert pipeline.asked_confidence == [0.3]
+    assert [region["from_name"] for region in prediction["result"]] == ["label", "second", "second"]
+
+
+class TestPrefetching:
+    def test_results_come_in_order_with_a_bound_on_what_waits(self):
+        prefetcher = Prefetcher(room=3, ahead=1, threads=3)
+        begun, most = [], 0
+        jobs = [lambda place=place: begun.append(place) or place for place in range(20)]
+        results = []
+        for future in prefetcher.run(jobs, remaining=lambda: 60):
+            results.append(future.result())
+            most = max(most, len(begun) - len(results))
+        assert results == list(range(20))
+        assert most <= 1
+
+    def test_a_loop_that_is_left_gives_its_room_back(self):
+        prefetcher = Prefetcher(room=2, ahead=1, threads=2)
+        for _ in range(5):
+            loop = prefetcher.run([int] * 4, remaining=lambda: 60)
+            next(loop)
+            loop.close()
+        assert [future.result() for future in prefetcher.run([int] * 3, remaining=lambda: 60)] == [0, 0, 0]
+
+    def test_a_job_under_way_keeps_its_room_until_it_is_over(self):
+        prefetcher = Prefetcher(room=1, ahead=0, threads=1)
+        finish = threading.Event()
+        assert list(prefetcher.run([finish.wait], remaining=iter([60, 0, 0]).__next__)) == []
+        assert list(prefetcher.run([int], remaining=lambda: 0)) == []
+        finish.set()
+        assert [future.result() for future in prefetcher.run([int], remaining=lambda: 60)] == [0]
+
+    def test_many_loops_over_little_room_all_end(self):
+        prefetcher = Prefetcher(room=3, ahead=2, threads=2)
+        ended = []
+
+        def loop() -> None:
+            ended.append(sum(future.result() for future in prefetcher.run([lambda: 1] * 30, remaining=lambda: 60)))
+
+        loops = [threading.Thread(target=loop) for _ in range(20)]
+        for one in loops:
+            one.start()
+        for one in loops:
+            one.join(timeout=60)
+        assert ended == [30] * 20

@@ -1,0 +1,132 @@
+"""Pixels to percent and back, ids that stay, scores that sort."""
+
+import re
+
+import numpy as np
+import pytest
+
+from backend.labelstudio.labelling import Binding
+from backend.labelstudio.results import drawn_box, prediction, refined, region_id, regions
+
+from .conftest import found
+
+
+def binding(**changes) -> Binding:
+    labels = {"signature": "signature", "stamp": "Seal"}
+    return Binding(
+        **{"control": "c", "image": "i", "field": "f", "paged": False, "labels": labels, "threshold": 0.5} | changes
+    )
+
+
+def shown(*marks, task=1, item=None, **changes):
+    return regions(found(*marks), width=400, height=200, binding=binding(**changes), task=task, item=item)
+
+
+STAMP = ("stamp", (40, 20, 80, 60), 0.9)
+
+
+def test_boxes_become_percent_of_the_upright_page():
+    [region] = shown(STAMP)
+    assert region["value"] == {
+        "x": 10.0,
+        "y": 10.0,
+        "width": 10.0,
+        "height": 20.0,
+        "rotation": 0,
+        "rectanglelabels": ["Seal"],
+    }
+
+
+def test_a_box_beyond_the_page_is_cut_to_it():
+    [region] = shown(("stamp", (-10, 150, 500, 900), 0.9))
+    value = region["value"]
+    assert (value["x"], value["y"], value["width"], value["height"]) == (0.0, 75.0, 100.0, 25.0)
+
+
+def test_marks_without_a_label_in_the_project_are_left_out():
+    assert shown(("thumb", (0, 0, 9, 9), 0.99)) == []
+
+
+@pytest.mark.parametrize(("threshold", "count"), [(0.9, 1), (0.91, 0), (0.0, 1)])
+def test_marks_below_the_controls_threshold_are_left_out(threshold, count):
+    assert len(shown(STAMP, threshold=threshold)) == count
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        # each of these makes another region of it
+        {"task": 2},
+        {"item": 1},
+        {"control": "d"},
+        {"image": "j"},
+        {"labels": {"stamp": "Stamp"}},
+    ],
+)
+def test_ids_stay_for_the_same_region_and_differ_for_any_other(other):
+    first, again, changed = shown(STAMP), shown(STAMP), shown(STAMP, **other)
+    assert first[0]["id"] == again[0]["id"] != changed[0]["id"]
+
+
+def test_ids_of_one_page_are_unique():
+    boxes = np.random.default_rng(0).uniform(0, 200, (300, 4)).round()
+    marks = [("stamp", (*sorted(box[:2]), *sorted(box[2:])), 0.9) for box in boxes.tolist()]
+    marks = [(name, (a, c, b + 1, d + 1), score) for name, (a, b, c, d), score in marks]
+    assert len({region["id"] for region in shown(*set(marks))}) == len(set(marks))
+
+
+def test_ids_are_short_and_fit_into_an_address():
+    assert re.fullmatch(r"[\w-]{10}", region_id("any", 1, None))
+
+
+def test_a_page_of_a_list_carries_its_index_and_a_single_page_none():
+    assert shown(STAMP, item=0)[0]["item_index"] == 0
+    assert "item_index" not in shown(STAMP)[0]
+
+
+@pytest.mark.parametrize(
+    ("certainties", "score"),
+    [
+        # the least certain page speaks for its task
+        ([0.99, 0.6, 0.8], 0.6),
+        # a page on which nothing was near a mark
+        ([1.0], 1.0),
+        # a task without a readable page has nothing to teach
+        ([], 1.0),
+    ],
+)
+def test_the_score_of_a_task_is_its_least_certainty(certainties, score):
+    assert prediction([], certainties=certainties, version="v") == {"result": [], "score": score, "model_version": "v"}
+
+
+@pytest.mark.parametrize(
+    ("value", "box"),
+    [
+        # as drawn
+        ({"x": 10, "y": 10, "width": 20, "height": 30}, [40, 20, 120, 80]),
+        ({"x": 10, "y": 10, "width": 20, "height": 30, "rotation": 0}, [40, 20, 120, 80]),
+        # a quarter clockwise about the top left corner: width points down, height to the left
+        ({"x": 50, "y": 10, "width": 20, "height": 30, "rotation": 90}, [140, 20, 200, 100]),
+        # half a turn
+        ({"x": 50, "y": 50, "width": 20, "height": 30, "rotation": 180}, [120, 40, 200, 100]),
+        # 45 degrees: a square of 40 px stands on its corner
+        ({"x": 50, "y": 10, "width": 10, "height": 20, "rotation": 45}, [171.716, 20, 228.284, 76.569]),
+        # beyond the page
+        ({"x": -10, "y": 90, "width": 20, "height": 30}, [0, 180, 40, 200]),
+    ],
+)
+def test_a_drawn_rectangle_turned_or_not_becomes_the_upright_box_around_it(value, box):
+    np.testing.assert_allclose(drawn_box({"value": value}, width=400, height=200), [box], atol=0.01)
+
+
+def test_a_box_comes_back_as_the_pixels_it_was():
+    [region] = regions(
+        found(("stamp", (123, 457, 789, 1011), 0.9)), width=2480, height=3508, binding=binding(), task=1, item=None
+    )
+    np.testing.assert_allclose(drawn_box(region, width=2480, height=3508), [[123, 457, 789, 1011]], atol=0.01)
+
+
+def test_a_refined_region_keeps_its_id_and_its_place():
+    drawn = {"id": "abc", "item_index": 2, "value": {}}
+    region = refined(found(STAMP), drawn, width=400, height=200, binding=binding())
+    assert (region["id"], region["item_index"], region["value"]["rectanglelabels"]) == ("abc", 2, ["Seal"])
