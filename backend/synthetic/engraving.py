@@ -13,7 +13,7 @@ import numpy as np
 from backend.synthetic.emblems import draw_emblem
 from backend.synthetic.lettering import fonts_of, is_arabic
 from backend.synthetic.marks import pixels_of
-from backend.synthetic.round_stamps import disc
+from backend.synthetic.round_stamps import engrave_disc
 from backend.synthetic.stamp_parts import SHIFT, Image, Layer, fitted, pick_stamp_font, put, stack
 from backend.synthetic.stamp_texts import Language, StampWords, pick_date
 
@@ -29,11 +29,11 @@ def engrave(rng: np.random.Generator, kind: StampKind, words: StampWords, *, dpi
 
 
 def _engrave_round(rng: np.random.Generator, words: StampWords, dpi: float) -> Layer:
-    return disc(rng, words, dpi, pixels_of(float(rng.uniform(24, 47)), dpi) / 2)
+    return engrave_disc(rng, words, dpi, pixels_of(float(rng.uniform(24, 47)), dpi) / 2)
 
 
 def _engrave_oval(rng: np.random.Generator, words: StampWords, dpi: float) -> Layer:
-    disc = disc(rng, words, dpi, pixels_of(float(rng.uniform(32, 50)), dpi) / 2)
+    disc = engrave_disc(rng, words, dpi, pixels_of(float(rng.uniform(32, 50)), dpi) / 2)
     height = round(disc.shape[0] * rng.uniform(0.58, 0.8))
     return np.asarray(cv2.resize(disc, (disc.shape[1], height), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
