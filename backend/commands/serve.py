@@ -1,27 +1,18 @@
-"""The command `serve`: the backend under gunicorn."""
+"""The command `serve`: the backend as Label Studio talks to it."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gunicorn.app.base import BaseApplication
-
-from backend.labelstudio.server import create_app
+from backend.labelstudio.serve import serve
 from backend.nets.sources import Sources
-from backend.pages.source import PageSource
-from backend.serving import Serving
 from backend.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
 
-    from flask import Flask
-
-__all__ = ["add_arguments", "application", "run"]
-
-_GRACE_SECONDS = 10
-_BACKLOG = 1024
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,40 +33,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environment(
         os.environ, host=args.host, port=args.port, workers=args.workers, model=args.model
     )
+    # Before the processes are made: they would load it in the background, and only /health would say what is wrong.
     Sources.of(settings).check()
-    _Server(settings).run()
+    serve(settings)
     return os.EX_OK
-
-
-def application(settings: Settings) -> Flask:
-    """The WSGI application of one serving process; its model loads in the background."""
-    return create_app(settings, serving=Serving.start(settings), source=lambda access: PageSource(settings, access))
-
-
-class _Server(BaseApplication):  # type: ignore[misc]
-    """Gunicorn, set up from our settings and not from its own command line."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        settings = self._settings
-        options: dict[str, Any] = {
-            "bind": f"{settings.host}:{settings.port}",
-            "workers": settings.workers,
-            "worker_class": "gthread",
-            "threads": settings.threads,
-            # A worker beats by itself while its threads work; only one that hangs as a whole is replaced.
-            "timeout": 120,
-            "graceful_timeout": _GRACE_SECONDS,
-            "backlog": _BACKLOG,
-            "proc_name": "contract-marks",
-            "loglevel": settings.log_level.lower(),
-        }
-        for name, value in options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Flask:
-        """Called in each worker: threads that were started before the fork would not live there."""
-        return application(self._settings)
