@@ -85,13 +85,15 @@ def listens(address: str) -> bool:
         return probe.connect_ex((host, int(port))) == 0
 
 
-def contracts(said: str, login_token: str) -> dict[int, list[dict]]:
-    """Tasks of the two projects that the demo links to, with their predictions."""
+def contracts(said: str, login_token: str) -> dict[int, list[tuple[int, str, list[dict]]]]:
+    """Tasks of the two projects that the demo links to; of each prediction its id, its version and its boxes."""
     links = re.findall(r"(http://[^/\s]+)/projects/(\d+)/data\?task=\d+", said)
     assert len(links) == 2, said
     with LabelStudio(links[0][0], login_token) as studio:
         return {
-            task["id"]: studio.predictions(task["id"]) for _, project in links for task in studio.tasks(int(project))
+            task["id"]: [(one["id"], one["model_version"], one["result"]) for one in studio.predictions(task["id"])]
+            for _, project in links
+            for task in studio.tasks(int(project))
         }
 
 
@@ -104,7 +106,7 @@ def test_a_dozen_contracts_are_boxed_and_everything_ends_with_the_demo(
         boxed = contracts(said, server.login.token)
         assert len(boxed) == 12
         assert all(len(predictions) == 1 for predictions in boxed.values())
-        assert sum(len(predictions[0]["result"]) for predictions in boxed.values()) >= 12
+        assert sum(len(boxes) for [(_, _, boxes)] in boxed.values()) >= 12
         assert server.login.password in said
     finally:
         code = first.stop(signal.SIGINT)

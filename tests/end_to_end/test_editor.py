@@ -32,7 +32,7 @@ SECONDS = 1000.0  # playwright counts milliseconds
 def browser(chromium: str) -> Iterator[BrowserContext]:
     with sync_playwright() as playwright, TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=chromium, headless=True, args=QUIET, viewport={"width": 1600, "height": 1000}
+            profile, executable_path=chromium, headless=True, args=QUIET, viewport={"width": 1600, "height": 1200}
         )
         context.set_default_timeout(60 * SECONDS)
         yield context
@@ -60,6 +60,7 @@ def test_the_editor_lists_and_draws_every_box(
     project.studio.retrieve_predictions(project.id)
     (prediction,) = project.studio.predictions(task)
     labels = [region["value"]["rectanglelabels"][0] for region in prediction["result"]]
+    assert labels
 
     annotator.goto(f"{server.url}/projects/{project.id}/data?task={task}")
     regions = annotator.locator(".lsf-outliner-item__title")
