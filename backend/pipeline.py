@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Marks", "Pipeline", "PipelineConfig", "select"]
 
 _LOGIT_LIMIT = 6.0
+_LEAST = 1e-9
+"""Stands for a probability of zero where a logarithm or a division is to come."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,8 @@ class Pipeline:
         inside = found[coverage(found, box)[:, 0] > self.config.inside]
         tight = union(inside) if len(inside) else as_boxes(box)
         judged = self.classifier.classify(page.pixels, tight)
-        probabilities = judged.probabilities.copy()
+        # A network that is certain of `none` still has to choose.
+        probabilities = np.maximum(judged.probabilities, _LEAST)
         probabilities[:, NONE] = 0
         probabilities /= probabilities.sum(axis=1, keepdims=True)
         labels, scores = _labels(probabilities)
@@ -166,7 +169,7 @@ def select(
     """
     labels, scores = _labels(probabilities)
     passing = (probabilities.argmax(axis=1) != NONE) & (scores >= bar[labels])
-    odds = np.clip(np.log(np.clip(scores, 1e-9, 1) / np.clip(1 - scores, 1e-9, 1)), -_LOGIT_LIMIT, _LOGIT_LIMIT)
+    odds = np.clip(np.log(np.maximum(scores, _LEAST) / np.maximum(1 - scores, _LEAST)), -_LOGIT_LIMIT, _LOGIT_LIMIT)
     rank = odds + config.size_weight * np.log(np.maximum(areas(boxes), 1.0))
     same = _same(boxes, labels, config)
     kept: list[int] = []

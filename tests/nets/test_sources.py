@@ -1,4 +1,4 @@
-"""MODEL chooses: promoted, then the Hub's, then the bundled model; a name that is not there is refused with the list."""
+"""MODEL chooses: promoted, then Hub, then bundled; a name that is not there is refused with a list."""
 
 from __future__ import annotations
 
