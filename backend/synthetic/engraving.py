@@ -29,7 +29,7 @@ def engrave(rng: np.random.Generator, kind: StampKind, words: StampWords, *, dpi
 
 
 def _engrave_round(rng: np.random.Generator, words: StampWords, dpi: float) -> Layer:
-    return engrave_disc(rng, words, dpi, pixels_of(float(rng.uniform(24, 47)), dpi) / 2)
+    return engrave_disc(rng, words, dpi, pixels_of(float(rng.triangular(24, 40, 47.5)), dpi) / 2)
 
 
 def _engrave_oval(rng: np.random.Generator, words: StampWords, dpi: float) -> Layer:
@@ -95,7 +95,7 @@ def _engrave_form(rng: np.random.Generator, words: StampWords, dpi: float) -> La
 def _engrave_rectangular(rng: np.random.Generator, words: StampWords, dpi: float) -> Layer:
     if rng.random() < 0.2:
         return _engrave_form(rng, words, dpi)
-    width, height = pixels_of(float(rng.uniform(32, 50)), dpi), pixels_of(float(rng.uniform(13, 28)), dpi)
+    width, height = pixels_of(float(rng.uniform(34, 50)), dpi), pixels_of(float(rng.uniform(14, 30)), dpi)
     canvas = _frame(rng, width, height, dpi)
     lines = [words.arabic, words.english, f"P.O. Box {words.number} {words.place_english}", f"Tel: {words.telephone}"]
     lines += [f"سجل تجاري {words.number}", words.place_arabic]

@@ -75,8 +75,8 @@ def _from_pen(
     traces = [_leaning(write(stroke, overlap=_haste(rng, hand)), hand) for stroke in strokes if len(stroke) > 1]
     points = np.concatenate([trace.points for trace in traces])
     wide, tall = np.ptp(points, axis=0)
-    # Small letters are 2-7 mm high and a signature space seldom higher than 35 mm, however wide the name.
-    scale = min(max(min(width_mm / wide, rng.uniform(2.0, 7.0)), 15.0 / wide), 34.0 / max(tall, 1e-3))
+    # Small letters are 2.5-8.5 mm high and a signature space seldom higher than 35 mm, however wide the name.
+    scale = min(max(min(width_mm / wide, rng.uniform(2.5, 8.5)), 15.0 / wide), 34.0 / max(tall, 1e-3))
     # Nobody writes small letters with a thick marker.
     fitting = replace(pen, width_mm=min(pen.width_mm, max(0.22 * float(scale), 0.3)))
     return draw_traces(rng, traces, fitting, scale_mm=float(scale), dpi=dpi)
