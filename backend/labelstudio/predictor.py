@@ -15,6 +15,7 @@ from backend.errors import BackendError, RequestError, UndecodablePage
 from backend.labelstudio.prefetch import Prefetcher
 from backend.labelstudio.results import NOT_DONE, drawn_box, prediction, refined, regions
 from backend.labelstudio.tasks import Sheet, listed, sheets, task_id
+from backend.pages.references import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -141,6 +142,8 @@ class Predictor:
                     self._look(pipeline, sheet, future, outcomes[sheet.place])
                 finally:
                     self._processors.release()
+        if left() <= 0:
+            _LOG.warning("PREDICT_DEADLINE of %g s passed: ask again for what is not done", self._deadline)
         version = self._version(pipeline, bindings)
         _log_batch(project, tasks, outcomes, milliseconds=1000 * (self._clock() - started), version=version)
         return version, [outcome.prediction(version) for outcome in outcomes]
@@ -201,7 +204,7 @@ class Predictor:
             _LOG.warning("task %s: not done: %s", sheet.task, error)
         except Exception:
             # Whatever one page does to a decoder or the model, the other tasks of the request are still to be answered.
-            _LOG.exception("task %s: not done, page failed", sheet.task)
+            _LOG.exception("task %s: not done, page failed: %s", sheet.task, shorten(sheet.reference))
         else:
             outcome.looked_at += 1
             outcome.certainties.append(marks.certainty)

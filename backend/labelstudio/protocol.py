@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,8 @@ from backend.errors import RequestError
 __all__ = ["PredictRequest", "SetupRequest", "parse_body"]
 
 Json = dict[str, Any]
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def parse_body(data: bytes) -> Json:
@@ -21,6 +24,9 @@ def parse_body(data: bytes) -> Json:
     """
     try:
         body = json.loads(data)
+        if _SURROGATE.search(data):
+            # Half a character, which JSON can spell, is no text: it could be neither logged nor sent on.
+            json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise RequestError(f"the body is not JSON ({type(error).__name__}): send a JSON object") from error
     if not isinstance(body, dict):

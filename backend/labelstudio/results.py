@@ -64,7 +64,9 @@ def refined(marks: Marks, drawn: Mapping[str, Any], *, width: int, height: int, 
         height: Height of the upright page in pixels.
         binding: The control that it was drawn with.
     """
-    named = {label: float(marks.probabilities[0, MARKS.index(mark)]) for mark, label in binding.labels.items()}
+    named: dict[str, float] = {}
+    for mark, label in binding.labels.items():
+        named[label] = named.get(label, 0.0) + float(marks.probabilities[0, MARKS.index(mark)])
     label = max(named, key=lambda name: named[name])
     item = drawn.get("item_index")
     region = _region(marks.boxes, label, named[label], width=width, height=height, binding=binding, item=item)

@@ -160,6 +160,8 @@ def test_doubtful_pages_come_before_sure_ones_and_empty_pages_last(client, pipel
         (b"\xff\xfe", 400, "not JSON"),
         # nested beyond what a parser takes
         (b"[" * 100_000, 400, "not JSON"),
+        # half a character
+        (b'{"tasks": [], "label_config": "\\ud800"}', 400, "not JSON"),
         # JSON of another shape
         (b"[]", 400, "send an object"),
         (b"null", 400, "send an object"),
