@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from backend.synthetic import ornaments
+from backend.synthetic.handwriting import PEN_COLOURS, pick_hand_font, write_by_hand
 from backend.synthetic.ornaments import PRINT_COLOURS
 from backend.synthetic.sheet import BLACK, Density, Rect, Sheet, density_of, diluted
 from backend.synthetic.texts import Writer, pick
 from backend.synthetic.typeset import Align, Type, line_width, set_line, set_paragraph
 
-__all__ = ["PEN_COLOURS", "Draft", "clauses", "footer", "heading", "house_colours", "letterhead", "signature_block"]
+__all__ = ["Draft", "clauses", "footer", "heading", "house_colours", "letterhead", "signature_block"]
 
 _LOUD: tuple[Density, ...] = (density_of(200, 30, 40), density_of(20, 60, 190))
 """Colours of printed warnings and links."""
-PEN_COLOURS: tuple[Density, ...] = (density_of(30, 45, 130), density_of(25, 60, 160), density_of(45, 45, 55))
 
 
 @dataclass(kw_only=True)
@@ -192,7 +192,19 @@ def signature_block(draft: Draft, *, people: int) -> None:
         for label in shown:
             y = set_paragraph(sheet, writer.slot(label), left, y + 0.5, draft.body, width=width)
         draft.y = max(draft.y, y)
+    if draft.chance(0.1):
+        _note(draft, top)
     draft.y += 4
+
+
+def _note(draft: Draft, y: float) -> None:
+    """A sentence in a signer's own hand, such as that the contract was read and approved."""
+    rng, font, pen = draft.rng, pick_hand_font(draft.rng), pick(draft.rng, PEN_COLOURS)
+    x, y = draft.left + rng.uniform(0, 0.3) * draft.width, y + rng.uniform(2, 12)
+    for _ in range(int(rng.integers(1, 4))):
+        text, points = draft.writer.slot("note"), draft.body.points * rng.uniform(1.1, 1.5)
+        write_by_hand(draft.sheet, rng, text, font, points=points, pen=pen, at=(x, y))
+        x, y = x + rng.normal(0, 3), y + points * 0.5
 
 
 def house_colours(rng: np.random.Generator) -> Density:

@@ -92,12 +92,14 @@ def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def _tile(page: DrawnPage) -> NDArray[np.uint8]:
-    """The page small, its boxes drawn in."""
+    """The page small, its boxes drawn in, on a white tile."""
     height, width = page.pixels.shape[:2]
-    tile = np.asarray(cv2.resize(page.pixels, _TILE, interpolation=cv2.INTER_AREA), np.uint8)
-    scale = np.array([_TILE[0] / width, _TILE[1] / height] * 2)
+    scale = min(_TILE[0] / width, _TILE[1] / height)
+    size = int(width * scale), int(height * scale)
+    tile = np.full((_TILE[1], _TILE[0], 3), 255, np.uint8)
+    tile[: size[1], : size[0]] = cv2.resize(page.pixels, size, interpolation=cv2.INTER_AREA)
     for mark in page.marks:
-        left, top, right, bottom = (int(value) for value in np.array(mark.box) * scale)
+        left, top, right, bottom = (int(side * scale) for side in mark.box)
         cv2.rectangle(tile, (left, top), (right, bottom), _COLOURS[mark.label], 1)
     return tile
 

@@ -122,6 +122,10 @@ _SLOTS = {
         "Water and electricity", "Insurance", "Training", "Spare parts", "Transport", "Consulting fee", "SIM cards",
     ),
     "column": ("No.", "Description", "Quantity", "Unit price", "Total", "Date", "Remarks", "Unit", "Amount", "Tax"),
+    "note": (
+        "Read and approved", "Good for agreement", "Received one copy", "Approved, subject to payment",
+        "Seen and agreed", "To be paid in cash", "Original returned", "With best regards",
+    ),
     "witness": ("Witness", "First witness", "Second witness"),
 }  # fmt: skip
 _TITLES = (

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from backend.synthetic import lettering
-from backend.synthetic.blocks import PEN_COLOURS, Draft
+from backend.synthetic.blocks import Draft
+from backend.synthetic.handwriting import PEN_COLOURS, pick_hand_font, write_by_hand
 from backend.synthetic.lettering import Font
 from backend.synthetic.sheet import BLACK, Density, Rect, diluted
 from backend.synthetic.texts import pick
@@ -62,7 +62,7 @@ def fields(draft: Draft, *, rows: int) -> None:
     """Form lines: a label, then a box, a rule or dots to fill in, some filled by hand."""
     sheet, rng = draft.sheet, draft.rng
     boxed, pen = draft.chance(0.4), pick(rng, PEN_COLOURS)
-    hand = pick(rng, lettering.fonts_of("script"))
+    hand = pick_hand_font(rng)
     per_row = 2 if draft.width > 120 and draft.chance(0.6) else 1
     height = draft.body.pitch * rng.uniform(1.4, 2.0)
     for _ in range(min(rows, int(draft.room() / height))):
@@ -105,13 +105,9 @@ def _choices(draft: Draft, left: float, width: float) -> None:
 
 
 def _handwrite(draft: Draft, x: float, y: float, width: float, *, hand: Font, pen: Density) -> None:
-    """A name, date or number in a pen, a little slanted: handwriting, and no mark."""
+    """A name, date or number in a pen, where it fits into `width` mm."""
     writer = draft.writer
     text = pick(draft.rng, (writer.slot("date"), writer.slot("name"), writer.serial(8), writer.slot("city")))
-    if lettering.is_arabic(text):
-        hand = next(font for font in lettering.FONTS if font.name == "amiri")
-    style = Type(
-        font=hand, points=draft.body.points * draft.rng.uniform(1.1, 1.5), density=pen, rtl=lettering.is_arabic(text)
-    )
-    if line_width(draft.sheet, text, style) <= width:
-        set_line(draft.sheet, text, x, y, style, width=width, align="start")
+    points = draft.body.points * draft.rng.uniform(1.0, 1.4)
+    if line_width(draft.sheet, text, Type(font=hand, points=points)) + 4 <= width:
+        write_by_hand(draft.sheet, draft.rng, text, hand, points=points, pen=pen, at=(x, y - 2))

@@ -93,7 +93,7 @@ def draw_warp(
     moved = corners @ turn[:, :2].T + turn[:, 2] + rng.normal(0, 0.003, 2) * (width, height) * bool(skew)
     moved = moved + rng.uniform(-perspective, perspective, (4, 2)) * (width, height)
     to_sheet = cv2.getPerspectiveTransform(moved.astype(np.float32), corners)
-    columns, rows = np.meshgrid(np.arange(0, width + _GRID, _GRID), np.arange(0, height + _GRID, _GRID))
+    columns, rows = np.meshgrid(_knots(width), _knots(height))
     points = np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ to_sheet.T
     x, y = points[..., 0] / points[..., 2], points[..., 1] / points[..., 2]
     if curl:
@@ -104,11 +104,13 @@ def draw_warp(
     return Warp(x=_dense(x, width, height), y=_dense(y, width, height))
 
 
+def _knots(length: int) -> NDArray[np.float64]:
+    """Middles of cells of 16 pixels, one more on either side: where `cv2.resize` takes coarse pixels to lie."""
+    return np.asarray((np.arange(-1, length // _GRID + 2) + 0.5) * _GRID - 0.5, np.float64)
+
+
 def _dense(grid: NDArray[np.float64], width: int, height: int) -> NDArray[np.float32]:
-    """Linear interpolation of a map known at every 16th pixel."""
-    columns, rows = np.arange(width) / _GRID, np.arange(height) / _GRID
-    left, top = columns.astype(int), rows.astype(int)
-    across, down = (columns - left).astype(np.float32), (rows - top).astype(np.float32)
-    coarse = grid.astype(np.float32)
-    wide = coarse[:, left] * (1 - across) + coarse[:, left + 1] * across
-    return np.ascontiguousarray(wide[top] * (1 - down)[:, None] + wide[top + 1] * down[:, None])
+    """Linear interpolation of a map known at the knots."""
+    size = grid.shape[1] * _GRID, grid.shape[0] * _GRID
+    full = cv2.resize(grid.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(full[_GRID : _GRID + height, _GRID : _GRID + width], np.float32)
