@@ -1,0 +1,142 @@
+"""The command line: one JSON document a page, errors on one line of stderr, and codes that scripts can rely on."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.cli import main
+from backend.nets.config import MARKS
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def model(tmp_path: Path, four_class_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A trained model that serves in place of the bundled one."""
+    shutil.copytree(four_class_folder, tmp_path / "data" / "models" / "random")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("MODEL", "random")
+    return "random"
+
+
+def contract(marked: bool = True) -> Image.Image:
+    pixels = np.full((1170, 827, 3), 250, np.uint8)
+    if marked:
+        y, x = np.mgrid[0:1170, 0:827]
+        distance = np.hypot(x - 400, y - 600)
+        pixels[(distance < 60) & (distance > 45)] = (40, 60, 190)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    contract().save(tmp_path / "contract.jpg", quality=92, dpi=(100, 100))
+    return tmp_path / "contract.jpg"
+
+
+def test_one_json_document_a_page(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = tmp_path / "contract.pdf"
+    contract(marked=False).save(document, save_all=True, append_images=[contract(), contract()])
+    assert main(["predict", str(image), str(document), "--json", "--confidence", "0.01"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(answer["file"], answer["page"]) for answer in answers] == [
+        (str(image), 1),
+        (str(document), 1),
+        (str(document), 2),
+        (str(document), 3),
+    ]
+    for answer in answers:
+        assert list(answer) == ["file", "page", "width", "height", "model_version", "score", "result"]
+        assert answer["model_version"].startswith("random-")
+        assert 0 <= answer["score"] <= 1
+    assert (answers[0]["width"], answers[0]["height"]) == (827, 1170)
+    assert answers[1]["result"] == []
+
+
+def test_regions_fit_the_projects_own_label_config(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asked without a label config and with the project's, the regions are the same."""
+    found = []
+    for more in ([], ["--label-config", str(ROOT / "label_config.xml")]):
+        assert main(["predict", str(image), "--json", "--confidence", "0.01", *more]) == 0
+        found.append(json.loads(capsys.readouterr().out)["result"])
+    assert found[0] == found[1]
+    for region in found[0]:
+        assert region["type"] == "rectanglelabels"
+        assert (region["from_name"], region["to_name"]) == ("mark", "page")
+        assert set(region["value"]["rectanglelabels"]) <= set(MARKS)
+
+
+def test_a_table_for_people(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(image)]) == 0
+    assert capsys.readouterr().out.startswith(f"{image}, page 1 (827 x 1170 px): ")
+
+
+def test_a_file_that_fails_does_not_keep_the_others(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    assert main(["predict", str(tmp_path / "missing.jpg"), str(broken), str(image), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["file"] for line in out.splitlines()] == [str(image)]
+    assert [line.split(":")[0] for line in err.splitlines()] == ["contract-marks", "contract-marks"]
+    assert "missing.jpg" in err
+    assert "broken.png" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        # A model that nobody trained.
+        (["predict", "x.jpg", "--model", "typo"], "known are auto, hub, bundled, random"),
+        # The same for the server, before it starts a process.
+        (["serve", "--model", "typo"], "known are auto, hub, bundled, random"),
+        # A probability that is none.
+        (["predict", "x.jpg", "--confidence", "7"], "CONFIDENCE is 7.0"),
+        # A label config that is not there.
+        (["predict", "x.jpg", "--label-config", "missing.xml"], r"missing\.xml cannot be read"),
+    ],
+)
+def test_errors_are_one_line_and_code_2(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("contract-marks: ")
+    assert err.count("\n") == 1
+    assert re.search(reason, err)
+
+
+def test_a_setting_that_does_not_parse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PORT", "ninety")
+    assert main(["predict", "x.jpg"]) == 2
+    assert capsys.readouterr().err == "contract-marks: PORT is 'ninety': expected int\n"
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], [], ["predict"]])
+def test_bad_use_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: contract-marks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["serve", "predict", "draw", "demo"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"usage: contract-marks {command}" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith("contract-marks ")

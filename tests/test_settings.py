@@ -1,0 +1,74 @@
+"""The settings table is the one truth: environment, command line and README agree with it, and nonsense is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.errors import SettingsError
+from backend.settings import Settings, describe
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_defaults_hold_without_an_environment() -> None:
+    assert Settings.from_environment({}) == Settings()
+
+
+@pytest.mark.parametrize("row", dataclasses.fields(Settings), ids=lambda row: row.name)
+def test_every_setting_is_read_from_the_environment(row: dataclasses.Field[Any]) -> None:
+    other: dict[type, str] = {int: "7", float: "0.7", str: "ERROR"}
+    kind = type(row.default)
+    text = other.get(kind, "somewhere")
+    environment = {row.name.upper(): text}
+    if row.name.startswith("basic_auth"):
+        environment = {"BASIC_AUTH_USER": text, "BASIC_AUTH_PASS": text}
+    assert getattr(Settings.from_environment(environment), row.name) == kind(text)
+
+
+def test_the_command_line_wins_and_none_is_no_word() -> None:
+    settings = Settings.from_environment({"PORT": "1", "HOST": "a"}, port=2, host=None)
+    assert (settings.port, settings.host) == (2, "a")
+
+
+def test_an_empty_variable_is_as_none() -> None:
+    assert Settings.from_environment({"PORT": " "}).port == Settings().port
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"PORT": "ninety"}, "PORT is 'ninety': expected int"),
+        ({"CONFIDENCE": "high"}, "CONFIDENCE is 'high': expected float"),
+        # A percentage in place of a probability.
+        ({"CONFIDENCE": "50"}, "between 0 and 1"),
+        ({"CONFIDENCE": "0"}, "between 0 and 1"),
+        # A user without a password would lock nothing.
+        ({"BASIC_AUTH_USER": "me"}, "go together"),
+        ({"BASIC_AUTH_PASS": "secret"}, "go together"),
+        ({"WORKERS": "0"}, "WORKERS is 0: it must be above 0"),
+        ({"MAX_PAGES": "-1"}, "MAX_PAGES is -1"),
+        ({"MODEL_THREADS": "-1"}, "MODEL_THREADS is -1"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'"),
+    ],
+)
+def test_nonsense_is_refused_by_name(environment: dict[str, str], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        Settings.from_environment(environment)
+
+
+def test_no_message_tells_a_password() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({"BASIC_AUTH_PASS": "open sesame"})
+    assert "open sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "default", "meaning"), describe(), ids=[row[0] for row in describe()])
+def test_readme_has_the_row(name: str, default: str, meaning: str) -> None:
+    rows = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}` ")]
+    assert len(rows) == 1, f"README's settings table has no row, or several, for {name}"
+    assert meaning in rows[0].replace("\\|", "|")
+    assert not default or f"`{default}`" in rows[0]
