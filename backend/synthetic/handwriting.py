@@ -7,13 +7,12 @@ import numpy as np
 
 from backend.synthetic import lettering
 from backend.synthetic.lettering import Coverage, Font
-from backend.synthetic.sheet import Density, Sheet, density_of
+from backend.synthetic.sheet import MM_PER_POINT, Density, Sheet, density_of
 from backend.synthetic.texts import pick
 
 __all__ = ["PEN_COLOURS", "pick_hand_font", "write_by_hand"]
 
 PEN_COLOURS: tuple[Density, ...] = (density_of(30, 45, 130), density_of(25, 60, 160), density_of(45, 45, 55))
-_MM_PER_POINT = 25.4 / 72
 
 
 def pick_hand_font(rng: np.random.Generator) -> Font:
@@ -36,7 +35,7 @@ def write_by_hand(
     Returns:
         The width in mm.
     """
-    size = points * _MM_PER_POINT * sheet.scale
+    size = points * MM_PER_POINT * sheet.scale
     words = _wavering(lettering.render(text, font, size), rng, size)
     sheet.lay(words, sheet.pixels(at[0]), sheet.pixels(at[1]), pen)
     return float(words.shape[1] / sheet.scale)

@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["A4", "BLACK", "MM_PER_INCH", "Density", "Rect", "Sheet", "density_of", "diluted"]
+from backend.synthetic.lettering import Coverage
+from backend.synthetic.marks import MM_PER_INCH
 
-Coverage = NDArray[np.float32]
+__all__ = ["A4", "BLACK", "MM_PER_POINT", "Density", "Rect", "Sheet", "density_of", "diluted"]
+
 Density = tuple[float, float, float]
 
 A4 = (210.0, 297.0)
-MM_PER_INCH = 25.4
+MM_PER_POINT = MM_PER_INCH / 72
 BLACK: Density = (1.3, 1.3, 1.3)
 _SUBPIXEL_BITS = 4
 

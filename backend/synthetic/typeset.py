@@ -11,13 +11,12 @@ from typing import Literal
 
 from backend.synthetic import lettering
 from backend.synthetic.lettering import Coverage, Font
-from backend.synthetic.sheet import BLACK, Density, Rect, Sheet
+from backend.synthetic.sheet import BLACK, MM_PER_POINT, Density, Rect, Sheet
 
 __all__ = ["Align", "Type", "line_width", "set_line", "set_paragraph"]
 
 Align = Literal["start", "end", "centre", "justify"]
 _SPACE = 0.27
-_MM_PER_POINT = 25.4 / 72
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +42,10 @@ class Type:
     @property
     def pitch(self) -> float:
         """Distance of two baselines in mm."""
-        return self.points * _MM_PER_POINT * self.leading
+        return self.points * MM_PER_POINT * self.leading
 
     def pixels(self, sheet: Sheet) -> float:
-        return self.points * _MM_PER_POINT * sheet.scale
+        return self.points * MM_PER_POINT * sheet.scale
 
 
 @lru_cache(maxsize=20_000)
