@@ -1,0 +1,193 @@
+"""How the running server answers: alone, and while many clients want predictions; its start and its memory."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import numpy as np
+
+__all__ = ["Latency", "ServerSpeed", "measure_server"]
+
+_ROOT = Path(__file__).parents[1]
+_CONFIG = (_ROOT / "label_config.xml").read_text(encoding="utf-8")
+_PAUSE = 0.02
+_IDLE_REQUESTS = 100
+_START_SECONDS = 60.0
+_ANSWER_SECONDS = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Milliseconds.
+
+    Attributes:
+        p50: Median.
+        p99: 99th percentile; with fewer than a hundred answers nearly the longest.
+        longest: The longest.
+        answers: How many were measured.
+    """
+
+    p50: float
+    p99: float
+    longest: float
+    answers: int
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> Latency:
+        p50, p99 = 1000 * np.percentile(seconds, [50, 99])
+        return cls(p50=float(p50), p99=float(p99), longest=1000 * max(seconds), answers=len(seconds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSpeed:
+    """What was measured.
+
+    Attributes:
+        health_after: Seconds from the start to the first answer of /health.
+        ready_after: Seconds from the start until the model is loaded.
+        resident_idle: Memory of the serving process with the model loaded, MB.
+        resident_after: The same after all predictions, MB.
+        latencies: By route, `alone` or `with N clients`.
+    """
+
+    health_after: float
+    ready_after: float
+    resident_idle: float
+    resident_after: float
+    latencies: dict[str, Latency]
+
+
+def measure_server(jpeg: bytes, *, clients: int, requests: int) -> ServerSpeed:
+    """Starts `serve` as a process of its own on a free port, and stops it again.
+
+    Args:
+        jpeg: The page that all clients ask about.
+        clients: How many ask at once.
+        requests: How often each asks, one task a time.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "page.jpg").write_bytes(jpeg)
+        started = time.perf_counter()
+        with _server(folder) as (process, url), httpx2.Client(base_url=url, timeout=_ANSWER_SECONDS) as client:
+            health_after, ready_after = _wait(client, process, started)
+            resident_idle = _resident(process.pid)
+            probes: dict[str, Callable[[], object]] = {
+                "/health": lambda: client.get("/health").raise_for_status(),
+                "/setup": lambda: client.post("/setup", json=_setup_body()).raise_for_status(),
+            }
+            latencies = {
+                f"{route} alone": Latency.of([_timed(probe) for _ in range(_IDLE_REQUESTS)])
+                for route, probe in probes.items()
+            }
+            latencies |= _under_load(url, probes, clients=clients, requests=requests)
+            return ServerSpeed(
+                health_after=health_after,
+                ready_after=ready_after,
+                resident_idle=resident_idle,
+                resident_after=_resident(process.pid),
+                latencies=latencies,
+            )
+
+
+def _under_load(
+    url: str, probes: dict[str, Callable[[], object]], *, clients: int, requests: int
+) -> dict[str, Latency]:
+    """Latencies of /predict, and of the probes meanwhile."""
+    over = threading.Event()
+    meanwhile: dict[str, list[float]] = {route: [] for route in probes}
+
+    def probe(route: str) -> None:
+        while not over.is_set():
+            meanwhile[route].append(_timed(probes[route]))
+            time.sleep(_PAUSE)
+
+    def predict(number: int) -> list[float]:
+        with httpx2.Client(base_url=url, timeout=_ANSWER_SECONDS) as client:
+            return [_timed(lambda: _predict(client, number)) for _ in range(requests)]
+
+    watchers = [threading.Thread(target=probe, args=(route,)) for route in probes]
+    with ThreadPoolExecutor(clients) as pool:
+        waiting = pool.map(predict, range(clients))
+        for watcher in watchers:
+            watcher.start()
+        try:
+            predicted = [seconds for answers in waiting for seconds in answers]
+        finally:
+            over.set()
+            for watcher in watchers:
+                watcher.join()
+    load = f"with {clients} clients"
+    return {
+        f"/predict {load}": Latency.of(predicted),
+        **{f"{route} {load}": Latency.of(times) for route, times in meanwhile.items()},
+    }
+
+
+def _predict(client: httpx2.Client, number: int) -> None:
+    task = {"id": number, "data": {"image": "/data/local-files/?d=page.jpg"}}
+    body = {"tasks": [task], "project": "1.1", "label_config": _CONFIG, "params": {}}
+    (answer,) = client.post("/predict", json=body).raise_for_status().json()["results"]
+    # A task that came back as not done would make the server look quick.
+    assert isinstance(answer, dict), answer
+
+
+def _setup_body() -> dict[str, object]:
+    return {"project": "1.1", "schema": _CONFIG, "hostname": "", "access_token": "", "extra_params": None}
+
+
+@contextmanager
+def _server(folder: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "LOCAL_FILES_ROOT": folder, "LOG_LEVEL": "WARNING"}
+    command = [sys.executable, "-m", "backend", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=_ROOT, env=environment)
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(client: httpx2.Client, process: subprocess.Popen[bytes], started: float) -> tuple[float, float]:
+    """Seconds until /health answers, and until the model is loaded."""
+    answered = None
+    while time.perf_counter() - started < _START_SECONDS:
+        assert process.poll() is None, "the server ended"
+        try:
+            state = client.get("/health").json()
+        except httpx2.TransportError:
+            time.sleep(_PAUSE)
+            continue
+        answered = answered or time.perf_counter() - started
+        assert state["model_state"] != "failed", state
+        if state["model_state"] == "ready":
+            return answered, time.perf_counter() - started
+        time.sleep(_PAUSE)
+    raise TimeoutError(f"the server was not ready within {_START_SECONDS:.0f} s")
+
+
+def _timed(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def _resident(master: int) -> float:
+    """Resident memory, in MB, of the largest process that gunicorn made; Linux only."""
+    children = Path(f"/proc/{master}/task/{master}/children").read_text(encoding="ascii").split()
+    lines = [line for child in children for line in Path(f"/proc/{child}/status").read_text("ascii").splitlines()]
+    return max(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024

@@ -1,0 +1,89 @@
+"""Speed of the page pipeline beside the seed's own snippet, and of the loaded server: `python -m benchmarks.speed`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+
+import cv2
+import torch
+
+from backend.nets.sources import Sources
+from backend.serving import build_pipeline
+from backend.settings import Settings
+from benchmarks.page_speed import PageSpeed, contract_jpeg, measure_pages
+from benchmarks.server_speed import ServerSpeed, measure_server
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Measures, prints a table or JSON; the weights are those that MODEL and DATA_DIR name."""
+    parser = argparse.ArgumentParser(description="Measure the page pipeline and the server.")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each side (%(default)s)")
+    parser.add_argument("--marks", type=int, default=8, help="marks on the page (%(default)s)")
+    parser.add_argument("--seed", type=int, default=5, help="of the drawn page (%(default)s)")
+    parser.add_argument("--clients", type=int, default=64, help="that predict at once (%(default)s)")
+    parser.add_argument("--requests", type=int, default=1, help="predictions of each client (%(default)s)")
+    parser.add_argument("--only", choices=("page", "server"), help="measure one of the two")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for OpenCV and torch (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    cv2.setNumThreads(args.threads)
+    torch.set_num_threads(args.threads)
+    settings = Settings.from_environment(os.environ, model_threads=args.threads)
+    weights = Sources.of(settings).at_once()
+    pipeline = build_pipeline(weights, settings)
+    pages = server = None
+    if args.only != "server":
+        pages = measure_pages(pipeline, weights, seed=args.seed, marks=args.marks, rounds=args.rounds)
+    if args.only != "page":
+        jpeg = contract_jpeg(args.seed, marks=args.marks)
+        server = measure_server(jpeg, clients=args.clients, requests=args.requests)
+    if args.json:
+        print(json.dumps(_facts(pipeline.version, pages, server), indent=2))
+    else:
+        print(f"{pipeline.version}, {args.threads} threads, load {os.getloadavg()[0]:.1f} at the end")
+        _print_pages(pages)
+        _print_server(server)
+    return os.EX_OK
+
+
+def _facts(version: str, pages: PageSpeed | None, server: ServerSpeed | None) -> dict[str, object]:
+    return {
+        "version": version,
+        "load": os.getloadavg()[0],
+        "page": pages and {**dataclasses.asdict(pages), "ratio": pages.ratio},
+        "server": server and dataclasses.asdict(server),
+    }
+
+
+def _print_pages(pages: PageSpeed | None) -> None:
+    if pages is None:
+        return
+    print(f"\nA4 at 300 dpi, JPEG in memory, {pages.marks} marks: median ms")
+    print(f"{'':<10}{'here':>10}{'seed':>10}")
+    for step in ("decode", "detect", "classify", "select", "total"):
+        seeds = f"{pages.seeds[step]:10.1f}" if step in pages.seeds else f"{'':>10}"
+        print(f"{step:<10}{pages.ours[step]:10.1f}{seeds}")
+    print(f"{'boxes':<10}{pages.candidates:>10}{pages.regions:>10}")
+    print(f"{'ratio':<10}{1:>10}{pages.ratio:10.2f}")
+
+
+def _print_server(server: ServerSpeed | None) -> None:
+    if server is None:
+        return
+    print(f"\nServer: /health after {server.health_after:.2f} s, ready after {server.ready_after:.2f} s")
+    print(
+        f"resident {server.resident_idle:.0f} MB with the model, {server.resident_after:.0f} MB after the predictions"
+    )
+    print(f"{'':<28}{'p50 ms':>10}{'p99 ms':>10}{'longest':>10}{'answers':>10}")
+    for name, latency in server.latencies.items():
+        print(f"{name:<28}{latency.p50:10.1f}{latency.p99:10.1f}{latency.longest:10.1f}{latency.answers:10}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
