@@ -1,1 +1,1 @@
-"""Crops become classifier weights: harvesting, augmentation, the resumable loop, evaluation, the model card. Needs torch."""
+"""Crops become classifier weights: harvest, augmentation, resumable loop, evaluation, model card. Needs torch."""

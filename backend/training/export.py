@@ -32,7 +32,7 @@ _UNUSED = "num_batches_tracked"
 """BatchNorm counts batches only where its momentum is None, which a ResNet's never is."""
 
 
-def export_classifier(model: ResNet, path: Path, *, half: bool = False) -> None:
+def export_classifier(model: ResNet, path: Path, *, half: bool = False, pool: int = 1) -> None:
     """Writes `model` as an ONNX classifier: `pixels` (N, 3, 224, 224) → `logits` (N, C), `embedding` (N, 512).
 
     The bytes depend on the weights alone, so equal weights give an equal checksum.
@@ -43,9 +43,11 @@ def export_classifier(model: ResNet, path: Path, *, half: bool = False) -> None:
         half: Keeps the weights of convolutions and of the head as float16 (22 MB instead of 45); the graph casts them
             back, and then computes what a model of `half_precision(model.state_dict())` does. BatchNorm stays float32:
             its variances would leave float16's range.
+        pool: The graph first averages its input over squares of this side, for a model that was trained on 224 / `pool`
+            pixels; it then computes `pool` squared times as fast.
     """
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
-    onnx.save(_graph(state, half=half), path)
+    onnx.save(_graph(state, half=half, pool=pool), path)
 
 
 def half_precision(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -112,9 +114,12 @@ class _Builder:
         return self.add("Relu", self.add("Add", y, x, name=f"{block}.add"), name=f"{block}.relu2")
 
 
-def _graph(state: Mapping[str, NDArray[Any]], *, half: bool) -> onnx.ModelProto:
+def _graph(state: Mapping[str, NDArray[Any]], *, half: bool, pool: int) -> onnx.ModelProto:
     graph = _Builder(state, half=half)
-    x = graph.convolve("pixels", "conv1", "bn1", kernel=7, stride=2)
+    x = "pixels"
+    if pool > 1:
+        x = graph.add("AveragePool", x, name="pool", kernel_shape=[pool, pool], strides=[pool, pool])
+    x = graph.convolve(x, "conv1", "bn1", kernel=7, stride=2)
     x = graph.add("Relu", x, name="relu")
     x = graph.add("MaxPool", x, name="maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     for stage, stride in _STAGES:

@@ -1,0 +1,144 @@
+"""Crops in memory, drawn in the recipe's shares and augmented; each epoch depends on the seed and its number alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from backend.nets.config import CLASSES, NONE
+from backend.training.augment import Augmentation, augment, centre, square
+from backend.training.crops import Crop, CropStore
+
+__all__ = ["Memory", "epoch_order", "plain_batches", "training_batches"]
+
+_PLAIN_BATCH = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Crops of one split as arrays.
+
+    Attributes:
+        pixels: (N, side, side, 3) uint8, margins included.
+        labels: (N,) indices into `CLASSES`.
+        groups: N names `domain/label`.
+        crops: Their index lines.
+        size: Side of the box within `pixels`.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    groups: tuple[str, ...]
+    crops: tuple[Crop, ...]
+    size: int
+
+    @classmethod
+    def load(cls, store: CropStore, split: str, size: int) -> Memory:
+        """Reads the crops of a split at one size.
+
+        Raises:
+            ValueError: The store has none.
+        """
+        crops = tuple(crop for crop in store.read() if crop.split == split)
+        if not crops:
+            raise ValueError(f"{store.folder} has no {split} crops: harvest some first")
+        return cls(
+            pixels=np.stack([square(store.image(crop), size) for crop in crops]),
+            labels=np.array([CLASSES.index(crop.label) for crop in crops]),
+            groups=tuple(f"{crop.domain}/{crop.label}" for crop in crops),
+            crops=crops,
+            size=size,
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def epoch_order(
+    groups: Sequence[str], shares: Mapping[str, float], *, samples: int, seed: Sequence[int]
+) -> NDArray[np.intp]:
+    """Which crops an epoch shows, in order, (samples,): each group has its share, and shows each crop before any twice.
+
+    Raises:
+        ValueError: No crop belongs to a group of `shares`.
+    """
+    rng = np.random.default_rng([*seed, 0])
+    members = {name: np.flatnonzero(np.array(groups) == name) for name in shares}
+    present = {name: shares[name] for name in shares if len(members[name])}
+    if not present:
+        raise ValueError(f"none of the groups {sorted(set(groups))} has a share in {sorted(shares)}")
+    bounds = np.round(np.cumsum(list(present.values())) / sum(present.values()) * samples).astype(int)
+    counts = np.diff(bounds, prepend=0)
+    chosen = [
+        np.concatenate(
+            [rng.permutation(members[name]) for _ in range(-(-count // len(members[name])))] or [members[name][:0]]
+        )
+        for name, count in zip(present, counts, strict=True)
+    ]
+    return np.asarray(
+        rng.permutation(np.concatenate([part[:count] for part, count in zip(chosen, counts, strict=True)]))
+    )
+
+
+class _Epoch(Dataset[tuple[torch.Tensor, int]]):
+    """The augmented crops of one epoch, by position; any process gives the same for the same position."""
+
+    def __init__(self, memory: Memory, order: NDArray[np.intp], strength: Augmentation, seed: Sequence[int]) -> None:
+        self._memory, self._order, self._strength, self._seed = memory, order, strength, seed
+        self._plain = np.flatnonzero(memory.labels == NONE)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+        memory, index = self._memory, self._order[position]
+        rng = np.random.default_rng([*self._seed, 1, position])
+        label = int(memory.labels[index])
+        overlay = memory.pixels[rng.choice(self._plain)] if len(self._plain) else None
+        changed = augment(
+            memory.pixels[index], CLASSES[label], size=memory.size, strength=self._strength, rng=rng, overlay=overlay
+        )
+        return torch.from_numpy(changed), label
+
+
+def training_batches(
+    memory: Memory, order: NDArray[np.intp], *, batch: int, strength: Augmentation, seed: Sequence[int], workers: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of pixels (B, 3, size, size) in [0, 1] and labels (B,); the rest that fills no batch is left out.
+
+    Args:
+        memory: The crops.
+        order: See `epoch_order`.
+        batch: Crops of a batch.
+        strength: Of the augmentation.
+        seed: Names the epoch.
+        workers: Processes that augment; 0 does it in this one.
+    """
+    cv2.setNumThreads(0)  # the workers are forked, which OpenCV's own threads would not survive
+    loader = DataLoader(
+        _Epoch(memory, order, strength, seed),
+        batch,
+        num_workers=workers,
+        drop_last=True,
+        multiprocessing_context="fork" if workers else None,
+    )
+    for pixels, labels in loader:
+        yield _unit(pixels), labels
+
+
+def plain_batches(memory: Memory) -> Iterator[torch.Tensor]:
+    """All crops unchanged, in order, as batches of pixels (B, 3, size, size) in [0, 1]."""
+    for start in range(0, len(memory), _PLAIN_BATCH):
+        boxes = [centre(crop, memory.size) for crop in memory.pixels[start : start + _PLAIN_BATCH]]
+        yield _unit(torch.from_numpy(np.stack(boxes)))
+
+
+def _unit(pixels: torch.Tensor) -> torch.Tensor:
+    """(B, H, W, 3) uint8 as (B, 3, H, W) float32 in [0, 1]; the memory stays channels-last, which convolves fastest."""
+    return pixels.permute(0, 3, 1, 2).float().div(255)

@@ -1,0 +1,167 @@
+"""Crops on disk: small JPEG files, an index by page, and the side of the split that each document is on for ever."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.geometry import Boxes
+
+__all__ = ["MARGIN", "SPLITS", "Crop", "CropStore", "Found", "cut", "split_of"]
+
+SPLITS = ("train", "validation", "gold")
+MARGIN = 0.125
+"""Context kept on each side of a crop, as a share of its box, so that augmentation can move the box."""
+_LONGEST = 320
+_QUALITY = 95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """One line of the index.
+
+    Attributes:
+        file: Image file, relative to the store's folder.
+        document: What is kept on one side of the split.
+        split: One of `SPLITS`.
+        label: One of the classes.
+        domain: `drawn` or `real`.
+        source: Where the page comes from, finer than the domain.
+        origin: `candidate` (the detector's box), `truth` (the annotation's), `patch` (random), `crop` (came as one).
+        licence: Of the page.
+    """
+
+    file: str
+    document: str
+    split: str
+    label: str
+    domain: str
+    source: str
+    origin: str
+    licence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A labelled box of a page, before it is cut out."""
+
+    box: tuple[float, float, float, float]
+    label: str
+    origin: str
+
+
+def split_of(document: str, shares: Sequence[float] = (0.70, 0.15, 0.15)) -> str:
+    """The side of a document: its SHA-256 as a number in [0, 1), against the cumulated `shares` of `SPLITS`."""
+    place = int.from_bytes(hashlib.sha256(document.encode()).digest()[:8], "big") / 2**64
+    bounds = np.cumsum(shares)
+    return SPLITS[min(int(np.searchsorted(bounds, place, side="right")), len(SPLITS) - 1)]
+
+
+def cut(pixels: NDArray[np.uint8], box: Boxes) -> NDArray[np.uint8]:
+    """Cuts `box` (4,) with `MARGIN` around it out of an (H, W, 3) page; what lies off the page repeats its edge.
+
+    The longer side is shrunk to 320 pixels where it is longer.
+    """
+    height, width = pixels.shape[:2]
+    margin = MARGIN * np.tile(box[2:] - box[:2], 2) * [-1, -1, 1, 1]
+    left, top, right, bottom = (int(value) for value in np.round(box + margin))
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    inside = pixels[max(0, top) : min(height, bottom), max(0, left) : min(width, right)]
+    if not inside.size:
+        raise ValueError(f"the box {np.round(box, 1).tolist()} lies outside a page of {width} x {height} pixels")
+    crop = cv2.copyMakeBorder(
+        inside,
+        top=max(0, -top),
+        bottom=max(0, bottom - height),
+        left=max(0, -left),
+        right=max(0, right - width),
+        borderType=cv2.BORDER_REPLICATE,
+    )
+    scale = _LONGEST / max(crop.shape[:2])
+    if scale < 1:
+        size = max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale))
+        crop = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(crop, np.uint8)
+
+
+class CropStore:
+    """A folder of crops that grows page by page; a page is in it wholly or not at all.
+
+    Args:
+        folder: Where the crops are; made when missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pages = folder / "pages"
+        self._images = folder / "images"
+
+    def __contains__(self, page: str) -> bool:
+        return self._index_file(page).exists()
+
+    def add(self, page: str, pixels: NDArray[np.uint8], found: Iterable[Found], facts: Mapping[str, str]) -> None:
+        """Cuts the found boxes out of a page and indexes them; `facts` are the remaining fields of `Crop`."""
+        key = _key(page)
+        self._images.mkdir(parents=True, exist_ok=True)
+        self._pages.mkdir(parents=True, exist_ok=True)
+        lines = []
+        for number, one in enumerate(found):
+            name = f"images/{key}-{number:03d}.jpg"
+            _write_jpeg(self.folder / name, cut(pixels, np.array(one.box)))
+            lines.append(Crop(file=name, label=one.label, origin=one.origin, **facts))
+        target = self._index_file(page)
+        aside = target.with_suffix(".part")
+        aside.write_text(json.dumps([dataclasses.asdict(line) for line in lines]), encoding="utf-8")
+        aside.replace(target)
+
+    def read(self) -> list[Crop]:
+        """All crops, in an order that does not depend on the order in which they were made."""
+        files = sorted(self._pages.glob("*.json"))
+        return [Crop(**line) for file in files for line in json.loads(file.read_text(encoding="utf-8"))]
+
+    def image(self, crop: Crop) -> NDArray[np.uint8]:
+        """The (h, w, 3) RGB pixels of a crop, its margin included.
+
+        Raises:
+            ValueError: The file is missing or is no image.
+        """
+        pixels = cv2.imread(str(self.folder / crop.file), cv2.IMREAD_COLOR_RGB)
+        if pixels is None:
+            raise ValueError(
+                f"{self.folder / crop.file} is no readable image: delete its page from the store and harvest again"
+            )
+        return np.asarray(pixels, np.uint8)
+
+    def checksum(self) -> str:
+        """Names the data: SHA-256 over the index and all image files, as hexadecimal digits."""
+        digest = hashlib.sha256()
+        for crop in self.read():
+            digest.update(json.dumps(dataclasses.asdict(crop), sort_keys=True).encode())
+            digest.update((self.folder / crop.file).read_bytes())
+        return digest.hexdigest()
+
+    def _index_file(self, page: str) -> Path:
+        return self._pages / f"{_key(page)}.json"
+
+
+def _key(page: str) -> str:
+    return hashlib.sha256(page.encode()).hexdigest()[:16]
+
+
+def _write_jpeg(path: Path, pixels: NDArray[np.uint8]) -> None:
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        _QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    if not cv2.imwrite(str(path), np.ascontiguousarray(pixels[..., ::-1]), options):
+        raise OSError(f"{path} could not be written: check the folder's permissions and the space left")

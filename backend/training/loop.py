@@ -1,0 +1,307 @@
+"""The training loop: stages, checkpoint after every epoch, and a result that an interruption does not change."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torchvision.models import ResNet, resnet18
+from tqdm import tqdm
+
+from backend.errors import BadWeights
+from backend.nets.config import CLASSES
+from backend.training.batches import Memory, epoch_order, plain_batches, training_batches
+from backend.training.crops import CropStore
+from backend.training.evaluation import evaluate, softmax
+from backend.training.export import state_dict_from_onnx
+from backend.training.recipe import Recipe, Stage
+
+__all__ = ["BEST_FILE", "CHECKPOINT_FILE", "Epoch", "Progress", "first_network", "fit", "logits_of"]
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+BEST_FILE = "best.safetensors"
+_WARM_UP = 0.1
+_FINAL = 0.01
+_LARGEST_GRADIENT = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One line of the history: `score` is the mean macro F1 of the domains on validation documents."""
+
+    stage: int
+    epoch: int
+    loss: float
+    score: float
+    by_domain: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        recipe: Digest of its recipe.
+        stage: Index of the stage that comes next.
+        epoch: Number, in that stage, of the epoch that comes next.
+        best: Best score of this stage.
+        stale: Epochs since then.
+        history: All epochs so far.
+    """
+
+    recipe: str
+    stage: int = 0
+    epoch: int = 0
+    best: float = -1.0
+    stale: int = 0
+    history: tuple[Epoch, ...] = field(default_factory=tuple)
+
+
+Build = Callable[[Recipe], nn.Module]
+
+
+def fit(
+    recipe: Recipe,
+    store: CropStore,
+    folder: Path,
+    *,
+    build: Build | None = None,
+    workers: int = 0,
+    stop_after: int | None = None,
+) -> Progress:
+    """Trains by `recipe` on the crops of `store`; `folder` keeps the checkpoint and the best weights.
+
+    A run that was stopped goes on after its last whole epoch, and ends with the weights of one that was not stopped.
+
+    Args:
+        recipe: What to do.
+        store: Its train crops teach, its validation crops judge.
+        folder: Made when missing.
+        build: Gives the first network; `first_network` when left out.
+        workers: Processes that augment.
+        stop_after: Epochs after which this call returns even if there are more.
+
+    Raises:
+        ValueError: `folder` holds a checkpoint of another recipe, or `store` has no crops.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    run = _Run((build or first_network)(recipe), recipe)
+    progress = run.resume(folder / CHECKPOINT_FILE)
+    train = judge = None
+    for _ in range(stop_after if stop_after is not None else sum(stage.epochs for stage in recipe.stages)):
+        if progress.stage >= len(recipe.stages):
+            break
+        stage = recipe.stages[progress.stage]
+        if train is None or judge is None or train.size != stage.size:
+            train, judge = Memory.load(store, "train", stage.size), Memory.load(store, "validation", stage.size)
+        progress = run.epoch(progress, train, judge, folder, workers)
+    return progress
+
+
+def first_network(recipe: Recipe) -> ResNet:
+    """The network that training starts from, with one output for each of `CLASSES`.
+
+    A base with three outputs keeps what it knows of the marks; its output for `none` starts at zero.
+
+    Raises:
+        BadWeights: The base is missing, or not a ResNet18 with three or four outputs.
+    """
+    network = resnet18(num_classes=len(CLASSES))
+    if recipe.base == "scratch":
+        return network
+    path = Path(recipe.base)
+    try:
+        state = state_dict_from_onnx(path) if path.suffix == ".onnx" else load_file(path)
+        network.load_state_dict(_grown(state))
+    except (OSError, KeyError, RuntimeError) as error:
+        raise BadWeights(f"{path} cannot be the base of a training: {error}") from error
+    return network
+
+
+def _grown(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    missing = len(CLASSES) - len(state["fc.bias"])
+    grown = {
+        name: torch.cat([state[name], state[name].new_zeros(missing, *state[name].shape[1:])])
+        for name in ("fc.weight", "fc.bias")
+    }
+    return state | grown
+
+
+@torch.inference_mode()
+def logits_of(network: nn.Module, memory: Memory) -> NDArray[np.float32]:
+    """The network's outputs (N, C) for all crops, unchanged."""
+    network.eval()
+    outputs = [network(pixels) for pixels in plain_batches(memory)]
+    return np.asarray(torch.cat(outputs).float().numpy(), np.float32)
+
+
+class _Run:
+    """A network in training, its moving average, and its optimiser."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.network = network.to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimiser = self._fresh_optimiser(recipe.stages[0])
+
+    def _fresh_optimiser(self, stage: Stage) -> torch.optim.AdamW:
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(not stage.head_only or name.startswith("fc."))
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        # Decay keeps kernels small; on biases and BatchNorm it only does harm.
+        groups = [
+            {"params": [one for one in parameters if one.ndim > 1], "weight_decay": self.recipe.weight_decay},
+            {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=stage.learning_rate)
+
+    def epoch(self, progress: Progress, train: Memory, judge: Memory, folder: Path, workers: int) -> Progress:
+        """Trains one epoch, judges it and saves everything."""
+        stage = self.recipe.stages[progress.stage]
+        if progress.epoch == 0:
+            self.optimiser = self._fresh_optimiser(stage)
+        began = time.monotonic()
+        loss = self._train(progress, stage, train, workers)
+        by_domain = _scores(self.average, judge)
+        score = float(np.mean(list(by_domain.values())))
+        line = Epoch(
+            stage=progress.stage,
+            epoch=progress.epoch,
+            loss=loss,
+            score=score,
+            by_domain=by_domain,
+            seconds=time.monotonic() - began,
+        )
+        better = score > progress.best
+        if better:
+            _save(self.average.state_dict(), folder / BEST_FILE, {"score": str(score)})
+        stale = 0 if better else progress.stale + 1
+        ended = progress.epoch + 1 >= stage.epochs or stale >= self.recipe.patience
+        progress = Progress(
+            recipe=progress.recipe,
+            stage=progress.stage + ended,
+            epoch=0 if ended else progress.epoch + 1,
+            # Scores at different resolutions do not compare, so each stage looks for its own best.
+            best=-1.0 if ended else max(score, progress.best),
+            stale=0 if ended else stale,
+            history=(*progress.history, line),
+        )
+        scores = ", ".join(f"{domain} {value:.4f}" for domain, value in by_domain.items())
+        tqdm.write(
+            f"stage {line.stage} epoch {line.epoch}: loss {loss:.3f}, macro F1 {scores}, {line.seconds:.0f} s",
+            file=sys.stderr,
+        )
+        _save(self._tensors(), folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
+        return progress
+
+    def _train(self, progress: Progress, stage: Stage, train: Memory, workers: int) -> float:
+        recipe = self.recipe
+        seed = (recipe.seed, progress.stage, progress.epoch)
+        order = epoch_order(train.groups, recipe.shares, samples=recipe.samples, seed=seed)
+        steps = len(order) // recipe.batch
+        criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        batches = training_batches(
+            train, order, batch=recipe.batch, strength=recipe.augmentation, seed=seed, workers=workers
+        )
+        losses = []
+        self.network.train(not stage.head_only)
+        title = f"stage {progress.stage} epoch {progress.epoch} of {stage.epochs} at {stage.size} px"
+        for step, (pixels, labels) in enumerate(tqdm(batches, total=steps, desc=title, leave=False, disable=None)):
+            rate = _rate(stage.learning_rate, (progress.epoch * steps + step) / (stage.epochs * steps))
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            loss = criterion(self.network(pixels), labels)
+            self.optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
+            self.optimiser.step()
+            self._follow()
+            losses.append(loss.item())
+        return float(np.mean(losses)) if losses else math.nan
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Moves the average a step towards the network."""
+        for slow, fast in zip(_values(self.average), _values(self.network), strict=True):
+            if slow.is_floating_point():
+                slow.lerp_(fast, 1 - self.recipe.averaging)
+            else:
+                slow.copy_(fast)
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            for part, value in self.optimiser.state.get(parameter, {}).items():
+                tensors[f"optimiser.{name}.{part}"] = value
+        return tensors
+
+    def resume(self, path: Path) -> Progress:
+        """Takes everything from a checkpoint, if there is one, and tells where the run stands."""
+        if not path.exists():
+            return Progress(recipe=self.recipe.digest)
+        with safe_open(path, "pt") as file:
+            facts = json.loads(file.metadata()["progress"])
+        facts["history"] = tuple(Epoch(**line) for line in facts["history"])
+        progress = Progress(**facts)
+        if progress.recipe != self.recipe.digest:
+            raise ValueError(
+                f"{path} belongs to recipe {progress.recipe}, not to {self.recipe.digest}: choose another folder"
+            )
+        tensors = load_file(path)
+        self.network.load_state_dict(_part(tensors, "network."))
+        self.average.load_state_dict(_part(tensors, "average."))
+        if progress.stage < len(self.recipe.stages):
+            self.optimiser = self._fresh_optimiser(self.recipe.stages[progress.stage])
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad and (state := _part(tensors, f"optimiser.{name}.")):
+                self.optimiser.state[parameter] = state
+        return progress
+
+
+def _values(network: nn.Module) -> Iterator[torch.Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _rate(top: float, done: float) -> float:
+    """Learning rate when the share `done` of a stage is over: up for a tenth, then half a cosine down."""
+    if done < _WARM_UP:
+        return top * max(_FINAL, done / _WARM_UP)
+    fall = (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP))) / 2
+    return top * (_FINAL + (1 - _FINAL) * fall)
+
+
+def _scores(network: nn.Module, memory: Memory) -> dict[str, float]:
+    """Macro F1 on each domain of the validation crops."""
+    probabilities = softmax(logits_of(network, memory))
+    domains = np.array([crop.domain for crop in memory.crops])
+    return {
+        str(domain): evaluate(probabilities[domains == domain], memory.labels[domains == domain], CLASSES).macro_f1
+        for domain in np.unique(domains)
+    }
+
+
+def _save(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Writes aside, then renames, so that a kill leaves the old file or the new one."""
+    aside = path.with_suffix(".part")
+    save_file({name: value.contiguous() for name, value in tensors.items()}, aside, metadata)
+    aside.replace(path)

@@ -1,0 +1,103 @@
+"""A training run as a value: everything that decides its weights, written beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from backend.training.augment import Augmentation
+
+__all__ = ["BUNDLED", "Recipe", "Stage"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of training with one resolution and one learning-rate curve.
+
+    Attributes:
+        size: Side of the network's input, pixels.
+        epochs: Passes over as many crops as the recipe's `samples`.
+        learning_rate: At the top of the curve.
+        head_only: Trains the last layer alone, the rest standing still.
+    """
+
+    size: int
+    epochs: int
+    learning_rate: float
+    head_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How weights are made.
+
+    Attributes:
+        base: `scratch`, or the path of weights to start from: `.onnx` that this program wrote, or `.safetensors`.
+        stages: One after the other.
+        samples: Crops of one epoch.
+        batch: Crops of one step.
+        shares: How much of an epoch each domain and label makes, as `domain/label`; groups without crops are left out
+            and the others share their part.
+        pool: The served network first averages its 224 x 224 input over squares of this side: half the resolution
+            takes a quarter of the time, here as in serving, and marks on small scans have no more than that anyway.
+        weight_decay: Of AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101).
+        label_smoothing: Share of the target that all classes divide among themselves.
+        averaging: Weight of the past in the moving average of the weights, at each step; the average is what is kept.
+        patience: Epochs without a better validation score after which a stage ends.
+        seed: Of the first weights, the order and the augmentation.
+        augmentation: What happens to each crop.
+    """
+
+    base: str = "scratch"
+    stages: tuple[Stage, ...]
+    samples: int = 8000
+    batch: int = 64
+    shares: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "drawn/signature": 0.13,
+            "drawn/stamp": 0.13,
+            "drawn/thumb": 0.14,
+            "drawn/none": 0.20,
+            "real/signature": 0.15,
+            "real/stamp": 0.12,
+            "real/none": 0.13,
+        }
+    )
+    pool: int = 1
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.03
+    averaging: float = 0.995
+    patience: int = 4
+    seed: int = 1
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("a recipe needs at least one stage")
+        if not 0 <= self.label_smoothing <= 0.05:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}: more than 0.05 would spoil the probabilities")
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe as plain JSON."""
+        return dataclasses.asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that change exactly when the recipe does."""
+        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+BUNDLED = Recipe(
+    pool=2,
+    samples=6400,
+    averaging=0.99,
+    stages=(
+        Stage(size=64, epochs=8, learning_rate=2e-3),
+        Stage(size=112, epochs=5, learning_rate=1e-3),
+    ),
+)
+"""From scratch, where no head is worth training alone: the resolution grows instead."""

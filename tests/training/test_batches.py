@@ -1,0 +1,65 @@
+"""What an epoch shows: shares, order, and the same pixels from any process."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from backend.nets.config import CLASSES
+from backend.training.augment import Augmentation
+from backend.training.batches import Memory, epoch_order, plain_batches, training_batches
+from backend.training.crops import CropStore
+
+
+def test_each_group_has_its_share_and_shows_all_before_any_twice() -> None:
+    groups = ["drawn/none"] * 50 + ["real/stamp"] * 5 + ["drawn/thumb"] * 20
+    order = epoch_order(groups, {"drawn/none": 0.5, "real/stamp": 0.2, "drawn/thumb": 0.3}, samples=60, seed=(1,))
+    assert Counter(groups[index] for index in order) == {"drawn/none": 30, "real/stamp": 12, "drawn/thumb": 18}
+    times = Counter(order.tolist())
+    assert {times[index] for index in range(50, 55)} == {2, 3}  # 12 of 5
+    assert max(times[index] for index in range(50)) == 1
+
+
+def test_a_group_without_crops_leaves_its_part_to_the_others() -> None:
+    order = epoch_order(["drawn/none"] * 9, {"drawn/none": 0.1, "real/none": 0.9}, samples=20, seed=(1,))
+    assert len(order) == 20
+
+
+def test_an_epoch_depends_on_its_seed_alone() -> None:
+    groups = ["drawn/none"] * 30
+    first, again, other = (
+        epoch_order(groups, {"drawn/none": 1.0}, samples=30, seed=seed) for seed in ((1, 0, 0), (1, 0, 0), (1, 0, 1))
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_groups_that_nobody_asked_for_are_an_error() -> None:
+    with pytest.raises(ValueError, match="real/stamp"):
+        epoch_order(["real/stamp"], {"drawn/none": 1.0}, samples=4, seed=(1,))
+
+
+def test_a_store_without_the_split_is_an_error(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.raises(ValueError, match="harvest some first"):
+        Memory.load(CropStore(tmp_path_factory.mktemp("empty")), "train", 16)
+
+
+def test_batches_are_pixels_of_the_unit_interval_with_their_labels(store: CropStore) -> None:
+    memory = Memory.load(store, "train", 16)
+    order = np.arange(len(memory))
+    batches = list(training_batches(memory, order, batch=8, strength=Augmentation(), seed=(1, 0, 0), workers=0))
+    assert [tuple(pixels.shape) for pixels, _ in batches] == [(8, 3, 16, 16)] * (len(memory) // 8)
+    assert all(0 <= float(pixels.min()) <= float(pixels.max()) <= 1 for pixels, _ in batches)
+    labels = torch.cat([part for _, part in batches]).numpy()
+    np.testing.assert_array_equal(labels, memory.labels[: len(labels)])
+    assert Counter(labels.tolist()).keys() == set(range(len(CLASSES)))
+
+
+def test_plain_crops_are_the_box_without_its_margin(store: CropStore) -> None:
+    memory = Memory.load(store, "gold", 16)
+    pixels = torch.cat(list(plain_batches(memory)))
+    assert pixels.shape == (len(memory), 3, 16, 16)
+    np.testing.assert_allclose(pixels[0].permute(1, 2, 0).numpy() * 255, memory.pixels[0][2:-2, 2:-2], atol=1e-3)

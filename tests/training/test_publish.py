@@ -1,0 +1,79 @@
+"""Publishing: the files agree with each other, and what is measured is what serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn.functional import avg_pool2d
+from torchvision.models import resnet18
+
+from backend.nets.config import CLASSES, ClassifierConfig
+from backend.nets.network import Network
+from backend.nets.weights import Weights
+from backend.training.crops import CropStore
+from backend.training.export import export_classifier, half_precision
+from backend.training.loop import BEST_FILE, Epoch, Progress
+from backend.training.publish import CARD_FILE, RECORD_FILE, publish
+from backend.training.recipe import Recipe, Stage
+
+RECIPE = Recipe(pool=2, stages=(Stage(size=112, epochs=1, learning_rate=1e-3),))
+LINE = Epoch(stage=0, epoch=0, loss=1.0, score=0.5, by_domain={"drawn": 0.5}, seconds=60.0)
+
+
+@pytest.fixture(scope="module")
+def published(store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run, out = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("published")
+    torch.manual_seed(5)
+    save_file(resnet18(num_classes=len(CLASSES)).state_dict(), run / BEST_FILE)
+    progress = Progress(recipe=RECIPE.digest, stage=1, history=(LINE,))
+    measured = publish(run, progress, RECIPE, store, out, command="python -m backend train --bundled-recipe")
+    assert set(measured) == {"Drawn documents", "Real documents"}
+    assert all(report.count == 16 for report in measured.values())
+    return out
+
+
+def test_what_is_published_can_serve(published: Path) -> None:
+    weights = Weights.open(published, name="bundled")
+    logits, embedding = Network(weights.path, weights.config).run(np.zeros((2, 3, 224, 224), np.float32))
+    assert logits.shape == (2, len(CLASSES))
+    assert embedding.shape == (2, 512)
+    assert weights.path.stat().st_size < 25e6
+    assert weights.config.temperature > 0
+
+
+def test_the_pooled_file_equals_the_network_on_averaged_pixels(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    network = resnet18(num_classes=len(CLASSES)).eval()
+    export_classifier(network, tmp_path / "classifier.onnx", half=True, pool=2)
+    network.load_state_dict(half_precision(network.state_dict()))
+    pixels = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        expected = network(avg_pool2d(pixels, 2)).numpy()
+    from backend.nets.config import sha256_of
+
+    config = ClassifierConfig(sha256=sha256_of(tmp_path / "classifier.onnx"))
+    logits, _ = Network(tmp_path / "classifier.onnx", config).run(pixels.numpy())
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def test_the_record_holds_recipe_data_versions_and_figures(published: Path, store: CropStore) -> None:
+    record = json.loads((published / RECORD_FILE).read_text())
+    assert record["recipe"]["stages"] == [{"size": 112, "epochs": 1, "learning_rate": 1e-3, "head_only": False}]
+    assert record["data"] == {"sha256": store.checksum(), "crops": 96, "documents": 24}
+    assert set(record["versions"]) >= {"torch", "onnxruntime"}
+    assert record["seconds"] == 60
+    assert record["measured"]["Real documents"]["accuracy"] == pytest.approx(0.25, abs=0.25)
+
+
+def test_the_card_names_the_file_the_data_and_the_command(published: Path, store: CropStore) -> None:
+    card = (published / CARD_FILE).read_text()
+    assert ClassifierConfig.read(published / "classifier.json").sha256 in card
+    assert store.checksum() in card
+    assert "python -m backend train --bundled-recipe" in card
+    assert "### Real documents\n\n16 crops: accuracy" in card
+    assert "| real | Apache-2.0 | gold | 4 | 4 | 4 | 4 |" in card
