@@ -31,7 +31,7 @@ class DetectionConfig:
         rule_mm: Straight dark runs of at least this length are ruled lines, mm.
         text_mm: Connected dark ink whose shorter side is below this is print, mm.
         most_fill: Largest share of its box that a piece of dark handwriting fills.
-        dark_ods: tuple[float, ...] = (0.05, 0.12)
+        dark_ods: tuple[float, ...] = (0.05, 0.12, 0.3)
     rule_mm: float = 25.0
     text_mm: float = 5.0
     most_fill: float = 0.6
@@ -40,6 +40,8 @@ class DetectionConfig:
         thinnest_mm: Smallest shorter side of a mark, mm.
         least_ink_mm2: Smallest inked area of a mark, mm².
         duplicate_iou: IoU above which two candidates are the same.
+        least_score: Likelihood below which a region is no candidate, unless there are very few.
+        fewest_candidates: Number of candidates that a page has, however unlikely, if it has as many regions.
         most_candidates: Largest number of candidates of one page.
     """
 
@@ -51,15 +53,18 @@ class DetectionConfig:
     neutral_ratios: tuple[float, float] = (0.1, 0.3)
     strengths: tuple[float, ...] = (1.0, 3.0, 7.0)
     gaps_mm: tuple[tuple[float, float], ...] = ((1.0, 1.0), (2.0, 2.0), (3.5, 3.5), (6.0, 1.5))
-    dark_ods: tuple[float, ...] = (0.05, 0.12)
+    dark_ods: tuple[float, ...] = (0.05, 0.12, 0.3)
     rule_mm: float = 25.0
     text_mm: float = 5.0
     most_fill: float = 0.6
     patch_mm: float = 5.0
     patch_ods: tuple[float, ...] = (0.05, 0.12)
+    pale_ods: tuple[float, float] = (0.03, 0.15)
     shortest_mm: float = 6.0
     longest_mm: float = 110.0
     thinnest_mm: float = 2.5
     least_ink_mm2: float = 3.0
     duplicate_iou: float = 0.7
+    least_score: float = 0.06
+    fewest_candidates: int = 8
     most_candidates: int = 30

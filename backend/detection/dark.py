@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from backend.detection.config import DetectionConfig
 from backend.detection.ink import OD_STEPS, Ink
 
-__all__ = ["patch_layers_of", "stroke_layers_of"]
+__all__ = ["pale_layers_of", "patch_layers_of", "stroke_layers_of"]
+
+_BLUR = 4
+"""Working pixels averaged to one on either axis, about 1 mm: two ridges of a thumb."""
 
 
 def stroke_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
@@ -45,19 +48,11 @@ def patch_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.ui
             yield np.asarray(cv2.bitwise_and(near, inked), np.uint8)
 
 
-_BLUR = 4
-"""Working pixels averaged to one on either axis, about 1 mm: two ridges of a thumb."""
-
-
 def pale_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
-    """Gives an (h, w) uint8 mask, 0 or 255, of grey ink that is paler than the print."""
-    for lo, hi in PALE:
-        pale = (ink.neutral >= lo * OD_STEPS).astype(np.uint8) * np.uint8(255)
-        strong = (ink.neutral >= hi * OD_STEPS).astype(np.uint8) * np.uint8(255)
-        yield np.asarray(cv2.subtract(pale, cv2.dilate(strong, np.ones((7, 7), np.uint8))), np.uint8)
-
-
-PALE: list = []
+    """Gives an (h, w) uint8 mask, 0 or 255, of grey ink that is paler than print: faded stamps of a grey scan."""
+    lowest, highest = (round(density * OD_STEPS) for density in config.pale_ods)
+    print_and_edges = cv2.dilate(cv2.inRange(ink.neutral, highest, 255), np.ones((7, 7), np.uint8))
+    yield np.asarray(cv2.subtract(cv2.inRange(ink.neutral, lowest, 255), print_and_edges), np.uint8)
 
 
 def _without_rules(mask: NDArray[np.uint8], config: DetectionConfig) -> NDArray[np.uint8]:
@@ -65,13 +60,13 @@ def _without_rules(mask: NDArray[np.uint8], config: DetectionConfig) -> NDArray[
     across = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
     down = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
     kept = mask
-    for rules, bridge in ((across, (1, 9)), (down, (9, 1))):
+    for rules, bridge in ((across, (9, 1)), (down, (1, 9))):
         wide = cv2.dilate(rules, np.ones((3, 3), np.uint8))
-        kept = cv2.subtract(kept, wide)
+        kept = np.asarray(cv2.subtract(kept, wide), np.uint8)
         # A stroke that crosses a rule stays whole: what has ink on both sides of the rule is given back.
-        crossing = cv2.morphologyEx(kept, cv2.MORPH_CLOSE, np.ones(bridge[::-1], np.uint8))
-        kept = cv2.bitwise_or(kept, cv2.bitwise_and(crossing, wide))
-    return np.asarray(kept, np.uint8)
+        crossing = cv2.morphologyEx(kept, cv2.MORPH_CLOSE, np.ones(bridge, np.uint8))
+        kept = np.asarray(cv2.bitwise_or(kept, cv2.bitwise_and(crossing, wide)), np.uint8)
+    return kept
 
 
 def _without_print(mask: NDArray[np.uint8], config: DetectionConfig) -> NDArray[np.uint8]:

@@ -1,8 +1,6 @@
-"""Finds the candidates of a page: every place where coloured ink may be a mark."""
+"""Finds the candidates of a page: every place where ink may be a mark."""
 
 from __future__ import annotations
-
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +9,20 @@ from backend.detection.candidates import Candidates
 from backend.detection.config import DetectionConfig
 from backend.detection.dark import pale_layers_of, patch_layers_of, stroke_layers_of
 from backend.detection.grouping import Regions, halve, regions_of
-from backend.detection.ink import ink_of
+from backend.detection.ink import Ink, ink_of
 from backend.detection.layers import layers_of
 from backend.detection.paper import paper_colour
+from backend.detection.ranking import KINDS, Proposals, features_of, likelihood, spread_out
 from backend.detection.raster import rasterise
 from backend.geometry import as_boxes, iou, suppress
 
 __all__ = ["ColourDetector"]
 
+_LAYERS = dict(zip(KINDS, (layers_of, stroke_layers_of, patch_layers_of, pale_layers_of), strict=True))
+
 
 class ColourDetector:
-    """Proposes the places of a page where coloured ink may be a mark.
+    """Proposes the places of a page where ink may be a mark: coloured ink first of all, and dark ink that is not print.
 
     Args:
         config: The detector's numbers; they go into the version string.
@@ -38,21 +39,46 @@ class ColourDetector:
             dpi: Its resolution, where it is known; otherwise the page is taken for A4.
         """
         config = self.config
+        boxes, features = self.proposals(pixels, dpi)
+        order, scores = spread_out(boxes, likelihood(features))
+        place = np.arange(len(order))
+        kept = (scores >= config.least_score) | (place < config.fewest_candidates)
+        kept &= place < config.most_candidates
+        return Candidates(boxes[order[kept]], scores[kept])
+
+    def proposals(
+        self, pixels: NDArray[np.uint8], dpi: float | None = None
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Gives every region that has a mark's size, before ranking: boxes (N, 4) in pixels, and their features."""
+        config = self.config
         raster = rasterise(pixels, dpi, pixel_mm=config.pixel_mm)
         paper = paper_colour(raster.pixels, widest=config.paper_mm / config.pixel_mm)
-        cell = 2 * config.pixel_mm
-        found = []
         ink = ink_of(raster.pixels, paper, config)
-        for layer in chain(layers_of(ink, config), stroke_layers_of(ink, config), patch_layers_of(ink, config), pale_layers_of(ink, config)):
-            gaps = [(across / cell, down / cell) for across, down in config.gaps_mm]
-            found += [_plausible(regions, cell, config) for regions in regions_of(halve(layer), gaps=gaps)]
-        boxes = np.concatenate([as_boxes([]), *(regions.boxes for regions in found)])
-        inked = np.concatenate([np.zeros(0), *(regions.ink for regions in found)])
-        # A region that keeps its shape over many layers and distances is a thing of its own (as in MSER).
-        votes = (iou(boxes, boxes) > config.duplicate_iou).sum(axis=1)
-        scores = votes * np.sqrt(inked)
-        kept = suppress(boxes, scores, threshold=config.duplicate_iou)[: config.most_candidates]
-        return Candidates(raster.to_page(2.0 * boxes[kept]), scores[kept])
+        cell = 2 * config.pixel_mm
+        found = _distinct(_regions(ink, cell, config), config)
+        return raster.to_page(2.0 * found.boxes), features_of(found, ink, cell_mm=cell)
+
+
+def _regions(ink: Ink, cell: float, config: DetectionConfig) -> Proposals:
+    """The regions of all layers at all distances; a cell is `cell` mm wide."""
+    gaps = [(across / cell, down / cell) for across, down in config.gaps_mm]
+    boxes, inked, kinds = [as_boxes([])], [np.zeros(0)], [np.zeros(0, np.intp)]
+    for kind, name in enumerate(KINDS):
+        for layer in _LAYERS[name](ink, config):
+            for regions in regions_of(halve(layer), gaps=gaps):
+                fitting = _plausible(regions, cell, config)
+                boxes.append(fitting.boxes)
+                inked.append(fitting.ink)
+                kinds.append(np.full(len(fitting.ink), kind, np.intp))
+    every = np.concatenate(boxes)
+    return Proposals(every, np.concatenate(inked), np.concatenate(kinds), np.zeros(len(every)))
+
+
+def _distinct(found: Proposals, config: DetectionConfig) -> Proposals:
+    """Leaves one of those regions that are nearly the same, with the number of them as its votes."""
+    votes = (iou(found.boxes, found.boxes) > config.duplicate_iou).sum(axis=1).astype(np.float64)
+    kept = suppress(found.boxes, votes * np.sqrt(found.ink), threshold=config.duplicate_iou)
+    return Proposals(found.boxes, found.ink, found.kind, votes)[kept]
 
 
 def _plausible(regions: Regions, cell: float, config: DetectionConfig) -> Regions:
