@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,6 @@ from benchmarks.hsv_baseline import hsv_boxes
 __all__ = ["PageSpeed", "contract_jpeg", "measure_pages"]
 
 _DPI = 300
-_WARM_UPS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +37,14 @@ class PageSpeed:
     Attributes:
         ours: By step and in all.
         seeds: The same for the seed's snippet.
-        candidates: Boxes that we classified.
-        regions: Boxes that the seed's snippet classified.
-        marks: Marks that are on the page.
+        candidates: Boxes a page that we classified, on average.
+        regions: Boxes a page that the seed's snippet classified, on average.
     """
 
     ours: dict[str, float]
     seeds: dict[str, float]
-    candidates: int
-    regions: int
-    marks: int
+    candidates: float
+    regions: float
 
     @property
     def ratio(self) -> float:
@@ -62,23 +60,30 @@ def contract_jpeg(seed: int, *, marks: int) -> bytes:
     return file.getvalue()
 
 
-def measure_pages(pipeline: Pipeline, weights: Weights, *, seed: int, marks: int, rounds: int) -> PageSpeed:
-    """Takes turns, so that whatever else the machine does falls on both."""
-    data = contract_jpeg(seed, marks=marks)
+def measure_pages(pipeline: Pipeline, weights: Weights, *, jpegs: Sequence[bytes], rounds: int) -> PageSpeed:
+    """Takes turns, so that whatever else the machine does falls on both.
+
+    Args:
+        pipeline: Ours.
+        weights: Of which torch gets the same.
+        jpegs: The pages; several, because the fixed HSV rules find nothing on some.
+        rounds: How often each page is measured.
+    """
     model = resnet18(num_classes=len(weights.config.classes)).eval()
     model.load_state_dict(state_dict_from_onnx(weights.path))
     ours: list[dict[str, float]] = []
     seeds: list[dict[str, float]] = []
-    for _ in range(_WARM_UPS + rounds):
-        ours.append(_our_turn(pipeline, data))
-        seeds.append(_seeds_turn(model, data))
-    page = _decoded(data)
+    for turn in range(-1, rounds):
+        for jpeg in jpegs if turn >= 0 else jpegs[:1]:
+            here, there = _our_turn(pipeline, jpeg), _seeds_turn(model, jpeg)
+            if turn >= 0:  # the first is to warm up
+                ours.append(here)
+                seeds.append(there)
     return PageSpeed(
-        ours=_medians(ours[_WARM_UPS:]),
-        seeds=_medians(seeds[_WARM_UPS:]),
-        candidates=len(pipeline.detector(page, _DPI)),
-        regions=len(hsv_boxes(page)),
-        marks=marks,
+        ours=_medians(ours),
+        seeds=_medians(seeds),
+        candidates=statistics.mean(turn["boxes"] for turn in ours),
+        regions=statistics.mean(turn["boxes"] for turn in seeds),
     )
 
 
@@ -92,7 +97,7 @@ def _our_turn(pipeline: Pipeline, data: bytes) -> dict[str, float]:
     watch.lap("classify")
     pipeline.judge(boxes, found)
     watch.lap("select")
-    return watch.laps
+    return watch.laps | {"boxes": len(boxes)}
 
 
 def _seeds_turn(model: ResNet, data: bytes) -> dict[str, float]:
@@ -105,7 +110,7 @@ def _seeds_turn(model: ResNet, data: bytes) -> dict[str, float]:
     watch.lap("detect")
     _classify_one_by_one(model, image, boxes)
     watch.lap("classify")
-    return watch.laps
+    return watch.laps | {"boxes": len(boxes)}
 
 
 def _classify_one_by_one(model: ResNet, image: Image.Image, boxes: Boxes) -> list[NDArray[np.float32]]:
@@ -116,10 +121,6 @@ def _classify_one_by_one(model: ResNet, image: Image.Image, boxes: Boxes) -> lis
             crop = transform(image.crop((int(left), int(top), int(right), int(bottom)))).unsqueeze(0)
             found.append(torch.softmax(model(crop), dim=1)[0].numpy())
     return found
-
-
-def _decoded(data: bytes) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 class _Watch:

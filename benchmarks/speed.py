@@ -23,9 +23,12 @@ __all__ = ["main"]
 def main() -> int:
     """Measures, prints a table or JSON; the weights are those that MODEL and DATA_DIR name."""
     parser = argparse.ArgumentParser(description="Measure the page pipeline and the server.")
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each side (%(default)s)")
-    parser.add_argument("--marks", type=int, default=8, help="marks on the page (%(default)s)")
-    parser.add_argument("--seed", type=int, default=5, help="of the drawn page (%(default)s)")
+    parser.add_argument("--pages", type=int, default=5, help="drawn pages (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side on each page (%(default)s)")
+    parser.add_argument("--marks", type=int, default=8, help="marks on each page (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=5, help="of the first page; each further one counts up (%(default)s)"
+    )
     parser.add_argument("--clients", type=int, default=64, help="that predict at once (%(default)s)")
     parser.add_argument("--requests", type=int, default=1, help="predictions of each client (%(default)s)")
     parser.add_argument("--only", choices=("page", "server"), help="measure one of the two")
@@ -37,18 +40,21 @@ def main() -> int:
     settings = Settings.from_environment(os.environ, model_threads=args.threads)
     weights = Sources.of(settings).at_once()
     pipeline = build_pipeline(weights, settings)
+    jpegs = [contract_jpeg(args.seed + number, marks=args.marks) for number in range(args.pages)]
+    shown = not args.json
     pages = server = None
+    if shown:
+        print(f"{pipeline.version}, {args.threads} threads, load {os.getloadavg()[0]:.1f} before")
     if args.only != "server":
-        pages = measure_pages(pipeline, weights, seed=args.seed, marks=args.marks, rounds=args.rounds)
+        pages = measure_pages(pipeline, weights, jpegs=jpegs, rounds=args.rounds)
+        if shown:
+            _print_pages(pages)
     if args.only != "page":
-        jpeg = contract_jpeg(args.seed, marks=args.marks)
-        server = measure_server(jpeg, clients=args.clients, requests=args.requests)
+        server = measure_server(jpegs[0], clients=args.clients, requests=args.requests)
+        if shown:
+            _print_server(server)
     if args.json:
         print(json.dumps(_facts(pipeline.version, pages, server), indent=2))
-    else:
-        print(f"{pipeline.version}, {args.threads} threads, load {os.getloadavg()[0]:.1f} at the end")
-        _print_pages(pages)
-        _print_server(server)
     return os.EX_OK
 
 
@@ -61,21 +67,17 @@ def _facts(version: str, pages: PageSpeed | None, server: ServerSpeed | None) ->
     }
 
 
-def _print_pages(pages: PageSpeed | None) -> None:
-    if pages is None:
-        return
-    print(f"\nA4 at 300 dpi, JPEG in memory, {pages.marks} marks: median ms")
+def _print_pages(pages: PageSpeed) -> None:
+    print("\nA4 at 300 dpi, JPEG in memory: median ms")
     print(f"{'':<10}{'here':>10}{'seed':>10}")
     for step in ("decode", "detect", "classify", "select", "total"):
         seeds = f"{pages.seeds[step]:10.1f}" if step in pages.seeds else f"{'':>10}"
         print(f"{step:<10}{pages.ours[step]:10.1f}{seeds}")
-    print(f"{'boxes':<10}{pages.candidates:>10}{pages.regions:>10}")
+    print(f"{'boxes':<10}{pages.candidates:10.1f}{pages.regions:10.1f}")
     print(f"{'ratio':<10}{1:>10}{pages.ratio:10.2f}")
 
 
-def _print_server(server: ServerSpeed | None) -> None:
-    if server is None:
-        return
+def _print_server(server: ServerSpeed) -> None:
     print(f"\nServer: /health after {server.health_after:.2f} s, ready after {server.ready_after:.2f} s")
     print(
         f"resident {server.resident_idle:.0f} MB with the model, {server.resident_after:.0f} MB after the predictions"

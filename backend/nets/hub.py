@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.errors import BadWeights, WeightsUnavailable
-from backend.nets.config import sha256_of
+from backend.nets.config import ClassifierConfig, sha256_of
+from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
 
 __all__ = ["CHECKSUM", "FILENAME", "REPOSITORY", "REVISION", "Hub"]
 
@@ -71,9 +72,20 @@ class Hub:
         self._convert(checkpoint, commit)
         return self.converted
 
-    def discard(self) -> None:
-        """Deletes the converted weights, so that the next `pull` makes them again."""
-        shutil.rmtree(self.converted, ignore_errors=True)
+    def is_here(self) -> bool:
+        """Whether the converted weights are on this disk, and whole; damaged ones are thrown away, and the log says it."""
+        if not self.converted.is_dir():
+            return False
+        try:
+            whole = (
+                sha256_of(self.converted / WEIGHTS_FILE) == ClassifierConfig.read(self.converted / CONFIG_FILE).sha256
+            )
+        except BadWeights:
+            whole = False
+        if not whole:
+            log.warning("%s is damaged: thrown away, to be fetched again", self.converted)
+            shutil.rmtree(self.converted)
+        return whole
 
     def _download(self) -> tuple[Path, str]:
         """The checkpoint's path in the download cache, and the commit it is of."""

@@ -59,19 +59,19 @@ class Sources:
         if self._model == "bundled":
             return self._open(self._bundled, "bundled")
         if self._model == "hub":
-            return self._open(self._hub.converted if self._hub_is_here() else self._hub.pull(), "hub")
+            return self._open(self._hub.converted if self._hub.is_here() else self._hub.pull(), "hub")
         if self._model != "auto":
             return self._open(self._registry.folder_of(self._model), self._model)
         promoted = self._registry.active()
         if promoted is not None:
             return self._open(self._registry.folder_of(promoted), promoted)
-        if self._hub_is_here():
+        if self._hub.is_here():
             return self._open(self._hub.converted, "hub")
         return self._open(self._bundled, "bundled")
 
     def better_later(self) -> bool:
         """Whether `auto` would rather serve the Hub's weights, which are not on this disk yet."""
-        return self._model == "auto" and self._registry.active() is None and not self._hub_is_here()
+        return self._model == "auto" and self._registry.active() is None and not self._hub.is_here()
 
     def from_hub(self) -> Weights:
         """Fetches and converts the Hub's weights.
@@ -81,9 +81,6 @@ class Sources:
             BadWeights: The checkpoint is not what it should be.
         """
         return self._open(self._hub.pull(), "hub")
-
-    def _hub_is_here(self) -> bool:
-        return self._hub.converted.is_dir()
 
     def _open(self, folder: Path, name: str) -> Weights:
         return Weights.open(folder, name=name, gate_folder=self._bundled)

@@ -10,7 +10,7 @@ import pytest
 from backend.errors import BadWeights, UnknownModel, WeightsUnavailable
 from backend.nets.hub import Hub
 from backend.nets.sources import Sources
-from backend.nets.weights import Weights
+from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE, Weights
 
 
 @pytest.fixture
@@ -73,6 +73,19 @@ def test_the_hub_is_used_offline_once_it_is_here(
         sources("hub", data_dir, four_class_folder).at_once()
     add_hub(data_dir, three_class_folder)
     assert sources("hub", data_dir, four_class_folder).at_once().name == "hub"
+
+
+@pytest.mark.parametrize("file", [WEIGHTS_FILE, CONFIG_FILE])
+def test_a_damaged_copy_of_the_hubs_weights_is_thrown_away(
+    file: str, data_dir: Path, four_class_folder: Path, three_class_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = add_hub(data_dir, three_class_folder)
+    (folder / file).write_bytes((folder / file).read_bytes()[:-100])
+    auto = sources("auto", data_dir, four_class_folder)
+    assert auto.at_once().name == "bundled"
+    assert auto.better_later(), "it is fetched again"
+    assert [record.message for record in caplog.records] == [f"{folder} is damaged: thrown away, to be fetched again"]
+    assert not folder.exists()
 
 
 def test_three_classes_take_the_bundled_gate(data_dir: Path, four_class_folder: Path, three_class_folder: Path) -> None:
