@@ -5,6 +5,8 @@ PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --re
 # An existing lock's pins are kept where they still fit.
 LOCK = .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 
+# Two environments are made at a time.
+MAKEFLAGS += --jobs=2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint label-studio lock clean

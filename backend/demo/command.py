@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _ROOT = Path(__file__).resolve().parents[2]
-_LABEL_STUDIO_SECONDS = 300.0
+_LABEL_STUDIO_SECONDS = 600.0
 _BACKEND_SECONDS = 60.0
 _WATCH_SECONDS = 0.5
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -128,10 +128,13 @@ def _box(folder: Path, steps: Steps, studio: LabelStudio, login: Login, *, backe
         for filled in (singles, document):
             connect(studio, filled.project, backend_url, version=version)
         step.outcome = f"{len(singles.tasks) + len(document.tasks)} contracts are in, the backend is connected"
-    boxes = 0
     with steps.step("Boxing") as step:
-        for filled in (singles, document):
-            boxes += retrieve_boxes(studio, filled, version=version, done=lambda n, of: step.note(f"{n} of {of} tasks"))
+        boxes = retrieve_boxes(
+            studio,
+            (singles, document),
+            version=version,
+            done=lambda done, total: step.note(f"{done} of {total} contracts"),
+        )
         step.outcome = f"{boxes} boxes are in Label Studio"
     _invite(steps, studio.base_url, login, singles, document)
 

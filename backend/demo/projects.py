@@ -59,24 +59,25 @@ def connect(studio: LabelStudio, project: int, url: str, *, version: str) -> Non
         studio.rename_backend(int(connections[0]["id"]), project, url, title=version)
 
 
-def retrieve_boxes(studio: LabelStudio, filled: Filled, *, version: str, done: Callable[[int, int], None]) -> int:
+def retrieve_boxes(
+    studio: LabelStudio, projects: Sequence[Filled], *, version: str, done: Callable[[int, int], None]
+) -> int:
     """Asks for the predictions of each task that has none of `version`; gives the number of boxes of all tasks.
 
     Raises:
         DemoError: A task still has no prediction of `version` after it was asked for.
     """
+    tasks = [(filled.project, task) for filled in projects for task in filled.tasks]
     boxes = 0
-    for index, task in enumerate(filled.tasks):
+    for index, (project, task) in enumerate(tasks):
         found = _boxes(studio, task, version)
         if found is None:
-            studio.retrieve_predictions(filled.project, [task])
+            studio.retrieve_predictions(project, [task])
             found = _boxes(studio, task, version)
         if found is None:
-            raise DemoError(
-                f"task {task} got no prediction of {version}: the logs of Label Studio and the backend say why"
-            )
+            raise DemoError(f"task {task} got no prediction of {version}: Label Studio's log and the backend's say why")
         boxes += found
-        done(index + 1, len(filled.tasks))
+        done(index + 1, len(tasks))
     return boxes
 
 

@@ -66,7 +66,7 @@ def server(label_studio_executable: Path, tmp_path_factory: pytest.TempPathFacto
     login, port = Login.of(folder), free_port(0)
     url = f"http://{LOOPBACK}:{port}"
     with label_studio_service(label_studio_executable, folder / "label-studio", login=login, port=port) as service:
-        service.wait_until_answers(f"{url}/health", seconds=300)
+        service.wait_until_answers(f"{url}/health", seconds=600)
         yield Server(url=url, login=login, folder=folder)
 
 

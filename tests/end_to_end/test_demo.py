@@ -53,7 +53,7 @@ class Demo:
 
     def ready(self) -> str:
         """Waits for the invitation; gives all that was said."""
-        wait(lambda: "Ctrl-C stops it" in self.said() or self.process.poll() is not None, seconds=300)
+        wait(lambda: "Ctrl-C stops it" in self.said() or self.process.poll() is not None, seconds=600)
         assert self.process.poll() is None, self.said()
         return self.said()
 
