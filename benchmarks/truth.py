@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from backend.geometry import Boxes, as_boxes
 from backend.synthetic.page import draw_page
+from backend.training.realdata import document_of, sides_of
 
 __all__ = ["DRAWN_DPI", "REALDATA", "Mark", "TruePage", "drawn_pages", "real_pages"]
 
@@ -43,6 +44,7 @@ class TruePage:
         dpi: Resolution, where it is known.
         marks: The marks; real pages of some subsets do not list all of them.
         ignored: (N, 4) boxes of things that are neither right nor wrong to find.
+        held_out: Whether no training saw the page's document.
     """
 
     name: str
@@ -50,6 +52,7 @@ class TruePage:
     dpi: float | None
     marks: tuple[Mark, ...]
     ignored: Boxes = field(default_factory=lambda: as_boxes([]))
+    held_out: bool = True
 
     @property
     def boxes(self) -> Boxes:
@@ -82,7 +85,9 @@ def real_pages(subset: str, root: Path = REALDATA) -> Iterator[TruePage]:
     Raises:
         FileNotFoundError: There are no real pages at `root`.
     """
-    for entry in json.loads((root / "manifest.json").read_text())["images"]:
+    images = json.loads((root / "manifest.json").read_text())["images"]
+    sides = sides_of(images)
+    for entry in images:
         if entry["subset"] != subset:
             continue
         image = cv2.imread(str(root / entry["file"]), cv2.IMREAD_COLOR)
@@ -100,4 +105,11 @@ def real_pages(subset: str, root: Path = REALDATA) -> Iterator[TruePage]:
         )
         ignored = [c for b, c in zip(entry["boxes"], corners, strict=True) if b["class"] in _DONT_CARE]
         pixels = np.ascontiguousarray(image[..., ::-1], np.uint8)
-        yield TruePage(name=Path(entry["file"]).name, pixels=pixels, dpi=None, marks=marks, ignored=as_boxes(ignored))
+        yield TruePage(
+            name=Path(entry["file"]).name,
+            pixels=pixels,
+            dpi=None,
+            marks=marks,
+            ignored=as_boxes(ignored),
+            held_out=sides[document_of(entry)] == "gold",
+        )

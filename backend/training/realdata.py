@@ -19,7 +19,7 @@ from backend.training.crops import CropStore, Found, split_of
 from backend.training.harvest import finds
 from backend.training.labelling import Truth
 
-__all__ = ["MEASURED", "document_of", "found_on_page", "harvest_real"]
+__all__ = ["MEASURED", "document_of", "found_on_page", "harvest_real", "sides_of"]
 
 MEASURED = "page_full"
 """The subset that the benchmark measures on: most of its documents, and all their images, are kept out of training."""
@@ -37,19 +37,25 @@ def harvest_real(store: CropStore, folder: Path) -> None:
         ValueError: The manifest names an image that is missing or unreadable.
     """
     images = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["images"]
-    measured = {document_of(image) for image in images if image["subset"] == MEASURED}
+    sides = sides_of(images)
     detector = ColourDetector()
     for image, pixels in _without_copies(tqdm(images, unit="image", desc="real", disable=None), folder, store):
         document = document_of(image)
-        shares = _MEASURED_SHARES if document in measured else _SHARES
         facts = {
             "document": f"real-{document}",
-            "split": split_of(document, shares),
+            "split": sides[document],
             "domain": "real",
             "source": image["subset"],
             "licence": image["licence"],
         }
         store.add(image["file"], pixels, _found(image, pixels, detector), facts)
+
+
+def sides_of(images: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The side of the split, train, validation or gold, of each document that the manifest's images belong to."""
+    measured = {document_of(image) for image in images if image["subset"] == MEASURED}
+    documents = {document_of(image) for image in images}
+    return {one: split_of(one, _MEASURED_SHARES if one in measured else _SHARES) for one in documents}
 
 
 def document_of(image: Mapping[str, Any]) -> str:

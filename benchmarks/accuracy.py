@@ -1,0 +1,192 @@
+"""What is found and named rightly, on drawn and on real pages, beside the seed's fixed-threshold HSV rules.
+
+Usage: python -m benchmarks.accuracy [--drawn N] [--model auto|bundled|NAME] [--json FILE]
+
+Both ways of finding feed the same classifier, in one run. The drawn pages have seeds that no training used. Of the real
+pages, `held out` are those whose documents no training saw, by the split that training itself uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from backend.classification.classifier import load_classifier
+from backend.detection import ColourDetector
+from backend.detection.candidates import Candidates
+from backend.geometry import Boxes
+from backend.nets.config import MARKS
+from backend.nets.sources import Sources
+from backend.pipeline import Pipeline, PipelineConfig
+from backend.settings import Settings
+from benchmarks.hsv_baseline import hsv_boxes
+from benchmarks.scoring import Score, recalled
+from benchmarks.truth import REALDATA, TruePage, drawn_pages, real_pages
+
+__all__ = ["main"]
+
+FIRST_SEED = 500
+IOUS = (0.5, 0.3)
+
+
+@dataclass(frozen=True)
+class HsvConfig:
+    """The baseline has its numbers in its rules."""
+
+    rules: str = "fixed HSV"
+
+
+class HsvDetector:
+    """The seed's rules in the detector's place."""
+
+    config = HsvConfig()
+
+    def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
+        """Gives the boxes of red and blue contours; all are equally likely."""
+        del dpi
+        boxes = hsv_boxes(pixels)
+        return Candidates(boxes, np.ones(len(boxes)))
+
+
+@dataclass
+class Tally:
+    """What one way of finding does on one set of pages."""
+
+    scores: dict[float, Score] = field(default_factory=lambda: {threshold: Score(threshold) for threshold in IOUS})
+    recall: dict[float, dict[tuple[str, str], list[bool]]] = field(
+        default_factory=lambda: {threshold: defaultdict(list) for threshold in IOUS}
+    )
+    candidates: list[int] = field(default_factory=list)
+    milliseconds: list[float] = field(default_factory=list)
+
+    def add(self, page: TruePage, pipeline: Pipeline) -> None:
+        """Finds and names one page's marks, and counts."""
+        started = time.perf_counter()
+        boxes: Boxes = pipeline.detector(page.pixels, page.dpi).boxes
+        marks = pipeline.judge(boxes, pipeline.classifier.classify(page.pixels, boxes))
+        self.milliseconds.append(1000 * (time.perf_counter() - started))
+        self.candidates.append(len(boxes))
+        for threshold in IOUS:
+            self.scores[threshold].add(page, marks.boxes, marks.names, marks.scores)
+            for mark, hit in zip(page.marks, recalled(page, boxes, threshold), strict=True):
+                for trait in ("all", *mark.traits):
+                    self.recall[threshold][mark.label, trait].append(hit)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures, and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--drawn", type=int, default=100, metavar="N", help="drawn pages (100)")
+    parser.add_argument("--model", default="bundled", help="weights: bundled, auto, hub or a trained model's name")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    parser.add_argument("--real", action=argparse.BooleanOptionalAction, default=True, help="the real pages, too")
+    args = parser.parse_args(arguments)
+    settings = Settings.from_environment(os.environ, model=args.model)
+    classifier = load_classifier(Sources.of(settings).at_once())
+    config = PipelineConfig(confidence=settings.confidence)
+    ways = {
+        "ours": Pipeline(ColourDetector(), classifier, config),
+        "fixed HSV": Pipeline(HsvDetector(), classifier, config),  # type: ignore[arg-type]  # the same two members
+    }
+    report: dict[str, Any] = {"version": ways["ours"].version}
+    print(f"version {ways['ours'].version}")
+    for name, pages in _sets(args.drawn, real=args.real):
+        tallies = {way: Tally() for way in ways}
+        for page in pages:
+            for way, pipeline in ways.items():
+                tallies[way].add(page, pipeline)
+        if tallies["ours"].candidates:
+            report[name] = {way: _figures(tally) for way, tally in tallies.items()}
+            _print(name, report[name])
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1))
+
+
+def _sets(drawn: int, *, real: bool) -> Iterator[tuple[str, Iterable[TruePage]]]:
+    seeds = range(FIRST_SEED, FIRST_SEED + drawn)
+    yield "drawn", tqdm(drawn_pages(seeds), total=drawn, unit="page", desc="drawn", disable=None)
+    if not real:
+        return
+    if not REALDATA.is_dir():
+        print("\nreal pages: skipped, ../shared/realdata is not there")
+        return
+    for subset in ("page_full", "page_bw", "page_stamp_only"):
+        pages = list(tqdm(real_pages(subset), unit="page", desc=subset, disable=None))
+        yield subset, pages
+        yield f"{subset}, held out", [page for page in pages if page.held_out]
+    negatives = ("neg_born_digital", "neg_hard_handwriting", "neg_scan")
+    yield "real, no marks", [page for subset in negatives for page in real_pages(subset)]
+
+
+def _figures(tally: Tally) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "pages": len(tally.candidates),
+        "candidates_a_page": float(np.mean(tally.candidates)),
+        "ms_a_page_median": float(np.median(tally.milliseconds)),
+    }
+    for threshold, score in tally.scores.items():
+        figures[f"iou{threshold}"] = {
+            "candidate_recall": _shares(tally.recall[threshold]),
+            "classes": {
+                label: dict(zip(("precision", "recall", "f1"), score.row(label), strict=True))
+                for label in MARKS
+                if score.right[label] + score.missed[label]
+            },
+            "macro_f1": score.macro_f1(MARKS) if score.found else None,
+            "recall": _shares(score.found),
+            "false_boxes_a_page_without_marks": float(np.mean(score.false_on_empty)) if score.false_on_empty else None,
+            "pages_without_marks": len(score.false_on_empty),
+        }
+    return figures
+
+
+def _shares(found: dict[tuple[str, str], list[bool]]) -> dict[str, list[float]]:
+    """Share found and number of marks, by "class, trait"."""
+    return {f"{label}, {trait}": [float(np.mean(hits)), len(hits)] for (label, trait), hits in sorted(found.items())}
+
+
+def _print(name: str, ways: dict[str, dict[str, Any]]) -> None:
+    ours, theirs = ways["ours"], ways["fixed HSV"]
+    print(f"\n{name}: {ours['pages']} pages; ours | fixed HSV")
+    print(f"  candidates a page        {ours['candidates_a_page']:7.1f} | {theirs['candidates_a_page']:7.1f}")
+    print(f"  ms a page, median        {ours['ms_a_page_median']:7.0f} | {theirs['ms_a_page_median']:7.0f}")
+    for threshold in IOUS:
+        mine, other = ours[f"iou{threshold}"], theirs[f"iou{threshold}"]
+        print(f"  at IoU {threshold}")
+        for label, row in mine["classes"].items():
+            against = other["classes"][label]
+            print(
+                f"    {label:<10} P {row['precision']:.3f} R {row['recall']:.3f} F1 {row['f1']:.3f}"
+                f" | P {against['precision']:.3f} R {against['recall']:.3f} F1 {against['f1']:.3f}"
+            )
+        if mine["macro_f1"] is not None:
+            print(f"    macro F1 {mine['macro_f1']:.3f} | {other['macro_f1']:.3f}")
+        if mine["pages_without_marks"]:
+            print(
+                f"    false boxes on a page without marks {mine['false_boxes_a_page_without_marks']:.2f}"
+                f" | {other['false_boxes_a_page_without_marks']:.2f}  ({mine['pages_without_marks']} pages)"
+            )
+        for group, (share, count) in mine["candidate_recall"].items():
+            found, hsv, hsv_found = (
+                mine["recall"][group][0],
+                other["candidate_recall"][group][0],
+                other["recall"][group][0],
+            )
+            print(f"    {group:<28} n {count:4d}  candidates {share:.3f} found {found:.3f} | {hsv:.3f} {hsv_found:.3f}")
+
+
+if __name__ == "__main__":
+    cv2.setNumThreads(os.cpu_count() or 1)
+    main()
