@@ -20,6 +20,9 @@ _PROGRAM = "contract-marks"
 _COMMANDS = {
     "serve": ("backend.commands.serve", "answer Label Studio"),
     "predict": ("backend.commands.predict", "print the marks of images and PDFs, without any server"),
+    "worker": ("backend.commands.worker", "turn corrections into training examples, beside the server"),
+    "sync": ("backend.commands.sync", "ask Label Studio for corrections that its webhooks did not tell"),
+    "samples": ("backend.commands.samples", "show what the corrections made"),
     "draw": ("backend.synthetic.command", "draw contract pages with known marks"),
     "demo": ("backend.demo.command", "start Label Studio with drawn contracts and this backend"),
 }

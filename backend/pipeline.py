@@ -60,6 +60,8 @@ class Marks:
         certainty: Least of the highest probabilities among all that was judged, rejected candidates included; 1 where
             there was nothing to judge.
         version: Version of the pipeline that found them.
+        recalled: For each mark the correction that decided instead of the network, None where none did; empty where
+            corrections are not asked.
     """
 
     boxes: Boxes
@@ -69,6 +71,7 @@ class Marks:
     embeddings: NDArray[np.float32]
     certainty: float
     version: str
+    recalled: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -131,6 +134,7 @@ class Pipeline:
             found.embeddings[kept],
             _certainty(boxes, found.probabilities, kept, self.config),
             self.version,
+            tuple(found.recalled[index] for index in kept) if found.recalled else (),
         )
 
     def refine(self, page: Page, box: Boxes) -> Marks:
@@ -147,7 +151,17 @@ class Pipeline:
         probabilities[:, NONE] = 0
         probabilities /= probabilities.sum(axis=1, keepdims=True)
         labels, scores = _labels(probabilities)
-        return Marks(tight, probabilities, labels, scores, judged.embeddings, float(scores[0]), self.version)
+        return Marks(
+            tight,
+            probabilities,
+            labels,
+            scores,
+            judged.embeddings,
+            float(scores[0]),
+            self.version,
+            # A correction that says "no mark" is not followed here.
+            judged.recalled if judged.probabilities[0].argmax() != NONE else (),
+        )
 
 
 def select(

@@ -13,6 +13,9 @@ from backend.nets.sources import Sources
 from backend.pipeline import Pipeline, PipelineConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backend.classification.classifier import Classifies
     from backend.nets.weights import Weights
     from backend.settings import Settings
 
@@ -21,13 +24,24 @@ __all__ = ["Serving", "build_pipeline"]
 _LOG = logging.getLogger(__name__)
 
 
-def build_pipeline(weights: Weights, settings: Settings) -> Pipeline:
+def _as_it_is(classifier: Classifies) -> Classifies:
+    return classifier
+
+
+def build_pipeline(
+    weights: Weights, settings: Settings, *, around: Callable[[Classifies], Classifies] = _as_it_is
+) -> Pipeline:
     """Loads weights into a pipeline.
+
+    Args:
+        weights: What to load.
+        settings: Threads and confidence.
+        around: Puts something between the classifier and the pipeline.
 
     Raises:
         BadWeights: A file is not what its config promises.
     """
-    classifier = load_classifier(weights, threads=settings.model_threads)
+    classifier = around(load_classifier(weights, threads=settings.model_threads))
     return Pipeline(ColourDetector(), classifier, PipelineConfig(confidence=settings.confidence))
 
 
@@ -39,19 +53,33 @@ class Serving:
     Args:
         settings: Which weights, where, and how sure.
         sources: Where weights come from; those of the settings by default.
+        around: Puts something between each classifier and its pipeline.
     """
 
-    def __init__(self, settings: Settings, *, sources: Sources | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        sources: Sources | None = None,
+        around: Callable[[Classifies], Classifies] = _as_it_is,
+    ) -> None:
         self._settings = settings
+        self._around = around
         self._sources = sources or Sources.of(settings)
         self._settled = threading.Event()
         self._pipeline: Pipeline | None = None
         self._failure: BackendError | None = None
 
     @classmethod
-    def start(cls, settings: Settings, *, sources: Sources | None = None) -> Serving:
+    def start(
+        cls,
+        settings: Settings,
+        *,
+        sources: Sources | None = None,
+        around: Callable[[Classifies], Classifies] = _as_it_is,
+    ) -> Serving:
         """A holder that loads in the background, first what is on this disk, then, in `auto`, what the Hub has."""
-        serving = cls(settings, sources=sources)
+        serving = cls(settings, sources=sources, around=around)
         threading.Thread(target=serving.load, name="load-model", daemon=True).start()
         return serving
 
@@ -102,6 +130,6 @@ class Serving:
 
     def _swap(self, weights: Weights) -> None:
         """Loads weights beside the serving ones, then puts them in their place."""
-        pipeline = build_pipeline(weights, self._settings)
+        pipeline = build_pipeline(weights, self._settings, around=self._around)
         self._pipeline, self._failure = pipeline, None
         _LOG.info("serving %s from %s", pipeline.version, weights.folder)

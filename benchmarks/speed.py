@@ -11,6 +11,7 @@ import sys
 import cv2
 import torch
 
+from backend.errors import BackendError
 from backend.nets.sources import Sources
 from backend.serving import build_pipeline
 from backend.settings import Settings
@@ -88,4 +89,7 @@ def _print_server(server: ServerSpeed) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BackendError as error:
+        sys.exit(f"benchmarks.speed: {error}")

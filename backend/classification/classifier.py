@@ -27,10 +27,13 @@ class Classification:
     Attributes:
         probabilities: (N, 4) over `CLASSES`; rows sum to 1.
         embeddings: (N, 512) features before the head, float32.
+        recalled: For each box the correction that decided instead of the network, None where none did; empty where
+            corrections are not asked.
     """
 
     probabilities: NDArray[np.float64]
     embeddings: NDArray[np.float32]
+    recalled: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.probabilities)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from backend.application import Application
 from backend.labelstudio.serve import serve
 from backend.nets.sources import Sources
 from backend.settings import Settings
@@ -35,5 +36,5 @@ def run(args: argparse.Namespace) -> int:
     )
     # Before the processes are made: they would load it in the background, and only /health would say what is wrong.
     Sources.of(settings).check()
-    serve(settings)
+    serve(settings, Application.start)
     return os.EX_OK
