@@ -73,7 +73,7 @@ class Hub:
         return self.converted
 
     def is_here(self) -> bool:
-        """Whether the converted weights are on this disk, and whole; damaged ones are thrown away, which the log says."""
+        """Whether the converted weights are here, and whole; damaged ones are thrown away, which the log says."""
         if not self.converted.is_dir():
             return False
         try:
