@@ -44,7 +44,26 @@ class Settings:
     )
     host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for every interface.")
     port: int = _setting(9090, "Port to listen on.")
-    data_dir: Path = _setting(Path("data"), "Folder for downloaded and promoted models and for the page cache.")
+    data_dir: Path = _setting(
+        Path("data"), "Folder for downloaded and promoted models, the ledger of corrections and their crops."
+    )
+    database_url: str = _setting(
+        "", "Where the ledger is instead, such as `postgresql://user:password@host/name`; empty for SQLite in DATA_DIR."
+    )
+    storage_url: str = _setting(
+        "", "Where the crops of corrected marks are instead, such as `s3://bucket/folder`; empty for DATA_DIR."
+    )
+    webhook_secret: str = _setting(
+        "", "What webhooks must bring in the header X-Webhook-Secret; with it they need no BASIC_AUTH_USER."
+    )
+    samples_in_server: int = _setting(
+        1, "1: serving processes turn corrections into samples themselves; 0: only `worker` processes do."
+    )
+    recall_distance: float = _setting(
+        0.02,
+        "How far a crop may be from a corrected one, as 1 − cosine of their embeddings, to follow the annotator's "
+        "verdict at once; 0 turns that off.",
+    )
     model: str = _setting("auto", "Which weights serve: `auto`, `hub`, `bundled` or the version of a promoted model.")
     model_threads: int = _setting(0, "Processor threads that one classification may use; 0 for one on each core.")
     confidence: float = _setting(0.5, "Lowest probability at which a mark is shown; a label config can override it.")
@@ -76,6 +95,8 @@ class Settings:
             raise SettingsError(f"CONFIDENCE is {self.confidence}: it is a probability between 0 and 1, such as 0.5")
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
             raise SettingsError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both, or neither")
+        if not 0 <= self.recall_distance < 1:
+            raise SettingsError(f"RECALL_DISTANCE is {self.recall_distance}: from 0 (off) to below 1, such as 0.02")
         if self.model_threads < 0:
             raise SettingsError(f"MODEL_THREADS is {self.model_threads}: 0 for every core, or above 0")
         for name in (

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy.exc import OperationalError
 
 from backend.errors import LedgerError
 from backend.feedback.database import writing
-from backend.feedback.tables import event
+from backend.feedback.tables import ACTION_LENGTH, event
 
 __all__ = ["Entry", "Journal"]
 
@@ -45,14 +46,22 @@ class Journal:
     Appends of many threads share one commit (group commit): under load the disk is flushed once for all who wait,
     so that an acknowledgement costs one flush and not a place in a queue of flushes.
 
+    Args:
+        engine: The ledger's database.
+        clock: Seconds since the epoch.
+        appended: Called after each commit, so that a worker need not wait for its next look.
+
     Example:
         >>> journal = Journal(open_database("sqlite:///ledger.sqlite3"))  # doctest: +SKIP
         >>> journal.append("START_TRAINING", project=2, body={})  # doctest: +SKIP
     """
 
-    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, engine: Engine, *, clock: Callable[[], float] = time.time, appended: Callable[[], None] = lambda: None
+    ) -> None:
         self._engine = engine
         self._clock = clock
+        self._appended = appended
         self._waiting: queue.SimpleQueue[tuple[Entry, Future[int]]] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -68,7 +77,8 @@ class Journal:
         """
         self._start_writer()
         stored: Future[int] = Future()
-        self._waiting.put((Entry(received=self._clock(), action=action, project=project, body=body), stored))
+        entry = Entry(received=self._clock(), action=action[:ACTION_LENGTH], project=project, body=body)
+        self._waiting.put((entry, stored))
         try:
             return stored.result(timeout=ACKNOWLEDGE_SECONDS)
         except Exception as error:
@@ -89,6 +99,8 @@ class Journal:
             How many events were taken.
         """
         for taken in range(limit):
+            if not self._has_open():
+                return taken
             with writing(self._engine) as connection:
                 row = connection.execute(
                     select(event)
@@ -122,6 +134,11 @@ class Journal:
             received = connection.execute(select(func.min(event.c.received)).where(event.c.state == "open")).scalar()
         return None if received is None else self._clock() - received
 
+    def _has_open(self) -> bool:
+        """A look that takes no lock: idle workers must not stand in the way of senders."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(event.c.id).where(event.c.state == "open").limit(1)).first() is not None
+
     def _start_writer(self) -> None:
         """Starts on the first append: a thread made before gunicorn forks would not live in the worker."""
         with self._starting:
@@ -134,14 +151,25 @@ class Journal:
             group = [self._waiting.get()]
             while len(group) < LARGEST_GROUP and not self._waiting.empty():
                 group.append(self._waiting.get())
-            try:
-                positions = self._store([entry for entry, _ in group])
-            except Exception as error:
-                for _, stored in group:
-                    stored.set_exception(error)
-            else:
-                for (_, stored), position in zip(group, positions, strict=True):
-                    stored.set_result(position)
+            if len(group) == 1 or not self._settle(group):
+                # One event that the database refuses must not cost the others of its group their place.
+                for one in group:
+                    self._settle([one], last=True)
+            self._appended()
+
+    def _settle(self, group: Sequence[tuple[Entry, Future[int]]], *, last: bool = False) -> bool:
+        """Stores a group and tells its senders; False where it should be tried one by one."""
+        try:
+            positions = self._store([entry for entry, _ in group])
+        except Exception as error:
+            if not last and not isinstance(error, OperationalError):
+                return False
+            for _, stored in group:
+                stored.set_exception(error)
+            return True
+        for (_, stored), position in zip(group, positions, strict=True):
+            stored.set_result(position)
+        return True
 
     def _store(self, entries: Sequence[Entry]) -> list[int]:
         statement = insert(event).returning(event.c.id, sort_by_parameter_order=True)

@@ -7,26 +7,42 @@ stamps that look somewhat like it: the nearer of the two decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine, and_, delete, insert, select
+from sqlalchemy import Engine, Row, and_, delete, not_, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.classification.classifier import Classification, Classifies
+from backend.errors import LedgerError
 from backend.feedback.crops import CropStore
 from backend.feedback.database import writing
 from backend.feedback.matching import Outcome
 from backend.feedback.tables import memory, sample
 from backend.geometry import Boxes, as_boxes
 from backend.nets.config import CLASSES
+from backend.nets.network import EMBEDDING
 
 __all__ = ["Memory", "RecallingClassifier", "Verdict"]
 
+log = logging.getLogger(__name__)
+
 # A hit is sure of itself, but leaves the network's own doubt visible among the other classes.
 CERTAINTY = 0.95
+AGREED = 0.5
 BATCH = 64
+MOST_VARIABLES = 500
+# Second boxes on one mark say nothing about its look, contradictions wait for a person, and who never saw a box did not
+# reject it.
+_TEACHES = and_(
+    sample.c.quarantine.is_(None),
+    sample.c.outcome != Outcome.DUPLICATE,
+    not_(and_(sample.c.outcome == Outcome.REJECTED, sample.c.weak)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +66,7 @@ class _Known:
 
     samples: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    crops: tuple[str, ...] = ()
     embeddings: NDArray[np.float32]  # (M, 512), length 1 each
 
 
@@ -78,7 +95,8 @@ class Memory:
         self._embed = embed
         self._network = network
         self._distance = distance
-        self._known = _Known(embeddings=np.zeros((0, 512), np.float32))
+        self._known = _Known(embeddings=np.zeros((0, EMBEDDING), np.float32))
+        self._unreadable: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._known.samples)
@@ -98,52 +116,80 @@ class Memory:
         ]
 
     def refresh(self) -> int:
-        """Learns samples that are new to this network and forgets those that are gone; gives how many were new."""
-        eligible = and_(sample.c.quarantine.is_(None), sample.c.outcome != Outcome.DUPLICATE)
+        """Learns samples that are new to this network and forgets those that are gone.
+
+        Returns:
+            How many were learnt or forgotten, at most 64 learnt at a time; 0 when nothing is left to do.
+        """
+        new, gone = self._differences()
+        rows = [row for row in map(self._remembered, new) if row]
+        if rows or gone:
+            stale = [*gone, *(row["sample"] for row in rows)]
+            with writing(self._engine) as connection:
+                old = and_(memory.c.network == self._network, memory.c.sample.in_(stale))
+                connection.execute(delete(memory).where(old))
+                if rows:
+                    make = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+                    connection.execute(make(memory).on_conflict_do_nothing(), rows)
+        self._load()
+        return len(rows) + len(gone)
+
+    def _differences(self) -> tuple[Sequence[Row[Any]], Sequence[str]]:
+        """Samples that are not remembered as they are now, and names of remembered ones that are no more."""
+        lost = memory.c.sample.is_(None)
+        differs = or_(memory.c.label != sample.c.label, memory.c.crop_sha256 != sample.c.crop_sha256)
         mine = and_(memory.c.sample == sample.c.id, memory.c.network == self._network)
         with self._engine.connect() as connection:
             new = connection.execute(
                 select(sample)
                 .outerjoin(memory, mine)
-                .where(eligible, memory.c.sample.is_(None) | (memory.c.label != sample.c.label))
+                .where(_TEACHES, or_(lost, differs), sample.c.crop.not_in(self._unreadable))
+                .order_by(sample.c.id)
                 .limit(BATCH)
             ).all()
-        rows = [
-            {"sample": row.id, "network": self._network, "label": row.label, "embedding": self._embedding(row)}
-            for row in new
-        ]
-        with writing(self._engine) as connection:
-            alive = select(sample.c.id).where(eligible)
-            gone = and_(memory.c.network == self._network, memory.c.sample.not_in(alive))
-            connection.execute(delete(memory).where(gone))
-            if rows:
-                names = [row["sample"] for row in rows]
-                old = and_(memory.c.network == self._network, memory.c.sample.in_(names))
-                connection.execute(delete(memory).where(old))
-                connection.execute(insert(memory), rows)
-        self._load()
-        return len(rows)
+            alive = select(sample.c.id).where(_TEACHES)
+            forgotten = select(memory.c.sample).where(memory.c.network == self._network, memory.c.sample.not_in(alive))
+            return new, connection.execute(forgotten).scalars().all()
 
-    def _embedding(self, row: object) -> bytes:
-        """The corrected mark's embedding, its margin left out, as 512 little-endian float16."""
-        x1, y1, x2, y2 = row.x1, row.y1, row.x2, row.y2  # type: ignore[attr-defined]
-        left, top = row.margin[:2]  # type: ignore[attr-defined]
-        pixels = self._crops.get(row.crop)  # type: ignore[attr-defined]
-        box = as_boxes([x1 - left, y1 - top, x2 - left, y2 - top])
-        return bytes(self._embed(pixels, box)[0].astype("<f2").tobytes())
+    def _remembered(self, row: Row[Any]) -> dict[str, Any] | None:
+        """A sample with the embedding of its mark, margin left out; None where its crop is not to be had."""
+        left, top = row.margin[:2]
+        box = as_boxes([row.x1 - left, row.y1 - top, row.x2 - left, row.y2 - top])
+        try:
+            embedding = self._embed(self._crops.get(row.crop), box)[0]
+        except LedgerError as error:
+            log.warning("sample %s is not remembered: %s", row.id, error)
+            self._unreadable.add(row.crop)
+            return None
+        return {
+            "sample": row.id,
+            "network": self._network,
+            "label": row.label,
+            "crop_sha256": row.crop_sha256,
+            "embedding": embedding.astype("<f2").tobytes(),
+        }
 
     def _load(self) -> None:
+        """Takes over what the table has, also what other processes put there; known embeddings are not read again."""
+        known = self._known
+        mine = memory.c.network == self._network
+        facts = select(memory.c.sample, memory.c.label, memory.c.crop_sha256).where(mine).order_by(memory.c.sample)
         with self._engine.connect() as connection:
-            rows = connection.execute(
-                select(memory).where(memory.c.network == self._network).order_by(memory.c.sample)
-            ).all()
-        vectors = [np.frombuffer(row.embedding, "<f2").astype(np.float32) for row in rows]
+            rows = connection.execute(facts).all()
+            if [tuple(row) for row in rows] == list(zip(known.samples, known.labels, known.crops, strict=True)):
+                return
+            have = dict(zip(known.crops, known.embeddings, strict=True))
+            missing = [row.sample for row in rows if row.crop_sha256 not in have]
+            for start in range(0, len(missing), MOST_VARIABLES):
+                some = memory.c.sample.in_(missing[start : start + MOST_VARIABLES])
+                for one in connection.execute(select(memory.c.crop_sha256, memory.c.embedding).where(mine, some)):
+                    have[one.crop_sha256] = _unit(np.frombuffer(one.embedding, "<f2").astype(np.float32)[None])[0]
+        rows = [row for row in rows if row.crop_sha256 in have]  # one may have gone between the two looks
         self._known = _Known(
             samples=tuple(row.sample for row in rows),
             labels=tuple(row.label for row in rows),
-            embeddings=_unit(np.array(vectors, np.float32).reshape(len(rows), -1))
-            if rows
-            else self._known.embeddings[:0],
+            crops=tuple(row.crop_sha256 for row in rows),
+            embeddings=np.array([have[row.crop_sha256] for row in rows], np.float32).reshape(len(rows), EMBEDDING),
         )
 
 
@@ -162,27 +208,26 @@ class RecallingClassifier:
         self.thresholds = inner.thresholds
 
     def classify(self, pixels: NDArray[np.uint8], boxes: Boxes) -> Classification:
-        """Classifies `boxes` (N, 4) of an (H, W, 3) RGB page; a remembered crop's label gets a probability of .95."""
+        """Classifies `boxes` (N, 4) of an (H, W, 3) RGB page; a remembered label with less than half gets .95."""
         found = self._inner.classify(pixels, boxes)
-        verdicts = self._memory.recall(found.embeddings)
         probabilities = found.probabilities.copy()
-        for row, verdict in zip(probabilities, verdicts, strict=True):
-            if verdict is not None:
-                _follow(row, CLASSES.index(verdict.label))
-        return replace(
-            found,
-            probabilities=probabilities,
-            recalled=tuple(verdict.sample if verdict else None for verdict in verdicts),
-        )
+        recalled: list[str | None] = [None] * len(probabilities)
+        for place, verdict in enumerate(self._memory.recall(found.embeddings)):
+            if verdict is not None and _follow(probabilities[place], CLASSES.index(verdict.label)):
+                recalled[place] = verdict.sample
+        return replace(found, probabilities=probabilities, recalled=tuple(recalled))
 
 
-def _follow(row: NDArray[np.float64], label: int) -> None:
-    """Gives `label` the certainty of a verdict; the others share the rest as they did before."""
-    if row[label] >= CERTAINTY:
-        return
-    rest = 1.0 - row[label]
-    row *= (1.0 - CERTAINTY) / rest
+def _follow(row: NDArray[np.float64], label: int) -> bool:
+    """Gives `label` the certainty of a verdict; the others share the rest as they did before. Tells if that was news.
+
+    A network that gives the label more than all others together is left alone.
+    """
+    if row[label] > AGREED:
+        return False
+    row *= (1.0 - CERTAINTY) / (1.0 - row[label])
     row[label] = CERTAINTY
+    return True
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, RowMapping, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
+from backend.errors import LedgerError
 from backend.feedback.database import writing
 from backend.feedback.tables import prediction, proposal
 from backend.labelstudio.annotations import Region
+from backend.labelstudio.recording import Proposal
 
-__all__ = ["Prediction", "Proposal", "Proposals", "shown_before"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proposal:
-    """One region as it was shown.
-
-    Attributes:
-        region: Its place and label; `label` is the class (signature, stamp, thumb), not the config's word for it.
-        probabilities: Of signature, stamp, thumb and none, in this order.
-        page_size: Width and height of the upright page in pixels.
-        recalled: The sample whose verdict replaced the network's, if one did.
-    """
-
-    region: Region
-    probabilities: tuple[float, ...]
-    score: float
-    page_size: tuple[int, int]
-    recalled: str | None = None
+__all__ = ["Prediction", "Proposals", "answered_before", "shown_before"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,29 +35,48 @@ class Prediction:
 
 
 class Proposals:
-    """Remembers and recalls what was shown."""
+    """Remembers what was shown."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._clock = clock
 
-    def remember(self, *, task: int, project: int | None, version: str, proposals: Iterable[Proposal]) -> None:
-        """Stores one task's prediction, also one without a region; shown again, it keeps its first time."""
-        now = self._clock()
-        rows = [_row(one, task=task, version=version) for one in proposals]
-        shown = {"task": task, "version": version, "project": project, "shown": now}
+    def remember(
+        self, *, task: int, project: int | None, version: str, proposals: Sequence[Proposal], drawn: bool = False
+    ) -> None:
+        """Stores one task's prediction, also one without a region; shown again, it keeps its first time.
+
+        One version may show other regions later, because a correction taught it better: that is another edition.
+
+        Args:
+            task: The task's id.
+            project: The project's id, where it is known.
+            version: The model version that the prediction bears.
+            proposals: Its regions.
+            drawn: Whether these answer what an annotator just drew: they are remembered for what they were called, but
+                not as something that could be accepted or rejected.
+
+        Raises:
+            LedgerError: The database did not take it.
+        """
+        edition = _edition(proposals)
+        shown = {"task": task, "version": version, "edition": edition, "project": project, "drawn": drawn}
+        rows = [_row(one, task=task, version=version, edition=edition) for one in proposals]
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        with writing(self._engine) as connection:
-            connection.execute(insert(prediction).on_conflict_do_nothing(), [shown])
-            if rows:
-                connection.execute(insert(proposal).on_conflict_do_nothing(), rows)
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(insert(prediction).on_conflict_do_nothing(), [{**shown, "shown": self._clock()}])
+                if rows:
+                    connection.execute(insert(proposal).on_conflict_do_nothing(), rows)
+        except SQLAlchemyError as error:
+            raise LedgerError(f"what was shown could not be stored: {error}; is the disk full?") from error
 
 
 def shown_before(connection: Connection, *, task: int, regions: Sequence[str], moment: float) -> Prediction | None:
     """The one prediction that an annotation corrected; None where none was shown.
 
-    It is the version that shares the most region ids with the annotation; where none does (all deleted, or drawn anew),
-    the version shown last before the annotation was first saved.
+    It is the one that shares the most region ids with the annotation; where none does (all deleted, or drawn anew),
+    the one shown last before the annotation was first saved.
 
     Args:
         connection: An open transaction.
@@ -79,24 +84,49 @@ def shown_before(connection: Connection, *, task: int, regions: Sequence[str], m
         regions: Region ids left in the annotation.
         moment: When the annotation was first saved, in seconds since the epoch.
     """
-    shown = {row.version: row.shown for row in connection.execute(select(prediction).where(prediction.c.task == task))}
-    members: dict[str, list[Proposal]] = {version: [] for version in shown}
-    for row in connection.execute(select(proposal).where(proposal.c.task == task)):
-        members[row.version].append(_proposal(row._mapping))
     kept = set(regions)
-    shared = {version: sum(one.region.id in kept for one in ones) for version, ones in members.items()}
-    fitting = [version for version in shown if shared[version] or shown[version] <= moment]
-    if not fitting:
-        return None
-    best = max(fitting, key=lambda version: (shared[version], shown[version] <= moment, shown[version], version))
-    return Prediction(version=best, shown=shown[best], proposals=tuple(members[best]))
+
+    def fits(one: Prediction) -> tuple[int, bool, float, str]:
+        shared = sum(proposal.region.id in kept for proposal in one.proposals)
+        return shared, one.shown <= moment, one.shown, one.version
+
+    found = _predictions(connection, task, drawn=False)
+    fitting = [one for one in found if fits(one)[0] or one.shown <= moment]
+    return max(fitting, key=fits, default=None)
 
 
-def _row(one: Proposal, *, task: int, version: str) -> dict[str, object]:
+def answered_before(connection: Connection, *, task: int) -> tuple[Prediction, ...]:
+    """What was answered to rectangles that annotators drew on a task."""
+    return tuple(_predictions(connection, task, drawn=True))
+
+
+def _predictions(connection: Connection, task: int, *, drawn: bool) -> list[Prediction]:
+    members: dict[tuple[str, str], list[Proposal]] = {}
+    for row in connection.execute(select(proposal).where(proposal.c.task == task).order_by(proposal.c.region)):
+        members.setdefault((row.version, row.edition), []).append(_proposal(row._mapping))
+    rows = connection.execute(
+        select(prediction)
+        .where(prediction.c.task == task, prediction.c.drawn.is_(drawn))
+        .order_by(prediction.c.shown, prediction.c.version, prediction.c.edition)
+    )
+    return [
+        Prediction(version=row.version, shown=row.shown, proposals=tuple(members.get((row.version, row.edition), ())))
+        for row in rows
+    ]
+
+
+def _edition(proposals: Sequence[Proposal]) -> str:
+    """The same for the same regions, in whatever order."""
+    regions = sorted((one.region.page, one.region.id, one.region.label) for one in proposals)
+    return hashlib.blake2b(repr(regions).encode(), digest_size=8).hexdigest()
+
+
+def _row(one: Proposal, *, task: int, version: str, edition: str) -> dict[str, object]:
     x1, y1, x2, y2 = one.region.box
     return {
         "task": task,
         "version": version,
+        "edition": edition,
         "page": one.region.page,
         "region": one.region.id,
         "label": one.region.label,

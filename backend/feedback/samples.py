@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from backend.feedback.crops import Crop, cut, difference, fingerprint, perceptual
-from backend.feedback.matching import Match, Outcome, match
+from backend.feedback.matching import SAME_PLACE, Match, Outcome, match
 from backend.feedback.tables import document, sample
 from backend.geometry import as_boxes, iou
 from backend.nets.config import CLASSES
 
 if TYPE_CHECKING:
-    from backend.feedback.proposals import Prediction, Proposal
-    from backend.labelstudio.annotations import Annotation
+    from backend.feedback.proposals import Prediction
+    from backend.labelstudio.annotations import Annotation, Region
+    from backend.labelstudio.recording import Proposal
     from backend.pages.page import Page
 
 __all__ = ["BACKGROUND", "Sample", "assign_split", "make_samples", "replace_samples", "split_of"]
@@ -68,7 +69,11 @@ class Sample:
 
 
 def make_samples(
-    annotation: Annotation, prediction: Prediction | None, pages: Mapping[int, Page]
+    annotation: Annotation,
+    prediction: Prediction | None,
+    pages: Mapping[int, Page],
+    *,
+    answers: Sequence[Prediction] = (),
 ) -> tuple[Sample, ...]:
     """What one annotation teaches, given what had been shown and the pages; skipped tasks teach nothing.
 
@@ -76,6 +81,8 @@ def make_samples(
         annotation: Its newest state.
         prediction: What the annotator had before them; None where nothing was.
         pages: Every upright page that bears a shown or an annotated region, by its index.
+        answers: What was answered to rectangles drawn on the task: a mark that the backend had missed, and then called
+            by a wrong name, is a hard example as well.
     """
     if annotation.skipped:
         return ()
@@ -85,6 +92,7 @@ def make_samples(
     source = _Source(
         annotation=annotation,
         prediction=prediction,
+        answers=answers,
         pages=pages,
         hashes=hashes,
         document=document_key(annotation.document, [sha for _, (sha, _) in sorted(hashes.items())]),
@@ -99,24 +107,36 @@ class _Source:
 
     annotation: Annotation
     prediction: Prediction | None
+    answers: Sequence[Prediction]
     pages: Mapping[int, Page]
     hashes: Mapping[int, tuple[str, str]]
     document: str
     saw_boxes: bool
 
-    def proposal(self, row: Match) -> Proposal | None:
-        """The proposal that a match speaks of."""
-        if row.shown is None or self.prediction is None:
+    def proposal(self, row: Match) -> tuple[Prediction, Proposal] | None:
+        """What was shown, or answered to the drawing, where a match speaks of it."""
+        if row.shown is not None:
+            shown = (self.prediction,) if self.prediction else ()
+            return next((made, one) for made in shown for one in made.proposals if one.region == row.shown)
+        if row.drawn is None:
             return None
-        return next(one for one in self.prediction.proposals if one.region == row.shown)
+        drawn = row.drawn
+        near = [
+            (_nearness(one.region, drawn), made.shown, made, one) for made in self.answers for one in made.proposals
+        ]
+        _, _, made, one = max(near, key=lambda row: row[:2], default=(0.0, 0.0, None, None))
+        return (made, one) if made and one and _nearness(one.region, drawn) >= SAME_PLACE else None
 
 
 def _sample(row: Match, source: _Source) -> Sample:
     at_shown = row.outcome in {Outcome.REJECTED, Outcome.DUPLICATE}
     region = row.shown if at_shown else row.drawn
     assert region is not None  # noqa: S101  a match has at least one side, and these outcomes name which
-    annotation, page, proposal = source.annotation, source.pages[region.page], source.proposal(row)
+    annotation, page = source.annotation, source.pages[region.page]
+    made, proposal = source.proposal(row) or (None, None)
     label = row.drawn.label if row.drawn else BACKGROUND
+    wrong = proposal.region.label if proposal and proposal.region.label != label else None
+    misnamed = row.outcome is Outcome.MISSED and wrong is not None
     return Sample(
         id=f"{annotation.id}-{region.id}",
         annotation=annotation.id,
@@ -124,12 +144,12 @@ def _sample(row: Match, source: _Source) -> Sample:
         project=annotation.project,
         page=region.page,
         region=region.id,
-        outcome=row.outcome,
+        outcome=Outcome.RELABELLED if misnamed else row.outcome,
         label=label,
-        wrong=row.shown.label if row.shown and row.shown.label != label else None,
+        wrong=wrong,
         weak=row.outcome is Outcome.ACCEPTED or (row.outcome is Outcome.REJECTED and not source.saw_boxes),
         probabilities=proposal.probabilities if proposal else None,
-        version=source.prediction.version if source.prediction and proposal else None,
+        version=made.version if made else None,
         box=region.box,
         page_size=(page.width, page.height),
         page_sha256=source.hashes[region.page][0],
@@ -138,9 +158,16 @@ def _sample(row: Match, source: _Source) -> Sample:
         document=source.document,
         annotator=annotation.annotator,
         lead_time=annotation.lead_time,
-        shown=source.prediction.shown if source.prediction and proposal else None,
+        shown=made.shown if made else None,
         annotated=annotation.updated,
     )
+
+
+def _nearness(answer: Region, drawn: Region) -> float:
+    """IoU of what was answered and what was left; 1 where the region itself is the same."""
+    if answer.page != drawn.page:
+        return 0.0
+    return 1.0 if answer.id == drawn.id else float(iou(as_boxes([answer.box]), as_boxes([drawn.box]))[0, 0])
 
 
 def document_key(name: str | None, page_hashes: Iterable[str]) -> str:

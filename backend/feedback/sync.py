@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, select
 
 from backend.errors import RequestError
 from backend.feedback.database import writing
 from backend.feedback.tables import annotation as table
-from backend.feedback.tables import watermark
+from backend.feedback.watermarks import advance, reached
 from backend.feedback.worker import fold, forget, forget_tasks
 from backend.labelstudio.annotations import moment, read_annotation
 
@@ -74,7 +74,7 @@ def sync(
         LabelStudioError: Label Studio refused or did not answer.
     """
     label_config = str(studio.project(project).get("label_config") or "")
-    since = None if everything else _watermark(engine, project)
+    since = None if everything else reached(engine, project)
     latest, seen, found = since or 0.0, set(), Reconciled()
     for task in studio.tasks(project, since=None if since is None else since - OVERLAP_SECONDS):
         with writing(engine) as connection:
@@ -86,14 +86,8 @@ def sync(
         if everything:
             gone = _of_vanished_tasks(connection, project, seen)
             found = Reconciled(**{**vars(found), "deleted": found.deleted + gone})
-        connection.execute(delete(watermark).where(watermark.c.project == project))
-        connection.execute(insert(watermark).values(project=project, updated=latest))
+        advance(connection, project, to=latest)
     return found
-
-
-def _watermark(engine: Engine, project: int) -> float | None:
-    with engine.connect() as connection:
-        return connection.execute(select(watermark.c.updated).where(watermark.c.project == project)).scalar()
 
 
 def _reconcile(connection: Connection, task: Mapping[str, Any], label_config: str, found: Reconciled) -> Reconciled:

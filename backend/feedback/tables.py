@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "ACTION_LENGTH",
     "annotation",
     "document",
     "event",
@@ -32,6 +33,8 @@ __all__ = [
     "sample",
     "watermark",
 ]
+
+ACTION_LENGTH = 64
 
 # Named constraints, so that a migration can drop what an earlier one made on either database.
 metadata = MetaData(
@@ -55,7 +58,7 @@ event = Table(
     metadata,
     Column("id", _Counter, primary_key=True, autoincrement=True),
     Column("received", Float, nullable=False),
-    Column("action", String(64), nullable=False),
+    Column("action", String(ACTION_LENGTH), nullable=False),
     Column("project", BigInteger),
     Column("body", JSON, nullable=False),
     Column("state", String(16), nullable=False),  # open, done, ignored, parked
@@ -69,9 +72,11 @@ prediction = Table(
     "prediction",
     metadata,
     Column("task", BigInteger, primary_key=True, autoincrement=False),
-    Column("version", String(128), primary_key=True),
+    Column("version", String(256), primary_key=True),
+    Column("edition", String(16), primary_key=True),  # one version shows other regions once it has learnt of a mistake
     Column("project", BigInteger),
     Column("shown", Float, nullable=False),
+    Column("drawn", Boolean, nullable=False),  # an answer to what an annotator drew, not shown before the work began
     comment="Every prediction that left for Label Studio, those without a region among them.",
 )
 
@@ -79,16 +84,17 @@ proposal = Table(
     "proposal",
     metadata,
     Column("task", BigInteger, primary_key=True, autoincrement=False),
-    Column("version", String(128), primary_key=True),
+    Column("version", String(256), primary_key=True),
+    Column("edition", String(16), primary_key=True),
     Column("page", Integer, primary_key=True),
-    Column("region", String(32), primary_key=True),
+    Column("region", String(64), primary_key=True),
     Column("label", String(16), nullable=False),
     Column("probabilities", JSON, nullable=False),
     Column("score", Float, nullable=False),
     Column("page_width", Integer, nullable=False),
     Column("page_height", Integer, nullable=False),
     *_box(),
-    Column("recalled", String(64)),  # the sample whose verdict changed the label, if one did
+    Column("recalled", String(96)),  # the sample whose verdict changed the label, if one did
     comment="Every region that left for Label Studio.",
 )
 
@@ -99,6 +105,7 @@ annotation = Table(
     Column("task", BigInteger),
     Column("project", BigInteger),
     Column("updated", Float, nullable=False),
+    Column("folded", Float, nullable=False),  # when this state became known here
     Column("deleted", Boolean, nullable=False),
     Column("body", JSON, nullable=False),
     Column("turned", Float),  # the `updated` whose samples are in the table; null: none yet
@@ -122,18 +129,18 @@ gone_task = Table(
 sample = Table(
     "sample",
     metadata,
-    Column("id", String(64), primary_key=True),
+    Column("id", String(96), primary_key=True),
     Column("annotation", BigInteger, nullable=False),
     Column("task", BigInteger, nullable=False),
     Column("project", BigInteger),
     Column("page", Integer, nullable=False),
-    Column("region", String(32), nullable=False),
+    Column("region", String(64), nullable=False),
     Column("outcome", String(16), nullable=False),
     Column("label", String(16), nullable=False),
     Column("wrong", String(16)),
     Column("weak", Boolean, nullable=False),
     Column("probabilities", JSON),
-    Column("version", String(128)),
+    Column("version", String(256)),
     *_box(),
     Column("page_width", Integer, nullable=False),
     Column("page_height", Integer, nullable=False),
@@ -171,9 +178,10 @@ document = Table(
 memory = Table(
     "memory",
     metadata,
-    Column("sample", String(64), primary_key=True),
-    Column("network", String(64), primary_key=True),
+    Column("sample", String(96), primary_key=True),
+    Column("network", String(256), primary_key=True),
     Column("label", String(16), nullable=False),
+    Column("crop_sha256", String(64), nullable=False),  # of which crop: a box that is moved again gets another
     Column("embedding", LargeBinary, nullable=False),  # 512 little-endian float16
     comment="Embeddings of corrected crops, by the network that made them.",
 )
@@ -182,6 +190,8 @@ watermark = Table(
     "watermark",
     metadata,
     Column("project", BigInteger, primary_key=True, autoincrement=False),
-    Column("updated", Float, nullable=False),
+    Column("updated", Float),  # null: never yet
+    Column("asked", Float),  # when somebody asked for a run that was not made yet
+    Column("lease", Float, nullable=False),  # until when nobody else need make it
     comment="Up to when a project's annotations were reconciled with Label Studio.",
 )

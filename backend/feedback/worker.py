@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Engine, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError
 
 from backend.errors import BackendError, LabelConfigError, LabelStudioError, LedgerError, PageUnavailable, RequestError
 from backend.feedback.database import writing
-from backend.feedback.proposals import Prediction, shown_before
+from backend.feedback.proposals import Prediction, answered_before, shown_before
 from backend.feedback.samples import Sample, make_samples, replace_samples
 from backend.feedback.tables import annotation as table
 from backend.feedback.tables import gone_task
-from backend.labelstudio.annotations import Annotation, read_event
+from backend.feedback.watermarks import ask
+from backend.labelstudio.annotations import Annotation, read_event, task_ids
 
 if TYPE_CHECKING:
     from backend.feedback.crops import CropStore
@@ -48,23 +50,30 @@ PASSING = (PageUnavailable, LabelStudioError, LedgerError)
 class PageOf(Protocol):
     """Gives one upright page of a task."""
 
-    def __call__(self, annotation: Annotation, index: int) -> Page: ...
+    def __call__(self, annotation: Annotation, index: int, /) -> Page: ...
 
 
 def fold_event(connection: Connection, entry: Entry) -> str | None:
     """Takes one journal entry into the annotations; gives the reason why it cannot be taken."""
     if entry.action == "TASKS_DELETED":
-        forget_tasks(connection, [int(task["id"]) for task in entry.body.get("tasks") or () if task.get("id")])
+        forget_tasks(connection, task_ids(entry.body))
+    if entry.action == "START_TRAINING" and entry.project is not None:
+        ask(connection, entry.project, at=entry.received)
     if entry.action not in ANNOTATION_ACTIONS:
         return None
     try:
         event = read_event(entry.body)
+        with connection.begin_nested():
+            for state in event.saved:
+                fold(connection, state)
+            for identity in event.deleted:
+                forget(connection, identity)
     except (RequestError, LabelConfigError) as error:
         return str(error)
-    for state in event.saved:
-        fold(connection, state)
-    for identity in event.deleted:
-        forget(connection, identity)
+    except (AttributeError, TypeError, ValueError, OverflowError, DataError) as error:
+        # A payload of a shape that no Label Studio sends: kept for a person to look at, and out of the others' way.
+        log.warning("event %d (%s) cannot be read: %s", entry.id, entry.action, type(error).__name__)
+        return f"the payload is not of Label Studio's shape ({type(error).__name__})"
     return None
 
 
@@ -100,7 +109,16 @@ def forget_tasks(connection: Connection, tasks: Sequence[int]) -> int:
 def _lock(connection: Connection, identity: int, *, task: int | None, project: int | None) -> Any:
     """The annotation's row, made if it is not there, and held until the transaction ends."""
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    blank = {"deleted": False, "updated": 0.0, "body": {}, "attempts": 0, "due": 0.0, "lease": 0.0, "parked": False}
+    blank = {
+        "deleted": False,
+        "updated": 0.0,
+        "folded": time.time(),
+        "body": {},
+        "attempts": 0,
+        "due": 0.0,
+        "lease": 0.0,
+        "parked": False,
+    }
     connection.execute(make(table).values(id=identity, task=task, project=project, **blank).on_conflict_do_nothing())
     return connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
 
@@ -108,7 +126,7 @@ def _lock(connection: Connection, identity: int, *, task: int | None, project: i
 def _renew(connection: Connection, identity: int, **values: Any) -> None:
     """Sets values, and asks for the samples to be made anew, whatever came of earlier attempts."""
     fresh = {"turned": None, "attempts": 0, "due": 0.0, "lease": 0.0, "reason": None, "parked": False}
-    connection.execute(update(table).where(table.c.id == identity).values(**values, **fresh))
+    connection.execute(update(table).where(table.c.id == identity).values(**values, **fresh, folded=time.time()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +145,17 @@ class Worker:
     clock: Callable[[], float] = time.time
     learnt: Callable[[tuple[Sample, ...]], None] | None = None
 
-    def work(self) -> int:
-        """Does everything that is open and due, and gives the number of steps that it took."""
-        steps = self.journal.take(fold_event)
-        while self._turn_one():
-            steps += 1
-        return steps
+    def work(self, *, limit: int = 100) -> int:
+        """Does what is open and due, and gives the number of steps that it took; 0 when nothing was left to do.
+
+        Args:
+            limit: Most events to take, and most annotations to turn into samples, before returning.
+        """
+        steps = self.journal.take(fold_event, limit=limit)
+        turns = 0
+        while turns < limit and self._turn_one():
+            turns += 1
+        return steps + turns
 
     def _turn_one(self) -> bool:
         leased = self._lease()
@@ -142,7 +165,12 @@ class Worker:
         try:
             samples = self._samples(body) if body else ()
         except BackendError as error:
-            self._put_off(identity, updated, error)
+            self._put_off(identity, updated, str(error), final=not isinstance(error, PASSING))
+            return True
+        except Exception as error:
+            # Whatever one annotation does to a library, those behind it are still to be worked on.
+            log.exception("annotation %d failed", identity)
+            self._put_off(identity, updated, f"{type(error).__name__}: {error}", final=False)
             return True
         self._commit(identity, updated, samples)
         return True
@@ -151,6 +179,9 @@ class Worker:
         """Takes the longest due annotation for a while; a worker that dies gives it back by the lease's end."""
         now = self.clock()
         due = and_(table.c.turned.is_(None), table.c.parked.is_(False), table.c.due <= now, table.c.lease <= now)
+        with self.engine.connect() as connection:
+            if connection.execute(select(table.c.id).where(due).limit(1)).first() is None:
+                return None  # without a lock: idle workers must not stand in the way of senders
         with writing(self.engine) as connection:
             row = connection.execute(
                 select(table).where(due).order_by(table.c.due, table.c.id).limit(1).with_for_update(skip_locked=True)
@@ -164,17 +195,18 @@ class Worker:
         state = Annotation(**body)
         if state.skipped:
             return ()
-        prediction = self._prediction(state)
+        prediction, answers = self._shown(state)
         shown = {one.region.page for one in prediction.proposals} if prediction else set()
         pages = {index: self.page_of(state, index) for index in sorted(shown | state.pages())}
-        samples = make_samples(state, prediction, pages)
+        samples = make_samples(state, prediction, pages, answers=answers)
         for one in samples:
             self.crops.put(one.crop)
         return samples
 
-    def _prediction(self, state: Annotation) -> Prediction | None:
+    def _shown(self, state: Annotation) -> tuple[Prediction | None, tuple[Prediction, ...]]:
         with self.engine.connect() as connection:
-            return shown_before(connection, task=state.task, regions=state.region_ids(), moment=state.created)
+            prediction = shown_before(connection, task=state.task, regions=state.region_ids(), moment=state.created)
+            return prediction, answered_before(connection, task=state.task)
 
     def _commit(self, identity: int, updated: float, samples: tuple[Sample, ...]) -> None:
         """Replaces the samples, unless a newer state arrived meanwhile: then the next turn is that one's."""
@@ -188,18 +220,18 @@ class Worker:
         if self.learnt and samples:
             self.learnt(samples)
 
-    def _put_off(self, identity: int, updated: float, error: BackendError) -> None:
+    def _put_off(self, identity: int, updated: float, reason: str, *, final: bool) -> None:
         """Tries again later, longer each time, or parks the annotation with the reason."""
         with writing(self.engine) as connection:
             row = connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
             if row.updated != updated or row.deleted:
                 return
             attempts = row.attempts + 1
-            parked = not isinstance(error, PASSING) or attempts >= MOST_ATTEMPTS
+            parked = final or attempts >= MOST_ATTEMPTS
             delay = min(FIRST_DELAY * 2**row.attempts, LONGEST_DELAY)
             values = {"attempts": attempts, "due": self.clock() + delay, "lease": 0.0, "parked": parked}
-            connection.execute(update(table).where(table.c.id == identity).values(**values, reason=str(error)))
-        log.warning("annotation %d %s: %s", identity, "parked" if parked else f"again in {delay:.0f} s", error)
+            connection.execute(update(table).where(table.c.id == identity).values(**values, reason=reason))
+        log.warning("annotation %d %s: %s", identity, "parked" if parked else f"again in {delay:.0f} s", reason)
 
 
 def unpark(engine: Engine) -> int:

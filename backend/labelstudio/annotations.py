@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from backend.errors import LabelConfigError, RequestError
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import drawn_box
+from backend.labelstudio.tasks import Sheet, sheets
 
-__all__ = ["Annotation", "AnnotationEvent", "Region", "moment", "read_annotation", "read_event", "without_secrets"]
+__all__ = [
+    "Annotation",
+    "AnnotationEvent",
+    "Region",
+    "moment",
+    "read_annotation",
+    "read_event",
+    "task_ids",
+    "without_secrets",
+]
 
 # What of a payload is kept: enough to make samples, nothing that opens a door (tokens, passwords) or names a person.
 _ANNOTATION = (
@@ -27,6 +38,7 @@ _ANNOTATION = (
     "lead_time",
 )
 _TASK = ("id", "data", "project")
+_LARGEST_ID = 2**63
 _PROJECT = ("id", "label_config")
 
 
@@ -36,7 +48,7 @@ class Region:
 
     Attributes:
         id: Label Studio's region id; it survives from a prediction into the annotation made of it.
-        page: Index of the page within the task, from 0.
+        page: Index of the page within the task, from 0, over all images of the label config.
         label: signature, stamp or thumb, whatever the label config calls it.
         box: x1, y1, x2, y2 in pixels of the upright page.
     """
@@ -76,24 +88,21 @@ class Annotation:
     data: Mapping[str, Any]
     label_config: str
 
-    @property
-    def binding(self) -> Binding:
-        """The control that the regions are read from.
+    @cached_property
+    def sheets(self) -> tuple[Sheet, ...]:
+        """The task's pages, in order, with the controls that regions on them are read from.
 
         Raises:
-            LabelConfigError: The label config offers none.
+            LabelConfigError: The label config offers no control.
+            RequestError: The task names no pages.
         """
-        bindings = bind(self.label_config)
-        used = {region.get("from_name") for region in self.result}
-        return next((binding for binding in bindings if binding.control in used), bindings[0])
+        task = {"id": self.task, "data": dict(self.data)}
+        return tuple(sheets(0, task, bind(self.label_config)))
 
     @property
     def references(self) -> tuple[str, ...]:
         """Where the task's pages are, in order."""
-        value = self.data.get(self.binding.field)
-        if isinstance(value, str):
-            return (value,)
-        return tuple(str(one) for one in value) if isinstance(value, list) else ()
+        return tuple(sheet.reference for sheet in self.sheets)
 
     @property
     def document(self) -> str | None:
@@ -102,11 +111,11 @@ class Annotation:
         return name if isinstance(name, str) and name else None
 
     def region_ids(self) -> tuple[str, ...]:
-        return tuple(str(region["id"]) for region in self._rectangles())
+        return tuple(str(region["id"]) for region, _, _ in self._rectangles())
 
     def pages(self) -> frozenset[int]:
         """Indices of the pages that bear a region."""
-        return frozenset(_page(region) for region in self._rectangles())
+        return frozenset(page for _, page, _ in self._rectangles())
 
     def regions(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[Region, ...]:
         """The marks that the annotator left; regions under labels that stand for no mark are none.
@@ -117,25 +126,29 @@ class Annotation:
         Raises:
             RequestError: A region is no rectangle.
         """
-        marks = {label: mark for mark, label in self.binding.labels.items()}
-        found: list[Region] = []
-        for region in self._rectangles():
-            label = next((marks[name] for name in region["value"].get("rectanglelabels") or [] if name in marks), None)
+        found: dict[str, Region] = {}
+        for region, page, binding in self._rectangles():
+            label = _mark(region, binding)
             if label is None:
                 continue
-            width, height = sizes[_page(region)]
+            width, height = sizes[page]
             x1, y1, x2, y2 = drawn_box(region, width=width, height=height)[0].tolist()
             if x2 > x1 and y2 > y1:
-                found.append(Region(id=str(region["id"]), page=_page(region), label=label, box=(x1, y1, x2, y2)))
-        return tuple(found)
+                one = Region(id=str(region["id"]), page=page, label=label, box=(x1, y1, x2, y2))
+                found.setdefault(one.id, one)
+        return tuple(found.values())
 
-    def _rectangles(self) -> Iterable[Mapping[str, Any]]:
-        control = self.binding.control
-        return (
-            region
-            for region in self.result
-            if region.get("type") == "rectanglelabels" and region.get("from_name") == control and region.get("id")
-        )
+    def _rectangles(self) -> Iterator[tuple[Mapping[str, Any], int, Binding]]:
+        """Each rectangle of a control that marks are read from, with its page's index and the control."""
+        for region in self.result:
+            if region.get("type") != "rectanglelabels" or not region.get("id"):
+                continue
+            item = region.get("item_index")
+            for page, sheet in enumerate(self.sheets):
+                binding = next((one for one in sheet.bindings if one.control == region.get("from_name")), None)
+                if binding is not None and (sheet.item is None or sheet.item == (item or 0)):
+                    yield region, page, binding
+                    break
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +187,7 @@ def read_event(payload: Mapping[str, Any]) -> AnnotationEvent:
     action = str(payload.get("action"))
     annotations = _many(payload, "annotation")
     if action in {"ANNOTATIONS_DELETED", "ANNOTATION_DELETED"}:
-        return AnnotationEvent(action=action, deleted=tuple(int(_need(one, "id", action)) for one in annotations))
+        return AnnotationEvent(action=action, deleted=tuple(_identity(one, "id", action) for one in annotations))
     if not annotations:
         raise RequestError(f"{action} without an annotation")
     tasks = {task.get("id"): task for task in _many(payload, "task")}
@@ -187,6 +200,12 @@ def read_event(payload: Mapping[str, Any]) -> AnnotationEvent:
     return AnnotationEvent(action=action, saved=tuple(saved))
 
 
+def task_ids(payload: Mapping[str, Any]) -> tuple[int, ...]:
+    """Ids of the tasks that an event is about."""
+    found = (task.get("id") for task in _many(payload, "task"))
+    return tuple(one for one in found if isinstance(one, int) and not isinstance(one, bool))
+
+
 def read_annotation(annotation: Mapping[str, Any], *, task: Mapping[str, Any], label_config: str) -> Annotation:
     """Reads one annotation, as a webhook or the API gives it.
 
@@ -196,14 +215,14 @@ def read_annotation(annotation: Mapping[str, Any], *, task: Mapping[str, Any], l
     """
     if not label_config:
         raise LabelConfigError("the event's project has no label config")
-    identity = int(_need(annotation, "id", "annotation"))
+    identity = _identity(annotation, "id", "annotation")
     result = annotation.get("result")
     regions = tuple(region for region in result if isinstance(region, Mapping)) if isinstance(result, list) else ()
     created = moment(_need(annotation, "created_at", f"annotation {identity}"))
     annotator = annotation.get("completed_by")
     return Annotation(
         id=identity,
-        task=int(annotation.get("task") or _need(task, "id", f"annotation {identity}")),
+        task=_identity({"task": annotation.get("task") or task.get("id")}, "task", f"annotation {identity}"),
         project=annotation.get("project") or task.get("project"),
         created=created,
         updated=moment(annotation.get("updated_at") or annotation["created_at"]),
@@ -238,6 +257,14 @@ def _need(value: Mapping[str, Any], key: str, what: str) -> Any:
     return value[key]
 
 
+def _identity(value: Mapping[str, Any], key: str, what: str) -> int:
+    """An id, where the database has room for it."""
+    found = _need(value, key, what)
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < _LARGEST_ID:
+        raise RequestError(f"{what}: {key} is no number that Label Studio gives")
+    return found
+
+
 def moment(text: Any) -> float:
     """Seconds since the epoch of a moment in ISO 8601.
 
@@ -252,5 +279,18 @@ def moment(text: Any) -> float:
         raise RequestError(f"{text!r} is no moment in ISO 8601") from error
 
 
-def _page(region: Mapping[str, Any]) -> int:
-    return int(region.get("item_index") or 0)
+def _mark(region: Mapping[str, Any], binding: Binding) -> str | None:
+    """The mark that a region's label stands for; None where it stands for none.
+
+    Raises:
+        RequestError: It stands for several marks.
+    """
+    value = region.get("value")
+    names = value.get("rectanglelabels") if isinstance(value, Mapping) else None
+    for name in names or ():
+        marks = binding.meanings.get(name, ())
+        if len(marks) > 1:
+            raise RequestError(f"the label {name!r} stands for {' and '.join(marks)}: corrections need one label each")
+        if marks:
+            return marks[0]
+    return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import httpx2
 
+from backend.errors import UndecodablePage
 from backend.labelstudio.client import LabelStudio
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from backend.pages.page import Page
     from backend.settings import Settings
 
-__all__ = ["Connections", "Pages"]
+__all__ = ["Connections", "Pages", "first_page"]
 
 _LOG = logging.getLogger(__name__)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -53,7 +54,7 @@ class Connections:
         self._source = source
         self._lock = threading.Lock()
         self._tokens: OrderedDict[str, str] = OrderedDict()
-        self._sources: OrderedDict[str, Pages] = OrderedDict()
+        self._sources: OrderedDict[str, tuple[LabelStudio, Pages]] = OrderedDict()
 
     def learn(self, project: str, *, hostname: str, token: str) -> None:
         """Remembers the token that came with a project's /setup, where it is needed and from the right Label Studio."""
@@ -76,14 +77,34 @@ class Connections:
 
     def pages(self, project: str) -> Pages:
         """The page source of a project."""
+        return self._reach(project)[1]
+
+    def studio(self, project: str) -> LabelStudio:
+        """Label Studio's API, with the token of a project."""
+        return self._reach(project)[0]
+
+    def _reach(self, project: str) -> tuple[LabelStudio, Pages]:
         with self._lock:
             token = self._settings.label_studio_api_key or self._tokens.get(project, "")
             if token not in self._sources:
-                self._sources[token] = self._source(LabelStudio(self._settings.label_studio_url, token))
+                studio = LabelStudio(self._settings.label_studio_url, token)
+                self._sources[token] = studio, self._source(studio)
             self._sources.move_to_end(token)
             if len(self._sources) > _MOST_TOKENS:
                 self._sources.popitem(last=False)
             return self._sources[token]
+
+
+def first_page(source: Pages, reference: str, *, task: int | None) -> Page:
+    """The first page of what a task refers to.
+
+    Raises:
+        PageError: There is none to be had.
+    """
+    page = next(source.pages(reference, task_id=task, pages=slice(0, 1)), None)
+    if page is None:
+        raise UndecodablePage("(an empty file)", "it has no page")
+    return page
 
 
 def _same_origin(one: str, other: str) -> bool:

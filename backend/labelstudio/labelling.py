@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from backend.errors import LabelConfigError
 from backend.nets.config import MARKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from xml.etree.ElementTree import Element
 
 __all__ = ["Binding", "bind"]
@@ -33,6 +34,7 @@ class Binding:
         paged: Whether that field holds a list (`valueList`).
         labels: The project's own label for each mark that it has one for, such as `{"stamp": "Seal"}`.
         threshold: Lowest probability to show.
+        meanings: The marks that each of the control's labels stands for: annotators may use more labels than are shown.
     """
 
     control: str
@@ -41,6 +43,7 @@ class Binding:
     paged: bool
     labels: Mapping[str, str]
     threshold: float
+    meanings: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
@@ -109,23 +112,24 @@ def _images(root: Element) -> dict[str, tuple[str, bool]]:
     found: dict[str, tuple[str, bool]] = {}
     for tag in root.iter():
         pages, page = tag.get("valueList", ""), tag.get("value", "")
-        field = pages or page
+        key = pages or page
         # "$pages[{{idx}}]" inside a Repeater stands for no one field.
-        if _is(tag, "image") and tag.get("name") and field[:1] == "$" and len(field) > 1 and "{{" not in field:
-            found[tag.get("name", "")] = (field[1:], bool(pages))
+        if _is(tag, "image") and tag.get("name") and key[:1] == "$" and len(key) > 1 and "{{" not in key:
+            found[tag.get("name", "")] = (key[1:], bool(pages))
     return found
 
 
 def _binding(control: Element, image: str, source: tuple[str, bool], confidence: float) -> Binding:
-    field, paged = source
+    key, paged = source
     name = control.get("name", "")
     return Binding(
         control=name,
         image=image,
-        field=field,
+        field=key,
         paged=paged,
         labels=_labels(control),
         threshold=_threshold(control, name, confidence),
+        meanings=_meanings(control),
     )
 
 
@@ -133,20 +137,32 @@ def _labels(control: Element) -> dict[str, str]:
     """The control's label for each mark; an explicit mapping wins over an equal name, an earlier label over a later."""
     mapped: dict[str, str] = {}
     named: dict[str, str] = {}
+    for shown, marks, explicit in _label_tags(control):
+        for mark in marks:
+            (mapped if explicit else named).setdefault(mark, shown)
+    found = named | mapped
+    return {mark: found[mark] for mark in MARKS if mark in found}
+
+
+def _meanings(control: Element) -> dict[str, tuple[str, ...]]:
+    """The marks that each label stands for, those labels among them that predictions do not use."""
+    found: dict[str, tuple[str, ...]] = {}
+    for shown, marks, _ in _label_tags(control):
+        if marks:
+            found.setdefault(shown, marks)
+    return found
+
+
+def _label_tags(control: Element) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+    """Each label as regions bear it, the marks that it stands for, and whether `predicted_values` says so."""
     for tag in control.iter():
         shown = tag.get("alias") or tag.get("value", "")
         if not _is(tag, "label") or not shown:
             continue
         values = {value.strip().casefold() for value in tag.get("predicted_values", "").split(",")}
-        predicted = [mark for mark in MARKS if mark in values]
         names = {tag.get("alias", "").strip().casefold(), tag.get("value", "").strip().casefold()}
-        for mark in predicted:
-            mapped.setdefault(mark, shown)
-        for mark in MARKS if not predicted else ():
-            if mark in names:
-                named.setdefault(mark, shown)
-    found = named | mapped
-    return {mark: found[mark] for mark in MARKS if mark in found}
+        predicted = tuple(mark for mark in MARKS if mark in values)
+        yield shown, predicted or tuple(mark for mark in MARKS if mark in names), bool(predicted)
 
 
 def _threshold(control: Element, name: str, confidence: float) -> float:

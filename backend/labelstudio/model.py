@@ -8,18 +8,19 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from backend.errors import LabelConfigError, RequestError
+from backend.labelstudio.annotations import without_secrets
 from backend.labelstudio.base import LabelStudioMLBase, ModelResponse
-from backend.labelstudio.connections import Connections
 from backend.labelstudio.events import Event
 from backend.labelstudio.labelling import bind
-from backend.labelstudio.predictor import Predictor
 from backend.labelstudio.tasks import listed
-from backend.pages.source import PageSource
-from backend.serving import Serving
 from backend.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from backend.application import Application
+    from backend.labelstudio.predictor import Predictor
+    from backend.labelstudio.recording import Inbox
 
 __all__ = ["ContractMarks"]
 
@@ -45,6 +46,7 @@ class ContractMarks(LabelStudioMLBase):
     """
 
     predictor: ClassVar[Predictor | None] = None
+    inbox: ClassVar[Inbox | None] = None
 
     def __init__(self, project_id: str | None = None, label_config: str | None = None) -> None:
         # Before the base class reads it: label_studio_ml's own parser is not made for hostile XML.
@@ -52,9 +54,9 @@ class ContractMarks(LabelStudioMLBase):
         super().__init__(project_id=project_id, label_config=label_config)
 
     @classmethod
-    def served_by(cls, predictor: Predictor) -> type[ContractMarks]:
-        """This class, with the predictor that its objects use."""
-        return type(cls.__name__, (cls,), {"predictor": predictor, "__doc__": cls.__doc__})
+    def served_by(cls, predictor: Predictor, inbox: Inbox) -> type[ContractMarks]:
+        """This class, with the predictor that its objects use, and the inbox of their events."""
+        return type(cls.__name__, (cls,), {"predictor": predictor, "inbox": inbox, "__doc__": cls.__doc__})
 
     def setup(self) -> None:
         """Names the version: "" while no model is ready, which is not waited for."""
@@ -91,24 +93,27 @@ class ContractMarks(LabelStudioMLBase):
         return ModelResponse(model_version=version, predictions=[prediction])
 
     def fit(self, event: str, data: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Takes note of an event; nothing is learned from it yet.
+        """Stores an event, durably and without its secrets; what it says is made of it later.
 
         Raises:
             RequestError: The event has no name.
+            LedgerError: It could not be stored.
         """
         del kwargs
         noted = Event.parse(event, data)
+        kept = without_secrets({"action": noted.action, **data})
+        (self.inbox or _of_environment().inbox).append(noted.action, project=noted.project, body=kept)
         tasks, annotations = listed(noted.tasks), listed(noted.annotations)
         _LOG.info("event %s project=%s tasks=%s annotations=%s", noted.action, noted.project, tasks, annotations)
-        return {"status": "noted", "action": noted.action}
+        return {"status": "stored", "action": noted.action}
 
     def _predictor(self) -> Predictor:
-        return self.predictor or _of_environment()
+        return self.predictor or _of_environment().predictor
 
 
 @cache
-def _of_environment() -> Predictor:
-    """The predictor of a process that was started by label_studio_ml's own server."""
-    settings = Settings.from_environment(os.environ)
-    connections = Connections(settings, source=lambda access: PageSource(settings, access))
-    return Predictor(settings, Serving.start(settings), connections)
+def _of_environment() -> Application:
+    """The program of a process that was started by label_studio_ml's own server: there, this class is the way in."""
+    from backend.application import Application  # noqa: PLC0415  it is made of this class, among others
+
+    return Application.start(Settings.from_environment(os.environ))

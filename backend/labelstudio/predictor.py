@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from backend.errors import BackendError, RequestError, UndecodablePage
+from backend.errors import BackendError, LedgerError, RequestError, UndecodablePage
+from backend.labelstudio.annotations import Region as ShownRegion
+from backend.labelstudio.connections import first_page
 from backend.labelstudio.prefetch import Prefetcher
-from backend.labelstudio.results import NOT_DONE, drawn_box, prediction, refined, regions
+from backend.labelstudio.recording import Proposal
+from backend.labelstudio.results import NOT_DONE, drawn_box, placed, prediction, refined
 from backend.labelstudio.tasks import Sheet, listed, sheets, task_id
+from backend.nets.config import MARKS
 from backend.pages.references import shorten
 
 if TYPE_CHECKING:
@@ -23,9 +27,10 @@ if TYPE_CHECKING:
 
     from backend.labelstudio.connections import Connections, Pages
     from backend.labelstudio.labelling import Binding
+    from backend.labelstudio.recording import Ledger
     from backend.labelstudio.results import Region
     from backend.pages.page import Page
-    from backend.pipeline import Pipeline
+    from backend.pipeline import Marks, Pipeline
     from backend.settings import Settings
 
 __all__ = ["Predictor", "Serves"]
@@ -59,6 +64,7 @@ class _Outcome:
     sheets: list[Sheet]
     looked_at: int = 0
     result: list[Region] = field(default_factory=list)
+    proposals: list[Proposal] = field(default_factory=list)
     certainties: list[float] = field(default_factory=list)
 
     @property
@@ -78,6 +84,7 @@ class Predictor:
         settings: Deadline and default confidence.
         serving: Holds the pipeline, or loads it at the moment.
         connections: Page sources by project.
+        ledger: Remembers what is shown.
         clock: Seconds that never go back.
     """
 
@@ -87,11 +94,13 @@ class Predictor:
         serving: Serves,
         connections: Connections,
         *,
+        ledger: Ledger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.serving = serving
         self.connections = connections
         self.confidence = settings.confidence
+        self._ledger = ledger
         self._deadline = settings.predict_deadline
         self._clock = clock
         self._prefetch = Prefetcher(room=_PAGES_IN_MEMORY, ahead=_PAGES_AHEAD, threads=_FETCH_THREADS)
@@ -145,6 +154,7 @@ class Predictor:
         if left() <= 0:
             _LOG.warning("PREDICT_DEADLINE of %g s passed: ask again for what is not done", self._deadline)
         version = self._version(pipeline, bindings)
+        self._remember(project, tasks, outcomes, version=version)
         _log_batch(project, tasks, outcomes, milliseconds=1000 * (self._clock() - started), version=version)
         return version, [outcome.prediction(version) for outcome in outcomes]
 
@@ -164,15 +174,20 @@ class Predictor:
         left = partial(self._left, started)
         pipeline = self.serving.pipeline(timeout=left())
         source = self.connections.pages(project)
+        pages = sheets(0, task, bindings)
         result: list[Region] = []
+        proposals: list[Proposal] = []
         for region in drawn:
             binding = _binding_of(region, bindings)
-            page = _page(source, _sheet_of(region, sheets(0, task, [binding])))
+            index, sheet = _sheet_of(region, pages, binding)
+            page = _page(source, sheet)
             box = drawn_box(region, width=page.width, height=page.height)
             with self._processors:
                 mark = pipeline.refine(page, box)
             result.append(refined(mark, region, width=page.width, height=page.height, binding=binding))
+            proposals.append(_proposal(mark, 0, result[-1], page=page, index=index, binding=binding))
         version = self._version(pipeline, bindings)
+        self._tell(project, task, version=version, proposals=proposals, drawn=True)
         _LOG.info(
             "refined project=%s task=%s boxes=%d ms=%.0f version=%s",
             project,
@@ -182,6 +197,26 @@ class Predictor:
             version,
         )
         return version, prediction(result, certainties=[region["score"] for region in result], version=version)
+
+    def _remember(
+        self, project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], *, version: str
+    ) -> None:
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            if outcome.complete:
+                self._tell(project, task, version=version, proposals=outcome.proposals, drawn=False)
+
+    def _tell(
+        self, project: str, task: Mapping[str, Any], *, version: str, proposals: Sequence[Proposal], drawn: bool
+    ) -> None:
+        """Tells the ledger; boxes that it did not take are still better than none."""
+        identity = task_id(task)
+        if identity is None:
+            return
+        named = int(project) if project.isdecimal() else None
+        try:
+            self._ledger.remember(task=identity, project=named, version=version, proposals=proposals, drawn=drawn)
+        except LedgerError as error:
+            _LOG.error("task %s: its corrections will not be understood: %s", identity, error)
 
     def _left(self, started: float) -> float:
         return started + self._deadline - self._clock()
@@ -208,10 +243,13 @@ class Predictor:
         else:
             outcome.looked_at += 1
             outcome.certainties.append(marks.certainty)
+            index = outcome.sheets.index(sheet)
             for binding in sheet.bindings:
-                outcome.result += regions(
+                for place, region in placed(
                     marks, width=page.width, height=page.height, binding=binding, task=sheet.task, item=sheet.item
-                )
+                ):
+                    outcome.result.append(region)
+                    outcome.proposals.append(_proposal(marks, place, region, page=page, index=index, binding=binding))
 
 
 def _sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> list[Sheet]:
@@ -230,21 +268,40 @@ def _binding_of(region: Mapping[str, Any], bindings: Sequence[Binding]) -> Bindi
     return next(iter([*by_control, *by_image, *bindings]))
 
 
-def _sheet_of(region: Mapping[str, Any], pages: Sequence[Sheet]) -> Sheet:
-    """The page that a region was drawn on."""
+def _sheet_of(region: Mapping[str, Any], pages: Sequence[Sheet], binding: Binding) -> tuple[int, Sheet]:
+    """The page that a region was drawn on, and its index within the task."""
     item = region.get("item_index") or 0
-    if not isinstance(item, int) or not 0 <= item < len(pages):
+    own = [(index, sheet) for index, sheet in enumerate(pages) if binding in sheet.bindings]
+    if not isinstance(item, int) or not 0 <= item < len(own):
         raise RequestError(
-            f"params.context.result holds a region of item_index {item!r}: the task has {len(pages)} pages"
+            f"params.context.result holds a region of item_index {item!r}: the task has {len(own)} pages"
         )
-    return pages[item]
+    return own[item]
+
+
+def _proposal(marks: Marks, place: int, region: Region, *, page: Page, index: int, binding: Binding) -> Proposal:
+    """A region that is shown, as the ledger remembers it: the mark that its label stands for, in pixels."""
+    probabilities = marks.probabilities[place]
+    [label] = region["value"]["rectanglelabels"]
+    named = [mark for mark, its_label in binding.labels.items() if its_label == label]
+    x1, y1, x2, y2 = marks.boxes[place].tolist()
+    return Proposal(
+        region=ShownRegion(
+            id=region["id"],
+            page=index,
+            label=max(named, key=lambda mark: probabilities[MARKS.index(mark)]),
+            box=(x1, y1, x2, y2),
+        ),
+        probabilities=tuple(probabilities.tolist()),
+        score=region["score"],
+        page_size=(page.width, page.height),
+        recalled=marks.recalled[place] if marks.recalled else None,
+    )
 
 
 def _page(source: Pages, sheet: Sheet) -> Page:
     """The first page of what a sheet refers to."""
-    page = next(source.pages(sheet.reference, task_id=sheet.task, pages=slice(0, 1)), None)
-    if page is None:
-        raise UndecodablePage("(an empty file)", "it has no page")
+    page = first_page(source, sheet.reference, task=sheet.task)
     if page.reference.lower().endswith(_PAGED_FILES):
         _LOG.info(
             "task %s: %s: its first page is looked at; use valueList for tasks of several", sheet.task, page.reference

@@ -15,13 +15,13 @@ from backend.geometry import as_boxes, clip, to_percent
 from backend.nets.config import MARKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from backend.geometry import Boxes
     from backend.labelstudio.labelling import Binding
     from backend.pipeline import Marks
 
-__all__ = ["NOT_DONE", "Region", "drawn_box", "prediction", "refined", "region_id", "regions"]
+__all__ = ["NOT_DONE", "Region", "drawn_box", "placed", "prediction", "refined", "region_id", "regions"]
 
 Region = dict[str, Any]
 
@@ -44,14 +44,20 @@ def regions(
         task: The task's id, part of the regions' ids.
         item: Place of the page in a `valueList`; None for a single image.
     """
-    found: list[Region] = []
-    for box, index, score in zip(marks.boxes, marks.labels, marks.scores, strict=True):
+    shown = placed(marks, width=width, height=height, binding=binding, task=task, item=item)
+    return [region for _, region in shown]
+
+
+def placed(
+    marks: Marks, *, width: int, height: int, binding: Binding, task: int | None, item: int | None
+) -> Iterator[tuple[int, Region]]:
+    """As `regions`, each with the place of its mark among the marks."""
+    for place, (box, index, score) in enumerate(zip(marks.boxes, marks.labels, marks.scores, strict=True)):
         label = binding.labels.get(MARKS[index])
         if label is None or score < binding.threshold:
             continue
         region = _region(box[None], label, float(score), width=width, height=height, binding=binding, item=item)
-        found.append({"id": region_id(task, marks.version, region), **region})
-    return found
+        yield place, {"id": region_id(task, marks.version, region), **region, **_origin(marks, place)}
 
 
 def refined(marks: Marks, drawn: Mapping[str, Any], *, width: int, height: int, binding: Binding) -> Region:
@@ -70,7 +76,13 @@ def refined(marks: Marks, drawn: Mapping[str, Any], *, width: int, height: int, 
     label = max(named, key=lambda name: named[name])
     item = drawn.get("item_index")
     region = _region(marks.boxes, label, named[label], width=width, height=height, binding=binding, item=item)
-    return {"id": drawn.get("id") or region_id(marks.version, region), **region}
+    return {"id": drawn.get("id") or region_id(marks.version, region), **region, **_origin(marks, 0)}
+
+
+def _origin(marks: Marks, place: int) -> Region:
+    """What the editor shows beside a region whose label comes from an earlier correction."""
+    sample = marks.recalled[place] if marks.recalled else None
+    return {} if sample is None else {"meta": {"text": [f"as corrected in annotation {sample.partition('-')[0]}"]}}
 
 
 def _region(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gunicorn.app.base import BaseApplication
 
-from backend.labelstudio.server import create_app
-from backend.pages.source import PageSource
-from backend.serving import Serving
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
 
     from backend.settings import Settings
 
-__all__ = ["serve"]
+__all__ = ["Serveable", "serve"]
 
 _LOG = logging.getLogger(__name__)
 # Label Studio waits 100 s for predictions; a stop lets those under way finish, within reason.
@@ -25,11 +23,22 @@ _GRACEFUL_SECONDS = 30
 _SILENCE_SECONDS = 120
 
 
+class Serveable(Protocol):
+    """A program that was started in a worker process."""
+
+    @property
+    def flask(self) -> Flask: ...
+
+    def stop(self) -> None: ...
+
+
 class _Server(BaseApplication):  # type: ignore[misc]
     """gunicorn, told what to run by the settings alone: it reads no configuration file and no command line."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, start: Callable[[Settings], Serveable]) -> None:
         self._settings = settings
+        self._start = start
+        self._started: Serveable | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -46,18 +55,29 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "loglevel": "warning",  # its own lines about starting and stopping are said better here
             "proc_name": "contract-marks",
             "when_ready": _announce,
+            "worker_exit": self._leave,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
         """Called in each worker, after the fork: the model and the threads are the worker's own."""
-        settings = self._settings
-        return create_app(settings, serving=Serving.start(settings), source=lambda access: PageSource(settings, access))
+        self._started = self._start(self._settings)
+        return self._started.flask
+
+    def _leave(self, _: Any, __: Any) -> None:
+        """Called in each worker, when its last request is answered."""
+        if self._started is not None:
+            self._started.stop()
 
 
-def serve(settings: Settings) -> None:
-    """Serves until it is told to stop (SIGTERM, SIGINT)."""
+def serve(settings: Settings, start: Callable[[Settings], Serveable]) -> None:
+    """Serves until it is told to stop (SIGTERM, SIGINT).
+
+    Args:
+        settings: Address, processes and threads.
+        start: Starts the program, in each worker process.
+    """
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if settings.workers > 1 and not settings.label_studio_api_key:
         _LOG.warning(
@@ -65,7 +85,7 @@ def serve(settings: Settings) -> None:
             "the others cannot fetch its uploads",
             settings.workers,
         )
-    _Server(settings).run()
+    _Server(settings, start).run()
 
 
 def _announce(arbiter: Any) -> None:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
 import secrets
 import threading
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from backend.errors import BackendError
-from backend.labelstudio.connections import Connections, Pages
+from backend.labelstudio.credentials import add_credentials
 from backend.labelstudio.model import ContractMarks
-from backend.labelstudio.predictor import Predictor, Serves
 from backend.labelstudio.protocol import PredictRequest, SetupRequest, parse_body
+from backend.labelstudio.refusals import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from backend.pages.access import Access
+    from backend.labelstudio.predictor import Predictor
+    from backend.labelstudio.recording import Inbox
     from backend.settings import Settings
 
 __all__ = ["create_app"]
@@ -29,28 +26,25 @@ __all__ = ["create_app"]
 _LOG = logging.getLogger(__name__)
 # Room for hundreds of tasks with their annotations; a page that travels as a data URI counts, too.
 _MOST_BODY_BYTES = 64 * 1024 * 1024
-_LONGEST_PHRASE = 300
 # Request threads that predictions never take: the other routes must answer within a second whatever is being predicted.
 _KEPT_FREE = 8
 
 
-def create_app(settings: Settings, *, serving: Serves, source: Callable[[Access], Pages]) -> Flask:
+def create_app(settings: Settings, *, predictor: Predictor, inbox: Inbox) -> Flask:
     """The application.
 
     Args:
-        settings: Credentials, Label Studio's address, deadline, confidence.
-        serving: Holds the pipeline, or loads it at the moment.
-        source: Makes a page source over an access to Label Studio.
+        settings: Credentials and the number of threads.
+        predictor: Predicts tasks.
+        inbox: Takes events.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    connections = Connections(settings, source=source)
-    predictor = Predictor(settings, serving, connections)
-    _add_routes(app, ContractMarks.served_by(predictor), predictor, at_once=max(1, settings.threads - _KEPT_FREE))
+    model_class = ContractMarks.served_by(predictor, inbox)
+    _add_routes(app, model_class, predictor, at_once=max(1, settings.threads - _KEPT_FREE))
     _add_errors(app)
-    if settings.basic_auth_user:
-        _add_basic_auth(app, settings.basic_auth_user, settings.basic_auth_pass)
+    add_credentials(app, settings)
     return app
 
 
@@ -102,11 +96,11 @@ def _add_errors(app: Flask) -> None:
     @app.errorhandler(BackendError)
     def refused(error: BackendError) -> Response:
         _LOG.warning("%s %s: %s: %s", request.method, request.path, type(error).__name__, error)
-        return _error(error.status, type(error).__name__, str(error))
+        return refusal(error.status, type(error).__name__, str(error))
 
     @app.errorhandler(HTTPException)
     def unroutable(error: HTTPException) -> Response:
-        response = _error(error.code or 500, type(error).__name__, error.description or error.name)
+        response = refusal(error.code or 500, type(error).__name__, error.description or error.name)
         response.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
         return response
 
@@ -114,29 +108,6 @@ def _add_errors(app: Flask) -> None:
     def unexpected(_: Exception) -> Response:
         incident = secrets.token_hex(4)
         _LOG.exception("%s %s: incident %s", request.method, request.path, incident)
-        return _error(
+        return refusal(
             500, "InternalError", f"something unexpected failed; the server's log has it as incident {incident}"
         )
-
-
-def _error(status: int, kind: str, message: str) -> Response:
-    """A JSON error, whose reason also stands in the status line: that is all that Label Studio shows of it."""
-    response = jsonify({"error": kind, "message": message})
-    phrase = "".join(letter if " " <= letter <= "~" else "?" for letter in message)[:_LONGEST_PHRASE]
-    response.status = f"{status} {phrase or HTTPStatus(status).phrase}"
-    return response
-
-
-def _add_basic_auth(app: Flask, user: str, password: str) -> None:
-    """Asks every request for the credentials, but for `/`: a container's health check has none."""
-    expected = f"{user}:{password}".encode()
-
-    @app.before_request
-    def check() -> Response | None:
-        given = request.authorization
-        brought = f"{given.username}:{given.password}".encode() if given is not None and given.type == "basic" else b""
-        if request.path == "/" or hmac.compare_digest(brought, expected):
-            return None
-        response = _error(401, "Unauthorized", "this backend wants HTTP Basic credentials: BASIC_AUTH_USER and _PASS")
-        response.headers["WWW-Authenticate"] = 'Basic realm="contract-marks", charset="UTF-8"'
-        return response

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from backend.feedback.proposals import Proposal
 from backend.labelstudio.annotations import Annotation, Region
+from backend.labelstudio.recording import Proposal
 from backend.pages.page import Page
 
 CONFIG = (

@@ -28,7 +28,7 @@ def test_many_processes_may_open_a_new_database_at_once(database_url: str) -> No
 
 
 def test_a_failed_transaction_leaves_nothing(engine: Engine) -> None:
-    rows = [{"project": ord(key), "updated": 0.0} for key in "abb"]
+    rows = [{"project": ord(key), "updated": 0.0, "lease": 0.0} for key in "abb"]
     with writing(engine) as connection:
         connection.execute(insert(watermark), rows[:1])
     with pytest.raises(IntegrityError), writing(engine) as connection:

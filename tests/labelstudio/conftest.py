@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from backend.errors import ModelError, WeightsUnavailable
+from backend.labelstudio.connections import Connections
+from backend.labelstudio.predictor import Predictor
 from backend.labelstudio.server import create_app
 from backend.nets.config import MARKS
 from backend.pages.page import Page
@@ -128,9 +130,40 @@ def serving(pipeline: ToldPipeline) -> ToldServing:
     return ToldServing(pipeline)
 
 
+@dataclass
+class MemoryLedger:
+    """Takes events and what was shown, and keeps both in lists; an error that it was told is raised instead."""
+
+    events: list[tuple[str, int | None, dict]] = field(default_factory=list)
+    shown: list[dict] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def append(self, action: str, *, project: int | None, body: dict) -> int:
+        if self.failure:
+            raise self.failure
+        self.events.append((action, project, body))
+        return len(self.events)
+
+    def remember(self, **shown) -> None:
+        if self.failure:
+            raise self.failure
+        self.shown.append(shown)
+
+
+def make_app(settings: Settings, *, serving: ToldServing, pages: MemoryPages, ledger: MemoryLedger | None = None):
+    ledger = ledger or MemoryLedger()
+    predictor = Predictor(settings, serving, Connections(settings, source=pages), ledger=ledger)
+    return create_app(settings, predictor=predictor, inbox=ledger)
+
+
 @pytest.fixture
-def app(serving: ToldServing, pages: MemoryPages):
-    return create_app(Settings(), serving=serving, source=pages)
+def ledger() -> MemoryLedger:
+    return MemoryLedger()
+
+
+@pytest.fixture
+def app(serving: ToldServing, pages: MemoryPages, ledger: MemoryLedger):
+    return make_app(Settings(), serving=serving, pages=pages, ledger=ledger)
 
 
 @pytest.fixture

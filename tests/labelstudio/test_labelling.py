@@ -23,6 +23,7 @@ def test_a_plain_config_binds_control_image_field_and_all_three_labels():
             paged=False,
             labels={"signature": "signature", "stamp": "stamp", "thumb": "thumb"},
             threshold=0.6,
+            meanings={"signature": ("signature",), "stamp": ("stamp",), "thumb": ("thumb",)},
         ),
     )
 

@@ -13,12 +13,14 @@ from backend.labelstudio.model import ContractMarks
 from backend.labelstudio.predictor import Predictor
 from backend.settings import Settings
 
-from .conftest import VERSION, ToldServing, found, payload
+from .conftest import VERSION, MemoryLedger, ToldServing, found, payload
 
 
 @pytest.fixture
 def model_class(pipeline, pages):
-    return ContractMarks.served_by(Predictor(Settings(), ToldServing(pipeline), Connections(Settings(), source=pages)))
+    ledger = MemoryLedger()
+    connections = Connections(Settings(), source=pages)
+    return ContractMarks.served_by(Predictor(Settings(), ToldServing(pipeline), connections, ledger=ledger), ledger)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_it_is_made_as_the_frameworks_server_makes_it(model_class, pipeline):
 
 def test_it_can_be_made_without_a_label_config_but_not_predict(model_class):
     model = model_class()
-    assert model.fit("START_TRAINING", {}) == {"status": "noted", "action": "START_TRAINING"}
+    assert model.fit("START_TRAINING", {}) == {"status": "stored", "action": "START_TRAINING"}
     with pytest.raises(LabelConfigError, match="no label config"):
         model.predict([])
 

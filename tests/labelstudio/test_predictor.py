@@ -10,7 +10,7 @@ from backend.labelstudio.predictor import Predictor
 from backend.labelstudio.prefetch import Prefetcher
 from backend.settings import Settings
 
-from .conftest import VERSION, MemoryPages, ToldPipeline, ToldServing, found
+from .conftest import VERSION, MemoryLedger, MemoryPages, ToldPipeline, ToldServing, found
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image" {}>'
@@ -34,7 +34,9 @@ def tasks(count: int) -> list[dict]:
 
 def predictor(pipeline: ToldPipeline, pages: MemoryPages, clock: Clock | None = None, **settings) -> Predictor:
     table = Settings(**settings)
-    return Predictor(table, ToldServing(pipeline), Connections(table, source=pages), clock=clock or Clock())
+    return Predictor(
+        table, ToldServing(pipeline), Connections(table, source=pages), ledger=MemoryLedger(), clock=clock or Clock()
+    )
 
 
 def bindings(attributes: str = "", more: str = ""):

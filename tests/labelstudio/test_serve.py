@@ -11,9 +11,10 @@ import pytest
 
 SCRIPT = """
 from pathlib import Path
+from backend.application import Application
 from backend.labelstudio.serve import serve
 from backend.settings import Settings
-serve(Settings(port={port}, model="no-such-model", data_dir=Path({folder!r})))
+serve(Settings(port={port}, model="no-such-model", data_dir=Path({folder!r})), Application.start)
 """
 
 

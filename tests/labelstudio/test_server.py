@@ -7,10 +7,9 @@ import threading
 import pytest
 
 from backend.errors import LimitExceeded, PageUnavailable, ReferenceRefused, UndecodablePage
-from backend.labelstudio.server import create_app
 from backend.settings import Settings
 
-from .conftest import VERSION, ToldServing, found, payload
+from .conftest import VERSION, ToldServing, found, make_app, payload
 
 IMAGE = "/data/upload/2/062571dc-page.jpg"
 STAMP = ("stamp", (20.0, 10.0, 60.0, 50.0), 0.9)
@@ -213,7 +212,7 @@ def test_a_reason_cannot_break_the_status_line(client):
 
 def test_an_unexpected_failure_is_an_incident_without_a_traceback(serving, pages, caplog):
     serving.state = lambda: 1 / 0
-    response = create_app(Settings(), serving=serving, source=pages).test_client().get("/health")
+    response = make_app(Settings(), serving=serving, pages=pages).test_client().get("/health")
     assert response.status_code == 500
     assert "ZeroDivisionError" not in response.text
     incident = response.json["message"].split()[-1]
@@ -291,7 +290,7 @@ class TestWhileTheModelLoads:
 
 def test_a_model_that_cannot_serve_is_a_503_with_the_reason(pipeline, pages):
     serving = ToldServing(pipeline, failure="weights are damaged")
-    client = create_app(Settings(), serving=serving, source=pages).test_client()
+    client = make_app(Settings(), serving=serving, pages=pages).test_client()
     assert client.get("/health").json["model_state"] == "failed"
     for path, body in (("/setup", payload("setup")), ("/predict", payload("predict"))):
         response = client.post(path, json=body)
@@ -303,7 +302,7 @@ class TestBasicAuthentication:
     @pytest.fixture
     def app(self, serving, pages):
         settings = Settings(basic_auth_user="studio", basic_auth_pass="pä:ss")
-        return create_app(settings, serving=serving, source=pages)
+        return make_app(settings, serving=serving, pages=pages)
 
     @staticmethod
     def header(text: str) -> dict[str, str]:
@@ -355,7 +354,7 @@ def test_64_clients_at_once_each_get_one_version(app, pipeline):
 
 
 def test_predictions_never_take_the_threads_that_the_other_routes_need(serving, pages):
-    app = create_app(Settings(threads=9), serving=serving, source=pages)
+    app = make_app(Settings(threads=9), serving=serving, pages=pages)
     under_way, go_on = threading.Event(), threading.Event()
 
     def slow(*_, **__):

@@ -1,0 +1,68 @@
+"""The whole program of one serving process, put together; the only place that knows all of its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backend.feedback.service import Feedback, Store
+from backend.feedback.web import feedback_pages
+from backend.labelstudio.connections import Connections
+from backend.labelstudio.predictor import Predictor
+from backend.labelstudio.server import create_app
+from backend.pages.source import PageSource
+from backend.serving import Serving
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from backend.labelstudio.predictor import Serves
+    from backend.labelstudio.recording import Inbox
+    from backend.settings import Settings
+
+__all__ = ["Application"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """The parts of a running process that others hold on to.
+
+    Attributes:
+        flask: The WSGI application.
+        predictor: Predicts tasks.
+        feedback: Learns from corrections.
+    """
+
+    flask: Flask
+    predictor: Predictor
+    feedback: Feedback
+
+    @property
+    def inbox(self) -> Inbox:
+        return self.feedback.journal
+
+    @classmethod
+    def build(cls, settings: Settings, *, serving: Serves, connections: Connections, feedback: Feedback) -> Application:
+        """Wires the parts; starts nothing."""
+        predictor = Predictor(settings, serving, connections, ledger=feedback.ledger)
+        flask = create_app(settings, predictor=predictor, inbox=feedback.journal)
+        flask.register_blueprint(feedback_pages(feedback.store.engine, state=serving.state))
+        return cls(flask=flask, predictor=predictor, feedback=feedback)
+
+    @classmethod
+    def start(cls, settings: Settings) -> Application:
+        """Opens the ledger, begins to load the model and to learn; after a fork, never before.
+
+        Raises:
+            LedgerError: The database or the crop store cannot be used.
+        """
+        connections = Connections(settings, source=lambda access: PageSource(settings, access))
+        feedback = Feedback(Store.open(settings), connections, recall_distance=settings.recall_distance)
+        serving = Serving.start(settings, around=feedback.recalling)
+        application = cls.build(settings, serving=serving, connections=connections, feedback=feedback)
+        feedback.start(working=bool(settings.samples_in_server))
+        return application
+
+    def stop(self) -> None:
+        """Ends the threads and closes the database."""
+        self.feedback.stop()

@@ -1,0 +1,78 @@
+"""The command `sync`: asks Label Studio for what its webhooks did not tell, and turns it into samples."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from backend.errors import SettingsError
+from backend.feedback.report import count
+from backend.feedback.service import Feedback, Store
+from backend.feedback.sync import Reconciled, sync
+from backend.feedback.watermarks import known_projects
+from backend.labelstudio.connections import Connections
+from backend.pages.source import PageSource
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+    from backend.labelstudio.client import LabelStudio
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `sync`."""
+    parser.add_argument(
+        "--project", type=int, action="append", metavar="N", help="a project's id; all that are known when left out"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="look at every task again, and forget what Label Studio no longer has"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reconciles each project and works on what that brought; gives 1 where some samples could not be made.
+
+    Raises:
+        SettingsError: There is no token, or no project.
+        LabelStudioError: Label Studio refused or did not answer.
+        LedgerError: The database or the crop store cannot be used.
+    """
+    settings = Settings.from_environment(os.environ)
+    if not settings.label_studio_api_key:
+        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `sync` asks Label Studio's API and needs a token")
+    store = Store.open(settings)
+    connections = Connections(settings, source=lambda access: PageSource(settings, access))
+    with store.engine.connect() as connection:
+        projects = args.project or known_projects(connection)
+    if not projects:
+        raise SettingsError("the ledger knows no project yet: name one with --project")
+    for project in projects:
+        found = _reconcile(store, connections.studio(str(project)), project, everything=args.all)
+        print(
+            f"project {project}: {found.tasks} tasks looked at, {found.saved} annotations new or newer, "
+            f"{found.deleted} gone, {found.unreadable} unreadable"
+        )
+    feedback = Feedback(store, connections, recall_distance=0.0)
+    while feedback.worker.work():
+        pass
+    facts = count(store.engine)
+    left = facts.annotations["open"] + facts.annotations["parked"]
+    print(f"{facts.count()} samples; {left} annotations could not be turned into samples yet")
+    feedback.stop()
+    return 1 if left else os.EX_OK
+
+
+def _reconcile(store: Store, studio: LabelStudio, project: int, *, everything: bool) -> Reconciled:
+    """One project, with a bar over its tasks."""
+    with tqdm(unit="task", desc=f"project {project}", disable=None, file=sys.stderr) as bar:
+
+        def progress(found: Reconciled) -> None:
+            bar.update(found.tasks - bar.n)
+
+        return sync(store.engine, studio, project, everything=everything, progress=progress)

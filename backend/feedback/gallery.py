@@ -1,0 +1,158 @@
+"""Samples to look at: a contact sheet of their crops, as a page or an image, and the story of one of them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from PIL import Image, ImageDraw, ImageFont
+from sqlalchemy import Connection, Row, func, select
+
+from backend.errors import LedgerError
+from backend.feedback.crops import CropStore, difference
+from backend.feedback.matching import Outcome
+from backend.feedback.samples import COPY_BITS
+from backend.feedback.tables import sample
+from backend.nets.config import CLASSES
+
+__all__ = ["Shelf", "html_sheet", "png_sheet", "shelves", "story"]
+
+SIDE = 132
+COLUMNS = 8
+CAPTION = 34
+HEADING = 30
+MEANINGS: Mapping[str, str] = {
+    Outcome.RELABELLED: "shown under a wrong name: hard examples",
+    Outcome.REJECTED: "shown where nothing is: hard negatives",
+    Outcome.MISSED: "not shown at all",
+    Outcome.MOVED: "shown in the wrong place",
+    Outcome.DUPLICATE: "shown twice",
+    Outcome.ACCEPTED: "shown, seen and left as they were",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """Samples of one outcome, with their crops.
+
+    Attributes:
+        total: How many there are, of which the newest are shown.
+    """
+
+    outcome: str
+    meaning: str
+    total: int
+    samples: Sequence[tuple[Row[Any], Image.Image]]
+
+
+def shelves(connection: Connection, crops: CropStore, *, most: int) -> list[Shelf]:
+    """Samples by outcome, those that teach the most first; `most` of each, the newest."""
+    found = []
+    for outcome, meaning in MEANINGS.items():
+        rows = connection.execute(
+            select(sample)
+            .where(sample.c.outcome == outcome)
+            .order_by(sample.c.annotated.desc(), sample.c.id)
+            .limit(most)
+        ).all()
+        total = connection.execute(select(func.count()).where(sample.c.outcome == outcome)).scalar() or 0
+        shown = list(_with_crops(rows, crops))
+        if total:
+            found.append(Shelf(outcome=str(outcome), meaning=meaning, total=total, samples=shown))
+    return found
+
+
+def html_sheet(found: Sequence[Shelf]) -> str:
+    """The contact sheet as one page that needs no other file."""
+    environment = Environment(loader=PackageLoader("backend.feedback"), autoescape=True)
+    return environment.get_template("sheet.html").render(shelves=found, data_uri=_data_uri, moment=_moment)
+
+
+def png_sheet(found: Sequence[Shelf]) -> Image.Image:
+    """The contact sheet as one image."""
+    rows = [-(-len(shelf.samples) // COLUMNS) for shelf in found]
+    height = sum(HEADING + count * (SIDE + CAPTION) for count in rows) + 12
+    sheet = Image.new("RGB", (COLUMNS * (SIDE + 8) + 8, max(height, HEADING)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    top = 6
+    for shelf, count in zip(found, rows, strict=True):
+        pen.text((8, top + 6), f"{shelf.outcome} ({shelf.total}): {shelf.meaning}", fill="black", font=font)
+        for place, (row, crop) in enumerate(shelf.samples):
+            left, down = 8 + place % COLUMNS * (SIDE + 8), top + HEADING + place // COLUMNS * (SIDE + CAPTION)
+            sheet.paste(crop, (left + (SIDE - crop.width) // 2, down + (SIDE - crop.height) // 2))
+            pen.text((left, down + SIDE + 2), f"{_verdict(row)}\n{row.id[:20]}", fill="#555", font=font, spacing=1)
+        top += HEADING + count * (SIDE + CAPTION)
+    return sheet
+
+
+def story(connection: Connection, name: str) -> str:
+    """What is known of one sample, for a person to read.
+
+    Raises:
+        LedgerError: There is none of that name.
+    """
+    row = connection.execute(select(sample).where(sample.c.id == name)).first()
+    if row is None:
+        raise LedgerError(f"there is no sample {name!r}: `samples --sheet FILE.html` shows their names")
+    return "\n".join(_chapters(row, *_copies(connection, row)))
+
+
+def _chapters(row: Row[Any], exact: Sequence[str], near: Sequence[str]) -> Iterator[str]:
+    place = f"x {row.x1:.0f} to {row.x2:.0f}, y {row.y1:.0f} to {row.y2:.0f} of {row.page_width} x {row.page_height} px"
+    yield f"sample {row.id}: {row.label}, {row.outcome}" + (", weak evidence" if row.weak else "")
+    yield f"  where      project {row.project}, task {row.task}, page {row.page + 1}, {place}"
+    if row.shown is None:
+        yield "  shown      nothing was proposed there"
+    else:
+        certainty = ", ".join(f"{name} {share:.1%}" for name, share in zip(CLASSES, row.probabilities, strict=True))
+        yield f"  shown      {_moment(row.shown)} as {row.wrong or row.label} by {row.version}"
+        yield f"             {certainty}"
+    worked = "" if row.lead_time is None else f", after {row.lead_time:.0f} s of work"
+    yield f"  corrected  {_moment(row.annotated)} in annotation {row.annotation} by annotator {row.annotator}{worked}"
+    yield f"  verdict    {_verdict(row)}"
+    yield f"  split      {row.split}, as the whole document {row.document[:12]}"
+    yield f"  crop       {row.crop}.png, page {row.page_sha256[:12]}"
+    if exact:
+        yield f"  copies     to the pixel: {', '.join(exact)}"
+    if near:
+        yield f"  look-alike {', '.join(near)}"
+    if row.quarantine:
+        yield f"  quarantine {row.quarantine}"
+
+
+def _copies(connection: Connection, row: Row[Any]) -> tuple[list[str], list[str]]:
+    """Names of samples with the same pixels, and of those whose perceptual hash is within 3 bits."""
+    others = select(sample.c.id, sample.c.crop_sha256, sample.c.phash).where(sample.c.id != row.id)
+    exact, near = [], []
+    for other in connection.execute(others.order_by(sample.c.id)):
+        if other.crop_sha256 == row.crop_sha256:
+            exact.append(other.id)
+        elif difference(other.phash, row.phash) <= COPY_BITS:
+            near.append(other.id)
+    return exact, near
+
+
+def _verdict(row: Row[Any]) -> str:
+    return f"{row.wrong} → {row.label}" if row.wrong else str(row.label)
+
+
+def _with_crops(rows: Sequence[Row[Any]], crops: CropStore) -> Iterator[tuple[Row[Any], Image.Image]]:
+    for row in rows:
+        image = Image.fromarray(crops.get(row.crop))
+        image.thumbnail((SIDE, SIDE))
+        yield row, image
+
+
+def _data_uri(image: Image.Image) -> str:
+    file = BytesIO()
+    image.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

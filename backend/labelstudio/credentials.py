@@ -1,0 +1,62 @@
+"""What requests must bring: HTTP Basic, and for webhooks a secret of their own, which Basic does not replace."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from functools import cache
+from typing import TYPE_CHECKING
+
+from flask import request
+
+from backend.labelstudio.refusals import refusal
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+    from backend.settings import Settings
+
+__all__ = ["SECRET_HEADER", "add_credentials"]
+
+_LOG = logging.getLogger(__name__)
+SECRET_HEADER = "X-Webhook-Secret"  # noqa: S105  a name
+_WEBHOOK = "/webhook"
+
+
+def add_credentials(app: Flask, settings: Settings) -> None:
+    """Asks for BASIC_AUTH_USER and _PASS everywhere but at `/` (a container's health check has none).
+
+    With WEBHOOK_SECRET, /webhook asks for that alone: Label Studio creates webhooks without headers, and whoever adds
+    one there can add the secret.
+    """
+    basic = f"{settings.basic_auth_user}:{settings.basic_auth_pass}".encode() if settings.basic_auth_user else b""
+    secret = settings.webhook_secret.encode()
+
+    @app.before_request
+    def check() -> Response | None:
+        if request.path == _WEBHOOK and secret:
+            if hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode("latin-1"), secret):
+                return None
+            _tell_about_webhooks(f"the header {SECRET_HEADER} with the value of WEBHOOK_SECRET")
+            return refusal(401, "Unauthorized", f"webhooks of this backend bear {SECRET_HEADER}: see WEBHOOK_SECRET")
+        if not basic or request.path == "/" or hmac.compare_digest(_brought(), basic):
+            return None
+        if request.path == _WEBHOOK:
+            _tell_about_webhooks(f"the header {SECRET_HEADER} with a secret, and set WEBHOOK_SECRET to it here")
+        response = refusal(401, "Unauthorized", "this backend wants HTTP Basic credentials: BASIC_AUTH_USER and _PASS")
+        response.headers["WWW-Authenticate"] = 'Basic realm="contract-marks", charset="UTF-8"'
+        return response
+
+
+def _brought() -> bytes:
+    given = request.authorization
+    return f"{given.username}:{given.password}".encode() if given is not None and given.type == "basic" else b""
+
+
+@cache  # once: every save of every annotator would repeat it
+def _tell_about_webhooks(wanted: str) -> None:
+    _LOG.error(
+        "webhooks arrive without their credentials and are refused, so no correction is learnt from: in Label Studio's "
+        "project settings, under Webhooks, give the webhook %s",
+        wanted,
+    )
