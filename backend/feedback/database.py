@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, column, create_engine, event, inspect, make_url, select, table, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from backend.errors import LedgerError
@@ -74,7 +74,7 @@ def _migrate(engine: Engine) -> None:
     """Brings the tables up to date; a start that finds them so does not load the migration library."""
     newest = max(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
     with engine.connect() as connection:
-        known = select(column("version_num")).select_from(table("alembic_version"))
+        known = text("SELECT version_num FROM alembic_version")
         if inspect(connection).has_table("alembic_version") and connection.execute(known).scalar() == newest:
             return
     from alembic import command  # noqa: PLC0415  a third of a second that most starts do not need
