@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import cv2
@@ -9,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.detection.config import DetectionConfig
+from backend.detection.grouping import pieces_of
 from backend.detection.ink import OD_STEPS, Ink
 
 __all__ = ["pale_layers_of", "patch_layers_of", "stroke_layers_of"]
 
 _BLUR = 4
 """Working pixels averaged to one on either axis, about 1 mm: two ridges of a thumb."""
+
+_CROSSING = np.ones((9, 1), np.uint8)
+"""Reach over a rule with its edges, working pixels."""
 
 
 def stroke_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
@@ -23,9 +28,13 @@ def stroke_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.u
     About half of real signatures are written in black, which no rule on colour can find. A pen's stroke hangs together
     over more than a line's height; a letter or a word does not, and a rule is straight for longer than a pen stroke.
     """
-    for density in config.dark_ods:
-        mask = (ink.neutral >= density * OD_STEPS).astype(np.uint8) * np.uint8(255)
-        yield _without_print(_without_rules(mask, config), config)
+    masks = [
+        np.asarray(cv2.inRange(ink.neutral, math.ceil(density * OD_STEPS), 255), np.uint8)
+        for density in config.dark_ods
+    ]
+    rules = _ruled(masks[0], config)
+    for mask in masks:
+        yield _without_print(_without_rules(mask, rules), config)
 
 
 def patch_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
@@ -42,9 +51,9 @@ def patch_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.ui
         coarse = cv2.resize(density, size, interpolation=cv2.INTER_AREA)
         opened = cv2.dilate(cv2.morphologyEx(coarse, cv2.MORPH_OPEN, disc), np.ones((3, 3), np.uint8))
         for level in config.patch_ods:
-            solid = (opened >= level * OD_STEPS).astype(np.uint8) * np.uint8(255)
+            solid = cv2.inRange(opened, math.ceil(level * OD_STEPS), 255)
             near = cv2.resize(solid, (width, height), interpolation=cv2.INTER_NEAREST)
-            inked = (density >= level * OD_STEPS).astype(np.uint8) * np.uint8(255)
+            inked = cv2.inRange(density, math.ceil(level * OD_STEPS), 255)
             yield np.asarray(cv2.bitwise_and(near, inked), np.uint8)
 
 
@@ -55,26 +64,30 @@ def pale_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uin
     yield np.asarray(cv2.subtract(cv2.inRange(ink.neutral, lowest, 255), print_and_edges), np.uint8)
 
 
-def _without_rules(mask: NDArray[np.uint8], config: DetectionConfig) -> NDArray[np.uint8]:
+def _ruled(mask: NDArray[np.uint8], config: DetectionConfig) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Where lines are ruled across and down, a pixel wider than they are."""
     length = round(config.rule_mm / config.pixel_mm)
-    across = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
-    down = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
-    kept = mask
-    for rules, bridge in ((across, (9, 1)), (down, (1, 9))):
-        wide = cv2.dilate(rules, np.ones((3, 3), np.uint8))
-        kept = np.asarray(cv2.subtract(kept, wide), np.uint8)
+    edge = np.ones((3, 3), np.uint8)
+    across = cv2.dilate(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, length), np.uint8)), edge)
+    down = cv2.dilate(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8)), edge)
+    return np.asarray(across, np.uint8), np.asarray(down, np.uint8)
+
+
+def _without_rules(mask: NDArray[np.uint8], rules: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    for ruled, bridge in zip(rules, (_CROSSING, _CROSSING.T), strict=True):
+        if not ruled.any():
+            continue
+        kept = cv2.subtract(mask, ruled)
         # A stroke that crosses a rule stays whole: what has ink on both sides of the rule is given back.
-        crossing = cv2.morphologyEx(kept, cv2.MORPH_CLOSE, np.ones(bridge, np.uint8))
-        kept = np.asarray(cv2.bitwise_or(kept, cv2.bitwise_and(crossing, wide)), np.uint8)
-    return kept
+        crossing = cv2.bitwise_and(cv2.morphologyEx(kept, cv2.MORPH_CLOSE, bridge), ruled)
+        mask = np.asarray(cv2.bitwise_or(kept, crossing), np.uint8)
+    return mask
 
 
 def _without_print(mask: NDArray[np.uint8], config: DetectionConfig) -> NDArray[np.uint8]:
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
-    sides = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]] * config.pixel_mm
+    pieces = pieces_of(mask)
+    sides = (pieces.boxes[:, 2:] - pieces.boxes[:, :2]) * config.pixel_mm
     shorter, longer = sides.min(axis=1), sides.max(axis=1)
-    fill = stats[:, cv2.CC_STAT_AREA] * config.pixel_mm**2 / (shorter * longer)
+    fill = pieces.ink * config.pixel_mm**2 / (shorter * longer)
     large = (shorter >= config.text_mm) & (longer >= config.shortest_mm) & (longer <= config.longest_mm)
-    keep = large & (fill <= config.most_fill)
-    keep[0] = False
-    return np.asarray((keep.astype(np.uint8) * np.uint8(255))[labels], np.uint8)
+    return pieces.mask_of(large & (fill <= config.most_fill))

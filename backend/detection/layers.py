@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -55,8 +56,8 @@ def layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
         member[:_HUES][table] = 255
         colours.append(np.asarray(cv2.bitwise_and(ink.colour, cv2.LUT(ink.hue, member)), np.uint8))
     for colour in colours:
-        masks = [(colour >= ink.weakest * strength).astype(np.uint8) * np.uint8(255) for strength in config.strengths]
-        yield from masks
+        masks = [cv2.inRange(colour, math.ceil(ink.weakest * strength), 255) for strength in config.strengths]
+        yield from (np.asarray(mask, np.uint8) for mask in masks)
         # What is left of a faded stamp when the pen stroke across it is taken away.
         for weak, strong in pairwise(masks):
             yield np.asarray(cv2.subtract(weak, cv2.dilate(strong, _EDGE)), np.uint8)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.detection.grouping import halve
 from backend.detection.ink import OD_STEPS, Ink
 from backend.geometry import Boxes, iou
 
@@ -91,18 +93,18 @@ def features_of(proposals: Proposals, ink: Ink, *, cell_mm: float) -> dict[str, 
         "longer²": np.log(longer) ** 2,
         "aspect": np.log(longer / shorter),
         "width/height": np.log(sides[:, 0] / sides[:, 1]),
-        "strength": np.log1p(_sums(ink.colour.astype(np.float32), boxes) * cell_mm**2 / area),
+        "strength": np.log1p(_sums(_table(ink.colour), boxes) * cell_mm**2 / area),
     }
     margin = _MARGIN_MM / cell_mm * np.array([-1, -1, 1, 1])
     inked = {
-        "colour": ink.colour >= ink.weakest,
-        "grey": ink.neutral >= _PALE_OD * OD_STEPS,
-        "print": ink.neutral >= _PRINT_OD * OD_STEPS,
+        "colour": (ink.colour, ink.weakest),
+        "grey": (ink.neutral, _PALE_OD * OD_STEPS),
+        "print": (ink.neutral, _PRINT_OD * OD_STEPS),
     }
-    for name, mask in inked.items():
-        share = mask.astype(np.float32)
-        inside = _sums(share, boxes) * cell_mm**2
-        around = _sums(share, boxes + margin) * cell_mm**2 - inside
+    for name, (density, least) in inked.items():
+        table = _table(np.asarray(cv2.inRange(density, math.ceil(least), 255), np.uint8))
+        inside = _sums(table, boxes) * cell_mm**2 / 255
+        around = _sums(table, boxes + margin) * cell_mm**2 / 255 - inside
         found[f"{name} inside"] = np.sqrt(inside / area)
         found[f"{name} around"] = np.sqrt(np.clip(around, 0, None) / frame)
         found[f"own of {name}"] = np.log((own + 1) / (inside + 1))
@@ -111,15 +113,17 @@ def features_of(proposals: Proposals, ink: Ink, *, cell_mm: float) -> dict[str, 
     return found
 
 
-def _sums(values: NDArray[np.float32], boxes: Boxes) -> NDArray[np.float64]:
-    """Sum of the values, averaged to cells, in each box, (N,)."""
-    height, width = values.shape
-    cells = cv2.resize(values, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
-    table = np.asarray(cv2.integral(cells, sdepth=cv2.CV_64F))
+def _table(values: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Summed-area table (h/2 + 1, w/2 + 1) of the values, averaged to cells."""
+    return np.asarray(cv2.integral(halve(values)), np.int32)
+
+
+def _sums(table: NDArray[np.int32], boxes: Boxes) -> NDArray[np.float64]:
+    """Sum of a table's values in each box, (N,)."""
     x1, y1, x2, y2 = np.round(boxes).astype(int).T
     x1, x2 = (np.clip(x, 0, table.shape[1] - 1) for x in (x1, x2))
     y1, y2 = (np.clip(y, 0, table.shape[0] - 1) for y in (y1, y2))
-    return np.asarray(table[y2, x2] - table[y1, x2] - table[y2, x1] + table[y1, x1])
+    return np.asarray(table[y2, x2] - table[y1, x2] - table[y2, x1] + table[y1, x1], np.float64)
 
 
 def likelihood(features: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
