@@ -15,6 +15,7 @@ BackendError
 ├── RequestError               a request body is not of the protocol's shape
 ├── LabelStudioError           Label Studio's API refused or did not answer
 ├── LedgerError                the database or the crop store cannot be used
+├── TrainingError              the crops or the checkpoint of a training cannot be used
 └── DemoError                  a server of the demo did not start, or ended
 
 Each message names the thing, the reason and the way out. `status` is the HTTP status that the server answers with.
@@ -38,6 +39,7 @@ __all__ = [
     "ReferenceRefused",
     "RequestError",
     "SettingsError",
+    "TrainingError",
     "UndecodablePage",
     "UnknownModel",
     "WeightsUnavailable",
@@ -134,6 +136,10 @@ class LedgerError(BackendError):
     """The database or the crop store cannot be used."""
 
     status = 503
+
+
+class TrainingError(BackendError):
+    """The crops or the checkpoint of a training cannot be used."""
 
 
 class DemoError(BackendError):

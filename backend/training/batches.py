@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from backend.errors import TrainingError
 from backend.nets.config import CLASSES, NONE
 from backend.training.augment import Augmentation, augment, centre, square
 from backend.training.crops import Crop, CropStore
@@ -43,11 +44,11 @@ class Memory:
         """Reads the crops of a split at one size.
 
         Raises:
-            ValueError: The store has none.
+            TrainingError: The store has none.
         """
         crops = tuple(crop for crop in store.read() if crop.split == split)
         if not crops:
-            raise ValueError(f"{store.folder} has no {split} crops: harvest some first")
+            raise TrainingError(f"{store.folder} has no {split} crops: harvest some first")
         return cls(
             pixels=np.stack([square(store.image(crop), size) for crop in crops]),
             labels=np.array([CLASSES.index(crop.label) for crop in crops]),

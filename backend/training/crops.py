@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.errors import TrainingError
 from backend.geometry import Boxes
 
 __all__ = ["MARGIN", "SPLITS", "Crop", "CropStore", "Found", "cut", "split_of"]
@@ -131,11 +132,11 @@ class CropStore:
         """The (h, w, 3) RGB pixels of a crop, its margin included.
 
         Raises:
-            ValueError: The file is missing or is no image.
+            TrainingError: The file is missing or is no image.
         """
         pixels = cv2.imread(str(self.folder / crop.file), cv2.IMREAD_COLOR_RGB)
         if pixels is None:
-            raise ValueError(
+            raise TrainingError(
                 f"{self.folder / crop.file} is no readable image: delete its page from the store and harvest again"
             )
         return np.asarray(pixels, np.uint8)

@@ -20,7 +20,7 @@ from torch import nn
 from torchvision.models import ResNet, resnet18
 from tqdm import tqdm
 
-from backend.errors import BadWeights
+from backend.errors import BadWeights, TrainingError
 from backend.nets.config import CLASSES
 from backend.training.batches import Memory, epoch_order, plain_batches, training_batches
 from backend.training.crops import CropStore
@@ -95,7 +95,7 @@ def fit(
         stop_after: Epochs after which this call returns even if there are more.
 
     Raises:
-        ValueError: `folder` holds a checkpoint of another recipe, or `store` has no crops.
+        TrainingError: `folder` holds a checkpoint of another recipe, or `store` has no crops.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -259,7 +259,7 @@ class _Run:
         facts["history"] = tuple(Epoch(**line) for line in facts["history"])
         progress = Progress(**facts)
         if progress.recipe != self.recipe.digest:
-            raise ValueError(
+            raise TrainingError(
                 f"{path} belongs to recipe {progress.recipe}, not to {self.recipe.digest}: choose another folder"
             )
         tensors = load_file(path)

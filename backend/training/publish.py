@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torchvision.models import resnet18
 
 from backend.classification.preprocessing import network_input
+from backend.errors import TrainingError
 from backend.geometry import as_boxes
 from backend.nets.config import CLASSES, ClassifierConfig, sha256_of
 from backend.nets.network import Network
@@ -49,7 +50,13 @@ def publish(
         store: The crops.
         out: Made when missing.
         command: The command line that makes these weights again.
+
+    Raises:
+        TrainingError: The run has not finished an epoch at the resolution that serves.
     """
+    serving = len(recipe.stages) - 1
+    if not any(line.stage == serving for line in progress.history):
+        raise TrainingError(f"{run} has no epoch of the last stage: let `fit` go on before publishing")
     out.mkdir(parents=True, exist_ok=True)
     weights = out / WEIGHTS_FILE
     network = resnet18(num_classes=len(CLASSES))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from backend.detection import ColourDetector
+from backend.errors import TrainingError
 from backend.geometry import Boxes, as_boxes
 from backend.nets.config import CLASSES, MARKS, NONE
 from backend.training.crops import CropStore, Found, split_of
@@ -34,9 +35,9 @@ def harvest_real(store: CropStore, folder: Path) -> None:
     """Adds the images that `folder/manifest.json` lists to `store`; those in it already are passed over.
 
     Raises:
-        ValueError: The manifest names an image that is missing or unreadable.
+        TrainingError: There is no readable manifest, or it names an image that is missing or unreadable.
     """
-    images = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["images"]
+    images = _listed(folder / "manifest.json")
     sides = sides_of(images)
     detector = ColourDetector()
     for image, pixels in _without_copies(tqdm(images, unit="image", desc="real", disable=None), folder, store):
@@ -56,6 +57,14 @@ def sides_of(images: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     measured = {document_of(image) for image in images if image["subset"] == MEASURED}
     documents = {document_of(image) for image in images}
     return {one: split_of(one, _MEASURED_SHARES if one in measured else _SHARES) for one in documents}
+
+
+def _listed(manifest: Path) -> list[dict[str, Any]]:
+    try:
+        images: list[dict[str, Any]] = json.loads(manifest.read_text(encoding="utf-8"))["images"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{manifest} is no manifest of real pages: {error!r}") from error
+    return images
 
 
 def document_of(image: Mapping[str, Any]) -> str:
@@ -82,7 +91,7 @@ def _without_copies(
 def _read(path: Path) -> NDArray[np.uint8]:
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if pixels is None:
-        raise ValueError(f"{path} is listed in the manifest, but is no readable image")
+        raise TrainingError(f"{path} is listed in the manifest, but is no readable image")
     return np.asarray(pixels, np.uint8)
 
 

@@ -97,7 +97,7 @@ BUNDLED = Recipe(
     averaging=0.99,
     stages=(
         Stage(size=64, epochs=8, learning_rate=2e-3),
-        Stage(size=112, epochs=5, learning_rate=1e-3),
+        Stage(size=112, epochs=7, learning_rate=1e-3),
     ),
 )
 """From scratch, where no head is worth training alone: the resolution grows instead."""

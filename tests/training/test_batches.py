@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from backend.errors import TrainingError
 from backend.nets.config import CLASSES
 from backend.training.augment import Augmentation
 from backend.training.batches import Memory, epoch_order, plain_batches, training_batches
@@ -43,7 +44,7 @@ def test_groups_that_nobody_asked_for_are_an_error() -> None:
 
 
 def test_a_store_without_the_split_is_an_error(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with pytest.raises(ValueError, match="harvest some first"):
+    with pytest.raises(TrainingError, match="harvest some first"):
         Memory.load(CropStore(tmp_path_factory.mktemp("empty")), "train", 16)
 
 

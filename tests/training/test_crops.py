@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backend.errors import TrainingError
 from backend.geometry import as_boxes
 from backend.training.crops import MARGIN, SPLITS, CropStore, Found, cut, split_of
 
@@ -88,7 +89,7 @@ def test_a_missing_image_is_an_error_that_names_the_file(tmp_path: Path, page: n
     store.add("a", page, [Found(box=(10, 10, 60, 60), label="stamp", origin="candidate")], FACTS)
     crop = store.read()[0]
     (tmp_path / crop.file).unlink()
-    with pytest.raises(ValueError, match=crop.file):
+    with pytest.raises(TrainingError, match=crop.file):
         store.image(crop)
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
-from backend.errors import BadWeights
+from backend.errors import BadWeights, TrainingError
 from backend.nets.config import CLASSES
 from backend.training import loop
 from backend.training.batches import Memory
@@ -92,7 +92,7 @@ def test_a_finished_run_does_nothing_more(store: CropStore, folder: Path) -> Non
 
 def test_another_recipe_does_not_go_on_from_a_checkpoint(store: CropStore, folder: Path) -> None:
     fit(RECIPE, store, folder, build=tiny, stop_after=1)
-    with pytest.raises(ValueError, match="choose another folder"):
+    with pytest.raises(TrainingError, match="choose another folder"):
         fit(dataclasses.replace(RECIPE, seed=2), store, folder, build=tiny)
 
 

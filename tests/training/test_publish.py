@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch.nn.functional import avg_pool2d
 from torchvision.models import resnet18
 
-from backend.nets.config import CLASSES, ClassifierConfig
+from backend.errors import TrainingError
+from backend.nets.config import CLASSES, ClassifierConfig, sha256_of
 from backend.nets.network import Network
 from backend.nets.weights import Weights
 from backend.training.crops import CropStore
@@ -54,8 +55,6 @@ def test_the_pooled_file_equals_the_network_on_averaged_pixels(tmp_path: Path) -
     pixels = torch.rand(2, 3, 224, 224)
     with torch.inference_mode():
         expected = network(avg_pool2d(pixels, 2)).numpy()
-    from backend.nets.config import sha256_of
-
     config = ClassifierConfig(sha256=sha256_of(tmp_path / "classifier.onnx"))
     logits, _ = Network(tmp_path / "classifier.onnx", config).run(pixels.numpy())
     np.testing.assert_allclose(logits, expected, atol=1e-4)
@@ -77,3 +76,9 @@ def test_the_card_names_the_file_the_data_and_the_command(published: Path, store
     assert "python -m backend train --bundled-recipe" in card
     assert "### Real documents\n\n16 crops: accuracy" in card
     assert "| real | Apache-2.0 | gold | 4 | 4 | 4 | 4 |" in card
+
+
+def test_a_run_that_never_reached_the_serving_resolution_is_not_published(store: CropStore, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no epoch of the last stage"):
+        publish(tmp_path, Progress(recipe=RECIPE.digest), RECIPE, store, tmp_path / "out", command="")
+    assert not (tmp_path / "out").exists()

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from backend.errors import TrainingError
 from backend.geometry import as_boxes
 from backend.training.crops import CropStore, split_of
 from backend.training.realdata import document_of, found_on_page, harvest_real
@@ -96,5 +97,13 @@ def test_images_of_a_measured_document_share_its_side_and_copies_are_left_out(tm
 
 def test_a_listed_image_that_is_missing_is_an_error_that_names_it(tmp_path: Path) -> None:
     _write(tmp_path, [image("page_full", [])], {})
-    with pytest.raises(ValueError, match=r"a\.png is listed in the manifest"):
+    with pytest.raises(TrainingError, match=r"a\.png is listed in the manifest"):
+        harvest_real(CropStore(tmp_path / "crops"), tmp_path)
+
+
+@pytest.mark.parametrize("text", [None, "no JSON", "[]", "{}"])
+def test_a_folder_without_a_manifest_is_an_error_that_names_it(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(TrainingError, match=r"manifest\.json is no manifest"):
         harvest_real(CropStore(tmp_path / "crops"), tmp_path)
