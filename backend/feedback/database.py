@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -15,6 +17,8 @@ __all__ = ["default_url", "open_database", "writing"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 30
+_turns_of: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
+_turns_lock = threading.Lock()
 MIGRATION_LOCK = 0x6D61726B  # any number, as long as every process of ours takes the same one
 
 
@@ -54,11 +58,18 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
     SQLite: BEGIN IMMEDIATE. PostgreSQL: an ordinary transaction, in which callers lock rows with FOR UPDATE.
     """
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
+    sqlite = engine.dialect.name == "sqlite"
+    with _turns(engine) if sqlite else nullcontext(), engine.connect() as connection:
+        if sqlite:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield connection  # an exception leaves the block without a commit, and closing rolls back
         connection.commit()
+
+
+def _turns(engine: Engine) -> threading.Lock:
+    """One writer of this process at a time: SQLite itself makes the others sleep, and for ever longer."""
+    with _turns_lock:
+        return _turns_of.setdefault(engine, threading.Lock())
 
 
 def _durable(connection: object, _record: object) -> None:

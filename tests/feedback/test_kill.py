@@ -22,6 +22,7 @@ from backend.feedback.crops import CropStore
 from backend.feedback.database import open_database
 from backend.feedback.journal import Journal
 from backend.feedback.proposals import Proposals
+from backend.feedback.report import count
 from backend.feedback.service import task_page
 from backend.feedback.tables import event, sample
 from backend.feedback.worker import LEASE_SECONDS, Worker
@@ -64,7 +65,7 @@ def answers(address: str) -> bool:
 
 
 def finish(engine: Engine, folder: Path) -> Worker:
-    """What the next process does, once the dead one's leases ran out."""
+    """What the next process does, once the dead one's leases ran out, and the database noticed that it is dead."""
     worker = Worker(
         engine=engine,
         journal=Journal(engine),
@@ -72,9 +73,13 @@ def finish(engine: Engine, folder: Path) -> Worker:
         page_of=task_page(Told()),
         clock=lambda: time.time() + LEASE_SECONDS,
     )
-    while worker.work():
-        pass
+    eventually(lambda: worker.work() == 0 and nothing_waits(engine))
     return worker
+
+
+def nothing_waits(engine: Engine) -> bool:
+    facts = count(engine)
+    return not facts.event_count(state="open") and not facts.annotations["open"]
 
 
 def everything(engine: Engine) -> list[tuple[Any, ...]]:
