@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, text, update
 
 from backend.feedback.crops import Crop, cut, difference, fingerprint, perceptual
 from backend.feedback.matching import SAME_PLACE, Match, Outcome, match
@@ -27,6 +27,7 @@ BACKGROUND = CLASSES[-1]
 # Shares of documents, in percent; what is left is the gold set, on which nothing is ever tuned.
 TRAIN, VALIDATION = 70, 15
 COPY_BITS = 3
+SAMPLES_LOCK = 0x73706C69  # any number that nothing else locks
 CONTRADICTION = 0.5
 
 
@@ -172,8 +173,8 @@ def _nearness(answer: Region, drawn: Region) -> float:
 
 def document_key(name: str | None, page_hashes: Iterable[str]) -> str:
     """A document is its name where the import kept one, else its first page's content."""
-    text = name if name is not None else next(iter(page_hashes), "")
-    return hashlib.sha256(text.encode()).hexdigest()
+    source = name if name is not None else next(iter(page_hashes), "")
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def split_of(key: str) -> str:
@@ -212,6 +213,9 @@ def assign_split(connection: Connection, one: Sample) -> str:
 
 def replace_samples(connection: Connection, *, annotation: int, task: int | None, samples: Iterable[Sample]) -> None:
     """Puts an annotation's samples in the place of those it had, and looks at its task for contradictions anew."""
+    if connection.dialect.name == "postgresql":
+        # Two workers with copies of one document must not decide its side at once; SQLite has one writer anyway.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SAMPLES_LOCK})
     connection.execute(delete(sample).where(sample.c.annotation == annotation))
     rows = [_row(one, split=assign_split(connection, one)) for one in samples]
     if rows:

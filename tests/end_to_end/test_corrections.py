@@ -1,0 +1,241 @@
+"""An annotator corrects boxes in a real Label Studio; each correction becomes the sample that the table says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import select
+
+from backend.demo.backend import backend_service, wait_for_model
+from backend.demo.projects import connect
+from backend.demo.services import LOOPBACK, free_port
+from backend.feedback.crops import CropStore
+from backend.feedback.database import default_url, open_database
+from backend.feedback.tables import event, sample
+from backend.labelstudio.client import LabelStudio
+from tests.end_to_end.conftest import CONFIG, ROOT, DrawnFile, Project, Server
+from tests.nets.models import random_model, write_weights
+
+pytestmark = pytest.mark.label_studio
+
+MODEL = "takes-all-for-marks"
+SECRET = "only-label-studio-knows"
+SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """A running backend that takes each candidate for a mark: what corrections become does not hang on weights."""
+
+    url: str
+    version: str
+    folder: Path
+
+    def samples(self) -> dict[str, Any]:
+        """Every sample by its region's id."""
+        engine = open_database(default_url(self.folder))
+        with engine.connect() as connection:
+            found = {row.region: row for row in connection.execute(select(sample))}
+        engine.dispose()
+        return found
+
+    def outcomes(self, project: int) -> dict[str, tuple[str, str | None, str]]:
+        """Outcome, wrong label and label of each region of a project."""
+        found = self.samples()
+        return {region: (row.outcome, row.wrong, row.label) for region, row in found.items() if row.project == project}
+
+    def events(self, project: int) -> list[str]:
+        engine = open_database(default_url(self.folder))
+        with engine.connect() as connection:
+            found = list(connection.execute(select(event.c.action).where(event.c.project == project)).scalars())
+        engine.dispose()
+        return found
+
+
+@pytest.fixture(scope="module")
+def learner(server: Server) -> Iterator[Learner]:
+    folder, port = server.folder / "learner", free_port(0)
+    weights = random_model(outputs=4, seed=3, bias={3: -1000.0})  # never `none`
+    write_weights(weights, folder / "models" / MODEL)
+    url = f"http://{LOOPBACK}:{port}"
+    service = backend_service(
+        port=port,
+        studio_url=server.url,
+        token=server.login.token,
+        data_dir=folder,
+        log=server.folder / "learner.log",
+        MODEL=MODEL,
+        CONFIDENCE="0.01",
+        RECALL_DISTANCE="0",
+        WEBHOOK_SECRET=SECRET,
+    )
+    with service:
+        service.wait_until_answers(f"{url}/health", seconds=120)
+        yield Learner(url=url, version=wait_for_model(url, seconds=120), folder=folder)
+
+
+@pytest.fixture
+def project(studio: LabelStudio, learner: Learner, request: pytest.FixtureRequest) -> Project:
+    made = studio.create_project(request.node.name[:50], CONFIG, show_collab_predictions=True)
+    connect(studio, made, learner.url, version=learner.version)
+    for webhook in call(studio, "GET", "/api/webhooks/", params={"project": made}):
+        headers = {"headers": {"X-Webhook-Secret": SECRET}}
+        call(studio, "PATCH", f"/api/webhooks/{webhook['id']}/", json=headers)
+    return Project(id=made, field="image", studio=studio)
+
+
+def call(studio: LabelStudio, method: str, path: str, **request: Any) -> Any:
+    answer = httpx2.request(method, studio.base_url + path, headers=studio.headers(), timeout=60, **request)
+    answer.raise_for_status()
+    return answer.json() if answer.content else None
+
+
+def eventually(reached: Callable[[], Any], expected: Any) -> None:
+    give_up = time.monotonic() + SECONDS
+    while (found := reached()) != expected:
+        assert time.monotonic() < give_up, f"{found} did not become {expected}"
+        time.sleep(0.2)
+
+
+def shown(project: Project, file: DrawnFile) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
+    """A task with the boxes that an annotator sees: its id, its prediction, and four boxes far from each other."""
+    task = project.import_page(file.name, file.data)
+    project.studio.retrieve_predictions(project.id, [task])
+    [prediction] = project.studio.predictions(task)
+    apart: list[dict[str, Any]] = []
+    for region in prediction["result"]:
+        if all(distant(region["value"], other["value"]) for other in apart):
+            apart.append(region)
+    assert len(apart) >= 4, "a drawn page has more candidates than that"
+    return task, prediction, apart[:4]
+
+
+def distant(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two boxes do not touch, not even when one is moved by half its width."""
+    across = abs(one["x"] - other["x"]) > max(one["width"], other["width"]) * 1.6
+    return across or abs(one["y"] - other["y"]) > max(one["height"], other["height"]) * 1.1
+
+
+def other_label(region: dict[str, Any]) -> tuple[str, str]:
+    [label] = region["value"]["rectanglelabels"]
+    return label, "stamp" if label != "stamp" else "signature"
+
+
+def corrected(regions: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, tuple[str, str | None, str]]]:
+    """One accepted, one relabelled, one deleted, one moved, one added, in this order; and what that means."""
+    accepted, renamed, deleted, moved = regions
+    was, becomes = other_label(renamed)
+    relabelled = renamed | {"value": renamed["value"] | {"rectanglelabels": [becomes]}, "origin": "prediction-changed"}
+    value = moved["value"]
+    aside = 0.5 * value["width"] if value["x"] + 1.5 * value["width"] < 100 else -0.5 * value["width"]
+    shifted = moved | {"value": value | {"x": value["x"] + aside}, "origin": "prediction-changed"}
+    added = accepted | {"id": "added-here", "origin": "manual"}
+    added["value"] = {"x": 0.1, "y": 0.1, "width": 1.5, "height": 1.0, "rotation": 0, "rectanglelabels": ["thumb"]}
+    names = [region["value"]["rectanglelabels"][0] for region in regions]
+    return [accepted, relabelled, shifted, added], {
+        accepted["id"]: ("accepted", None, names[0]),
+        renamed["id"]: ("relabelled", was, becomes),
+        deleted["id"]: ("rejected", names[2], "none"),
+        moved["id"]: ("moved", None, names[3]),
+        "added-here": ("missed", None, "thumb"),
+    }
+
+
+def test_each_correction_becomes_its_sample_and_a_deleted_annotation_takes_them_along(
+    project: Project, learner: Learner, drawn: list[DrawnFile]
+) -> None:
+    task, prediction, regions = shown(project, drawn[0])
+    others = {region["id"]: region for region in prediction["result"]} | {}
+    left, expected = corrected(regions)
+    untouched = [region for identity, region in others.items() if identity not in {one["id"] for one in regions}]
+    annotation = project.studio.create_annotation(
+        task, [*left, *untouched], parent_prediction=prediction["id"], lead_time=12.5
+    )
+    expected |= {one["id"]: ("accepted", None, one["value"]["rectanglelabels"][0]) for one in untouched}
+    eventually(lambda: learner.outcomes(project.id), expected)
+
+    row = learner.samples()[regions[1]["id"]]
+    assert (row.annotation, row.task, row.version, row.lead_time) == (annotation, task, learner.version, 12.5)
+    assert CropStore(str(learner.folder)).get(row.crop).size
+
+    call(project.studio, "DELETE", f"/api/annotations/{annotation}/")
+    eventually(lambda: learner.outcomes(project.id), {})
+    assert {"ANNOTATION_CREATED", "ANNOTATIONS_DELETED"} <= set(learner.events(project.id))
+
+
+def test_an_update_replaces_what_the_first_submission_said(
+    project: Project, learner: Learner, drawn: list[DrawnFile]
+) -> None:
+    task, prediction, regions = shown(project, drawn[1])
+    annotation = project.studio.create_annotation(task, prediction["result"], parent_prediction=prediction["id"])
+    everything = {
+        region["id"]: ("accepted", None, region["value"]["rectanglelabels"][0]) for region in prediction["result"]
+    }
+    eventually(lambda: learner.outcomes(project.id), everything)
+    gone = regions[0]
+    left = [region for region in prediction["result"] if region["id"] != gone["id"]]
+    call(project.studio, "PATCH", f"/api/annotations/{annotation}/", json={"result": left})
+    rejected = {gone["id"]: ("rejected", gone["value"]["rectanglelabels"][0], "none")}
+    eventually(lambda: learner.outcomes(project.id), everything | rejected)
+
+
+def test_sync_finds_what_the_webhooks_did_not_tell(
+    project: Project, learner: Learner, server: Server, drawn: list[DrawnFile]
+) -> None:
+    for webhook in call(project.studio, "GET", "/api/webhooks/", params={"project": project.id}):
+        call(project.studio, "DELETE", f"/api/webhooks/{webhook['id']}/")
+    task, prediction, regions = shown(project, drawn[2])
+    left, expected = corrected(regions)
+    kept = {region["id"] for region in regions}
+    untouched = [region for region in prediction["result"] if region["id"] not in kept]
+    expected |= {one["id"]: ("accepted", None, one["value"]["rectanglelabels"][0]) for one in untouched}
+    annotation = project.studio.create_annotation(task, [*left, *untouched], parent_prediction=prediction["id"])
+    second = project.studio.create_annotation(task, [], was_cancelled=True)
+
+    said = sync(project, learner, server)
+    assert f"project {project.id}: 1 tasks looked at, 2 annotations new or newer, 0 gone" in said
+    assert learner.outcomes(project.id) == expected
+
+    call(project.studio, "DELETE", f"/api/annotations/{annotation}/")
+    call(project.studio, "DELETE", f"/api/annotations/{second}/")
+    assert "1 tasks looked at, 0 annotations new or newer, 2 gone" in sync(project, learner, server)
+    assert learner.outcomes(project.id) == {}
+    assert learner.events(project.id) == []
+
+
+def test_start_training_reconciles(project: Project, learner: Learner, drawn: list[DrawnFile]) -> None:
+    task, prediction, _ = shown(project, drawn[0])
+    webhooks = call(project.studio, "GET", "/api/webhooks/", params={"project": project.id})
+    for webhook in webhooks:
+        call(project.studio, "PATCH", f"/api/webhooks/{webhook['id']}/", json={"is_active": False})
+    project.studio.create_annotation(task, prediction["result"], parent_prediction=prediction["id"])
+    assert learner.outcomes(project.id) == {}
+    for webhook in webhooks:
+        call(project.studio, "PATCH", f"/api/webhooks/{webhook['id']}/", json={"is_active": True})
+    [connection] = project.studio.backends(project.id)
+    call(project.studio, "POST", f"/api/ml/{connection['id']}/train")
+    eventually(lambda: set(learner.outcomes(project.id)), {region["id"] for region in prediction["result"]})
+    assert learner.events(project.id) == ["START_TRAINING"]
+
+
+def sync(project: Project, learner: Learner, server: Server) -> str:
+    """What `python -m backend sync` says."""
+    environment = {
+        **os.environ,
+        "LABEL_STUDIO_URL": server.url,
+        "LABEL_STUDIO_API_KEY": server.login.token,
+        "DATA_DIR": str(learner.folder),
+    }
+    command = [sys.executable, "-m", "backend", "sync", "--project", str(project.id)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
