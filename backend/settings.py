@@ -54,7 +54,7 @@ class Settings:
         "", "Where the crops of corrected marks are instead, such as `s3://bucket/folder`; empty for DATA_DIR."
     )
     webhook_secret: str = _setting(
-        "", "What webhooks must bring in the header X-Webhook-Secret; with it they need no BASIC_AUTH_USER."
+        "", "What webhooks must bring in the header X-Webhook-Secret, where they do not bring BASIC_AUTH_USER."
     )
     samples_in_server: int = _setting(
         1, "1: serving processes turn corrections into samples themselves; 0: only `worker` processes do."

@@ -1,15 +1,9 @@
-"""One correction teaches at once: a crop that looks like a corrected one gets the annotator's verdict.
-
-The network's embedding of every corrected crop is kept. A new crop whose nearest remembered neighbour is close enough
-follows that neighbour's label. Confirmed marks are remembered as well, so that a rejected logo does not drag down the
-stamps that look somewhat like it: the nearer of the two decides.
-"""
+"""The memory of corrected crops: kept in the ledger by the network that embedded them, held ready for `recall`."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,23 +11,19 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine, Row, and_, delete, not_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from backend.classification.classifier import Classification, Classifies
 from backend.errors import LedgerError
 from backend.feedback.crops import CropStore
 from backend.feedback.database import writing
 from backend.feedback.matching import Outcome
+from backend.feedback.recall import Remembered, Verdict, unit
 from backend.feedback.tables import memory, sample
 from backend.geometry import Boxes, as_boxes
-from backend.nets.config import CLASSES
 from backend.nets.network import EMBEDDING
 
-__all__ = ["Memory", "RecallingClassifier", "Verdict"]
+__all__ = ["Memory"]
 
 log = logging.getLogger(__name__)
 
-# A hit is sure of itself, but leaves the network's own doubt visible among the other classes.
-CERTAINTY = 0.95
-AGREED = 0.5
 BATCH = 64
 MOST_VARIABLES = 500
 # Second boxes on one mark say nothing about its look, contradictions wait for a person, and who never saw a box did not
@@ -43,31 +33,6 @@ _TEACHES = and_(
     sample.c.outcome != Outcome.DUPLICATE,
     not_(and_(sample.c.outcome == Outcome.REJECTED, sample.c.weak)),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What annotators said of a crop like this one.
-
-    Attributes:
-        sample: The sample whose verdict it is.
-        label: signature, stamp, thumb or none.
-        distance: 1 − cosine of the two embeddings: 0 for the same crop, at most 2.
-    """
-
-    sample: str
-    label: str
-    distance: float
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Known:
-    """Remembered crops as parallel arrays; replaced as a whole, so that a reader never sees half of it."""
-
-    samples: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    crops: tuple[str, ...] = ()
-    embeddings: NDArray[np.float32]  # (M, 512), length 1 each
 
 
 class Memory:
@@ -95,7 +60,7 @@ class Memory:
         self._embed = embed
         self._network = network
         self._distance = distance
-        self._known = _Known(embeddings=np.zeros((0, EMBEDDING), np.float32))
+        self._known = Remembered.nothing()
         self._unreadable: set[str] = set()
 
     def __len__(self) -> int:
@@ -103,17 +68,7 @@ class Memory:
 
     def recall(self, embeddings: NDArray[np.float32]) -> list[Verdict | None]:
         """The verdict on each of N embeddings (N, 512), None where nothing like it is remembered."""
-        known = self._known
-        if not known.samples or not len(embeddings) or self._distance <= 0:
-            return [None] * len(embeddings)
-        distances = 1.0 - _unit(embeddings) @ known.embeddings.T
-        nearest = distances.argmin(axis=1)
-        return [
-            Verdict(sample=known.samples[n], label=known.labels[n], distance=max(float(row[n]), 0.0))
-            if row[n] <= self._distance
-            else None
-            for row, n in zip(distances, nearest, strict=True)
-        ]
+        return self._known.recall(embeddings, distance=self._distance)
 
     def refresh(self) -> int:
         """Learns samples that are new to this network and forgets those that are gone.
@@ -183,53 +138,11 @@ class Memory:
             for start in range(0, len(missing), MOST_VARIABLES):
                 some = memory.c.sample.in_(missing[start : start + MOST_VARIABLES])
                 for one in connection.execute(select(memory.c.crop_sha256, memory.c.embedding).where(mine, some)):
-                    have[one.crop_sha256] = _unit(np.frombuffer(one.embedding, "<f2").astype(np.float32)[None])[0]
+                    have[one.crop_sha256] = unit(np.frombuffer(one.embedding, "<f2").astype(np.float32)[None])[0]
         rows = [row for row in rows if row.crop_sha256 in have]  # one may have gone between the two looks
-        self._known = _Known(
+        self._known = Remembered(
             samples=tuple(row.sample for row in rows),
             labels=tuple(row.label for row in rows),
             crops=tuple(row.crop_sha256 for row in rows),
             embeddings=np.array([have[row.crop_sha256] for row in rows], np.float32).reshape(len(rows), EMBEDDING),
         )
-
-
-class RecallingClassifier:
-    """A classifier that asks the memory before it answers.
-
-    Args:
-        inner: Gives probabilities and embeddings.
-        memory: Gives the annotators' verdicts on crops like these.
-    """
-
-    def __init__(self, inner: Classifies, memory: Memory) -> None:
-        self._inner = inner
-        self._memory = memory
-        self.version = inner.version
-        self.thresholds = inner.thresholds
-
-    def classify(self, pixels: NDArray[np.uint8], boxes: Boxes) -> Classification:
-        """Classifies `boxes` (N, 4) of an (H, W, 3) RGB page; a remembered label with less than half gets .95."""
-        found = self._inner.classify(pixels, boxes)
-        probabilities = found.probabilities.copy()
-        recalled: list[str | None] = [None] * len(probabilities)
-        for place, verdict in enumerate(self._memory.recall(found.embeddings)):
-            if verdict is not None and _follow(probabilities[place], CLASSES.index(verdict.label)):
-                recalled[place] = verdict.sample
-        return replace(found, probabilities=probabilities, recalled=tuple(recalled))
-
-
-def _follow(row: NDArray[np.float64], label: int) -> bool:
-    """Gives `label` the certainty of a verdict; the others share the rest as they did before. Tells if that was news.
-
-    A network that gives the label more than all others together is left alone.
-    """
-    if row[label] > AGREED:
-        return False
-    row *= (1.0 - CERTAINTY) / (1.0 - row[label])
-    row[label] = CERTAINTY
-    return True
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows scaled to length 1."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)

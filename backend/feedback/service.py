@@ -15,8 +15,9 @@ from backend.feedback.crops import CropStore
 from backend.feedback.database import default_url, open_database, writing
 from backend.feedback.journal import Journal
 from backend.feedback.loop import Loop
-from backend.feedback.memory import Memory, RecallingClassifier
+from backend.feedback.memory import Memory
 from backend.feedback.proposals import Proposals
+from backend.feedback.recall import RecallingClassifier
 from backend.feedback.sync import Studio, sync
 from backend.feedback.watermarks import ask, finish, known_projects, lease_asked
 from backend.feedback.worker import Worker

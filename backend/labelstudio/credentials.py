@@ -1,4 +1,4 @@
-"""What requests must bring: HTTP Basic, and for webhooks a secret of their own, which Basic does not replace."""
+"""What requests must bring: HTTP Basic, and for webhooks a secret of their own, for they come without Basic."""
 
 from __future__ import annotations
 
@@ -26,20 +26,22 @@ _WEBHOOK = "/webhook"
 def add_credentials(app: Flask, settings: Settings) -> None:
     """Asks for BASIC_AUTH_USER and _PASS everywhere but at `/` (a container's health check has none).
 
-    With WEBHOOK_SECRET, /webhook asks for that alone: Label Studio creates webhooks without headers, and whoever adds
-    one there can add the secret.
+    With WEBHOOK_SECRET, /webhook asks for that or, where it is set, for Basic: the webhooks of a project come with the
+    headers that somebody gave them in Label Studio, but "Start training" comes with the connection's own credentials.
     """
     basic = f"{settings.basic_auth_user}:{settings.basic_auth_pass}".encode() if settings.basic_auth_user else b""
     secret = settings.webhook_secret.encode()
 
     @app.before_request
     def check() -> Response | None:
+        if basic and hmac.compare_digest(_brought(), basic):
+            return None
         if request.path == _WEBHOOK and secret:
             if hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode("latin-1"), secret):
                 return None
             _tell_about_webhooks(f"the header {SECRET_HEADER} with the value of WEBHOOK_SECRET")
             return refusal(401, "Unauthorized", f"webhooks of this backend bear {SECRET_HEADER}: see WEBHOOK_SECRET")
-        if not basic or request.path == "/" or hmac.compare_digest(_brought(), basic):
+        if not basic or request.path == "/":
             return None
         if request.path == _WEBHOOK:
             _tell_about_webhooks(f"the header {SECRET_HEADER} with a secret, and set WEBHOOK_SECRET to it here")

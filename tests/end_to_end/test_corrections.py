@@ -15,8 +15,7 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
-from backend.demo.backend import backend_service, wait_for_model
-from backend.demo.projects import connect
+from backend.demo.backend import backend_service
 from backend.demo.services import LOOPBACK, free_port
 from backend.feedback.crops import CropStore
 from backend.feedback.database import default_url, open_database
@@ -28,7 +27,8 @@ from tests.nets.models import random_model, write_weights
 pytestmark = pytest.mark.label_studio
 
 MODEL = "takes-all-for-marks"
-SECRET = "only-label-studio-knows"
+BASIC = ("label-studio", "knows-this")
+SECRET = "and-its-webhooks-this"
 SECONDS = 60
 
 
@@ -77,16 +77,25 @@ def learner(server: Server) -> Iterator[Learner]:
         CONFIDENCE="0.01",
         RECALL_DISTANCE="0",
         WEBHOOK_SECRET=SECRET,
+        BASIC_AUTH_USER=BASIC[0],
+        BASIC_AUTH_PASS=BASIC[1],
     )
     with service:
-        service.wait_until_answers(f"{url}/health", seconds=120)
-        yield Learner(url=url, version=wait_for_model(url, seconds=120), folder=folder)
+        service.wait_until_answers(f"{url}/", seconds=120)
+        eventually(lambda: health(url)["model_state"], "ready")
+        yield Learner(url=url, version=health(url)["model_version"], folder=folder)
+
+
+def health(url: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx2.get(f"{url}/health", auth=BASIC, timeout=30).raise_for_status().json()
+    return found
 
 
 @pytest.fixture
 def project(studio: LabelStudio, learner: Learner, request: pytest.FixtureRequest) -> Project:
     made = studio.create_project(request.node.name[:50], CONFIG, show_collab_predictions=True)
-    connect(studio, made, learner.url, version=learner.version)
+    studio.connect_backend(made, learner.url, title=learner.version, basic_auth=BASIC)
+    # As an administrator would who knows of the secret: without the credentials that the connection has.
     for webhook in call(studio, "GET", "/api/webhooks/", params={"project": made}):
         headers = {"headers": {"X-Webhook-Secret": SECRET}}
         call(studio, "PATCH", f"/api/webhooks/{webhook['id']}/", json=headers)

@@ -209,9 +209,10 @@ SECRET = {"X-Webhook-Secret": "s3cret"}
         ({"webhook_secret": "s3cret"}, SECRET, 200),
         ({"basic_auth_user": "ada", "basic_auth_pass": "pw"}, {}, 401),  # as Label Studio's own webhook comes
         ({"basic_auth_user": "ada", "basic_auth_pass": "pw"}, BASIC, 200),
-        # the secret stands for Basic, and Basic does not stand for the secret
+        # either will do: a project's webhooks bring the one, "Start training" brings the other
         ({"basic_auth_user": "ada", "basic_auth_pass": "pw", "webhook_secret": "s3cret"}, SECRET, 200),
-        ({"basic_auth_user": "ada", "basic_auth_pass": "pw", "webhook_secret": "s3cret"}, BASIC, 401),
+        ({"basic_auth_user": "ada", "basic_auth_pass": "pw", "webhook_secret": "s3cret"}, BASIC, 200),
+        ({"basic_auth_user": "ada", "basic_auth_pass": "pw", "webhook_secret": "s3cret"}, {}, 401),
     ],
 )
 def test_what_a_webhook_must_bring(

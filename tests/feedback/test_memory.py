@@ -12,8 +12,9 @@ from sqlalchemy import Engine
 from backend.classification.classifier import Classification
 from backend.feedback.crops import CropStore
 from backend.feedback.journal import Journal
-from backend.feedback.memory import Memory, RecallingClassifier
+from backend.feedback.memory import Memory
 from backend.feedback.proposals import Proposals
+from backend.feedback.recall import RecallingClassifier
 from backend.feedback.worker import Worker
 from backend.geometry import Boxes
 from backend.labelstudio.annotations import Annotation
