@@ -1,6 +1,6 @@
 """How well detection alone does: recall by class and difficulty, candidates and milliseconds a page, beside fixed HSV.
 
-Usage: python -m benchmarks.candidates [--drawn N] [--json FILE]
+Usage: python -m benchmarks.candidates [--drawn N] [--real SUBSET…] [--json FILE]
 """
 
 from __future__ import annotations
@@ -122,11 +122,12 @@ def main() -> None:
     """Measures on drawn pages, and on the real ones where they are present."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drawn", type=int, default=50, help="drawn pages to measure on")
+    parser.add_argument("--real", nargs="*", default=["page_full", "page_bw"], help="subsets of the real pages")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     sets: dict[str, Iterable[TruePage]] = {"drawn": drawn_pages(range(MEASURED_SEED, MEASURED_SEED + arguments.drawn))}
     if REALDATA.exists():
-        sets |= {subset: real_pages(subset) for subset in ("page_full", "page_bw", "page_stamp_only")}
+        sets |= {subset: real_pages(subset) for subset in arguments.real}
     else:
         print(f"no real pages at {REALDATA}: measuring on drawn pages only")
     results = {}
