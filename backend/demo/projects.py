@@ -40,6 +40,7 @@ def fill_project(
     if project is None:
         # Predictions are shown as the first draft of an annotation; without this they wait in a list beside it.
         project = studio.create_project(title, label_config, show_collab_predictions=True)
+        studio.create_tab(project, "Default", shown=["predictions_score"])
     tasks = [int(task["id"]) for task in studio.tasks(project)]
     if not tasks:
         # One import for all, so that an interrupted run leaves either none of the tasks or all of them.

@@ -139,13 +139,16 @@ class Project:
 
 @pytest.fixture
 def project(studio: LabelStudio, backend_url: str, version: str, request: pytest.FixtureRequest) -> Project:
-    made = studio.create_project(request.node.name[:50], CONFIG, show_collab_predictions=True)
-    connect(studio, made, backend_url, version=version)
-    return Project(id=made, field="image", studio=studio)
+    return _project(studio, request.node.name, CONFIG, backend_url, version, field="image")
 
 
 @pytest.fixture
 def document_project(studio: LabelStudio, backend_url: str, version: str, request: pytest.FixtureRequest) -> Project:
-    made = studio.create_project(request.node.name[:50], PAGES_CONFIG, show_collab_predictions=True)
-    connect(studio, made, backend_url, version=version)
-    return Project(id=made, field="pages", studio=studio)
+    return _project(studio, request.node.name, PAGES_CONFIG, backend_url, version, field="pages")
+
+
+def _project(studio: LabelStudio, title: str, config: str, url: str, version: str, *, field: str) -> Project:
+    made = studio.create_project(title[:50], config, show_collab_predictions=True)
+    studio.create_tab(made, "Default")
+    connect(studio, made, url, version=version)
+    return Project(id=made, field=field, studio=studio)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.end_to_end.conftest import ROOT, DrawnFile, Project, Server
 
@@ -64,7 +63,7 @@ def test_the_editor_lists_and_draws_every_box(
     labels = [region["value"]["rectanglelabels"][0] for region in prediction["result"]]
     assert labels
 
-    open_task(annotator, f"{server.url}/projects/{project.id}/data?task={task}")
+    annotator.goto(f"{server.url}/projects/{project.id}/data?task={task}")
     regions = annotator.locator(REGIONS)
     expect(regions).to_have_count(len(labels), timeout=60 * SECONDS)
     assert sorted(regions.all_inner_texts()) == sorted(labels)
@@ -77,19 +76,6 @@ def test_the_editor_lists_and_draws_every_box(
     for label in set(labels):
         near = np.abs(seen - ImageColor.getrgb(COLOURS[label])).max(axis=2) < 40
         assert near.sum() > 100, f"no line in the colour of {label} on the page"
-
-
-def open_task(page: Page, address: str) -> None:
-    """Opens a task as an annotator would, who reloads an editor that stays empty.
-
-    Label Studio's first editor after a cold start was once seen to come up without the predictions that its own API
-    had just answered; the next one had them.
-    """
-    page.goto(address)
-    try:
-        page.locator(REGIONS).first.wait_for(timeout=30 * SECONDS)
-    except PlaywrightTimeout:
-        page.reload()
 
 
 def screenshot(_: bytes, path: Path) -> np.ndarray:

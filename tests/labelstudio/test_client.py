@@ -115,6 +115,23 @@ def test_a_project_is_found_by_its_whole_title_and_the_newest_wins():
     assert studio.client().find_project("contract") is None
 
 
+def test_a_tab_has_the_usual_columns_and_those_asked_for_in_the_list():
+    columns = [
+        {"id": "id", "target": "tasks", "visibility_defaults": {"explore": True, "labeling": False}},
+        {"id": "score", "target": "tasks", "visibility_defaults": {"explore": False, "labeling": False}},
+        {"id": "created_at", "target": "tasks", "visibility_defaults": {"explore": False, "labeling": False}},
+        {"id": "data", "target": "tasks", "visibility_defaults": None},
+    ]
+    studio = answering("/api/dm/columns/", json={"columns": columns})
+    studio.answers["POST /api/dm/views/"] = httpx2.Response(201, json={"id": 5})
+    assert studio.client().create_tab(1, "Default", shown=["score"]) == 5
+    hidden = json.loads(studio.seen[-1].content)["data"]["hiddenColumns"]
+    assert hidden == {
+        "explore": ["tasks:created_at"],
+        "labeling": ["tasks:id", "tasks:score", "tasks:created_at"],
+    }
+
+
 def test_with_basic_authentication_the_webhook_beside_the_connection_gets_the_credentials_too():
     studio = Studio()
     hooks = [
