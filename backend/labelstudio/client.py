@@ -159,7 +159,7 @@ class LabelStudio:
             place: [
                 f"{column['target']}:{column['id']}"
                 for column in columns
-                if not (column["visibility_defaults"] or {}).get(place, True) and column["id"] not in also
+                if not column.get("visibility_defaults", {}).get(place, True) and column["id"] not in also
             ]
             for place, also in (("explore", shown), ("labeling", ()))
         }

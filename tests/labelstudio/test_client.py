@@ -120,7 +120,7 @@ def test_a_tab_has_the_usual_columns_and_those_asked_for_in_the_list():
         {"id": "id", "target": "tasks", "visibility_defaults": {"explore": True, "labeling": False}},
         {"id": "score", "target": "tasks", "visibility_defaults": {"explore": False, "labeling": False}},
         {"id": "created_at", "target": "tasks", "visibility_defaults": {"explore": False, "labeling": False}},
-        {"id": "data", "target": "tasks", "visibility_defaults": None},
+        {"id": "data", "target": "tasks"},
     ]
     studio = answering("/api/dm/columns/", json={"columns": columns})
     studio.answers["POST /api/dm/views/"] = httpx2.Response(201, json={"id": 5})
