@@ -15,7 +15,7 @@ from backend.errors import LedgerError
 from backend.feedback.crops import CropStore
 from backend.feedback.database import writing
 from backend.feedback.matching import Outcome
-from backend.feedback.recall import Remembered, Verdict, unit
+from backend.feedback.recall import THUMBNAIL, Remembered, Verdict, thumbnails, unit
 from backend.feedback.tables import memory, sample
 from backend.geometry import Boxes, as_boxes
 from backend.nets.network import EMBEDDING
@@ -66,9 +66,9 @@ class Memory:
     def __len__(self) -> int:
         return len(self._known.samples)
 
-    def recall(self, embeddings: NDArray[np.float32]) -> list[Verdict | None]:
-        """The verdict on each of N embeddings (N, 512), None where nothing like it is remembered."""
-        return self._known.recall(embeddings, distance=self._distance)
+    def recall(self, embeddings: NDArray[np.float32], pictures: NDArray[np.uint8]) -> list[Verdict | None]:
+        """The verdict on each of N crops, by embeddings (N, 512) and thumbnails (N, 768)."""
+        return self._known.recall(embeddings, pictures, distance=self._distance)
 
     def refresh(self) -> int:
         """Learns samples that are new to this network and forgets those that are gone.
@@ -92,7 +92,11 @@ class Memory:
     def _differences(self) -> tuple[Sequence[Row[Any]], Sequence[str]]:
         """Samples that are not remembered as they are now, and names of remembered ones that are no more."""
         lost = memory.c.sample.is_(None)
-        differs = or_(memory.c.label != sample.c.label, memory.c.crop_sha256 != sample.c.crop_sha256)
+        differs = or_(
+            memory.c.label != sample.c.label,
+            memory.c.crop_sha256 != sample.c.crop_sha256,
+            memory.c.acts != sample.c.wrong.is_not(None),
+        )
         mine = and_(memory.c.sample == sample.c.id, memory.c.network == self._network)
         with self._engine.connect() as connection:
             new = connection.execute(
@@ -111,7 +115,7 @@ class Memory:
         left, top = row.margin[:2]
         box = as_boxes([row.x1 - left, row.y1 - top, row.x2 - left, row.y2 - top])
         try:
-            embedding = self._embed(self._crops.get(row.crop), box)[0]
+            pixels = self._crops.get(row.crop)
         except LedgerError as error:
             log.warning("sample %s is not remembered: %s", row.id, error)
             self._unreadable.add(row.crop)
@@ -121,28 +125,35 @@ class Memory:
             "network": self._network,
             "label": row.label,
             "crop_sha256": row.crop_sha256,
-            "embedding": embedding.astype("<f2").tobytes(),
+            "acts": row.wrong is not None,
+            "embedding": self._embed(pixels, box)[0].astype("<f2").tobytes(),
+            "thumbnail": thumbnails(pixels, box)[0].tobytes(),
         }
 
     def _load(self) -> None:
-        """Takes over what the table has, also what other processes put there; known embeddings are not read again."""
+        """Takes over what the table has, also what other processes put there; what is known is not read again."""
         known = self._known
         mine = memory.c.network == self._network
-        facts = select(memory.c.sample, memory.c.label, memory.c.crop_sha256).where(mine).order_by(memory.c.sample)
+        columns = (memory.c.sample, memory.c.label, memory.c.crop_sha256, memory.c.acts)
         with self._engine.connect() as connection:
-            rows = connection.execute(facts).all()
-            if [tuple(row) for row in rows] == list(zip(known.samples, known.labels, known.crops, strict=True)):
+            rows = connection.execute(select(*columns).where(mine).order_by(memory.c.sample)).all()
+            before = list(zip(known.samples, known.labels, known.crops, known.acts, strict=True))
+            if [tuple(row) for row in rows] == before:
                 return
-            have = dict(zip(known.crops, known.embeddings, strict=True))
+            have = dict(zip(known.crops, zip(known.embeddings, known.thumbnails, strict=True), strict=True))
             missing = [row.sample for row in rows if row.crop_sha256 not in have]
             for start in range(0, len(missing), MOST_VARIABLES):
                 some = memory.c.sample.in_(missing[start : start + MOST_VARIABLES])
-                for one in connection.execute(select(memory.c.crop_sha256, memory.c.embedding).where(mine, some)):
-                    have[one.crop_sha256] = unit(np.frombuffer(one.embedding, "<f2").astype(np.float32)[None])[0]
+                for one in connection.execute(select(memory).where(mine, some)):
+                    embedding = unit(np.frombuffer(one.embedding, "<f2").astype(np.float32)[None])[0]
+                    have[one.crop_sha256] = embedding, np.frombuffer(one.thumbnail, np.uint8)
         rows = [row for row in rows if row.crop_sha256 in have]  # one may have gone between the two looks
+        kept = [have[row.crop_sha256] for row in rows]
         self._known = Remembered(
             samples=tuple(row.sample for row in rows),
             labels=tuple(row.label for row in rows),
             crops=tuple(row.crop_sha256 for row in rows),
-            embeddings=np.array([have[row.crop_sha256] for row in rows], np.float32).reshape(len(rows), EMBEDDING),
+            acts=tuple(row.acts for row in rows),
+            embeddings=np.array([embedding for embedding, _ in kept], np.float32).reshape(len(rows), EMBEDDING),
+            thumbnails=np.array([picture for _, picture in kept], np.uint8).reshape(len(rows), THUMBNAIL),
         )

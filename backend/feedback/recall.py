@@ -1,8 +1,9 @@
 """Following the annotators: a crop that looks like a corrected one gets the verdict on that one.
 
-The network's embedding of every corrected crop is kept. A new crop whose nearest remembered neighbour is close enough
-follows that neighbour's label. Confirmed marks are remembered as well, so that a rejected logo does not drag down the
-stamps that look somewhat like it: the nearer of the two decides.
+Of every corrected crop the network's embedding and a small picture are kept. A new crop is the same thing again when
+its embedding is near, which says that it is of the same sort, and its picture correlates, which says that it is not
+just any of that sort: either alone takes marks for logos (`python -m benchmarks.recall`). The nearest such neighbour
+decides. Only corrections of the network act; confirmed and missed marks are remembered to shield what looks like them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +21,10 @@ from backend.geometry import Boxes, coverage
 from backend.nets.config import CLASSES, NONE
 from backend.nets.network import EMBEDDING
 
-__all__ = ["RecallingClassifier", "Recalls", "Remembered", "Verdict", "follow", "unit"]
+__all__ = ["THUMBNAIL", "RecallingClassifier", "Recalls", "Remembered", "Verdict", "follow", "thumbnails", "unit"]
+
+THUMBNAIL = 16 * 16 * 3
+_LIKENESS = 0.6
 
 # A hit is sure of itself, but leaves the network's own doubt visible among the other classes.
 CERTAINTY = 0.95
@@ -50,36 +55,60 @@ class Remembered:
         samples: Their names.
         labels: What annotators called them.
         crops: SHA-256 of their pixels.
+        acts: Whether each corrects the network, or shields what it had right.
         embeddings: (M, 512), length 1 each.
+        thumbnails: (M, 768) small pictures.
     """
 
     samples: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     crops: tuple[str, ...] = ()
+    acts: tuple[bool, ...] = ()
     embeddings: NDArray[np.float32]
+    thumbnails: NDArray[np.uint8]
 
     @classmethod
     def nothing(cls) -> Remembered:
-        return cls(embeddings=np.zeros((0, EMBEDDING), np.float32))
+        return cls(embeddings=np.zeros((0, EMBEDDING), np.float32), thumbnails=np.zeros((0, THUMBNAIL), np.uint8))
 
-    def recall(self, embeddings: NDArray[np.float32], *, distance: float) -> list[Verdict | None]:
-        """The verdict on each of N embeddings (N, 512), None where nothing within `distance` is remembered."""
-        if not self.samples or not len(embeddings) or distance <= 0:
+    def recall(
+        self, embeddings: NDArray[np.float32], pictures: NDArray[np.uint8], *, distance: float
+    ) -> list[Verdict | None]:
+        """The verdict on each of N crops, None where nothing like it was corrected.
+
+        Args:
+            embeddings: (N, 512).
+            pictures: (N, 768), as `thumbnails` gives them.
+            distance: Furthest at which a crop may be of the same sort.
+        """
+        if not self.samples or distance <= 0:
             return [None] * len(embeddings)
         distances = 1.0 - unit(embeddings) @ self.embeddings.T
-        nearest = distances.argmin(axis=1)
-        return [
-            Verdict(sample=self.samples[n], label=self.labels[n], distance=max(float(row[n]), 0.0))
-            if row[n] <= distance
-            else None
-            for row, n in zip(distances, nearest, strict=True)
-        ]
+        return [self._verdict(*row, distance=distance) for row in zip(distances, pictures, strict=True)]
+
+    def _verdict(
+        self, distances: NDArray[np.float32], picture: NDArray[np.uint8], *, distance: float
+    ) -> Verdict | None:
+        near = np.flatnonzero(distances <= distance)
+        if not len(near):
+            return None
+        alike = near[_levelled(self.thumbnails[near]) @ _levelled(picture[None])[0] >= _LIKENESS]
+        if not len(alike):
+            return None
+        nearest = int(alike[distances[alike].argmin()])
+        if not self.acts[nearest]:
+            return None
+        return Verdict(
+            sample=self.samples[nearest], label=self.labels[nearest], distance=max(float(distances[nearest]), 0.0)
+        )
 
 
 class Recalls(Protocol):
     """Gives the annotators' verdicts on crops like these."""
 
-    def recall(self, embeddings: NDArray[np.float32]) -> list[Verdict | None]: ...
+    def __len__(self) -> int: ...
+
+    def recall(self, embeddings: NDArray[np.float32], pictures: NDArray[np.uint8]) -> list[Verdict | None]: ...
 
 
 class RecallingClassifier:
@@ -99,7 +128,9 @@ class RecallingClassifier:
     def classify(self, pixels: NDArray[np.uint8], boxes: Boxes) -> Classification:
         """Classifies `boxes` (N, 4) of an (H, W, 3) RGB page; a remembered label with less than half gets .95."""
         found = self._inner.classify(pixels, boxes)
-        return follow(found, boxes, self._memory.recall(found.embeddings))
+        if not len(self._memory) or not len(boxes):
+            return found
+        return follow(found, boxes, self._memory.recall(found.embeddings, thumbnails(pixels, boxes)))
 
 
 def follow(found: Classification, boxes: Boxes, verdicts: Sequence[Verdict | None]) -> Classification:
@@ -121,6 +152,24 @@ def follow(found: Classification, boxes: Boxes, verdicts: Sequence[Verdict | Non
             if verdicts[part] is None and recalled[part] is None and _decide(probabilities[part], NONE):
                 recalled[part] = recalled[whole]
     return replace(found, probabilities=probabilities, recalled=tuple(recalled))
+
+
+def thumbnails(pixels: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.uint8]:
+    """Small pictures, (N, 768), of `boxes` (N, 4) on an (H, W, 3) page: 16 by 16, whatever the box's shape."""
+    height, width = pixels.shape[:2]
+    pictures = np.zeros((len(boxes), THUMBNAIL), np.uint8)
+    for picture, box in zip(pictures, boxes, strict=True):
+        left, top = np.floor(np.clip(box[:2], 0, [width - 1, height - 1])).astype(int)
+        right, bottom = np.ceil(np.clip(box[2:], [left + 1, top + 1], [width, height])).astype(int)
+        crop = pixels[top:bottom, left:right]
+        picture[:] = np.asarray(cv2.resize(crop, (16, 16), interpolation=cv2.INTER_AREA), np.uint8).reshape(-1)
+    return pictures
+
+
+def _levelled(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Rows without their mean, scaled to length 1: their product is the normalised correlation."""
+    values = pictures.astype(np.float32)
+    return unit(values - values.mean(axis=1, keepdims=True))
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

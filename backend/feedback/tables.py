@@ -182,8 +182,10 @@ memory = Table(
     Column("network", String(256), primary_key=True),
     Column("label", String(16), nullable=False),
     Column("crop_sha256", String(64), nullable=False),  # of which crop: a box that is moved again gets another
+    Column("acts", Boolean, nullable=False),  # whether it corrects the network, or confirms it
     Column("embedding", LargeBinary, nullable=False),  # 512 little-endian float16
-    comment="Embeddings of corrected crops, by the network that made them.",
+    Column("thumbnail", LargeBinary, nullable=False),  # 16 by 16 RGB
+    comment="How corrected crops look, by the network that embedded them.",
 )
 
 watermark = Table(

@@ -81,7 +81,8 @@ def judged(classifier: RecallingClassifier) -> list[tuple[str, str | None]]:
     """What logo, seal and the second seal are called, and by whose verdict."""
     answer = classifier.classify(page(), np.array([LOGO, SEAL, SEAL_AGAIN]))
     np.testing.assert_allclose(answer.probabilities.sum(axis=1), 1)
-    return [(CLASSES[row.argmax()], told) for row, told in zip(answer.probabilities, answer.recalled, strict=True)]
+    recalled = answer.recalled or (None,) * 3
+    return [(CLASSES[row.argmax()], told) for row, told in zip(answer.probabilities, recalled, strict=True)]
 
 
 def test_a_deleted_logo_is_none_from_then_on_and_the_seals_stay(engine: Engine, worker: Worker) -> None:

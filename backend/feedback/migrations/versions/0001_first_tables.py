@@ -80,9 +80,11 @@ def upgrade() -> None:
         sa.Column("network", sa.String(length=256), nullable=False),
         sa.Column("label", sa.String(length=16), nullable=False),
         sa.Column("crop_sha256", sa.String(length=64), nullable=False),
+        sa.Column("acts", sa.Boolean(), nullable=False),
         sa.Column("embedding", sa.LargeBinary(), nullable=False),
+        sa.Column("thumbnail", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("sample", "network", name=op.f("pk_memory")),
-        comment="Embeddings of corrected crops, by the network that made them.",
+        comment="How corrected crops look, by the network that embedded them.",
     )
     op.create_table(
         "prediction",

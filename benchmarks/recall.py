@@ -1,0 +1,316 @@
+"""What one correction teaches at once: repeated mistakes that recall avoids, and what it costs, by RECALL_DISTANCE.
+
+    python -m benchmarks.recall [--companies N] [--pages N] [--model NAME] [--json]
+
+Invented companies each send pages with the same logo and the same rubber stamp, pressed and scanned anew. An annotator
+corrects the first page of every company: boxes on nothing are deleted, wrong names mended, missed marks added. The
+other pages are then judged with and without the memory of those corrections; all companies share one memory.
+
+Repeated mistakes are boxes on a logo that was deleted on the company's first page, and its stamp misnamed as it was
+there. The cost is counted over every other box: right marks that recall loses or misnames, and wrong boxes that it
+adds. A good network makes few such mistakes. So the last two columns ask what recall could do for any: had each first
+page's best candidate on the logo been shown and deleted, what share of the best candidates on the same logo of later
+pages would be recognised, and what share of the candidates on true marks would be taken for a logo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from backend.classification.classifier import Classification
+from backend.errors import ModelError
+from backend.feedback.recall import Remembered, follow, thumbnails, unit
+from backend.geometry import Boxes, as_boxes, coverage, iou
+from backend.nets.config import CLASSES, NONE
+from backend.nets.sources import Sources
+from backend.pipeline import Marks, Pipeline
+from backend.serving import build_pipeline
+from backend.settings import Settings
+from benchmarks.companies import CompanyPage, company_page
+
+DISTANCES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
+RIGHT_PLACE = 0.5
+ON_LOGO = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """A page after detection and classification, before any memory."""
+
+    company: int
+    page: CompanyPage
+    boxes: Boxes
+    found: Classification
+
+    @property
+    def truth(self) -> Boxes:
+        return as_boxes([box for _, box in self.page.marks])
+
+    def pictures(self, boxes: Boxes) -> NDArray[np.uint8]:
+        return thumbnails(self.page.pixels, boxes)
+
+    def labels_of(self, boxes: Boxes) -> list[str]:
+        """What each box truly holds: the mark it answers to, else none."""
+        overlaps = iou(boxes, self.truth)
+        return [
+            self.page.marks[int(row.argmax())][0] if len(row) and row.max() >= RIGHT_PLACE else CLASSES[NONE]
+            for row in overlaps
+        ]
+
+    def best_on_logo(self) -> int | None:
+        """The candidate that a box on the logo would be; None where there is none."""
+        if self.page.logo is None or not len(self.boxes):
+            return None
+        overlaps = iou(self.boxes, as_boxes([self.page.logo]))[:, 0]
+        return int(overlaps.argmax()) if overlaps.max() >= RIGHT_PLACE else None
+
+    def mistake(self, truth: str, shown: str | None, *, on_logo: bool, on_stamp: bool) -> str | None:
+        """What the same mistake would be called on another page; None where it is none, or belongs to this page."""
+        if shown in {None, truth} or not (on_logo or on_stamp):
+            return None
+        return f"{truth} as {shown}" if on_stamp else "logo" if truth == CLASSES[NONE] else None
+
+    def on_stamp(self, boxes: Boxes) -> NDArray[np.bool_]:
+        """Which boxes are the company's stamp."""
+        if self.page.stamp is None:
+            return np.zeros(len(boxes), bool)
+        return np.asarray(iou(boxes, as_boxes([self.page.stamp]))[:, 0] >= RIGHT_PLACE)
+
+    def on_logo(self, boxes: Boxes) -> NDArray[np.bool_]:
+        """Which boxes are about the company's logo: most of one lies in the other."""
+        if self.page.logo is None:
+            return np.zeros(len(boxes), bool)
+        sign = as_boxes([self.page.logo])
+        return np.asarray((coverage(boxes, sign)[:, 0] > ON_LOGO) | (coverage(sign, boxes)[0] > ON_LOGO))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What one distance does.
+
+    Attributes:
+        repeated: Mistakes of the first pages that come back.
+        right: True marks that are shown under their name.
+        lost: Of those that are right without recall, how many are not any more.
+        gained: True marks that are right with recall only.
+        wrong: Boxes on nothing, or under a wrong name, that are no repeated mistakes.
+        recognised: Share of the logos of later pages that are recognised, had each been deleted on the first.
+        captured: Share of the candidates on true marks that would be taken for one of these logos.
+    """
+
+    distance: float
+    repeated: int
+    right: int
+    lost: int
+    gained: int
+    wrong: int
+    recognised: float
+    captured: float
+
+
+def judged(pipeline: Pipeline, company: int, number: int) -> Judged:
+    page = company_page(company, number)
+    boxes = pipeline.detector(page.pixels, page.dpi).boxes
+    return Judged(company=company, page=page, boxes=boxes, found=pipeline.classifier.classify(page.pixels, boxes))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesson:
+    """What the annotator of a first page says of one mark: how it was shown, if it was, and what it is."""
+
+    company: int
+    shown: str | None
+    label: str
+    mistake: str | None
+    embedding: NDArray[np.float32]
+    thumbnail: NDArray[np.uint8]
+
+
+def correct(pipeline: Pipeline, one: Judged) -> Iterator[Lesson]:
+    """One lesson for each box that was shown, and for each mark that was missed."""
+    marks = pipeline.judge(one.boxes, one.found)
+    missed = one.truth[iou(one.truth, marks.boxes).max(axis=1, initial=0) < RIGHT_PLACE]
+    boxes = np.concatenate([marks.boxes, missed])
+    embeddings = pipeline.classifier.classify(one.page.pixels, boxes).embeddings
+    names: list[str | None] = [*marks.names, *[None] * len(missed)]
+    on_logo, on_stamp, labels = one.on_logo(boxes), one.on_stamp(boxes), one.labels_of(boxes)
+    for place, (shown, picture) in enumerate(zip(names, one.pictures(boxes), strict=True)):
+        yield Lesson(
+            company=one.company,
+            shown=shown,
+            label=labels[place],
+            mistake=one.mistake(labels[place], shown, on_logo=on_logo[place], on_stamp=on_stamp[place]),
+            embedding=embeddings[place],
+            thumbnail=picture,
+        )
+
+
+def delete_logo(one: Judged) -> Iterator[Lesson]:
+    """What the annotator would teach whose first page shows a box on the logo: that it is none."""
+    best = one.best_on_logo()
+    if best is not None:
+        yield Lesson(
+            company=one.company,
+            shown="stamp",
+            label=CLASSES[NONE],
+            mistake="logo",
+            embedding=one.found.embeddings[best],
+            thumbnail=one.pictures(one.boxes[[best]])[0],
+        )
+
+
+def remember(lessons: list[Lesson]) -> Remembered:
+    names = tuple(str(place) for place in range(len(lessons)))
+    return Remembered(
+        samples=names,
+        labels=tuple(lesson.label for lesson in lessons),
+        crops=names,
+        acts=tuple(lesson.shown not in {None, lesson.label} for lesson in lessons),
+        embeddings=unit(np.array([lesson.embedding for lesson in lessons], np.float32)),
+        thumbnails=np.array([lesson.thumbnail for lesson in lessons], np.uint8),
+    )
+
+
+def right_marks(one: Judged, marks: Marks) -> set[int]:
+    """Indices of the true marks that are shown under their name."""
+    overlaps = iou(one.truth, marks.boxes)
+    return {
+        place
+        for place, (label, _) in enumerate(one.page.marks)
+        if any(overlaps[place, n] >= RIGHT_PLACE and name == label for n, name in enumerate(marks.names))
+    }
+
+
+def measure(
+    pipeline: Pipeline,
+    later: list[Judged],
+    memory: Remembered,
+    *,
+    logos: Remembered,
+    mistakes: set[tuple[int, str]],
+) -> list[Row]:
+    """One row for each distance.
+
+    Args:
+        pipeline: Selects the marks.
+        later: Pages after the first of each company.
+        memory: What the first pages taught.
+        logos: What they would teach if each showed a box on its logo.
+        mistakes: Company and kind of each mistake made on a first page: `logo`, or such as `stamp as signature`.
+    """
+    without = [right_marks(one, pipeline.judge(one.boxes, one.found)) for one in later]
+    return [
+        _row(pipeline, later, memory, logos=logos, mistakes=mistakes, without=without, distance=distance)
+        for distance in DISTANCES
+    ]
+
+
+def _row(
+    pipeline: Pipeline,
+    later: list[Judged],
+    memory: Remembered,
+    *,
+    logos: Remembered,
+    mistakes: set[tuple[int, str]],
+    without: list[set[int]],
+    distance: float,
+) -> Row:
+    repeated = right = lost = gained = wrong = 0
+    recognised: list[bool] = []
+    captured: list[bool] = []
+    for one, before in zip(later, without, strict=True):
+        verdicts = memory.recall(one.found.embeddings, one.pictures(one.boxes), distance=distance)
+        marks = pipeline.judge(one.boxes, follow(one.found, one.boxes, verdicts))
+        now = right_marks(one, marks)
+        right, lost, gained = right + len(now), lost + len(before - now), gained + len(now - before)
+        on_logo, on_stamp = one.on_logo(marks.boxes), one.on_stamp(marks.boxes)
+        for place, truth in enumerate(one.labels_of(marks.boxes)):
+            name = marks.names[place]
+            known = (
+                one.company,
+                one.mistake(truth, name, on_logo=on_logo[place], on_stamp=on_stamp[place]),
+            ) in mistakes
+            repeated += truth != name and known
+            wrong += truth != name and not known
+        supposed = logos.recall(one.found.embeddings, one.pictures(one.boxes), distance=distance)
+        captured += [
+            verdict is not None
+            for truth, verdict in zip(one.labels_of(one.boxes), supposed, strict=True)
+            if truth != CLASSES[NONE]
+        ]
+        best = one.best_on_logo()
+        if best is not None:
+            recognised.append(supposed[best] is not None)
+    return Row(
+        distance=distance,
+        repeated=repeated,
+        right=right,
+        lost=lost,
+        gained=gained,
+        wrong=wrong,
+        recognised=float(np.mean(recognised)) if recognised else 0.0,
+        captured=float(np.mean(captured)) if captured else 0.0,
+    )
+
+
+def run(pipeline: Pipeline, *, companies: int, pages: int) -> tuple[list[Row], dict[str, int]]:
+    """Draws, corrects and judges; gives the rows and how much was looked at."""
+    lessons: list[Lesson] = []
+    supposed: list[Lesson] = []
+    later: list[Judged] = []
+    with tqdm(total=companies * pages, unit="page", disable=None, file=sys.stderr) as bar:
+        for company in range(companies):
+            first = judged(pipeline, company, 0)
+            lessons += correct(pipeline, first)
+            supposed += delete_logo(first)
+            bar.update()
+            for number in range(1, pages):
+                later.append(judged(pipeline, company, number))
+                bar.update()
+    mistakes = {(lesson.company, lesson.mistake) for lesson in lessons if lesson.mistake}
+    counts = {"companies": companies, "pages": len(later), "corrections": len(lessons), "mistakes": len(mistakes)}
+    return measure(pipeline, later, remember(lessons), logos=remember(supposed), mistakes=mistakes), counts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--companies", type=int, default=16)
+    parser.add_argument("--pages", type=int, default=5, help="pages of each company, the corrected one included")
+    parser.add_argument("--model", help="as MODEL")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
+    args = parser.parse_args()
+    settings = Settings.from_environment(os.environ, model=args.model)
+    try:
+        pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
+    except ModelError as error:
+        raise SystemExit(f"no weights to measure with: {error}") from error
+    rows, counts = run(pipeline, companies=args.companies, pages=args.pages)
+    facts: dict[str, Any] = {"model_version": pipeline.version, **counts, "rows": [asdict(row) for row in rows]}
+    if args.json:
+        print(json.dumps(facts))
+        return
+    print(", ".join(f"{number} {name}" for name, number in counts.items()) + f"; {pipeline.version}")
+    print(
+        f"{'distance':>8}{'repeated':>10}{'avoided':>9}{'right':>7}{'lost':>6}{'gained':>8}{'wrong':>7}"
+        f"{'logos recognised':>18}{'marks captured':>16}"
+    )
+    for row in rows:
+        avoided = f"{1 - row.repeated / rows[0].repeated:.0%}" if rows[0].repeated else "–"
+        print(
+            f"{row.distance:>8g}{row.repeated:>10}{avoided:>9}{row.right:>7}{row.lost:>6}{row.gained:>8}{row.wrong:>7}"
+            f"{row.recognised:>18.1%}{row.captured:>16.1%}"
+        )
+
+
+if __name__ == "__main__":
+    main()
