@@ -42,7 +42,7 @@ WEIGHTS = {
     "is pale": 0.051,
     "constant": -8.201,
 }
-"""Logistic regression on drawn pages and on real ones of documents that are not held out; `python -m benchmarks.fit_ranking`
+"""Logistic regression on drawn pages and on real ones that are not held out; `python -m benchmarks.fit_ranking`
 prints this table."""
 
 _MARGIN_MM = 2.0
