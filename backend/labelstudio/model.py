@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from backend.errors import LabelConfigError, RequestError
 from backend.labelstudio.annotations import without_secrets
@@ -13,29 +12,31 @@ from backend.labelstudio.base import LabelStudioMLBase, ModelResponse
 from backend.labelstudio.events import Event
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.tasks import listed
-from backend.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from backend.application import Application
     from backend.labelstudio.predictor import Predictor
     from backend.labelstudio.recording import Inbox
 
-__all__ = ["ContractMarks"]
+__all__ = ["ContractMarks", "Parts"]
 
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What all objects of the class share in one process."""
+
+    predictor: Predictor
+    inbox: Inbox
 
 
 class ContractMarks(LabelStudioMLBase):
     """Boxes the signatures, stamps and thumbprints of contract pages; made anew for each request, it holds no model.
 
-    `create_app` serves a subclass that knows its predictor. Under label_studio_ml's own `_wsgi.py` the class makes one
-    for the process, from the environment:
-
-        from label_studio_ml.api import init_app
-        from backend.labelstudio.model import ContractMarks
-        app = init_app(model_class=ContractMarks)
+    `create_app` serves a subclass that knows its parts; under label_studio_ml's own `_wsgi.py`,
+    `backend.framework.ContractMarks` serves, which makes them from the environment.
 
     Args:
         project_id: Label Studio's id of the project, as text.
@@ -45,23 +46,26 @@ class ContractMarks(LabelStudioMLBase):
         LabelConfigError: The label config offers nothing to put marks on.
     """
 
-    predictor: ClassVar[Predictor | None] = None
-    inbox: ClassVar[Inbox | None] = None
-
     def __init__(self, project_id: str | None = None, label_config: str | None = None) -> None:
         # Before the base class reads it: label_studio_ml's own parser is not made for hostile XML.
-        self.bindings = () if label_config is None else bind(label_config, confidence=self._predictor().confidence)
+        self.bindings = () if label_config is None else bind(label_config, confidence=self.parts().predictor.confidence)
         super().__init__(project_id=project_id, label_config=label_config)
+
+    @classmethod
+    def parts(cls) -> Parts:
+        """The process's parts; subclasses know them."""
+        raise NotImplementedError(f"{cls.__name__} is served by a subclass: see served_by and backend.framework")
 
     @classmethod
     def served_by(cls, predictor: Predictor, inbox: Inbox) -> type[ContractMarks]:
         """This class, with the predictor that its objects use, and the inbox of their events."""
-        return type(cls.__name__, (cls,), {"predictor": predictor, "inbox": inbox, "__doc__": cls.__doc__})
+        parts = Parts(predictor=predictor, inbox=inbox)
+        return type(cls.__name__, (cls,), {"parts": classmethod(lambda _: parts), "__doc__": cls.__doc__})
 
     def setup(self) -> None:
         """Names the version: "" while no model is ready, which is not waited for."""
         # Not None: label_studio_ml keeps nothing but strings.
-        self.set("model_version", self._predictor().version(self.bindings) or "")
+        self.set("model_version", self.parts().predictor.version(self.bindings) or "")
 
     def predict(
         self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **kwargs: Any
@@ -80,7 +84,7 @@ class ContractMarks(LabelStudioMLBase):
             RequestError: What was drawn is no rectangle.
         """
         del kwargs
-        predictor = self._predictor()
+        predictor = self.parts().predictor
         if not self.bindings:
             raise LabelConfigError("the project has no label config yet: give it one, then ask again")
         drawn = (context or {}).get("result")
@@ -102,18 +106,7 @@ class ContractMarks(LabelStudioMLBase):
         del kwargs
         noted = Event.parse(event, data)
         kept = without_secrets({"action": noted.action, **data})
-        (self.inbox or _of_environment().inbox).append(noted.action, project=noted.project, body=kept)
+        self.parts().inbox.append(noted.action, project=noted.project, body=kept)
         tasks, annotations = listed(noted.tasks), listed(noted.annotations)
         _LOG.info("event %s project=%s tasks=%s annotations=%s", noted.action, noted.project, tasks, annotations)
         return {"status": "stored", "action": noted.action}
-
-    def _predictor(self) -> Predictor:
-        return self.predictor or _of_environment().predictor
-
-
-@cache
-def _of_environment() -> Application:
-    """The program of a process that was started by label_studio_ml's own server: there, this class is the way in."""
-    from backend.application import Application  # noqa: PLC0415  it is made of this class, among others
-
-    return Application.start(Settings.from_environment(os.environ))
