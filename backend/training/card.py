@@ -24,6 +24,7 @@ better weights are at hand, and says `none` for three-class weights, which canno
 | input | RGB crop resized to 224 x 224 (Pillow bilinear), [0, 1], not normalised{pooling} |
 | outputs | `logits` over {classes}; `embedding` (512) |
 | temperature | {temperature:.3f}, fitted on validation documents |
+| lowest probability that counts | {thresholds}; best F1 on validation documents |
 | licence | Apache-2.0; the sources of its real crops stand in `NOTICE` |
 
 ## How it was made
@@ -32,8 +33,8 @@ better weights are at hand, and says `none` for three-class weights, which canno
 {command}
 ```
 
-From {base}, by recipe `{recipe}` ({stages}), in {minutes:.0f} minutes on two cores; crops with SHA-256
-`{data}`. A run that is stopped goes on where it was.
+From {base}, by recipe `{recipe}` ({stages}), in {minutes:.0f} minutes on two cores;
+crops with SHA-256 `{data}`. A run that is stopped goes on where it was.
 The recipe in full, the versions and every epoch stand in `training.json`.
 """
 _LIMITS = """

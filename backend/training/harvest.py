@@ -21,7 +21,7 @@ DRAWN_SEED = 1_000_000
 """Seed of the first drawn page: far from those that tests and benchmarks draw."""
 _MARKS = (3, 9)
 """Marks of a page, least and most: fuller pages than most contracts teach more for the time they take to draw."""
-_MOST_NONE = 6
+_MOST_NONE = 16
 _MOST_HITS = 2
 _PATCHES = 2
 _SQUASHED = 0.35

@@ -211,7 +211,7 @@ class _Run:
     def _train(self, progress: Progress, stage: Stage, train: Memory, workers: int) -> float:
         recipe = self.recipe
         seed = (recipe.seed, progress.stage, progress.epoch)
-        order = epoch_order(train.groups, recipe.shares, samples=recipe.samples, seed=seed)
+        order = epoch_order(train.groups, stage.shares or recipe.shares, samples=recipe.samples, seed=seed)
         steps = len(order) // recipe.batch
         criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         batches = training_batches(

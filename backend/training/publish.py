@@ -17,12 +17,12 @@ from torchvision.models import resnet18
 from backend.classification.preprocessing import network_input
 from backend.errors import TrainingError
 from backend.geometry import as_boxes
-from backend.nets.config import CLASSES, ClassifierConfig, sha256_of
+from backend.nets.config import CLASSES, MARKS, ClassifierConfig, sha256_of
 from backend.nets.network import Network
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
 from backend.training.card import model_card
 from backend.training.crops import MARGIN, Crop, CropStore
-from backend.training.evaluation import Evaluation, evaluate, fit_temperature, softmax
+from backend.training.evaluation import Evaluation, best_threshold, evaluate, fit_temperature, softmax
 from backend.training.export import export_classifier
 from backend.training.loop import BEST_FILE, Progress
 from backend.training.recipe import Recipe
@@ -66,8 +66,9 @@ def publish(
     crops, data = store.read(), store.checksum()
     facts = {"recipe": recipe.digest, "data": data, "licence": "Apache-2.0", "base": recipe.base}
     engine = Network(weights, ClassifierConfig(sha256=checksum), threads=torch.get_num_threads())
-    temperature = _temperature(engine, store, [crop for crop in crops if crop.split == "validation"])
-    ClassifierConfig(sha256=checksum, temperature=temperature, provenance=facts).write(out / CONFIG_FILE)
+    temperature, thresholds = _calibrated(engine, store, [crop for crop in crops if crop.split == "validation"])
+    config = ClassifierConfig(sha256=checksum, temperature=temperature, thresholds=thresholds, provenance=facts)
+    config.write(out / CONFIG_FILE)
     measured = _measure(engine, store, crops, temperature)
     seconds = sum(line.seconds for line in progress.history)
     record = {
@@ -84,6 +85,7 @@ def publish(
         "sha256": checksum,
         "pooling": f"; its first step averages {recipe.pool} x {recipe.pool} pixels" if recipe.pool > 1 else "",
         "temperature": temperature,
+        "thresholds": ", ".join(f"{name} {value:.3f}" for name, value in zip(MARKS, config.thresholds, strict=True)),
         "command": command,
         "base": "random weights" if recipe.base == "scratch" else f"`{recipe.base}`",
         "recipe": recipe.digest,
@@ -95,8 +97,21 @@ def publish(
     return measured
 
 
-def _temperature(engine: Network, store: CropStore, crops: Sequence[Crop]) -> float:
-    return fit_temperature(_logits(engine, store, crops), _truth(crops))
+def _calibrated(engine: Network, store: CropStore, crops: Sequence[Crop]) -> tuple[float, tuple[float, ...]]:
+    """The temperature, and for each mark the lowest probability that should count, to three digits."""
+    logits, truth = _logits(engine, store, crops), _truth(crops)
+    temperature = fit_temperature(logits, truth)
+    probabilities = softmax(logits, temperature)
+    said = probabilities.argmax(axis=1)
+    thresholds = (
+        best_threshold(
+            probabilities[said == mark, mark],
+            truth[said == mark] == mark,
+            misses=int(np.count_nonzero((truth == mark) & (said != mark))),
+        )
+        for mark in range(len(MARKS))
+    )
+    return temperature, tuple(round(threshold, 3) for threshold in thresholds)
 
 
 def _measure(engine: Network, store: CropStore, crops: Iterable[Crop], temperature: float) -> dict[str, Evaluation]:

@@ -62,7 +62,9 @@ def test_the_pooled_file_equals_the_network_on_averaged_pixels(tmp_path: Path) -
 
 def test_the_record_holds_recipe_data_versions_and_figures(published: Path, store: CropStore) -> None:
     record = json.loads((published / RECORD_FILE).read_text())
-    assert record["recipe"]["stages"] == [{"size": 112, "epochs": 1, "learning_rate": 1e-3, "head_only": False}]
+    assert record["recipe"]["stages"] == [
+        {"size": 112, "epochs": 1, "learning_rate": 1e-3, "head_only": False, "shares": None}
+    ]
     assert record["data"] == {"sha256": store.checksum(), "crops": 96, "documents": 24}
     assert set(record["versions"]) >= {"torch", "onnxruntime"}
     assert record["seconds"] == 60
