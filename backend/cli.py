@@ -24,6 +24,7 @@ _COMMANDS = {
     "sync": ("backend.commands.sync", "ask Label Studio for corrections that its webhooks did not tell"),
     "samples": ("backend.commands.samples", "show what the corrections made"),
     "draw": ("backend.synthetic.command", "draw contract pages with known marks"),
+    "train": ("backend.training.command", "make the bundled weights again"),
     "demo": ("backend.demo.command", "start Label Studio with drawn contracts and this backend"),
 }
 """Name: module with `add_arguments(parser)` and `run(args) -> exit code`, and what it does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,11 @@ def test_publishing_before_fitting_says_what_to_do(tmp_path: Path) -> None:
     )
     with pytest.raises(TrainingError, match="let `fit` go on"):
         run(parsed(*words))
+
+
+def test_without_the_extra_it_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "backend.training.bundled", raising=False)
+    monkeypatch.delattr("backend.training.bundled", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(TrainingError, match=r"training needs torch.*`train` extra"):
+        run(parsed("--bundled-recipe", "--work", str(tmp_path)))
