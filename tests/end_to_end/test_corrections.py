@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from PIL import Image
 from sqlalchemy import select
 
 from backend.demo.backend import backend_service
@@ -21,7 +23,8 @@ from backend.feedback.crops import CropStore
 from backend.feedback.database import default_url, open_database
 from backend.feedback.tables import event, sample
 from backend.labelstudio.client import LabelStudio
-from tests.end_to_end.conftest import CONFIG, ROOT, DrawnFile, Project, Server
+from backend.synthetic.page import draw_page
+from tests.end_to_end.conftest import CONFIG, ROOT, Project, Server
 from tests.nets.models import random_model, write_weights
 
 pytestmark = pytest.mark.label_studio
@@ -102,6 +105,19 @@ def project(studio: LabelStudio, learner: Learner, request: pytest.FixtureReques
     return Project(id=made, field="image", studio=studio)
 
 
+@pytest.fixture(scope="module")
+def pages() -> list[tuple[str, bytes]]:
+    """Drawn pages with so many marks that four boxes lie far from each other."""
+    return [(f"marks-{seed}.jpg", jpeg(seed)) for seed in (21, 22, 27)]
+
+
+def jpeg(seed: int) -> bytes:
+    page = draw_page(seed, dpi=100, marks=7)
+    file = io.BytesIO()
+    Image.fromarray(page.pixels).save(file, format="JPEG", quality=90, dpi=(page.dpi, page.dpi))
+    return file.getvalue()
+
+
 def call(studio: LabelStudio, method: str, path: str, **request: Any) -> Any:
     answer = httpx2.request(method, studio.base_url + path, headers=studio.headers(), timeout=60, **request)
     answer.raise_for_status()
@@ -115,9 +131,9 @@ def eventually(reached: Callable[[], Any], expected: Any) -> None:
         time.sleep(0.2)
 
 
-def shown(project: Project, file: DrawnFile) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
+def shown(project: Project, page: tuple[str, bytes]) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
     """A task with the boxes that an annotator sees: its id, its prediction, and four boxes far from each other."""
-    task = project.import_page(file.name, file.data)
+    task = project.import_page(*page)
     project.studio.retrieve_predictions(project.id, [task])
     [prediction] = project.studio.predictions(task)
     apart: list[dict[str, Any]] = []
@@ -160,9 +176,9 @@ def corrected(regions: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict
 
 
 def test_each_correction_becomes_its_sample_and_a_deleted_annotation_takes_them_along(
-    project: Project, learner: Learner, drawn: list[DrawnFile]
+    project: Project, learner: Learner, pages: list[tuple[str, bytes]]
 ) -> None:
-    task, prediction, regions = shown(project, drawn[0])
+    task, prediction, regions = shown(project, pages[0])
     others = {region["id"]: region for region in prediction["result"]} | {}
     left, expected = corrected(regions)
     untouched = [region for identity, region in others.items() if identity not in {one["id"] for one in regions}]
@@ -182,9 +198,9 @@ def test_each_correction_becomes_its_sample_and_a_deleted_annotation_takes_them_
 
 
 def test_an_update_replaces_what_the_first_submission_said(
-    project: Project, learner: Learner, drawn: list[DrawnFile]
+    project: Project, learner: Learner, pages: list[tuple[str, bytes]]
 ) -> None:
-    task, prediction, regions = shown(project, drawn[1])
+    task, prediction, regions = shown(project, pages[1])
     annotation = project.studio.create_annotation(task, prediction["result"], parent_prediction=prediction["id"])
     everything = {
         region["id"]: ("accepted", None, region["value"]["rectanglelabels"][0]) for region in prediction["result"]
@@ -198,11 +214,11 @@ def test_an_update_replaces_what_the_first_submission_said(
 
 
 def test_sync_finds_what_the_webhooks_did_not_tell(
-    project: Project, learner: Learner, server: Server, drawn: list[DrawnFile]
+    project: Project, learner: Learner, server: Server, pages: list[tuple[str, bytes]]
 ) -> None:
     for webhook in call(project.studio, "GET", "/api/webhooks/", params={"project": project.id}):
         call(project.studio, "DELETE", f"/api/webhooks/{webhook['id']}/")
-    task, prediction, regions = shown(project, drawn[2])
+    task, prediction, regions = shown(project, pages[2])
     left, expected = corrected(regions)
     kept = {region["id"] for region in regions}
     untouched = [region for region in prediction["result"] if region["id"] not in kept]
@@ -221,8 +237,8 @@ def test_sync_finds_what_the_webhooks_did_not_tell(
     assert "ANNOTATION_CREATED" not in learner.events(project.id)
 
 
-def test_start_training_reconciles(project: Project, learner: Learner, drawn: list[DrawnFile]) -> None:
-    task, prediction, _ = shown(project, drawn[0])
+def test_start_training_reconciles(project: Project, learner: Learner, pages: list[tuple[str, bytes]]) -> None:
+    task, prediction, _ = shown(project, pages[0])
     webhooks = call(project.studio, "GET", "/api/webhooks/", params={"project": project.id})
     for webhook in webhooks:
         call(project.studio, "PATCH", f"/api/webhooks/{webhook['id']}/", json={"is_active": False})
