@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
 from backend.synthetic.page import draw_page
+from backend.synthetic.scan import draw_style
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +59,9 @@ def draw_contracts(folder: Path, *, drawn: Callable[[int, int], None]) -> None:
 
 
 def _draw(path: Path, seed: int, *, language: Language, marks: int) -> None:
-    page = draw_page(seed, language=language, marks=marks)
+    # Scans of all sorts, but in colour: the marks in colour are what the program is for.
+    style = replace(draw_style(np.random.default_rng(seed)), tone="colour")
+    page = draw_page(seed, language=language, marks=marks, style=style)
     partial = path.with_suffix(".part")
     Image.fromarray(page.pixels).save(partial, format="JPEG", quality=_JPEG_QUALITY, dpi=(page.dpi, page.dpi))
     partial.replace(path)
