@@ -60,7 +60,7 @@ class Settings:
         1, "1: serving processes turn corrections into samples themselves; 0: only `worker` processes do."
     )
     recall_distance: float = _setting(
-        0.02,
+        0.05,
         "How far a crop may be from a corrected one, as 1 − cosine of their embeddings, to follow the annotator's "
         "verdict at once; 0 turns that off.",
     )
@@ -96,7 +96,7 @@ class Settings:
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
             raise SettingsError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both, or neither")
         if not 0 <= self.recall_distance < 1:
-            raise SettingsError(f"RECALL_DISTANCE is {self.recall_distance}: from 0 (off) to below 1, such as 0.02")
+            raise SettingsError(f"RECALL_DISTANCE is {self.recall_distance}: from 0 (off) to below 1, such as 0.05")
         if self.model_threads < 0:
             raise SettingsError(f"MODEL_THREADS is {self.model_threads}: 0 for every core, or above 0")
         for name in (
