@@ -155,7 +155,8 @@ def _server(folder: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "LOCAL_FILES_ROOT": folder, "LOG_LEVEL": "WARNING"}
+    ledger = f"sqlite:///{folder}/ledger.sqlite3"  # an empty one, and not the operator's
+    environment = {**os.environ, "LOCAL_FILES_ROOT": folder, "LOG_LEVEL": "WARNING", "DATABASE_URL": ledger}
     command = [sys.executable, "-m", "backend", "serve", "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, cwd=_ROOT, env=environment)
     try:

@@ -28,6 +28,10 @@ def backend_service(*, port: int, studio_url: str, token: str, data_dir: Path, l
         # Without credentials: Label Studio is told none when the demo connects it.
         "BASIC_AUTH_USER": "",
         "BASIC_AUTH_PASS": "",
+        "WEBHOOK_SECRET": "",
+        # Its corrections stay in its own folder, whatever this machine's own server uses.
+        "DATABASE_URL": "",
+        "STORAGE_URL": "",
     }
     command = [sys.executable, "-m", "backend", "serve", "--port", str(port)]
     return Service("The backend", command, environment=environment | settings, log=log)
