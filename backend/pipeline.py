@@ -102,7 +102,7 @@ class Pipeline:
         self.detector = detector
         self.classifier = classifier
         self.config = config
-        facts = {"detector": dataclasses.asdict(detector.config), "pipeline": dataclasses.asdict(config)}
+        facts = {"detector": detector.facts, "pipeline": dataclasses.asdict(config)}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
         self._version = f"{classifier.version}.ink-{digest}"
 

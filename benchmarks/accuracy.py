@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -41,17 +41,10 @@ FIRST_SEED = 500
 IOUS = (0.5, 0.3)
 
 
-@dataclass(frozen=True)
-class HsvConfig:
-    """The baseline has its numbers in its rules."""
-
-    rules: str = "fixed HSV"
-
-
 class HsvDetector:
     """The seed's rules in the detector's place."""
 
-    config = HsvConfig()
+    facts: ClassVar[dict[str, str]] = {"rules": "fixed HSV"}
 
     def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
         """Gives the boxes of red and blue contours; all are equally likely."""

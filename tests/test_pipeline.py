@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from backend.classification.classifier import Classification
 from backend.detection.config import DetectionConfig
 from backend.detection.detector import ColourDetector
+from backend.detection.ranking import WEIGHTS
 from backend.geometry import Boxes, as_boxes
 from backend.nets.config import CLASSES, MARKS
 from backend.pages.page import Page
@@ -226,6 +227,13 @@ def test_version_changes_with_every_number_of_the_detector(field: dataclasses.Fi
     value = getattr(DETECTION, field.name)
     other = (*value, 99.0) if isinstance(value, tuple) else value + 1
     assert version(detection=dataclasses.replace(DETECTION, **{field.name: other})) != version()
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_version_changes_with_every_weight_of_the_ranking(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = version()
+    monkeypatch.setitem(WEIGHTS, name, WEIGHTS[name] + 0.001)
+    assert version() != before
 
 
 def test_version_changes_with_the_weights() -> None:

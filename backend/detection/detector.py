@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +15,7 @@ from backend.detection.grouping import Regions, halve, regions_of
 from backend.detection.ink import Ink, ink_of
 from backend.detection.layers import layers_of
 from backend.detection.paper import paper_colour
-from backend.detection.ranking import KINDS, Proposals, features_of, likelihood, spread_out
+from backend.detection.ranking import KINDS, WEIGHTS, Proposals, features_of, likelihood, spread_out
 from backend.detection.raster import rasterise
 from backend.geometry import as_boxes, iou, suppress
 
@@ -30,6 +33,11 @@ class ColourDetector:
 
     def __init__(self, config: DetectionConfig = DetectionConfig()) -> None:  # noqa: B008 - frozen
         self.config = config
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that decides what is proposed, as plain JSON: a change of it is a change of version."""
+        return {**asdict(self.config), "ranking": WEIGHTS}
 
     def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
         """Gives the candidates of an (H, W, 3) uint8 RGB page, best first.
