@@ -24,7 +24,7 @@ better weights are at hand, and says `none` for three-class weights, which canno
 | input | RGB crop resized to 224 x 224 (Pillow bilinear), [0, 1], not normalised{pooling} |
 | outputs | `logits` over {classes}; `embedding` (512) |
 | temperature | {temperature:.3f}, fitted on validation documents |
-| lowest probability that counts | {thresholds}; best F1 on validation documents |
+| prior | the bias of `none` is set for {none_share:.0%} of `none` among what detection proposes |
 | licence | Apache-2.0; the sources of its real crops stand in `NOTICE` |
 
 ## How it was made
@@ -38,6 +38,7 @@ crops with SHA-256 `{data}`. A run that is stopped goes on where it was.
 The recipe in full, the versions and every epoch stand in `training.json`.
 """
 _LIMITS = """
+
 ## Limits
 
 - Nobody's thumbprint is in the real crops: thumbs were learned from drawn ones alone, and how well they are told on
@@ -78,7 +79,7 @@ def _data(crops: Sequence[Crop]) -> str:
         "|---|---|---|" + "--:|" * len(CLASSES),
     ]
     for source in sorted(licences):
-        names = sorted({crop.licence.split(" (")[0] for crop in crops if crop.source == source})
+        names = sorted({crop.licence.split(" (")[0].split(" License")[0] for crop in crops if crop.source == source})
         for split in SPLITS:
             row = [counts[source, split, label] for label in CLASSES]
             if sum(row):

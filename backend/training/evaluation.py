@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 __all__ = [
     "ClassScore",
     "Evaluation",
-    "best_threshold",
     "calibration_error",
     "evaluate",
     "fit_temperature",
@@ -127,20 +126,3 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer], st
         else:
             low = left
     return float(np.exp((low + high) / 2))
-
-
-def best_threshold(scores: NDArray[np.floating], hits: NDArray[np.bool_], misses: int = 0) -> float:
-    """The lowest score that should count, so that F1 is highest; 0 where nothing would be gained by any.
-
-    Args:
-        scores: (N,) of the crops that were called by one class.
-        hits: (N,) whether they are of it.
-        misses: Crops of the class that were called by another; no threshold finds those.
-    """
-    if not hits.any():
-        return 0.0
-    order = np.argsort(-scores, kind="stable")
-    found = np.cumsum(hits[order])
-    f1 = 2 * found / (np.arange(1, len(scores) + 1) + hits.sum() + misses)
-    last = int(np.argmax(f1))
-    return float(scores[order][last]) if last + 1 < len(scores) else 0.0

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from backend.training.evaluation import (
-    best_threshold,
     calibration_error,
     evaluate,
     fit_temperature,
@@ -68,17 +67,3 @@ def test_softmax_is_a_distribution_even_far_out() -> None:
     rows = softmax(np.array([[1000.0, 0, -1000, 3], [0, 0, 0, 0]]))
     np.testing.assert_allclose(rows.sum(axis=1), 1)
     np.testing.assert_allclose(rows[1], 0.25)
-
-
-@pytest.mark.parametrize(
-    ("scores", "hits", "misses", "threshold"),
-    [
-        ([0.9, 0.8, 0.7, 0.6], [1, 1, 0, 0], 0, 0.8),  # all right above, all wrong below
-        ([0.9, 0.8, 0.7, 0.6], [1, 1, 1, 1], 0, 0.0),  # nothing to be gained
-        ([0.9, 0.8, 0.7, 0.6], [0, 0, 0, 0], 3, 0.0),  # no threshold helps
-        ([0.6, 0.9, 0.7], [1, 1, 0], 0, 0.0),  # F1 .67, .5 and .8: the weakest hit is worth the false one
-        ([0.9, 0.5, 0.4, 0.3, 0.2], [1, 0, 0, 0, 1], 1, 0.9),  # F1 .5 at the top, .5 at the end: the higher one
-    ],
-)
-def test_the_threshold_with_the_best_f1(scores: list[float], hits: list[int], misses: int, threshold: float) -> None:
-    assert best_threshold(np.array(scores), np.array(hits, bool), misses) == threshold

@@ -17,9 +17,9 @@ from backend.nets.config import CLASSES, ClassifierConfig, sha256_of
 from backend.nets.network import Network
 from backend.nets.weights import Weights
 from backend.training.crops import CropStore
-from backend.training.export import export_classifier, half_precision
+from backend.training.export import export_classifier, half_precision, state_dict_from_onnx
 from backend.training.loop import BEST_FILE, Epoch, Progress
-from backend.training.publish import CARD_FILE, RECORD_FILE, publish
+from backend.training.publish import CARD_FILE, NONE_SHARE, RECORD_FILE, publish
 from backend.training.recipe import Recipe, Stage
 
 RECIPE = Recipe(pool=2, stages=(Stage(size=112, epochs=1, learning_rate=1e-3),))
@@ -58,6 +58,16 @@ def test_the_pooled_file_equals_the_network_on_averaged_pixels(tmp_path: Path) -
     config = ClassifierConfig(sha256=sha256_of(tmp_path / "classifier.onnx"))
     logits, _ = Network(tmp_path / "classifier.onnx", config).run(pixels.numpy())
     np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def test_the_bias_of_none_is_moved_from_the_share_of_training_to_that_of_serving(published: Path) -> None:
+    torch.manual_seed(5)
+    trained = half_precision(resnet18(num_classes=len(CLASSES)).state_dict())["fc.bias"]
+    served = state_dict_from_onnx(published / "classifier.onnx")["fc.bias"]
+    temperature = ClassifierConfig.read(published / "classifier.json").temperature
+    # The recipe's shares have 33 % none: odds of .33 / .67; serving has odds of .85 / .15.
+    gain = np.log(NONE_SHARE / (1 - NONE_SHARE)) - np.log(0.33 / 0.67)
+    np.testing.assert_allclose(served - trained, [0, 0, 0, gain * temperature], atol=1e-5)
 
 
 def test_the_record_holds_recipe_data_versions_and_figures(published: Path, store: CropStore) -> None:
