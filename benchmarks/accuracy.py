@@ -1,6 +1,6 @@
 """What is found and named rightly, on drawn and on real pages, beside the seed's fixed-threshold HSV rules.
 
-Usage: python -m benchmarks.accuracy [--drawn N] [--model auto|bundled|NAME] [--json FILE]
+Usage: python -m benchmarks.accuracy [--drawn N] [--real SUBSET…] [--model auto|bundled|NAME] [--json FILE]
 
 Both ways of finding feed the same classifier, in one run. The drawn pages have seeds that no training used. Of the real
 pages, `held out` are those whose documents no training saw, by the split that training itself uses.
@@ -39,6 +39,8 @@ __all__ = ["main"]
 
 FIRST_SEED = 500
 IOUS = (0.5, 0.3)
+NEGATIVES = {"no_marks": ("neg_born_digital", "neg_hard_handwriting", "neg_scan")}
+REAL = ("page_full", "page_bw", "page_stamp_only", *NEGATIVES)
 
 
 class HsvDetector:
@@ -84,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--drawn", type=int, default=100, metavar="N", help="drawn pages (100)")
     parser.add_argument("--model", default="bundled", help="weights: bundled, auto, hub or a trained model's name")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
-    parser.add_argument("--real", action=argparse.BooleanOptionalAction, default=True, help="the real pages, too")
+    parser.add_argument("--real", nargs="*", choices=REAL, default=REAL, metavar="SUBSET", help="real pages (all)")
     args = parser.parse_args(arguments)
     settings = Settings.from_environment(os.environ, model=args.model)
     classifier = load_classifier(Sources.of(settings).at_once())
@@ -95,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     report: dict[str, Any] = {"version": ways["ours"].version}
     print(f"version {ways['ours'].version}")
-    for name, pages in _sets(args.drawn, real=args.real):
+    for name, pages in _sets(args.drawn, args.real):
         tallies = {way: Tally() for way in ways}
         for page in pages:
             for way, pipeline in ways.items():
@@ -107,20 +109,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args.json.write_text(json.dumps(report, indent=1))
 
 
-def _sets(drawn: int, *, real: bool) -> Iterator[tuple[str, Iterable[TruePage]]]:
+def _sets(drawn: int, real: Sequence[str]) -> Iterator[tuple[str, Iterable[TruePage]]]:
     seeds = range(FIRST_SEED, FIRST_SEED + drawn)
     yield "drawn", tqdm(drawn_pages(seeds), total=drawn, unit="page", desc="drawn", disable=None)
-    if not real:
-        return
     if not REALDATA.is_dir():
         print("\nreal pages: skipped, ../shared/realdata is not there")
         return
-    for subset in ("page_full", "page_bw", "page_stamp_only"):
-        pages = list(tqdm(real_pages(subset), unit="page", desc=subset, disable=None))
-        yield subset, pages
-        yield f"{subset}, held out", [page for page in pages if page.held_out]
-    negatives = ("neg_born_digital", "neg_hard_handwriting", "neg_scan")
-    yield "real, no marks", [page for subset in negatives for page in real_pages(subset)]
+    for name in real:
+        pages = [page for subset in NEGATIVES.get(name, (name,)) for page in real_pages(subset)]
+        yield name, tqdm(pages, unit="page", desc=name, disable=None)
+        if name not in NEGATIVES:
+            yield f"{name}, held out", [page for page in pages if page.held_out]
 
 
 def _figures(tally: Tally) -> dict[str, Any]:
