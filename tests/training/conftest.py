@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,14 @@ from torch import nn
 from backend.nets.config import CLASSES
 from backend.training.crops import SPLITS, CropStore, Found
 from backend.training.recipe import Recipe, Stage
+
+
+@pytest.fixture(autouse=True)
+def processor_threads() -> Iterator[None]:
+    """Gives torch its threads back: sums come out the same to the last bit only on the same number of them."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
