@@ -31,11 +31,10 @@ class DetectionConfig:
         rule_mm: Straight dark runs of at least this length are ruled lines, mm.
         text_mm: Connected dark ink whose shorter side is below this is print, mm.
         most_fill: Largest share of its box that a piece of dark handwriting fills.
-        dark_ods: tuple[float, ...] = (0.05, 0.12, 0.3)
-    rule_mm: float = 25.0
-    text_mm: float = 5.0
-    most_fill: float = 0.6
-    shortest_mm: Smallest longer side of a mark, mm.
+        patch_mm: Diameter of the disc of ink that makes a solid patch, such as a thumbprint, mm.
+        patch_ods: Densities, in OD, at which layers of solid patches are cut.
+        pale_ods: Density, in OD, from which grey is pale ink, and the one from which it is print.
+        shortest_mm: Smallest longer side of a mark, mm.
         longest_mm: Largest longer side of a mark, mm.
         thinnest_mm: Smallest shorter side of a mark, mm.
         least_ink_mm2: Smallest inked area of a mark, mm².
