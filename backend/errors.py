@@ -15,7 +15,9 @@ BackendError
 ├── RequestError               a request body is not of the protocol's shape
 ├── LabelStudioError           Label Studio's API refused or did not answer
 ├── LedgerError                the database or the crop store cannot be used
+├── RegistryError              a model cannot be published or promoted
 ├── TrainingError              the crops or the checkpoint of a training cannot be used
+├── EvaluationError            the pages, boxes or files of an evaluation cannot be used
 └── DemoError                  a server of the demo did not start, or ended
 
 Each message names the thing, the reason and the way out. `status` is the HTTP status that the server answers with.
@@ -29,6 +31,7 @@ __all__ = [
     "BackendError",
     "BadWeights",
     "DemoError",
+    "EvaluationError",
     "LabelConfigError",
     "LabelStudioError",
     "LedgerError",
@@ -37,6 +40,7 @@ __all__ = [
     "PageError",
     "PageUnavailable",
     "ReferenceRefused",
+    "RegistryError",
     "RequestError",
     "SettingsError",
     "TrainingError",
@@ -138,8 +142,16 @@ class LedgerError(BackendError):
     status = 503
 
 
+class RegistryError(BackendError):
+    """A model cannot be published or promoted."""
+
+
 class TrainingError(BackendError):
     """The crops or the checkpoint of a training cannot be used."""
+
+
+class EvaluationError(BackendError):
+    """The pages, boxes or files of an evaluation cannot be used."""
 
 
 class DemoError(BackendError):

@@ -1,0 +1,89 @@
+"""Files that are whole or not there at all, also after a kill or a power cut; and a lock that dies with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from backend.errors import RegistryError
+
+__all__ = ["alone", "copy_whole", "replace_whole", "sync_folder", "write_synced"]
+
+_BLOCK = 1 << 20
+_READ_ONLY = 0o444
+_LOOK_SECONDS = 0.05
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable: what was made, renamed or removed in it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_synced(path: Path, text: str) -> None:
+    """Writes a new file and makes its content durable."""
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_whole(path: Path, text: str) -> None:
+    """Puts `text` in the place of a file, in one step: a reader sees all of the old, or all of the new."""
+    aside = path.with_name(f".{path.name}")
+    aside.unlink(missing_ok=True)
+    write_synced(aside, text)
+    os.replace(aside, path)
+    sync_folder(path.parent)
+
+
+def copy_whole(source: Path, target: Path) -> str:
+    """Copies a file to a new, durable, read-only one; gives the SHA-256 of what was written."""
+    digest = hashlib.sha256()
+    with source.open("rb") as read, target.open("xb") as written:
+        while block := read.read(_BLOCK):
+            digest.update(block)
+            written.write(block)
+        written.flush()
+        os.fsync(written.fileno())
+    target.chmod(_READ_ONLY)
+    return digest.hexdigest()
+
+
+@contextmanager
+def alone(path: Path, *, seconds: float) -> Iterator[None]:
+    """Holds the lock on a file, which the system takes back when the holder dies.
+
+    Args:
+        path: The file; made when missing, and left there.
+        seconds: How long to wait for another holder.
+
+    Raises:
+        RegistryError: Another process held it all the time.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        give_up = time.monotonic() + seconds
+        while not _locked(handle):
+            if time.monotonic() >= give_up:
+                raise RegistryError(f"another process is still changing {path.parent} after {seconds:g} s: try again")
+            time.sleep(_LOOK_SECONDS)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
