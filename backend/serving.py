@@ -1,4 +1,4 @@
-"""The pipeline that serves: loaded in the background, and swapped whole when better weights arrive."""
+"""The pipeline that serves: loaded in the background, and swapped whole when a model is promoted or the Hub has one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from backend.classification.classifier import load_classifier
 from backend.detection.detector import ColourDetector
 from backend.errors import BackendError, BadWeights, ModelError, WeightsUnavailable
+from backend.nets.registry import Registry
 from backend.nets.sources import Sources
 from backend.pipeline import Pipeline, PipelineConfig
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Serving", "build_pipeline"]
 
 _LOG = logging.getLogger(__name__)
+# How often a process looks whether another model was promoted; one look is one stat of one file.
+LOOK_SECONDS = 0.5
 
 
 def _as_it_is(classifier: Classifies) -> Classifies:
@@ -49,6 +52,8 @@ class Serving:
     """Holds the pipeline that serves.
 
     A caller takes the pipeline once for each answer: every answer is of one version, also while another moves in.
+    With MODEL=auto, each process watches the registry's pointer: what is promoted, or rolled back to, is loaded beside
+    the serving model and takes its place; what cannot be loaded leaves it there.
 
     Args:
         settings: Which weights, where, and how sure.
@@ -66,7 +71,13 @@ class Serving:
         self._settings = settings
         self._around = around
         self._sources = sources or Sources.of(settings)
+        self._registry = Registry(settings.data_dir / "models")
+        # Taken before the first load reads the pointer: a promotion in between is seen as one.
+        self._seen = self._registry.stamp()
         self._settled = threading.Event()
+        self._stopped = threading.Event()
+        self._swapping = threading.Lock()
+        self._weights: Weights | None = None
         self._pipeline: Pipeline | None = None
         self._failure: BackendError | None = None
 
@@ -78,10 +89,16 @@ class Serving:
         sources: Sources | None = None,
         around: Callable[[Classifies], Classifies] = _as_it_is,
     ) -> Serving:
-        """A holder that loads in the background, first what is on this disk, then, in `auto`, what the Hub has."""
+        """A holder that loads in the background, first what is on this disk, then, in `auto`, what comes later."""
         serving = cls(settings, sources=sources, around=around)
         threading.Thread(target=serving.load, name="load-model", daemon=True).start()
+        if settings.model == "auto":
+            threading.Thread(target=serving.watch, name="watch-models", daemon=True).start()
         return serving
+
+    def stop(self) -> None:
+        """Ends the watch."""
+        self._stopped.set()
 
     def pipeline(self, *, timeout: float | None = None) -> Pipeline:
         """The pipeline of this moment, waited for while the first one loads.
@@ -96,7 +113,10 @@ class Serving:
         raise ModelError(str(self._failure)) from self._failure
 
     def state(self) -> dict[str, Any]:
-        """What /health says: `model` (the setting), `model_state`, `model_version`; `model_error` where it failed."""
+        """What /health says: `model` (the setting), `model_state`, `model_version`; `model_error` where one failed.
+
+        A `model_error` beside the state `ready` is of a promoted model that could not take the serving one's place.
+        """
         pipeline, failure = self._pipeline, self._failure
         condition = "ready" if pipeline else "failed" if failure else "loading"
         state = {
@@ -107,9 +127,10 @@ class Serving:
         return state | ({"model_error": str(failure)} if failure else {})
 
     def load(self) -> None:
-        """Loads what is on this disk, then looks for better; returns when nothing is left to do."""
+        """Loads what is on this disk, then looks for better on the Hub; returns when nothing is left to do."""
         try:
-            self._swap(self._sources.at_once())
+            with self._swapping:
+                self._swap(self._sources.at_once())
         except BackendError as error:
             _LOG.error("MODEL=%s cannot serve: %s", self._settings.model, error)
             self._failure = error
@@ -118,18 +139,56 @@ class Serving:
             raise
         finally:
             self._settled.set()
-        if self._sources.better_later():
+        if self._registry_is_well() and self._sources.better_later():
             self._look_at_the_hub()
+
+    def watch(self) -> None:
+        """Looks for another promoted model, again and again, until it is stopped."""
+        self._settled.wait()
+        while not self._stopped.wait(LOOK_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """Takes over what was promoted since the last look, if anything was; what cannot serve is said once."""
+        stamp = self._registry.stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            with self._swapping:
+                weights = self._sources.at_once()
+                if weights != self._weights:
+                    self._swap(weights)
+                self._failure = None
+        except BackendError as error:
+            self._keep(error)
+        except Exception as error:
+            # Whatever a model does while it is loaded, the watch must go on: the next one may be better.
+            _LOG.exception("a promoted model could not be loaded")
+            self._keep(BadWeights(f"the promoted model could not be loaded ({type(error).__name__})"))
+
+    def _keep(self, error: BackendError) -> None:
+        self._failure = error
+        serves = self._pipeline.version if self._pipeline else "nothing"
+        _LOG.error("the promoted model cannot serve, %s goes on serving: %s", serves, error)
+
+    def _registry_is_well(self) -> bool:
+        """Whether the pointer, if there is one, names a model; if not, that was said already."""
+        return self._registry.pointed() in (None, *self._registry.names())
 
     def _look_at_the_hub(self) -> None:
         try:
-            self._swap(self._sources.from_hub())
+            weights = self._sources.from_hub()
+            with self._swapping:
+                # A model that was promoted while the Hub was asked comes first.
+                if self._registry.active() is None:
+                    self._swap(weights)
         except ModelError as error:
             serves = self._pipeline.version if self._pipeline else "nothing"
             _LOG.warning("MODEL=auto: the Hub's weights are not to be had, %s goes on serving: %s", serves, error)
 
     def _swap(self, weights: Weights) -> None:
-        """Loads weights beside the serving ones, then puts them in their place."""
+        """Loads weights beside the serving ones, then puts them in their place; for the holder of the lock only."""
         pipeline = build_pipeline(weights, self._settings, around=self._around)
-        self._pipeline, self._failure = pipeline, None
+        self._pipeline, self._weights, self._failure = pipeline, weights, None
         _LOG.info("serving %s from %s", pipeline.version, weights.folder)
