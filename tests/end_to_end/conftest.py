@@ -8,9 +8,11 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from PIL import Image
+from playwright.sync_api import BrowserContext, Page, ViewportSize, sync_playwright
 
 from backend.demo.backend import backend_service, wait_for_model
 from backend.demo.projects import connect
@@ -24,6 +26,18 @@ from backend.synthetic.scan import ScanStyle
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = (ROOT / "label_config.xml").read_text()
 PAGES_CONFIG = (ROOT / "label_config_pages.xml").read_text()
+
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# The list of regions is drawn only as far as it is seen: so high that some twenty are.
+VIEWPORT: ViewportSize = {"width": 1600, "height": 2000}
 
 
 def missing(reason: str) -> None:
@@ -59,6 +73,31 @@ def chromium() -> str:
     if found is None:
         missing("no Chromium is installed (on Debian: apt-get install chromium)")
     return str(found)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[BrowserContext]:
+    with sync_playwright() as playwright, TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        context = playwright.chromium.launch_persistent_context(
+            profile, executable_path=chromium, headless=True, args=QUIET, viewport=VIEWPORT
+        )
+        context.set_default_timeout(60_000)
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def annotator(browser: BrowserContext, server: Server) -> Page:
+    """A browser page, logged in, that reaches Label Studio and nothing else."""
+    page = browser.new_page()
+    page.route(lambda url: not url.startswith((server.url, "data:", "blob:")), lambda route: route.abort())
+    page.goto(f"{server.url}/user/login/")
+    if page.locator("input[name=email]").count():
+        page.fill("input[name=email]", server.login.email)
+        page.fill("input[name=password]", server.login.password)
+        page.click("button[type=submit]")
+        page.wait_for_url(lambda url: "/user/login" not in url)
+    return page
 
 
 @pytest.fixture(scope="session")

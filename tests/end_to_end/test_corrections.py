@@ -2,133 +2,37 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import pytest
-from PIL import Image
-from sqlalchemy import select
 
-from backend.demo.backend import backend_service
-from backend.demo.services import LOOPBACK, free_port
 from backend.feedback.crops import CropStore
-from backend.feedback.database import default_url, open_database
-from backend.feedback.tables import event, sample
 from backend.labelstudio.client import LabelStudio
-from backend.synthetic.page import draw_page
-from tests.end_to_end.conftest import CONFIG, ROOT, Project, Server
-from tests.nets.models import random_model, write_weights
+from tests.end_to_end.conftest import ROOT, Project, Server
+from tests.end_to_end.learner import Learner, Outcome, call, drawn_jpeg, eventually, learning, learning_project
 
 pytestmark = pytest.mark.label_studio
-
-MODEL = "takes-all-for-marks"
-BASIC = ("label-studio", "knows-this")
-SECRET = "and-its-webhooks-this"
-SECONDS = 60
-
-
-@dataclass(frozen=True, kw_only=True)
-class Learner:
-    """A running backend that takes each candidate for a mark: what corrections become does not hang on weights."""
-
-    url: str
-    version: str
-    folder: Path
-
-    def samples(self) -> dict[str, Any]:
-        """Every sample by its region's id."""
-        engine = open_database(default_url(self.folder))
-        with engine.connect() as connection:
-            found = {row.region: row for row in connection.execute(select(sample))}
-        engine.dispose()
-        return found
-
-    def outcomes(self, project: int) -> dict[str, tuple[str, str | None, str]]:
-        """Outcome, wrong label and label of each region of a project."""
-        found = self.samples()
-        return {region: (row.outcome, row.wrong, row.label) for region, row in found.items() if row.project == project}
-
-    def events(self, project: int) -> list[str]:
-        engine = open_database(default_url(self.folder))
-        with engine.connect() as connection:
-            found = list(connection.execute(select(event.c.action).where(event.c.project == project)).scalars())
-        engine.dispose()
-        return found
 
 
 @pytest.fixture(scope="module")
 def learner(server: Server) -> Iterator[Learner]:
-    folder, port = server.folder / "learner", free_port(0)
-    weights = random_model(outputs=4, seed=3, bias={3: -1000.0})  # never `none`
-    write_weights(weights, folder / "models" / MODEL)
-    url = f"http://{LOOPBACK}:{port}"
-    service = backend_service(
-        port=port,
-        studio_url=server.url,
-        token=server.login.token,
-        data_dir=folder,
-        log=server.folder / "learner.log",
-        MODEL=MODEL,
-        CONFIDENCE="0.01",
-        RECALL_DISTANCE="0",
-        WEBHOOK_SECRET=SECRET,
-        BASIC_AUTH_USER=BASIC[0],
-        BASIC_AUTH_PASS=BASIC[1],
-    )
-    with service:
-        service.wait_until_answers(f"{url}/", seconds=120)
-        eventually(lambda: health(url)["model_state"], "ready")
-        yield Learner(url=url, version=health(url)["model_version"], folder=folder)
-
-
-def health(url: str) -> dict[str, Any]:
-    found: dict[str, Any] = httpx2.get(f"{url}/health", auth=BASIC, timeout=30).raise_for_status().json()
-    return found
+    with learning(server, name="learner", recall_distance=0) as learner:
+        yield learner
 
 
 @pytest.fixture
 def project(studio: LabelStudio, learner: Learner, request: pytest.FixtureRequest) -> Project:
-    made = studio.create_project(request.node.name[:50], CONFIG, show_collab_predictions=True)
-    studio.connect_backend(made, learner.url, title=learner.version, basic_auth=BASIC)
-    # As an administrator would who knows of the secret: without the credentials that the connection has.
-    for webhook in call(studio, "GET", "/api/webhooks/", params={"project": made}):
-        headers = {"headers": {"X-Webhook-Secret": SECRET}}
-        call(studio, "PATCH", f"/api/webhooks/{webhook['id']}/", json=headers)
-    return Project(id=made, field="image", studio=studio)
+    return learning_project(studio, learner, request.node.name)
 
 
 @pytest.fixture(scope="module")
 def pages() -> list[tuple[str, bytes]]:
     """Drawn pages with so many marks that four boxes lie far from each other."""
-    return [(f"marks-{seed}.jpg", jpeg(seed)) for seed in (21, 22, 27)]
-
-
-def jpeg(seed: int) -> bytes:
-    page = draw_page(seed, dpi=100, marks=7)
-    file = io.BytesIO()
-    Image.fromarray(page.pixels).save(file, format="JPEG", quality=90, dpi=(page.dpi, page.dpi))
-    return file.getvalue()
-
-
-def call(studio: LabelStudio, method: str, path: str, **request: Any) -> Any:
-    answer = httpx2.request(method, studio.base_url + path, headers=studio.headers(), timeout=60, **request)
-    answer.raise_for_status()
-    return answer.json() if answer.content else None
-
-
-def eventually(reached: Callable[[], Any], expected: Any) -> None:
-    give_up = time.monotonic() + SECONDS
-    while (found := reached()) != expected:
-        assert time.monotonic() < give_up, f"{found} did not become {expected}"
-        time.sleep(0.2)
+    return [(f"marks-{seed}.jpg", drawn_jpeg(seed)) for seed in (21, 22, 27)]
 
 
 def shown(project: Project, page: tuple[str, bytes]) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
@@ -144,7 +48,7 @@ def shown(project: Project, page: tuple[str, bytes]) -> tuple[int, dict[str, Any
     return task, prediction, apart[:4]
 
 
-def distant(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def distant(one: dict[str, float], other: dict[str, float]) -> bool:
     """Whether two boxes do not touch, not even when one is moved by half its width."""
     across = abs(one["x"] - other["x"]) > max(one["width"], other["width"]) * 1.6
     return across or abs(one["y"] - other["y"]) > max(one["height"], other["height"]) * 1.1
@@ -155,7 +59,7 @@ def other_label(region: dict[str, Any]) -> tuple[str, str]:
     return label, "stamp" if label != "stamp" else "signature"
 
 
-def corrected(regions: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, tuple[str, str | None, str]]]:
+def corrected(regions: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Outcome]]:
     """One accepted, one relabelled, one deleted, one moved, one added, in this order; and what that means."""
     accepted, renamed, deleted, moved = regions
     was, becomes = other_label(renamed)

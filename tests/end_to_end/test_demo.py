@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ def listens(address: str) -> bool:
         return probe.connect_ex((host, int(port))) == 0
 
 
-def contracts(said: str, login_token: str) -> dict[int, list[tuple[int, str, list[dict]]]]:
+def contracts(said: str, login_token: str) -> dict[int, list[tuple[int, str, list[dict[str, Any]]]]]:
     """Tasks of the two projects that the demo links to; of each prediction its id, its version and its boxes."""
     links = re.findall(r"(http://[^/\s]+)/projects/(\d+)/data\?task=\d+", said)
     assert len(links) == 2, said

@@ -2,56 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from PIL import Image, ImageColor
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.end_to_end.conftest import ROOT, DrawnFile, Project, Server
+from tests.end_to_end.editor import REGIONS, SECONDS
 
 pytestmark = [pytest.mark.label_studio, pytest.mark.browser]
 
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 COLOURS = {"signature": "#0f766e", "stamp": "#c2410c", "thumb": "#7e22ce"}
-REGIONS = ".lsf-outliner-item__title"
-SECONDS = 1000.0  # playwright counts milliseconds
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[BrowserContext]:
-    with sync_playwright() as playwright, TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=chromium, headless=True, args=QUIET, viewport={"width": 1600, "height": 1200}
-        )
-        context.set_default_timeout(60 * SECONDS)
-        yield context
-        context.close()
-
-
-@pytest.fixture
-def annotator(browser: BrowserContext, server: Server) -> Page:
-    """A browser page, logged in, that reaches Label Studio and nothing else."""
-    page = browser.new_page()
-    page.route(lambda url: not url.startswith((server.url, "data:", "blob:")), lambda route: route.abort())
-    page.goto(f"{server.url}/user/login/")
-    if page.locator("input[name=email]").count():
-        page.fill("input[name=email]", server.login.email)
-        page.fill("input[name=password]", server.login.password)
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda url: "/user/login" not in url)
-    return page
 
 
 def test_the_editor_lists_and_draws_every_box(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx2
 import pytest
 
@@ -14,7 +16,7 @@ pytestmark = pytest.mark.label_studio
 LABELS = {"signature", "stamp", "thumb"}
 
 
-def boxes_in_pixels(result: list[dict]) -> list[list[float]]:
+def boxes_in_pixels(result: list[dict[str, Any]]) -> list[list[float]]:
     """The regions of a result as x1, y1, x2, y2 of the page that they name themselves."""
     found = []
     for region in result:
@@ -109,7 +111,7 @@ def test_a_rough_box_comes_back_tight_and_labelled(project: Project, drawn: list
     assert closer > iou(truth, drawn_roughly)[0, 0]
 
 
-def interactive(studio: LabelStudio, connection: int, task: int, result: list[dict]) -> dict:
+def interactive(studio: LabelStudio, connection: int, task: int, result: list[dict[str, Any]]) -> dict[str, Any]:
     """What the editor asks while Auto-Annotation is on."""
     answer = httpx2.post(
         f"{studio.base_url}/api/ml/{connection}/interactive-annotating",
@@ -117,4 +119,5 @@ def interactive(studio: LabelStudio, connection: int, task: int, result: list[di
         json={"task": task, "context": {"result": result}},
         timeout=60,
     )
-    return answer.raise_for_status().json()
+    stored: dict[str, Any] = answer.raise_for_status().json()
+    return stored
