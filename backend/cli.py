@@ -24,6 +24,7 @@ _COMMANDS = {
     "sync": ("backend.commands.sync", "ask Label Studio for corrections that its webhooks did not tell"),
     "samples": ("backend.commands.samples", "show what the corrections made"),
     "draw": ("backend.synthetic.command", "draw contract pages with known marks"),
+    "models": ("backend.commands.models", "list, promote and roll back models, and exchange them with the Hub"),
     "train": ("backend.training.command", "make the bundled weights again"),
     "demo": ("backend.demo.command", "start Label Studio with drawn contracts and this backend"),
 }

@@ -65,7 +65,7 @@ class Models:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._registry = Registry(folder)
         self._history = History(folder / _HISTORY)
 
@@ -85,8 +85,8 @@ class Models:
             RegistryError: There is none, or its record or the history cannot be read.
         """
         if name not in self._registry.names():
-            raise RegistryError(f"there is no model {name[:64]!r} in {self._folder}: `models list` names them")
-        folder = self._folder / name
+            raise RegistryError(f"there is no model {name[:64]!r} in {self.folder}: `models list` names them")
+        folder = self.folder / name
         record = Record.read(folder) if (folder / RECORD_FILE).exists() else None
         events, pointed = self._history.events(), self._registry.pointed()
         verdicts = [record.verdict if record else None]
@@ -126,7 +126,7 @@ class Models:
         with self._alone():
             named = {event.model for event in self._history.events() if event.what == PUBLISHED and event.model}
             taken = named | set(self._registry.names())
-            record = publish(candidate, self._folder, facts, files=files, taken=taken, now=_now())
+            record = publish(candidate, self.folder, facts, files=files, taken=taken, now=_now())
             self._note(PUBLISHED, record.name, why=facts.source, by=by, verdict=facts.verdict)
         return record
 
@@ -181,13 +181,13 @@ class Models:
     def _alone(self) -> Iterator[None]:
         """Holds the lock, with the remains of those who died holding it cleared away."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with alone(self._folder / _LOCK, seconds=_WAIT_SECONDS):
-                clean(self._folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with alone(self.folder / _LOCK, seconds=_WAIT_SECONDS):
+                clean(self.folder)
                 self._set_right()
                 yield
         except OSError as error:
-            raise RegistryError(f"{self._folder} cannot be written: {error.strerror}") from error
+            raise RegistryError(f"{self.folder} cannot be written: {error.strerror}") from error
 
     def _set_right(self) -> None:
         """Notes where the pointer is, if that is not where the history says."""
@@ -199,7 +199,7 @@ class Models:
         event = self._note(what, name, before=self._registry.pointed(), why=why, by=by, forced=forced)
         if name is None:
             os.unlink(self._registry.pointer)
-            sync_folder(self._folder)
+            sync_folder(self.folder)
         else:
             replace_whole(self._registry.pointer, f"{name}\n")
         return event

@@ -1,0 +1,156 @@
+"""The command `models`: which models there are and which one serves; promotion, rollback, the Hub both ways."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from backend.errors import SettingsError
+from backend.nets.hub import REPOSITORY
+from backend.nets.registry import Registry
+from backend.registry.card import macro_f1
+from backend.registry.hub import pull, push, upload
+from backend.registry.models import Model, Models
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from backend.registry.history import Event
+
+__all__ = ["add_arguments", "run"]
+
+_BY = "command line"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands of `models`."""
+    acts = parser.add_subparsers(title="what to do", dest="act", metavar="ACT", required=True)
+    one = acts.add_parser("list", help="which models there are, the newest first")
+    one.add_argument("--json", action="store_true", help="as one JSON document")
+    one = acts.add_parser("show", help="what is known of a model, as JSON: its record, the gate's verdict, its history")
+    one.add_argument("name")
+    one = acts.add_parser("promote", help="let a model serve")
+    one.add_argument("name")
+    one.add_argument("--why", default="", help="goes into the history")
+    one.add_argument("--force", action="store_true", help="although the gate refused it; needs --why")
+    one = acts.add_parser("rollback", help="let the model serve that served before the last promotion")
+    one.add_argument("--why", default="", help="goes into the history")
+    one = acts.add_parser("pull", help="take a model from the Hugging Face Hub as a candidate; it is not promoted")
+    one.add_argument("repository", nargs="?", default=REPOSITORY, help=f"default: {REPOSITORY}")
+    one.add_argument("--revision", default="main", help="branch, tag or commit (default: main)")
+    one = acts.add_parser("push", help="upload weights, card and figures of a model to the Hugging Face Hub")
+    one.add_argument("repository")
+    one.add_argument("--model", help="which (default: the one that is promoted)")
+    access = one.add_mutually_exclusive_group()
+    access.add_argument("--private", action="store_true", default=True, help="make a private repository (default)")
+    access.add_argument("--public", dest="private", action="store_false", help="make one that anybody can read")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does one of them.
+
+    Raises:
+        RegistryError: There is no such model, or it may not be promoted, or it cannot be written.
+        BadWeights: A model is damaged.
+        WeightsUnavailable: The Hub does not answer, or refused.
+        SettingsError: The arguments do not go together.
+    """
+    settings = Settings.from_environment(os.environ)
+    models = Models(settings.data_dir / "models")
+    if args.act == "list":
+        _list(models, as_json=args.json)
+    elif args.act == "show":
+        print(json.dumps(_story(models, models.get(args.name)), indent=1, ensure_ascii=False))
+    elif args.act == "promote":
+        if args.force and not args.why:
+            raise SettingsError("--force overrules the gate: say why, with --why")
+        _tell_move(models.promote(args.name, why=args.why, by=_BY, force=args.force), settings)
+    elif args.act == "rollback":
+        _tell_move(models.rollback(why=args.why, by=_BY), settings)
+    elif args.act == "pull":
+        record = pull(models, args.repository, scratch=settings.data_dir / "hub", revision=args.revision)
+        print(f"{record.name}: a candidate from {record.source}; `models promote {record.name}` lets it serve")
+    else:
+        _push(models, args, settings)
+    return os.EX_OK
+
+
+def _list(models: Models, *, as_json: bool) -> None:
+    found = models.all()
+    if as_json:
+        print(json.dumps([_facts(model) for model in found]))
+        return
+    if not found:
+        print("no model was published yet: MODEL=auto serves the Hub's weights, or the bundled ones")
+        return
+    print(_table([_row(model) for model in found]))
+
+
+def _facts(model: Model) -> dict[str, Any]:
+    """A model as `list --json` tells of it."""
+    record, verdict = model.record, model.verdict
+    return {
+        "name": model.name,
+        "active": model.active,
+        "status": model.status,
+        "published": record and record.published,
+        "promoted": model.promoted,
+        "source": record and record.source,
+        "parent": record and record.parent,
+        "dataset": record and record.dataset,
+        "metrics": dict(record.metrics) if record else {},
+        "verdict": verdict and {"passed": verdict.passed, "reasons": list(verdict.reasons)},
+    }
+
+
+def _row(model: Model) -> tuple[str, ...]:
+    record = model.record
+    figures = [macro_f1(record.metrics, what) if record else None for what in ("closed_set", "end_to_end")]
+    return (
+        "*" if model.active else "",
+        model.name,
+        record.published[:16].replace("T", " ") if record else "",
+        record.source if record else "put there by hand",
+        model.status,
+        *(f"{found['value']:.3f}" if found else "-" for found in figures),
+    )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    table = [("", "model", "published (UTC)", "from", "status", "F1 crops", "F1 pages"), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    return "\n".join([*lines, "* serves where MODEL is `auto`; F1 is macro, on pages at IoU .5"])
+
+
+def _story(models: Models, model: Model) -> dict[str, Any]:
+    """Everything about one model."""
+    own = [event.as_json() for event in models.events() if model.name in (event.model, event.before)]
+    record = model.record.as_json() if model.record else None
+    return {"name": model.name, "status": model.status, "active": model.active, "record": record, "history": own}
+
+
+def _tell_move(move: Event, settings: Settings) -> None:
+    after = move.model or "what MODEL=auto finds without a promoted model"
+    forced = ", although the gate refused it" if move.forced else ""
+    print(f"{move.what}: {after} serves now instead of {move.before or 'the unpublished weights'}{forced}")
+    print("servers with MODEL=auto pick it up within a second or so")
+    if settings.model != "auto":
+        print(f"here MODEL is {settings.model}: such a server goes on with that", file=sys.stderr)
+
+
+def _push(models: Models, args: argparse.Namespace, settings: Settings) -> None:
+    registry = Registry(settings.data_dir / "models")
+    name = args.model or registry.active()
+    if name is None:
+        raise SettingsError("no model is promoted: name one with --model")
+    what = upload(models.get(name), registry.folder_of(name), args.repository)
+    access = "private" if args.private else "public"
+    print(f"{name} goes to {args.repository} (a new repository would be {access}):")
+    for file, size in what.sizes().items():
+        print(f"  {file:<24}{size:>12,} bytes")
+    print(push(what, private=args.private))

@@ -1,0 +1,253 @@
+"""Models from the Hugging Face Hub and to it: pulled as candidates, pushed without anything that shows a contract."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backend.errors import BadWeights, RegistryError, WeightsUnavailable
+from backend.nets.config import ClassifierConfig
+from backend.nets.hub import FILENAME, Hub
+from backend.nets.registry import RECORD_FILE
+from backend.nets.weights import CONFIG_FILE
+from backend.registry.card import card
+from backend.registry.durable import copy_whole
+from backend.registry.models import Model, Models
+from backend.registry.record import Facts, Record
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+__all__ = ["CARD_FILE", "Upload", "pull", "push", "upload"]
+
+CARD_FILE = "README.md"
+_SHARED = (".onnx", ".safetensors")
+_CONFIGS = (CONFIG_FILE, "detector.json")
+_FIGURES = (
+    "documents",
+    "pages",
+    "pages_without_marks",
+    "marks",
+    "end_to_end",
+    "map50",
+    "map50_95",
+    "closed_set",
+    "shown",
+    "crops",
+    "corrections",
+    "milliseconds",
+)
+"""Parts of an evaluation that are numbers about a model; whatever else is in it stays here."""
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+_TIMEOUT = 10.0
+
+
+def pull(
+    models: Models, repository: str, *, scratch: Path, revision: str = "main", endpoint: str | None = None
+) -> Record:
+    """Fetches a model from the Hub and publishes it as a candidate.
+
+    What `push` made is taken as it is; of any other repository the checkpoint is taken and converted, which needs the
+    `train` extra.
+
+    Args:
+        models: Where it is published.
+        repository: Its name on the Hub.
+        scratch: Folder for what comes in on the way; made when missing, nothing stays in it.
+        revision: Branch, tag or commit.
+        endpoint: Address of the Hub; None for HF_ENDPOINT or the public one.
+
+    Raises:
+        WeightsUnavailable: The Hub does not answer, has no such thing, or the converter's packages are missing.
+        BadWeights: What came is damaged, or not what serves here.
+        RegistryError: It cannot be published.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".pull-") as place:
+        folder = Path(place)
+        commit, names = _look(repository, revision, endpoint)
+        if RECORD_FILE in names:
+            record = _fetch(repository, commit, folder, names=names, endpoint=endpoint)
+            facts = _facts(record, source=f"huggingface:{repository}@{commit}")
+            return models.publish(folder / "weights", facts, files=[*record["files"]], by="models pull")
+        if FILENAME not in names:
+            raise WeightsUnavailable(f"{repository} holds neither {RECORD_FILE} nor {FILENAME}: is it a model of ours?")
+        hub = Hub(folder=folder, endpoint=endpoint, repository=repository, revision=commit, checksum=None)
+        converted = hub.pull()
+        notes = ClassifierConfig.read(converted / CONFIG_FILE).provenance
+        facts = Facts(source=f"huggingface:{repository}@{notes['revision']}")
+        return models.publish(converted, facts, by="models pull")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """What is about to leave this machine.
+
+    Attributes:
+        repository: Where to, on the Hub.
+        model: Name of the model.
+        content: Each file's name there, and its bytes or the path of the file that holds them.
+    """
+
+    repository: str
+    model: str
+    content: Mapping[str, bytes | Path]
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file."""
+        return {
+            name: len(content) if isinstance(content, bytes) else content.stat().st_size
+            for name, content in self.content.items()
+        }
+
+
+def upload(model: Model, folder: Path, repository: str) -> Upload:
+    """What of a model is shared: weights, their configs, the card, and the record without free text and pictures.
+
+    Contracts, crops and people are never among it: files are chosen by name, and figures are numbers only.
+
+    Args:
+        model: Which; must have a record.
+        folder: Its folder.
+        repository: Where to.
+
+    Raises:
+        RegistryError: It has no record.
+    """
+    if model.record is None:
+        raise RegistryError(f"{model.name} was put there by hand and has no record: publish it first")
+    shared = [name for name in model.record.files if name in _CONFIGS or name.endswith(_SHARED)]
+    told = _told(model, {name: model.record.files[name] for name in shared})
+    content: dict[str, bytes | Path] = {name: folder / name for name in shared}
+    content[RECORD_FILE] = (json.dumps(told, indent=1) + "\n").encode()
+    content[CARD_FILE] = card(told).encode()
+    return Upload(repository=repository, model=model.name, content=content)
+
+
+def push(what: Upload, *, private: bool = True, endpoint: str | None = None) -> str:
+    """Makes the repository where it is missing and uploads in one commit; gives the commit's address.
+
+    The token is the library's affair: HF_TOKEN, or what `hf auth login` stored.
+
+    Raises:
+        WeightsUnavailable: The Hub does not answer, or refused.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi  # noqa: PLC0415
+
+    api = HfApi(endpoint=endpoint)
+    operations = [
+        CommitOperationAdd(path_in_repo=name, path_or_fileobj=content if isinstance(content, bytes) else str(content))
+        for name, content in what.content.items()
+    ]
+    with _Asking(api, what.repository):
+        api.create_repo(what.repository, private=private, exist_ok=True)
+        done = api.create_commit(what.repository, operations, commit_message=f"Model {what.model}")
+    return str(done.commit_url)
+
+
+class _Asking:
+    """Turns what the Hub's client raises into one error that names the repository and the reason."""
+
+    def __init__(self, api: HfApi, repository: str) -> None:
+        self._where = f"{repository} on {api.endpoint}"
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        import httpx2  # noqa: PLC0415
+        from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
+
+        if isinstance(error, httpx2.HTTPError | OSError | HFValidationError | RuntimeError | ValueError):
+            told = [
+                str(one).strip().partition("\n")[0] or type(one).__name__ for one in (error, error.__cause__) if one
+            ]
+            raise WeightsUnavailable(f"{self._where}: {': '.join(told)}") from error
+
+
+def _look(repository: str, revision: str, endpoint: str | None) -> tuple[str, set[str]]:
+    """The commit that a revision stands for, and the names of its files."""
+    from huggingface_hub import HfApi  # noqa: PLC0415
+
+    api = HfApi(endpoint=endpoint)
+    with _Asking(api, repository):
+        info = api.model_info(repository, revision=revision, timeout=_TIMEOUT)
+    return info.sha or revision, {row.rfilename for row in info.siblings or ()}
+
+
+def _fetch(repository: str, commit: str, folder: Path, *, names: set[str], endpoint: str | None) -> dict[str, Any]:
+    """Downloads what the record of a pushed model names, to `weights` in a folder; gives the record."""
+    from huggingface_hub import HfApi  # noqa: PLC0415
+
+    api = HfApi(endpoint=endpoint)
+
+    def download(name: str) -> Path:
+        with _Asking(api, repository):
+            return Path(api.hf_hub_download(repository, name, revision=commit, cache_dir=folder / "downloads"))
+
+    try:
+        record = json.loads(download(RECORD_FILE).read_text(encoding="utf-8"))
+        files = {str(name): str(checksum) for name, checksum in record["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadWeights(f"{RECORD_FILE} of {repository} is no record of a model: {error}") from error
+    if odd := [name for name in files if name not in names or not (name in _CONFIGS or name.endswith(_SHARED))]:
+        raise BadWeights(f"{RECORD_FILE} of {repository} names {odd[0][:64]!r}, which is not there or no weights")
+    (folder / "weights").mkdir()
+    for name, checksum in files.items():
+        found = copy_whole(download(name), folder / "weights" / name)
+        if found != checksum:
+            raise BadWeights(
+                f"{name} of {repository} has SHA-256 {found[:12]}…, not {checksum[:12]}…: damaged on its way"
+            )
+    return {**record, "files": files}
+
+
+def _facts(record: Mapping[str, Any], *, source: str) -> Facts:
+    """What a pushed record says of a model; its verdict was another's, on other documents, and does not count here."""
+    seconds, seed = record.get("seconds"), record.get("seed")
+    return Facts(
+        source=source,
+        recipe=dict(record.get("recipe") or {}),
+        seed=seed if isinstance(seed, int) else None,
+        versions={str(name): str(version) for name, version in dict(record.get("versions") or {}).items()},
+        dataset=record["dataset"] if isinstance(record.get("dataset"), str) else None,
+        seconds=float(seconds) if isinstance(seconds, int | float) else None,
+        metrics=dict(record.get("metrics") or {}),
+    )
+
+
+def _told(model: Model, files: Mapping[str, str]) -> dict[str, Any]:
+    """The record as others may read it."""
+    assert model.record is not None  # noqa: S101  upload() has looked
+    record = model.record
+    return {
+        "name": record.name,
+        "published": record.published,
+        "recipe": _plain(record.recipe),
+        "seed": record.seed,
+        "versions": dict(record.versions),
+        "dataset": record.dataset,
+        "seconds": record.seconds,
+        "metrics": _plain({name: record.metrics[name] for name in _FIGURES if name in record.metrics}),
+        "gate": None if model.verdict is None else {"passed": model.verdict.passed},
+        "files": dict(files),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """The numbers and short words of a JSON value; longer text, and what has a path or a sentence for a name, goes."""
+    if isinstance(value, Mapping):
+        kept = {name: _plain(inner) for name, inner in value.items() if _is_word(name)}
+        return {name: inner for name, inner in kept.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [inner for inner in map(_plain, value) if inner is not None]
+    return value if isinstance(value, int | float) or _is_word(value) else None
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and bool(_WORD.fullmatch(value))

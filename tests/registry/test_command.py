@@ -1,0 +1,139 @@
+"""The command `models`, as it is typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backend.cli import main
+from backend.nets.registry import Registry
+from backend.registry.models import Models
+from backend.registry.record import Verdict
+from tests.nets.hub_server import LoopbackHub, serve
+
+from .conftest import Publish
+
+ROOT = Path(__file__).parents[2]
+FIGURES = {
+    "closed_set": {"macro": {"f1": {"value": 0.9814, "low": 0.97, "high": 0.99}}},
+    "end_to_end": {"0.5": {"macro": {"f1": {"value": 0.8765, "low": 0.8, "high": 0.9}}}},
+}
+REFUSED = Verdict(passed=False, reasons=("thumb lost 4.1 points of recall",))
+
+
+@pytest.fixture(autouse=True)
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("MODEL", raising=False)
+
+
+def test_list_is_a_table_with_the_serving_one_marked(
+    models: Models, published: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = published("stamp", metrics=FIGURES), published("thumb", verdict=REFUSED)
+    models.promote(first, why="", by="tests")
+    assert main(["models", "list"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = {line[-7] if line[0] != "*" else line[1]: line for line in lines[1:-1]}
+    assert rows[first][0] == "*"
+    assert rows[first][-4:] == ["training", "promoted", "0.981", "0.876"]
+    assert rows[second][-4:] == ["training", "refused", "-", "-"]
+
+
+def test_list_as_json(models: Models, published: Publish, capsys: pytest.CaptureFixture[str]) -> None:
+    name = published("stamp", metrics=FIGURES, verdict=REFUSED, parent="bundled")
+    assert main(["models", "list", "--json"]) == 0
+    [facts] = json.loads(capsys.readouterr().out)
+    assert (facts["name"], facts["active"], facts["status"], facts["parent"]) == (name, False, "refused", "bundled")
+    assert facts["metrics"] == FIGURES
+    assert facts["verdict"] == {"passed": False, "reasons": ["thumb lost 4.1 points of recall"]}
+
+
+def test_without_models_list_says_what_serves(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "list"]) == 0
+    assert "no model was published yet" in capsys.readouterr().out
+
+
+def test_show_prints_record_and_history(models: Models, published: Publish, capsys: pytest.CaptureFixture[str]) -> None:
+    name = published("stamp", recipe={"epochs": 3}, seed=7)
+    models.promote(name, why="first", by="tests")
+    assert main(["models", "show", name]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["record"]["recipe"], told["record"]["seed"]) == ({"epochs": 3}, 7)
+    assert [(event["what"], event["why"]) for event in told["history"]] == [
+        ("published", "training"),
+        ("promoted", "first"),
+    ]
+
+
+def test_promote_and_rollback_say_what_moved(
+    folder: Path, published: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = published("stamp"), published("thumb")
+    assert main(["models", "promote", one]) == 0
+    assert f"promoted: {one} serves now instead of the unpublished weights" in capsys.readouterr().out
+    assert main(["models", "promote", two, "--why", "better on site"]) == 0
+    assert f"promoted: {two} serves now instead of {one}" in capsys.readouterr().out
+    assert main(["models", "rollback", "--why", "worse after all"]) == 0
+    assert f"rolled back: {one} serves now instead of {two}" in capsys.readouterr().out
+    assert Registry(folder).active() == one
+    assert main(["models", "rollback"]) == 0
+    assert "what MODEL=auto finds" in capsys.readouterr().out
+    assert main(["models", "rollback"]) == 2
+    assert "nothing to roll back to" in capsys.readouterr().err
+
+
+def test_what_the_gate_refused_is_promoted_with_force_and_a_reason_only(
+    models: Models, folder: Path, published: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = published("stamp", verdict=REFUSED)
+    for arguments, reason in (
+        ([], "thumb lost 4.1 points of recall"),
+        (["--why", "I like it"], "force it and say why"),
+        (["--force"], "say why, with --why"),
+    ):
+        assert main(["models", "promote", name, *arguments]) == 2
+        assert reason in capsys.readouterr().err
+    assert Registry(folder).active() is None
+    assert main(["models", "promote", name, "--force", "--why", "no thumbs here"]) == 0
+    assert "although the gate refused it" in capsys.readouterr().out
+    assert (models.events()[-1].forced, models.events()[-1].why) == (True, "no thumbs here")
+
+
+def test_a_fixed_model_setting_is_pointed_out(
+    published: Publish, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL", "bundled")
+    assert main(["models", "promote", published()]) == 0
+    assert "MODEL is bundled" in capsys.readouterr().err
+
+
+def test_push_says_what_leaves_and_pull_brings_it_back_over_the_hub_of_hf_endpoint(
+    models: Models, published: Publish
+) -> None:
+    name = published("stamp", metrics=FIGURES)
+    with serve(LoopbackHub(None)) as hub:
+        # Its own storage protocol is not spoken there; the address is read when the library is loaded.
+        environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_DISABLE_XET": "1"}
+
+        def typed(*arguments: str) -> str:
+            command = [sys.executable, "-m", "backend", "models", *arguments]
+            return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+        said = typed("push", "somebody/marks", "--model", name)
+        assert f"{name} goes to somebody/marks (a new repository would be private)" in said
+        for file in ("classifier.onnx", "classifier.json", "record.json", "README.md"):
+            assert file in said
+        assert "a candidate from huggingface:somebody/marks@" in typed("pull", "somebody/marks")
+    assert [model.status for model in models.all()] == ["candidate", "candidate"]
+
+
+def test_push_needs_a_model(published: Publish, capsys: pytest.CaptureFixture[str]) -> None:
+    published()
+    assert main(["models", "push", "somebody/marks"]) == 2
+    assert "no model is promoted: name one with --model" in capsys.readouterr().err

@@ -1,0 +1,183 @@
+"""A model goes to the Hub without anything that shows a contract, and comes back whole, as a candidate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.errors import BadWeights, RegistryError, WeightsUnavailable
+from backend.nets.hub import REPOSITORY
+from backend.nets.registry import RECORD_FILE, Registry
+from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE, Weights
+from backend.registry.hub import CARD_FILE, pull, push, upload
+from backend.registry.models import Models
+from backend.registry.record import Facts, Verdict
+from tests.nets.hub_server import COMMIT, LoopbackHub, serve
+
+from .tiny import says
+
+# What the Hub's own client does when it uploads a large file (huggingface_hub 2.4).
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+OURS = "somebody/contract-marks"
+FIGURES = {
+    "version": "2026-11-22-cafe.ink-1",
+    "closed_set": {"macro": {"f1": {"value": 0.981, "low": 0.97, "high": 0.99}}},
+    "end_to_end": {"0.5": {"macro": {"f1": {"value": 0.9, "low": None, "high": None}}, "confusion": [[3, 0], [1, 2]]}},
+    "mistakes": [{"page": "lease-of-Mr-Smith.pdf", "crop": "iVBORw0KGgo="}],
+    "slices": [{"name": "pages of Mr Smith", "marks": 3}],
+}
+
+
+@pytest.fixture(autouse=True)
+def plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hub's own storage protocol cannot be spoken here: files go the way that other Hubs offer."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 2)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+
+
+@pytest.fixture
+def hub() -> Iterator[LoopbackHub]:
+    with serve(LoopbackHub(None)) as server:
+        yield server
+
+
+@pytest.fixture
+def trained(models: Models, tmp_path: Path) -> str:
+    """A model with everything beside it that a training may leave there."""
+    candidate = says("stamp", tmp_path / "candidate")
+    (candidate / "report.html").write_text("<img src='data:image/png;base64,crop'>")
+    (candidate / "notes.txt").write_text("trained on the leases of Mr Smith")
+    facts = Facts(
+        source="training",
+        recipe={"base": "/home/mr-smith/seed.pt", "stages": [{"size": 64, "head_only": False}], "pool": 2},
+        seed=7,
+        versions={"torch": "2.14.1"},
+        dataset="d" * 64,
+        seconds=12.5,
+        metrics=FIGURES,
+        verdict=Verdict(passed=True, reasons=("better on the lease of Mr Smith",)),
+    )
+    return models.publish(candidate, facts).name
+
+
+def pushed(models: Models, folder: Path, name: str, hub: LoopbackHub, **options: bool) -> dict[str, bytes]:
+    what = upload(models.get(name), Registry(folder).folder_of(name), OURS)
+    assert push(what, endpoint=hub.address, **options) == f"{hub.address}/{OURS}/commit/{COMMIT}"
+    return hub.pushed[OURS]
+
+
+def test_a_push_brings_weights_card_and_figures_and_nothing_else(
+    models: Models, folder: Path, trained: str, hub: LoopbackHub
+) -> None:
+    files = pushed(models, folder, trained, hub)
+    assert sorted(files) == sorted([WEIGHTS_FILE, CONFIG_FILE, RECORD_FILE, CARD_FILE])
+    assert files[WEIGHTS_FILE] == (folder / trained / WEIGHTS_FILE).read_bytes()
+    record = json.loads(files[RECORD_FILE])
+    assert record["metrics"]["closed_set"] == FIGURES["closed_set"]
+    assert record["metrics"]["end_to_end"]["0.5"]["confusion"] == [[3, 0], [1, 2]]
+    assert record["recipe"] == {"stages": [{"size": 64, "head_only": False}], "pool": 2}
+    assert record["gate"] == {"passed": True}
+    assert "0.981 (0.970 to 0.990)" in files[CARD_FILE].decode()
+    everything = b"".join(files.values()).lower()
+    for person in (b"smith", b"ivborw", b"lease", b"/home"):
+        assert person not in everything
+    assert any(path.startswith("PUT /storage/") for path in hub.asked), "weights go the way of large files"
+
+
+@pytest.mark.parametrize(("options", "visibility"), [({}, "private"), ({"private": False}, "public")])
+def test_a_repository_is_private_unless_it_shall_not_be(
+    options: dict[str, bool], visibility: str, models: Models, trained: str, hub: LoopbackHub
+) -> None:
+    pushed(models, models.folder, trained, hub, **options)
+    assert hub.created[OURS]["visibility"] == visibility
+
+
+def test_a_push_bears_the_librarys_token_and_a_refusal_says_so(
+    models: Models, folder: Path, trained: str, hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.token = "hf_right"
+    with pytest.raises(WeightsUnavailable, match=f"{OURS} on {hub.address}: .*401"):
+        pushed(models, folder, trained, hub)
+    monkeypatch.setenv("HF_TOKEN", "hf_right")
+    assert pushed(models, folder, trained, hub)
+
+
+def test_what_was_put_there_by_hand_is_not_pushed(models: Models, folder: Path) -> None:
+    says("stamp", folder / "by-hand")
+    with pytest.raises(RegistryError, match="has no record"):
+        upload(models.get("by-hand"), folder / "by-hand", OURS)
+
+
+def test_what_was_pushed_is_pulled_as_a_candidate_without_its_verdict(
+    models: Models, folder: Path, trained: str, hub: LoopbackHub, tmp_path: Path
+) -> None:
+    pushed(models, folder, trained, hub)
+    elsewhere = Models(tmp_path / "elsewhere")
+    record = pull(elsewhere, OURS, scratch=tmp_path / "scratch", endpoint=hub.address)
+    model = elsewhere.get(record.name)
+    assert (model.status, model.active, model.verdict) == ("candidate", False, None)
+    assert record.source == f"huggingface:{OURS}@{COMMIT}"
+    assert (record.seed, record.dataset, record.metrics["closed_set"]) == (7, "d" * 64, FIGURES["closed_set"])
+    made = Registry(tmp_path / "elsewhere").folder_of(record.name)
+    assert (made / WEIGHTS_FILE).read_bytes() == (folder / trained / WEIGHTS_FILE).read_bytes()
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        # weights of another model
+        (lambda files: files.update({WEIGHTS_FILE: b"damaged"}), "damaged on its way"),
+        # a record that wants more than weights
+        (
+            lambda files: files.update({RECORD_FILE: b'{"files": {"../../evil.onnx": "0"}}'}),
+            r"names '\.\./\.\./evil\.onnx', which is not there or no weights",
+        ),
+        (
+            lambda files: files.update({"run.py": b"", RECORD_FILE: b'{"files": {"run.py": "0"}}'}),
+            "which is not there or no weights",
+        ),
+        (lambda files: files.update({RECORD_FILE: b"[]"}), "is no record of a model"),
+    ],
+)
+def test_a_damaged_or_hostile_repository_publishes_nothing(
+    damage, reason: str, models: Models, trained: str, hub: LoopbackHub
+) -> None:
+    folder = models.folder
+    damage(pushed(models, folder, trained, hub))
+    with pytest.raises(BadWeights, match=reason):
+        pull(models, OURS, scratch=folder.parent / "scratch", endpoint=hub.address)
+    assert Registry(folder).names() == [trained]
+
+
+def test_the_seeds_checkpoint_is_pulled_converted_and_published(models: Models, folder: Path, tmp_path: Path) -> None:
+    from tests.nets.models import checkpoint, random_model  # loads torch, which no other test here needs
+
+    with serve(LoopbackHub(checkpoint(random_model(outputs=3, seed=3)))) as server:
+        record = pull(models, REPOSITORY, scratch=tmp_path / "scratch", endpoint=server.address)
+    assert record.source == f"huggingface:{REPOSITORY}@{COMMIT}"
+    weights = Weights.open(Registry(folder).folder_of(record.name), name=record.name)
+    assert not weights.config.knows_none
+    assert Registry(folder).active() is None
+
+
+@pytest.mark.parametrize(
+    ("repository", "files", "reason"),
+    [
+        ("nobody/nothing", {}, "nobody/nothing on .*404"),
+        (OURS, {"README.md": b""}, r"holds neither record\.json nor pytorch_model\.bin"),
+        ("no name at all", {}, "Repo id"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    repository: str, files: dict[str, bytes], reason: str, models: Models, hub: LoopbackHub
+) -> None:
+    if files:
+        hub.pushed[repository] = files
+    with pytest.raises(WeightsUnavailable, match=reason):
+        pull(models, repository, scratch=models.folder / ".scratch", endpoint=hub.address)
