@@ -27,7 +27,7 @@ PAGE = Page(pixels=np.full((400, 300, 3), 255, np.uint8), reference="blank")
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, model_threads=1)
+    return Settings.from_environment({"DETECTOR": "colour"}, data_dir=tmp_path, model_threads=1)
 
 
 class SlowSources(Sources):

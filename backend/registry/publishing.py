@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from backend.errors import BadWeights, RegistryError
-from backend.nets.config import ClassifierConfig
+from backend.nets.config import ClassifierConfig, sha256_of
 from backend.nets.network import Network
 from backend.nets.registry import RECORD_FILE
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
@@ -79,13 +80,21 @@ def publish(
 
 
 def check_loads(folder: Path) -> None:
-    """Loads the classifier of a folder, where it has one, as serving does.
+    """Loads the classifier of a folder, where it has one, as serving does; other weights must be those of their config.
 
     Raises:
-        BadWeights: It cannot serve.
+        BadWeights: They cannot serve.
     """
     if (folder / CONFIG_FILE).exists() or (folder / WEIGHTS_FILE).exists():
         Network(folder / WEIGHTS_FILE, ClassifierConfig.read(folder / CONFIG_FILE), threads=1)
+    for weights in sorted(set(folder.glob("*.onnx")) - {folder / WEIGHTS_FILE}):
+        config = weights.with_suffix(".json")
+        try:
+            promised = json.loads(config.read_text(encoding="utf-8"))["sha256"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadWeights(f"{config} does not say which weights it is about ({type(error).__name__})") from error
+        if sha256_of(weights) != promised:
+            raise BadWeights(f"{weights} is not the file whose SHA-256 stands in {config.name}")
 
 
 def _wanted(candidate: Path, files: Collection[str] | None) -> list[str]:

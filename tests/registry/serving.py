@@ -47,5 +47,13 @@ if __name__ == "__main__":
     step, folder, port, workers = sys.argv[1:]
     if step != "none":
         halt_in_a_swap(STEPS[step])
-    settings = Settings(data_dir=Path(folder), port=int(port), workers=int(workers), model_threads=1, recall_distance=0)
+    # By rules, whatever is bundled: what is swapped here is told by its classifier.
+    settings = Settings.from_environment(
+        {"DETECTOR": "colour"},
+        data_dir=Path(folder),
+        port=int(port),
+        workers=int(workers),
+        model_threads=1,
+        recall_distance=0,
+    )
     serve(settings, Application.start)

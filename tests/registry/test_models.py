@@ -35,8 +35,8 @@ class TestPublishing:
         self, models: Models, folder: Path, tmp_path: Path
     ) -> None:
         candidate = says("stamp", tmp_path / "candidate")
-        (candidate / "detector.onnx").write_bytes(b"a detector, one day")
-        (candidate / "detector.json").write_text("{}")
+        (candidate / "detector.onnx").write_bytes(b"a detector")
+        (candidate / "detector.json").write_text(json.dumps({"sha256": sha256_of(candidate / "detector.onnx")}))
         (candidate / ".scratch").write_text("stays here")
         (candidate / "epochs").mkdir()
         facts = Facts(
@@ -90,6 +90,9 @@ class TestPublishing:
             (lambda folder: (folder / WEIGHTS_FILE).write_bytes(b"damaged"), BadWeights, "SHA-256"),
             # weights that nothing describes
             (lambda folder: (folder / CONFIG_FILE).unlink(), BadWeights, r"classifier\.json cannot be read"),
+            # a detector that is not that of its config, or has none
+            (lambda folder: detector(folder, b"", '{"sha256": "0"}'), BadWeights, "is not the file whose SHA-256"),
+            (lambda folder: detector(folder, b"", "{}"), BadWeights, "does not say which weights"),
             # a pickle beside them
             (lambda folder: (folder / "model.pt").write_bytes(b""), RegistryError, "is pickled"),
             # a name that leads elsewhere, or may be odd to others
@@ -113,6 +116,11 @@ class TestPublishing:
         with pytest.raises(RegistryError, match="cannot be written as JSON"):
             models.publish(candidate, Facts(source="training", metrics={"f1": float("nan")}))
         assert leftovers(folder) == []
+
+
+def detector(folder: Path, weights: bytes, config: str) -> None:
+    (folder / "detector.onnx").write_bytes(weights)
+    (folder / "detector.json").write_text(config)
 
 
 def leftovers(folder: Path) -> list[str]:
