@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend.feedback.service import Feedback, Store
+from backend.feedback.watermarks import known_projects
 from backend.feedback.web import feedback_pages
+from backend.labelstudio.announcing import Announcer
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.predictor import Predictor
 from backend.labelstudio.server import create_app
@@ -31,11 +33,13 @@ class Application:
         flask: The WSGI application.
         predictor: Predicts tasks.
         feedback: Learns from corrections.
+        announcer: Tells Label Studio which version serves.
     """
 
     flask: Flask
     predictor: Predictor
     feedback: Feedback
+    announcer: Announcer
 
     @property
     def inbox(self) -> Inbox:
@@ -47,7 +51,13 @@ class Application:
         predictor = Predictor(settings, serving, connections, ledger=feedback.ledger)
         flask = create_app(settings, predictor=predictor, inbox=feedback.journal)
         flask.register_blueprint(feedback_pages(feedback.store.engine, state=serving.state))
-        return cls(flask=flask, predictor=predictor, feedback=feedback)
+
+        def projects() -> list[int]:
+            with feedback.store.engine.connect() as connection:
+                return known_projects(connection)
+
+        announcer = Announcer(settings, predictor, projects=projects)
+        return cls(flask=flask, predictor=predictor, feedback=feedback, announcer=announcer)
 
     @classmethod
     def start(cls, settings: Settings) -> Application:
@@ -61,8 +71,10 @@ class Application:
         serving = Serving.start(settings, around=feedback.recalling)
         application = cls.build(settings, serving=serving, connections=connections, feedback=feedback)
         feedback.start(working=bool(settings.samples_in_server))
+        application.announcer.start()
         return application
 
     def stop(self) -> None:
         """Ends the threads and closes the database."""
+        self.announcer.stop()
         self.feedback.stop()

@@ -95,6 +95,11 @@ class LabelStudio:
         # Made when first needed: it reads the certificates for a quarter of a second, and headers alone need none.
         return httpx2.Client(timeout=self._timeout, transport=self._transport)
 
+    @property
+    def has_token(self) -> bool:
+        """Whether there is a token to send."""
+        return bool(self._token)
+
     def headers(self) -> dict[str, str]:
         """Authorisation for this Label Studio, and for no other host.
 
@@ -183,6 +188,27 @@ class LabelStudio:
             if not answer["tasks"] or seen >= answer["total"]:
                 return
 
+    def outdated_tasks(self, project: int, version: str, *, after: int = 0, most: int = _PAGE_SIZE) -> list[int]:
+        """Ids of tasks, ascending, that nobody annotated and that have predictions, but none of a version.
+
+        Args:
+            project: The project's id.
+            version: The model version.
+            after: Only tasks of a higher id.
+            most: How many at most.
+        """
+        filters = [
+            _filter("id", "greater", "Number", after),
+            _filter("total_annotations", "equal", "Number", 0),
+            _filter("total_predictions", "greater", "Number", 0),
+            _filter("predictions_model_versions", "not_contains", "List", [version]),
+        ]
+        query = json.dumps({"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]})
+        answer = self._call(
+            "GET", "/api/tasks/", params={"project": project, "page": 1, "page_size": most, "query": query}
+        )
+        return [int(task["id"]) for task in answer["tasks"]]
+
     def predictions(self, task: int) -> list[dict[str, Any]]:
         """The predictions stored for a task."""
         return list(self._call("GET", "/api/predictions/", params={"task": task}))
@@ -219,17 +245,21 @@ class LabelStudio:
         same credentials, which it would otherwise lack.
         """
         body: dict[str, Any] = {"project": project, "url": url, "title": title, "is_interactive": interactive}
-        if basic_auth is not None:
-            user, password = basic_auth
-            body |= {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
+        body |= _credentials(basic_auth)
         connection = int(self._call("POST", "/api/ml/", json=body)["id"])
         if basic_auth is not None:
             self._authorise_webhooks(project, f"{url.rstrip('/')}/webhook", basic_auth)
         return connection
 
-    def rename_backend(self, connection: int, project: int, url: str, *, title: str) -> None:
-        """Gives a connection the title of a new model version; the project's own version moves along."""
-        self._call("PATCH", f"/api/ml/{connection}", json={"project": project, "url": url, "title": title})
+    def rename_backend(
+        self, connection: int, project: int, url: str, *, title: str, basic_auth: tuple[str, str] | None = None
+    ) -> None:
+        """Gives a connection the title of a new model version; the project's own version moves along.
+
+        Label Studio first asks the backend for its health, with the credentials of this request and no others.
+        """
+        body = {"project": project, "url": url, "title": title} | _credentials(basic_auth)
+        self._call("PATCH", f"/api/ml/{connection}", json=body)
 
     def _authorise_webhooks(self, project: int, url: str, basic_auth: tuple[str, str]) -> None:
         encoded = base64.b64encode(":".join(basic_auth).encode()).decode()
@@ -275,11 +305,23 @@ class LabelStudio:
             ) from error
 
 
+def _credentials(basic_auth: tuple[str, str] | None) -> dict[str, str]:
+    """What a connection's fields say about HTTP Basic."""
+    if basic_auth is None:
+        return {}
+    user, password = basic_auth
+    return {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
+
+
 def _changed_after(moment: float) -> dict[str, Any]:
     """The Data Manager's filter for tasks that changed after a moment; its format of moments is this one alone."""
     value = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    item = {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": value}
-    return {"conjunction": "and", "items": [item]}
+    return {"conjunction": "and", "items": [_filter("updated_at", "greater", "Datetime", value)]}
+
+
+def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
+    """One condition of the Data Manager."""
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
 
 
 def _reason(response: httpx2.Response) -> str:

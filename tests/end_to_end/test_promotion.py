@@ -1,0 +1,117 @@
+"""A model is promoted: a real Label Studio shows its version, and its boxes on the tasks that nobody annotated yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import httpx2
+import pytest
+
+from backend.demo.backend import backend_service
+from backend.demo.services import LOOPBACK, free_port
+from backend.labelstudio.client import LabelStudio
+from backend.registry.models import Models
+from backend.registry.record import Facts
+from tests.end_to_end.conftest import CONFIG, DrawnFile, Server
+from tests.registry.tiny import says
+
+pytestmark = pytest.mark.label_studio
+
+BASIC = ("label-studio", "knows-this")
+SECONDS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A running backend that follows what is promoted."""
+
+    url: str
+    models: Models
+    old: str
+    new: str
+
+
+@pytest.fixture(scope="module")
+def following(server: Server) -> Iterator[Backend]:
+    folder, port = server.folder / "following", free_port(0)
+    models = Models(folder / "models")
+    old, new = (
+        models.publish(says(label, server.folder / label), Facts(source="training")).name
+        for label in ("stamp", "signature")
+    )
+    models.promote(old, why="a test", by="tests")
+    url = f"http://{LOOPBACK}:{port}"
+    service = backend_service(
+        port=port,
+        studio_url=server.url,
+        token=server.login.token,
+        data_dir=folder,
+        log=server.folder / "following.log",
+        MODEL="auto",
+        DETECTOR="colour",  # what is swapped here is told by its classifier
+        RECALL_DISTANCE="0",
+        BASIC_AUTH_USER=BASIC[0],
+        BASIC_AUTH_PASS=BASIC[1],
+        WORKERS="2",
+    )
+    with service:
+        service.wait_until_answers(f"{url}/", seconds=120)
+        eventually(lambda: health(url).get("model_state") == "ready")
+        yield Backend(url=url, models=models, old=old, new=new)
+
+
+def health(url: str) -> dict[str, str]:
+    found: dict[str, str] = httpx2.get(f"{url}/health", auth=BASIC, timeout=30).json()
+    return found
+
+
+def eventually(reached: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + SECONDS
+    while not reached():
+        assert time.monotonic() < give_up, f"not reached within {SECONDS} s"
+        time.sleep(0.2)
+
+
+def shown(studio: LabelStudio, project: int, task: int) -> set[str]:
+    """The labels of a task's prediction of the version that the project shows."""
+    version = studio.project(project)["model_version"]
+    [prediction] = [one for one in studio.predictions(task) if one["model_version"] == version]
+    return {label for region in prediction["result"] for label in region["value"]["rectanglelabels"]}
+
+
+def test_titles_move_and_open_tasks_are_predicted_anew(
+    studio: LabelStudio, following: Backend, drawn: list[DrawnFile]
+) -> None:
+    first = health(following.url)["model_version"]
+    project = studio.create_project("promotion", CONFIG, show_collab_predictions=True)
+    studio.create_tab(project, "Default")
+    studio.connect_backend(project, following.url, title=first, basic_auth=BASIC)
+    files = [drawn[0], *drawn, *drawn]  # more than fit into one request
+    pages = [studio.upload(project, f"{index}-{file.name}", file.data) for index, file in enumerate(files)]
+    tasks = studio.import_tasks(project, [{"image": page} for page in pages])
+    annotated, never_shown = tasks[0], tasks[-1]
+    studio.retrieve_predictions(project, tasks[:-1])
+    assert all(shown(studio, project, task) == {"stamp"} for task in tasks[:-1])
+    studio.create_annotation(annotated, [])
+
+    following.models.promote(following.new, why="a test", by="tests")
+
+    def title() -> str:
+        [connection] = studio.backends(project)
+        return str(connection["title"])
+
+    eventually(lambda: title().startswith(following.new))
+    second = title()
+    assert second == health(following.url)["model_version"] != first
+    assert studio.project(project)["model_version"] == second, "scores and sampling go by the project's own version"
+    eventually(lambda: studio.outdated_tasks(project, second) == [])
+    assert all(shown(studio, project, task) == {"signature"} for task in tasks[1:-1])
+    assert [one["model_version"] for one in studio.predictions(annotated)] == [first], "work that is done is left alone"
+    assert studio.predictions(never_shown) == [], "what nobody asked for is predicted when it is opened"
+
+    following.models.rollback(why="a test", by="tests")
+    eventually(lambda: title() == first)
+    assert studio.project(project)["model_version"] == first
+    assert all(shown(studio, project, task) == {"stamp"} for task in tasks[1:-1]), "its boxes are still there"
