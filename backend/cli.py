@@ -24,8 +24,9 @@ _COMMANDS = {
     "sync": ("backend.commands.sync", "ask Label Studio for corrections that its webhooks did not tell"),
     "samples": ("backend.commands.samples", "show what the corrections made"),
     "draw": ("backend.synthetic.command", "draw contract pages with known marks"),
+    "evaluate": ("backend.commands.evaluate", "measure a model on pages whose marks are known"),
     "models": ("backend.commands.models", "list, promote and roll back models, and exchange them with the Hub"),
-    "train": ("backend.training.command", "make the bundled weights again"),
+    "train": ("backend.training.command", "retrain on the corrections; a better model is promoted"),
     "demo": ("backend.demo.command", "start Label Studio with drawn contracts and this backend"),
 }
 """Name: module with `add_arguments(parser)` and `run(args) -> exit code`, and what it does."""

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from backend.evaluation.closed_set import Evaluation
 from backend.nets.config import CLASSES
 from backend.training.crops import SPLITS, Crop
-from backend.training.evaluation import Evaluation
 
 __all__ = ["model_card"]
 

@@ -21,10 +21,10 @@ from torchvision.models import ResNet, resnet18
 from tqdm import tqdm
 
 from backend.errors import BadWeights, TrainingError
+from backend.evaluation.closed_set import evaluate, softmax
 from backend.nets.config import CLASSES
 from backend.training.batches import Memory, epoch_order, plain_batches, training_batches
 from backend.training.crops import CropStore
-from backend.training.evaluation import evaluate, softmax
 from backend.training.export import state_dict_from_onnx
 from backend.training.recipe import Recipe, Stage
 

@@ -17,13 +17,14 @@ from torchvision.models import ResNet, resnet18
 
 from backend.classification.preprocessing import network_input
 from backend.errors import TrainingError
+from backend.evaluation.closed_set import Evaluation, evaluate, softmax
 from backend.geometry import as_boxes
 from backend.nets.config import CLASSES, NONE, ClassifierConfig, sha256_of
 from backend.nets.network import Network
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
 from backend.training.card import model_card
 from backend.training.crops import MARGIN, Crop, CropStore
-from backend.training.evaluation import Evaluation, evaluate, fit_temperature, softmax
+from backend.training.evaluation import fit_temperature
 from backend.training.export import export_classifier
 from backend.training.loop import BEST_FILE, Progress
 from backend.training.recipe import Recipe

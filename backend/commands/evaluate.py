@@ -1,0 +1,94 @@
+"""The command `evaluate`: a model on pages whose marks are known, as a table, JSON and an HTML page."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backend.errors import EvaluationError
+from backend.evaluation.history import read_history
+from backend.evaluation.running import study
+from backend.evaluation.table import table
+from backend.evaluation.truth import read_coco
+from backend.nets.sources import Sources
+from backend.serving import build_pipeline
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+    from backend.evaluation.history import Epoch
+
+__all__ = ["add_arguments", "run"]
+
+_HISTORY = "training.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `evaluate`."""
+    parser.add_argument(
+        "--coco", type=Path, required=True, metavar="FILE", help="annotations of the pages, COCO format"
+    )
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="DIR", help="folder of the images that FILE names"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a report with plots and pictures of the worst mistakes here"
+    )
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+    parser.add_argument("--confidence", type=float, help="lowest probability at which a mark is shown (CONFIDENCE)")
+    parser.add_argument(
+        "--history",
+        type=Path,
+        metavar="FILE",
+        help=f"training history for the report (default: the model's {_HISTORY})",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates; prints the table.
+
+    Raises:
+        EvaluationError: Annotations, images or output files cannot be used.
+        PageError: An image cannot be read.
+        ModelError: There is no model.
+    """
+    try:
+        from backend.evaluation.measuring import measure  # noqa: PLC0415  a serving install has no COCO library
+        from backend.evaluation.report import html_report, write_private  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise EvaluationError(
+            f"evaluating needs {error.name}: install this program with its `evaluate` extra"
+        ) from error
+    settings = Settings.from_environment(os.environ, model=args.model, confidence=args.confidence)
+    for file in (args.json, args.html):
+        _refuse_early(file)
+    truth = read_coco(args.coco, args.images)
+    weights = Sources.of(settings).at_once()
+    history = _history(args.history, weights.folder) if args.html else []
+    seen = study(build_pipeline(weights, settings), truth, settings)
+    figures = measure(seen)
+    print(table(figures))
+    if args.json:
+        write_private(args.json, json.dumps(figures.as_json(), indent=1) + "\n")
+    if args.html:
+        write_private(args.html, html_report(seen, figures, settings, history=history))
+        print(f"\n{args.html}: confidential, it shows parts of the pages; only you can read it")
+    return os.EX_OK
+
+
+def _refuse_early(file: Path | None) -> None:
+    """Says before the work, and not after it, that there is no place for a file."""
+    if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
+        raise EvaluationError(f"{file} cannot be written: {file.parent} is no folder that you may write to")
+
+
+def _history(wanted: Path | None, folder: Path) -> list[Epoch]:
+    """The history asked for; else the one beside the weights, which not every model has."""
+    if wanted is not None:
+        return read_history(wanted)
+    beside = folder / _HISTORY
+    return read_history(beside) if beside.is_file() else []

@@ -1,0 +1,94 @@
+"""How good a classifier is on crops of known class: rates by class, confusion, calibration; the seed's own measure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.evaluation.calibration import calibration_error
+from backend.evaluation.rates import accuracy, macro_f1, rates
+
+__all__ = ["SEED_ACCURACY", "SEED_MACRO_F1", "ClassScore", "Evaluation", "evaluate", "softmax"]
+
+SEED_ACCURACY, SEED_MACRO_F1 = 0.894, 0.884
+"""What the seed's model card says of its own documents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """Rates of one class; `support` is the number of its crops, a rate without a case is 0."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A classifier on a set of crops.
+
+    Attributes:
+        classes: By name, in the order of the outputs.
+        accuracy: Share of crops whose most probable class is the true one.
+        macro_f1: Mean F1 of the classes that occur in the truth.
+        calibration_error: Expected calibration error of the highest probability, 0 to 1, 15 bins of equal mass.
+        confusion: Rows are the truth, columns what was said, counts.
+    """
+
+    classes: dict[str, ClassScore]
+    accuracy: float
+    macro_f1: float
+    calibration_error: float
+    confusion: list[list[int]]
+
+    @property
+    def count(self) -> int:
+        """How many crops there were."""
+        return sum(score.support for score in self.classes.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as plain JSON."""
+        return dataclasses.asdict(self)
+
+
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities (N, C) of `logits` (N, C) divided by `temperature`."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def evaluate(probabilities: NDArray[np.float64], truth: NDArray[np.integer], classes: Sequence[str]) -> Evaluation:
+    """Compares `probabilities` (N, C) with the true class indices `truth` (N,).
+
+    Raises:
+        ValueError: There is not one crop.
+    """
+    if not len(truth):
+        raise ValueError("there are no crops to evaluate on")
+    said = probabilities.argmax(axis=1)
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(confusion, (truth, said), 1)
+    table = np.nan_to_num(rates(confusion, len(classes)))
+    actual = confusion.sum(axis=1)
+    return Evaluation(
+        classes={
+            name: ClassScore(
+                precision=float(table[row, 0]),
+                recall=float(table[row, 1]),
+                f1=float(table[row, 2]),
+                support=int(actual[row]),
+            )
+            for row, name in enumerate(classes)
+        },
+        accuracy=float(accuracy(confusion)),
+        macro_f1=float(macro_f1(confusion, len(classes))),
+        calibration_error=calibration_error(probabilities.max(axis=1), said == truth),
+        confusion=confusion.tolist(),
+    )

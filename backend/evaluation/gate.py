@@ -1,0 +1,229 @@
+"""Whether a challenger may take the champion's place: every check with its figure, its bound and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.errors import EvaluationError
+from backend.evaluation.bootstrap import RESAMPLES, SEED, Estimate, by_document, estimate, weights
+from backend.evaluation.calibration import calibration_error
+from backend.evaluation.matching import Match, match
+from backend.evaluation.mcnemar import mcnemar
+from backend.evaluation.rates import macro_f1, rates
+from backend.evaluation.running import Run, shown_scores
+from backend.evaluation.verdict import BOUNDS, Bounds, Check, Verdict
+from backend.nets.config import MARKS
+
+__all__ = ["judge"]
+
+_IOU = 0.5
+_EPSILON = 1e-9
+"""A loss of exactly the bound is allowed, whatever its last binary digit."""
+_NAMED = 3
+"""Leaked documents that a sentence names."""
+
+
+def judge(
+    champion: Run,
+    challenger: Run,
+    *,
+    trained_on: Collection[str],
+    hard: Sequence[bool],
+    attempts: int,
+    bounds: Bounds = BOUNDS,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Verdict:
+    """Judges a challenger beside the champion on the same gold pages.
+
+    Args:
+        champion: What the serving model shows.
+        challenger: What the other shows.
+        trained_on: Documents that the challenger has seen in training or tuning.
+        hard: Of each earlier hard example, whether the challenger has it right.
+        attempts: How often challengers were judged on these pages, this time included.
+        bounds: What it has to keep to.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        EvaluationError: The two were not run on the same pages.
+    """
+    truth = champion.truth
+    if challenger.truth.sha256 != truth.sha256:
+        raise EvaluationError(
+            f"{champion.version} and {challenger.version} were not run on the same pages "
+            f"({truth.sha256[:12]} and {challenger.truth.sha256[:12]}): run both on the gold pages of today"
+        )
+    old, new = (
+        [match(*pair, _IOU) for pair in zip(truth.pages, run.shown, strict=True)] for run in (champion, challenger)
+    )
+    documents = [page.document for page in truth.pages]
+    confusions = by_document(
+        np.stack([[one.confusion for one in matches] for matches in (old, new)], axis=1), documents
+    )
+    drawn = weights(len(truth.documents), resamples=resamples, seed=seed)
+    checks = (
+        _leak(truth.documents, trained_on),
+        *_gain(confusions, drawn, bounds),
+        *_recalls(confusions, drawn, bounds),
+        _calibration((champion, old), (challenger, new), bounds),
+        _hard(hard, bounds),
+        _latency(champion, challenger, bounds),
+        _objects(champion, old, new),
+    )
+    return Verdict(
+        promoted=all(check.passed for check in checks),
+        champion=champion.version,
+        challenger=challenger.version,
+        gold=truth.sha256,
+        documents=len(truth.documents),
+        pages=len(truth.pages),
+        marks=truth.count(),
+        attempts=attempts,
+        checks=checks,
+    )
+
+
+def _leak(gold: Sequence[str], trained_on: Collection[str]) -> Check:
+    leaked = sorted(set(gold) & set(trained_on))
+    named = ", ".join(leaked[:_NAMED]) + (", …" if len(leaked) > _NAMED else "")
+    return Check(
+        name="documents unseen",
+        figure=float(len(leaked)),
+        bound=0.0,
+        passed=not leaked,
+        sentence=f"it was trained on {len(leaked)} of the {len(gold)} gold documents: {named}"
+        if leaked
+        else f"none of the {len(gold)} gold documents was in its training",
+    )
+
+
+def _gain(confusions: NDArray[np.float64], drawn: NDArray[np.int64], bounds: Bounds) -> Iterator[Check]:
+    """Macro F1 end to end: better, and surely not worse."""
+    before, after = (float(one) for one in macro_f1(confusions.sum(axis=0), len(MARKS)))
+    gain = estimate(_difference, confusions, drawn)
+    change = "cannot be told" if gain.value is None else f"{before:.3f} → {after:.3f}, {_points(gain.value)} points"
+    yield Check(
+        name="macro F1 gain",
+        figure=gain.value,
+        bound=0.0,
+        passed=gain.value is not None and gain.value > _EPSILON,
+        sentence=f"end-to-end macro F1 {change}" + ("" if gain.value and gain.value > _EPSILON else ": no gain"),
+    )
+    if gain.low is None or gain.high is None:
+        sentence = "one document alone gives no interval: add gold documents"
+    else:
+        sentence = (
+            f"95 % interval of the gain {_points(gain.low)} to {_points(gain.high)} points, paired by document; "
+            f"its lower end has to be above {_points(bounds.lower)}"
+        )
+    yield Check(
+        name="macro F1 lower bound",
+        figure=gain.low,
+        bound=bounds.lower,
+        passed=gain.low is not None and gain.low > bounds.lower,
+        sentence=sentence,
+    )
+
+
+def _difference(summed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gain in macro F1 of confusions (B, 2, 4, 4), champion's and challenger's."""
+    found = macro_f1(summed, len(MARKS))
+    return np.asarray(found[:, 1] - found[:, 0])
+
+
+def _recalls(confusions: NDArray[np.float64], drawn: NDArray[np.int64], bounds: Bounds) -> Iterator[Check]:
+    """No class is forgotten; a class that no gold page has would be forgotten unseen."""
+    for place, name in enumerate(MARKS):
+        before, after = rates(confusions.sum(axis=0), len(MARKS))[:, place, 1]
+        change = estimate(partial(_recall_change, place=place), confusions, drawn)
+        if change.value is None:
+            sentence = (
+                f"no gold page has a {name}, so that forgetting it would not be seen: add some, drawn ones will do"
+            )
+        else:
+            sentence = f"recall of {name} {before:.3f} → {after:.3f}, {_points(change.value)} points{_between(change)}"
+        yield Check(
+            name=f"{name} recall",
+            figure=change.value,
+            bound=-bounds.recall,
+            passed=change.value is not None and change.value >= -bounds.recall - _EPSILON,
+            sentence=sentence,
+        )
+
+
+def _recall_change(summed: NDArray[np.float64], *, place: int) -> NDArray[np.float64]:
+    recall = rates(summed, len(MARKS))[..., place, 1]
+    return np.asarray(recall[:, 1] - recall[:, 0])
+
+
+def _calibration(old: tuple[Run, Sequence[Match]], new: tuple[Run, Sequence[Match]], bounds: Bounds) -> Check:
+    """Of the shown boxes: their scores are what annotators see and what uncertainty sampling sorts by."""
+    before, after = (calibration_error(*shown_scores(*one)[:2]) for one in (old, new))
+    known = not np.isnan(before) and not np.isnan(after)
+    return Check(
+        name="calibration",
+        figure=after - before if known else None,
+        bound=bounds.calibration,
+        passed=known and after - before <= bounds.calibration + _EPSILON,
+        sentence=f"expected calibration error of the shown boxes {before:.3f} → {after:.3f}"
+        if known
+        else "one of the two shows no box at all, so that its scores cannot be judged",
+    )
+
+
+def _hard(hard: Sequence[bool], bounds: Bounds) -> Check:
+    if not len(hard):
+        sentence = "there are no earlier hard examples yet"
+        return Check(name="hard examples", figure=None, bound=bounds.hard, passed=True, sentence=sentence)
+    share = sum(hard) / len(hard)
+    return Check(
+        name="hard examples",
+        figure=share,
+        bound=bounds.hard,
+        passed=share >= bounds.hard - _EPSILON,
+        sentence=f"{sum(hard)} of {len(hard)} earlier hard examples are right now ({share:.1%})",
+    )
+
+
+def _latency(champion: Run, challenger: Run, bounds: Bounds) -> Check:
+    """The median over pages of the ratio on that page: both had it in turn, whatever else the machine did."""
+    ratio = float(np.median(challenger.milliseconds / champion.milliseconds))
+    before, after = np.median(champion.milliseconds), np.median(challenger.milliseconds)
+    return Check(
+        name="latency",
+        figure=ratio,
+        bound=bounds.latency,
+        passed=ratio <= bounds.latency,
+        sentence=f"a page takes {after:.0f} ms instead of {before:.0f} ms, {ratio:.2f} times as long",
+    )
+
+
+def _objects(champion: Run, old: Sequence[Match], new: Sequence[Match]) -> Check:
+    """Exact McNemar over the true marks; reported, not asked for: it takes marks of one document for strangers."""
+    labels = np.concatenate([page.labels for page in champion.truth.pages])
+    first, second = (np.concatenate([one.called for one in matches]) == labels for matches in (old, new))
+    only_old, only_new = int((first & ~second).sum()), int((second & ~first).sum())
+    value = mcnemar(only_old, only_new)
+    return Check(
+        name="McNemar",
+        figure=value,
+        bound=None,
+        passed=True,
+        sentence=f"of {len(labels)} marks it alone finds {only_new}, the champion alone {only_old}: p = {value:.3g}",
+    )
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
+
+
+def _between(change: Estimate) -> str:
+    if change.low is None or change.high is None:
+        return ""
+    return f" [{_points(change.low)}, {_points(change.high)}]"

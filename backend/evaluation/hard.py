@@ -1,0 +1,69 @@
+"""Earlier hard examples: marks and non-marks that a model misnamed and an annotator put right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select
+
+from backend.feedback.matching import Outcome
+from backend.feedback.tables import sample
+from backend.geometry import Boxes, as_boxes
+from backend.nets.config import CLASSES
+
+if TYPE_CHECKING:
+    from backend.classification.classifier import Classifies
+    from backend.feedback.crops import CropStore
+
+__all__ = ["HardExample", "hard_examples", "right_now"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HardExample:
+    """One corrected crop.
+
+    Attributes:
+        pixels: (h, w, 3) uint8 RGB, margin included.
+        box: (1, 4) the mark within them.
+        label: What the annotator said, of `CLASSES`.
+    """
+
+    pixels: NDArray[np.uint8]
+    box: Boxes
+    label: str
+
+
+def hard_examples(connection: Connection, crops: CropStore) -> Iterator[HardExample]:
+    """The ledger's: what was relabelled or rejected by someone who saw it, and nobody disputes.
+
+    Raises:
+        LedgerError: A crop cannot be read.
+    """
+    rows = connection.execute(
+        select(sample)
+        .where(
+            sample.c.outcome.in_([Outcome.RELABELLED, Outcome.REJECTED]),
+            sample.c.weak.is_(False),
+            sample.c.quarantine.is_(None),
+        )
+        .order_by(sample.c.id)
+    )
+    for row in rows:
+        left, top = row.margin[:2]
+        yield HardExample(
+            pixels=crops.get(row.crop),
+            box=as_boxes([row.x1 - left, row.y1 - top, row.x2 - left, row.y2 - top]),
+            label=row.label,
+        )
+
+
+def right_now(classifier: Classifies, examples: Iterable[HardExample]) -> list[bool]:
+    """Of each example, whether the classifier's likeliest class is the annotator's."""
+    return [
+        CLASSES[int(classifier.classify(one.pixels, one.box).probabilities[0].argmax())] == one.label
+        for one in examples
+    ]

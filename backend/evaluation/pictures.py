@@ -1,0 +1,100 @@
+"""Mistakes as pictures: the place on the page with some context, the boxes as SVG over it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from backend.evaluation.mistakes import Box, Mistake
+from backend.evaluation.running import pixels_of
+from backend.evaluation.truth import Truth
+from backend.geometry import as_boxes, clip, union
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from backend.settings import Settings
+
+__all__ = ["Picture", "pictures"]
+
+_CONTEXT = 0.35
+"""Margin around the boxes, as a share of their longer side."""
+_LONGEST = 420
+_QUALITY = 82
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One mistake to look at.
+
+    Attributes:
+        mistake: What it is.
+        page: File name of its page.
+        image: The place as a data URI.
+        width: Pixels of the image.
+        height: Pixels of the image.
+        true: x, y, width, height of the true mark on the image; None where there is none.
+        shown: The same of the shown box.
+    """
+
+    mistake: Mistake
+    page: str
+    image: str
+    width: int
+    height: int
+    true: Box | None
+    shown: Box | None
+
+
+def pictures(mistakes: Sequence[Mistake], truth: Truth, settings: Settings) -> list[Picture]:
+    """A picture of each mistake, in their order; each page is read once.
+
+    Raises:
+        PageError: A page can no longer be read.
+    """
+    made = dict(_made(mistakes, truth, settings))
+    return [made[place] for place in range(len(mistakes))]
+
+
+def _made(mistakes: Sequence[Mistake], truth: Truth, settings: Settings) -> Iterator[tuple[int, Picture]]:
+    for number in sorted({one.page for one in mistakes}):
+        known = truth.pages[number]
+        pixels = pixels_of(known, settings).pixels
+        for place, one in enumerate(mistakes):
+            if one.page == number:
+                yield place, _picture(one, known.name, pixels)
+
+
+def _picture(mistake: Mistake, page: str, pixels: NDArray[np.uint8]) -> Picture:
+    height, width = pixels.shape[:2]
+    around = union(as_boxes([mark[0] for mark in (mistake.true, mistake.shown) if mark is not None]))
+    margin = _CONTEXT * max(around[0, 2] - around[0, 0], around[0, 3] - around[0, 1])
+    frame = clip(around + margin * np.array([-1, -1, 1, 1]), width=width, height=height)[0]
+    left, top, right, bottom = (int(side) for side in (*np.floor(frame[:2]), *np.ceil(frame[2:])))
+    scale = _LONGEST / max(right - left, bottom - top)
+    size = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    cut = cv2.resize(np.ascontiguousarray(pixels[top:bottom, left:right, ::-1]), size, interpolation=smooth)
+    _, encoded = cv2.imencode(".jpg", cut, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+
+    def placed(mark: tuple[Box, str] | None) -> Box | None:
+        if mark is None:
+            return None
+        x1, y1, x2, y2 = mark[0]
+        x, y, across, down = ((x1 - left) * scale, (y1 - top) * scale, (x2 - x1) * scale, (y2 - y1) * scale)
+        return round(x, 1), round(y, 1), round(across, 1), round(down, 1)
+
+    return Picture(
+        mistake=mistake,
+        page=page,
+        image=f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}",
+        width=size[0],
+        height=size[1],
+        true=placed(mistake.true),
+        shown=placed(mistake.shown),
+    )

@@ -1,0 +1,48 @@
+"""Pages, boxes and runs without a picture: what the figures need, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from backend.evaluation.matching import Found
+from backend.evaluation.running import Run
+from backend.evaluation.truth import TruePage, Truth
+from backend.geometry import as_boxes
+from backend.nets.config import MARKS
+
+Box = tuple[float, float, float, float]
+Mark = tuple[str, Box]
+
+
+def known(
+    *marks: Mark, document: str = "lease", ignored: Sequence[Box] = (), traits: Sequence[Sequence[str]] = ()
+) -> TruePage:
+    return TruePage(
+        name=f"{document}.jpg",
+        path=Path(f"{document}.jpg"),
+        document=document,
+        size=(1000, 1400),
+        boxes=as_boxes([box for _, box in marks]),
+        labels=np.array([MARKS.index(name) for name, _ in marks], dtype=np.intp),
+        traits=tuple(frozenset(one) for one in traits) or (frozenset(),) * len(marks),
+        ignored=as_boxes(list(ignored)),
+    )
+
+
+def found(*boxes: tuple[str, Box, float]) -> Found:
+    return Found(
+        boxes=as_boxes([box for _, box, _ in boxes]),
+        labels=np.array([MARKS.index(name) for name, _, _ in boxes], dtype=np.intp),
+        scores=np.array([score for _, _, score in boxes], dtype=np.float64),
+    )
+
+
+def truth(*pages: TruePage, sha256: str = "a" * 64) -> Truth:
+    return Truth(pages=pages, sha256=sha256)
+
+
+def run(version: str, gold: Truth, shown: Sequence[Found], milliseconds: float = 100.0) -> Run:
+    return Run(version=version, truth=gold, shown=tuple(shown), milliseconds=np.full(len(gold.pages), milliseconds))
