@@ -1,0 +1,262 @@
+"""A better model passes; a worse, a forgetful, a leaked and a merely lucky one are refused, and told why."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.errors import EvaluationError
+from backend.evaluation.attempts import ATTEMPTS_FILE, note_attempt
+from backend.evaluation.gate import judge
+from backend.evaluation.matching import Found
+from backend.evaluation.mcnemar import mcnemar
+from backend.evaluation.running import Run
+from backend.evaluation.truth import TruePage
+from backend.evaluation.verdict import Verdict
+from tests.evaluation.pages import found, known, run, truth
+
+PLACES = {
+    "signature": (100.0, 100.0, 300.0, 200.0),
+    "stamp": (400.0, 400.0, 600.0, 600.0),
+    "thumb": (700.0, 800.0, 800.0, 950.0),
+}
+DOCUMENTS = 40
+GOLD = truth(*(known(*PLACES.items(), document=f"contract {number}") for number in range(DOCUMENTS)))
+
+Right = Callable[[int, str], bool]
+
+
+def always(number: int, name: str) -> bool:
+    return True
+
+
+def model(version: str, right: Right, *, score: float = 0.9, milliseconds: float = 100.0) -> Run:
+    """A model that boxes a mark where `right(document, class)`, and calls it by no other name."""
+
+    def shown(number: int, page: TruePage) -> Found:
+        return found(*((name, PLACES[name], score) for name in PLACES if right(number, name)))
+
+    return run(version, GOLD, [shown(*one) for one in enumerate(GOLD.pages)], milliseconds)
+
+
+def every(step: int) -> Right:
+    """All but one in `step` documents, class by class shifted."""
+    return lambda number, name: (number + len(name)) % step != 0
+
+
+CHAMPION = model("champion", every(5))
+
+
+def verdict(challenger: Run, *, trained_on: tuple[str, ...] = (), hard: tuple[bool, ...] = ()) -> Verdict:
+    return judge(CHAMPION, challenger, trained_on=trained_on, hard=hard, attempts=1)
+
+
+def failed(one: Verdict) -> set[str]:
+    return {check.name for check in one.checks if not check.passed}
+
+
+def test_a_better_model_passes() -> None:
+    one = verdict(model("better", every(20)), trained_on=("another contract",), hard=(True,) * 9 + (False,))
+    assert one.promoted
+    assert one.reasons == ()
+    assert failed(one) == set()
+    assert str(one).startswith("better takes the place of champion\n")
+
+
+def test_a_worse_model_is_refused() -> None:
+    one = verdict(model("worse", every(3)))
+    assert not one.promoted
+    assert {"macro F1 gain", "macro F1 lower bound"} <= failed(one)
+    assert any(re.search(r"macro F1 0\.8\d\d → 0\.\d+, -\d+\.\d points: no gain", reason) for reason in one.reasons)
+    assert str(one).startswith("worse does not replace champion\n")
+
+
+def test_a_model_that_forgets_one_class_is_refused_for_that_class() -> None:
+    """It is much better on the others, so that few thumbs lost hardly show in the mean."""
+    forgetful = model("forgetful", lambda number, name: name != "thumb" or (number % 5 != 0 and number % 20 != 1))
+    one = verdict(forgetful)
+    assert failed(one) == {"thumb recall"}
+    assert re.search(r"recall of thumb 0\.800 → 0\.750, -5\.0 points", one.reasons[0])
+
+
+def test_a_model_that_forgets_a_class_altogether_is_refused() -> None:
+    one = verdict(model("forgetful", lambda _, name: name != "stamp"))
+    assert "stamp recall" in failed(one)
+
+
+def test_a_model_trained_on_gold_documents_is_refused_and_the_documents_are_named() -> None:
+    leaked = (*(f"contract {number}" for number in (3, 7, 11, 13)), "another contract")
+    one = verdict(model("leaked", always), trained_on=leaked)
+    assert failed(one) == {"documents unseen"}
+    assert one.reasons == ("it was trained on 4 of the 40 gold documents: contract 11, contract 13, contract 3, …",)
+
+
+def test_an_equal_but_noisy_model_is_refused_for_want_of_a_gain() -> None:
+    """As many right as before, but others: the mean is the same."""
+    noisy = model("noisy", lambda number, name: (number + len(name) + 2) % 5 != 0)
+    one = verdict(noisy)
+    assert not one.promoted
+    assert "macro F1 gain" in failed(one)
+    assert not any(check.name.endswith("recall") for check in one.checks if not check.passed)
+
+
+def test_the_same_model_is_refused_for_want_of_a_gain() -> None:
+    assert failed(verdict(model("same", every(5)))) == {"macro F1 gain"}
+
+
+def test_a_lucky_gain_is_refused_by_its_lower_bound() -> None:
+    """One mark more over many changes to and fro: a gain, but it might as well have been a loss."""
+    rng = np.random.default_rng(4)
+    flips = {(number, name): bool(rng.random() < 0.8) for number in range(DOCUMENTS) for name in PLACES}
+    lucky = model("lucky", lambda number, name: flips[number, name])
+    one = verdict(lucky)
+    gain = next(check for check in one.checks if check.name == "macro F1 gain")
+    assert gain.figure is not None
+    assert abs(gain.figure) < 0.05
+    assert "macro F1 lower bound" in failed(one)
+
+
+@pytest.mark.parametrize(
+    ("score", "passes"),
+    [
+        # Every shown box is right: the surer, the better calibrated.
+        (0.95, True),
+        (0.88, True),
+        # More than .02 less honest than .90.
+        (0.86, False),
+    ],
+)
+def test_calibration_may_worsen_by_two_points(score: float, passes: bool) -> None:
+    one = verdict(model("better", every(20), score=score))
+    assert ("calibration" not in failed(one)) is passes
+
+
+@pytest.mark.parametrize(
+    ("hard", "passes"),
+    [
+        # There were none.
+        ((), True),
+        # Exactly nine in ten.
+        ((True,) * 9 + (False,), True),
+        # Fewer.
+        ((True,) * 8 + (False,) * 2, False),
+    ],
+)
+def test_nine_in_ten_of_the_earlier_hard_examples(hard: tuple[bool, ...], passes: bool) -> None:
+    one = verdict(model("better", every(20)), hard=hard)
+    assert one.promoted is passes
+    assert ("hard examples" not in failed(one)) is passes
+
+
+@pytest.mark.parametrize(("milliseconds", "passes"), [(60.0, True), (114.0, True), (120.0, False)])
+def test_a_slower_model_is_refused(milliseconds: float, passes: bool) -> None:
+    one = verdict(model("better", every(20), milliseconds=milliseconds))
+    assert ("latency" not in failed(one)) is passes
+
+
+@pytest.mark.parametrize(("lost", "passes"), [(0, True), (1, False)])
+def test_two_points_of_recall_may_go_and_no_more(lost: int, passes: bool) -> None:
+    """Fifty signatures: one is two points."""
+    gold = truth(*(known(*PLACES.items(), document=f"d{number}") for number in range(50)))
+
+    def shown(missing: set[tuple[int, str]]) -> list[Found]:
+        return [
+            found(*((name, PLACES[name], 0.9) for name in PLACES if (number, name) not in missing))
+            for number in range(50)
+        ]
+
+    champion = run("old", gold, shown({(number, "stamp") for number in range(10)}))
+    challenger = run("new", gold, shown({(number, "signature") for number in range(1 + lost)}))
+    one = judge(champion, challenger, trained_on=(), hard=(), attempts=1)
+    assert ("signature recall" not in failed(one)) is passes
+
+
+def test_a_class_that_no_gold_page_has_cannot_be_judged() -> None:
+    gold = truth(*(known(("stamp", PLACES["stamp"]), document=f"d{number}") for number in range(4)))
+    champion = run("old", gold, [found()] * 4)
+    challenger = run("new", gold, [found(("stamp", PLACES["stamp"], 0.9))] * 4)
+    one = judge(champion, challenger, trained_on=(), hard=(), attempts=1)
+    assert {"signature recall", "thumb recall"} <= failed(one)
+    assert any("no gold page has a thumb" in reason for reason in one.reasons)
+    json.dumps(one.as_json(), allow_nan=False)
+
+
+def test_one_document_is_not_enough() -> None:
+    gold = truth(known(*PLACES.items()))
+    champion, challenger = run("old", gold, [found()]), run("new", gold, [found(("stamp", PLACES["stamp"], 0.9))])
+    one = judge(champion, challenger, trained_on=(), hard=(), attempts=1)
+    assert "macro F1 lower bound" in failed(one)
+
+
+def test_runs_on_other_pages_are_not_compared() -> None:
+    other = run("other", truth(*GOLD.pages, sha256="b" * 64), CHAMPION.shown)
+    with pytest.raises(EvaluationError, match="not run on the same pages"):
+        judge(CHAMPION, other, trained_on=(), hard=(), attempts=1)
+
+
+def test_the_verdict_is_plain_json_and_a_table_with_every_check() -> None:
+    one = judge(CHAMPION, model("better", every(20)), trained_on=(), hard=(), attempts=3)
+    stored = json.loads(json.dumps(one.as_json(), allow_nan=False))
+    assert (stored["promoted"], stored["attempts"], stored["marks"], stored["gold"]) == (True, 3, 120, "a" * 64)
+    assert [set(check) for check in stored["checks"]] == [{"name", "figure", "bound", "passed", "sentence"}] * 10
+    lines = str(one).splitlines()
+    assert "attempt 3 on them" in lines[1]
+    for check, line in zip(one.checks, lines[2:], strict=True):
+        assert check.name in line
+        assert check.sentence in line
+
+
+def test_mcnemar_is_reported() -> None:
+    one = verdict(model("better", always))
+    check = one.checks[-1]
+    assert (check.name, check.bound) == ("McNemar", None)
+    assert check.figure == mcnemar(0, 24)
+    assert check.sentence == "of 120 marks it alone finds 24, the champion alone 0: p = 1.19e-07"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"),
+    [
+        # No difference at all.
+        (0, 0, 1.0),
+        # As many one way as the other.
+        (4, 4, 1.0),
+        # 2 · (1/2)^5 and 2 · (1 + 6) / 2^6.
+        (0, 5, 0.0625),
+        (5, 1, 0.21875),
+        # scipy.stats.binomtest(6, 22) and binomtest(59, 180).
+        (6, 16, 0.052478790283203125),
+        (59, 121, 4.434449263755165e-06),
+        # More than a float could count.
+        (0, 2000, 0.0),
+    ],
+)
+def test_mcnemar_against_known_values(first: int, second: int, p: float) -> None:
+    assert mcnemar(first, second) == pytest.approx(p, rel=1e-9)
+    assert mcnemar(second, first) == mcnemar(first, second)
+
+
+def test_attempts_on_the_same_gold_pages_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    assert note_attempt(folder, gold="a", challenger="one") == 1
+    assert note_attempt(folder, gold="b", challenger="one") == 1
+    assert note_attempt(folder, gold="a", challenger="two") == 2
+    lines = [json.loads(line) for line in (folder / ATTEMPTS_FILE).read_text().splitlines()]
+    assert [(line["gold"], line["challenger"]) for line in lines] == [("a", "one"), ("b", "one"), ("a", "two")]
+
+
+def test_a_damaged_count_is_said_and_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / ATTEMPTS_FILE).write_text('{"gold": "a"}\nnot json\n')
+    with pytest.raises(EvaluationError, match="line 2, is no attempt"):
+        note_attempt(tmp_path, gold="a", challenger="one")
+
+
+def test_an_attempt_that_cannot_be_counted_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EvaluationError, match="attempts have to be counted"):
+        note_attempt(tmp_path / "file", gold="a", challenger="one")
