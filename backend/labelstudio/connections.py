@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backend.pages.page import Page
     from backend.settings import Settings
 
-__all__ = ["Connections", "Pages", "first_page"]
+__all__ = ["Connections", "Pages", "decoded", "fetched", "first_page"]
 
 _LOG = logging.getLogger(__name__)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -101,7 +101,25 @@ def first_page(source: Pages, reference: str, *, task: int | None) -> Page:
     Raises:
         PageError: There is none to be had.
     """
-    page = next(source.pages(reference, task_id=task, pages=slice(0, 1)), None)
+    return decoded(fetched(source, reference, task=task))
+
+
+def fetched(source: Pages, reference: str, *, task: int | None) -> Iterator[Page]:
+    """The file that a task refers to, its first page not decoded yet: that is when it becomes large.
+
+    Raises:
+        PageError: It is not to be had.
+    """
+    return source.pages(reference, task_id=task, pages=slice(0, 1))
+
+
+def decoded(file: Iterator[Page]) -> Page:
+    """The first page of what was fetched.
+
+    Raises:
+        PageError: It is no page.
+    """
+    page = next(file, None)
     if page is None:
         raise UndecodablePage("(an empty file)", "it has no page")
     return page

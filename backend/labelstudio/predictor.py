@@ -1,4 +1,4 @@
-"""Tasks → predictions: pages fetched ahead, classified one or two at a time, all within a deadline."""
+"""Tasks → predictions: pages fetched ahead, decoded and looked at one or two at a time, all within a deadline."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from backend.errors import BackendError, LedgerError, RequestError, UndecodablePage
+from backend.errors import BackendError, LedgerError, LimitExceeded, RequestError, UndecodablePage
 from backend.labelstudio.annotations import Region as ShownRegion
-from backend.labelstudio.connections import first_page
+from backend.labelstudio.connections import decoded, fetched
 from backend.labelstudio.prefetch import Prefetcher
 from backend.labelstudio.recording import Proposal
 from backend.labelstudio.results import NOT_DONE, drawn_box, placed, prediction, refined
@@ -29,18 +29,17 @@ if TYPE_CHECKING:
     from backend.labelstudio.labelling import Binding
     from backend.labelstudio.recording import Ledger
     from backend.labelstudio.results import Region
-    from backend.pages.page import Page
     from backend.pipeline import Marks, Pipeline
     from backend.settings import Settings
 
 __all__ = ["Predictor", "Serves"]
 
 _LOG = logging.getLogger(__name__)
-# Decoded pages in memory, over all requests; an A4 page at 300 dpi takes 26 MB.
-_PAGES_IN_MEMORY = 6
+# Pages under way, over all requests: fetched, or being fetched, or looked at.
+_PAGES_UNDER_WAY = 8
 _PAGES_AHEAD = 2
-_FETCH_THREADS = 4
-# Pages that are classified at once. More only share the processors, and each takes memory.
+# Pages that are decoded and looked at, at once. More only share the processors, and each takes memory: an A4 page at
+# 300 dpi is 26 MB, and a file of it 1 or 2.
 _MOST_AT_ONCE = 2
 _PAGED_FILES = (".pdf", ".tif", ".tiff")
 
@@ -55,6 +54,15 @@ class Serves(Protocol):
     def state(self) -> dict[str, Any]:
         """`model_state` (loading, ready or failed), `model_version`, and what else /health shows."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What one page shows, without the page."""
+
+    marks: Marks
+    width: int
+    height: int
 
 
 @dataclass(kw_only=True)
@@ -103,7 +111,7 @@ class Predictor:
         self._ledger = ledger
         self._deadline = settings.predict_deadline
         self._clock = clock
-        self._prefetch = Prefetcher(room=_PAGES_IN_MEMORY, ahead=_PAGES_AHEAD, threads=_FETCH_THREADS)
+        self._prefetch = Prefetcher(room=_PAGES_UNDER_WAY, ahead=_PAGES_AHEAD, threads=_PAGES_UNDER_WAY)
         self._processors = threading.BoundedSemaphore(min(_MOST_AT_ONCE, os.cpu_count() or 1))
 
     def version(self, bindings: Sequence[Binding]) -> str | None:
@@ -142,15 +150,10 @@ class Predictor:
         outcomes = [_Outcome(sheets=_sheets(place, task, bindings)) for place, task in enumerate(tasks)]
         planned = [sheet for outcome in outcomes for sheet in outcome.sheets]
         source = self.connections.pages(project)
-        jobs = [partial(_page, source, sheet) for sheet in planned]
+        jobs = [partial(self._look, pipeline, source, sheet, left) for sheet in planned]
         with closing(self._prefetch.run(jobs, remaining=left)) as finished:
             for sheet, future in zip(planned, finished, strict=False):
-                if not self._processors.acquire(timeout=max(0.0, left())):
-                    break
-                try:
-                    self._look(pipeline, sheet, future, outcomes[sheet.place])
-                finally:
-                    self._processors.release()
+                _add(sheet, future, outcomes[sheet.place])
         if left() <= 0:
             _LOG.warning("PREDICT_DEADLINE of %g s passed: ask again for what is not done", self._deadline)
         version = self._version(pipeline, bindings)
@@ -180,12 +183,14 @@ class Predictor:
         for region in drawn:
             binding = _binding_of(region, bindings)
             index, sheet = _sheet_of(region, pages, binding)
-            page = _page(source, sheet)
-            box = drawn_box(region, width=page.width, height=page.height)
+            file = fetched(source, sheet.reference, task=sheet.task)
             with self._processors:
-                mark = pipeline.refine(page, box)
-            result.append(refined(mark, region, width=page.width, height=page.height, binding=binding))
-            proposals.append(_proposal(mark, 0, result[-1], page=page, index=index, binding=binding))
+                page = decoded(file)
+                box = drawn_box(region, width=page.width, height=page.height)
+                seen = _Seen(marks=pipeline.refine(page, box), width=page.width, height=page.height)
+                del page
+            result.append(refined(seen.marks, region, width=seen.width, height=seen.height, binding=binding))
+            proposals.append(_proposal(seen, 0, result[-1], index=index, binding=binding))
         version = self._version(pipeline, bindings)
         self._tell(project, task, version=version, proposals=proposals, drawn=True)
         _LOG.info(
@@ -227,29 +232,44 @@ class Predictor:
             return pipeline.version
         return f"{pipeline.version}-t{','.join(f'{threshold:g}' for threshold in thresholds)}"
 
-    def _look(self, pipeline: Pipeline, sheet: Sheet, future: Future[Page], outcome: _Outcome) -> None:
-        """Adds what one page shows to its task's outcome; a page that fails leaves it incomplete."""
+    def _look(self, pipeline: Pipeline, source: Pages, sheet: Sheet, left: Callable[[], float]) -> _Seen:
+        """Fetches a page beside others; decodes it, and finds its marks, when its turn has come."""
+        file = fetched(source, sheet.reference, task=sheet.task)
+        if left() <= 0 or not self._processors.acquire(timeout=max(0.0, left())):
+            raise LimitExceeded(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
         try:
-            page = future.result()
+            page = decoded(file)
+            if page.reference.lower().endswith(_PAGED_FILES):
+                way_out = "its first page is looked at; use valueList for tasks of several"
+                _LOG.info("task %s: %s: %s", sheet.task, page.reference, way_out)
             marks = pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings))
-        except UndecodablePage as error:
-            _LOG.warning("task %s: no marks, page unreadable: %s", sheet.task, error)
-            outcome.looked_at += 1
-        except BackendError as error:
-            _LOG.warning("task %s: not done: %s", sheet.task, error)
-        except Exception:
-            # Whatever one page does to a decoder or the model, the other tasks of the request are still to be answered.
-            _LOG.exception("task %s: not done, page failed: %s", sheet.task, shorten(sheet.reference))
-        else:
-            outcome.looked_at += 1
-            outcome.certainties.append(marks.certainty)
-            index = outcome.sheets.index(sheet)
-            for binding in sheet.bindings:
-                for place, region in placed(
-                    marks, width=page.width, height=page.height, binding=binding, task=sheet.task, item=sheet.item
-                ):
-                    outcome.result.append(region)
-                    outcome.proposals.append(_proposal(marks, place, region, page=page, index=index, binding=binding))
+            return _Seen(marks=marks, width=page.width, height=page.height)
+        finally:
+            self._processors.release()
+
+
+def _add(sheet: Sheet, future: Future[_Seen], outcome: _Outcome) -> None:
+    """Adds what one page shows to its task's outcome; a page that fails leaves it incomplete."""
+    try:
+        seen = future.result()
+    except UndecodablePage as error:
+        _LOG.warning("task %s: no marks, page unreadable: %s", sheet.task, error)
+        outcome.looked_at += 1
+    except BackendError as error:
+        _LOG.warning("task %s: not done: %s", sheet.task, error)
+    except Exception:
+        # Whatever one page does to a decoder or the model, the other tasks of the request are still to be answered.
+        _LOG.exception("task %s: not done, page failed: %s", sheet.task, shorten(sheet.reference))
+    else:
+        outcome.looked_at += 1
+        outcome.certainties.append(seen.marks.certainty)
+        index = outcome.sheets.index(sheet)
+        for binding in sheet.bindings:
+            for place, region in placed(
+                seen.marks, width=seen.width, height=seen.height, binding=binding, task=sheet.task, item=sheet.item
+            ):
+                outcome.result.append(region)
+                outcome.proposals.append(_proposal(seen, place, region, index=index, binding=binding))
 
 
 def _sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> list[Sheet]:
@@ -279,8 +299,9 @@ def _sheet_of(region: Mapping[str, Any], pages: Sequence[Sheet], binding: Bindin
     return own[item]
 
 
-def _proposal(marks: Marks, place: int, region: Region, *, page: Page, index: int, binding: Binding) -> Proposal:
+def _proposal(seen: _Seen, place: int, region: Region, *, index: int, binding: Binding) -> Proposal:
     """A region that is shown, as the ledger remembers it: the mark that its label stands for, in pixels."""
+    marks = seen.marks
     probabilities = marks.probabilities[place]
     [label] = region["value"]["rectanglelabels"]
     named = [mark for mark, its_label in binding.labels.items() if its_label == label]
@@ -294,19 +315,9 @@ def _proposal(marks: Marks, place: int, region: Region, *, page: Page, index: in
         ),
         probabilities=tuple(probabilities.tolist()),
         score=region["score"],
-        page_size=(page.width, page.height),
+        page_size=(seen.width, seen.height),
         recalled=marks.recalled[place] if marks.recalled else None,
     )
-
-
-def _page(source: Pages, sheet: Sheet) -> Page:
-    """The first page of what a sheet refers to."""
-    page = first_page(source, sheet.reference, task=sheet.task)
-    if page.reference.lower().endswith(_PAGED_FILES):
-        _LOG.info(
-            "task %s: %s: its first page is looked at; use valueList for tasks of several", sheet.task, page.reference
-        )
-    return page
 
 
 def _log_batch(

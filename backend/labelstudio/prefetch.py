@@ -1,4 +1,4 @@
-"""Pages fetched ahead of their use: in order, by a few threads, with a bound on how many wait in memory."""
+"""Work done ahead of its use: in order, by a few threads, with a bound on how many results wait in memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Prefetcher:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pages")
 
     def run(self, jobs: Sequence[Callable[[], T]], *, remaining: Callable[[], float]) -> Generator[Future[T]]:
-        """Finished futures in the order of `jobs`; ends early when no time remains.
+        """Finished futures in the order of `jobs`; ends early when no time remains, after what is finished by then.
 
         Args:
             jobs: What to run; a job that raises gives a future that raises.
@@ -44,7 +44,7 @@ class Prefetcher:
                 if not running:
                     return
                 wait([running[0]], timeout=max(0.0, remaining()))
-                if not running[0].done() or remaining() <= 0:
+                if not running[0].done():
                     return
                 yield running[0]
                 running.popleft()
@@ -56,8 +56,8 @@ class Prefetcher:
                 future.cancel()
 
     def _start(self, todo: deque[Callable[[], T]], running: deque[Future[T]], remaining: Callable[[], float]) -> None:
-        """Starts the next jobs as far as there is room."""
-        while todo and len(running) <= self._ahead:
+        """Starts the next jobs as far as there is room and time."""
+        while todo and len(running) <= self._ahead and remaining() > 0:
             # Only the job that the loop is at may wait for room. If those ahead did too, two loops could each hold the
             # room that the other's next job needs.
             if not self._room.acquire(timeout=0 if running else max(0.0, remaining())):
