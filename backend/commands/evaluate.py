@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     figures = measure(seen)
     print(table(figures))
     if args.json:
-        write_private(args.json, json.dumps(figures.as_json(), indent=1) + "\n")
+        write_private(args.json, json.dumps(figures.as_json(), indent=1, allow_nan=False) + "\n")
     if args.html:
         write_private(args.html, html_report(seen, figures, settings, history=history))
         print(f"\n{args.html}: confidential, it shows parts of the pages; only you can read it")

@@ -74,7 +74,7 @@ def html_report(study: Study, figures: Figures, settings: Settings, *, history: 
         precision_recall=plots.precision_recall(ranked, figures.end_to_end["0.5"]),
         shown_diagram=plots.reliability_diagram(figures.shown.bins, "Reliability of the shown boxes"),
         crops_diagram=plots.reliability_diagram(figures.crops.bins, "Reliability on crops of the true boxes"),
-        slice_plot=plots.slice_plot(figures.slices),
+        slice_plot=plots.slice_plot(figures.slices) if figures.slices else None,
         learning=plots.learning_curves(history) if history else None,
         domains=sorted({name for epoch in history for name in epoch.by_domain}),
         shelves=_shelves(mistakes, study, settings),

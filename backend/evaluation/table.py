@@ -35,7 +35,8 @@ def _lines(figures: Figures) -> Iterator[str]:
     yield ""
     yield from _confusion("shown as (IoU .5)", [*MARKS, "background"], figures.end_to_end["0.5"].confusion, "missed")
     yield ""
-    yield f"  {'recall of':<22}{'marks':>6}  {'IoU 0.5':<24}{'IoU 0.3':<24}macro F1"
+    if figures.slices:
+        yield f"  {'recall of':<22}{'marks':>6}  {'IoU 0.5':<24}{'IoU 0.3':<24}macro F1"
     for one in figures.slices:
         f1 = one.macro_f1 or ""
         row = f"  {one.name:<22}{one.marks:>6}  {one.recall['0.5']!s:<24}{one.recall['0.3']!s:<24}{f1}"
