@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.classification.classifier import Classification, Classifies
-from backend.detection.detector import ColourDetector
+from backend.classification.fusion import fuse
+from backend.detection.candidates import Candidates
+from backend.detection.choice import Detects
 from backend.geometry import Boxes, areas, as_boxes, coverage, iou, union
 from backend.nets.config import MARKS, NONE
 
@@ -96,15 +98,13 @@ class Pipeline:
         [('stamp', 0.98), ('signature', 0.93)]
     """
 
-    def __init__(
-        self, detector: ColourDetector, classifier: Classifies, config: PipelineConfig = PipelineConfig()
-    ) -> None:
+    def __init__(self, detector: Detects, classifier: Classifies, config: PipelineConfig = PipelineConfig()) -> None:
         self.detector = detector
         self.classifier = classifier
         self.config = config
         facts = {"detector": detector.facts, "pipeline": dataclasses.asdict(config)}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
-        self._version = f"{classifier.version}.ink-{digest}"
+        self._version = f"{classifier.version}.{detector.name}-{digest}"
 
     @property
     def version(self) -> str:
@@ -118,24 +118,34 @@ class Pipeline:
             page: The page.
             confidence: Takes the place of the configured one, as a label config may ask.
         """
-        boxes = self.detector(page.pixels, page.dpi).boxes
-        return self.judge(boxes, self.classifier.classify(page.pixels, boxes), confidence=confidence)
+        candidates = self.detector(page.pixels, page.dpi)
+        found = self.classifier.classify(page.pixels, candidates.boxes)
+        return self.judge(candidates, found, confidence=confidence)
 
-    def judge(self, boxes: Boxes, found: Classification, *, confidence: float | None = None) -> Marks:
+    def judge(self, candidates: Candidates, found: Classification, *, confidence: float | None = None) -> Marks:
         """Selects the marks among classified candidates."""
+        boxes, probabilities = candidates.boxes, self._fused(found, candidates.heat)
         bar = np.maximum(self.classifier.thresholds, self.config.confidence if confidence is None else confidence)
-        kept = select(boxes, found.probabilities, bar, self.config)
-        labels, scores = _labels(found.probabilities)
+        kept = select(boxes, probabilities, bar, self.config)
+        labels, scores = _labels(probabilities)
         return Marks(
             boxes[kept],
-            found.probabilities[kept],
+            probabilities[kept],
             labels[kept],
             scores[kept],
             found.embeddings[kept],
-            _certainty(boxes, found.probabilities, kept, self.config),
+            _certainty(boxes, probabilities, kept, self.config),
             self.version,
             tuple(found.recalled[index] for index in kept) if found.recalled else (),
         )
+
+    def _fused(self, found: Classification, heat: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities of detector and classifier together; what a correction speaks about stays as it is."""
+        both = fuse(found.probabilities, heat, self.detector.fusion)
+        if found.settled:
+            settled = np.array(found.settled)
+            both[settled] = found.probabilities[settled]
+        return both
 
     def refine(self, page: Page, box: Boxes) -> Marks:
         """Tightens the rough `box` (1, 4) of an annotator to the ink inside, and names it: always exactly one mark.

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from backend.classification.classifier import load_classifier
-from backend.detection.detector import ColourDetector
+from backend.detection.choice import build_detector
 from backend.errors import BackendError, BadWeights, ModelError, WeightsUnavailable
 from backend.nets.registry import Registry
 from backend.nets.sources import Sources
@@ -45,7 +45,8 @@ def build_pipeline(
         BadWeights: A file is not what its config promises.
     """
     classifier = around(load_classifier(weights, threads=settings.model_threads))
-    return Pipeline(ColourDetector(), classifier, PipelineConfig(confidence=settings.confidence))
+    detector = build_detector(settings.detector, weights.folder, threads=settings.model_threads)
+    return Pipeline(detector, classifier, PipelineConfig(confidence=settings.confidence))
 
 
 class Serving:

@@ -64,7 +64,17 @@ class Settings:
         "How far a crop may be from a corrected one, as 1 − cosine of their embeddings, to follow the annotator's "
         "verdict at once; 0 turns that off.",
     )
+    retrain_after: int = _setting(
+        100,
+        'New hard examples since the last training that start another one by itself; 0: only "Start training" does.',
+    )
+    retrain_recipe: str = _setting(
+        "", "JSON file whose fields replace those of the retraining recipe; empty for the recipe as it is."
+    )
     model: str = _setting("auto", "Which weights serve: `auto`, `hub`, `bundled` or the version of a promoted model.")
+    detector: str = _setting(
+        "colour", "How marks are found: `model` (a network), `colour` (rules on coloured ink), or `both`."
+    )
     model_threads: int = _setting(0, "Processor threads that one classification may use; 0 for one on each core.")
     confidence: float = _setting(0.5, "Lowest probability at which a mark is shown; a label config can override it.")
     predict_deadline: float = _setting(
@@ -91,12 +101,16 @@ class Settings:
     def __post_init__(self) -> None:
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingsError(f"LOG_LEVEL is {self.log_level!r}: expected DEBUG, INFO, WARNING or ERROR")
+        if self.detector not in ("model", "colour", "both"):
+            raise SettingsError(f"DETECTOR is {self.detector!r}: expected model, colour or both")
         if not 0 < self.confidence < 1:
             raise SettingsError(f"CONFIDENCE is {self.confidence}: it is a probability between 0 and 1, such as 0.5")
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
             raise SettingsError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both, or neither")
         if not 0 <= self.recall_distance < 1:
             raise SettingsError(f"RECALL_DISTANCE is {self.recall_distance}: from 0 (off) to below 1, such as 0.05")
+        if self.retrain_after < 0:
+            raise SettingsError(f"RETRAIN_AFTER is {self.retrain_after}: 0 to turn it off, or above 0")
         if self.model_threads < 0:
             raise SettingsError(f"MODEL_THREADS is {self.model_threads}: 0 for every core, or above 0")
         for name in (
@@ -126,6 +140,10 @@ class Settings:
                 values[row.name] = _parse(row.name, text, type(row.default))
         values.update({name: value for name, value in overrides.items() if value is not None})
         return cls(**values)
+
+    def as_environment(self) -> dict[str, str]:
+        """The table as another process of this program reads it with `from_environment`."""
+        return {row.name.upper(): str(getattr(self, row.name)) for row in dataclasses.fields(self)}
 
 
 def _parse(name: str, text: str, kind: type) -> Any:

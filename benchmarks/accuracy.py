@@ -1,8 +1,9 @@
 """What is found and named rightly, on drawn and on real pages, beside the seed's fixed-threshold HSV rules.
 
-Usage: python -m benchmarks.accuracy [--drawn N] [--real SUBSET…] [--model auto|bundled|NAME] [--json FILE]
+Usage: python -m benchmarks.accuracy [--drawn N] [--real SUBSET…] [--detector KIND…] [--model NAME] [--json FILE]
 
-Both ways of finding feed the same classifier, in one run. The drawn pages have seeds that no training used. Of the real
+All ways of finding feed the same classifier, in one run: the network, the rules on coloured ink, both together, and
+fixed HSV. The drawn pages have seeds that no training used. Of the real
 pages, `held out` are those whose documents no training saw, by the split that training itself uses.
 """
 
@@ -24,10 +25,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from backend.classification.classifier import load_classifier
-from backend.detection import ColourDetector
 from backend.detection.candidates import Candidates
+from backend.detection.choice import DETECTORS, build_detector
 from backend.geometry import Boxes
 from backend.nets.config import MARKS
+from backend.nets.detector import Fusion
 from backend.nets.sources import Sources
 from backend.pipeline import Pipeline, PipelineConfig
 from backend.settings import Settings
@@ -46,13 +48,15 @@ REAL = ("page_full", "page_bw", "page_stamp_only", *NEGATIVES)
 class HsvDetector:
     """The seed's rules in the detector's place."""
 
+    name = "hsv"
     facts: ClassVar[dict[str, str]] = {"rules": "fixed HSV"}
+    fusion = Fusion()
 
     def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
         """Gives the boxes of red and blue contours; all are equally likely."""
         del dpi
         boxes = hsv_boxes(pixels)
-        return Candidates(boxes, np.ones(len(boxes)))
+        return Candidates(boxes, np.ones(len(boxes)), np.zeros((len(boxes), len(MARKS))))
 
 
 @dataclass
@@ -69,8 +73,9 @@ class Tally:
     def add(self, page: TruePage, pipeline: Pipeline) -> None:
         """Finds and names one page's marks, and counts."""
         started = time.perf_counter()
-        boxes: Boxes = pipeline.detector(page.pixels, page.dpi).boxes
-        marks = pipeline.judge(boxes, pipeline.classifier.classify(page.pixels, boxes))
+        candidates = pipeline.detector(page.pixels, page.dpi)
+        boxes: Boxes = candidates.boxes
+        marks = pipeline.judge(candidates, pipeline.classifier.classify(page.pixels, boxes))
         self.milliseconds.append(1000 * (time.perf_counter() - started))
         self.candidates.append(len(boxes))
         for threshold in IOUS:
@@ -85,24 +90,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drawn", type=int, default=100, metavar="N", help="drawn pages (100)")
     parser.add_argument("--model", default="bundled", help="weights: bundled, auto, hub or a trained model's name")
+    parser.add_argument("--detector", nargs="+", choices=DETECTORS, default=DETECTORS, help="ways of finding (all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--real", nargs="*", choices=REAL, default=REAL, metavar="SUBSET", help="real pages (all)")
     args = parser.parse_args(arguments)
     settings = Settings.from_environment(os.environ, model=args.model)
-    classifier = load_classifier(Sources.of(settings).at_once())
+    weights = Sources.of(settings).at_once()
+    classifier = load_classifier(weights)
     config = PipelineConfig(confidence=settings.confidence)
-    ways = {
-        "ours": Pipeline(ColourDetector(), classifier, config),
-        "fixed HSV": Pipeline(HsvDetector(), classifier, config),  # type: ignore[arg-type]  # the same two members
-    }
-    report: dict[str, Any] = {"version": ways["ours"].version}
-    print(f"version {ways['ours'].version}")
+    finders = {kind: build_detector(kind, weights.folder) for kind in args.detector} | {"fixed HSV": HsvDetector()}
+    ways = {name: Pipeline(finder, classifier, config) for name, finder in finders.items()}
+    report: dict[str, Any] = {"versions": {name: pipeline.version for name, pipeline in ways.items()}}
+    for name, pipeline in ways.items():
+        print(f"{name}: {pipeline.version}")
     for name, pages in _sets(args.drawn, args.real):
         tallies = {way: Tally() for way in ways}
         for page in pages:
             for way, pipeline in ways.items():
                 tallies[way].add(page, pipeline)
-        if tallies["ours"].candidates:
+        if tallies["fixed HSV"].candidates:
             report[name] = {way: _figures(tally) for way, tally in tallies.items()}
             _print(name, report[name])
     if args.json:
@@ -150,33 +156,32 @@ def _shares(found: dict[tuple[str, str], list[bool]]) -> dict[str, list[float]]:
 
 
 def _print(name: str, ways: dict[str, dict[str, Any]]) -> None:
-    ours, theirs = ways["ours"], ways["fixed HSV"]
-    print(f"\n{name}: {ours['pages']} pages; ours | fixed HSV")
-    print(f"  candidates a page        {ours['candidates_a_page']:7.1f} | {theirs['candidates_a_page']:7.1f}")
-    print(f"  ms a page, median        {ours['ms_a_page_median']:7.0f} | {theirs['ms_a_page_median']:7.0f}")
+    """The figures of one set of pages, a column for each way of finding."""
+    every = list(ways.values())
+    first = every[0]
+    print(f"\n{name}: {first['pages']} pages; {' | '.join(ways)}")
+    _line("candidates a page", "{:7.1f}", [one["candidates_a_page"] for one in every])
+    _line("ms a page, median", "{:7.0f}", [one["ms_a_page_median"] for one in every])
     for threshold in IOUS:
-        mine, other = ours[f"iou{threshold}"], theirs[f"iou{threshold}"]
+        at = [one[f"iou{threshold}"] for one in every]
         print(f"  at IoU {threshold}")
-        for label, row in mine["classes"].items():
-            against = other["classes"][label]
-            print(
-                f"    {label:<10} P {row['precision']:.3f} R {row['recall']:.3f} F1 {row['f1']:.3f}"
-                f" | P {against['precision']:.3f} R {against['recall']:.3f} F1 {against['f1']:.3f}"
-            )
-        if mine["macro_f1"] is not None:
-            print(f"    macro F1 {mine['macro_f1']:.3f} | {other['macro_f1']:.3f}")
-        if mine["pages_without_marks"]:
-            print(
-                f"    false boxes on a page without marks {mine['false_boxes_a_page_without_marks']:.2f}"
-                f" | {other['false_boxes_a_page_without_marks']:.2f}  ({mine['pages_without_marks']} pages)"
-            )
-        for group, (share, count) in mine["candidate_recall"].items():
-            found, hsv, hsv_found = (
-                mine["recall"][group][0],
-                other["candidate_recall"][group][0],
-                other["recall"][group][0],
-            )
-            print(f"    {group:<28} n {count:4d}  candidates {share:.3f} found {found:.3f} | {hsv:.3f} {hsv_found:.3f}")
+        for label in at[0]["classes"]:
+            rows = [one["classes"][label] for one in at]
+            cells = [f"P {row['precision']:.3f} R {row['recall']:.3f} F1 {row['f1']:.3f}" for row in rows]
+            _line(f"  {label}", "{}", cells)
+        if at[0]["macro_f1"] is not None:
+            _line("  macro F1", "{:.3f}", [one["macro_f1"] for one in at])
+        if at[0]["pages_without_marks"]:
+            shares = [one["false_boxes_a_page_without_marks"] for one in at]
+            _line(f"  false boxes, {at[0]['pages_without_marks']} pages without marks", "{:.2f}", shares)
+        print("    candidates, found")
+        for group, (_, count) in at[0]["candidate_recall"].items():
+            cells = [f"{one['candidate_recall'][group][0]:.3f} {one['recall'][group][0]:.3f}" for one in at]
+            _line(f"  {group}, {count} marks", "{}", cells)
+
+
+def _line(title: str, form: str, values: Sequence[Any]) -> None:
+    print(f"  {title:<42}" + " | ".join(form.format(value) for value in values))
 
 
 if __name__ == "__main__":

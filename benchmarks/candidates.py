@@ -12,12 +12,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.detection import ColourDetector
+from backend.detection.choice import DETECTORS, Detects, build_detector
 from backend.geometry import Boxes, iou
 from benchmarks.hsv_baseline import hsv_boxes
 from benchmarks.truth import REALDATA, Mark, TruePage, drawn_pages, real_pages
@@ -31,10 +32,15 @@ THRESHOLDS = (0.5, 0.3)
 MEASURED_SEED = 1
 """Drawn pages from this seed on are measured on; the detector was tuned on others."""
 
-FINDERS: dict[str, Finder] = {
-    "ours": lambda pixels, dpi: ColourDetector()(pixels, dpi).boxes,
-    "HSV": lambda pixels, _: hsv_boxes(pixels),
-}
+
+def finders() -> dict[str, Finder]:
+    """Every way of finding, and the seed's fixed HSV."""
+    ours = {kind: partial(_boxes_of, build_detector(kind)) for kind in DETECTORS}
+    return ours | {"HSV": lambda pixels, _: hsv_boxes(pixels)}
+
+
+def _boxes_of(detector: Detects, pixels: NDArray[np.uint8], dpi: float | None) -> Boxes:
+    return detector(pixels, dpi).boxes
 
 
 def matched(truth: Boxes, found: Boxes, *, threshold: float) -> NDArray[np.bool_]:
@@ -132,7 +138,7 @@ def main() -> None:
         print(f"no real pages at {REALDATA}: measuring on drawn pages only")
     results = {}
     for title, pages in sets.items():
-        tallies = compare(pages, FINDERS)
+        tallies = compare(pages, finders())
         print(table(title, tallies), flush=True)
         results[title] = {name: tally.summary() for name, tally in tallies.items()}
     if arguments.json:

@@ -22,7 +22,7 @@ from backend.pages.page import Limits
 from backend.pipeline import Pipeline
 from backend.settings import Settings
 from backend.synthetic.page import draw_page
-from backend.training.export import state_dict_from_onnx
+from backend.training.graph import state_dict_from_onnx
 from benchmarks.hsv_baseline import hsv_boxes
 
 __all__ = ["PageSpeed", "contract_jpeg", "measure_pages"]
@@ -91,13 +91,13 @@ def _our_turn(pipeline: Pipeline, data: bytes) -> dict[str, float]:
     watch = _Watch()
     page = next(decode(data, reference="drawn", limits=Limits.of(Settings()), dpi=_DPI))
     watch.lap("decode")
-    boxes = pipeline.detector(page.pixels, page.dpi).boxes
+    candidates = pipeline.detector(page.pixels, page.dpi)
     watch.lap("detect")
-    found = pipeline.classifier.classify(page.pixels, boxes)
+    found = pipeline.classifier.classify(page.pixels, candidates.boxes)
     watch.lap("classify")
-    pipeline.judge(boxes, found)
+    pipeline.judge(candidates, found)
     watch.lap("select")
-    return watch.laps | {"boxes": len(boxes)}
+    return watch.laps | {"boxes": len(candidates)}
 
 
 def _seeds_turn(model: ResNet, data: bytes) -> dict[str, float]:

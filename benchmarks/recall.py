@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from backend.classification.classifier import Classification
+from backend.detection.candidates import Candidates
 from backend.errors import ModelError
 from backend.feedback.recall import Remembered, follow, thumbnails, unit
 from backend.geometry import Boxes, as_boxes, coverage, iou
@@ -49,12 +50,16 @@ class Judged:
 
     company: int
     page: CompanyPage
-    boxes: Boxes
+    candidates: Candidates
     found: Classification
 
     @property
     def truth(self) -> Boxes:
         return as_boxes([box for _, box in self.page.marks])
+
+    @property
+    def boxes(self) -> Boxes:
+        return self.candidates.boxes
 
     def pictures(self, boxes: Boxes) -> NDArray[np.uint8]:
         return thumbnails(self.page.pixels, boxes)
@@ -120,8 +125,9 @@ class Row:
 
 def judged(pipeline: Pipeline, company: int, number: int) -> Judged:
     page = company_page(company, number)
-    boxes = pipeline.detector(page.pixels, page.dpi).boxes
-    return Judged(company=company, page=page, boxes=boxes, found=pipeline.classifier.classify(page.pixels, boxes))
+    candidates = pipeline.detector(page.pixels, page.dpi)
+    found = pipeline.classifier.classify(page.pixels, candidates.boxes)
+    return Judged(company=company, page=page, candidates=candidates, found=found)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,7 +144,7 @@ class Lesson:
 
 def correct(pipeline: Pipeline, one: Judged) -> Iterator[Lesson]:
     """One lesson for each box that was shown, and for each mark that was missed."""
-    marks = pipeline.judge(one.boxes, one.found)
+    marks = pipeline.judge(one.candidates, one.found)
     missed = one.truth[iou(one.truth, marks.boxes).max(axis=1, initial=0) < RIGHT_PLACE]
     boxes = np.concatenate([marks.boxes, missed])
     embeddings = pipeline.classifier.classify(one.page.pixels, boxes).embeddings
@@ -208,7 +214,7 @@ def measure(
         logos: What they would teach if each showed a box on its logo.
         mistakes: Company and kind of each mistake made on a first page: `logo`, or such as `stamp as signature`.
     """
-    without = [right_marks(one, pipeline.judge(one.boxes, one.found)) for one in later]
+    without = [right_marks(one, pipeline.judge(one.candidates, one.found)) for one in later]
     return [
         _row(pipeline, later, memory, logos=logos, mistakes=mistakes, without=without, distance=distance)
         for distance in DISTANCES
@@ -230,7 +236,7 @@ def _row(
     captured: list[bool] = []
     for one, before in zip(later, without, strict=True):
         verdicts = memory.recall(one.found.embeddings, one.pictures(one.boxes), distance=distance)
-        marks = pipeline.judge(one.boxes, follow(one.found, one.boxes, verdicts))
+        marks = pipeline.judge(one.candidates, follow(one.found, one.boxes, verdicts))
         now = right_marks(one, marks)
         right, lost, gained = right + len(now), lost + len(before - now), gained + len(now - before)
         on_logo, on_stamp = one.on_logo(marks.boxes), one.on_stamp(marks.boxes)

@@ -7,19 +7,25 @@ import itertools
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from backend.classification.classifier import Classification
+from backend.detection.both import BothDetectors
+from backend.detection.candidates import Candidates
 from backend.detection.config import DetectionConfig
 from backend.detection.detector import ColourDetector
+from backend.detection.model import ModelDetector
 from backend.detection.ranking import WEIGHTS
 from backend.geometry import Boxes, as_boxes
 from backend.nets.config import CLASSES, MARKS
+from backend.nets.detector import Fusion
 from backend.pages.page import Page
 from backend.pipeline import Marks, Pipeline, PipelineConfig, select
+from tests.nets.detectors import ink_detector, open_detector
 
 DETECTION = DetectionConfig()
 SELECTION = PipelineConfig()
@@ -41,13 +47,15 @@ class Answers:
         return Classification(rows, np.zeros((len(boxes), 512), np.float32))
 
 
-def classified(rows: list[Row]) -> tuple[Boxes, Classification]:
-    """Boxes whose named class has the given probability, and the others share the rest."""
+def classified(rows: list[Row]) -> tuple[Candidates, Classification]:
+    """Candidates whose named class has the given probability, and the others share the rest."""
     probabilities = np.zeros((len(rows), len(CLASSES)))
     for row, (_, name, score) in zip(probabilities, rows, strict=True):
         row[:] = (1 - score) / 3
         row[CLASSES.index(name)] = score
-    return as_boxes([box for box, _, _ in rows]), Classification(probabilities, np.zeros((len(rows), 512), np.float32))
+    boxes = as_boxes([box for box, _, _ in rows])
+    candidates = Candidates(boxes, np.ones(len(rows)), np.zeros((len(rows), len(MARKS))))
+    return candidates, Classification(probabilities, np.zeros((len(rows), 512), np.float32))
 
 
 def judge(rows: list[Row], *, confidence: float | None = None) -> Marks:
@@ -132,8 +140,8 @@ def test_a_label_config_can_move_the_bar() -> None:
 
 
 def test_a_models_own_threshold_stands_beside_the_operators() -> None:
-    boxes, found = classified([(WHOLE, "stamp", 0.6), ((400, 100, 500, 200), "thumb", 0.6)])
-    kept = select(boxes, found.probabilities, np.array([0.5, 0.7, 0.5]), SELECTION)
+    candidates, found = classified([(WHOLE, "stamp", 0.6), ((400, 100, 500, 200), "thumb", 0.6)])
+    kept = select(candidates.boxes, found.probabilities, np.array([0.5, 0.7, 0.5]), SELECTION)
     assert list(kept) == [1]
 
 
@@ -225,7 +233,7 @@ def test_version_changes_with_every_number_of_the_selection(name: str) -> None:
 @pytest.mark.parametrize("field", dataclasses.fields(DetectionConfig), ids=lambda field: field.name)
 def test_version_changes_with_every_number_of_the_detector(field: dataclasses.Field[object]) -> None:
     value = getattr(DETECTION, field.name)
-    other = (*value, 99.0) if isinstance(value, tuple) else value + 1
+    other: Any = (*value, 99.0) if isinstance(value, tuple) else value + 1
     assert version(detection=dataclasses.replace(DETECTION, **{field.name: other})) != version()
 
 
@@ -238,6 +246,84 @@ def test_version_changes_with_every_weight_of_the_ranking(name: str, monkeypatch
 
 def test_version_changes_with_the_weights() -> None:
     assert version(weights="weights-2") != version()
+
+
+TRUSTING = Fusion(seen=1.0)
+"""The detector's word counts as much as the classifier's."""
+
+
+def sees_ink(folder: Path, *, fusion: Fusion = TRUSTING, **facts: Any) -> ModelDetector:
+    """A network's detector that takes cyan ink for a signature, and boxes 20 pixels to each side at 50 dpi."""
+    ink_detector(folder, [[20.0] * 4] * 3, fusion=fusion, **facts)
+    return open_detector(folder)
+
+
+def test_what_the_detector_saw_is_weighed_in(tmp_path: Path) -> None:
+    pipeline = Pipeline(sees_ink(tmp_path), Answers((1, 0, 0, 0)))
+    candidates, found = classified([(WHOLE, "none", 0.6)])
+    assert len(pipeline.judge(candidates, found)) == 0, "nobody has seen anything"
+    hot = dataclasses.replace(candidates, heat=np.array([[0.0, 0.9, 0.0]]))
+    marks = pipeline.judge(hot, found)
+    assert marks.names == ["stamp"]
+    # Odds of heat are 9 for the stamp, 3 / 97 for the others; the classifier says .4 / 3 for each mark, and .6.
+    other = 0.4 / 3 * 3 / 97
+    expected = np.array([other, 0.4 / 3 * 9, other, 0.6])
+    np.testing.assert_allclose(marks.probabilities[0], expected / expected.sum(), atol=1e-6)
+    assert marks.certainty == pytest.approx(marks.scores[0])
+
+
+def test_what_a_correction_settles_is_not_overruled_by_heat(tmp_path: Path) -> None:
+    pipeline = Pipeline(sees_ink(tmp_path), Answers((1, 0, 0, 0)))
+    rows: list[Row] = [(WHOLE, "none", 0.6), ((400, 100, 500, 200), "none", 0.6)]
+    candidates, found = classified(rows)
+    hot = dataclasses.replace(candidates, heat=np.array([[0.0, 0.95, 0.0]] * 2))
+    assert len(pipeline.judge(hot, found)) == 2
+    settled = dataclasses.replace(found, recalled=("said no", None), settled=(True, False))
+    marks = pipeline.judge(hot, settled)
+    assert outlines(marks) == [("stamp", rows[1][0])]
+    assert marks.recalled == (None,)
+
+
+def test_a_correction_that_names_a_mark_keeps_its_probabilities_where_the_detector_is_cold(tmp_path: Path) -> None:
+    pipeline = Pipeline(sees_ink(tmp_path), Answers((1, 0, 0, 0)))
+    candidates, found = classified([(WHOLE, "thumb", 0.9)])
+    assert len(pipeline.judge(candidates, found)) == 0
+    marks = pipeline.judge(candidates, dataclasses.replace(found, recalled=("said thumb",), settled=(True,)))
+    np.testing.assert_array_equal(marks.probabilities, found.probabilities)
+    assert marks.recalled == ("said thumb",)
+
+
+def test_a_page_goes_through_a_network_that_detects(tmp_path: Path) -> None:
+    pixels = np.full((585, 413, 3), 255, np.uint8)
+    pixels[240:248, 160:168] = (0, 255, 255)
+    pipeline = Pipeline(sees_ink(tmp_path), Answers((0.2, 0.2, 0.1, 0.5)))
+    marks = pipeline.marks(Page(pixels=pixels, reference="drawn", dpi=50))
+    assert marks.names == ["signature"]
+    np.testing.assert_allclose(marks.boxes, [[144, 224, 184, 264]], atol=1)
+
+
+def test_version_names_the_detector_and_changes_with_its_weights_numbers_and_fusion(tmp_path: Path) -> None:
+    answers = Answers((1, 0, 0, 0))
+
+    def version_of(name: str, **facts: Any) -> str:
+        return Pipeline(sees_ink(tmp_path / name, **facts), answers).version
+
+    versions = [
+        version_of("one"),
+        version_of("two", least_heat=0.2),
+        version_of("three", fusion=Fusion(seen=0.9)),
+        Pipeline(BothDetectors(sees_ink(tmp_path / "four"), ColourDetector()), answers).version,
+        version(),
+    ]
+    assert len(set(versions)) == len(versions)
+    assert version_of("one") == versions[0]
+    assert [one.rpartition("-")[0].removeprefix("weights-1.") for one in versions] == [
+        "model",
+        "model",
+        "model",
+        "model+ink",
+        "ink",
+    ]
 
 
 def test_serving_never_imports_torch() -> None:

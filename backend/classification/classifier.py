@@ -29,11 +29,14 @@ class Classification:
         embeddings: (N, 512) features before the head, float32.
         recalled: For each box the correction that decided instead of the network, None where none did; empty where
             corrections are not asked.
+        settled: For each box whether a correction speaks about it, so that nothing else is weighed against it; empty
+            where corrections are not asked.
     """
 
     probabilities: NDArray[np.float64]
     embeddings: NDArray[np.float32]
     recalled: tuple[str | None, ...] = ()
+    settled: tuple[bool, ...] = ()
 
     def __len__(self) -> int:
         return len(self.probabilities)

@@ -19,10 +19,12 @@ class Candidates:
     Attributes:
         boxes: (N, 4) xyxy, pixels of the page.
         scores: (N,) rank value, higher is better; comparable within a page only.
+        heat: (N, 3) how sure a detector that knows the classes is of each; 0 where it has not said.
     """
 
     boxes: Boxes
     scores: NDArray[np.float64]
+    heat: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -18,6 +18,8 @@ from backend.detection.paper import paper_colour
 from backend.detection.ranking import KINDS, WEIGHTS, Proposals, features_of, likelihood, spread_out
 from backend.detection.raster import rasterise
 from backend.geometry import as_boxes, iou, suppress
+from backend.nets.config import MARKS
+from backend.nets.detector import Fusion
 
 __all__ = ["ColourDetector"]
 
@@ -33,6 +35,8 @@ class ColourDetector:
 
     def __init__(self, config: DetectionConfig = DetectionConfig()) -> None:  # noqa: B008 - frozen
         self.config = config
+        self.name = "ink"
+        self.fusion = Fusion()
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -52,7 +56,7 @@ class ColourDetector:
         place = np.arange(len(order))
         kept = (scores >= config.least_score) | (place < config.fewest_candidates)
         kept &= place < config.most_candidates
-        return Candidates(boxes[order[kept]], scores[kept])
+        return Candidates(boxes[order[kept]], scores[kept], np.zeros((int(kept.sum()), len(MARKS))))
 
     def proposals(
         self, pixels: NDArray[np.uint8], dpi: float | None = None

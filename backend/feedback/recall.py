@@ -151,7 +151,8 @@ def follow(found: Classification, boxes: Boxes, verdicts: Sequence[Verdict | Non
         for part in np.flatnonzero((inside[:, whole] > PART) & (supposed == supposed[whole])).tolist():
             if verdicts[part] is None and recalled[part] is None and _decide(probabilities[part], NONE):
                 recalled[part] = recalled[whole]
-    return replace(found, probabilities=probabilities, recalled=tuple(recalled))
+    settled = tuple(one is not None or verdict is not None for one, verdict in zip(recalled, verdicts, strict=True))
+    return replace(found, probabilities=probabilities, recalled=tuple(recalled), settled=settled)
 
 
 def thumbnails(pixels: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.uint8]:

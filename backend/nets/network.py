@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import onnxruntime
 
-__all__ = ["EMBEDDING", "Network"]
+__all__ = ["EMBEDDING", "Network", "open_session"]
 
 EMBEDDING = 512
 _ERRORS_ONLY = 3
@@ -38,13 +38,8 @@ class Network:
     """
 
     def __init__(self, path: Path, config: ClassifierConfig, *, threads: int = 0) -> None:
-        checksum = sha256_of(path)
-        if checksum != config.sha256:
-            raise BadWeights(
-                f"{path}: its SHA-256 is {checksum[:12]}…, its config says {config.sha256[:12]}…: fetch it again"
-            )
         self.config = config
-        self._session = _session(path, threads)
+        self._session = open_session(path, config.sha256, threads=threads)
         self._lock = threading.Lock()
         _check_shapes(path, self._session, classes=len(config.classes))
 
@@ -55,7 +50,15 @@ class Network:
         return logits, embeddings
 
 
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def open_session(path: Path, sha256: str, *, threads: int) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session of the file with this checksum, on `threads` threads; 0 for as many as there are cores.
+
+    Raises:
+        BadWeights: The file's checksum is another, or it is no ONNX model.
+    """
+    checksum = sha256_of(path)
+    if checksum != sha256:
+        raise BadWeights(f"{path}: its SHA-256 is {checksum[:12]}…, its config says {sha256[:12]}…: fetch it again")
     import onnxruntime  # noqa: PLC0415  loading it takes a moment that commands without a model need not wait
 
     options = onnxruntime.SessionOptions()

@@ -8,10 +8,12 @@ from pathlib import Path
 from backend.errors import BadWeights
 from backend.nets.config import ClassifierConfig
 
-__all__ = ["BUNDLED", "CONFIG_FILE", "WEIGHTS_FILE", "Weights"]
+__all__ = ["BUNDLED", "CONFIG_FILE", "DETECTOR_CONFIG_FILE", "DETECTOR_WEIGHTS_FILE", "WEIGHTS_FILE", "Weights"]
 
 WEIGHTS_FILE = "classifier.onnx"
 CONFIG_FILE = "classifier.json"
+DETECTOR_WEIGHTS_FILE = "detector.onnx"
+DETECTOR_CONFIG_FILE = "detector.json"
 BUNDLED = Path(__file__).parent / "bundled"
 
 

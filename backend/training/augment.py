@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from backend.training.crops import MARGIN
 
-__all__ = ["Augmentation", "augment", "centre", "square"]
+__all__ = ["Augmentation", "augment", "centre", "hue_turn", "square"]
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -144,13 +144,13 @@ def _inked(density: Floats, strength: Augmentation, rng: np.random.Generator) ->
     if rng.random() < strength.black:
         density = np.repeat((density @ _GREY)[..., None], 3, axis=2) * np.float32(rng.uniform(0.9, 1.6))
     elif rng.random() < strength.hue:
-        density = density @ _hue_turn(rng.uniform(-180, 180))
+        density = density @ hue_turn(rng.uniform(-180, 180))
     if rng.random() < strength.fade:
         density = density * np.float32(rng.uniform(strength.weakest, 1.0))
     return density * np.float32(rng.uniform(0.85, 1.2))
 
 
-def _hue_turn(degrees: float) -> Floats:
+def hue_turn(degrees: float) -> Floats:
     """Rotation of colours around the grey axis, as a matrix for row vectors."""
     axis = np.full(3, 1 / np.sqrt(3))
     matrix, _ = cv2.Rodrigues(axis * np.radians(degrees))

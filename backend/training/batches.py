@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,11 +18,31 @@ from torch.utils.data import DataLoader, Dataset
 from backend.errors import TrainingError
 from backend.nets.config import CLASSES, NONE
 from backend.training.augment import Augmentation, augment, centre, square
-from backend.training.crops import Crop, CropStore
+from backend.training.crops import Crop
+from backend.training.recipe import Corrections
 
-__all__ = ["Memory", "epoch_order", "plain_batches", "training_batches"]
+__all__ = ["CORRECTED", "HARD", "Crops", "Memory", "epoch_order", "plain_batches", "pooled_order", "training_batches"]
 
+CORRECTED = "corrected"
+"""Domain of annotators' samples."""
+HARD = "hard"
+"""Origin of those whose mark was shown under another name, or where nothing is."""
 _PLAIN_BATCH = 128
+
+
+class Crops(Protocol):
+    """Where crops come from; `backend.training.crops.CropStore` is one."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    def read(self) -> list[Crop]:
+        """The index, always in the same order."""
+        ...
+
+    def image(self, crop: Crop) -> NDArray[np.uint8]:
+        """The (h, w, 3) RGB pixels of a crop, its margin included."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,19 +52,17 @@ class Memory:
     Attributes:
         pixels: (N, side, side, 3) uint8, margins included.
         labels: (N,) indices into `CLASSES`.
-        groups: N names `domain/label`.
         crops: Their index lines.
         size: Side of the box within `pixels`.
     """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
-    groups: tuple[str, ...]
     crops: tuple[Crop, ...]
     size: int
 
     @classmethod
-    def load(cls, store: CropStore, split: str, size: int) -> Memory:
+    def load(cls, store: Crops, split: str, size: int) -> Memory:
         """Reads the crops of a split at one size.
 
         Raises:
@@ -52,7 +74,6 @@ class Memory:
         return cls(
             pixels=np.stack([square(store.image(crop), size) for crop in crops]),
             labels=np.array([CLASSES.index(crop.label) for crop in crops]),
-            groups=tuple(f"{crop.domain}/{crop.label}" for crop in crops),
             crops=crops,
             size=size,
         )
@@ -84,6 +105,43 @@ def epoch_order(
     ]
     return np.asarray(
         rng.permutation(np.concatenate([part[:count] for part, count in zip(chosen, counts, strict=True)]))
+    )
+
+
+def pooled_order(
+    rest: NDArray[np.intp], crops: Sequence[Crop], plan: Corrections, *, batch: int, seed: Sequence[int]
+) -> NDArray[np.intp]:
+    """Adds annotators' samples to an epoch, in whole batches, none with more hard examples than its share.
+
+    Hard examples come back in rounds, each of them once a round, and end early where the share is used up.
+
+    Args:
+        rest: What else the epoch shows, indices into `crops`.
+        crops: All crops of the training side.
+        plan: How often each is shown.
+        batch: Crops of a batch.
+        seed: Names the epoch.
+    """
+    rng = np.random.default_rng([*seed, 2])
+    samples = [place for place, crop in enumerate(crops) if crop.domain == CORRECTED]
+    hard = np.array([place for place in samples if crops[place].origin == HARD], np.intp)
+    seen = np.array([place for place in samples if crops[place].origin != HARD], np.intp)
+    often = np.array([plan.factors.get(crops[place].label, 1.0) for place in seen])
+    times = np.floor(often + rng.random(len(seen))).astype(int)
+    others = rng.permutation(np.concatenate([rest, np.repeat(seen, times)]))
+    rounds = round(plan.hard_factor * plan.hard_times)
+    wanted = np.concatenate([hard[:0], *(rng.permutation(hard) for _ in range(rounds))])
+    most = math.floor(plan.hard_share * batch)
+    steps = min(math.ceil((len(others) + len(wanted)) / batch), math.ceil(len(others) / (batch - most)))
+    shown = wanted[: steps * most]
+    bounds = np.arange(steps + 1) * len(shown) // max(steps, 1)
+    filled = np.resize(others, steps * batch - len(shown))
+    return np.concatenate(
+        [hard[:0]]
+        + [
+            rng.permutation(np.concatenate([shown[low:high], filled[step * batch - low : (step + 1) * batch - high]]))
+            for step, (low, high) in enumerate(pairwise(bounds))
+        ]
     )
 
 

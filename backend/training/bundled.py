@@ -3,66 +3,136 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from backend.detection.choice import build_detector
+from backend.errors import TrainingError
+from backend.nets.config import MARKS
 from backend.training.crops import CropStore
-from backend.training.harvest import harvest_drawn
+from backend.training.detector.loop import fit_detector
+from backend.training.detector.publish import publish_detector
+from backend.training.detector.recipe import BUNDLED_DETECTOR
+from backend.training.detector.scenes import load_stock
+from backend.training.drawing import draw_into
+from backend.training.fusion import fit_fusion
+from backend.training.harvest import harvest_marks, harvest_pages
 from backend.training.loop import fit
+from backend.training.pagestore import PageStore
 from backend.training.publish import publish
-from backend.training.realdata import harvest_real
+from backend.training.realdata import add_real_pages, real_marks
 from backend.training.recipe import BUNDLED
 
-__all__ = ["fit_bundled", "harvest", "publish_bundled"]
+__all__ = ["collect", "fit_classifier", "fit_pages", "harvest", "publish_classifier"]
+
+_JUDGED = 120
+"""Drawn pages that judge the detector after each epoch."""
 
 
-def harvest(work: Path, *, pages: int, real: Path | None, jobs: int) -> None:
-    """Fills `work/crops` from `pages` drawn pages, and from the real ones of `real`.
+def collect(work: Path, *, pages: int, real: Path | None, jobs: int) -> None:
+    """Fills `work/pages` with `pages` drawn pages, and with the real ones of `real`.
 
     Raises:
         TrainingError: `real` is no folder of real pages with their manifest.
     """
     if real:
-        harvest_real(_store(work), real)
-    with multiprocessing.get_context("spawn").Pool(jobs, initializer=partial(cv2.setNumThreads, 1)) as pool:
-        pool.map(partial(_draw, work, pages, jobs), range(jobs))
+        add_real_pages(_pages(work), real)
+    _in_parallel(partial(_draw, work, pages, jobs), jobs)
 
 
-def _draw(work: Path, pages: int, jobs: int, offset: int) -> None:
-    harvest_drawn(_store(work), pages=pages, step=jobs, offset=offset)
+def fit_pages(work: Path, out: Path, *, real: Path | None, threads: int, jobs: int) -> list[str]:
+    """Trains the detector on the pages of `work`, pasting the single marks of `real`, and writes it to `out`.
+
+    Gives what was measured, a line a set.
+
+    Raises:
+        TrainingError: There are no pages.
+    """
+    torch.set_num_threads(threads)
+    store = _pages(work)
+    pages = store.read()
+    if not any(page.split == "train" for page in pages):
+        raise TrainingError(f"{store.folder} has no pages to train on: draw some first, with the step `pages`")
+    judges = [page for page in pages if page.split == "validation" and page.complete]
+    drawn = [page for page in judges if page.domain == "drawn"][:_JUDGED]
+    train = load_stock(store, [page for page in pages if page.split == "train"], _marks_to_paste(real))
+    judge = load_stock(store, [page for page in judges if page.domain == "real"] + drawn)
+    folder = work / f"detector-{BUNDLED_DETECTOR.digest}"
+    progress = fit_detector(BUNDLED_DETECTOR, train, judge, folder, workers=jobs)
+    return publish_detector(folder, progress, BUNDLED_DETECTOR, store, out)
 
 
-def fit_bundled(work: Path, *, threads: int, jobs: int) -> None:
+def harvest(work: Path, out: Path, *, real: Path | None, jobs: int) -> None:
+    """Fills `work/crops` with what the detector of `out` and the rules on ink propose on the pages of `work`."""
+    if real:
+        harvest_marks(_crops(work), real)
+    _in_parallel(partial(_cut, work, out, jobs), jobs)
+
+
+def fit_classifier(work: Path, *, threads: int, jobs: int) -> None:
     """Trains on the crops of `work`.
 
     Raises:
         TrainingError: There are no crops.
     """
     torch.set_num_threads(threads)
-    fit(BUNDLED, _store(work), _run_folder(work), workers=jobs)
+    fit(BUNDLED, _crops(work), _run_folder(work), workers=jobs)
 
 
-def publish_bundled(work: Path, out: Path, *, threads: int, command: str) -> list[str]:
+def publish_classifier(work: Path, out: Path, *, threads: int, command: str) -> list[str]:
     """Writes the trained weights and what belongs to them to `out`; gives what was measured, a line a set.
 
     Raises:
         TrainingError: The training has not come to its last stage.
     """
     torch.set_num_threads(threads)
-    progress = fit(BUNDLED, _store(work), _run_folder(work), stop_after=0)
-    measured = publish(_run_folder(work), progress, BUNDLED, _store(work), out, command=command)
-    return [
+    progress = fit(BUNDLED, _crops(work), _run_folder(work), stop_after=0)
+    measured = publish(_run_folder(work), progress, BUNDLED, _crops(work), out, command=command)
+    store = _pages(work)
+    unseen = [page for page in store.read() if page.split == "validation" and set(page.complete) == set(MARKS)]
+    fusion = fit_fusion(out, store, unseen, threads=threads)
+    figures = [
         f"{title}: {report.count} crops, accuracy {report.accuracy:.3f}, macro F1 {report.macro_f1:.3f}"
         for title, report in measured.items()
     ]
+    return [*figures, f"fusion: {fusion}"]
 
 
-def _store(work: Path) -> CropStore:
+def _marks_to_paste(real: Path | None) -> dict[str, list[tuple[str, NDArray[np.uint8]]]]:
+    """Single real marks of documents that train, by subset."""
+    found: dict[str, list[tuple[str, NDArray[np.uint8]]]] = {}
+    for mark, pixels in real_marks(real) if real else ():
+        if mark.split == "train":
+            found.setdefault(mark.source, []).append((mark.labels[0], pixels))
+    return found
+
+
+def _in_parallel(work: Callable[[int], None], jobs: int) -> None:
+    with multiprocessing.get_context("spawn").Pool(jobs, initializer=partial(cv2.setNumThreads, 1)) as pool:
+        pool.map(work, range(jobs))
+
+
+def _draw(work: Path, pages: int, jobs: int, offset: int) -> None:
+    draw_into(_pages(work), pages=pages, step=jobs, offset=offset)
+
+
+def _cut(work: Path, out: Path, jobs: int, offset: int) -> None:
+    harvest_pages(_crops(work), _pages(work), build_detector("both", out, threads=1), step=jobs, offset=offset)
+
+
+def _pages(work: Path) -> PageStore:
+    return PageStore(work / "pages")
+
+
+def _crops(work: Path) -> CropStore:
     return CropStore(work / "crops")
 
 
 def _run_folder(work: Path) -> Path:
-    return work / BUNDLED.digest
+    return work / f"classifier-{BUNDLED.digest}"

@@ -1,4 +1,4 @@
-"""The command `train`: makes the bundled weights again."""
+"""The command `train`: retrains on annotators' samples, or makes the bundled weights again."""
 
 from __future__ import annotations
 
@@ -11,14 +11,24 @@ from backend.nets.weights import BUNDLED
 
 __all__ = ["STEPS", "add_arguments", "run"]
 
-STEPS = ("crops", "fit", "publish")
-_PAGES = 300
+STEPS = ("pages", "detector", "crops", "classifier", "publish")
+_PAGES = 3600
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `train`."""
     parser.add_argument(
-        "--bundled-recipe", action="store_true", required=True, help="make the weights that come with this program"
+        "--no-promote", dest="promote", action="store_false", help="let a better model wait as a candidate"
+    )
+    parser.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="JSON whose fields replace the recipe's (RETRAIN_RECIPE)"
+    )
+    parser.add_argument("--why", default="by hand", help="goes into the record of trainings")
+    parser.add_argument("--background", type=int, metavar="LOCK", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--bundled-recipe",
+        action="store_true",
+        help="make the weights that come with this program, from drawn and open pages; the options below are for that",
     )
     parser.add_argument("--work", type=Path, default=Path("out/training"), help="folder for crops and checkpoints")
     parser.add_argument("--out", type=Path, default=BUNDLED, help="folder for the finished weights")
@@ -30,23 +40,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Harvests crops, trains on them and publishes the result; a step that was stopped goes on. Gives the exit code.
+    """Does one of the two; what was stopped goes on. Gives the exit code: 1 where the gate refused what was trained.
 
     Raises:
-        TrainingError: What training needs is not installed, or an earlier step has not been done.
+        TrainingError: What training needs is not installed or not there: an earlier step, or enough samples.
     """
     try:
         from backend.training import bundled  # noqa: PLC0415  a serving install has no torch
+        from backend.training.retraining import session  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TrainingError(f"training needs {error.name}: install this program with its `train` extra") from error
+    if not args.bundled_recipe:
+        return session.run(args)
+    if "pages" in args.steps:
+        bundled.collect(args.work, pages=args.pages, real=args.real, jobs=args.jobs)
+    if "detector" in args.steps:
+        _say(bundled.fit_pages(args.work, args.out, real=args.real, threads=args.threads, jobs=args.jobs))
     if "crops" in args.steps:
-        bundled.harvest(args.work, pages=args.pages, real=args.real, jobs=args.jobs)
-    if "fit" in args.steps:
-        bundled.fit_bundled(args.work, threads=args.threads, jobs=args.jobs)
+        bundled.harvest(args.work, args.out, real=args.real, jobs=args.jobs)
+    if "classifier" in args.steps:
+        bundled.fit_classifier(args.work, threads=args.threads, jobs=args.jobs)
     if "publish" in args.steps:
-        for line in bundled.publish_bundled(args.work, args.out, threads=args.threads, command=_command(args)):
-            print(line)
+        _say(bundled.publish_classifier(args.work, args.out, threads=args.threads, command=_command(args)))
     return os.EX_OK
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        print(line)
 
 
 def _command(args: argparse.Namespace) -> str:

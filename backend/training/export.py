@@ -1,4 +1,4 @@
-"""A torch ResNet18 written as the ONNX classifier that serves, and read back from it without loss.
+"""A torch ResNet18 written as the ONNX classifier that serves; `graph.state_dict_from_onnx` reads it back without loss.
 
 The graph is built node by node rather than by `torch.onnx.export`: the optimising exporter folds every BatchNorm into
 its convolution, after which no state dict can be recovered and no training started from the file; the plain one leaves
@@ -12,24 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torchvision.models import ResNet
 
-from backend.errors import BadWeights
+from backend.training.graph import GraphBuilder
 
-__all__ = ["export_classifier", "half_precision", "state_dict_from_onnx"]
+__all__ = ["export_classifier"]
 
 INPUT_SIZE = 224
 EMBEDDING = 512
-_OPSET = 20
-_IR_VERSION = 10
 _STAGES = (("layer1", 1), ("layer2", 2), ("layer3", 2), ("layer4", 2))
-_UNUSED = "num_batches_tracked"
-"""BatchNorm counts batches only where its momentum is None, which a ResNet's never is."""
 
 
 def export_classifier(model: ResNet, path: Path, *, half: bool = False, pool: int = 1) -> None:
@@ -50,72 +44,8 @@ def export_classifier(model: ResNet, path: Path, *, half: bool = False, pool: in
     onnx.save(_graph(state, half=half, pool=pool), path)
 
 
-def half_precision(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The state dict as a float16 export keeps it: convolutions and head rounded to float16, given back as float32."""
-    return {name: tensor.half().float() if _is_large(name, tensor.ndim) else tensor for name, tensor in state.items()}
-
-
-def state_dict_from_onnx(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict (float32) that `export_classifier` wrote to `path`, ready for `load_state_dict(strict=True)`.
-
-    Raises:
-        BadWeights: The file is no ONNX graph.
-    """
-    try:
-        graph = onnx.load(path).graph
-    except Exception as error:  # protobuf's own error class is private
-        raise BadWeights(f"{path}: not an ONNX file ({error})") from error
-    state = {
-        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32)) for tensor in graph.initializer
-    }
-    norms = [name.removesuffix("running_mean") for name in state if name.endswith("running_mean")]
-    return state | {norm + _UNUSED: torch.tensor(0) for norm in norms}
-
-
-def _is_large(name: str, dimensions: int) -> bool:
-    """Whether a parameter is one that a float16 export rounds: matrices and kernels."""
-    return name.endswith("weight") and dimensions > 1
-
-
-class _Builder:
-    """The nodes and initializers of a graph while it grows."""
-
-    def __init__(self, state: Mapping[str, NDArray[Any]], *, half: bool) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.names: dict[str, str] = {}
-        self.initializers: list[onnx.TensorProto] = []
-        for name, values in state.items():
-            if not name.endswith(_UNUSED):
-                self._keep(name, values, half=half and _is_large(name, values.ndim))
-
-    def _keep(self, name: str, values: NDArray[Any], *, half: bool) -> None:
-        self.initializers.append(numpy_helper.from_array(values.astype(np.float16 if half else np.float32), name))
-        self.names[name] = self.add("Cast", name, name=f"{name}.float", to=TensorProto.FLOAT) if half else name
-
-    def add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
-        return name
-
-    def convolve(self, x: str, layer: str, norm: str, *, kernel: int, stride: int) -> str:
-        """A convolution that keeps the size (divided by `stride`), and its BatchNorm."""
-        pads = [kernel // 2] * 4
-        weight = self.names[f"{layer}.weight"]
-        y = self.add("Conv", x, weight, name=layer, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads)
-        parameters = [self.names[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
-        return self.add("BatchNormalization", y, *parameters, name=norm, epsilon=1e-5)
-
-    def block(self, x: str, block: str, *, stride: int) -> str:
-        """A basic residual block of He et al., 2016 (arXiv:1512.03385)."""
-        y = self.convolve(x, f"{block}.conv1", f"{block}.bn1", kernel=3, stride=stride)
-        y = self.add("Relu", y, name=f"{block}.relu1")
-        y = self.convolve(y, f"{block}.conv2", f"{block}.bn2", kernel=3, stride=1)
-        if f"{block}.downsample.0.weight" in self.names:
-            x = self.convolve(x, f"{block}.downsample.0", f"{block}.downsample.1", kernel=1, stride=stride)
-        return self.add("Relu", self.add("Add", y, x, name=f"{block}.add"), name=f"{block}.relu2")
-
-
 def _graph(state: Mapping[str, NDArray[Any]], *, half: bool, pool: int) -> onnx.ModelProto:
-    graph = _Builder(state, half=half)
+    graph = GraphBuilder(state, half=half)
     x = "pixels"
     if pool > 1:
         x = graph.add("AveragePool", x, name="pool", kernel_shape=[pool, pool], strides=[pool, pool])
@@ -129,16 +59,10 @@ def _graph(state: Mapping[str, NDArray[Any]], *, half: bool, pool: int) -> onnx.
     x = graph.add("Flatten", x, name="embedding", axis=1)
     graph.add("Gemm", x, graph.names["fc.weight"], "fc.bias", name="logits", transB=1)
     classes = state["fc.bias"].shape[0]
-    proto = helper.make_graph(
-        graph.nodes,
-        "classifier",
-        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["N", 3, INPUT_SIZE, INPUT_SIZE])],
-        [
-            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes]),
-            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", EMBEDDING]),
-        ],
-        graph.initializers,
-    )
-    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    number = TensorProto.FLOAT
+    inputs = [helper.make_tensor_value_info("pixels", number, ["N", 3, INPUT_SIZE, INPUT_SIZE])]
+    outputs = [
+        helper.make_tensor_value_info("logits", number, ["N", classes]),
+        helper.make_tensor_value_info("embedding", number, ["N", EMBEDDING]),
+    ]
+    return graph.finish("classifier", inputs, outputs)

@@ -1,70 +1,91 @@
-"""Drawn pages become crops: the detector's own candidates, labelled by the marks that were drawn."""
+"""Labelled pages become crops: the detector's own candidates, named by the marks that are known to be there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from backend.detection import ColourDetector
+from backend.detection.choice import Detects
 from backend.geometry import Boxes, as_boxes, iou
-from backend.nets.config import CLASSES, NONE
-from backend.synthetic.page import draw_page
-from backend.training.crops import CropStore, Found, split_of
+from backend.nets.config import CLASSES, MARKS, NONE
+from backend.training.crops import CropStore, Found
 from backend.training.labelling import HIT, Truth, label_boxes
+from backend.training.pagestore import LabelledPage, PageStore
+from backend.training.realdata import real_marks
 
-__all__ = ["drawn_crops", "finds", "harvest_drawn"]
+__all__ = ["finds", "found_on", "harvest_marks", "harvest_pages", "truth_of"]
 
-DRAWN_SEED = 1_000_000
-"""Seed of the first drawn page: far from those that tests and benchmarks draw."""
-_MARKS = (3, 9)
-"""Marks of a page, least and most: fuller pages than most contracts teach more for the time they take to draw."""
 _MOST_NONE = 16
 _MOST_HITS = 2
 _PATCHES = 2
-_SQUASHED = 0.35
-_RESOLUTIONS = (100, 150, 200)
 _LEAST_CONTRAST = 6.0
 
 
-def harvest_drawn(store: CropStore, *, pages: int, first: int = DRAWN_SEED, step: int = 1, offset: int = 0) -> None:
-    """Draws `pages` pages and adds what the detector finds on them to `store`; pages that are in it are passed over.
+def harvest_pages(store: CropStore, pages: PageStore, detector: Detects, *, step: int = 1, offset: int = 0) -> None:
+    """Adds what the detector finds on the pages to `store`; pages that are in it are passed over.
 
     Args:
         store: Where the crops go.
-        pages: How many pages there are in all.
-        first: Seed of the first one.
+        pages: Where they come from.
+        detector: Proposes them.
         step: Of several processes, how many there are.
         offset: Which of them this is.
     """
-    detector = ColourDetector()
-    for seed in tqdm(range(first + offset, first + pages, step), unit="page", desc="drawn", disable=None):
-        name = f"drawn-{seed}"
-        if name in store:
+    for page in tqdm(pages.read()[offset::step], unit="page", desc="crops", disable=None):
+        if page.name in store:
             continue
-        pixels, found = drawn_crops(seed, detector)
-        facts = {
-            "document": name,
-            "split": split_of(name),
-            "domain": "drawn",
-            "source": "drawn",
-            "licence": "Apache-2.0",
-        }
-        store.add(name, pixels, found, facts)
+        pixels = pages.pixels(page)
+        rng = np.random.default_rng([2, *page.name.encode()])
+        store.add(page.name, pixels, found_on(page, pixels, detector(pixels, page.dpi).boxes, rng), _facts(page))
 
 
-def drawn_crops(seed: int, detector: ColourDetector) -> tuple[NDArray[np.uint8], list[Found]]:
-    """Draws one page as an office would scan or shrink it, and labels what the detector proposes there."""
-    rng = np.random.default_rng([seed, 1])
-    dpi = int(rng.choice(_RESOLUTIONS))
-    size = (640, 640) if rng.random() < _SQUASHED else None
-    page = draw_page(seed, dpi=dpi, marks=int(rng.integers(*_MARKS, endpoint=True)), size=size)
-    truth = Truth(boxes=as_boxes([mark.box for mark in page.marks]), labels=tuple(mark.label for mark in page.marks))
-    known = page.dpi if rng.random() < 0.5 and page.pixels.shape[0] != page.pixels.shape[1] else None
-    candidates = detector(page.pixels, known).boxes
-    return page.pixels, finds(candidates, truth, rng) + _patches(page.pixels, truth, rng)
+def harvest_marks(store: CropStore, folder: Path) -> None:
+    """Adds the images of single marks that `folder/manifest.json` lists to `store`.
+
+    Raises:
+        TrainingError: There is no readable manifest, or it names an image that is missing or unreadable.
+    """
+    for mark, pixels in real_marks(folder):
+        if mark.name not in store:
+            store.add(mark.name, pixels, [Found(box=mark.boxes[0], label=mark.labels[0], origin="crop")], _facts(mark))
+
+
+def _facts(page: LabelledPage) -> dict[str, str]:
+    return {name: getattr(page, name) for name in ("document", "split", "domain", "source", "licence")}
+
+
+def truth_of(page: LabelledPage) -> Truth:
+    """What is known about a page."""
+    return Truth(
+        boxes=as_boxes(page.boxes),
+        labels=page.labels,
+        ignored=as_boxes(page.ignored),
+        complete=set(MARKS) <= set(page.complete),
+    )
+
+
+def found_on(page: LabelledPage, pixels: NDArray[np.uint8], candidates: Boxes, rng: np.random.Generator) -> list[Found]:
+    """What a page teaches, given the detector's `candidates` (N, 4).
+
+    Only where every mark is boxed can an unmatched candidate be called `none`. Where only stamps are boxed there may be
+    unboxed signatures, and even unboxed stamps. A logo that somebody boxed is `none`. Real pages are few: each of their
+    marks and all that is none of them teaches; of a drawn page, some.
+    """
+    truth = truth_of(page)
+    if page.domain == "drawn":
+        return finds(candidates, truth, rng) + _patches(pixels, truth, rng)
+    found = finds(candidates, truth, rng, most_none=len(candidates))
+    given = {one.box for one in found if one.origin == "truth"}
+    missing = [
+        _found(as_boxes(box)[0], label, "truth")
+        for box, label in zip(page.boxes, page.labels, strict=True)
+        if box not in given
+    ]
+    return found + missing + [_found(as_boxes(box)[0], CLASSES[NONE], "truth") for box in page.logos]
 
 
 def finds(candidates: Boxes, truth: Truth, rng: np.random.Generator, *, most_none: int = _MOST_NONE) -> list[Found]:

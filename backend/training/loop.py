@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import ResNet, resnet18
 from tqdm import tqdm
@@ -23,17 +23,26 @@ from tqdm import tqdm
 from backend.errors import BadWeights, TrainingError
 from backend.evaluation.closed_set import evaluate, softmax
 from backend.nets.config import CLASSES
-from backend.training.batches import Memory, epoch_order, plain_batches, training_batches
-from backend.training.crops import CropStore
-from backend.training.export import state_dict_from_onnx
+from backend.training.batches import Crops, Memory, epoch_order, plain_batches, pooled_order, training_batches
+from backend.training.checkpoint import follow, part, rate_at, save
+from backend.training.crops import Crop
+from backend.training.graph import state_dict_from_onnx
 from backend.training.recipe import Recipe, Stage
 
-__all__ = ["BEST_FILE", "CHECKPOINT_FILE", "Epoch", "Progress", "first_network", "fit", "logits_of"]
+__all__ = [
+    "BEST_FILE",
+    "CHECKPOINT_FILE",
+    "Epoch",
+    "Progress",
+    "first_network",
+    "fit",
+    "logits_of",
+    "network_from",
+    "shown_in",
+]
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
-_WARM_UP = 0.1
-_FINAL = 0.01
 _LARGEST_GRADIENT = 5.0
 
 
@@ -75,7 +84,7 @@ Build = Callable[[Recipe], nn.Module]
 
 def fit(
     recipe: Recipe,
-    store: CropStore,
+    store: Crops,
     folder: Path,
     *,
     build: Build | None = None,
@@ -84,7 +93,8 @@ def fit(
 ) -> Progress:
     """Trains by `recipe` on the crops of `store`; `folder` keeps the checkpoint and the best weights.
 
-    A run that was stopped goes on after its last whole epoch, and ends with the weights of one that was not stopped.
+    A run that was stopped goes on after its last whole epoch, and ends with the weights of one that was not stopped (on
+    a processor; a GPU adds up in no fixed order). It runs on a GPU where torch sees one.
 
     Args:
         recipe: What to do.
@@ -102,14 +112,22 @@ def fit(
     run = _Run((build or first_network)(recipe), recipe)
     progress = run.resume(folder / CHECKPOINT_FILE)
     train = judge = None
-    for _ in range(stop_after if stop_after is not None else sum(stage.epochs for stage in recipe.stages)):
-        if progress.stage >= len(recipe.stages):
-            break
-        stage = recipe.stages[progress.stage]
-        if train is None or judge is None or train.size != stage.size:
-            train, judge = Memory.load(store, "train", stage.size), Memory.load(store, "validation", stage.size)
-        progress = run.epoch(progress, train, judge, folder, workers)
+    epochs = sum(stage.epochs for stage in recipe.stages)
+    with tqdm(total=epochs, initial=_behind(recipe, progress), unit="epoch", desc="training", disable=None) as bar:
+        for _ in range(stop_after if stop_after is not None else epochs):
+            if progress.stage >= len(recipe.stages):
+                break
+            stage = recipe.stages[progress.stage]
+            if train is None or judge is None or train.size != stage.size:
+                train, judge = Memory.load(store, "train", stage.size), Memory.load(store, "validation", stage.size)
+            progress = run.epoch(progress, train, judge, folder, workers)
+            bar.update(_behind(recipe, progress) - bar.n)
     return progress
+
+
+def _behind(recipe: Recipe, progress: Progress) -> int:
+    """Epochs that are over, those of a stage that ended early among them."""
+    return sum(stage.epochs for stage in recipe.stages[: progress.stage]) + progress.epoch
 
 
 def first_network(recipe: Recipe) -> ResNet:
@@ -120,10 +138,18 @@ def first_network(recipe: Recipe) -> ResNet:
     Raises:
         BadWeights: The base is missing, or not a ResNet18 with three or four outputs.
     """
-    network = resnet18(num_classes=len(CLASSES))
     if recipe.base == "scratch":
-        return network
-    path = Path(recipe.base)
+        return resnet18(num_classes=len(CLASSES))
+    return network_from(Path(recipe.base))
+
+
+def network_from(path: Path) -> ResNet:
+    """The network of weights that this program wrote, grown to `CLASSES` where it has three outputs.
+
+    Raises:
+        BadWeights: The file is missing, or not a ResNet18 with three or four outputs.
+    """
+    network = resnet18(num_classes=len(CLASSES))
     try:
         state = state_dict_from_onnx(path) if path.suffix == ".onnx" else load_file(path)
         network.load_state_dict(_grown(state))
@@ -145,8 +171,20 @@ def _grown(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def logits_of(network: nn.Module, memory: Memory) -> NDArray[np.float32]:
     """The network's outputs (N, C) for all crops, unchanged."""
     network.eval()
-    outputs = [network(pixels) for pixels in plain_batches(memory)]
-    return np.asarray(torch.cat(outputs).float().numpy(), np.float32)
+    device = next(network.parameters()).device
+    outputs = [network(pixels.to(device)) for pixels in plain_batches(memory)]
+    return np.asarray(torch.cat(outputs).float().cpu().numpy(), np.float32)
+
+
+def shown_in(recipe: Recipe, crops: Sequence[Crop], *, stage: int, epoch: int) -> NDArray[np.intp]:
+    """Which of the training side's crops an epoch shows, in order, as indices into `crops`."""
+    seed = (recipe.seed, stage, epoch)
+    shares = recipe.stages[stage].shares or recipe.shares
+    groups = [f"{crop.domain}/{crop.label}" for crop in crops]
+    order = epoch_order(groups, shares, samples=recipe.samples, seed=seed)
+    if recipe.corrections is None:
+        return order
+    return pooled_order(order, crops, recipe.corrections, batch=recipe.batch, seed=seed)
 
 
 class _Run:
@@ -154,7 +192,8 @@ class _Run:
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.network = network.to(memory_format=torch.channels_last)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimiser = self._fresh_optimiser(recipe.stages[0])
 
@@ -188,7 +227,7 @@ class _Run:
         )
         better = score > progress.best
         if better:
-            _save(self.average.state_dict(), folder / BEST_FILE, {"score": str(score)})
+            save(self.average.state_dict(), folder / BEST_FILE, {"score": str(score)})
         stale = 0 if better else progress.stale + 1
         ended = progress.epoch + 1 >= stage.epochs or stale >= self.recipe.patience
         progress = Progress(
@@ -205,13 +244,13 @@ class _Run:
             f"stage {line.stage} epoch {line.epoch}: loss {loss:.3f}, macro F1 {scores}, {line.seconds:.0f} s",
             file=sys.stderr,
         )
-        _save(self._tensors(), folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
+        save(self._tensors(), folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
         return progress
 
     def _train(self, progress: Progress, stage: Stage, train: Memory, workers: int) -> float:
         recipe = self.recipe
         seed = (recipe.seed, progress.stage, progress.epoch)
-        order = epoch_order(train.groups, stage.shares or recipe.shares, samples=recipe.samples, seed=seed)
+        order = shown_in(recipe, train.crops, stage=progress.stage, epoch=progress.epoch)
         steps = len(order) // recipe.batch
         criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         batches = training_batches(
@@ -221,33 +260,24 @@ class _Run:
         self.network.train(not stage.head_only)
         title = f"stage {progress.stage} epoch {progress.epoch} of {stage.epochs} at {stage.size} px"
         for step, (pixels, labels) in enumerate(tqdm(batches, total=steps, desc=title, leave=False, disable=None)):
-            rate = _rate(stage.learning_rate, (progress.epoch * steps + step) / (stage.epochs * steps))
+            rate = rate_at(stage.learning_rate, (progress.epoch * steps + step) / (stage.epochs * steps))
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            loss = criterion(self.network(pixels), labels)
+            loss = criterion(self.network(pixels.to(self.device)), labels.to(self.device))
             self.optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
             self.optimiser.step()
-            self._follow()
+            follow(self.average, self.network, self.recipe.averaging)
             losses.append(loss.item())
         return float(np.mean(losses)) if losses else math.nan
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Moves the average a step towards the network."""
-        for slow, fast in zip(_values(self.average), _values(self.network), strict=True):
-            if slow.is_floating_point():
-                slow.lerp_(fast, 1 - self.recipe.averaging)
-            else:
-                slow.copy_(fast)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for name, parameter in self.network.named_parameters():
-            for part, value in self.optimiser.state.get(parameter, {}).items():
-                tensors[f"optimiser.{name}.{part}"] = value
+            for slot, value in self.optimiser.state.get(parameter, {}).items():
+                tensors[f"optimiser.{name}.{slot}"] = value
         return tensors
 
     def resume(self, path: Path) -> Progress:
@@ -263,31 +293,18 @@ class _Run:
                 f"{path} belongs to recipe {progress.recipe}, not to {self.recipe.digest}: choose another folder"
             )
         tensors = load_file(path)
-        self.network.load_state_dict(_part(tensors, "network."))
-        self.average.load_state_dict(_part(tensors, "average."))
+        self.network.load_state_dict(part(tensors, "network."))
+        self.average.load_state_dict(part(tensors, "average."))
         if progress.stage < len(self.recipe.stages):
             self.optimiser = self._fresh_optimiser(self.recipe.stages[progress.stage])
         for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad and (state := _part(tensors, f"optimiser.{name}.")):
-                self.optimiser.state[parameter] = state
+            if parameter.requires_grad and (state := part(tensors, f"optimiser.{name}.")):
+                self.optimiser.state[parameter] = {
+                    # AdamW counts its steps on the processor, wherever the moments are.
+                    slot: value if value.ndim == 0 else value.to(self.device)
+                    for slot, value in state.items()
+                }
         return progress
-
-
-def _values(network: nn.Module) -> Iterator[torch.Tensor]:
-    yield from network.parameters()
-    yield from network.buffers()
-
-
-def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _rate(top: float, done: float) -> float:
-    """Learning rate when the share `done` of a stage is over: up for a tenth, then half a cosine down."""
-    if done < _WARM_UP:
-        return top * max(_FINAL, done / _WARM_UP)
-    fall = (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP))) / 2
-    return top * (_FINAL + (1 - _FINAL) * fall)
 
 
 def _scores(network: nn.Module, memory: Memory) -> dict[str, float]:
@@ -298,10 +315,3 @@ def _scores(network: nn.Module, memory: Memory) -> dict[str, float]:
         str(domain): evaluate(probabilities[domains == domain], memory.labels[domains == domain], CLASSES).macro_f1
         for domain in np.unique(domains)
     }
-
-
-def _save(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Writes aside, then renames, so that a kill leaves the old file or the new one."""
-    aside = path.with_suffix(".part")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, aside, metadata)
-    aside.replace(path)

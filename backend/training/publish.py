@@ -29,7 +29,7 @@ from backend.training.export import export_classifier
 from backend.training.loop import BEST_FILE, Progress
 from backend.training.recipe import Recipe
 
-__all__ = ["CARD_FILE", "NONE_SHARE", "RECORD_FILE", "publish"]
+__all__ = ["CARD_FILE", "NONE_SHARE", "RECORD_FILE", "publish", "versions"]
 
 RECORD_FILE = "training.json"
 CARD_FILE = "MODEL_CARD.md"
@@ -61,7 +61,7 @@ def publish(
     """
     serving = len(recipe.stages) - 1
     if not any(line.stage == serving for line in progress.history):
-        raise TrainingError(f"{run} has no epoch of the last stage: let `fit` go on before publishing")
+        raise TrainingError(f"{run} has no epoch of the last stage: let the training go on before publishing")
     out.mkdir(parents=True, exist_ok=True)
     weights = out / WEIGHTS_FILE
     network = resnet18(num_classes=len(CLASSES))
@@ -80,7 +80,7 @@ def publish(
     record = {
         "recipe": recipe.as_json(),
         "data": {"sha256": data, "crops": len(crops), "documents": len({crop.document for crop in crops})},
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": versions(),
         "seconds": round(seconds),
         "history": [dataclasses.asdict(line) for line in progress.history],
         "measured": {title: report.as_json() for title, report in measured.items()},
@@ -101,6 +101,11 @@ def publish(
     }
     (out / CARD_FILE).write_text(model_card(card, crops, measured), encoding="utf-8")
     return measured
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that decide what comes out."""
+    return {name: version(name) for name in _PACKAGES}
 
 
 def _written(network: ResNet, weights: Path, recipe: Recipe) -> Network:

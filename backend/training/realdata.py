@@ -1,9 +1,10 @@
-"""Openly licensed real pages and crops, as their manifest describes them, become crops; documents stay on one side."""
+"""Openly licensed real pages and single marks, as their manifest lists them; documents stay on one side."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +13,52 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from backend.detection import ColourDetector
 from backend.errors import TrainingError
-from backend.geometry import Boxes, as_boxes
-from backend.nets.config import CLASSES, MARKS, NONE
-from backend.training.crops import CropStore, Found, split_of
-from backend.training.harvest import finds
-from backend.training.labelling import Truth
+from backend.nets.config import MARKS
+from backend.training.crops import split_of
+from backend.training.pagestore import Corners, LabelledPage, PageStore
 
-__all__ = ["MEASURED", "document_of", "found_on_page", "harvest_real", "sides_of"]
+__all__ = ["MEASURED", "add_real_pages", "document_of", "real_marks", "sides_of"]
 
 MEASURED = "page_full"
 """The subset that the benchmark measures on: most of its documents, and all their images, are kept out of training."""
 _MEASURED_SHARES = (0.4, 0.0, 0.6)
 _SHARES = (0.70, 0.15, 0.15)
 _UNCERTAIN = frozenset({"handwriting", "seal_sticker", "ignore"})
+_COMPLETE = {MEASURED: MARKS, "page_bw": ("signature",)}
+"""Classes of which every mark is boxed, by subset; on pages without marks it is all of them."""
 _COPY_BITS = 3
 _HASH_SIDE = 16
 
 
-def harvest_real(store: CropStore, folder: Path) -> None:
-    """Adds the images that `folder/manifest.json` lists to `store`; those in it already are passed over.
+def add_real_pages(store: PageStore, folder: Path) -> None:
+    """Adds the pages of `folder/manifest.json`; those in the store, and copies of earlier ones, are passed over.
 
     Raises:
         TrainingError: There is no readable manifest, or it names an image that is missing or unreadable.
     """
     images = _listed(folder / "manifest.json")
     sides = sides_of(images)
-    detector = ColourDetector()
-    for image, pixels in _without_copies(tqdm(images, unit="image", desc="real", disable=None), folder, store):
-        document = document_of(image)
-        facts = {
-            "document": f"real-{document}",
-            "split": sides[document],
-            "domain": "real",
-            "source": image["subset"],
-            "licence": image["licence"],
-        }
-        store.add(image["file"], pixels, _found(image, pixels, detector), facts)
+    pages = [image for image in images if image["kind"] not in MARKS]
+    for image, pixels in _without_copies(tqdm(pages, unit="page", desc="real", disable=None), folder):
+        if image["file"] not in store:
+            store.add(_facts(image, sides[document_of(image)]), pixels)
+
+
+def real_marks(folder: Path) -> Iterator[tuple[LabelledPage, NDArray[np.uint8]]]:
+    """The images that show one mark, as pages that are all mark, with their (h, w, 3) RGB pixels.
+
+    Raises:
+        TrainingError: There is no readable manifest, or it names an image that is missing or unreadable.
+    """
+    images = _listed(folder / "manifest.json")
+    sides = sides_of(images)
+    marks = [image for image in images if image["kind"] in MARKS]
+    for image, pixels in _without_copies(tqdm(marks, unit="mark", desc="real", disable=None), folder):
+        height, width = pixels.shape[:2]
+        whole = (0.0, 0.0, float(width), float(height))
+        facts = _facts({**image, "boxes": ()}, sides[document_of(image)])
+        yield replace(facts, boxes=(whole,), labels=(image["kind"],)), pixels
 
 
 def sides_of(images: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -60,6 +69,11 @@ def sides_of(images: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _listed(manifest: Path) -> list[dict[str, Any]]:
+    """The images that a manifest lists.
+
+    Raises:
+        TrainingError: It cannot be read, or is no manifest.
+    """
     try:
         images: list[dict[str, Any]] = json.loads(manifest.read_text(encoding="utf-8"))["images"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -73,9 +87,9 @@ def document_of(image: Mapping[str, Any]) -> str:
 
 
 def _without_copies(
-    images: Sequence[Mapping[str, Any]], folder: Path, store: CropStore
+    images: Iterable[Mapping[str, Any]], folder: Path
 ) -> Iterator[tuple[Mapping[str, Any], NDArray[np.uint8]]]:
-    """The images that are not in the store; a page that looks like an earlier one is left out, since it is a copy."""
+    """The images with their pixels; a page that looks like an earlier one is left out, since it is a copy."""
     seen: list[NDArray[np.bool_]] = []
     for image in images:
         pixels = _read(folder / image["file"])
@@ -84,8 +98,7 @@ def _without_copies(
             if any(int((look != other).sum()) <= _COPY_BITS for other in seen):
                 continue
             seen.append(look)
-        if image["file"] not in store:
-            yield image, pixels
+        yield image, pixels
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
@@ -102,42 +115,23 @@ def _difference_hash(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(small[:, 1:] > small[:, :-1]).ravel()
 
 
-def _found(image: Mapping[str, Any], pixels: NDArray[np.uint8], detector: ColourDetector) -> list[Found]:
-    if image["kind"] in MARKS:
-        height, width = pixels.shape[:2]
-        return [Found(box=(0.0, 0.0, float(width), float(height)), label=image["kind"], origin="crop")]
-    rng = np.random.default_rng([2, *image["file"].encode()])
-    return found_on_page(image, detector(pixels).boxes, rng)
-
-
-def found_on_page(image: Mapping[str, Any], candidates: Boxes, rng: np.random.Generator) -> list[Found]:
-    """What a page of the manifest teaches, given the detector's `candidates` (N, 4).
-
-    Only where every mark is boxed can an unmatched candidate be called `none`. Where only stamps are boxed there may be
-    unboxed signatures, and even unboxed stamps. A logo that somebody boxed is `none`.
-    """
+def _facts(image: Mapping[str, Any], split: str) -> LabelledPage:
     marks = [box for box in image["boxes"] if box["class"] in MARKS]
-    truth = Truth(
-        boxes=_boxes(marks),
+    return LabelledPage(
+        name=image["file"],
+        document=f"real-{document_of(image)}",
+        split=split,
+        domain="real",
+        source=image["subset"],
+        licence=image["licence"],
+        dpi=None,
+        boxes=tuple(map(_corners, marks)),
         labels=tuple(box["class"] for box in marks),
-        ignored=_boxes([box for box in image["boxes"] if box["class"] in _UNCERTAIN]),
-        complete=image["subset"] == MEASURED or image["kind"] == "negative",
+        ignored=tuple(_corners(box) for box in image["boxes"] if box["class"] in _UNCERTAIN),
+        complete=MARKS if image["kind"] == "negative" else _COMPLETE.get(image["subset"], ()),
+        logos=tuple(_corners(box) for box in image["boxes"] if box["class"] == "logo"),
     )
-    logos = _boxes([box for box in image["boxes"] if box["class"] == "logo"])
-    found = finds(candidates, truth, rng, most_none=len(candidates))
-    labels = {one.box for one in found if one.origin == "truth"}
-    missing = [
-        Found(box=_corners(box), label=label, origin="truth")
-        for box, label in zip(truth.boxes, truth.labels, strict=True)
-        if _corners(box) not in labels
-    ]
-    return found + missing + [Found(box=_corners(box), label=CLASSES[NONE], origin="truth") for box in logos]
 
 
-def _boxes(rows: Sequence[Mapping[str, Any]]) -> Boxes:
-    return as_boxes([(row["x"], row["y"], row["x"] + row["w"], row["y"] + row["h"]) for row in rows])
-
-
-def _corners(box: Boxes) -> tuple[float, float, float, float]:
-    left, top, right, bottom = (float(value) for value in box)
-    return left, top, right, bottom
+def _corners(box: Mapping[str, float]) -> Corners:
+    return box["x"], box["y"], box["x"] + box["w"], box["y"] + box["h"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from backend.training.augment import Augmentation
 
-__all__ = ["BUNDLED", "Recipe", "Stage"]
+__all__ = ["BUNDLED", "Corrections", "Recipe", "Stage"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,50 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Corrections:
+    """How annotators' samples are learnt, and what they have to amount to.
+
+    The seed wrote augmented copies to disk, about 4 of a signature, 6 of a stamp, 7 of a thumb and 4 of a misclassified
+    mark. Here each showing is augmented anew, and its factors say how often an epoch shows a sample.
+
+    Attributes:
+        factors: By label: how often an epoch shows each sample that is not hard.
+        hard_factor: The same of each hard example, before `hard_times`.
+        hard_times: How many times as often hard examples are drawn, 1 to 3.
+        hard_share: Most of a batch that hard examples may be, at most .3.
+        drawn_pages: Pages drawn afresh, so that nothing is forgotten.
+        least_samples: Fewest samples on the training side that are worth a training.
+        precision: The thresholds are the lowest at which each class has this precision on validation documents.
+        least_positives: Fewest right crops above a threshold; where there are fewer, it is 0.
+    """
+
+    factors: Mapping[str, float] = field(
+        default_factory=lambda: {"signature": 4.0, "stamp": 6.0, "thumb": 7.0, "none": 4.0}
+    )
+    hard_factor: float = 4.0
+    hard_times: float = 2.5
+    hard_share: float = 0.3
+    drawn_pages: int = 240
+    least_samples: int = 20
+    precision: float = 0.9
+    least_positives: int = 20
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.hard_times <= 3:
+            raise ValueError(f"hard_times is {self.hard_times}: from 1 to 3, beyond which they are learnt by heart")
+        if not 0 < self.hard_share <= 0.3:
+            raise ValueError(f"hard_share is {self.hard_share}: more than 0, and at most 0.3 of a batch")
+        if not 0 <= self.precision < 1:
+            raise ValueError(f"precision is {self.precision}: from 0 to below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How weights are made.
 
     Attributes:
-        base: `scratch`, or the path of weights to start from: `.onnx` that this program wrote, or `.safetensors`.
+        base: `scratch`, or the path of weights to start from: `.onnx` that this program wrote, or `.safetensors`. Where
+            the first network is given beside the recipe: its name and checksum.
         stages: One after the other.
         samples: Crops of one epoch.
         batch: Crops of one step.
@@ -52,6 +91,7 @@ class Recipe:
         patience: Epochs without a better validation score after which a stage ends.
         seed: Of the first weights, the order and the augmentation.
         augmentation: What happens to each crop.
+        corrections: How annotators' samples are learnt beside; None where there are none.
     """
 
     base: str = "scratch"
@@ -76,6 +116,7 @@ class Recipe:
     patience: int = 4
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
+    corrections: Corrections | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -84,8 +125,11 @@ class Recipe:
             raise ValueError(f"label_smoothing is {self.label_smoothing}: more than 0.05 would spoil the probabilities")
 
     def as_json(self) -> dict[str, Any]:
-        """The recipe as plain JSON."""
-        return dataclasses.asdict(self)
+        """The recipe as plain JSON; without corrections, it is what it was before there were any."""
+        facts = dataclasses.asdict(self)
+        if self.corrections is None:
+            del facts["corrections"]
+        return facts
 
     @property
     def digest(self) -> str:

@@ -16,7 +16,8 @@ from backend.nets.config import CLASSES, ClassifierConfig, sha256_of
 from backend.nets.network import Network
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
 from backend.training.convert import convert, main
-from backend.training.export import export_classifier, half_precision, state_dict_from_onnx
+from backend.training.export import export_classifier
+from backend.training.graph import half_precision, state_dict_from_onnx
 from tests.nets.models import checkpoint, hostile_checkpoint, random_model, write_weights
 
 PARITY = 1e-4

@@ -17,7 +17,8 @@ from backend.nets.config import CLASSES, ClassifierConfig, sha256_of
 from backend.nets.network import Network
 from backend.nets.weights import Weights
 from backend.training.crops import CropStore
-from backend.training.export import export_classifier, half_precision, state_dict_from_onnx
+from backend.training.export import export_classifier
+from backend.training.graph import half_precision, state_dict_from_onnx
 from backend.training.loop import BEST_FILE, Epoch, Progress
 from backend.training.publish import CARD_FILE, NONE_SHARE, RECORD_FILE, publish
 from backend.training.recipe import Recipe, Stage

@@ -1,0 +1,96 @@
+"""Finds the candidates of a page with a trained network, whatever the colour of their ink."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.detection.candidates import Candidates
+from backend.detection.peaks import peaks_of
+from backend.detection.raster import rasterise
+from backend.geometry import as_boxes, clip, iou
+from backend.nets.config import MARKS
+from backend.nets.detector import DetectorNetwork
+
+__all__ = ["PIXEL_MM", "ModelDetector", "padded", "page_input"]
+
+PIXEL_MM = 0.508
+"""Side of a pixel of the network's input, mm: 50 dpi."""
+_ONE_BOX = 0.8
+"""IoU above which peaks of different classes are one candidate: the classifier would see the same pixels."""
+
+
+class ModelDetector:
+    """Proposes what a network takes for a mark, with its heat for each class.
+
+    Args:
+        network: The network.
+        name: What its part of the version begins with, such as `bundled`.
+    """
+
+    def __init__(self, network: DetectorNetwork, *, name: str = "model") -> None:
+        self._network = network
+        self.name = name
+        self.fusion = network.config.fusion
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that decides what is proposed, as plain JSON: a change of it is a change of version."""
+        return self._network.config.facts
+
+    def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
+        """Gives the candidates of an (H, W, 3) uint8 RGB page, best first.
+
+        Args:
+            pixels: The page.
+            dpi: Its resolution, where it is known; otherwise the page is taken for A4.
+        """
+        config = self._network.config
+        small, scale = page_input(pixels, dpi, pixel_mm=config.pixel_mm)
+        heat, edges = self._network.run(padded(small, config.multiple))
+        peaks = peaks_of(
+            heat, edges, stride=config.stride, least=config.least_heat, most=config.most, same=config.same_iou
+        )
+        boxes = clip(peaks.boxes / scale, width=pixels.shape[1], height=pixels.shape[0])
+        own = np.zeros((len(boxes), len(MARKS)))
+        own[np.arange(len(boxes)), peaks.labels] = peaks.scores
+        # The network also looks at the padding, which is beyond the page.
+        shown = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+        return _merged(Candidates(boxes[shown], peaks.scores[shown], own[shown]))
+
+
+def _merged(found: Candidates) -> Candidates:
+    """One candidate for peaks of several classes in nearly one place: the box of the hottest, the heat of all."""
+    overlap = iou(found.boxes, found.boxes)
+    kept: list[int] = []
+    heat = found.heat.copy()
+    for row in range(len(found)):
+        same = [place for place in kept if overlap[row, place] > _ONE_BOX]
+        if same:
+            heat[same[0]] = np.maximum(heat[same[0]], heat[row])
+        else:
+            kept.append(row)
+    return Candidates(as_boxes(found.boxes[kept]), found.scores[kept], heat[kept])
+
+
+def page_input(
+    pixels: NDArray[np.uint8], dpi: float | None, *, pixel_mm: float = PIXEL_MM
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """An (H, W, 3) RGB page at the network's resolution, and what boxes of the page are multiplied by, (4,).
+
+    It is averaged from twice the resolution, so that thin strokes do not depend on the page's own.
+    """
+    raster = rasterise(pixels, dpi, pixel_mm=pixel_mm / 2)
+    height, width = raster.pixels.shape[:2]
+    small = cv2.resize(raster.pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    across, down = small.shape[1] / pixels.shape[1], small.shape[0] / pixels.shape[0]
+    return np.asarray(small, np.uint8), np.array([across, down, across, down])
+
+
+def padded(pixels: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
+    """The page with more of its right and lower edges, so that its sides are multiples."""
+    down, right = (-side % multiple for side in pixels.shape[:2])
+    return np.asarray(cv2.copyMakeBorder(pixels, 0, down, 0, right, cv2.BORDER_REPLICATE), np.uint8)

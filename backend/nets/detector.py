@@ -1,0 +1,156 @@
+"""The detector's network: what stands beside its weights, and its ONNX Runtime session."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.errors import BadWeights
+from backend.nets.config import MARKS
+from backend.nets.network import open_session
+
+__all__ = ["DetectorConfig", "DetectorNetwork", "Fusion"]
+
+_CHECKSUM = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """How the detector's heat and the classifier's probabilities become one: multinomial logistic regression.
+
+    The score of a mark is `classified` · log(its probability) + `seen` · log odds(its heat) + its bias; that of `none`
+    is `classified` · log(its probability). The softmax of the four is the result.
+
+    Attributes:
+        classified: Weight of the classifier.
+        seen: Weight of the detector.
+        biases: One for each of `MARKS`.
+    """
+
+    classified: float = 1.0
+    seen: float = 0.0
+    biases: tuple[float, ...] = (0.0,) * len(MARKS)
+
+    def __post_init__(self) -> None:
+        if len(self.biases) != len(MARKS):
+            raise BadWeights(f"fusion has {len(self.biases)} biases: expected one for each of {list(MARKS)}")
+        if not all(map(math.isfinite, (self.classified, self.seen, *self.biases))):
+            raise BadWeights("fusion has a number that is not finite")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """What a detector's weights file promises.
+
+    Attributes:
+        sha256: Checksum of the weights file.
+        pixel_mm: Side of a pixel of its input, mm.
+        stride: Pixels of its input to a cell of its output.
+        multiple: What the sides of its input are multiples of.
+        least_heat: Heat from which a peak is a candidate.
+        most: Candidates of one class at most.
+        same_iou: IoU above which two peaks of one class are the same mark.
+        fusion: How its heat is weighed against the classifier.
+        provenance: Where the weights come from, in words.
+    """
+
+    sha256: str
+    pixel_mm: float = 0.508
+    stride: int = 8
+    multiple: int = 32
+    least_heat: float = 0.1
+    most: int = 20
+    same_iou: float = 0.5
+    fusion: Fusion = field(default_factory=Fusion)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _CHECKSUM.fullmatch(self.sha256):
+            raise BadWeights("sha256 is not 64 hexadecimal digits")
+        if not 0.05 <= self.pixel_mm <= 5:
+            raise BadWeights(f"pixel_mm is {self.pixel_mm}: expected 0.05 to 5")
+        for name in ("stride", "multiple", "most"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise BadWeights(f"{name} is {getattr(self, name)}: it must be a whole number of at least 1")
+        for name in ("least_heat", "same_iou"):
+            if not 0 < getattr(self, name) < 1:
+                raise BadWeights(f"{name} is {getattr(self, name)}: expected a number between 0 and 1")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that decides what is found, as plain JSON."""
+        facts = dataclasses.asdict(self)
+        del facts["provenance"]
+        return facts
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits that change exactly when the weights or their reading do."""
+        return hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()[:8]
+
+    @classmethod
+    def read(cls, path: Path) -> DetectorConfig:
+        """Reads the JSON file that `write` made.
+
+        Raises:
+            BadWeights: The file is missing, is no JSON, or a field is missing, unknown or out of range.
+        """
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            fusion = facts.get("fusion", {})
+            biases = {"biases": tuple(map(float, fusion["biases"]))} if "biases" in fusion else {}
+            provenance = {str(name): str(value) for name, value in facts.get("provenance", {}).items()}
+            return cls(**facts | {"fusion": Fusion(**fusion | biases), "provenance": provenance})
+        except OSError as error:
+            raise BadWeights(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise BadWeights(f"{path} does not describe a detector: {error}") from error
+        except BadWeights as error:
+            raise BadWeights(f"{path}: {error}") from error
+
+    def write(self, path: Path) -> None:
+        """Writes the config as JSON."""
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+class DetectorNetwork:
+    """A detector's network in memory, safe to share between threads: one page is looked at at a time.
+
+    Args:
+        path: The ONNX file.
+        config: What it promises.
+        threads: Threads one inference may use; 0 for as many as there are cores.
+
+    Raises:
+        BadWeights: The file's checksum, inputs or outputs differ from its config, or it is no ONNX model.
+    """
+
+    def __init__(self, path: Path, config: DetectorConfig, *, threads: int = 0) -> None:
+        self.config = config
+        self._session = open_session(path, config.sha256, threads=threads)
+        self._lock = threading.Lock()
+        found = {row.name: row.type for row in (*self._session.get_inputs(), *self._session.get_outputs())}
+        wanted = {"pixels": "tensor(uint8)", "heat": "tensor(float)", "edges": "tensor(float)"}
+        channels = {row.name: row.shape[1] for row in self._session.get_outputs()}
+        if found != wanted or channels != {"heat": len(MARKS), "edges": 4 * len(MARKS)}:
+            raise BadWeights(f"{path}: inputs and outputs are {found} with channels {channels}: expected {wanted}")
+
+    def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Gives heat (3, h, w) in [0, 1] and edges (12, h, w), pixels, of an (H, W, 3) RGB page.
+
+        H and W are multiples of the config's `multiple`; h and w are H and W divided by its `stride`.
+        """
+        with self._lock:
+            heat, edges = self._session.run(["heat", "edges"], {"pixels": pixels[None]})
+        return heat[0], edges[0]

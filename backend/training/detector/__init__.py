@@ -1,0 +1,1 @@
+"""Trains the detector: the network that finds marks on whole pages."""

@@ -1,0 +1,209 @@
+"""The detector's training loop: a checkpoint after every epoch, and a result that an interruption does not change."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from backend.errors import TrainingError
+from backend.training.batches import epoch_order
+from backend.training.checkpoint import follow, part, rate_at, save
+from backend.training.detector.judging import score
+from backend.training.detector.loss import edge_loss, heat_loss
+from backend.training.detector.network import DetectorNet
+from backend.training.detector.recipe import DetectorRecipe
+from backend.training.detector.scenes import CANVAS, Stock, changed
+from backend.training.detector.targets import targets_of
+
+__all__ = ["AVERAGE_FILE", "CHECKPOINT_FILE", "DetectorEpoch", "DetectorProgress", "fit_detector"]
+
+CHECKPOINT_FILE = "detector-checkpoint.safetensors"
+AVERAGE_FILE = "detector.safetensors"
+_LARGEST_GRADIENT = 10.0
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorEpoch:
+    """One line of the history; `score` is the best macro F1 at IoU .5 of any threshold, by domain, on validation."""
+
+    epoch: int
+    heat_loss: float
+    edge_loss: float
+    score: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorProgress:
+    """Where a run stands: its recipe's digest, the epochs that are over, and their history."""
+
+    recipe: str
+    epoch: int = 0
+    history: tuple[DetectorEpoch, ...] = field(default_factory=tuple)
+
+
+def fit_detector(
+    recipe: DetectorRecipe, train: Stock, judge: Stock, folder: Path, *, workers: int = 0, stop_after: int | None = None
+) -> DetectorProgress:
+    """Trains by `recipe`; `folder` keeps the checkpoint and the average of the weights.
+
+    A run that was stopped goes on after its last whole epoch, and ends with the weights of one that was not stopped.
+
+    Args:
+        recipe: What to do.
+        train: Its pages teach.
+        judge: Its pages tell how well, unchanged.
+        folder: Made when missing.
+        workers: Processes that change pages.
+        stop_after: Epochs after which this call returns even if there are more.
+
+    Raises:
+        TrainingError: `folder` holds a checkpoint of another recipe.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    run = _Run(recipe)
+    progress = run.resume(folder / CHECKPOINT_FILE)
+    last = recipe.epochs if stop_after is None else min(recipe.epochs, progress.epoch + stop_after)
+    while progress.epoch < last:
+        progress = run.epoch(progress, train, judge, folder, workers)
+    return progress
+
+
+class _Epoch(Dataset[Batch]):
+    """The changed pages of one epoch with their targets, by position; any process gives the same for the same one."""
+
+    def __init__(self, stock: Stock, order: NDArray[np.intp], recipe: DetectorRecipe, epoch: int) -> None:
+        self._stock, self._order, self._recipe, self._epoch = stock, order, recipe, epoch
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, position: int) -> Batch:
+        rng = np.random.default_rng([self._recipe.seed, self._epoch, 1, position])
+        stock = self._stock
+        scene = changed(stock.scenes[self._order[position]], stock.marks, self._recipe.changes, rng)
+        targets = targets_of(scene.knowledge, height=CANVAS[0], width=CANVAS[1])
+        parts = (scene.pixels, targets.heat, targets.known, targets.edges, targets.weight)
+        pixels, heat, known, edges, weight = map(torch.from_numpy, parts)
+        return pixels, heat, known, edges, weight
+
+
+class _Run:
+    """A network in training, its moving average, and its optimiser."""
+
+    def __init__(self, recipe: DetectorRecipe) -> None:
+        self.recipe = recipe
+        self.network = DetectorNet(recipe.shape).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        parameters = list(self.network.parameters())
+        # Decay keeps kernels small; on biases and BatchNorm it only does harm.
+        groups = [
+            {"params": [one for one in parameters if one.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
+
+    def epoch(
+        self, progress: DetectorProgress, train: Stock, judge: Stock, folder: Path, workers: int
+    ) -> DetectorProgress:
+        """Trains one epoch, judges it and saves everything."""
+        began = time.monotonic()
+        heat, edges = self._train(progress.epoch, train, workers)
+        line = DetectorEpoch(
+            epoch=progress.epoch,
+            heat_loss=heat,
+            edge_loss=edges,
+            score=score(self.average, judge),
+            seconds=time.monotonic() - began,
+        )
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in line.score.items())
+        tqdm.write(
+            f"epoch {line.epoch}: heat {heat:.3f}, edges {edges:.3f}, macro F1 {scores}, {line.seconds:.0f} s",
+            file=sys.stderr,
+        )
+        progress = DetectorProgress(recipe=progress.recipe, epoch=progress.epoch + 1, history=(*progress.history, line))
+        save(self.average.state_dict(), folder / AVERAGE_FILE, {"recipe": json.dumps(self.recipe.as_json())})
+        save(self._tensors(), folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
+        return progress
+
+    def _train(self, epoch: int, train: Stock, workers: int) -> tuple[float, float]:
+        recipe = self.recipe
+        steps = recipe.samples // recipe.batch
+        losses = []
+        self.network.train()
+        title = f"epoch {epoch} of {recipe.epochs}"
+        batches = _batches(train, recipe, epoch, workers)
+        for step, (pixels, heat, known, edges, weight) in enumerate(
+            tqdm(batches, total=steps, desc=title, leave=False, disable=None)
+        ):
+            rate = rate_at(recipe.learning_rate, (epoch * steps + step) / (recipe.epochs * steps))
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            logits, found = self.network(pixels.permute(0, 3, 1, 2).float().div(255))
+            parts = heat_loss(logits, heat, known), edge_loss(found, edges, weight)
+            self.optimiser.zero_grad()
+            (parts[0] + recipe.edge_loss * parts[1]).backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
+            self.optimiser.step()
+            follow(self.average, self.network, recipe.averaging)
+            losses.append([one.item() for one in parts])
+        means = np.mean(losses, axis=0) if losses else (math.nan, math.nan)
+        return float(means[0]), float(means[1])
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            for slot, value in self.optimiser.state.get(parameter, {}).items():
+                tensors[f"optimiser.{name}.{slot}"] = value
+        return tensors
+
+    def resume(self, path: Path) -> DetectorProgress:
+        """Takes everything from a checkpoint, if there is one, and tells where the run stands."""
+        if not path.exists():
+            return DetectorProgress(recipe=self.recipe.digest)
+        with safe_open(path, "pt") as file:
+            facts = json.loads(file.metadata()["progress"])
+        progress = DetectorProgress(**facts | {"history": tuple(DetectorEpoch(**line) for line in facts["history"])})
+        if progress.recipe != self.recipe.digest:
+            raise TrainingError(
+                f"{path} belongs to recipe {progress.recipe}, not to {self.recipe.digest}: choose another folder"
+            )
+        tensors = load_file(path)
+        self.network.load_state_dict(part(tensors, "network."))
+        self.average.load_state_dict(part(tensors, "average."))
+        for name, parameter in self.network.named_parameters():
+            if state := part(tensors, f"optimiser.{name}."):
+                self.optimiser.state[parameter] = state
+        return progress
+
+
+def _batches(stock: Stock, recipe: DetectorRecipe, epoch: int, workers: int) -> Iterator[Batch]:
+    cv2.setNumThreads(0)  # the workers are forked, which OpenCV's own threads would not survive
+    order = epoch_order(stock.groups, recipe.shares, samples=recipe.samples, seed=(recipe.seed, epoch))
+    loader = DataLoader(
+        _Epoch(stock, order, recipe, epoch),
+        recipe.batch,
+        num_workers=workers,
+        drop_last=True,
+        multiprocessing_context="fork" if workers else None,
+    )
+    yield from loader

@@ -1,0 +1,69 @@
+"""A training run of the detector as a value: everything that decides its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from backend.training.detector.network import Shape
+from backend.training.detector.scenes import Changes
+
+__all__ = ["BUNDLED_DETECTOR", "DetectorRecipe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorRecipe:
+    """How a detector is made, from scratch.
+
+    Attributes:
+        shape: Of the network.
+        epochs: Passes over `samples` pages; the learning rate falls over all of them.
+        samples: Pages of an epoch.
+        batch: Pages of a step.
+        shares: How much of an epoch each group of pages makes, as `drawn` or `real/subset`; groups without pages are
+            left out, and the others share their part.
+        learning_rate: At the top of its curve.
+        weight_decay: Of AdamW (arXiv:1711.05101).
+        averaging: Weight of the past in the moving average of the weights, at each step; the average is what is kept.
+        edge_loss: Weight of the boxes' loss beside the heat's.
+        seed: Of the first weights, the order and the changes.
+        changes: What happens to each page.
+    """
+
+    shape: Shape = field(default_factory=Shape)
+    epochs: int = 11
+    samples: int = 1600
+    batch: int = 8
+    shares: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "drawn": 0.68,
+            "real/page_stamp_only": 0.12,
+            "real/page_bw": 0.05,
+            "real/page_full": 0.06,
+            "real/neg_born_digital": 0.07,
+            "real/neg_hard_handwriting": 0.01,
+            "real/neg_scan": 0.01,
+        }
+    )
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.03
+    averaging: float = 0.995
+    edge_loss: float = 4.0
+    seed: int = 1
+    changes: Changes = field(default_factory=Changes)
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe as plain JSON."""
+        return dataclasses.asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that change exactly when the recipe does."""
+        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+BUNDLED_DETECTOR = DetectorRecipe()

@@ -1,0 +1,99 @@
+"""What the network should say about a page: a heat-map and four edges for each class, and where nobody knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.geometry import Boxes
+from backend.nets.config import MARKS
+from backend.training.detector.network import STRIDE
+
+__all__ = ["Knowledge", "Targets", "targets_of"]
+
+_SPREAD = 0.54
+"""Share of a mark's sides over which its heat extends (TTFNet, arXiv:1909.00700)."""
+_EDGES_FROM = 0.25
+"""Heat from which a cell learns a mark's edges."""
+_LEAST_SIGMA = 0.45
+_AROUND = 0.3
+"""Share of a mark's sides by which it is known around it that there is no other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """What is known about the pixels of a page.
+
+    Attributes:
+        boxes: (N, 4) xyxy pixels.
+        labels: (N,) indices into `MARKS`.
+        ignored: (M, 4) places about which nothing is said.
+        complete: (3,) whether every mark of a class is among the boxes. Of a class that is not complete, nothing is
+            known beyond the boxes that there are, and what lies in them is what they say and nothing else.
+    """
+
+    boxes: Boxes
+    labels: NDArray[np.intp]
+    ignored: Boxes
+    complete: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """For each of C classes and each cell of the h x w output.
+
+    Attributes:
+        heat: (C, h, w) 1 in the middle of marks, falling to 0.
+        known: (C, h, w) whether the heat is known.
+        edges: (4C, h, w) distances to the edges, pixels, where `weight` is above 0.
+        weight: (C, h, w) how much a cell teaches of the edges; the sum over a mark is 1.
+    """
+
+    heat: NDArray[np.float32]
+    known: NDArray[np.float32]
+    edges: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
+def targets_of(knowledge: Knowledge, *, height: int, width: int) -> Targets:
+    """The targets of a page of `height` x `width` pixels, multiples of `STRIDE`."""
+    rows, columns = height // STRIDE, width // STRIDE
+    heat = np.zeros((len(MARKS), rows, columns), np.float32)
+    edges = np.zeros((len(MARKS), 4, rows, columns), np.float32)
+    weight = np.zeros_like(heat)
+    known = _known(knowledge, rows, columns)
+    y = (np.arange(rows, dtype=np.float32) + 0.5)[:, None] * STRIDE
+    x = (np.arange(columns, dtype=np.float32) + 0.5)[None] * STRIDE
+    sides = knowledge.boxes[:, 2:] - knowledge.boxes[:, :2]
+    # The largest first, so that a small mark keeps its cells.
+    for index in np.argsort(-sides.prod(axis=1), kind="stable"):
+        label, (left, top, right, bottom) = knowledge.labels[index], knowledge.boxes[index]
+        # The middle of the nearest cell, so that each mark has one cell with full heat.
+        middle_x = (np.clip(np.floor((left + right) / 2 / STRIDE), 0, columns - 1) + 0.5) * STRIDE
+        middle_y = (np.clip(np.floor((top + bottom) / 2 / STRIDE), 0, rows - 1) + 0.5) * STRIDE
+        sigma_x, sigma_y = np.maximum(_SPREAD * sides[index] / 6, _LEAST_SIGMA * STRIDE)
+        glow = np.exp(-(((x - middle_x) / sigma_x) ** 2 + ((y - middle_y) / sigma_y) ** 2) / 2).astype(np.float32)
+        heat[label] = np.maximum(heat[label], glow)
+        near = glow >= _EDGES_FROM
+        weight[label][near] = glow[near] / glow[near].sum()
+        for side, distance in enumerate((x - left, y - top, right - x, bottom - y)):
+            edges[label, side][near] = np.broadcast_to(distance, glow.shape)[near]
+    known[heat > 0.1] = 1
+    return Targets(heat, known, edges.reshape(-1, rows, columns), weight * (edges.min(axis=1) > 0))
+
+
+def _known(knowledge: Knowledge, rows: int, columns: int) -> NDArray[np.float32]:
+    known = np.repeat(knowledge.complete.astype(np.float32), rows * columns).reshape(-1, rows, columns)
+    margin = np.tile(knowledge.boxes[:, 2:] - knowledge.boxes[:, :2], 2) * [-_AROUND, -_AROUND, _AROUND, _AROUND]
+    for box in knowledge.boxes + margin:
+        known[(slice(None), *_cells(box))] = 1
+    for box in knowledge.ignored:
+        known[(slice(None), *_cells(box))] = 0
+    return np.asarray(known, np.float32)
+
+
+def _cells(box: Boxes) -> tuple[slice, slice]:
+    left, top, right, bottom = (max(0, int(value // STRIDE)) for value in box)
+    return slice(top, bottom + 1), slice(left, right + 1)

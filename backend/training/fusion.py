@@ -1,0 +1,80 @@
+"""How much the detector's word counts beside the classifier's, fitted on pages that trained neither."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from tqdm import tqdm
+
+from backend.classification.classifier import load_classifier
+from backend.classification.fusion import evidence
+from backend.detection.choice import build_detector
+from backend.nets.config import CLASSES, MARKS
+from backend.nets.detector import DetectorConfig, Fusion
+from backend.nets.weights import DETECTOR_CONFIG_FILE, Weights
+from backend.training.harvest import truth_of
+from backend.training.labelling import label_boxes
+from backend.training.pagestore import LabelledPage, PageStore
+
+__all__ = ["fit_fusion", "fitted"]
+
+_RIDGE = 1e-3
+
+
+def fit_fusion(folder: Path, store: PageStore, pages: Sequence[LabelledPage], *, threads: int) -> Fusion:
+    """Fits the fusion of the detector and the classifier in `folder`, and writes it to the detector's config.
+
+    Args:
+        folder: Holds both.
+        store: Of the pages.
+        pages: Whose marks are all known, and that trained neither.
+        threads: That may compute.
+    """
+    detector = build_detector("model", folder, threads=threads)
+    classifier = load_classifier(Weights.open(folder, name="bundled", gate_folder=folder), threads=threads)
+    said, seen, truth = [], [], []
+    for page in tqdm(pages, unit="page", desc="fusion", disable=None):
+        pixels = store.pixels(page)
+        candidates = detector(pixels, page.dpi)
+        labels = label_boxes(candidates.boxes, truth_of(page))
+        rows = [row for row, label in enumerate(labels) if label is not None]
+        found = classifier.classify(pixels, candidates.boxes[rows])
+        one, other = evidence(found.probabilities, candidates.heat[rows])
+        said.append(one)
+        seen.append(other)
+        truth += [CLASSES.index(label) for label in labels if label is not None]
+    fusion = fitted(np.concatenate(said), np.concatenate(seen), np.array(truth))
+    path = folder / DETECTOR_CONFIG_FILE
+    dataclasses.replace(DetectorConfig.read(path), fusion=fusion).write(path)
+    return fusion
+
+
+def fitted(said: NDArray[np.float64], seen: NDArray[np.float64], truth: NDArray[np.intp]) -> Fusion:
+    """The fusion with the highest likelihood, by L-BFGS.
+
+    Args:
+        said: (N, 4) log probabilities of the classifier.
+        seen: (N, 3) log odds of the detector's heat.
+        truth: (N,) indices into `CLASSES`.
+    """
+    weights = torch.tensor([1.0, 0.5] + [0.0] * len(MARKS), dtype=torch.float64, requires_grad=True)
+    said_, seen_, truth_ = torch.from_numpy(said), torch.from_numpy(seen), torch.from_numpy(truth)
+    optimiser = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        marks = weights[1] * seen_ + weights[2:]
+        scores = weights[0] * said_ + functional.pad(marks, (0, 1))
+        value = functional.cross_entropy(scores, truth_) + _RIDGE * (weights**2).sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    classified, seen_weight, *biases = (round(float(value), 4) for value in weights.detach())
+    return Fusion(classified=classified, seen=seen_weight, biases=tuple(biases))
