@@ -55,5 +55,7 @@ if __name__ == "__main__":
         workers=int(workers),
         model_threads=1,
         recall_distance=0,
+        predict_deadline=300.0,
+        samples_in_server=0,
     )
     serve(settings, Application.start)

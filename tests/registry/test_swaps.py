@@ -34,14 +34,13 @@ CONFIG = """<View><Image name="page" value="$image"/><RectangleLabels name="mark
 <Label value="signature"/><Label value="stamp"/><Label value="thumb"/></RectangleLabels></View>"""
 CLIENTS = 64
 SWAPS = 10
+SECONDS = 300  # beyond any deadline of a crowded machine: what is promised here is not speed
 
 
 def inked_page() -> str:
-    """A small page with something in blue and something in red, as a data URI."""
+    """A small page with something in red, as a data URI."""
     page = Image.fromarray(np.full((220, 320, 3), 250, np.uint8))
-    draw = ImageDraw.Draw(page)
-    draw.ellipse((30, 40, 110, 120), outline=(190, 40, 50), width=6)
-    draw.line([(170, 150), (200, 110), (220, 160), (250, 105), (280, 150)], fill=(40, 60, 170), width=4)
+    ImageDraw.Draw(page).ellipse((30, 40, 110, 120), outline=(190, 40, 50), width=6)
     file = io.BytesIO()
     page.save(file, format="PNG", dpi=(100, 100))
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
@@ -78,7 +77,7 @@ def health(address: str) -> dict[str, Any]:
     return found
 
 
-def eventually(reached: Callable[[], bool], *, seconds: float = 60) -> None:
+def eventually(reached: Callable[[], bool], *, seconds: float = SECONDS) -> None:
     give_up = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < give_up, f"not reached within {seconds:g} s"
@@ -110,14 +109,14 @@ def test_sixty_four_clients_predict_during_ten_swaps_under_two_workers(models: M
     answers: Counter[tuple[str, tuple[str, ...]]] = Counter()
     done = threading.Event()
     limits = httpx2.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
-    with serving(tmp_path, workers=2) as (address, _), httpx2.Client(timeout=120, limits=limits) as http:
+    with serving(tmp_path, workers=2) as (address, _), httpx2.Client(timeout=SECONDS, limits=limits) as http:
 
         def client() -> int:
             asked = 0
             while not done.is_set():
                 answers[seen_in(http, address)] += 1
                 asked += 1
-                done.wait(0.5)  # an annotator reads; and two cores are shared with what else is tested
+                done.wait(1)  # an annotator reads; and the processors are shared with what else is tested
             return asked
 
         with ThreadPoolExecutor(CLIENTS) as pool:
