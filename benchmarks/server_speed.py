@@ -58,6 +58,7 @@ class ServerSpeed:
         health_after: Seconds from the start to the first answer of /health.
         ready_after: Seconds from the start until the model is loaded.
         resident_idle: Memory of the serving process with the model loaded, MB.
+        resident_peak: The most that it took while the clients asked, MB.
         resident_after: The same after all predictions, MB.
         latencies: By route, `alone` or `with N clients`.
         not_done: Predictions that came back as not done: PREDICT_DEADLINE had passed.
@@ -66,6 +67,7 @@ class ServerSpeed:
     health_after: float
     ready_after: float
     resident_idle: float
+    resident_peak: float
     resident_after: float
     latencies: dict[str, Latency]
     not_done: int
@@ -84,7 +86,8 @@ def measure_server(jpeg: bytes, *, clients: int, requests: int) -> ServerSpeed:
         started = time.perf_counter()
         with _server(folder) as (process, url), httpx2.Client(base_url=url, timeout=_ANSWER_SECONDS) as client:
             health_after, ready_after = _wait(client, process, started)
-            resident_idle = _resident(process.pid)
+            worker = _worker(process.pid)
+            resident_idle = _memory(worker, "VmRSS")
             probes: dict[str, Callable[[], object]] = {
                 "/health": lambda: client.get("/health").raise_for_status(),
                 "/setup": lambda: client.post("/setup", json=_setup_body()).raise_for_status(),
@@ -93,12 +96,14 @@ def measure_server(jpeg: bytes, *, clients: int, requests: int) -> ServerSpeed:
                 f"{route} alone": Latency.of([_timed(probe) for _ in range(_IDLE_REQUESTS)])
                 for route, probe in probes.items()
             }
+            _forget_peak(worker)
             loaded, not_done = _under_load(url, probes, clients=clients, requests=requests)
             return ServerSpeed(
                 health_after=health_after,
                 ready_after=ready_after,
                 resident_idle=resident_idle,
-                resident_after=_resident(process.pid),
+                resident_peak=_memory(worker, "VmHWM"),
+                resident_after=_memory(worker, "VmRSS"),
                 latencies=latencies | loaded,
                 not_done=not_done,
             )
@@ -156,7 +161,13 @@ def _server(folder: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     ledger = f"sqlite:///{folder}/ledger.sqlite3"  # an empty one, and not the operator's
-    environment = {**os.environ, "LOCAL_FILES_ROOT": folder, "LOG_LEVEL": "WARNING", "DATABASE_URL": ledger}
+    environment = {
+        **os.environ,
+        "LOCAL_FILES_ROOT": folder,
+        "LOG_LEVEL": "WARNING",
+        "DATABASE_URL": ledger,
+        "WORKERS": "1",
+    }
     command = [sys.executable, "-m", "backend", "serve", "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, cwd=_ROOT, env=environment)
     try:
@@ -190,8 +201,18 @@ def _timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _resident(master: int) -> float:
-    """Resident memory, in MB, of the largest process that gunicorn made; Linux only."""
-    children = Path(f"/proc/{master}/task/{master}/children").read_text(encoding="ascii").split()
-    lines = [line for child in children for line in Path(f"/proc/{child}/status").read_text("ascii").splitlines()]
-    return max(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+def _worker(master: int) -> int:
+    """The process that gunicorn made to serve; Linux only, as all that asks /proc."""
+    [worker] = Path(f"/proc/{master}/task/{master}/children").read_text(encoding="ascii").split()
+    return int(worker)
+
+
+def _memory(process: int, figure: str) -> float:
+    """A figure of a process's memory, in MB: `VmRSS`, what is resident now, or `VmHWM`, the most that ever was."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(figure)) / 1024
+
+
+def _forget_peak(process: int) -> None:
+    """Lets `VmHWM` begin again at what is resident now: loading the model takes more than holding it."""
+    Path(f"/proc/{process}/clear_refs").write_text("5", encoding="ascii")

@@ -81,7 +81,8 @@ def _print_pages(pages: PageSpeed) -> None:
 def _print_server(server: ServerSpeed) -> None:
     print(f"\nServer: /health after {server.health_after:.2f} s, ready after {server.ready_after:.2f} s")
     print(
-        f"resident {server.resident_idle:.0f} MB with the model, {server.resident_after:.0f} MB after the predictions"
+        f"resident {server.resident_idle:.0f} MB with the model, at most {server.resident_peak:.0f} MB during the "
+        f"predictions, {server.resident_after:.0f} MB after them"
     )
     print(f"{'':<28}{'p50 ms':>10}{'p99 ms':>10}{'longest':>10}{'answers':>10}")
     for name, latency in server.latencies.items():
