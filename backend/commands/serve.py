@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def give_back_pages() -> None:
-    """Has glibc return a page's memory to the system when the page is done; does nothing where the C library is another.
+    """Has glibc return the memory of pages to the system when they are done; does nothing with another C library.
 
     Left alone, glibc learns from the first page that blocks of that size come and go, keeps them from then on, and does
     so in an arena of each thread: 64 clients that predicted at once left 600 MB behind. Held fast, the limits are:
