@@ -1,7 +1,13 @@
 """Small pages with known ink, drawn for the tests of detection; places are in inches."""
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
+Page = NDArray[np.uint8]
+Colour = tuple[int, int, int]
 
 BLUE = (40, 60, 200)
 RED = (210, 40, 50)
@@ -9,18 +15,18 @@ PALE_RED = (240, 200, 200)
 BLACK = (20, 20, 20)
 
 
-def paper(colour=(255, 255, 255), dpi=100):
+def paper(colour: Colour = (255, 255, 255), dpi: int = 100) -> Page:
     """An empty A4 page."""
     return np.full((round(11.69 * dpi), round(8.27 * dpi), 3), colour, np.uint8)
 
 
-def print_on(page, mask, ink):
+def print_on(page: Page, mask: Page, ink: Colour) -> None:
     """Multiplies the ink onto the page, as real ink does."""
     share = (mask / 255.0)[..., None]
     page[:] = np.round(page * (1 - share * (1 - np.array(ink) / 255.0)))
 
 
-def ring(page, centre, radius, ink, dpi=100):
+def ring(page: Page, centre: tuple[float, float], radius: float, ink: Colour, dpi: int = 100) -> list[float]:
     """A round stamp: two rings and a bar. Returns its box in pixels."""
     mask = np.zeros(page.shape[:2], np.uint8)
     x, y = (round(v * dpi) for v in centre)
@@ -33,7 +39,7 @@ def ring(page, centre, radius, ink, dpi=100):
     return [x - edge, y - edge, x + edge, y + edge]
 
 
-def stroke(page, box, ink, dpi=100):
+def stroke(page: Page, box: tuple[float, float, float, float], ink: Colour, dpi: int = 100) -> list[float]:
     """A pen's zigzag that fills a box. Returns the box in pixels."""
     x1, y1, x2, y2 = (v * dpi for v in box)
     steps = np.linspace(0, 1, 9)
@@ -44,7 +50,7 @@ def stroke(page, box, ink, dpi=100):
     return [x1, y1, x2, y2]
 
 
-def text(page, dpi=100, top=1.0, bottom=10.5):
+def text(page: Page, dpi: int = 100, top: float = 1.0, bottom: float = 10.5) -> None:
     """Black lines of print over the whole page."""
     mask = np.zeros(page.shape[:2], np.uint8)
     for y in np.arange(top, bottom, 0.25):
@@ -55,6 +61,6 @@ def text(page, dpi=100, top=1.0, bottom=10.5):
     print_on(page, mask, BLACK)
 
 
-def shade(page):
+def shade(page: Page) -> None:
     """The light of a lamp on the right: the left side of the page is half as bright."""
     page[:] = np.round(page * np.linspace(0.5, 1, page.shape[1])[None, :, None])
