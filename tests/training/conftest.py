@@ -1,4 +1,4 @@
-"""A small store of crops that are easy to tell apart, and a small network."""
+"""A small store of crops that are easy to tell apart, drawn pages, and a small network."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import nn
 
 from backend.nets.config import CLASSES
 from backend.training.crops import SPLITS, CropStore, Found
+from backend.training.drawing import draw_into
+from backend.training.pagestore import PageStore
 from backend.training.recipe import Recipe, Stage
 
 
@@ -44,6 +46,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
                 "licence": "Apache-2.0",
             }
             made.add(name, page, found, facts)
+    return made
+
+
+@pytest.fixture(scope="session")
+def drawn_pages(tmp_path_factory: pytest.TempPathFactory) -> PageStore:
+    """The first two pages that training draws."""
+    made = PageStore(tmp_path_factory.mktemp("pages"))
+    draw_into(made, pages=2)
     return made
 
 

@@ -1,57 +1,77 @@
-"""Real pages as teachers: only what their annotation really says."""
+"""Real pages as teachers: only what their annotation really says, and each document on one side."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from backend.detection import ColourDetector
 from backend.errors import TrainingError
-from backend.geometry import as_boxes
+from backend.nets.config import MARKS
 from backend.training.crops import CropStore, split_of
-from backend.training.realdata import document_of, found_on_page, harvest_real
+from backend.training.harvest import harvest_marks, harvest_pages
+from backend.training.pagestore import LabelledPage, PageStore
+from backend.training.realdata import add_real_pages, document_of, real_marks
 
 STAMP = {"class": "stamp", "x": 10, "y": 10, "w": 80, "h": 80}
 WRITING = {"class": "handwriting", "x": 200, "y": 200, "w": 100, "h": 40}
+STICKER = {"class": "seal_sticker", "x": 100, "y": 200, "w": 30, "h": 30}
 LOGO = {"class": "logo", "x": 300, "y": 10, "w": 60, "h": 60}
-ELSEWHERE = (400.0, 400.0, 450.0, 440.0)
+BLOTS = np.random.default_rng(1).integers(0, 256, (16, 17, 1), dtype=np.uint8)
+PAGE = np.kron(BLOTS, np.ones((20, 20, 3), np.uint8))
 
 
 def image(subset: str, boxes: list[dict[str, Any]], kind: str = "page") -> dict[str, Any]:
     return {"subset": subset, "kind": kind, "boxes": boxes, "document": "a", "licence": "MIT", "file": "a.png"}
 
 
+def write(folder: Path, rows: list[dict[str, Any]], pixels: dict[str, NDArray[np.uint8]]) -> None:
+    for name, values in pixels.items():
+        cv2.imwrite(str(folder / name), values)
+    (folder / "manifest.json").write_text(json.dumps({"images": rows}))
+
+
+def read(folder: Path, row: dict[str, Any]) -> LabelledPage:
+    """The page that a line of the manifest becomes."""
+    write(folder, [row], {row["file"]: PAGE})
+    store = PageStore(folder / "pages")
+    add_real_pages(store, folder)
+    (page,) = store.read()
+    np.testing.assert_allclose(store.pixels(page).mean(), PAGE.mean(), atol=1)
+    return page
+
+
 @pytest.mark.parametrize(
-    ("subset", "kind", "labels"),
+    ("subset", "kind", "complete"),
     [
-        ("page_full", "page", ["stamp", "none"]),  # every mark is boxed: what is left is none
-        ("page_stamp_only", "page", ["stamp"]),  # a signature may be unboxed
-        ("page_bw", "page", ["stamp"]),  # a stamp may be unboxed
+        ("page_full", "page", MARKS),  # every mark is boxed
+        ("page_stamp_only", "page", ()),  # a signature may be unboxed, and even a stamp
+        ("page_bw", "page", ("signature",)),  # a stamp may be unboxed
+        ("neg_scan", "negative", MARKS),  # somebody looked: there is none
     ],
 )
-def test_unmatched_candidates_are_none_only_where_everything_is_boxed(
-    subset: str, kind: str, labels: list[str]
+def test_a_class_is_complete_where_all_its_marks_are_boxed(
+    subset: str, kind: str, complete: tuple[str, ...], tmp_path: Path
 ) -> None:
-    candidates = as_boxes([(10, 10, 88, 90), ELSEWHERE])
-    found = found_on_page(image(subset, [STAMP], kind), candidates, np.random.default_rng(1))
-    assert [one.label for one in found if one.origin == "candidate"] == labels
-    assert [one.box for one in found if one.origin == "truth"] == [(10, 10, 90, 90)]
+    page = read(tmp_path, image(subset, [STAMP] if kind == "page" else [], kind))
+    assert page.complete == complete
+    assert page.source == subset
 
 
-def test_a_page_without_marks_gives_none_only() -> None:
-    found = found_on_page(image("neg_scan", [], "negative"), as_boxes([ELSEWHERE]), np.random.default_rng(1))
-    assert [one.label for one in found] == ["none"]
-
-
-def test_handwriting_teaches_nothing_and_a_logo_teaches_none() -> None:
-    candidates = as_boxes([(200, 200, 290, 240), (301, 10, 360, 70)])
-    found = found_on_page(image("page_full", [WRITING, LOGO]), candidates, np.random.default_rng(1))
-    assert {one.label for one in found} == {"none"}
-    assert {one.box for one in found} == {(301, 10, 360, 70), (300, 10, 360, 70)}
+def test_what_is_boxed_is_a_mark_a_doubt_or_a_logo(tmp_path: Path) -> None:
+    page = read(tmp_path, image("page_full", [WRITING, STAMP, LOGO, STICKER]))
+    assert (page.boxes, page.labels) == (((10, 10, 90, 90),), ("stamp",))
+    assert page.ignored == ((200, 200, 300, 240), (100, 200, 130, 230))
+    assert page.logos == ((300, 10, 360, 70),)
+    assert (page.domain, page.licence, page.dpi) == ("real", "MIT", None)
+    assert (page.name, page.document) == ("a.png", "real-a")
 
 
 @pytest.mark.parametrize(
@@ -66,15 +86,7 @@ def test_a_document_is_named_alike_in_all_subsets(row: dict[str, Any], document:
     assert document_of(row) == document
 
 
-def _write(folder: Path, rows: list[dict[str, Any]], pixels: dict[str, np.ndarray]) -> None:
-    for name, values in pixels.items():
-        cv2.imwrite(str(folder / name), values)
-    (folder / "manifest.json").write_text(json.dumps({"images": rows}))
-
-
 def test_images_of_a_measured_document_share_its_side_and_copies_are_left_out(tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    page = np.kron(rng.integers(0, 256, (16, 17, 1), dtype=np.uint8), np.ones((20, 20, 3), np.uint8))
     # Found by trying: on the measured subset's shares this document is gold, on the others' it would teach.
     held_out = next(
         name for name in map(str, range(99)) if split_of(name) == "train" and split_of(name, (0.4, 0, 0.6)) == "gold"
@@ -84,26 +96,70 @@ def test_images_of_a_measured_document_share_its_side_and_copies_are_left_out(tm
         image("sig_colour_crop", [], "signature") | {"document": f"{held_out}_png_jpg", "file": "crop.png"},
         image("page_stamp_only", [STAMP]) | {"document": "copy", "file": "copy.png"},
     ]
-    _write(tmp_path, rows, {"page.png": page, "crop.png": page[:40, :90], "copy.png": page // 2 + 60})
-    store = CropStore(tmp_path / "crops")
-    harvest_real(store, tmp_path)
+    write(tmp_path, rows, {"page.png": PAGE, "crop.png": PAGE[:40, :90], "copy.png": PAGE // 2 + 60})
+    pages, store = PageStore(tmp_path / "pages"), CropStore(tmp_path / "crops")
+    add_real_pages(pages, tmp_path)
+    assert [(page.name, page.split) for page in pages.read()] == [("page.png", "gold")], "a mark is no page"
+    harvest_pages(store, pages, ColourDetector())
+    harvest_marks(store, tmp_path)
     crops = store.read()
     assert {crop.split for crop in crops} == {"gold"}
     assert {crop.source for crop in crops} == {"page_full", "sig_colour_crop"}
-    assert [crop.label for crop in crops if crop.source == "sig_colour_crop"] == ["signature"]
-    harvest_real(store, tmp_path)
+    assert [(crop.label, crop.origin) for crop in crops if crop.source == "sig_colour_crop"] == [("signature", "crop")]
+    before = pages.read()
+    add_real_pages(pages, tmp_path)
+    harvest_marks(store, tmp_path)
+    assert pages.read() == before
     assert store.read() == crops
 
 
-def test_a_listed_image_that_is_missing_is_an_error_that_names_it(tmp_path: Path) -> None:
-    _write(tmp_path, [image("page_full", [])], {})
+def test_pages_that_are_in_the_store_are_not_written_again(tmp_path: Path) -> None:
+    read(tmp_path, image("page_full", [STAMP]))
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "pages").iterdir()}
+    add_real_pages(PageStore(tmp_path / "pages"), tmp_path)
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "pages").iterdir()} == before
+
+
+def test_an_image_of_one_mark_is_a_page_that_is_all_mark(tmp_path: Path) -> None:
+    rows = [
+        image("sig_crop", [STAMP], "signature") | {"file": "one.png", "document": "b"},
+        image("page_full", [STAMP]),
+        image("stamp_crop", [], "stamp") | {"file": "two.png"},
+    ]
+    write(tmp_path, rows, {"one.png": PAGE[:40, :90], "a.png": PAGE, "two.png": PAGE[:40, :90]})
+    marks = list(real_marks(tmp_path))
+    assert [(mark.name, mark.labels, mark.document) for mark, _ in marks] == [
+        ("one.png", ("signature",), "real-b"),
+        ("two.png", ("stamp",), "real-a"),  # marks that look alike are no copies of one page
+    ]
+    for mark, pixels in marks:
+        assert mark.boxes == ((0, 0, 90, 40),)
+        np.testing.assert_array_equal(pixels, PAGE[:40, :90])
+
+
+def pages_of(folder: Path) -> None:
+    add_real_pages(PageStore(folder / "pages"), folder)
+
+
+def crops_of(folder: Path) -> None:
+    harvest_marks(CropStore(folder / "crops"), folder)
+
+
+@pytest.mark.parametrize(("reads", "kind"), [(pages_of, "page"), (crops_of, "stamp")])
+def test_a_listed_image_that_is_missing_is_an_error_that_names_it(
+    reads: Callable[[Path], None], kind: str, tmp_path: Path
+) -> None:
+    write(tmp_path, [image("page_full", [], kind)], {})
     with pytest.raises(TrainingError, match=r"a\.png is listed in the manifest"):
-        harvest_real(CropStore(tmp_path / "crops"), tmp_path)
+        reads(tmp_path)
 
 
+@pytest.mark.parametrize("reads", [pages_of, crops_of])
 @pytest.mark.parametrize("text", [None, "no JSON", "[]", "{}"])
-def test_a_folder_without_a_manifest_is_an_error_that_names_it(tmp_path: Path, text: str | None) -> None:
+def test_a_folder_without_a_manifest_is_an_error_that_names_it(
+    reads: Callable[[Path], None], text: str | None, tmp_path: Path
+) -> None:
     if text is not None:
         (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(TrainingError, match=r"manifest\.json is no manifest"):
-        harvest_real(CropStore(tmp_path / "crops"), tmp_path)
+        reads(tmp_path)

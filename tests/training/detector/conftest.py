@@ -1,0 +1,42 @@
+"""Scenes that are easy to tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from backend.geometry import as_boxes
+from backend.nets.config import MARKS
+from backend.training.detector.scenes import CANVAS, Changes, Scene
+from backend.training.detector.targets import Knowledge
+
+__all__ = ["STILL", "known", "plain_scene"]
+
+Corners = tuple[float, float, float, float]
+
+STILL = Changes(paste=0, zoom=0, stretch=0, tilt=0, shift=0, grey=0, hue=0, fade=0, tint=0, blur=0, noise=0, jpeg=0)
+"""Nothing happens to the page."""
+
+
+def known(
+    marks: Sequence[tuple[str, Corners]] = (),
+    *,
+    ignored: Sequence[Corners] = (),
+    complete: Sequence[str] = MARKS,
+) -> Knowledge:
+    """What is known about a page with these marks."""
+    return Knowledge(
+        boxes=as_boxes([box for _, box in marks]),
+        labels=np.array([MARKS.index(name) for name, _ in marks], np.intp),
+        ignored=as_boxes(ignored),
+        complete=np.array([name in complete for name in MARKS]),
+    )
+
+
+def plain_scene(marks: Sequence[tuple[str, Corners]] = (), *, height: int = CANVAS[0], width: int = CANVAS[1]) -> Scene:
+    """A white page on which each mark is a filled rectangle."""
+    pixels = np.full((height, width, 3), 255, np.uint8)
+    for _, (left, top, right, bottom) in marks:
+        pixels[int(top) : int(bottom), int(left) : int(right)] = 30
+    return Scene(pixels, known(marks))

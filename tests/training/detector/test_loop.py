@@ -1,0 +1,95 @@
+"""The detector's loop: it learns, an interruption changes nothing, and a checkpoint stays with its recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from backend.errors import TrainingError
+from backend.training.detector.loop import AVERAGE_FILE, CHECKPOINT_FILE, fit_detector
+from backend.training.detector.network import DetectorNet
+from backend.training.detector.recipe import DetectorRecipe
+from backend.training.detector.scenes import Changes, Stock
+from tests.nets.detectors import TINY
+from tests.training.detector.conftest import STILL, plain_scene
+
+RECIPE = DetectorRecipe(
+    shape=TINY, epochs=3, samples=4, batch=2, shares={"drawn": 1.0}, learning_rate=5e-3, averaging=0.5
+)
+TRAIN = Stock(
+    tuple(plain_scene([("stamp", (60.0 * place, 200.0, 60.0 * place + 80, 280.0))]) for place in range(4)),
+    ("drawn",) * 4,
+)
+JUDGE = Stock(TRAIN.scenes[:1], ("drawn",))
+
+
+def same(first: Path, second: Path) -> bool:
+    one, other = load_file(first), load_file(second)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    progress = fit_detector(RECIPE, TRAIN, JUDGE, folder)
+    assert [line.epoch for line in progress.history] == [0, 1, 2]
+    assert all(0 <= line.score["drawn"] <= 1 for line in progress.history)
+    return folder
+
+
+@pytest.mark.parametrize("stops", [(1,), (1, 1)])
+def test_a_run_that_was_stopped_ends_with_the_same_weights(stops: tuple[int, ...], whole: Path, tmp_path: Path) -> None:
+    for epochs in stops:
+        fit_detector(RECIPE, TRAIN, JUDGE, tmp_path, stop_after=epochs)
+        assert not same(tmp_path / CHECKPOINT_FILE, whole / CHECKPOINT_FILE)
+    progress = fit_detector(RECIPE, TRAIN, JUDGE, tmp_path)
+    assert len(progress.history) == 3
+    assert same(tmp_path / CHECKPOINT_FILE, whole / CHECKPOINT_FILE)
+    assert same(tmp_path / AVERAGE_FILE, whole / AVERAGE_FILE)
+
+
+def test_more_processes_that_change_pages_change_nothing(whole: Path, tmp_path: Path) -> None:
+    fit_detector(RECIPE, TRAIN, JUDGE, tmp_path, workers=1)
+    assert same(tmp_path / CHECKPOINT_FILE, whole / CHECKPOINT_FILE)
+
+
+def test_a_finished_run_does_nothing_more(whole: Path) -> None:
+    before = (whole / CHECKPOINT_FILE).stat().st_mtime_ns
+    progress = fit_detector(RECIPE, TRAIN, JUDGE, whole)
+    assert len(progress.history) == 3
+    assert (whole / CHECKPOINT_FILE).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        dataclasses.replace(RECIPE, seed=2),
+        dataclasses.replace(RECIPE, changes=dataclasses.replace(Changes(), paste=0.4)),
+        dataclasses.replace(RECIPE, shape=dataclasses.replace(TINY, pyramid=4)),
+    ],
+    ids=["seed", "changes", "shape"],
+)
+def test_another_recipe_does_not_go_on_from_a_checkpoint(other: DetectorRecipe, whole: Path) -> None:
+    with pytest.raises(TrainingError, match="choose another folder"):
+        fit_detector(other, TRAIN, JUDGE, whole)
+
+
+def test_the_average_is_a_whole_network_and_names_its_recipe(whole: Path) -> None:
+    DetectorNet(TINY).load_state_dict(load_file(whole / AVERAGE_FILE))
+    with safe_open(whole / AVERAGE_FILE, "pt") as file:
+        assert json.loads(file.metadata()["recipe"]) == json.loads(json.dumps(RECIPE.as_json()))
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=6, samples=12, batch=4, learning_rate=2e-2, changes=STILL)
+    progress = fit_detector(recipe, TRAIN, JUDGE, tmp_path)
+    first, last = progress.history[0], progress.history[-1]
+    assert last.heat_loss < first.heat_loss / 2
+    assert last.edge_loss < first.edge_loss
