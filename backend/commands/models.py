@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from backend.errors import SettingsError
 from backend.nets.hub import REPOSITORY
 from backend.nets.registry import Registry
-from backend.registry.card import macro_f1
+from backend.registry.card import gain, macro_f1
 from backend.registry.hub import pull, push, upload
 from backend.registry.models import Model, Models
 from backend.settings import Settings
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _BY = "command line"
+_LEGEND = (
+    "* serves where MODEL is `auto`; F1: macro, on pages at IoU .5; gain: on pages, in points, by the gate"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,23 +111,25 @@ def _facts(model: Model) -> dict[str, Any]:
 
 
 def _row(model: Model) -> tuple[str, ...]:
-    record = model.record
-    figures = [macro_f1(record.metrics, what) if record else None for what in ("closed_set", "end_to_end")]
+    record, gained = model.record, gain(model.verdict)
+    crops, pages = (macro_f1(record.metrics, what) if record else None for what in ("closed_set", "end_to_end"))
     return (
         "*" if model.active else "",
         model.name,
         record.published[:16].replace("T", " ") if record else "",
         record.source if record else "put there by hand",
         model.status,
-        *(f"{found['value']:.3f}" if found else "-" for found in figures),
+        f"{crops['value']:.3f}" if crops else "-",
+        f"{pages['value']:.3f}" if pages else "-",
+        f"{100 * gained:+.1f}" if gained is not None else "-",
     )
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    table = [("", "model", "published (UTC)", "from", "status", "F1 crops", "F1 pages"), *rows]
+    table = [("", "model", "published (UTC)", "from", "status", "F1 crops", "F1 pages", "gain"), *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    return "\n".join([*lines, "* serves where MODEL is `auto`; F1 is macro, on pages at IoU .5"])
+    return "\n".join([*lines, _LEGEND])
 
 
 def _story(models: Models, model: Model) -> dict[str, Any]:

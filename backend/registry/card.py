@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from backend.nets.config import CLASSES
+from backend.registry.record import Verdict
 
-__all__ = ["card", "macro_f1"]
+__all__ = ["card", "gain", "macro_f1"]
+
+_GAIN = "macro F1 gain"
+"""The gate's name for the check that tells it."""
 
 _HEAD = """---
 license: apache-2.0
@@ -71,6 +75,16 @@ def macro_f1(metrics: Mapping[str, Any], what: str) -> Mapping[str, float] | Non
     for key in ("0.5",) * (what == "end_to_end") + ("macro", "f1"):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found if isinstance(found, Mapping) and isinstance(found.get("value"), int | float) else None
+
+
+def gain(verdict: Verdict | None) -> float | None:
+    """What the gate found a model to gain in macro F1 on pages, over the one that served then; None where it did not.
+
+    Args:
+        verdict: The gate's; its figures hold `checks`, as its JSON has them.
+    """
+    checks = verdict.figures.get("checks", ()) if verdict is not None else ()
+    return next((check["figure"] for check in checks if check["name"] == _GAIN), None)
 
 
 def _estimate(found: Mapping[str, float] | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -13,10 +12,11 @@ from datetime import datetime
 from pathlib import Path
 
 from backend.errors import BadWeights, RegistryError
-from backend.nets.config import ClassifierConfig, sha256_of
+from backend.nets.config import ClassifierConfig
+from backend.nets.detector import DetectorConfig, DetectorNetwork
 from backend.nets.network import Network
 from backend.nets.registry import RECORD_FILE
-from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
+from backend.nets.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
 from backend.registry.durable import copy_whole, sync_folder, write_synced
 from backend.registry.record import Facts, Record
 
@@ -80,21 +80,16 @@ def publish(
 
 
 def check_loads(folder: Path) -> None:
-    """Loads the classifier of a folder, where it has one, as serving does; other weights must be those of their config.
+    """Loads the networks of a folder, as far as it has them, as serving does.
 
     Raises:
-        BadWeights: They cannot serve.
+        BadWeights: One cannot serve.
     """
     if (folder / CONFIG_FILE).exists() or (folder / WEIGHTS_FILE).exists():
         Network(folder / WEIGHTS_FILE, ClassifierConfig.read(folder / CONFIG_FILE), threads=1)
-    for weights in sorted(set(folder.glob("*.onnx")) - {folder / WEIGHTS_FILE}):
-        config = weights.with_suffix(".json")
-        try:
-            promised = json.loads(config.read_text(encoding="utf-8"))["sha256"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadWeights(f"{config} does not say which weights it is about ({type(error).__name__})") from error
-        if sha256_of(weights) != promised:
-            raise BadWeights(f"{weights} is not the file whose SHA-256 stands in {config.name}")
+    if (folder / DETECTOR_CONFIG_FILE).exists() or (folder / DETECTOR_WEIGHTS_FILE).exists():
+        config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
+        DetectorNetwork(folder / DETECTOR_WEIGHTS_FILE, config, threads=1)
 
 
 def _wanted(candidate: Path, files: Collection[str] | None) -> list[str]:

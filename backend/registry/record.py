@@ -51,7 +51,7 @@ class Facts:
         versions: Packages and their versions.
         dataset: Hash of the data it was trained on.
         seconds: How long that took.
-        metrics: Figures by what they were measured on; `closed_set` and `end_to_end` hold at least `macro_f1`.
+        metrics: Figures by what they were measured on; `closed_set` and `end_to_end` in the shape of `evaluate`'s JSON.
         verdict: The gate's, where it was asked before the model was published.
     """
 

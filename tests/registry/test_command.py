@@ -23,7 +23,11 @@ FIGURES = {
     "closed_set": {"macro": {"f1": {"value": 0.9814, "low": 0.97, "high": 0.99}}},
     "end_to_end": {"0.5": {"macro": {"f1": {"value": 0.8765, "low": 0.8, "high": 0.9}}}},
 }
-REFUSED = Verdict(passed=False, reasons=("thumb lost 4.1 points of recall",))
+REFUSED = Verdict(
+    passed=False,
+    reasons=("thumb lost 4.1 points of recall",),
+    figures={"checks": [{"name": "macro F1 gain", "figure": 0.0123}]},
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +43,10 @@ def test_list_is_a_table_with_the_serving_one_marked(
     models.promote(first, why="", by="tests")
     assert main(["models", "list"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    rows = {line[-7] if line[0] != "*" else line[1]: line for line in lines[1:-1]}
+    rows = {line[-8] if line[0] != "*" else line[1]: line for line in lines[1:-1]}
     assert rows[first][0] == "*"
-    assert rows[first][-4:] == ["training", "promoted", "0.981", "0.876"]
-    assert rows[second][-4:] == ["training", "refused", "-", "-"]
+    assert rows[first][-5:] == ["training", "promoted", "0.981", "0.876", "-"]
+    assert rows[second][-5:] == ["training", "refused", "-", "-", "+1.2"]
 
 
 def test_list_as_json(models: Models, published: Publish, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from backend.registry.models import Models
 from backend.registry.record import Facts, Record, Verdict
 
 from .conftest import Publish
-from .tiny import says
+from .tiny import finds_nothing, says
 
 ROOT = Path(__file__).parents[2]
 REFUSED = Verdict(passed=False, reasons=("thumb lost 4.1 points of recall",), figures={"thumb": -0.041})
@@ -34,9 +34,7 @@ class TestPublishing:
     def test_copies_every_file_with_its_checksum_and_says_how_it_was_made(
         self, models: Models, folder: Path, tmp_path: Path
     ) -> None:
-        candidate = says("stamp", tmp_path / "candidate")
-        (candidate / "detector.onnx").write_bytes(b"a detector")
-        (candidate / "detector.json").write_text(json.dumps({"sha256": sha256_of(candidate / "detector.onnx")}))
+        candidate = finds_nothing(says("stamp", tmp_path / "candidate"))
         (candidate / ".scratch").write_text("stays here")
         (candidate / "epochs").mkdir()
         facts = Facts(
@@ -91,8 +89,8 @@ class TestPublishing:
             # weights that nothing describes
             (lambda folder: (folder / CONFIG_FILE).unlink(), BadWeights, r"classifier\.json cannot be read"),
             # a detector that is not that of its config, or has none
-            (lambda folder: detector(folder, b"", '{"sha256": "0"}'), BadWeights, "is not the file whose SHA-256"),
-            (lambda folder: detector(folder, b"", "{}"), BadWeights, "does not say which weights"),
+            (lambda folder: (finds_nothing(folder) / "detector.onnx").write_bytes(b""), BadWeights, "SHA-256"),
+            (lambda folder: (finds_nothing(folder) / "detector.json").unlink(), BadWeights, "cannot be read"),
             # a pickle beside them
             (lambda folder: (folder / "model.pt").write_bytes(b""), RegistryError, "is pickled"),
             # a name that leads elsewhere, or may be odd to others
@@ -116,11 +114,6 @@ class TestPublishing:
         with pytest.raises(RegistryError, match="cannot be written as JSON"):
             models.publish(candidate, Facts(source="training", metrics={"f1": float("nan")}))
         assert leftovers(folder) == []
-
-
-def detector(folder: Path, weights: bytes, config: str) -> None:
-    (folder / "detector.onnx").write_bytes(weights)
-    (folder / "detector.json").write_text(config)
 
 
 def leftovers(folder: Path) -> list[str]:
