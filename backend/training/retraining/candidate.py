@@ -1,0 +1,148 @@
+"""A finished run becomes a candidate's folder: calibrated ONNX and safetensors, and the record of the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import torch
+from safetensors.torch import load_file
+from torchvision.models import ResNet, resnet18
+
+from backend.errors import TrainingError
+from backend.evaluation.closed_set import softmax
+from backend.nets.config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
+from backend.nets.network import Network
+from backend.nets.weights import BUNDLED, CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
+from backend.training.checkpoint import save
+from backend.training.evaluation import fit_temperature
+from backend.training.export import export_classifier
+from backend.training.fusion import fit_fusion
+from backend.training.loop import BEST_FILE, Progress, shown_in
+from backend.training.publish import NONE_SHARE, RECORD_FILE
+from backend.training.recipe import Corrections, Recipe
+from backend.training.retraining.calibrating import logits_of_crops, thresholds, truth_of_crops
+
+if TYPE_CHECKING:
+    from backend.nets.weights import Weights
+    from backend.training.pagestore import PageStore
+    from backend.training.retraining.material import Material
+
+__all__ = ["TENSORS_FILE", "Base", "add_detector", "read_base", "write_candidate"]
+
+TENSORS_FILE = "classifier.safetensors"
+_ALL = 0.999
+"""Nearest that a share may come to everything where its odds are taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """The weights that a training starts from.
+
+    Attributes:
+        name: Of the weights, with the beginning of their checksum.
+        path: Their ONNX file.
+        pool: Side of the squares over which they average their input first; 1 where they do not.
+    """
+
+    name: str
+    path: Path
+    pool: int
+
+
+def read_base(weights: Weights) -> Base:
+    """What a training has to know of the weights that serve."""
+    pools = [node for node in onnx.load(weights.path).graph.node if node.op_type == "AveragePool"]
+    sides = [attribute.ints[0] for node in pools for attribute in node.attribute if attribute.name == "kernel_shape"]
+    return Base(
+        name=f"{weights.name}@{weights.config.sha256[:12]}", path=weights.path, pool=int(sides[0]) if sides else 1
+    )
+
+
+def write_candidate(
+    run: Path, progress: Progress, recipe: Recipe, material: Material, out: Path, *, plan: Corrections
+) -> ClassifierConfig:
+    """Writes the best weights of a run, calibrated on validation documents, as they are going to serve.
+
+    As with the bundled weights, the head's bias is moved from the share of `none` in training to that in serving.
+
+    Args:
+        run: The folder that `fit` wrote.
+        progress: What `fit` gave.
+        recipe: What was followed.
+        material: Its validation crops give the temperature and the thresholds.
+        out: Made when missing.
+        plan: Precision wanted, and how many crops that takes.
+
+    Raises:
+        TrainingError: The last stage has no epoch.
+    """
+    if not any(line.stage == len(recipe.stages) - 1 for line in progress.history):
+        raise TrainingError(f"{run} has no epoch of the last stage: let the training go on")
+    out.mkdir(parents=True, exist_ok=True)
+    network = resnet18(num_classes=len(CLASSES))
+    network.load_state_dict(load_file(run / BEST_FILE))
+    judges = material.side("validation")
+    truth = truth_of_crops(judges)
+    logits = logits_of_crops(_written(network, out, recipe), material, judges)
+    temperature = fit_temperature(logits, truth)
+    shift = _prior_shift(recipe, material) * temperature
+    with torch.no_grad():
+        network.fc.bias[NONE] += shift
+    logits[:, NONE] += shift
+    bars = thresholds(softmax(logits, temperature), truth, precision=plan.precision, least=plan.least_positives)
+    engine = _written(network, out, recipe)
+    facts = {"recipe": recipe.digest, "data": material.checksum(), "base": recipe.base}
+    config = ClassifierConfig(
+        sha256=engine.config.sha256, temperature=temperature, thresholds=bars[: len(MARKS)], provenance=facts
+    )
+    config.write(out / CONFIG_FILE)
+    save(network.state_dict(), out / TENSORS_FILE, {"classes": " ".join(CLASSES)})
+    history = {"history": [dataclasses.asdict(line) for line in progress.history]}
+    (out / RECORD_FILE).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+    return config
+
+
+def add_detector(out: Path, parent: Path, pages: PageStore, *, kind: str, threads: int) -> bool:
+    """Gives a candidate the detector that it was trained with, and weighs its word against the new classifier's.
+
+    Args:
+        out: The candidate's folder.
+        parent: The folder of the weights that serve.
+        pages: Drawn pages; those of validation documents decide the weights.
+        kind: The DETECTOR setting; without a network in it, there is nothing to add.
+        threads: That may compute.
+
+    Returns:
+        Whether there is one.
+    """
+    if kind == "colour":
+        return False
+    place = parent if (parent / DETECTOR_CONFIG_FILE).is_file() else BUNDLED
+    for name in (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE):
+        shutil.copyfile(place / name, out / name)
+    judges = [page for page in pages.read() if page.split == "validation"]
+    fit_fusion(out, pages, judges, threads=threads)
+    return True
+
+
+def _written(network: ResNet, out: Path, recipe: Recipe) -> Network:
+    export_classifier(network, out / WEIGHTS_FILE, half=True, pool=recipe.pool)
+    config = ClassifierConfig(sha256=sha256_of(out / WEIGHTS_FILE))
+    return Network(out / WEIGHTS_FILE, config, threads=torch.get_num_threads())
+
+
+def _prior_shift(recipe: Recipe, material: Material) -> float:
+    """What the log odds of `none` gain when its share goes from that of the last stage to that of serving."""
+    crops = material.side("train")
+    shown = shown_in(recipe, crops, stage=len(recipe.stages) - 1, epoch=0)
+    share = float(np.mean([crops[place].label == CLASSES[NONE] for place in shown]))
+    trained = min(max(share, 1 - _ALL), _ALL)
+    return math.log(NONE_SHARE / (1 - NONE_SHARE)) - math.log(trained / (1 - trained))

@@ -1,0 +1,167 @@
+"""What a retraining learns from: annotators' samples as the ledger has them, and drawn pages beside, lest it forget."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine, select
+
+from backend.errors import TrainingError
+from backend.feedback.matching import Outcome
+from backend.feedback.tables import sample
+from backend.training.batches import CORRECTED, HARD
+from backend.training.crops import SPLITS, Crop, CropStore, cut
+from backend.training.drawing import draw_into
+from backend.training.harvest import harvest_pages
+from backend.training.pagestore import PageStore
+
+if TYPE_CHECKING:
+    from backend.detection.choice import Detects
+    from backend.feedback.crops import CropStore as Pictures
+
+__all__ = ["RETRAINING_SEED", "Lesson", "Material", "draw_base", "lessons"]
+
+RETRAINING_SEED = 2_001_000
+"""Seed of the first page that is drawn for retraining: away from those of the bundled weights, tests, benchmarks."""
+_HARD = (Outcome.RELABELLED, Outcome.REJECTED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """One sample of the ledger, as training sees it.
+
+    Attributes:
+        crop: Its line of the index; the source is its outcome, the origin tells whether it is hard.
+        wrong: What was shown instead; None where nothing else was.
+        key: Of the stored picture.
+        box: The mark within the picture, xyxy pixels.
+    """
+
+    crop: Crop
+    wrong: str | None
+    key: str
+    box: tuple[float, float, float, float]
+
+
+def lessons(engine: Engine) -> list[Lesson]:
+    """What the ledger's samples teach, in the order of their ids.
+
+    What annotators contradict each other about is left out, and so is the second box on one mark: that is no crop of
+    a mark as it should be boxed. A rejection by somebody who may never have seen the box teaches, but is not hard.
+    """
+    wanted = (
+        select(sample).where(sample.c.quarantine.is_(None), sample.c.outcome != Outcome.DUPLICATE).order_by(sample.c.id)
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(wanted).all()
+    return [
+        Lesson(
+            crop=Crop(
+                file=row.id,
+                document=row.document,
+                split=row.split,
+                label=row.label,
+                domain=CORRECTED,
+                source=row.outcome,
+                origin=HARD if row.outcome in _HARD and not row.weak else "seen",
+                licence="not to be passed on",
+            ),
+            wrong=row.wrong,
+            key=row.crop,
+            box=(row.x1 - row.margin[0], row.y1 - row.margin[1], row.x2 - row.margin[0], row.y2 - row.margin[1]),
+        )
+        for row in rows
+    ]
+
+
+def draw_base(folder: Path, *, pages: int, detector: Detects) -> tuple[PageStore, CropStore]:
+    """Pages drawn afresh, and the crops that the serving detector finds on them; what is there already is kept.
+
+    Args:
+        folder: Where both are cached.
+        pages: How many.
+        detector: Proposes the crops; those of another one are thrown away.
+
+    Raises:
+        TrainingError: So few pages leave a side of the split empty.
+    """
+    drawn = PageStore(folder / "pages")
+    draw_into(drawn, pages=pages, first=RETRAINING_SEED)
+    missing = set(SPLITS) - {page.split for page in drawn.read()}
+    if missing:
+        raise TrainingError(f"{pages} drawn pages leave no document for {', '.join(sorted(missing))}: draw more")
+    digest = hashlib.sha256(json.dumps([detector.name, detector.facts], sort_keys=True).encode()).hexdigest()[:8]
+    crops = CropStore(folder / f"crops-{digest}")
+    for other in folder.glob("crops-*"):
+        if other != crops.folder:
+            shutil.rmtree(other)
+    harvest_pages(crops, drawn, detector)
+    return drawn, crops
+
+
+@dataclass(frozen=True)
+class Material:
+    """Lessons and drawn crops as one store; pictures of samples are read from the ledger's own, never copied.
+
+    Attributes:
+        samples: By the file of their crop.
+        pictures: The ledger's.
+        drawn: Crops of drawn pages.
+    """
+
+    samples: Mapping[str, Lesson]
+    pictures: Pictures
+    drawn: CropStore
+
+    @property
+    def folder(self) -> Path:
+        return self.drawn.folder
+
+    @cached_property
+    def _index(self) -> tuple[Crop, ...]:
+        return (*(lesson.crop for lesson in self.samples.values()), *self.drawn.read())
+
+    def read(self) -> list[Crop]:
+        """The index: the samples, then the drawn crops."""
+        return list(self._index)
+
+    def image(self, crop: Crop) -> NDArray[np.uint8]:
+        """The (h, w, 3) RGB pixels of a crop, its margin included.
+
+        Raises:
+            LedgerError: The picture of a sample is missing or damaged.
+            TrainingError: That of a drawn crop is.
+        """
+        if crop.domain != CORRECTED:
+            return self.drawn.image(crop)
+        lesson = self.samples[crop.file]
+        return cut(self.pictures.get(lesson.key), np.array(lesson.box))
+
+    def checksum(self) -> str:
+        """Names the data: SHA-256 over every sample, by the hash of its picture, and over the drawn crops."""
+        return self._checksum
+
+    @cached_property
+    def _checksum(self) -> str:
+        digest = hashlib.sha256(self.drawn.checksum().encode())
+        for lesson in self.samples.values():
+            digest.update(json.dumps(dataclasses.asdict(lesson), sort_keys=True).encode())
+        return digest.hexdigest()
+
+    def side(self, split: str) -> list[Crop]:
+        """The crops of one side of the split."""
+        return [crop for crop in self._index if crop.split == split]
+
+    def documents(self) -> set[str]:
+        """Those that training or tuning sees."""
+        return {crop.document for crop in self._index if crop.split != "gold"}

@@ -1,0 +1,94 @@
+"""A retraining as a process: alone, noted while it runs and when it has ended, out of the way of those who serve."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+from backend.errors import BackendError, TrainingError
+from backend.feedback.service import Store, task_page
+from backend.labelstudio.connections import Connections
+from backend.pages.source import PageSource
+from backend.settings import Settings
+from backend.training.retraining.recipe import RETRAINING, read_recipe
+from backend.training.retraining.run import Result, Retraining
+from backend.training.retraining.starting import count_hard
+from backend.training.retraining.state import Training, folder_of, last_training, note, take_lock
+
+__all__ = ["run"]
+
+_LOWEST_PRIORITY = 19
+_WAIT_SECONDS = 2.0
+"""For those who only look whether a training runs."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Retrains; gives the exit code: 1 where the gate refused the candidate.
+
+    Raises:
+        TrainingError: Another training runs, or there are too few samples.
+        BackendError: Something that it needs cannot be used.
+    """
+    settings = Settings.from_environment(os.environ)
+    folder = folder_of(settings.data_dir)
+    store = Store.open(settings)
+    handle = _held(args.background, folder)
+    try:
+        begun = Training(began=time.time(), why=args.why, hard=count_hard(store.engine))
+        note(folder, begun)
+        result = _noted(begun, folder, args, settings, store)
+    finally:
+        os.close(handle)
+        store.engine.dispose()
+    print(f"{result.outcome}: {result.model}: {result.reason}")
+    if result.outcome == "promoted" and settings.model != "auto":
+        print(f"here MODEL is {settings.model}: a server with that setting goes on with it")
+    return 1 if result.outcome == "refused" else os.EX_OK
+
+
+def _held(given: int | None, folder: Path) -> int:
+    """The handle of the lock: the one that this process was started with, or its own."""
+    if given is not None:
+        os.nice(_LOWEST_PRIORITY)
+        os.set_inheritable(given, False)
+        return given
+    handle = take_lock(folder, seconds=_WAIT_SECONDS)
+    if handle is None:
+        last = last_training(folder)
+        since = time.strftime("%H:%M", time.localtime(last.began)) if last else "just now"
+        raise TrainingError(f"another training runs since {since}: wait for its end, /status tells")
+    return handle
+
+
+def _noted(begun: Training, folder: Path, args: argparse.Namespace, settings: Settings, store: Store) -> Result:
+    """Runs it, and notes how it ended, whichever way that was."""
+    try:
+        result = _retrain(folder, args, settings, store)
+    except BaseException as error:
+        reason = str(error) if isinstance(error, BackendError) else type(error).__name__
+        note(folder, dataclasses.replace(begun, ended=time.time(), result="failed", reason=reason))
+        raise
+    note(
+        folder,
+        dataclasses.replace(begun, ended=time.time(), result=result.outcome, reason=result.reason, model=result.model),
+    )
+    return result
+
+
+def _retrain(folder: Path, args: argparse.Namespace, settings: Settings, store: Store) -> Result:
+    file = args.recipe or (Path(settings.retrain_recipe) if settings.retrain_recipe else None)
+    connections = Connections(settings, source=lambda access: PageSource(settings, access))
+    retraining = Retraining(
+        settings=settings,
+        store=store,
+        page_of=task_page(connections),
+        folder=folder,
+        recipe=read_recipe(file) if file else RETRAINING,
+        threads=args.threads or 1,
+        workers=args.jobs,
+        say=lambda text: print(text, flush=True),
+    )
+    return retraining.run(promote=args.promote)

@@ -1,0 +1,193 @@
+"""When a training starts by itself, and how: in a process of its own, which outlives the one that started it."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, func, select
+
+from backend.feedback.matching import Outcome
+from backend.feedback.tables import event, sample
+from backend.training.retraining.state import CUT_OFF, Training, folder_of, is_running, last_training, note, take_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backend.settings import Settings
+
+__all__ = ["LOG_FILE", "REST_SECONDS", "START_TRAINING", "Situation", "Starter", "count_hard", "decide"]
+
+log = logging.getLogger(__name__)
+
+START_TRAINING = "START_TRAINING"
+"""Label Studio's event: somebody pressed "Start training", or a project asks for it on every submission."""
+LOG_FILE = "log"
+REST_SECONDS = 600.0
+"""Between the beginnings of two trainings that start by themselves."""
+_RESUMED = "the last training was cut off"
+_NO_TORCH = "torch is not installed: trainings need the `train` extra"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What the decision rests on.
+
+    Attributes:
+        now: Seconds since the epoch.
+        running: Whether a training runs.
+        last: The last one.
+        asked: When START_TRAINING came last; None if never.
+        hard: Hard examples that there are.
+    """
+
+    now: float
+    running: bool
+    last: Training | None
+    asked: float | None
+    hard: int
+
+
+def decide(situation: Situation, *, every: int) -> str | None:
+    """Why a training should start now; None where it should not.
+
+    Args:
+        situation: How things stand.
+        every: New hard examples that are worth a training; 0 for any number of them being none.
+    """
+    last = situation.last
+    if situation.running or (last is not None and situation.now < last.began + REST_SECONDS):
+        return None
+    if last is not None and last.ended is None and last.why != _RESUMED:
+        return _RESUMED  # once: what kills it twice would kill it a third time
+    if situation.asked is not None and (last is None or situation.asked > last.began):
+        return START_TRAINING
+    new = situation.hard - (last.hard if last is not None else 0)
+    return f"{new} new hard examples" if every and new >= every else None
+
+
+def count_hard(engine: Engine) -> int:
+    """Hard examples that there are: relabelled or rejected by somebody who saw what was shown, and undisputed."""
+    hard = (
+        sample.c.outcome.in_([Outcome.RELABELLED, Outcome.REJECTED]),
+        sample.c.weak.is_(False),
+        sample.c.quarantine.is_(None),
+    )
+    with engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(sample).where(*hard)).scalar() or 0)
+
+
+Spawn = Callable[[Sequence[str], "Settings", int, "Path"], "subprocess.Popen[bytes]"]
+
+
+class Starter:
+    """Starts trainings when it is time, never two at once, whichever processes look.
+
+    The lock is taken before the decision and handed down to the training, so that between the two nobody can decide
+    the same.
+
+    Args:
+        settings: The data folder, RETRAIN_AFTER, and what the training's process is given.
+        engine: The ledger's database.
+        clock: Seconds since the epoch.
+        spawn: Starts a process.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        *,
+        clock: Callable[[], float] = time.time,
+        spawn: Spawn | None = None,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._clock = clock
+        self._spawn = spawn or _spawn
+        self._folder = folder_of(settings.data_dir)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._told = False
+
+    def look(self) -> bool:
+        """Starts a training if it is time for one; tells whether it did."""
+        if self._child is not None and self._child.poll() is not None:
+            self._child = None
+        if decide(self._situation(), every=self._settings.retrain_after) is None:
+            return False
+        if importlib.util.find_spec("torch") is None:
+            if not self._told:
+                self._told = True
+                log.warning("a training was due, but %s", _NO_TORCH)
+            return False
+        handle = take_lock(self._folder)
+        if handle is None:
+            return False
+        try:
+            # Another process may have started one, and that one have ended, since the first look.
+            why = decide(self._situation(running=False), every=self._settings.retrain_after)
+            if why is None:
+                return False
+            note(self._folder, Training(began=self._clock(), why=why, hard=count_hard(self._engine)))
+            command = [sys.executable, "-m", "backend", "train", "--background", str(handle), "--why", why]
+            self._child = self._spawn(command, self._settings, handle, self._folder / LOG_FILE)
+        finally:
+            os.close(handle)
+        log.info("a training has started: %s; it writes to %s", why, self._folder / LOG_FILE)
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """How trainings stand, for `/status` and `/metrics`."""
+        running, last = is_running(self._folder), last_training(self._folder)
+        new = max(0, count_hard(self._engine) - (last.hard if last is not None else 0))
+        known: dict[str, Any] = {
+            "running": running,
+            "new_hard_examples": new,
+            "retrain_after": self._settings.retrain_after,
+        }
+        if importlib.util.find_spec("torch") is None:
+            known["unable"] = _NO_TORCH
+        if last is None:
+            return known
+        result = last.result if last.ended is not None else "" if running else CUT_OFF
+        return known | {
+            "began": last.began,
+            "why": last.why,
+            "ended": last.ended,
+            "result": result,
+            "reason": last.reason,
+            "model": last.model,
+        }
+
+    def _situation(self, *, running: bool | None = None) -> Situation:
+        asked = select(func.max(event.c.received)).where(event.c.action == START_TRAINING, event.c.state == "done")
+        with self._engine.connect() as connection:
+            asked_at = connection.execute(asked).scalar()
+        return Situation(
+            now=self._clock(),
+            running=is_running(self._folder) if running is None else running,
+            last=last_training(self._folder),
+            asked=asked_at,
+            hard=count_hard(self._engine),
+        )
+
+
+def _spawn(command: Sequence[str], settings: Settings, handle: int, output: Path) -> subprocess.Popen[bytes]:
+    """Starts a process in a session of its own, with the settings of this one, the lock, and a fresh log."""
+    with output.open("wb") as file:
+        return subprocess.Popen(  # noqa: S603  the command is our own
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=os.environ | settings.as_environment(),
+            pass_fds=(handle,),
+            start_new_session=True,
+        )

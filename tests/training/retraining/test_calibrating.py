@@ -1,0 +1,71 @@
+"""Thresholds on hand-made probabilities: as low as the precision lets them be, never bolder than the data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as budget
+from hypothesis import strategies as st
+
+from backend.nets.config import CLASSES, MARKS
+from backend.training.retraining.calibrating import thresholds
+
+
+def said(*rows: tuple[str, float, str]) -> tuple[np.ndarray, np.ndarray]:
+    """Crops as (called, probability, truth)."""
+    probabilities = np.zeros((len(rows), len(CLASSES)))
+    for place, (called, score, _) in enumerate(rows):
+        probabilities[place] = (1 - score) / 3
+        probabilities[place, CLASSES.index(called)] = score
+    return probabilities, np.array([CLASSES.index(truth) for _, _, truth in rows], np.int64)
+
+
+SURE = [("stamp", 0.9, "stamp")] * 9
+
+
+@pytest.mark.parametrize(
+    ("rows", "precision", "least", "wanted"),
+    [
+        # Precise from the first to the last: no bar is needed.
+        (SURE, 0.9, 5, 0.0),
+        # Wrong ones below .6: the bar is the lowest score that still has the precision.
+        ([*SURE, ("stamp", 0.8, "stamp"), *[("stamp", 0.5, "none")] * 5], 0.9, 5, 0.8),
+        # One wrong one of ten is allowed at .9 precision.
+        ([*SURE, ("stamp", 0.8, "none"), *[("stamp", 0.5, "none")] * 5], 0.9, 5, 0.8),
+        # A bar takes all crops of its score: right ones and wrong ones at .9 cannot be told apart.
+        ([*SURE, *[("stamp", 0.9, "none")] * 3], 0.9, 5, 0.0),
+        # Too few right ones to tell.
+        ([*SURE, *[("stamp", 0.5, "none")] * 5], 0.9, 10, 0.0),
+        # Never precise.
+        ([("stamp", 0.9, "none")] * 20, 0.9, 5, 0.0),
+        # Never called so.
+        ([("thumb", 0.9, "thumb")] * 20, 0.9, 5, 0.0),
+        ([], 0.9, 5, 0.0),
+    ],
+)
+def test_the_lowest_bar_that_has_the_precision(
+    rows: list[tuple[str, float, str]], precision: float, least: int, wanted: float
+) -> None:
+    found = thresholds(*said(*rows), precision=precision, least=least)
+    assert found == pytest.approx((0.0, wanted, 0.0))
+
+
+@given(
+    rows=st.lists(st.tuples(st.sampled_from(CLASSES), st.floats(0.3, 1), st.sampled_from(CLASSES)), max_size=60),
+    precision=st.floats(0.5, 0.99),
+    least=st.integers(1, 10),
+)
+@budget(max_examples=60, deadline=None)
+def test_above_a_bar_the_precision_is_there_and_so_are_enough_crops(
+    rows: list[tuple[str, float, str]], precision: float, least: int
+) -> None:
+    probabilities, truth = said(*rows)
+    for place, bar in enumerate(thresholds(probabilities, truth, precision=precision, least=least)):
+        assert 0 <= bar <= 1
+        if bar:
+            above = (probabilities.argmax(axis=1) == place) & (probabilities[:, place] >= bar)
+            right = (truth[above] == place).sum()
+            assert right >= least
+            assert right >= precision * above.sum()
+    assert len(MARKS) == 3

@@ -1,0 +1,80 @@
+"""kill -9 of a training on corrections: what goes on ends with the weights of one that was never stopped."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from backend.training import loop
+from backend.training.crops import CropStore
+from backend.training.loop import BEST_FILE, CHECKPOINT_FILE, fit
+from backend.training.recipe import Corrections, Recipe, Stage
+from backend.training.retraining.material import Material, lessons
+from tests.training.conftest import tiny
+
+from .ledger import open_ledger, teach
+
+RECIPE = Recipe(
+    base="tiny",
+    stages=(
+        Stage(size=16, epochs=1, learning_rate=1e-2, head_only=True),
+        Stage(size=16, epochs=3, learning_rate=1e-2),
+    ),
+    samples=32,
+    batch=16,
+    averaging=0.5,
+    corrections=Corrections(),
+)
+
+
+def material(data: Path, drawn: Path) -> Material:
+    store = open_ledger(data)
+    found = {one.crop.file: one for one in lessons(store.engine)}
+    store.engine.dispose()
+    [crops] = drawn.glob("crops-*")
+    return Material(found, store.crops, CropStore(crops))
+
+
+def _until_killed(data: Path, drawn: Path, folder: Path, steps: int) -> None:
+    torch.set_num_threads(1)
+    follow, done = loop.follow, 0
+
+    def dying(average: torch.nn.Module, network: torch.nn.Module, averaging: float) -> None:
+        nonlocal done
+        done += 1
+        if done == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+        follow(average, network, averaging)
+
+    loop.follow = dying
+    fit(RECIPE, material(data, drawn), folder, build=tiny)
+
+
+def test_a_killed_training_ends_as_if_nothing_had_been(tmp_path: Path, drawn: Path) -> None:
+    store = open_ledger(tmp_path)
+    teach(store, 20)
+    store.engine.dispose()
+    torch.set_num_threads(1)
+    whole = fit(RECIPE, material(tmp_path, drawn), tmp_path / "whole", build=tiny)
+    assert [(line.stage, line.epoch) for line in whole.history] == [(0, 0), (1, 0), (1, 1), (1, 2)]
+    assert set(whole.history[0].by_domain) == {"drawn", "corrected"}
+    steps = 3 * len(loop.shown_in(RECIPE, material(tmp_path, drawn).side("train"), stage=0, epoch=0)) // RECIPE.batch
+    victim = multiprocessing.get_context("spawn").Process(
+        target=_until_killed, args=(tmp_path, drawn, tmp_path / "cut", steps - 1)
+    )
+    victim.start()
+    victim.join()
+    assert victim.exitcode == -signal.SIGKILL
+    cut = load_file(tmp_path / "cut" / CHECKPOINT_FILE)
+    after = load_file(tmp_path / "whole" / CHECKPOINT_FILE)
+    assert any(not torch.equal(cut[name], after[name]) for name in after)
+    fit(RECIPE, material(tmp_path, drawn), tmp_path / "cut", build=tiny)
+    for file in (CHECKPOINT_FILE, BEST_FILE):
+        one, other = load_file(tmp_path / "cut" / file), load_file(tmp_path / "whole" / file)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
