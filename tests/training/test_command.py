@@ -12,6 +12,8 @@ from backend.errors import TrainingError
 from backend.nets.weights import BUNDLED
 from backend.training.command import STEPS, add_arguments, run
 from backend.training.crops import CropStore
+from backend.training.pagestore import PageStore
+from tests.nets.detectors import random_network, write_detector
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -22,53 +24,54 @@ def parsed(*words: str) -> argparse.Namespace:
 
 def test_by_default_all_steps_make_the_bundled_weights() -> None:
     args = parsed("--bundled-recipe")
-    assert tuple(args.steps) == STEPS
+    assert tuple(args.steps) == STEPS == ("pages", "detector", "crops", "classifier", "publish")
     assert args.out == BUNDLED
 
 
-def test_the_recipe_has_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bundled_weights_are_made_only_when_they_are_asked_for() -> None:
+    assert parsed("--bundled-recipe").bundled_recipe
+    assert not parsed().bundled_recipe
+
+
+def step(name: str, work: Path, *more: str) -> int:
+    words = ("--bundled-recipe", "--work", str(work), "--out", str(work / "out"), "--threads", "1", "--steps", name)
+    return run(parsed(*words, *more))
+
+
+def test_the_first_steps_draw_pages_and_cut_crops_from_them_in_the_work_folder(tmp_path: Path) -> None:
+    assert step("pages", tmp_path, "--pages", "2", "--jobs", "2") == 0
+    pages = PageStore(tmp_path / "pages").read()
+    assert len(pages) == 2
+    write_detector(random_network(), tmp_path / "out", least_heat=0.3)
+    assert step("crops", tmp_path) == 0
+    crops = CropStore(tmp_path / "crops").read()
+    assert {crop.document for crop in crops} == {page.document for page in pages}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("detector", "no pages to train on"),
+        ("classifier", "harvest some first"),
+        ("publish", "go on before publishing"),
+    ],
+)
+def test_a_step_whose_earlier_step_is_missing_says_what_to_do(name: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=reason):
+        step(name, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_real_pages_have_to_be_where_they_are_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"manifest\.json is no manifest"):
+        step("pages", tmp_path, "--real", str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("words", [("--steps", "fit"), ("--steps", "crops", "dance")])
+def test_a_step_that_there_is_not_is_refused(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parsed()
-    assert "--bundled-recipe" in capsys.readouterr().err
-
-
-def test_the_first_step_harvests_crops_into_the_work_folder(tmp_path: Path) -> None:
-    words = (
-        "--bundled-recipe",
-        "--work",
-        str(tmp_path),
-        "--pages",
-        "2",
-        "--jobs",
-        "2",
-        "--threads",
-        "1",
-        "--steps",
-        "crops",
-    )
-    assert run(parsed(*words)) == 0
-    assert len({crop.document for crop in CropStore(tmp_path / "crops").read()}) == 2
-
-
-def test_fitting_without_crops_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="harvest some first"):
-        run(parsed("--bundled-recipe", "--work", str(tmp_path), "--threads", "1", "--steps", "fit"))
-
-
-def test_publishing_before_fitting_says_what_to_do(tmp_path: Path) -> None:
-    words = (
-        "--bundled-recipe",
-        "--work",
-        str(tmp_path),
-        "--out",
-        str(tmp_path / "out"),
-        "--threads",
-        "1",
-        "--steps",
-        "publish",
-    )
-    with pytest.raises(TrainingError, match="let `fit` go on"):
-        run(parsed(*words))
+        parsed("--bundled-recipe", *words)
+    assert "invalid choice" in capsys.readouterr().err
 
 
 def test_without_the_extra_it_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

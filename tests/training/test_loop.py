@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from torchvision.models import resnet18
 
 from backend.errors import BadWeights, TrainingError
 from backend.nets.config import CLASSES
 from backend.training import loop
 from backend.training.batches import Memory
+from backend.training.checkpoint import follow
 from backend.training.crops import CropStore
 from backend.training.export import export_classifier
 from backend.training.loop import BEST_FILE, CHECKPOINT_FILE, first_network, fit, logits_of
@@ -54,16 +56,16 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(
 
 def _run_until_killed(store: CropStore, folder: Path) -> None:
     """Kills its own process in the middle of the third epoch."""
-    follow, steps = loop._Run._follow, 0
+    steps = 0
 
-    def dying(run: loop._Run) -> None:
+    def dying(average: nn.Module, network: nn.Module, averaging: float) -> None:
         nonlocal steps
         steps += 1
         if steps == 10:
             os.kill(os.getpid(), signal.SIGKILL)
-        follow(run)
+        follow(average, network, averaging)
 
-    loop._Run._follow = dying  # type: ignore[method-assign]
+    loop.follow = dying  # type: ignore[attr-defined]
     fit(RECIPE, store, folder, build=tiny)
 
 
