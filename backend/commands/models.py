@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _BY = "command line"
-_LEGEND = (
-    "* serves where MODEL is `auto`; F1: macro, on pages at IoU .5; gain: on pages, in points, by the gate"
-)
+_LEGEND = "* serves where MODEL is `auto`; F1: macro, on pages at IoU .5; gain: on pages, in points, by the gate"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,16 +115,16 @@ def _row(model: Model) -> tuple[str, ...]:
         "*" if model.active else "",
         model.name,
         record.published[:16].replace("T", " ") if record else "",
-        record.source if record else "put there by hand",
         model.status,
         f"{crops['value']:.3f}" if crops else "-",
         f"{pages['value']:.3f}" if pages else "-",
         f"{100 * gained:+.1f}" if gained is not None else "-",
+        record.source if record else "put there by hand",
     )
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    table = [("", "model", "published (UTC)", "from", "status", "F1 crops", "F1 pages", "gain"), *rows]
+    table = [("", "model", "published (UTC)", "status", "F1 crops", "F1 pages", "gain", "from"), *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     return "\n".join([*lines, _LEGEND])

@@ -43,10 +43,10 @@ def test_list_is_a_table_with_the_serving_one_marked(
     models.promote(first, why="", by="tests")
     assert main(["models", "list"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    rows = {line[-8] if line[0] != "*" else line[1]: line for line in lines[1:-1]}
+    rows = {line[1] if line[0] == "*" else line[0]: line for line in lines[1:-1]}
     assert rows[first][0] == "*"
-    assert rows[first][-5:] == ["training", "promoted", "0.981", "0.876", "-"]
-    assert rows[second][-5:] == ["training", "refused", "-", "-", "+1.2"]
+    assert rows[first][-5:] == ["promoted", "0.981", "0.876", "-", "training"]
+    assert rows[second][-5:] == ["refused", "-", "-", "+1.2", "training"]
 
 
 def test_list_as_json(models: Models, published: Publish, capsys: pytest.CaptureFixture[str]) -> None:
