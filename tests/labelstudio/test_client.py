@@ -149,6 +149,37 @@ def test_with_basic_authentication_the_webhook_beside_the_connection_gets_the_cr
     assert json.loads(studio.seen[-1].content) == {"headers": {"Authorization": "Basic dXNlcjpwYXNz"}}
 
 
+def test_outdated_tasks_are_those_without_annotations_whose_predictions_are_all_of_other_versions():
+    studio = answering("/api/tasks/", json={"tasks": [{"id": 8}, {"id": 9}], "total": 5})
+    assert studio.client().outdated_tasks(1, "v2", after=7, most=2) == [8, 9]
+    [request] = studio.seen
+    query = json.loads(request.url.params["query"])
+    conditions = [(one["filter"], one["operator"], one["value"]) for one in query["filters"]["items"]]
+    assert conditions == [
+        ("filter:tasks:id", "greater", 7),
+        ("filter:tasks:total_annotations", "equal", 0),
+        ("filter:tasks:total_predictions", "greater", 0),
+        ("filter:tasks:predictions_model_versions", "not_contains", ["v2"]),
+    ]
+    assert (query["filters"]["conjunction"], query["ordering"]) == ("and", ["tasks:id"])
+    assert request.url.params["page_size"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("basic_auth", "fields"),
+    [
+        (None, {}),
+        # without them Label Studio would ask the backend for its health unauthorised, and refuse the new title
+        (("u", "p"), {"auth_method": "BASIC_AUTH", "basic_auth_user": "u", "basic_auth_pass": "p"}),
+    ],
+)
+def test_a_new_title_goes_with_the_backends_credentials(basic_auth, fields):
+    studio = answering("/api/ml/4", method="PATCH", json={})
+    studio.client().rename_backend(4, 1, "http://backend:9090", title="v2", basic_auth=basic_auth)
+    body = json.loads(studio.seen[0].content)
+    assert body == {"project": 1, "url": "http://backend:9090", "title": "v2"} | fields
+
+
 @pytest.mark.parametrize(
     ("studio", "answered", "way_out"),
     [
