@@ -15,6 +15,7 @@ from tqdm import tqdm
 from backend.classification.classifier import load_classifier
 from backend.classification.fusion import evidence
 from backend.detection.choice import build_detector
+from backend.errors import TrainingError
 from backend.nets.config import CLASSES, MARKS
 from backend.nets.detector import DetectorConfig, Fusion
 from backend.nets.weights import DETECTOR_CONFIG_FILE, Weights
@@ -35,7 +36,14 @@ def fit_fusion(folder: Path, store: PageStore, pages: Sequence[LabelledPage], *,
         store: Of the pages.
         pages: Whose marks are all known, and that trained neither.
         threads: That may compute.
+
+    Raises:
+        TrainingError: There are no pages, or the folder has no detector.
     """
+    if not pages:
+        raise TrainingError("there is no page of the validation side whose marks are all known: draw more pages")
+    if not (folder / DETECTOR_CONFIG_FILE).is_file():
+        raise TrainingError(f"{folder} holds no detector: do the step `detector` first")
     detector = build_detector("model", folder, threads=threads)
     classifier = load_classifier(Weights.open(folder, name="bundled", gate_folder=folder), threads=threads)
     said, seen, truth = [], [], []
