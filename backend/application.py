@@ -14,6 +14,7 @@ from backend.labelstudio.predictor import Predictor
 from backend.labelstudio.server import create_app
 from backend.pages.source import PageSource
 from backend.serving import Serving
+from backend.training.retraining.starting import Starter
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -46,11 +47,20 @@ class Application:
         return self.feedback.journal
 
     @classmethod
-    def build(cls, settings: Settings, *, serving: Serves, connections: Connections, feedback: Feedback) -> Application:
+    def build(
+        cls,
+        settings: Settings,
+        *,
+        serving: Serves,
+        connections: Connections,
+        feedback: Feedback,
+        starter: Starter | None = None,
+    ) -> Application:
         """Wires the parts; starts nothing."""
         predictor = Predictor(settings, serving, connections, ledger=feedback.ledger)
         flask = create_app(settings, predictor=predictor, inbox=feedback.journal)
-        flask.register_blueprint(feedback_pages(feedback.store.engine, state=serving.state))
+        training = starter.status if starter else None
+        flask.register_blueprint(feedback_pages(feedback.store.engine, state=serving.state, training=training))
 
         def projects() -> list[int]:
             with feedback.store.engine.connect() as connection:
@@ -67,9 +77,11 @@ class Application:
             LedgerError: The database or the crop store cannot be used.
         """
         connections = Connections(settings, source=lambda access: PageSource(settings, access))
-        feedback = Feedback(Store.open(settings), connections, recall_distance=settings.recall_distance)
+        store = Store.open(settings)
+        starter = Starter(settings, store.engine)
+        feedback = Feedback(store, connections, recall_distance=settings.recall_distance, retrain=starter.look)
         serving = Serving.start(settings, around=feedback.recalling)
-        application = cls.build(settings, serving=serving, connections=connections, feedback=feedback)
+        application = cls.build(settings, serving=serving, connections=connections, feedback=feedback, starter=starter)
         feedback.start(working=bool(settings.samples_in_server))
         application.announcer.start()
         return application

@@ -16,6 +16,7 @@ from backend.feedback.worker import unpark
 from backend.labelstudio.connections import Connections
 from backend.pages.source import PageSource
 from backend.settings import Settings
+from backend.training.retraining.starting import Starter
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environment(os.environ)
     store = Store.open(settings)
     connections = Connections(settings, source=lambda access: PageSource(settings, access))
-    feedback = Feedback(store, connections, recall_distance=0.0)
+    starter = Starter(settings, store.engine)
+    feedback = Feedback(store, connections, recall_distance=0.0, retrain=starter.look)
     if args.unpark:
         print(f"{unpark(store.engine)} annotations get another chance", file=sys.stderr)
     return _once(feedback) if args.once else _until_told(feedback)

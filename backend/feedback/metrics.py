@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -18,11 +19,42 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "contract_marks"
 
 
-def exposition(engine: Engine) -> bytes:
-    """The text that Prometheus scrapes."""
+def exposition(engine: Engine, *, training: Mapping[str, Any] | None = None) -> bytes:
+    """The text that Prometheus scrapes.
+
+    Args:
+        engine: The ledger's database.
+        training: How trainings stand, as for `/status`; None where that is not known.
+    """
     registry = CollectorRegistry()
     registry.register(_Ledger(count(engine)))
+    if training is not None:
+        registry.register(_Trainings(training))
     return generate_latest(registry)
+
+
+class _Trainings(Collector):
+    """Metrics of the trainings on this data folder."""
+
+    def __init__(self, training: Mapping[str, Any]) -> None:
+        self._training = training
+
+    def describe(self) -> Iterator[Metric]:
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        known = self._training
+        for name, meaning, value in (
+            ("training_running", "Whether a training runs.", int(known["running"])),
+            ("training_began_seconds", "When the last training began; 0 if never.", known.get("began") or 0),
+            ("training_ended_seconds", "When it ended; 0 if it has not.", known.get("ended") or 0),
+            ("new_hard_examples", "Hard examples since the last training began.", known["new_hard_examples"]),
+        ):
+            yield GaugeMetricFamily(f"{PREFIX}_{name}", meaning, value=value)
+        result = GaugeMetricFamily(f"{PREFIX}_training_result", "1 for what became of the last one.", labels=["result"])
+        if known.get("result"):
+            result.add_metric([known["result"]], 1)
+        yield result
 
 
 class _Ledger(Collector):

@@ -76,10 +76,17 @@ class Feedback:
         reach: Ways into Label Studio.
         recall_distance: Furthest at which a crop counts as one that was corrected; 0 turns recall off.
         clock: Seconds since the epoch.
+        retrain: Asked by the worker whenever the journal is done with: starts a training where it is time for one.
     """
 
     def __init__(
-        self, store: Store, reach: Reach, *, recall_distance: float, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        reach: Reach,
+        *,
+        recall_distance: float,
+        clock: Callable[[], float] = time.time,
+        retrain: Callable[[], object] = lambda: None,
     ) -> None:
         self.store = store
         self.journal = Journal(store.engine, appended=self.wake, clock=clock)
@@ -92,6 +99,8 @@ class Feedback:
         self._clock = clock
         self._memory: Memory | None = None
         self._looked = 0.0
+        self._retrain = retrain
+        self._asked = 0.0
         self._loops: list[Loop] = []
 
     def recalling(self, classifier: Classifies) -> Classifies:
@@ -139,7 +148,11 @@ class Feedback:
     def _learn(self) -> int:
         steps = self.worker.work(limit=PORTION)
         if steps:
-            self._looked = 0.0
+            self._looked = self._asked = 0.0
+        elif self._clock() >= self._asked + LOOK_SECONDS:
+            # Only when all that came in is in the samples: a training should learn from all of it.
+            self._asked = self._clock()
+            self._retrain()
         return steps + self._remember()
 
     def _remember(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, render_template, request
@@ -16,28 +17,38 @@ from backend.nets.config import CLASSES, MARKS
 __all__ = ["feedback_pages"]
 
 
-def feedback_pages(engine: Engine, *, state: Callable[[], Mapping[str, Any]]) -> Blueprint:
+def feedback_pages(
+    engine: Engine,
+    *,
+    state: Callable[[], Mapping[str, Any]],
+    training: Callable[[], Mapping[str, Any]] | None = None,
+) -> Blueprint:
     """The pages.
 
     Args:
         engine: The ledger's database.
         state: Gives `model_version` and `model_state`.
+        training: Gives how trainings stand: `running`, `new_hard_examples`, `retrain_after`, and of the last one, if
+            there was one, `began`, `why`, `ended`, `result`, `reason`, `model`; None where this process starts none.
     """
     pages = Blueprint("feedback", __name__, template_folder="templates")
 
     @pages.get("/metrics")
     def metrics() -> Response:
-        return Response(exposition(engine), content_type=CONTENT_TYPE)
+        return Response(exposition(engine, training=training and training()), content_type=CONTENT_TYPE)
 
     @pages.get("/status")
     def status() -> Response | str:
-        facts, model = count(engine), state()
+        facts, model, trainings = count(engine), state(), training and training()
         if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
-            return jsonify({"model": dict(model), **facts.as_json()})
+            told = {"training": dict(trainings)} if trainings else {}
+            return jsonify({"model": dict(model), **told, **facts.as_json()})
         return render_template(
             "status.html",
             facts=facts,
             model=model,
+            training=trainings,
+            moment=_moment,
             outcomes=[str(outcome) for outcome in Outcome],
             classes=CLASSES,
             marks=MARKS,
@@ -46,3 +57,7 @@ def feedback_pages(engine: Engine, *, state: Callable[[], Mapping[str, Any]]) ->
         )
 
     return pages
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

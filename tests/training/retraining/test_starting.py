@@ -1,0 +1,226 @@
+"""When a training starts by itself: for a reason, once, in a process of its own; and what is told of it meanwhile."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from backend.errors import TrainingError
+from backend.feedback.journal import Journal
+from backend.feedback.service import Feedback
+from backend.feedback.web import feedback_pages
+from backend.settings import Settings
+from backend.training.retraining.starting import (
+    REST_SECONDS,
+    START_TRAINING,
+    Situation,
+    Starter,
+    count_hard,
+    decide,
+)
+from backend.training.retraining.state import (
+    Training,
+    folder_of,
+    is_running,
+    last_training,
+    note,
+    take_lock,
+)
+from tests.feedback.test_service import Told
+
+from .ledger import KINDS, open_ledger, teach
+
+LAST = Training(began=1000.0, why="by hand", hard=7, ended=1500.0, result="refused")
+LATER = 1000.0 + REST_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("changes", "every", "why"),
+    [
+        # Nothing has happened yet.
+        ({"last": None, "hard": 0}, 100, None),
+        # Enough from the beginning; one too few; the setting turned off.
+        ({"last": None, "hard": 100}, 100, "100 new hard examples"),
+        ({"last": None, "hard": 99}, 100, None),
+        ({"last": None, "hard": 500}, 0, None),
+        # Only what is new since the last one counts.
+        ({"hard": 106}, 100, None),
+        ({"hard": 107}, 100, "100 new hard examples"),
+        # Somebody pressed the button: before the last training, while it ran, when there had been none.
+        ({"asked": 900.0}, 100, None),
+        ({"asked": 1200.0}, 100, START_TRAINING),
+        ({"asked": 5.0, "last": None}, 0, START_TRAINING),
+        # It runs; or it began a moment ago, and a project asks on every submission.
+        ({"asked": 1200.0, "running": True}, 100, None),
+        ({"asked": 1200.0, "now": LATER - 1}, 100, None),
+        # Cut off by a kill: once more, not for ever.
+        ({"last": dataclasses.replace(LAST, ended=None)}, 100, "the last training was cut off"),
+        ({"last": dataclasses.replace(LAST, ended=None, why="the last training was cut off")}, 100, None),
+    ],
+)
+def test_a_training_starts_for_a_reason(changes: dict[str, object], every: int, why: str | None) -> None:
+    usual = Situation(now=LATER, running=False, last=LAST, asked=None, hard=7)
+    assert decide(dataclasses.replace(usual, **changes), every=every) == why
+
+
+def eventually(reached: Callable[[], bool], *, seconds: float = 300.0) -> None:
+    until = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < until, f"not reached within {seconds} s"
+        time.sleep(0.02)
+
+
+class Sleepers:
+    """Starts processes that do nothing but hold what they were given, until they are stopped."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.commands: list[Sequence[str]] = []
+
+    def __call__(
+        self, command: Sequence[str], settings: Settings, handle: int, output: Path
+    ) -> subprocess.Popen[bytes]:
+        self.commands.append(command)
+        sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+        self.started.append(subprocess.Popen(sleeper, pass_fds=(handle,)))
+        return self.started[-1]
+
+    def kill(self) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait()
+
+
+def test_many_that_look_at_once_start_one_and_a_kill_frees_the_place(tmp_path: Path) -> None:
+    store, sleepers = open_ledger(tmp_path), Sleepers()
+    teach(store, 3, kinds=[KINDS[1]])
+    settings = Settings(data_dir=tmp_path, retrain_after=3)
+    starters = [Starter(settings, store.engine, spawn=sleepers) for _ in range(8)]
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            started = list(threads.map(Starter.look, starters))
+        assert sum(started) == len(sleepers.started) == 1
+        assert is_running(folder_of(tmp_path))
+        assert starters[0].status()["running"] is True
+        assert starters[0].status()["new_hard_examples"] == 0
+        with pytest.raises(TrainingError, match="another training runs since"):
+            _train_by_hand(settings)
+    finally:
+        sleepers.kill()
+    assert not is_running(folder_of(tmp_path))
+    assert starters[0].status()["result"] == "cut off"
+    store.engine.dispose()
+
+
+def _train_by_hand(settings: Settings) -> None:
+    from backend.training.retraining.session import _held
+
+    _held(None, folder_of(settings.data_dir))
+
+
+def test_those_who_look_do_not_keep_a_training_from_starting(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    assert not is_running(folder)
+    handle = take_lock(folder)
+    assert handle is not None
+    assert is_running(folder)
+    assert take_lock(folder) is None
+    os.close(handle)
+    assert not is_running(folder)
+
+
+def test_what_was_noted_is_read_again_and_a_broken_note_is_named(tmp_path: Path) -> None:
+    assert last_training(tmp_path) is None
+    note(tmp_path, LAST)
+    assert last_training(tmp_path) == LAST
+    (tmp_path / "state.json").write_text("{}")
+    with pytest.raises(TrainingError, match=r"state\.json cannot be read"):
+        last_training(tmp_path)
+
+
+def test_without_torch_it_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, sleepers = open_ledger(tmp_path), Sleepers()
+    teach(store, 2, kinds=[KINDS[2]])
+    starter = Starter(Settings(data_dir=tmp_path, retrain_after=1), store.engine, spawn=sleepers)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert not any(starter.look() for _ in range(3))
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["a training was due"]
+    assert "`train` extra" in starter.status()["unable"]
+    assert not sleepers.started
+    store.engine.dispose()
+
+
+def test_weak_rejections_and_contradictions_are_not_counted(tmp_path: Path) -> None:
+    store = open_ledger(tmp_path)
+    teach(store, 5)
+    teach(store, 1, kinds=[KINDS[2]], first=50, weak=True)
+    assert count_hard(store.engine) == 2
+    store.engine.dispose()
+
+
+def test_the_button_starts_a_process_and_its_end_is_told(settings: Settings) -> None:
+    from flask import Flask
+
+    store = open_ledger(settings.data_dir)
+    teach(store, 3)
+    starter = Starter(settings, store.engine)
+    feedback = Feedback(store, Told(), recall_distance=0, retrain=starter.look)
+    pages = Flask("pages")
+    pages.register_blueprint(
+        feedback_pages(
+            store.engine, state=lambda: {"model_version": "x", "model_state": "ready"}, training=starter.status
+        )
+    )
+    client = pages.test_client()
+    feedback.start()
+    try:
+        Journal(store.engine).append(START_TRAINING, project=1, body={"project": {"id": 1}})
+        eventually(
+            lambda: is_running(folder_of(settings.data_dir)) or last_training(folder_of(settings.data_dir)) is not None
+        )
+        page = client.get("/status", headers={"Accept": "text/html"}).text
+        assert "START_TRAINING" in page
+        eventually(lambda: starter.status().get("ended") is not None)
+    finally:
+        feedback.stop()
+    told = client.get("/status", headers={"Accept": "application/json"}).json["training"]
+    assert (told["running"], told["why"], told["result"]) == (False, START_TRAINING, "failed")
+    assert "8 are needed" in told["reason"]
+    metrics = client.get("/metrics").text
+    assert 'contract_marks_training_result{result="failed"} 1.0' in metrics
+    assert "contract_marks_training_running 0.0" in metrics
+    assert "8 are needed" in (folder_of(settings.data_dir) / "log").read_text()
+    eventually(
+        lambda: not starter.look() and starter._child is None
+    )  # the process is no more, and nothing of it is left
+    store.engine.dispose()
+
+
+def test_the_process_is_not_of_the_servers_session_and_gives_way_to_it(settings: Settings) -> None:
+    store = open_ledger(settings.data_dir)
+    teach(store, 24)
+    starter = Starter(dataclasses.replace(settings, retrain_after=1), store.engine)
+    assert starter.look()
+    child = starter._child
+    assert child is not None
+    try:
+        eventually(lambda: os.getpriority(os.PRIO_PROCESS, child.pid) == 19)
+        assert os.getsid(child.pid) == child.pid
+        assert is_running(folder_of(settings.data_dir))
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    eventually(lambda: not is_running(folder_of(settings.data_dir)))
+    assert starter.status()["result"] == "cut off"
+    store.engine.dispose()
