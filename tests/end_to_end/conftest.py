@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, ViewportSize, sync_playwright
+from playwright.sync_api import BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from backend.demo.backend import backend_service, wait_for_model
 from backend.demo.projects import connect
@@ -38,6 +38,7 @@ QUIET = (
 )
 # The list of regions is drawn only as far as it is seen: so high that some twenty are.
 VIEWPORT: ViewportSize = {"width": 1600, "height": 2000}
+PATIENCE = 120_000  # milliseconds; a machine may be busy
 
 
 def missing(reason: str) -> None:
@@ -81,7 +82,8 @@ def browser(chromium: str) -> Iterator[BrowserContext]:
         context = playwright.chromium.launch_persistent_context(
             profile, executable_path=chromium, headless=True, args=QUIET, viewport=VIEWPORT
         )
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         yield context
         context.close()
 

@@ -8,11 +8,10 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import FloatRect, Locator, Page, Response, expect
 
-__all__ = ["HOTKEYS", "REGIONS", "SECONDS", "Editor"]
+__all__ = ["HOTKEYS", "REGIONS", "Editor"]
 
 Value = Mapping[str, Any]
 
-SECONDS = 1000.0  # playwright counts milliseconds
 REGIONS = ".lsf-outliner-item__title"
 HOTKEYS = {"signature": "1", "stamp": "2", "thumb": "3"}
 
@@ -55,14 +54,14 @@ class Editor:
         """Opens a task and waits for its boxes."""
         self.task = task
         self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
-        expect(self.regions).to_have_count(regions, timeout=60 * SECONDS)
-        self.page.wait_for_function(_SETTLED, timeout=60 * SECONDS)
+        expect(self.regions).to_have_count(regions)
+        self.page.wait_for_function(_SETTLED)
 
     def pick(self, region: Mapping[str, Any]) -> None:
         """Selects a region by a click on its box."""
         self.page.keyboard.press("Escape")
         self.page.mouse.click(*self._middle(region["value"]))
-        expect(self.details).to_contain_text(region["id"], timeout=30 * SECONDS)
+        expect(self.details).to_contain_text(region["id"])
 
     def pick_in_list(self, place: int, region: Mapping[str, Any]) -> None:
         """Selects the region at this place of the list; the list is in the order of the prediction."""

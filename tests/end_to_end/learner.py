@@ -32,7 +32,7 @@ Outcome = tuple[str, str | None, str]
 MODEL = "takes-all-for-marks"
 BASIC = ("label-studio", "knows-this")
 SECRET = "and-its-webhooks-this"
-SECONDS = 60
+SECONDS = 120
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from PIL import Image, ImageColor
 from playwright.sync_api import Page, expect
 
 from tests.end_to_end.conftest import ROOT, DrawnFile, Project, Server
-from tests.end_to_end.editor import REGIONS, SECONDS
+from tests.end_to_end.editor import REGIONS
 
 pytestmark = [pytest.mark.label_studio, pytest.mark.browser]
 
@@ -28,7 +28,7 @@ def test_the_editor_lists_and_draws_every_box(
 
     annotator.goto(f"{server.url}/projects/{project.id}/data?task={task}")
     regions = annotator.locator(REGIONS)
-    expect(regions).to_have_count(len(labels), timeout=60 * SECONDS)
+    expect(regions).to_have_count(len(labels))
     assert sorted(regions.all_inner_texts()) == sorted(labels)
 
     canvas = annotator.locator("canvas").first
