@@ -13,26 +13,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torchvision.models import ResNet, resnet18
 
+from backend.classification.classifier import load_classifier
+from backend.classification.fusion import fuse
+from backend.detection.choice import build_detector
 from backend.errors import TrainingError
 from backend.evaluation.closed_set import softmax
 from backend.nets.config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
 from backend.nets.network import Network
-from backend.nets.weights import BUNDLED, CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
+from backend.nets.weights import (
+    BUNDLED,
+    CONFIG_FILE,
+    DETECTOR_CONFIG_FILE,
+    DETECTOR_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+    Weights,
+)
 from backend.training.checkpoint import save
 from backend.training.evaluation import fit_temperature
 from backend.training.export import export_classifier
 from backend.training.fusion import fit_fusion
+from backend.training.harvest import truth_of
+from backend.training.labelling import label_boxes
 from backend.training.loop import BEST_FILE, Progress, shown_in
 from backend.training.publish import NONE_SHARE, RECORD_FILE
 from backend.training.recipe import Corrections, Recipe
 from backend.training.retraining.calibrating import logits_of_crops, thresholds, truth_of_crops
 
 if TYPE_CHECKING:
-    from backend.nets.weights import Weights
-    from backend.training.pagestore import PageStore
+    from collections.abc import Sequence
+
+    from backend.training.pagestore import LabelledPage, PageStore
     from backend.training.retraining.material import Material
 
 __all__ = ["TENSORS_FILE", "Base", "add_detector", "read_base", "write_candidate"]
@@ -68,7 +82,7 @@ def read_base(weights: Weights) -> Base:
 
 def write_candidate(
     run: Path, progress: Progress, recipe: Recipe, material: Material, out: Path, *, plan: Corrections
-) -> ClassifierConfig:
+) -> None:
     """Writes the best weights of a run, calibrated on validation documents, as they are going to serve.
 
     As with the bundled weights, the head's bias is moved from the share of `none` in training to that in serving.
@@ -107,30 +121,50 @@ def write_candidate(
     save(network.state_dict(), out / TENSORS_FILE, {"classes": " ".join(CLASSES)})
     history = {"history": [dataclasses.asdict(line) for line in progress.history]}
     (out / RECORD_FILE).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
-    return config
 
 
-def add_detector(out: Path, parent: Path, pages: PageStore, *, kind: str, threads: int) -> bool:
+def add_detector(out: Path, parent: Path, pages: PageStore, *, kind: str, plan: Corrections, threads: int) -> None:
     """Gives a candidate the detector that it was trained with, and weighs its word against the new classifier's.
+
+    What is then shown is the word of both, so that the thresholds are fitted anew to that, on whole drawn pages.
 
     Args:
         out: The candidate's folder.
         parent: The folder of the weights that serve.
-        pages: Drawn pages; those of validation documents decide the weights.
+        pages: Drawn pages; those of validation documents decide.
         kind: The DETECTOR setting; without a network in it, there is nothing to add.
+        plan: Precision wanted, and how many candidates that takes.
         threads: That may compute.
-
-    Returns:
-        Whether there is one.
     """
     if kind == "colour":
-        return False
+        return
     place = parent if (parent / DETECTOR_CONFIG_FILE).is_file() else BUNDLED
     for name in (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE):
         shutil.copyfile(place / name, out / name)
     judges = [page for page in pages.read() if page.split == "validation"]
     fit_fusion(out, pages, judges, threads=threads)
-    return True
+    said, truth = _said_together(out, pages, judges, kind=kind, threads=threads)
+    bars = thresholds(said, truth, precision=plan.precision, least=plan.least_positives)
+    config = ClassifierConfig.read(out / CONFIG_FILE)
+    dataclasses.replace(config, thresholds=bars).write(out / CONFIG_FILE)
+
+
+def _said_together(
+    folder: Path, store: PageStore, pages: Sequence[LabelledPage], *, kind: str, threads: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """What detector and classifier say together of the candidates of pages, (N, 4), and what those are, (N,)."""
+    detector = build_detector(kind, folder, threads=threads)
+    classifier = load_classifier(Weights.open(folder, name="candidate"), threads=threads)
+    said, truth = [np.zeros((0, len(CLASSES)))], []
+    for page in pages:
+        pixels = store.pixels(page)
+        candidates = detector(pixels, page.dpi)
+        labels = label_boxes(candidates.boxes, truth_of(page))
+        rows = [row for row, label in enumerate(labels) if label is not None]
+        probabilities = classifier.classify(pixels, candidates.boxes[rows]).probabilities
+        said.append(fuse(probabilities, candidates.heat[rows], detector.fusion))
+        truth += [CLASSES.index(label) for label in labels if label is not None]
+    return np.concatenate(said), np.array(truth, np.int64)
 
 
 def _written(network: ResNet, out: Path, recipe: Recipe) -> Network:

@@ -15,10 +15,10 @@ import torch
 
 from backend.detection.choice import build_detector
 from backend.errors import TrainingError
-from backend.nets.config import MARKS
+from backend.nets.config import MARKS, ClassifierConfig
 from backend.nets.registry import Registry
 from backend.nets.sources import Sources
-from backend.nets.weights import Weights
+from backend.nets.weights import CONFIG_FILE, Weights
 from backend.registry.models import Model, Models
 from backend.registry.record import Facts
 from backend.training.loop import Progress, fit, network_from
@@ -145,9 +145,10 @@ class Retraining:
         progress = self._fit(given)
         run = self._run_folder(given)
         candidate = run / "candidate"
-        config = write_candidate(run, progress, given.recipe, given.material, candidate, plan=given.plan)
+        write_candidate(run, progress, given.recipe, given.material, candidate, plan=given.plan)
         kind, parent = self.settings.detector, given.parent
-        add_detector(candidate, parent.folder, given.pages, kind=kind, threads=self.threads)
+        add_detector(candidate, parent.folder, given.pages, kind=kind, plan=given.plan, threads=self.threads)
+        config = ClassifierConfig.read(candidate / CONFIG_FILE)
         bars = ", ".join(f"{name} {bar:.2f}" for name, bar in zip(MARKS, config.thresholds, strict=True))
         self.say(f"temperature {config.temperature:.3f}; thresholds {bars}")
         fresh = Weights.open(candidate, name="candidate")
