@@ -24,9 +24,17 @@ def test_every_setting_is_read_from_the_environment(row: dataclasses.Field[Any])
     kind = type(row.default)
     text = other.get(kind, "somewhere")
     environment = {row.name.upper(): text}
+    if row.name == "detector":
+        text = "both"
+        environment = {"DETECTOR": text}
     if row.name.startswith("basic_auth"):
         environment = {"BASIC_AUTH_USER": text, "BASIC_AUTH_PASS": text}
     assert getattr(Settings.from_environment(environment), row.name) == kind(text)
+
+
+def test_another_process_reads_the_same_from_its_environment() -> None:
+    settings = Settings(retrain_after=7, detector="both", basic_auth_user="a", basic_auth_pass="b", confidence=0.25)
+    assert Settings.from_environment(settings.as_environment()) == settings
 
 
 def test_the_command_line_wins_and_none_is_no_word() -> None:
@@ -53,6 +61,7 @@ def test_an_empty_variable_is_as_none() -> None:
         ({"MAX_PAGES": "-1"}, "MAX_PAGES is -1"),
         ({"MODEL_THREADS": "-1"}, "MODEL_THREADS is -1"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'"),
+        ({"RETRAIN_AFTER": "-1"}, "RETRAIN_AFTER is -1"),
     ],
 )
 def test_nonsense_is_refused_by_name(environment: dict[str, str], reason: str) -> None:
