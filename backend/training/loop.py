@@ -66,7 +66,7 @@ class Progress:
         recipe: Digest of its recipe.
         stage: Index of the stage that comes next.
         epoch: Number, in that stage, of the epoch that comes next.
-        best: Best score of this stage.
+        best: Best score of this stage, and of those before it that it goes on from.
         stale: Epochs since then.
         history: All epochs so far.
     """
@@ -234,8 +234,7 @@ class _Run:
             recipe=progress.recipe,
             stage=progress.stage + ended,
             epoch=0 if ended else progress.epoch + 1,
-            # Scores at different resolutions do not compare, so each stage looks for its own best.
-            best=-1.0 if ended else max(score, progress.best),
+            best=-1.0 if ended and not self._goes_on(progress.stage) else max(score, progress.best),
             stale=0 if ended else stale,
             history=(*progress.history, line),
         )
@@ -246,6 +245,11 @@ class _Run:
         )
         save(self._tensors(), folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
         return progress
+
+    def _goes_on(self, stage: int) -> bool:
+        """Whether the next stage has to beat this one; at another resolution or other shares, scores do not compare."""
+        one, *others = self.recipe.stages[stage:]
+        return bool(others) and (one.size, one.shares) == (others[0].size, others[0].shares)
 
     def _train(self, progress: Progress, stage: Stage, train: Memory, workers: int) -> float:
         recipe = self.recipe

@@ -1,12 +1,14 @@
-"""kill -9 of a training on corrections: what goes on ends with the weights of one that was never stopped."""
+"""What a training on corrections ends with: after a kill -9 as if nothing had been, and never worse than the head."""
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import signal
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -78,3 +80,27 @@ def test_a_killed_training_ends_as_if_nothing_had_been(tmp_path: Path, drawn: Pa
         one, other = load_file(tmp_path / "cut" / file), load_file(tmp_path / "whole" / file)
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        # The whole net, ruined by far too high a rate, does not take the place of the head alone.
+        ({}, True),
+        # At another resolution, or for other shares, the scores do not compare.
+        ({"size": 24}, False),
+        ({"shares": {"drawn/none": 1.0, "drawn/stamp": 1.0}}, False),
+    ],
+)
+def test_the_whole_net_has_to_beat_the_head_alone(
+    change: dict[str, object], kept: bool, store: CropStore, tmp_path: Path
+) -> None:
+    mild = dataclasses.replace(RECIPE.augmentation, tint=0, fade=0, black=0, hue=0, overprint=0)
+    head = Stage(size=16, epochs=4, learning_rate=3e-2)
+    ruin = dataclasses.replace(Stage(size=16, epochs=1, learning_rate=30.0), **change)  # type: ignore[arg-type]
+    recipe = dataclasses.replace(RECIPE, stages=(head, ruin), corrections=None, samples=256, augmentation=mild)
+    fit(recipe, store, tmp_path, build=tiny, stop_after=4)
+    before = (tmp_path / BEST_FILE).read_bytes()
+    progress = fit(recipe, store, tmp_path, build=tiny)
+    assert progress.history[-1].score < max(line.score for line in progress.history[:-1])
+    assert ((tmp_path / BEST_FILE).read_bytes() == before) is kept
