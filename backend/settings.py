@@ -73,7 +73,7 @@ class Settings:
     )
     model: str = _setting("auto", "Which weights serve: `auto`, `hub`, `bundled` or the version of a promoted model.")
     detector: str = _setting(
-        "colour", "How marks are found: `model` (a network), `colour` (rules on coloured ink), or `both`."
+        "model", "How marks are found: `model` (a network), `colour` (rules on coloured ink), or `both`."
     )
     model_threads: int = _setting(0, "Processor threads that one classification may use; 0 for one on each core.")
     confidence: float = _setting(0.5, "Lowest probability at which a mark is shown; a label config can override it.")

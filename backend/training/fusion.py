@@ -14,18 +14,22 @@ from tqdm import tqdm
 
 from backend.classification.classifier import load_classifier
 from backend.classification.fusion import evidence
+from backend.detection.candidates import Candidates
 from backend.detection.choice import build_detector
 from backend.errors import TrainingError
-from backend.nets.config import CLASSES, MARKS
+from backend.geometry import coverage, iou
+from backend.nets.config import CLASSES, MARKS, NONE
 from backend.nets.detector import DetectorConfig, Fusion
 from backend.nets.weights import DETECTOR_CONFIG_FILE, Weights
 from backend.training.harvest import truth_of
-from backend.training.labelling import label_boxes
+from backend.training.labelling import DONT_CARE, HIT, Truth
 from backend.training.pagestore import LabelledPage, PageStore
 
-__all__ = ["fit_fusion", "fitted"]
+__all__ = ["fit_fusion", "fitted", "shown_as"]
 
 _RIDGE = 1e-3
+_OWN_CLASS = 0.5
+"""What the right class is worth beside overlap, where two candidates hit one mark."""
 
 
 def fit_fusion(folder: Path, store: PageStore, pages: Sequence[LabelledPage], *, threads: int) -> Fusion:
@@ -50,7 +54,7 @@ def fit_fusion(folder: Path, store: PageStore, pages: Sequence[LabelledPage], *,
     for page in tqdm(pages, unit="page", desc="fusion", disable=None):
         pixels = store.pixels(page)
         candidates = detector(pixels, page.dpi)
-        labels = label_boxes(candidates.boxes, truth_of(page))
+        labels = shown_as(candidates, truth_of(page))
         rows = [row for row, label in enumerate(labels) if label is not None]
         found = classifier.classify(pixels, candidates.boxes[rows])
         one, other = evidence(found.probabilities, candidates.heat[rows])
@@ -61,6 +65,28 @@ def fit_fusion(folder: Path, store: PageStore, pages: Sequence[LabelledPage], *,
     path = folder / DETECTOR_CONFIG_FILE
     dataclasses.replace(DetectorConfig.read(path), fusion=fusion).write(path)
     return fusion
+
+
+def shown_as(candidates: Candidates, truth: Truth) -> list[str | None]:
+    """What each candidate should be shown as, `none` included; None for what selection decides, not a probability.
+
+    Each mark is one candidate's, the one with the best overlap, and rather one that the detector took for its class. A
+    second candidate on it teaches nothing, since selection will take one of them. What hits no mark is `none`, however
+    near it comes: shown, it would be a wrong box.
+    """
+    overlap = iou(candidates.boxes, truth.boxes)
+    own = np.array([MARKS.index(label) for label in truth.labels], np.intp)
+    wanted = overlap + _OWN_CLASS * (candidates.heat[:, own] > 0)
+    hits = overlap >= HIT
+    doubtful = coverage(candidates.boxes, truth.ignored).max(axis=1, initial=0) >= DONT_CARE
+    undecided = np.asarray(hits.any(axis=1) | doubtful)
+    labels: list[str | None] = [None if one else CLASSES[NONE] for one in undecided]
+    left = np.where(hits, wanted, 0.0)
+    while left.size and left.max() > 0:
+        row, mark = np.unravel_index(int(left.argmax()), left.shape)
+        labels[row] = truth.labels[mark]
+        left[row], left[:, mark] = 0, 0
+    return labels
 
 
 def fitted(said: NDArray[np.float64], seen: NDArray[np.float64], truth: NDArray[np.intp]) -> Fusion:

@@ -10,7 +10,7 @@ import numpy as np
 from backend.geometry import Boxes, as_boxes, coverage, iou
 from backend.nets.config import CLASSES, NONE
 
-__all__ = ["Truth", "label_boxes"]
+__all__ = ["DONT_CARE", "HIT", "Truth", "label_boxes"]
 
 HIT = 0.5
 NEAR = 0.3

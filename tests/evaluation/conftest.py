@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backend.synthetic.command import add_arguments, run
+from tests.end_to_end.conftest import missing
 
 
 @pytest.fixture(scope="session")
@@ -25,5 +26,5 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chromium() -> str:
     found = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
     if found is None:
-        pytest.skip("no Chromium is installed (on Debian: apt-get install chromium)")
+        missing("no Chromium is installed (on Debian: apt-get install chromium)")
     return str(found)

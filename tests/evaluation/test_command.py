@@ -15,8 +15,6 @@ from playwright.sync_api import sync_playwright
 
 from backend.cli import main
 
-pytestmark = pytest.mark.browser
-
 
 @pytest.fixture(scope="module")
 def written(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
@@ -66,6 +64,7 @@ def test_what_shows_contracts_is_for_its_owner_only(written: tuple[Path, str]) -
     assert sorted(path.name for path in folder.iterdir()) == ["figures.json", "report.html"]
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_browser_shows_it_without_a_complaint_or_a_request(
     written: tuple[Path, str], chromium: str, theme: str, tmp_path: Path
