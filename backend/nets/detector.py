@@ -69,7 +69,7 @@ class DetectorConfig:
     pixel_mm: float = 0.508
     stride: int = 8
     multiple: int = 32
-    least_heat: float = 0.1
+    least_heat: float = 0.15
     most: int = 20
     same_iou: float = 0.5
     fusion: Fusion = field(default_factory=Fusion)
