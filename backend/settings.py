@@ -13,7 +13,10 @@ from typing import Any
 
 from backend.errors import SettingsError
 
-__all__ = ["Settings", "describe"]
+__all__ = ["DETECTORS", "Settings", "describe"]
+
+DETECTORS = ("model", "colour", "both")
+"""The ways of finding candidates."""
 
 
 def _setting(default: Any, meaning: str) -> Any:
@@ -101,7 +104,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingsError(f"LOG_LEVEL is {self.log_level!r}: expected DEBUG, INFO, WARNING or ERROR")
-        if self.detector not in ("model", "colour", "both"):
+        if self.detector not in DETECTORS:
             raise SettingsError(f"DETECTOR is {self.detector!r}: expected model, colour or both")
         if not 0 < self.confidence < 1:
             raise SettingsError(f"CONFIDENCE is {self.confidence}: it is a probability between 0 and 1, such as 0.5")

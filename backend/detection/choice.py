@@ -14,10 +14,9 @@ from backend.detection.detector import ColourDetector
 from backend.detection.model import ModelDetector
 from backend.nets.detector import DetectorConfig, DetectorNetwork, Fusion
 from backend.nets.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from backend.settings import DETECTORS
 
 __all__ = ["DETECTORS", "Detects", "build_detector"]
-
-DETECTORS = ("model", "colour", "both")
 
 
 class Detects(Protocol):

@@ -13,12 +13,10 @@ from backend.detection.peaks import peaks_of
 from backend.detection.raster import rasterise
 from backend.geometry import as_boxes, clip, iou
 from backend.nets.config import MARKS
-from backend.nets.detector import DetectorNetwork
+from backend.nets.detector import PIXEL_MM, DetectorNetwork
 
-__all__ = ["PIXEL_MM", "ModelDetector", "padded", "page_input"]
+__all__ = ["ModelDetector", "padded", "page_input"]
 
-PIXEL_MM = 0.508
-"""Side of a pixel of the network's input, mm: 50 dpi."""
 _ONE_BOX = 0.8
 """IoU above which peaks of different classes are one candidate: the classifier would see the same pixels."""
 

@@ -20,8 +20,10 @@ from backend.errors import BadWeights
 from backend.nets.config import MARKS
 from backend.nets.network import open_session
 
-__all__ = ["DetectorConfig", "DetectorNetwork", "Fusion"]
+__all__ = ["PIXEL_MM", "DetectorConfig", "DetectorNetwork", "Fusion"]
 
+PIXEL_MM = 0.508
+"""Side of a pixel of the input that detectors are trained for, mm: 50 dpi."""
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
 
@@ -66,7 +68,7 @@ class DetectorConfig:
     """
 
     sha256: str
-    pixel_mm: float = 0.508
+    pixel_mm: float = PIXEL_MM
     stride: int = 8
     multiple: int = 32
     least_heat: float = 0.15

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-__all__ = ["follow", "part", "rate_at", "save"]
+__all__ = ["adamw", "follow", "part", "rate_at", "restore", "save", "state_of"]
 
 _WARM_UP = 0.1
 _FINAL = 0.01
@@ -37,6 +37,40 @@ def follow(average: nn.Module, network: nn.Module, averaging: float) -> None:
 def _values(network: nn.Module) -> Iterator[torch.Tensor]:
     yield from network.parameters()
     yield from network.buffers()
+
+
+def adamw(parameters: Sequence[nn.Parameter], *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW that lets kernels decay only: on biases and BatchNorm decay does nothing but harm."""
+    groups = [
+        {"params": [one for one in parameters if one.ndim > 1], "weight_decay": weight_decay},
+        {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate)
+
+
+def state_of(network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Everything that a training goes on from, as the tensors of one file."""
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        for slot, value in optimiser.state.get(parameter, {}).items():
+            tensors[f"optimiser.{name}.{slot}"] = value
+    return tensors
+
+
+def restore(
+    tensors: dict[str, torch.Tensor], network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Puts back what `state_of` gave; the optimiser gets the state of those parameters that it trains."""
+    network.load_state_dict(part(tensors, "network."))
+    average.load_state_dict(part(tensors, "average."))
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad and (state := part(tensors, f"optimiser.{name}.")):
+            optimiser.state[parameter] = {
+                # AdamW counts its steps on the processor, wherever the moments are.
+                slot: value if value.ndim == 0 else value.to(parameter.device)
+                for slot, value in state.items()
+            }
 
 
 def part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -24,7 +24,7 @@ from backend.errors import BadWeights, TrainingError
 from backend.evaluation.closed_set import evaluate, softmax
 from backend.nets.config import CLASSES
 from backend.training.batches import Crops, Memory, epoch_order, plain_batches, pooled_order, training_batches
-from backend.training.checkpoint import follow, part, rate_at, save
+from backend.training.checkpoint import adamw, follow, rate_at, restore, save, state_of
 from backend.training.crops import Crop
 from backend.training.graph import state_dict_from_onnx
 from backend.training.recipe import Recipe, Stage
@@ -201,12 +201,7 @@ class _Run:
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not stage.head_only or name.startswith("fc."))
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        # Decay keeps kernels small; on biases and BatchNorm it only does harm.
-        groups = [
-            {"params": [one for one in parameters if one.ndim > 1], "weight_decay": self.recipe.weight_decay},
-            {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=stage.learning_rate)
+        return adamw(parameters, learning_rate=stage.learning_rate, weight_decay=self.recipe.weight_decay)
 
     def epoch(self, progress: Progress, train: Memory, judge: Memory, folder: Path, workers: int) -> Progress:
         """Trains one epoch, judges it and saves everything."""
@@ -243,7 +238,8 @@ class _Run:
             f"stage {line.stage} epoch {line.epoch}: loss {loss:.3f}, macro F1 {scores}, {line.seconds:.0f} s",
             file=sys.stderr,
         )
-        save(self._tensors(), folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
+        state = state_of(self.network, self.average, self.optimiser)
+        save(state, folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
         return progress
 
     def _goes_on(self, stage: int) -> bool:
@@ -276,14 +272,6 @@ class _Run:
             losses.append(loss.item())
         return float(np.mean(losses)) if losses else math.nan
 
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            for slot, value in self.optimiser.state.get(parameter, {}).items():
-                tensors[f"optimiser.{name}.{slot}"] = value
-        return tensors
-
     def resume(self, path: Path) -> Progress:
         """Takes everything from a checkpoint, if there is one, and tells where the run stands."""
         if not path.exists():
@@ -296,18 +284,9 @@ class _Run:
             raise TrainingError(
                 f"{path} belongs to recipe {progress.recipe}, not to {self.recipe.digest}: choose another folder"
             )
-        tensors = load_file(path)
-        self.network.load_state_dict(part(tensors, "network."))
-        self.average.load_state_dict(part(tensors, "average."))
         if progress.stage < len(self.recipe.stages):
             self.optimiser = self._fresh_optimiser(self.recipe.stages[progress.stage])
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad and (state := part(tensors, f"optimiser.{name}.")):
-                self.optimiser.state[parameter] = {
-                    # AdamW counts its steps on the processor, wherever the moments are.
-                    slot: value if value.ndim == 0 else value.to(self.device)
-                    for slot, value in state.items()
-                }
+        restore(load_file(path), self.network, self.average, self.optimiser)
         return progress
 
 

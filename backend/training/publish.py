@@ -9,25 +9,22 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torchvision.models import ResNet, resnet18
 
-from backend.classification.preprocessing import network_input
 from backend.errors import TrainingError
 from backend.evaluation.closed_set import Evaluation, evaluate, softmax
-from backend.geometry import as_boxes
 from backend.nets.config import CLASSES, NONE, ClassifierConfig, sha256_of
 from backend.nets.network import Network
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
 from backend.training.card import model_card
-from backend.training.crops import MARGIN, Crop, CropStore
+from backend.training.crops import Crop, CropStore
 from backend.training.evaluation import fit_temperature
 from backend.training.export import export_classifier
 from backend.training.loop import BEST_FILE, Progress
 from backend.training.recipe import Recipe
+from backend.training.served import logits_of_crops, truth_of_crops
 
 __all__ = ["CARD_FILE", "NONE_SHARE", "RECORD_FILE", "publish", "versions"]
 
@@ -37,7 +34,6 @@ NONE_SHARE = 0.85
 """Share of `none` among what detection proposes, measured on drawn pages and on real ones that train. Training shows
 less of it, so that the marks are learned; the head's bias is moved to the share of serving (Saerens et al., 2002)."""
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "onnx", "onnxruntime")
-_BATCH = 64
 
 
 def publish(
@@ -121,7 +117,7 @@ def _prior_shift(recipe: Recipe) -> float:
 
 
 def _temperature(engine: Network, store: CropStore, crops: Sequence[Crop]) -> float:
-    return fit_temperature(_logits(engine, store, crops), _truth(crops))
+    return fit_temperature(logits_of_crops(engine, store, crops), truth_of_crops(crops))
 
 
 def _measure(engine: Network, store: CropStore, crops: Iterable[Crop], temperature: float) -> dict[str, Evaluation]:
@@ -133,27 +129,7 @@ def _measure(engine: Network, store: CropStore, crops: Iterable[Crop], temperatu
         "Real pages with every mark boxed (`page_full`)": [crop for crop in gold if crop.source == "page_full"],
     }
     return {
-        title: evaluate(softmax(_logits(engine, store, members), temperature), _truth(members), CLASSES)
+        title: evaluate(softmax(logits_of_crops(engine, store, members), temperature), truth_of_crops(members), CLASSES)
         for title, members in sets.items()
         if members
     }
-
-
-def _truth(crops: Sequence[Crop]) -> NDArray[np.int64]:
-    return np.array([CLASSES.index(crop.label) for crop in crops])
-
-
-def _logits(engine: Network, store: CropStore, crops: Sequence[Crop]) -> NDArray[np.float32]:
-    """The served network's outputs (N, C) for the boxes of `crops`, prepared as they are when serving."""
-    outputs = []
-    for start in range(0, len(crops), _BATCH):
-        batch = [_served(store.image(crop)) for crop in crops[start : start + _BATCH]]
-        outputs.append(engine.run(np.concatenate(batch))[0])
-    return np.concatenate(outputs)
-
-
-def _served(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The box of a stored crop as network input, (1, 3, 224, 224)."""
-    height, width = crop.shape[:2]
-    margin = np.array([width, height, -width, -height]) * MARGIN / (1 + 2 * MARGIN)
-    return network_input(crop, as_boxes(np.array([0, 0, width, height]) + margin))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from backend.feedback.database import default_url, open_database
 from backend.feedback.tables import event, memory, sample
 from backend.labelstudio.client import LabelStudio
 from backend.synthetic.page import draw_page
+from backend.training.retraining.state import folder_of, is_running
 from tests.end_to_end.conftest import CONFIG, Project, Server
 from tests.nets.models import random_model, write_weights
 
@@ -37,7 +39,7 @@ SECONDS = 120
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
-    """A running backend that takes each candidate for a mark: what corrections become does not hang on weights."""
+    """A running backend that takes each region of ink for a mark: what corrections become does not hang on weights."""
 
     url: str
     version: str
@@ -75,6 +77,9 @@ def learning(server: Server, *, name: str, recall_distance: float) -> Iterator[L
     weights = random_model(outputs=4, seed=3, bias={3: -1000.0})  # never `none`
     write_weights(weights, folder / "models" / MODEL)
     url = f"http://{LOOPBACK}:{port}"
+    # What "Start training" starts outlives the backend, and would train for half an hour: it has to find too little.
+    recipe = folder / "recipe.json"
+    recipe.write_text(json.dumps({"corrections": {"least_samples": 1_000_000}}))
     service = backend_service(
         port=port,
         studio_url=server.url,
@@ -82,6 +87,8 @@ def learning(server: Server, *, name: str, recall_distance: float) -> Iterator[L
         data_dir=folder,
         log=server.folder / f"{name}.log",
         MODEL=MODEL,
+        DETECTOR="colour",
+        RETRAIN_RECIPE=str(recipe),
         CONFIDENCE="0.01",
         RECALL_DISTANCE=str(recall_distance),
         WEBHOOK_SECRET=SECRET,
@@ -92,6 +99,7 @@ def learning(server: Server, *, name: str, recall_distance: float) -> Iterator[L
         service.wait_until_answers(f"{url}/", seconds=120)
         eventually(lambda: health(url)["model_state"], "ready")
         yield Learner(url=url, version=health(url)["model_version"], folder=folder)
+    eventually(lambda: is_running(folder_of(folder)), False)
 
 
 def health(url: str) -> dict[str, Any]:

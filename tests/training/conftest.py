@@ -17,8 +17,16 @@ from backend.training.pagestore import PageStore
 from backend.training.recipe import Recipe, Stage
 
 
+@pytest.fixture(scope="module", autouse=True)
+def processor_threads_of_a_module() -> Iterator[None]:
+    """The same for what a module's own fixtures do, which run before those of its first test."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
-def processor_threads() -> Iterator[None]:
+def processor_threads(processor_threads_of_a_module: None) -> Iterator[None]:
     """Gives torch its threads back: sums come out the same to the last bit only on the same number of them."""
     before = torch.get_num_threads()
     yield

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from backend.errors import TrainingError
 from backend.training.batches import epoch_order
-from backend.training.checkpoint import follow, part, rate_at, save
+from backend.training.checkpoint import adamw, follow, rate_at, restore, save, state_of
 from backend.training.detector.judging import score
 from backend.training.detector.loss import edge_loss, heat_loss
 from backend.training.detector.network import DetectorNet
@@ -113,13 +113,9 @@ class _Run:
         self.recipe = recipe
         self.network = DetectorNet(recipe.shape).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        parameters = list(self.network.parameters())
-        # Decay keeps kernels small; on biases and BatchNorm it only does harm.
-        groups = [
-            {"params": [one for one in parameters if one.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
+        self.optimiser = adamw(
+            list(self.network.parameters()), learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
 
     def epoch(
         self, progress: DetectorProgress, train: Stock, judge: Stock, folder: Path, workers: int
@@ -141,7 +137,8 @@ class _Run:
         )
         progress = DetectorProgress(recipe=progress.recipe, epoch=progress.epoch + 1, history=(*progress.history, line))
         save(self.average.state_dict(), folder / AVERAGE_FILE, {"recipe": json.dumps(self.recipe.as_json())})
-        save(self._tensors(), folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
+        state = state_of(self.network, self.average, self.optimiser)
+        save(state, folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
         return progress
 
     def _train(self, epoch: int, train: Stock, workers: int) -> tuple[float, float]:
@@ -168,14 +165,6 @@ class _Run:
         means = np.mean(losses, axis=0) if losses else (math.nan, math.nan)
         return float(means[0]), float(means[1])
 
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            for slot, value in self.optimiser.state.get(parameter, {}).items():
-                tensors[f"optimiser.{name}.{slot}"] = value
-        return tensors
-
     def resume(self, path: Path) -> DetectorProgress:
         """Takes everything from a checkpoint, if there is one, and tells where the run stands."""
         if not path.exists():
@@ -187,12 +176,7 @@ class _Run:
             raise TrainingError(
                 f"{path} belongs to recipe {progress.recipe}, not to {self.recipe.digest}: choose another folder"
             )
-        tensors = load_file(path)
-        self.network.load_state_dict(part(tensors, "network."))
-        self.average.load_state_dict(part(tensors, "average."))
-        for name, parameter in self.network.named_parameters():
-            if state := part(tensors, f"optimiser.{name}."):
-                self.optimiser.state[parameter] = state
+        restore(load_file(path), self.network, self.average, self.optimiser)
         return progress
 
 

@@ -41,7 +41,8 @@ from backend.training.labelling import label_boxes
 from backend.training.loop import BEST_FILE, Progress, shown_in
 from backend.training.publish import NONE_SHARE, RECORD_FILE
 from backend.training.recipe import Corrections, Recipe
-from backend.training.retraining.calibrating import logits_of_crops, thresholds, truth_of_crops
+from backend.training.retraining.calibrating import thresholds
+from backend.training.served import logits_of_crops, truth_of_crops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,8 +19,8 @@ from backend.nets.config import CLASSES
 from backend.registry.record import Verdict
 from backend.serving import build_pipeline
 from backend.training.batches import CORRECTED
-from backend.training.retraining.calibrating import box_within, truth_of_crops
 from backend.training.retraining.gold import Gold, gold_pages
+from backend.training.served import box_within, truth_of_crops
 
 if TYPE_CHECKING:
     from backend.evaluation.verdict import Verdict as Judgement

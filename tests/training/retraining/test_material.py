@@ -16,8 +16,8 @@ from backend.feedback.service import Store
 from backend.feedback.tables import sample
 from backend.training.batches import CORRECTED, HARD
 from backend.training.crops import SPLITS, CropStore
-from backend.training.retraining.calibrating import box_within
 from backend.training.retraining.material import Material, draw_base, lessons
+from backend.training.served import box_within
 
 from .ledger import KINDS, open_ledger, teach
 
