@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from backend.errors import LedgerError
@@ -45,7 +46,8 @@ def open_database(url: str) -> Engine:
         engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=64)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _durable)
-        _migrate(engine)
+        with _opening(parsed):
+            _migrate(engine)
     except (SQLAlchemyError, ArgumentError, OSError, ModuleNotFoundError) as error:
         where = make_url(url).render_as_string(hide_password=True) if "://" in url else url
         raise LedgerError(f"the database {where} cannot be opened: {error}; check DATABASE_URL and DATA_DIR") from error
@@ -64,6 +66,17 @@ def writing(engine: Engine) -> Iterator[Connection]:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield connection  # an exception leaves the block without a commit, and closing rolls back
         connection.commit()
+
+
+@contextmanager
+def _opening(url: URL) -> Iterator[None]:
+    """One process at a time makes an SQLite file: the move to WAL answers "locked" at once, busy_timeout or not."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        yield
+        return
+    with Path(f"{url.database}.opening").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the file, and with the process
+        yield
 
 
 def _turns(engine: Engine) -> threading.Lock:

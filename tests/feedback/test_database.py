@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,25 @@ def test_many_processes_may_open_a_new_database_at_once(database_url: str) -> No
     with ThreadPoolExecutor(8) as pool:
         for engine in pool.map(open_database, [database_url] * 8):
             engine.dispose()
+
+
+def test_a_new_sqlite_file_is_never_found_locked_by_another_process(tmp_path: Path) -> None:
+    """The move to WAL answers "locked" at once where another process is at it: a race, so it is run often."""
+    urls = [f"sqlite:///{tmp_path / str(number)}.sqlite3" for number in range(40)]
+    spawn = multiprocessing.get_context("spawn")
+    together = spawn.Barrier(6, timeout=120)
+    processes = [spawn.Process(target=_open_all, args=(urls, together)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 6
+
+
+def _open_all(urls: list[str], together: Barrier) -> None:
+    for url in urls:
+        together.wait()
+        open_database(url).dispose()
 
 
 def test_a_failed_transaction_leaves_nothing(engine: Engine) -> None:
