@@ -123,34 +123,34 @@ class LabelStudio:
 
     def version(self) -> str:
         """Label Studio's release, such as `1.23.2`."""
-        return str(self._call("GET", "/api/version")["release"])
+        return str(self.call("GET", "/api/version")["release"])
 
     def create_project(self, title: str, label_config: str, **options: Any) -> int:
         """Creates a project and gives its id; `options` are further fields of Label Studio's project."""
         body = {"title": title, "label_config": label_config, **options}
-        return int(self._call("POST", "/api/projects/", json=body)["id"])
+        return int(self.call("POST", "/api/projects/", json=body)["id"])
 
     def find_project(self, title: str) -> int | None:
         """Id of the newest project of exactly that title."""
-        found = self._call("GET", "/api/projects/", params={"title": title, "page_size": _PAGE_SIZE})["results"]
+        found = self.call("GET", "/api/projects/", params={"title": title, "page_size": _PAGE_SIZE})["results"]
         return max((int(project["id"]) for project in found if project["title"] == title), default=None)
 
     def project(self, project: int) -> dict[str, Any]:
         """A project's fields, `label_config` and `model_version` among them."""
-        return dict(self._call("GET", f"/api/projects/{project}/"))
+        return dict(self.call("GET", f"/api/projects/{project}/"))
 
     def upload(self, project: int, name: str, data: bytes) -> str:
         """Uploads a file without making a task of it; gives its reference for a task's data, `/data/upload/…`."""
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         path = f"/api/projects/{project}/import"
-        answer = self._call("POST", path, params={"commit_to_project": "false"}, files={"file": (name, data, kind)})
-        stored = self._call("GET", f"/api/import/file-upload/{answer['file_upload_ids'][0]}")
+        answer = self.call("POST", path, params={"commit_to_project": "false"}, files={"file": (name, data, kind)})
+        stored = self.call("GET", f"/api/import/file-upload/{answer['file_upload_ids'][0]}")
         return f"/data/{stored['file']}"
 
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Creates one task for each mapping of task data, such as `{"image": reference}`; gives their ids, in order."""
         body = [{"data": dict(task)} for task in tasks]
-        answer = self._call("POST", f"/api/projects/{project}/import", params={"return_task_ids": "true"}, json=body)
+        answer = self.call("POST", f"/api/projects/{project}/import", params={"return_task_ids": "true"}, json=body)
         return [int(task) for task in answer["task_ids"]]
 
     def create_tab(self, project: int, title: str, *, shown: Collection[str] = ()) -> int:
@@ -159,7 +159,7 @@ class LabelStudio:
         A project without a tab gets one in the browser, on the first visit, which then loads an opened task twice at a
         time: the editor can end up without the task's predictions (seen in 1.23.2).
         """
-        columns = self._call("GET", "/api/dm/columns/", params={"project": project})["columns"]
+        columns = self.call("GET", "/api/dm/columns/", params={"project": project})["columns"]
         hidden = {
             place: [
                 f"{column['target']}:{column['id']}"
@@ -169,7 +169,7 @@ class LabelStudio:
             for place, also in (("explore", shown), ("labeling", ()))
         }
         body = {"project": project, "data": {"title": title, "hiddenColumns": hidden}}
-        return int(self._call("POST", "/api/dm/views/", json=body)["id"])
+        return int(self.call("POST", "/api/dm/views/", json=body)["id"])
 
     def tasks(self, project: int, *, since: float | None = None) -> Iterator[dict[str, Any]]:
         """The tasks of a project with their annotations and predictions, page by page.
@@ -182,7 +182,7 @@ class LabelStudio:
         changed = {} if since is None else {"query": json.dumps({"filters": _changed_after(since)})}
         while True:
             query = {"project": project, "page": number, "page_size": _PAGE_SIZE, "fields": "all", **changed}
-            answer = self._call("GET", "/api/tasks/", params=query)
+            answer = self.call("GET", "/api/tasks/", params=query)
             yield from answer["tasks"]
             seen, number = seen + len(answer["tasks"]), number + 1
             if not answer["tasks"] or seen >= answer["total"]:
@@ -204,30 +204,30 @@ class LabelStudio:
             _filter("predictions_model_versions", "not_contains", "List", [version]),
         ]
         query = json.dumps({"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]})
-        answer = self._call(
+        answer = self.call(
             "GET", "/api/tasks/", params={"project": project, "page": 1, "page_size": most, "query": query}
         )
         return [int(task["id"]) for task in answer["tasks"]]
 
     def predictions(self, task: int) -> list[dict[str, Any]]:
         """The predictions stored for a task."""
-        return list(self._call("GET", "/api/predictions/", params={"task": task}))
+        return list(self.call("GET", "/api/predictions/", params={"task": task}))
 
     def retrieve_predictions(self, project: int, tasks: Sequence[int] | None = None) -> None:
         """Does what "Retrieve Predictions" does, for the given tasks or all of them; returns when they are stored."""
         everything = {"all": True, "excluded": []}
         body = {"selectedItems": everything if tasks is None else {"all": False, "included": list(tasks)}}
         query = {"id": "retrieve_tasks_predictions", "project": project}
-        self._call("POST", "/api/dm/actions/", params=query, json=body, timeout=_RETRIEVE_SECONDS)
+        self.call("POST", "/api/dm/actions/", params=query, json=body, timeout=_RETRIEVE_SECONDS)
 
     def create_annotation(self, task: int, result: Sequence[Mapping[str, Any]], **fields: Any) -> int:
         """Submits an annotation with these regions; `fields` are further fields of Label Studio's annotation."""
         body = {"result": [dict(region) for region in result], **fields}
-        return int(self._call("POST", f"/api/tasks/{task}/annotations/", json=body)["id"])
+        return int(self.call("POST", f"/api/tasks/{task}/annotations/", json=body)["id"])
 
     def backends(self, project: int) -> list[dict[str, Any]]:
         """The ML backends connected to a project; Label Studio asks each for its health first."""
-        return list(self._call("GET", "/api/ml/", params={"project": project}))
+        return list(self.call("GET", "/api/ml/", params={"project": project}))
 
     def connect_backend(
         self,
@@ -246,7 +246,7 @@ class LabelStudio:
         """
         body: dict[str, Any] = {"project": project, "url": url, "title": title, "is_interactive": interactive}
         body |= _credentials(basic_auth)
-        connection = int(self._call("POST", "/api/ml/", json=body)["id"])
+        connection = int(self.call("POST", "/api/ml/", json=body)["id"])
         if basic_auth is not None:
             self._authorise_webhooks(project, f"{url.rstrip('/')}/webhook", basic_auth)
         return connection
@@ -259,20 +259,20 @@ class LabelStudio:
         Label Studio first asks the backend for its health, with the credentials of this request and no others.
         """
         body = {"project": project, "url": url, "title": title} | _credentials(basic_auth)
-        self._call("PATCH", f"/api/ml/{connection}", json=body)
+        self.call("PATCH", f"/api/ml/{connection}", json=body)
 
     def _authorise_webhooks(self, project: int, url: str, basic_auth: tuple[str, str]) -> None:
         encoded = base64.b64encode(":".join(basic_auth).encode()).decode()
-        for webhook in self._call("GET", "/api/webhooks/", params={"project": project}):
+        for webhook in self.call("GET", "/api/webhooks/", params={"project": project}):
             if webhook["url"] == url:
                 headers = {**(webhook.get("headers") or {}), "Authorization": f"Basic {encoded}"}
-                self._call("PATCH", f"/api/webhooks/{webhook['id']}/", json={"headers": headers})
+                self.call("PATCH", f"/api/webhooks/{webhook['id']}/", json={"headers": headers})
 
     def _exchange(self) -> Any:
         """Trades the personal access token for a bearer."""
         return self._answer("POST", "/api/token/refresh/", json={"refresh": self._token})
 
-    def _call(self, method: str, path: str, **request: Any) -> Any:
+    def call(self, method: str, path: str, **request: Any) -> Any:
         """One authorised request; gives the parsed JSON of the answer."""
         return self._answer(method, path, headers=self.headers(), **request)
 

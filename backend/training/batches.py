@@ -62,13 +62,14 @@ class Memory:
     size: int
 
     @classmethod
-    def load(cls, store: Crops, split: str, size: int) -> Memory:
-        """Reads the crops of a split at one size.
+    def load(cls, store: Crops, split: str, size: int, *, most: int | None = None) -> Memory:
+        """Reads the crops of a split at one size; of a domain with more than `most`, as many, evenly spaced.
 
         Raises:
             TrainingError: The store has none.
         """
         crops = tuple(crop for crop in store.read() if crop.split == split)
+        crops = crops if most is None else tuple(_thinned(crops, most))
         if not crops:
             raise TrainingError(f"{store.folder} has no {split} crops: harvest some first")
         return cls(
@@ -80,6 +81,14 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def _thinned(crops: Sequence[Crop], most: int) -> Iterator[Crop]:
+    """At most `most` crops of each domain, evenly spaced in their order."""
+    for domain in sorted({crop.domain for crop in crops}):
+        members = [crop for crop in crops if crop.domain == domain]
+        step = max(1.0, len(members) / most)
+        yield from (members[int(place * step)] for place in range(min(most, len(members))))
 
 
 def epoch_order(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,9 @@ from numpy.typing import NDArray
 
 from backend.detection.choice import build_detector
 from backend.errors import TrainingError
-from backend.nets.config import MARKS
+from backend.nets.config import MARKS, sha256_of
+from backend.nets.weights import BUNDLED as WEIGHTS
+from backend.nets.weights import WEIGHTS_FILE
 from backend.training.crops import CropStore
 from backend.training.detector.loop import fit_detector
 from backend.training.detector.publish import publish_detector
@@ -23,11 +27,11 @@ from backend.training.detector.scenes import load_stock
 from backend.training.drawing import draw_into
 from backend.training.fusion import fit_fusion
 from backend.training.harvest import harvest_marks, harvest_pages
-from backend.training.loop import fit
+from backend.training.loop import fit, network_from
 from backend.training.pagestore import PageStore
 from backend.training.publish import publish
 from backend.training.realdata import add_real_pages, real_marks
-from backend.training.recipe import BUNDLED
+from backend.training.recipe import BUNDLED, Recipe
 
 __all__ = ["collect", "fit_classifier", "fit_pages", "harvest", "publish_classifier"]
 
@@ -76,13 +80,14 @@ def harvest(work: Path, out: Path, *, real: Path | None, jobs: int) -> None:
 
 
 def fit_classifier(work: Path, *, threads: int, jobs: int) -> None:
-    """Trains on the crops of `work`.
+    """Trains on the crops of `work`, from the weights that are bundled when a run begins.
 
     Raises:
         TrainingError: There are no crops.
     """
     torch.set_num_threads(threads)
-    fit(BUNDLED, _crops(work), _run_folder(work), workers=jobs)
+    recipe, base = _recipe(work)
+    fit(recipe, _crops(work), _run_folder(work, recipe), build=lambda _: network_from(base), workers=jobs)
 
 
 def publish_classifier(work: Path, out: Path, *, threads: int, command: str) -> list[str]:
@@ -92,8 +97,10 @@ def publish_classifier(work: Path, out: Path, *, threads: int, command: str) -> 
         TrainingError: The training has not come to its last stage.
     """
     torch.set_num_threads(threads)
-    progress = fit(BUNDLED, _crops(work), _run_folder(work), stop_after=0)
-    measured = publish(_run_folder(work), progress, BUNDLED, _crops(work), out, command=command)
+    recipe, base = _recipe(work)
+    run = _run_folder(work, recipe)
+    progress = fit(recipe, _crops(work), run, build=lambda _: network_from(base), stop_after=0)
+    measured = publish(run, progress, recipe, _crops(work), out, command=command)
     store = _pages(work)
     unseen = [page for page in store.read() if page.split == "validation" and set(page.complete) == set(MARKS)]
     fusion = fit_fusion(out, store, unseen, threads=threads)
@@ -134,5 +141,15 @@ def _crops(work: Path) -> CropStore:
     return CropStore(work / "crops")
 
 
-def _run_folder(work: Path) -> Path:
-    return work / f"classifier-{BUNDLED.digest}"
+def _recipe(work: Path) -> tuple[Recipe, Path]:
+    """The recipe with its base named, and the base: a copy, since publishing puts new weights in its place."""
+    base = work / "base.onnx"
+    if not base.exists():
+        part = base.with_suffix(".part")
+        shutil.copyfile(WEIGHTS / WEIGHTS_FILE, part)
+        part.replace(base)
+    return dataclasses.replace(BUNDLED, base=f"bundled-{sha256_of(base)[:12]}"), base
+
+
+def _run_folder(work: Path, recipe: Recipe) -> Path:
+    return work / f"classifier-{recipe.digest}"

@@ -44,6 +44,8 @@ __all__ = [
 CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
 _LARGEST_GRADIENT = 5.0
+_JUDGED = 3000
+"""Most validation crops of a domain that judge an epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,8 @@ def fit(
                 break
             stage = recipe.stages[progress.stage]
             if train is None or judge is None or train.size != stage.size:
-                train, judge = Memory.load(store, "train", stage.size), Memory.load(store, "validation", stage.size)
+                train = Memory.load(store, "train", stage.size)
+                judge = Memory.load(store, "validation", stage.size, most=_JUDGED)
             progress = run.epoch(progress, train, judge, folder, workers)
             bar.update(_behind(recipe, progress) - bar.n)
     return progress

@@ -64,3 +64,12 @@ def test_plain_crops_are_the_box_without_its_margin(store: CropStore) -> None:
     pixels = torch.cat(list(plain_batches(memory)))
     assert pixels.shape == (len(memory), 3, 16, 16)
     np.testing.assert_allclose(pixels[0].permute(1, 2, 0).numpy() * 255, memory.pixels[0][2:-2, 2:-2], atol=1e-3)
+
+
+def test_of_a_domain_with_too_many_crops_as_many_are_read_evenly_spaced(store: CropStore) -> None:
+    every = Memory.load(store, "validation", 16)
+    some = Memory.load(store, "validation", 16, most=6)
+    assert Counter(crop.domain for crop in some.crops) == {"drawn": 6, "real": 6}
+    assert set(some.crops) <= set(every.crops)
+    assert len(set(some.labels.tolist())) > 1, "evenly spaced, not the first"
+    assert len(Memory.load(store, "validation", 16, most=10**6)) == len(every)

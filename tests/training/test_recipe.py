@@ -14,7 +14,7 @@ def test_the_digest_follows_every_field() -> None:
     changed = [
         dataclasses.replace(BUNDLED, seed=2),
         dataclasses.replace(BUNDLED, shares={"drawn/none": 1.0}),
-        dataclasses.replace(BUNDLED, stages=BUNDLED.stages[:1]),
+        dataclasses.replace(BUNDLED, stages=BUNDLED.stages * 2),
         dataclasses.replace(BUNDLED, augmentation=dataclasses.replace(BUNDLED.augmentation, jpeg=0.1)),
     ]
     assert len({recipe.digest for recipe in (BUNDLED, *changed)}) == 5
