@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.evaluation.bootstrap import Estimate, by_document, estimates, weights
 from backend.evaluation.calibration import calibration_error
 from backend.evaluation.rates import accuracy, macro_f1, rates
 
@@ -39,6 +40,8 @@ class Evaluation:
         macro_f1: Mean F1 of the classes that occur in the truth.
         calibration_error: Expected calibration error of the highest probability, 0 to 1, 15 bins of equal mass.
         confusion: Rows are the truth, columns what was said, counts.
+        accuracy_interval: 95 %, documents resampled; None where the crops' documents are not told, or only one.
+        macro_f1_interval: Likewise.
     """
 
     classes: dict[str, ClassScore]
@@ -46,6 +49,8 @@ class Evaluation:
     macro_f1: float
     calibration_error: float
     confusion: list[list[int]]
+    accuracy_interval: tuple[float, float] | None = None
+    macro_f1_interval: tuple[float, float] | None = None
 
     @property
     def count(self) -> int:
@@ -64,8 +69,20 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def evaluate(probabilities: NDArray[np.float64], truth: NDArray[np.integer], classes: Sequence[str]) -> Evaluation:
+def evaluate(
+    probabilities: NDArray[np.float64],
+    truth: NDArray[np.integer],
+    classes: Sequence[str],
+    *,
+    documents: Sequence[str] | None = None,
+) -> Evaluation:
     """Compares `probabilities` (N, C) with the true class indices `truth` (N,).
+
+    Args:
+        probabilities: Of each crop, by class.
+        truth: The crops' classes.
+        classes: Names of the columns.
+        documents: Of each crop; with them, accuracy and macro F1 have intervals.
 
     Raises:
         ValueError: There is not one crop.
@@ -77,6 +94,7 @@ def evaluate(probabilities: NDArray[np.float64], truth: NDArray[np.integer], cla
     np.add.at(confusion, (truth, said), 1)
     table = np.nan_to_num(rates(confusion, len(classes)))
     actual = confusion.sum(axis=1)
+    spread = _spread(said, truth, len(classes), documents) if documents is not None else (None, None)
     return Evaluation(
         classes={
             name: ClassScore(
@@ -91,4 +109,23 @@ def evaluate(probabilities: NDArray[np.float64], truth: NDArray[np.integer], cla
         macro_f1=float(macro_f1(confusion, len(classes))),
         calibration_error=calibration_error(probabilities.max(axis=1), said == truth),
         confusion=confusion.tolist(),
+        accuracy_interval=spread[0],
+        macro_f1_interval=spread[1],
     )
+
+
+def _spread(
+    said: NDArray[np.integer], truth: NDArray[np.integer], classes: int, documents: Sequence[str]
+) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """Intervals of accuracy and macro F1."""
+    cases = np.zeros((len(truth), classes, classes))
+    cases[np.arange(len(truth)), truth, said] = 1
+    counts = by_document(cases, documents)
+    found = estimates(
+        lambda sums: np.stack([accuracy(sums), macro_f1(sums, classes)], axis=1), counts, weights(len(counts))
+    )
+    return _bounds(found[0]), _bounds(found[1])
+
+
+def _bounds(figure: Estimate) -> tuple[float, float] | None:
+    return None if figure.low is None or figure.high is None else (figure.low, figure.high)

@@ -9,13 +9,15 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torchvision.models import ResNet, resnet18
 
 from backend.errors import TrainingError
 from backend.evaluation.closed_set import Evaluation, evaluate, softmax
-from backend.nets.config import CLASSES, NONE, ClassifierConfig, sha256_of
+from backend.nets.config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
 from backend.nets.network import Network
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
 from backend.training.card import model_card
@@ -121,15 +123,27 @@ def _temperature(engine: Network, store: CropStore, crops: Sequence[Crop]) -> fl
 
 
 def _measure(engine: Network, store: CropStore, crops: Iterable[Crop], temperature: float) -> dict[str, Evaluation]:
-    """Evaluations on gold documents by domain, and by itself on the subset that the benchmark uses too."""
+    """Evaluations on gold documents by domain, of marks alone, and on the subset that the benchmark uses too."""
     gold = [crop for crop in crops if crop.split == "gold"]
     sets = {
         "Drawn documents": [crop for crop in gold if crop.domain == "drawn"],
         "Real documents": [crop for crop in gold if crop.domain == "real"],
         "Real pages with every mark boxed (`page_full`)": [crop for crop in gold if crop.source == "page_full"],
     }
-    return {
-        title: evaluate(softmax(logits_of_crops(engine, store, members), temperature), truth_of_crops(members), CLASSES)
-        for title, members in sets.items()
-        if members
-    }
+    found = {}
+    for title, members in sets.items():
+        if members:
+            logits = logits_of_crops(engine, store, members)
+            found[title] = _report(logits, members, CLASSES, temperature)
+            marks = np.array([crop.label != "none" for crop in members])
+            if marks.any():
+                alone = [crop for crop in members if crop.label != "none"]
+                found[f"{title}: marks alone"] = _report(logits[marks][:, : len(MARKS)], alone, MARKS, temperature)
+    return found
+
+
+def _report(
+    logits: NDArray[np.float32], crops: Sequence[Crop], classes: Sequence[str], temperature: float
+) -> Evaluation:
+    documents = [crop.document for crop in crops]
+    return evaluate(softmax(logits, temperature), truth_of_crops(crops), classes, documents=documents)

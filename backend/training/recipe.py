@@ -106,7 +106,7 @@ class Recipe:
             "drawn/none": 0.20,
             "real/signature": 0.15,
             "real/stamp": 0.12,
-            "real/none": 0.15,
+            "real/none": 0.13,
         }
     )
     pool: int = 1

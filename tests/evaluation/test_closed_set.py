@@ -43,3 +43,16 @@ def test_softmax_is_a_distribution_even_far_out() -> None:
     rows = softmax(np.array([[1000.0, 0, -1000, 3], [0, 0, 0, 0]]))
     np.testing.assert_allclose(rows.sum(axis=1), 1)
     np.testing.assert_allclose(rows[1], 0.25)
+
+
+def test_the_interval_is_over_documents_and_not_over_crops() -> None:
+    truth = np.zeros(40, int)
+    # Every document is all right or all wrong: forty crops say no more than their four documents do.
+    said = [0] * 20 + [1] * 20
+    four = evaluate(certain(said), truth, CLASSES, documents=[f"contract {index // 10}" for index in range(40)])
+    forty = evaluate(certain(said), truth, CLASSES, documents=[f"contract {index}" for index in range(40)])
+    assert four.accuracy_interval == (0, 1)
+    assert forty.accuracy_interval is not None
+    assert 0.3 < forty.accuracy_interval[0] < 0.5 < forty.accuracy_interval[1] < 0.7
+    assert evaluate(certain(said), truth, CLASSES, documents=["one"] * 40).accuracy_interval is None
+    assert evaluate(certain(said), truth, CLASSES).macro_f1_interval is None

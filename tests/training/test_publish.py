@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,12 @@ def published(store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> Pat
     save_file(resnet18(num_classes=len(CLASSES)).state_dict(), run / BEST_FILE)
     progress = Progress(recipe=RECIPE.digest, stage=1, history=(LINE,))
     measured = publish(run, progress, RECIPE, store, out, command="python -m backend train --bundled-recipe")
-    assert set(measured) == {"Drawn documents", "Real documents"}
-    assert all(report.count == 16 for report in measured.values())
+    assert {title: report.count for title, report in measured.items()} == {
+        "Drawn documents": 16,
+        "Drawn documents: marks alone": 12,
+        "Real documents": 16,
+        "Real documents: marks alone": 12,
+    }
     return out
 
 
@@ -88,6 +93,7 @@ def test_the_card_names_the_file_the_data_and_the_command(published: Path, store
     assert store.checksum() in card
     assert "python -m backend train --bundled-recipe" in card
     assert "### Real documents\n\n16 crops: accuracy" in card
+    assert re.search(r"12 crops: accuracy 0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\], macro F1", card), "with their intervals"
     assert "| real | Apache-2.0 | gold | 4 | 4 | 4 | 4 |" in card
 
 
