@@ -40,8 +40,9 @@ The recipe in full, the versions and every epoch stand in `training.json`.
 _MEASURED = f"""## Measured
 
 On crops of documents that training never saw; in brackets 95 % intervals over resampled documents. *Marks alone* are
-the crops that are marks, told apart among the three classes as in the seed's card, which says {SEED_ACCURACY} (accuracy)
-and {SEED_MACRO_F1} (macro F1) of its own documents. The other sets have what the detector proposes and is no mark, too."""
+the crops that are marks, told apart among the three classes as in the seed's card, which says {SEED_ACCURACY}
+(accuracy) and {SEED_MACRO_F1} (macro F1) of its own documents. The other sets have what the detector proposes and is no
+mark, too."""
 _LIMITS = """
 
 ## Limits
