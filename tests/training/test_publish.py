@@ -71,7 +71,7 @@ def test_the_bias_of_none_is_moved_from_the_share_of_training_to_that_of_serving
     trained = half_precision(resnet18(num_classes=len(CLASSES)).state_dict())["fc.bias"]
     served = state_dict_from_onnx(published / "classifier.onnx")["fc.bias"]
     temperature = ClassifierConfig.read(published / "classifier.json").temperature
-    # The recipe's shares have 33 % none: odds of .33 / .67; serving has odds of .85 / .15.
+    # The recipe's shares have 33 % none: odds of .33 / .67; serving has its own.
     gain = np.log(NONE_SHARE / (1 - NONE_SHARE)) - np.log(0.33 / 0.67)
     np.testing.assert_allclose(served - trained, [0, 0, 0, gain * temperature], atol=1e-5)
 
