@@ -33,9 +33,9 @@ __all__ = ["CARD_FILE", "NONE_SHARE", "RECORD_FILE", "publish", "versions"]
 RECORD_FILE = "training.json"
 CARD_FILE = "MODEL_CARD.md"
 NONE_SHARE = 0.6
-"""Share of `none` among what the detector network proposes: between the .35 of drawn pages and the .80 of real ones, neither
-of which were gold. Training shows less of it, so that the marks are learned; the head's bias is moved to the share of
-serving (Saerens et al., 2002). The rules on ink alone propose .85 of `none`."""
+"""Share of `none` among what the detector network proposes: between the .35 of drawn pages and the .80 of real ones,
+none of them gold. Training shows less of it, so that the marks are learned; the head's bias is moved to the share of
+serving (Saerens et al., 2002). Of what the rules on ink alone propose, .85 is `none`."""
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "onnx", "onnxruntime")
 
 
