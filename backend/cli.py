@@ -19,10 +19,13 @@ __all__ = ["main"]
 _PROGRAM = "contract-marks"
 _COMMANDS = {
     "serve": ("backend.commands.serve", "answer Label Studio"),
+    "connect": ("backend.commands.connect", "connect a Label Studio project to this backend"),
+    "import": ("backend.commands.import_documents", "bring PDF, TIFF and image files into a project, as tasks"),
     "predict": ("backend.commands.predict", "print the marks of images and PDFs, without any server"),
     "worker": ("backend.commands.worker", "turn corrections into training examples, beside the server"),
     "sync": ("backend.commands.sync", "ask Label Studio for corrections that its webhooks did not tell"),
     "samples": ("backend.commands.samples", "show what the corrections made"),
+    "dataset": ("backend.commands.dataset", "freeze corrected pages as a versioned data set, and hand it out"),
     "draw": ("backend.synthetic.command", "draw contract pages with known marks"),
     "evaluate": ("backend.commands.evaluate", "measure a model on pages whose marks are known"),
     "models": ("backend.commands.models", "list, promote and roll back models, and exchange them with the Hub"),

@@ -18,6 +18,9 @@ BackendError
 ├── RegistryError              a model cannot be published or promoted
 ├── TrainingError              the crops or the checkpoint of a training cannot be used
 ├── EvaluationError            the pages, boxes or files of an evaluation cannot be used
+├── DatasetError               a data set cannot be frozen, read or exported as asked
+├── DocumentError              documents cannot be imported as asked
+├── SetupError                 a project and this backend cannot be connected as asked
 └── DemoError                  a server of the demo did not start, or ended
 
 Each message names the thing, the reason and the way out. `status` is the HTTP status that the server answers with.
@@ -30,7 +33,9 @@ from typing import ClassVar
 __all__ = [
     "BackendError",
     "BadWeights",
+    "DatasetError",
     "DemoError",
+    "DocumentError",
     "EvaluationError",
     "LabelConfigError",
     "LabelStudioError",
@@ -43,6 +48,7 @@ __all__ = [
     "RegistryError",
     "RequestError",
     "SettingsError",
+    "SetupError",
     "TrainingError",
     "UndecodablePage",
     "UnknownModel",
@@ -152,6 +158,18 @@ class TrainingError(BackendError):
 
 class EvaluationError(BackendError):
     """The pages, boxes or files of an evaluation cannot be used."""
+
+
+class DatasetError(BackendError):
+    """A data set cannot be frozen, read or exported as asked."""
+
+
+class DocumentError(BackendError):
+    """Documents cannot be imported as asked."""
+
+
+class SetupError(BackendError):
+    """A project and this backend cannot be connected as asked."""
 
 
 class DemoError(BackendError):

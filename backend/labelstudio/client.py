@@ -241,15 +241,12 @@ class LabelStudio:
         """Connects an ML backend to a project; gives the connection's id.
 
         The title should be the model version: Label Studio makes it the project's own version, and sorts by the scores
-        of that version. With Basic authentication the webhook that Label Studio creates beside the connection gets the
-        same credentials, which it would otherwise lack.
+        of that version. The webhook that Label Studio creates beside the connection brings no credentials: see
+        `webhooks.update_webhook`.
         """
         body: dict[str, Any] = {"project": project, "url": url, "title": title, "is_interactive": interactive}
         body |= _credentials(basic_auth)
-        connection = int(self.call("POST", "/api/ml/", json=body)["id"])
-        if basic_auth is not None:
-            self._authorise_webhooks(project, f"{url.rstrip('/')}/webhook", basic_auth)
-        return connection
+        return int(self.call("POST", "/api/ml/", json=body)["id"])
 
     def rename_backend(
         self, connection: int, project: int, url: str, *, title: str, basic_auth: tuple[str, str] | None = None
@@ -260,13 +257,6 @@ class LabelStudio:
         """
         body = {"project": project, "url": url, "title": title} | _credentials(basic_auth)
         self.call("PATCH", f"/api/ml/{connection}", json=body)
-
-    def _authorise_webhooks(self, project: int, url: str, basic_auth: tuple[str, str]) -> None:
-        encoded = base64.b64encode(":".join(basic_auth).encode()).decode()
-        for webhook in self.call("GET", "/api/webhooks/", params={"project": project}):
-            if webhook["url"] == url:
-                headers = {**(webhook.get("headers") or {}), "Authorization": f"Basic {encoded}"}
-                self.call("PATCH", f"/api/webhooks/{webhook['id']}/", json={"headers": headers})
 
     def _exchange(self) -> Any:
         """Trades the personal access token for a bearer."""

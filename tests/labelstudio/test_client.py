@@ -132,21 +132,11 @@ def test_a_tab_has_the_usual_columns_and_those_asked_for_in_the_list():
     }
 
 
-def test_with_basic_authentication_the_webhook_beside_the_connection_gets_the_credentials_too():
-    studio = Studio()
-    hooks = [
-        {"id": 1, "url": "http://backend:9090/webhook", "headers": {}},
-        {"id": 2, "url": "http://elsewhere/webhook", "headers": {}},
-    ]
-    studio.answers = {
-        "POST /api/ml/": httpx2.Response(201, json={"id": 4}),
-        "GET /api/webhooks/": httpx2.Response(200, json=hooks),
-        "PATCH /api/webhooks/1/": httpx2.Response(200, json={}),
-    }
-    client = studio.client()
-    assert client.connect_backend(1, "http://backend:9090/", title="v1", basic_auth=("user", "pass")) == 4
-    assert json.loads(studio.seen[0].content)["auth_method"] == "BASIC_AUTH"
-    assert json.loads(studio.seen[-1].content) == {"headers": {"Authorization": "Basic dXNlcjpwYXNz"}}
+def test_a_connection_has_the_credentials_that_the_backend_asks_for():
+    studio = answering("/api/ml/", method="POST", status=201, json={"id": 4})
+    assert studio.client().connect_backend(1, "http://backend:9090", title="v1", basic_auth=("user", "pass")) == 4
+    body = json.loads(studio.seen[0].content)
+    assert (body["auth_method"], body["basic_auth_user"], body["basic_auth_pass"]) == ("BASIC_AUTH", "user", "pass")
 
 
 def test_outdated_tasks_are_those_without_annotations_whose_predictions_are_all_of_other_versions():

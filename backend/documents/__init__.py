@@ -1,0 +1,1 @@
+"""Documents: files on disk → rendered pages → tasks of a Label Studio project."""

@@ -1,0 +1,1 @@
+"""Setting up: a Label Studio project, its label config, this backend and its webhook, brought together."""

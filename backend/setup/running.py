@@ -1,0 +1,83 @@
+"""The backend that is running: whether it serves, and under which version it serves a project."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx2
+
+from backend.errors import SetupError
+
+__all__ = ["serving_version", "version_for"]
+
+_ANSWER_SECONDS = 10.0
+_LOAD_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
+
+BasicAuth = tuple[str, str] | None
+
+
+def serving_version(url: str, *, basic_auth: BasicAuth = None, seconds: float = _LOAD_SECONDS) -> str:
+    """The version of the model that the backend at `url` serves, once it is loaded.
+
+    Args:
+        url: The backend's address.
+        basic_auth: What it asks for.
+        seconds: How long to wait for a model that is still being loaded.
+
+    Raises:
+        SetupError: It is not running, does not let these credentials in, is something else, or has no model.
+    """
+    give_up = time.monotonic() + seconds
+    while True:
+        state = _ask("GET", url, "/health", basic_auth)
+        match state.get("model_state"):
+            case "ready":
+                return str(state["model_version"])
+            case "failed":
+                raise SetupError(f"the backend at {url} has no model to serve: {state.get('model_error')}")
+            case "loading" if time.monotonic() < give_up:
+                time.sleep(_LOOK_SECONDS)
+            case "loading":
+                raise SetupError(f"the backend at {url} is still loading its model after {seconds:.0f} s: try again")
+            case _:
+                raise SetupError(f"{url} answers, but is another program: name this backend with --url")
+
+
+def version_for(url: str, label_config: str, *, basic_auth: BasicAuth = None) -> str:
+    """The version under which the backend serves a project of this label config, whose thresholds are part of it.
+
+    Raises:
+        SetupError: It is not running, or can do nothing with this label config.
+    """
+    # As Label Studio introduces a project, but without an id or a token: nothing is to be remembered of it.
+    answer = _ask("POST", url, "/setup", basic_auth, json={"schema": label_config})
+    return str(answer.get("model_version") or "") or serving_version(url, basic_auth=basic_auth)
+
+
+def _ask(method: str, url: str, path: str, basic_auth: BasicAuth, **request: Any) -> dict[str, Any]:
+    try:
+        answer = httpx2.request(
+            method, url.rstrip("/") + path, auth=basic_auth, timeout=_ANSWER_SECONDS, follow_redirects=False, **request
+        )
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise SetupError(
+            f"no backend answers at {url} ({type(error).__name__}): start it with `serve`, or name its address with "
+            "--url (as Label Studio reaches it) and --from-here (as this machine reaches it)"
+        ) from error
+    if answer.status_code == httpx2.codes.UNAUTHORIZED:
+        raise SetupError(
+            f"the backend at {url} wants other credentials: set BASIC_AUTH_USER and BASIC_AUTH_PASS as for `serve`"
+        )
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise SetupError(f"{url} answers, but is another program: name this backend with --url")
+    if answer.is_error:
+        raise SetupError(
+            f"the backend at {url} answered {answer.status_code} to {path}: {body.get('message') or 'no reason given'}"
+        )
+    return body

@@ -1,0 +1,218 @@
+"""A server on loopback that speaks as Label Studio 1.23 does, as far as importing and connecting ask it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask, abort, jsonify, request
+from werkzeug.serving import make_server
+
+from backend.labelstudio.client import LabelStudio
+
+TOKEN = "0123456789abcdef"
+
+
+@dataclass
+class Loopback:
+    """What the server holds, and how it misbehaves.
+
+    `before_commit` is called with the tasks of an import before they are there, `after_commit` when they are.
+    """
+
+    url: str = ""
+    projects: dict[int, dict[str, Any]] = field(default_factory=dict)
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    uploads: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    connections: dict[int, dict[str, Any]] = field(default_factory=dict)
+    webhooks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    makes_webhooks: bool = True
+    takes_webhooks: bool = True
+    before_commit: Callable[[list[Any]], None] = lambda _: None
+    after_commit: Callable[[list[Any]], None] = lambda _: None
+    refuse: dict[tuple[str, str], int] = field(default_factory=dict)
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    writes: list[str] = field(default_factory=list)
+
+    def client(self) -> LabelStudio:
+        return LabelStudio(self.url, TOKEN, timeout=20)
+
+    def add_project(self, label_config: str, title: str = "contracts", **fields: Any) -> int:
+        number = next(self.ids)
+        plain = {"model_version": "", "show_collab_predictions": True, "total_annotations_number": 0}
+        self.projects[number] = {"id": number, "title": title, "label_config": label_config, **plain, **fields}
+        return number
+
+    def documents(self) -> list[str]:
+        """Names of the documents that there are tasks of, one for each task."""
+        return [task["data"]["document"] for task in self.tasks]
+
+
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    """The address of an application, while it is served."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def loopback() -> Iterator[Loopback]:
+    studio = Loopback()
+    with serving(_app(studio)) as url:
+        studio.url = url
+        yield studio
+
+
+def _app(studio: Loopback) -> Flask:
+    app = Flask(__name__, static_folder=None)
+
+    @app.before_request
+    def check() -> Any:
+        if request.headers.get("Authorization") != f"Token {TOKEN}":
+            abort(401)
+        if status := studio.refuse.get((request.method, request.path)):
+            return jsonify({"detail": "refused by the test"}), status
+        if request.method != "GET":
+            studio.writes.append(f"{request.method} {request.path}")
+        return None
+
+    _add_projects(app, studio)
+    _add_tasks(app, studio)
+    _add_connections(app, studio)
+    _add_webhooks(app, studio)
+    return app
+
+
+def _add_projects(app: Flask, studio: Loopback) -> None:
+    @app.get("/api/projects/")
+    def listed_project() -> Any:
+        found = [one for one in studio.projects.values() if request.args["title"] in one["title"]]
+        return {"results": found}
+
+    @app.post("/api/projects/")
+    def create_project() -> Any:
+        body = dict(request.get_json())
+        return studio.projects[studio.add_project(body.pop("label_config"), **body)], 201
+
+    @app.get("/api/projects/<int:number>/")
+    def one_project(number: int) -> Any:
+        if number not in studio.projects:
+            abort(404)
+        return studio.projects[number] | {"task_number": sum(task["project"] == number for task in studio.tasks)}
+
+    @app.patch("/api/projects/<int:number>/")
+    def change_project(number: int) -> Any:
+        studio.projects[number] |= request.get_json()
+        return studio.projects[number]
+
+    @app.get("/api/projects/<int:number>/summary/")
+    def summary(number: int) -> Any:
+        keys = [set(task["data"]) for task in studio.tasks if task["project"] == number]
+        return {"common_data_columns": sorted(set.intersection(*keys))}
+
+    @app.get("/api/dm/columns/")
+    def columns() -> Any:
+        return {"columns": []}
+
+    @app.post("/api/dm/views/")
+    def tab() -> Any:
+        return {"id": next(studio.ids)}, 201
+
+
+def _add_tasks(app: Flask, studio: Loopback) -> None:
+    @app.post("/api/projects/<int:number>/import")
+    def bring(number: int) -> Any:
+        if "file" in request.files:
+            file, upload = request.files["file"], next(studio.ids)
+            studio.uploads[upload] = (str(file.filename), file.read())
+            return {"file_upload_ids": [upload]}, 201
+        body = request.get_json()
+        studio.before_commit(body)
+        made = [{"id": next(studio.ids), "project": number, "data": task["data"]} for task in body]
+        studio.tasks += made
+        studio.after_commit(body)
+        return {"task_ids": [task["id"] for task in made]}, 201
+
+    @app.get("/api/import/file-upload/<int:number>")
+    def uploaded(number: int) -> Any:
+        return {"id": number, "file": f"upload/1/{number:08x}-{studio.uploads[number][0]}"}
+
+    @app.get("/api/tasks/")
+    def tasks() -> Any:
+        """As the Data Manager filters: one condition on a field of the data, `in_list`."""
+        [condition] = json.loads(request.args["query"])["filters"]["items"]
+        key = condition["filter"].removeprefix("filter:tasks:data.")
+        assert condition["operator"] == "in_list"
+        project, size, page = (int(request.args[name]) for name in ("project", "page_size", "page"))
+        these = [
+            task for task in studio.tasks if task["project"] == project and task["data"].get(key) in condition["value"]
+        ]
+        return {"tasks": these[(page - 1) * size : page * size], "total": len(these)}
+
+
+def _add_connections(app: Flask, studio: Loopback) -> None:
+    @app.get("/api/ml/")
+    def listed_connection() -> Any:
+        return jsonify([one for one in studio.connections.values() if one["project"] == int(request.args["project"])])
+
+    @app.post("/api/ml/")
+    def create_connection() -> Any:
+        body = dict(request.get_json())
+        body["basic_auth_pass_is_set"] = bool(body.pop("basic_auth_pass", ""))
+        number = next(studio.ids)
+        studio.connections[number] = {"id": number, "state": "CO", **body}
+        project = studio.projects[body["project"]]
+        if project["show_collab_predictions"] and not project["model_version"]:
+            project["model_version"] = body["title"]
+        if studio.makes_webhooks:
+            _hook(studio, project=body["project"], url=body["url"].rstrip("/") + "/webhook")
+        return studio.connections[number], 201
+
+    @app.patch("/api/ml/<int:number>")
+    def change_connection(number: int) -> Any:
+        body = dict(request.get_json())
+        one = studio.connections[number]
+        project = studio.projects[one["project"]]
+        if project["model_version"] == one["title"]:
+            project["model_version"] = body["title"]
+        if "basic_auth_pass" in body:
+            body["basic_auth_pass_is_set"] = bool(body.pop("basic_auth_pass"))
+        one |= body | {"state": "CO"}
+        return one
+
+
+def _add_webhooks(app: Flask, studio: Loopback) -> None:
+    @app.get("/api/webhooks/")
+    def listed_webhook() -> Any:
+        return jsonify([one for one in studio.webhooks.values() if one["project"] == int(request.args["project"])])
+
+    @app.post("/api/webhooks/")
+    def create_webhook() -> Any:
+        if not studio.takes_webhooks:
+            return jsonify({"detail": "URL resolves to a reserved network address"}), 400
+        return _hook(studio, **request.get_json()), 201
+
+    @app.patch("/api/webhooks/<int:number>/")
+    def change_webhook(number: int) -> Any:
+        # 1.23.2 forgets the actions that are not said again.
+        studio.webhooks[number] |= {"actions": []} | request.get_json()
+        return studio.webhooks[number]
+
+
+def _hook(studio: Loopback, **fields: Any) -> dict[str, Any]:
+    number = next(studio.ids)
+    plain = {"headers": {}, "is_active": True, "send_payload": True, "send_for_all_actions": True, "actions": []}
+    studio.webhooks[number] = {"id": number, **plain, **fields}
+    return studio.webhooks[number]
