@@ -1,18 +1,27 @@
-"""The command `models`: which models there are and which one serves; promotion, rollback, the Hub both ways."""
+"""The command `models`: which there are and which serves; candidates, the gate, promotion, rollback, the Hub."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend.errors import SettingsError
+from backend.errors import EvaluationError, SettingsError, TrainingError
+from backend.evaluation.hard import hard_examples
+from backend.evaluation.truth import read_coco
+from backend.feedback.service import Store
 from backend.nets.hub import REPOSITORY
 from backend.nets.registry import Registry
+from backend.nets.sources import Sources
+from backend.registry.candidates import DOCUMENTS_FILE, complete
 from backend.registry.card import gain, macro_f1
 from backend.registry.hub import pull, push, upload
+from backend.registry.judging import judge_model
 from backend.registry.models import Model, Models
+from backend.registry.record import Facts
 from backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _BY = "command line"
+_CALIBRATION_PAGES = 40
 _LEGEND = "* serves where MODEL is `auto`; F1: macro, on pages at IoU .5; gain: on pages, in points, by the gate"
 
 
@@ -34,6 +44,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--json", action="store_true", help="as one JSON document")
     one = acts.add_parser("show", help="what is known of a model, as JSON: its record, the gate's verdict, its history")
     one.add_argument("name")
+    one = acts.add_parser("publish", help="make a candidate of a folder with a new classifier, a new detector or both")
+    one.add_argument("folder", type=Path, help="what it lacks is taken from the weights that serve")
+    one.add_argument("--source", default="a folder", help="where it is from, in words; goes into the record")
+    one = acts.add_parser("quantise", help="make a candidate of the weights that serve, in whole numbers (int8)")
+    one.add_argument("--pages", type=int, default=_CALIBRATION_PAGES, help="drawn pages to calibrate on (%(default)s)")
+    one.add_argument("--real", type=Path, metavar="DIR", help="folder with a manifest.json of real pages and crops")
+    one = acts.add_parser("judge", help="ask the gate about a model, on pages whose marks are known")
+    one.add_argument("name")
+    one.add_argument("--coco", type=Path, required=True, metavar="FILE", help="annotations of these pages, COCO format")
+    one.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the images that FILE names")
+    one.add_argument(
+        "--seen",
+        type=Path,
+        metavar="FILE",
+        help=f"documents that its training saw, one a line ({DOCUMENTS_FILE} beside its weights)",
+    )
+    one.add_argument("--promote", action="store_true", help="let it serve if it passes")
     one = acts.add_parser("promote", help="let a model serve")
     one.add_argument("name")
     one.add_argument("--why", default="", help="goes into the history")
@@ -52,13 +79,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does one of them.
+    """Does one of them; gives the exit code: 1 where the gate refused.
 
     Raises:
         RegistryError: There is no such model, or it may not be promoted, or it cannot be written.
         BadWeights: A model is damaged.
         WeightsUnavailable: The Hub does not answer, or refused.
         SettingsError: The arguments do not go together.
+        EvaluationError: The pages to judge on cannot be used.
+        TrainingError: What quantising needs is not installed or not there.
     """
     settings = Settings.from_environment(os.environ)
     models = Models(settings.data_dir / "models")
@@ -66,6 +95,12 @@ def run(args: argparse.Namespace) -> int:
         _list(models, as_json=args.json)
     elif args.act == "show":
         print(json.dumps(_story(models, models.get(args.name)), indent=1, ensure_ascii=False))
+    elif args.act == "publish":
+        _publish(models, args.folder, settings, facts=Facts(source=args.source))
+    elif args.act == "quantise":
+        _quantise(models, args, settings)
+    elif args.act == "judge":
+        return _judge(models, args, settings)
     elif args.act == "promote":
         if args.force and not args.why:
             raise SettingsError("--force overrules the gate: say why, with --why")
@@ -77,6 +112,54 @@ def run(args: argparse.Namespace) -> int:
         print(f"{record.name}: a candidate from {record.source}; `models promote {record.name}` lets it serve")
     else:
         _push(models, args, settings)
+    return os.EX_OK
+
+
+def _publish(models: Models, folder: Path, settings: Settings, *, facts: Facts) -> None:
+    serving = Sources.of(settings).at_once()
+    with tempfile.TemporaryDirectory() as place:
+        taken = complete(folder, serving, Path(place))
+        record = models.publish(Path(place), facts, by=_BY)
+    if taken:
+        print(f"with {' and '.join(taken)} of {serving.name}")
+    print(f"{record.name}: a candidate; `models judge {record.name}` asks the gate about it")
+
+
+def _quantise(models: Models, args: argparse.Namespace, settings: Settings) -> None:
+    try:
+        from backend.training.publish import versions  # noqa: PLC0415  a serving install has none of these
+        from backend.training.quantise import calibration, quantise  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise TrainingError(f"quantising needs {error.name}: install this program with its `train` extra") from error
+    serving = Sources.of(settings).at_once()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        seen = calibration(serving, pages=args.pages, real=args.real, threads=settings.model_threads)
+        quantise(serving, folder, seen)
+        (folder / DOCUMENTS_FILE).write_text("\n".join(seen.documents) + "\n", encoding="utf-8")
+        recipe = {"numbers": "int8", "pages": len(seen.pages), "crops": len(seen.crops)}
+        facts = Facts(source="quantised", parent=serving.name, recipe=recipe, versions=versions())
+        _publish(models, folder, settings, facts=facts)
+
+
+def _judge(models: Models, args: argparse.Namespace, settings: Settings) -> int:
+    try:
+        seen = args.seen and args.seen.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise EvaluationError(f"{args.seen} cannot be read: {error.strerror}") from error
+    store = Store.open(settings)
+    try:
+        with store.engine.connect() as connection:
+            hard = list(hard_examples(connection, store.crops))
+    finally:
+        store.engine.dispose()
+    gold = read_coco(args.coco, args.images)
+    judgement = judge_model(models, args.name, gold, settings=settings, hard=hard, trained_on=seen, by=_BY)
+    print(judgement)
+    if not judgement.promoted:
+        return 1
+    if args.promote:
+        _tell_move(models.promote(args.name, why="it passed the gate", by=_BY), settings)
     return os.EX_OK
 
 

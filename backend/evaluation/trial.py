@@ -24,7 +24,7 @@ def trial(
     challenger: Pipeline,
     gold: Truth,
     *,
-    trained_on: Collection[str],
+    trained_on: Collection[str] | None,
     hard: Iterable[HardExample],
     settings: Settings,
 ) -> Verdict:
@@ -34,7 +34,8 @@ def trial(
         champion: What serves, without recalled corrections.
         challenger: What would serve.
         gold: Pages that no training saw.
-        trained_on: Documents that the challenger's training or tuning saw, named as in `gold`.
+        trained_on: Documents that the challenger's training or tuning saw, named as in `gold`; None where
+            nobody says.
         hard: Earlier hard examples, as `hard_examples` gives them.
         settings: Limits for reading pages, and DATA_DIR, where attempts are counted.
 

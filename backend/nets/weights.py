@@ -8,9 +8,19 @@ from pathlib import Path
 from backend.errors import BadWeights
 from backend.nets.config import ClassifierConfig
 
-__all__ = ["BUNDLED", "CONFIG_FILE", "DETECTOR_CONFIG_FILE", "DETECTOR_WEIGHTS_FILE", "WEIGHTS_FILE", "Weights"]
+__all__ = [
+    "BUNDLED",
+    "CONFIG_FILE",
+    "DETECTOR_CONFIG_FILE",
+    "DETECTOR_WEIGHTS_FILE",
+    "FLOAT_WEIGHTS_FILE",
+    "WEIGHTS_FILE",
+    "Weights",
+]
 
 WEIGHTS_FILE = "classifier.onnx"
+FLOAT_WEIGHTS_FILE = "classifier.float.onnx"
+"""Beside weights of whole numbers: what they were made from, and what a training goes on from."""
 CONFIG_FILE = "classifier.json"
 DETECTOR_WEIGHTS_FILE = "detector.onnx"
 DETECTOR_CONFIG_FILE = "detector.json"
@@ -37,6 +47,12 @@ class Weights:
     def path(self) -> Path:
         """The ONNX file."""
         return self.folder / WEIGHTS_FILE
+
+    @property
+    def trainable(self) -> Path:
+        """The ONNX file that a training can start from."""
+        kept = self.folder / FLOAT_WEIGHTS_FILE
+        return kept if kept.is_file() else self.path
 
     @classmethod
     def open(cls, folder: Path, *, name: str, gate_folder: Path = BUNDLED) -> Weights:

@@ -52,7 +52,7 @@ def every(step: int) -> Right:
 CHAMPION = model("champion", every(5))
 
 
-def verdict(challenger: Run, *, trained_on: tuple[str, ...] = (), hard: tuple[bool, ...] = ()) -> Verdict:
+def verdict(challenger: Run, *, trained_on: tuple[str, ...] | None = (), hard: tuple[bool, ...] = ()) -> Verdict:
     return judge(CHAMPION, challenger, trained_on=trained_on, hard=hard, attempts=1)
 
 
@@ -96,6 +96,12 @@ def test_a_model_trained_on_gold_documents_is_refused_and_the_documents_are_name
     assert one.reasons == ("it was trained on 4 of the 40 gold documents: contract 11, contract 13, contract 3, …",)
 
 
+def test_a_model_of_which_nobody_knows_what_it_was_trained_on_is_refused() -> None:
+    one = verdict(model("better", every(20)), trained_on=None)
+    assert failed(one) == {"documents unseen"}
+    assert "nobody says which documents it was trained on" in one.reasons[0]
+
+
 def test_an_equal_but_noisy_model_is_refused_for_want_of_a_gain() -> None:
     """As many right as before, but others: the mean is the same."""
     noisy = model("noisy", lambda number, name: (number + len(name) + 2) % 5 != 0)
@@ -107,6 +113,57 @@ def test_an_equal_but_noisy_model_is_refused_for_want_of_a_gain() -> None:
 
 def test_the_same_model_is_refused_for_want_of_a_gain() -> None:
     assert failed(verdict(model("same", every(5)))) == {"macro F1 gain"}
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "passes"),
+    [
+        # A fifth less is a reason to change.
+        (80.0, True),
+        # This may be the machine's mood.
+        (81.0, False),
+    ],
+)
+def test_as_good_and_much_faster_is_a_gain_as_well(milliseconds: float, passes: bool) -> None:
+    one = verdict(model("faster", every(5), milliseconds=milliseconds))
+    assert one.promoted is passes
+    assert any("no gain, but much faster" in check.sentence for check in one.checks) is passes
+
+
+def test_faster_does_not_buy_a_loss() -> None:
+    one = verdict(model("worse", every(3), milliseconds=10.0))
+    assert {"macro F1 gain", "macro F1 lower bound"} <= failed(one)
+
+
+NOTHING = ("stamp", (5.0, 5.0, 60.0, 60.0), 0.6)
+
+
+@pytest.mark.parametrize(
+    ("pages", "passes"),
+    [
+        # One page in five.
+        (8, True),
+        # One more.
+        (9, False),
+    ],
+)
+def test_a_false_box_on_every_fifth_page_may_come_and_no_more(pages: int, passes: bool) -> None:
+    """All marks are found now, so that the mean of the classes is better in spite of the boxes on nothing."""
+    marks = [(name, PLACES[name], 0.9) for name in PLACES]
+    shown = [found(*marks, *([NOTHING] if number < pages else [])) for number in range(DOCUMENTS)]
+    one = verdict(run("eager", GOLD, shown))
+    assert ("false boxes" not in failed(one)) is passes
+    assert f"false boxes a page 0.00 → {pages / DOCUMENTS:.2f}" in str(one)
+
+
+def test_a_box_on_what_does_not_count_is_no_false_box() -> None:
+    ignored = NOTHING[1]
+    gold = truth(*(known(*PLACES.items(), document=f"d{number}", ignored=[ignored]) for number in range(DOCUMENTS)))
+    marks = [(name, PLACES[name], 0.9) for name in PLACES]
+    champion = run("old", gold, [found(*marks[1:])] * DOCUMENTS)
+    challenger = run("new", gold, [found(*marks, NOTHING)] * DOCUMENTS)
+    one = judge(champion, challenger, trained_on=(), hard=(), attempts=1)
+    assert "false boxes a page 0.00 → 0.00" in str(one)
 
 
 def test_a_lucky_gain_is_refused_by_its_lower_bound() -> None:
@@ -203,7 +260,7 @@ def test_the_verdict_is_plain_json_and_a_table_with_every_check() -> None:
     one = judge(CHAMPION, model("better", every(20)), trained_on=(), hard=(), attempts=3)
     stored = json.loads(json.dumps(one.as_json(), allow_nan=False))
     assert (stored["promoted"], stored["attempts"], stored["marks"], stored["gold"]) == (True, 3, 120, "a" * 64)
-    assert [set(check) for check in stored["checks"]] == [{"name", "figure", "bound", "passed", "sentence"}] * 10
+    assert [set(check) for check in stored["checks"]] == [{"name", "figure", "bound", "passed", "sentence"}] * 11
     lines = str(one).splitlines()
     assert "attempt 3 on them" in lines[1]
     for check, line in zip(one.checks, lines[2:], strict=True):

@@ -74,10 +74,10 @@ class Base:
 
 def read_base(weights: Weights) -> Base:
     """What a training has to know of the weights that serve."""
-    pools = [node for node in onnx.load(weights.path).graph.node if node.op_type == "AveragePool"]
+    pools = [node for node in onnx.load(weights.trainable).graph.node if node.op_type == "AveragePool"]
     sides = [attribute.ints[0] for node in pools for attribute in node.attribute if attribute.name == "kernel_shape"]
     return Base(
-        name=f"{weights.name}@{weights.config.sha256[:12]}", path=weights.path, pool=int(sides[0]) if sides else 1
+        name=f"{weights.name}@{weights.config.sha256[:12]}", path=weights.trainable, pool=int(sides[0]) if sides else 1
     )
 
 

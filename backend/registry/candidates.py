@@ -1,0 +1,78 @@
+"""A folder with one new network becomes a whole candidate: what it lacks is that of the weights that serve."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backend.errors import BadWeights
+from backend.nets.weights import (
+    BUNDLED,
+    CONFIG_FILE,
+    DETECTOR_CONFIG_FILE,
+    DETECTOR_WEIGHTS_FILE,
+    FLOAT_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+)
+
+if TYPE_CHECKING:
+    from backend.nets.weights import Weights
+
+__all__ = ["DOCUMENTS_FILE", "complete", "documents_of"]
+
+DOCUMENTS_FILE = "documents.txt"
+"""Beside a candidate's weights: the documents that its training and tuning saw, one name a line."""
+_NETWORKS = (
+    ((WEIGHTS_FILE, CONFIG_FILE), (FLOAT_WEIGHTS_FILE,)),
+    ((DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE), ()),
+)
+"""Of each network the files that it needs, and those that may stand beside."""
+
+
+def complete(candidate: Path, serving: Weights, out: Path) -> tuple[str, ...]:
+    """Copies a candidate's plain files to `out`, and the network that it lacks from the weights that serve.
+
+    So a new detector is published, judged and served together with the classifier that it was not made with but will
+    work with, and a new classifier with the detector.
+
+    Args:
+        candidate: Folder with `classifier.onnx`, `detector.onnx` or both, each with its config.
+        serving: Where the other one comes from.
+        out: An empty folder.
+
+    Returns:
+        Names of the networks' files that were taken from the weights that serve.
+
+    Raises:
+        BadWeights: It holds neither network.
+    """
+    own = [path for path in candidate.glob("*") if path.is_file() and not path.name.startswith(".")]
+    names = {path.name for path in own}
+    if not any(name in names for needed, _ in _NETWORKS for name in needed):
+        raise BadWeights(f"{candidate} holds no {WEIGHTS_FILE} and no {DETECTOR_WEIGHTS_FILE}: nothing can serve")
+    for path in own:
+        # A link stays one: publishing refuses it.
+        shutil.copyfile(path, out / path.name, follow_symlinks=False)
+    taken: list[str] = []
+    for needed, beside in _NETWORKS:
+        if names.isdisjoint(needed):
+            place = _holding(serving.folder, needed)
+            taken += needed
+            for name in (*needed, *(one for one in beside if (place / one).is_file())):
+                shutil.copyfile(place / name, out / name)
+    return tuple(taken)
+
+
+def documents_of(folder: Path) -> frozenset[str] | None:
+    """Documents that a model's training saw, as the file beside it says; None where there is no such file."""
+    path = folder / DOCUMENTS_FILE
+    if not path.is_file():
+        return None
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return frozenset(line for line in lines if line)
+
+
+def _holding(folder: Path, needed: tuple[str, ...]) -> Path:
+    """The folder, or that of the bundled weights where it does not hold such a network."""
+    return folder if all((folder / name).is_file() for name in needed) else BUNDLED

@@ -1,0 +1,210 @@
+"""Both networks as whole numbers of eight bits, calibrated on pages and crops, for the same engine that serves.
+
+Static quantisation by ONNX Runtime's own tool: a scale for each channel of the weights and for each activation, in
+the graph as pairs of QuantizeLinear and DequantizeLinear (arXiv:1712.05877). Activations are uint8, weights int8 of
+seven bits: processors without VNNI add up pairs of products in 16 bits, which eight bits would overflow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from tqdm import tqdm
+
+from backend.classification.preprocessing import network_input
+from backend.detection.choice import build_detector
+from backend.detection.model import padded, page_input
+from backend.errors import BadWeights, TrainingError
+from backend.nets.config import sha256_of
+from backend.nets.detector import DetectorConfig
+from backend.nets.weights import (
+    BUNDLED,
+    CONFIG_FILE,
+    DETECTOR_CONFIG_FILE,
+    DETECTOR_WEIGHTS_FILE,
+    FLOAT_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+    Weights,
+)
+from backend.synthetic.page import draw_page
+from backend.training.pagestore import PageStore
+from backend.training.realdata import add_real_pages, real_marks
+
+__all__ = ["CALIBRATION_SEED", "Calibration", "calibration", "detector_folder", "quantise", "quantise_network"]
+
+CALIBRATION_SEED = 3_000_000
+"""Seed of the first page that is drawn to calibrate on: no training, test or benchmark draws these."""
+_RESOLUTIONS = (100, 150, 200)
+_CROPS_A_PAGE = 5
+_BATCH = 8
+_REAL_PAGES = 24
+_REAL_CROPS = 96
+_IN_FLOAT = ("heat.last", "edges.last")
+"""The detector's last convolutions, one by one pixel: exact heat costs next to no time."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """What both networks look at to learn the range of each activation.
+
+    Attributes:
+        pages: Input of the detector, (1, H, W, 3) uint8 each.
+        crops: Input of the classifier, (N, 3, 224, 224) float32 in [0, 1].
+        documents: Names of the documents that they are of.
+    """
+
+    pages: tuple[NDArray[np.uint8], ...]
+    crops: NDArray[np.float32]
+    documents: tuple[str, ...]
+
+
+def calibration(weights: Weights, *, pages: int, real: Path | None = None, threads: int = 0) -> Calibration:
+    """Pages and crops to calibrate on: drawn ones, and real ones of documents that train, where there are any.
+
+    The crops are what the detector proposes on these pages, so that the classifier sees here what it sees in serving,
+    and the single real marks.
+
+    Args:
+        weights: Their detector proposes.
+        pages: How many to draw.
+        real: Folder with a manifest.json of real pages and crops.
+        threads: Threads one inference may use; 0 for as many as there are cores.
+
+    Raises:
+        TrainingError: `real` holds no such manifest, or no page was asked for.
+    """
+    if pages < 1:
+        raise TrainingError(f"{pages} pages to calibrate on: at least one is needed")
+    detector = build_detector("model", weights.folder, threads=threads)
+    config = DetectorConfig.read(detector_folder(weights) / DETECTOR_CONFIG_FILE)
+    looked_at, crops, documents = [], [], []
+    for document, pixels, dpi in (*_drawn(pages), *_real_pages(real)):
+        small, _ = page_input(pixels, dpi, pixel_mm=config.pixel_mm)
+        looked_at.append(padded(small, config.multiple)[None])
+        found = detector(pixels, dpi).boxes
+        crops.append(network_input(pixels, found[_some(len(found), _CROPS_A_PAGE)]))
+        documents.append(document)
+    for document, pixels in _real_crops(real):
+        height, width = pixels.shape[:2]
+        crops.append(network_input(pixels, np.array([[0.0, 0.0, width, height]])))
+        documents.append(document)
+    every = np.concatenate(crops)
+    if not len(every):
+        raise TrainingError(f"the detector proposes nothing on {pages} drawn pages: draw more")
+    return Calibration(pages=tuple(looked_at), crops=every, documents=tuple(dict.fromkeys(documents)))
+
+
+def quantise(weights: Weights, out: Path, seen: Calibration) -> None:
+    """Writes both networks of `weights` as whole numbers to `out`, with their configs.
+
+    The classifier in floating point stays beside, for trainings to start from. Temperature, thresholds and fusion are
+    those of the weights that it is made from.
+
+    Args:
+        weights: Weights in floating point.
+        out: Made when missing.
+        seen: What to calibrate on.
+
+    Raises:
+        BadWeights: The weights are of whole numbers already, or cannot be read.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    note = {"numbers": f"int8, calibrated on {len(seen.pages)} pages and {len(seen.crops)} crops"}
+    batches = (seen.crops[start : start + _BATCH] for start in range(0, len(seen.crops), _BATCH))
+    quantise_network(weights.path, out / WEIGHTS_FILE, batches)
+    shutil.copyfile(weights.path, out / FLOAT_WEIGHTS_FILE)
+    classifier = weights.config
+    dataclasses.replace(
+        classifier, sha256=sha256_of(out / WEIGHTS_FILE), provenance={**classifier.provenance, **note}
+    ).write(out / CONFIG_FILE)
+    place = detector_folder(weights)
+    quantise_network(place / DETECTOR_WEIGHTS_FILE, out / DETECTOR_WEIGHTS_FILE, seen.pages, in_float=_IN_FLOAT)
+    detector = DetectorConfig.read(place / DETECTOR_CONFIG_FILE)
+    dataclasses.replace(
+        detector, sha256=sha256_of(out / DETECTOR_WEIGHTS_FILE), provenance={**detector.provenance, **note}
+    ).write(out / DETECTOR_CONFIG_FILE)
+
+
+def detector_folder(weights: Weights) -> Path:
+    """Where the detector is that serves with these weights."""
+    return weights.folder if (weights.folder / DETECTOR_CONFIG_FILE).is_file() else BUNDLED
+
+
+def quantise_network(source: Path, out: Path, inputs: Iterable[NDArray[Any]], *, in_float: Sequence[str] = ()) -> None:
+    """Writes the ONNX network `source` as one of whole numbers.
+
+    Args:
+        source: A network in floating point.
+        out: The file to write.
+        inputs: Batches of its input `pixels`, one after the other.
+        in_float: Nodes that stay in floating point.
+
+    Raises:
+        BadWeights: It is of whole numbers already.
+    """
+    if b"QuantizeLinear" in source.read_bytes():
+        raise BadWeights(f"{source} is of whole numbers already: quantise what it was made from")
+    with tempfile.TemporaryDirectory() as place:
+        plain = Path(place) / "plain.onnx"
+        # Folds BatchNorm and the casts of float16 weights into the convolutions, which are then found as such.
+        quant_pre_process(source, plain, skip_symbolic_shape=True)
+        quantize_static(
+            plain,
+            out,
+            _Reader(iter(inputs)),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=list(in_float),
+        )
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # the package has no types
+    """Hands over one batch after the other."""
+
+    def __init__(self, inputs: Iterator[NDArray[Any]]) -> None:
+        self._inputs = inputs
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        batch = next(self._inputs, None)
+        return None if batch is None else {"pixels": batch}
+
+
+def _drawn(pages: int) -> Iterator[tuple[str, NDArray[np.uint8], float | None]]:
+    seeds = range(CALIBRATION_SEED, CALIBRATION_SEED + pages)
+    for seed in tqdm(seeds, unit="page", desc="calibration", disable=None):
+        page = draw_page(seed, dpi=_RESOLUTIONS[seed % len(_RESOLUTIONS)])
+        yield f"drawn-{seed}", page.pixels, page.dpi
+
+
+def _real_pages(folder: Path | None) -> Iterator[tuple[str, NDArray[np.uint8], float | None]]:
+    if folder is None:
+        return
+    with tempfile.TemporaryDirectory() as place:
+        store = PageStore(Path(place))
+        add_real_pages(store, folder)
+        pages = [page for page in store.read() if page.split == "train"]
+        for page in pages[_some(len(pages), _REAL_PAGES)]:
+            yield page.document, store.pixels(page), page.dpi
+
+
+def _real_crops(folder: Path | None) -> list[tuple[str, NDArray[np.uint8]]]:
+    marks = real_marks(folder) if folder is not None else ()
+    train = [(mark.document, pixels) for mark, pixels in marks if mark.split == "train"]
+    return train[_some(len(train), _REAL_CROPS)]
+
+
+def _some(there: int, wanted: int) -> slice:
+    """Some `wanted` of the rows that there are, from the first to the last."""
+    return slice(None, None, max(1, there // wanted))

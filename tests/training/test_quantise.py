@@ -1,0 +1,151 @@
+"""Networks of whole numbers say what they said before, are smaller, serve without onnx, and a training can go on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.classification.classifier import load_classifier
+from backend.cli import main
+from backend.errors import BadWeights, TrainingError
+from backend.nets.config import ClassifierConfig, sha256_of
+from backend.nets.detector import DetectorConfig, DetectorNetwork, Fusion
+from backend.nets.registry import Registry
+from backend.nets.weights import (
+    CONFIG_FILE,
+    DETECTOR_CONFIG_FILE,
+    DETECTOR_WEIGHTS_FILE,
+    FLOAT_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+    Weights,
+)
+from backend.registry.candidates import DOCUMENTS_FILE
+from backend.registry.models import Models
+from backend.settings import Settings
+from backend.synthetic.page import draw_page
+from backend.training.export import export_classifier
+from backend.training.quantise import CALIBRATION_SEED, Calibration, calibration, quantise
+from backend.training.retraining.candidate import read_base
+from tests.nets.detectors import random_network, write_detector
+from tests.nets.models import random_model
+
+ROOT = Path(__file__).parents[2]
+PAGES = 2
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """Random weights in floating point, both networks."""
+    folder = tmp_path_factory.mktemp("float")
+    export_classifier(random_model(), folder / WEIGHTS_FILE, half=True, pool=4)
+    ClassifierConfig(sha256=sha256_of(folder / WEIGHTS_FILE), temperature=1.3).write(folder / CONFIG_FILE)
+    write_detector(random_network(), folder, fusion=Fusion(seen=0.5))
+    return Weights.open(folder, name="float")
+
+
+@pytest.fixture(scope="module")
+def seen(weights: Weights) -> Calibration:
+    return calibration(weights, pages=PAGES, threads=1)
+
+
+@pytest.fixture(scope="module")
+def whole(weights: Weights, seen: Calibration, tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """The same in whole numbers."""
+    folder = tmp_path_factory.mktemp("int8")
+    quantise(weights, folder, seen)
+    return Weights.open(folder, name="int8")
+
+
+def test_calibrates_on_pages_that_nothing_else_draws(seen: Calibration) -> None:
+    assert seen.documents == tuple(f"drawn-{CALIBRATION_SEED + number}" for number in range(PAGES))
+    assert all(page.dtype == np.uint8 and page.shape[0] == 1 and page.shape[3] == 3 for page in seen.pages)
+    assert len(seen.crops) > 0
+    assert seen.crops.shape[1:] == (3, 224, 224)
+    assert 0 <= seen.crops.min() <= seen.crops.max() <= 1
+
+
+def test_needs_a_page(weights: Weights) -> None:
+    with pytest.raises(TrainingError, match="at least one is needed"):
+        calibration(weights, pages=0)
+
+
+def test_the_classifier_says_nearly_the_same(weights: Weights, whole: Weights) -> None:
+    page = draw_page(31, dpi=100)
+    sides = np.random.default_rng(1).uniform(40, 200, (24, 4))
+    boxes = np.concatenate([sides[:, :2], sides[:, :2] + sides[:, 2:]], axis=1)
+    before, after = (load_classifier(one, threads=1).classify(page.pixels, boxes) for one in (weights, whole))
+    assert np.abs(before.probabilities - after.probabilities).max() < 0.1
+    assert (before.probabilities.argmax(axis=1) == after.probabilities.argmax(axis=1)).mean() > 0.8
+    along = (before.embeddings * after.embeddings).sum(axis=1)
+    lengths = np.linalg.norm(before.embeddings, axis=1) * np.linalg.norm(after.embeddings, axis=1)
+    assert (along / lengths).min() > 0.95
+
+
+def test_the_detector_sees_nearly_the_same(weights: Weights, whole: Weights, seen: Calibration) -> None:
+    maps = []
+    for one in (weights, whole):
+        config = DetectorConfig.read(one.folder / DETECTOR_CONFIG_FILE)
+        maps.append(DetectorNetwork(one.folder / DETECTOR_WEIGHTS_FILE, config, threads=1).run(seen.pages[0][0]))
+    (heat, edges), (whole_heat, whole_edges) = maps
+    assert heat.shape == whole_heat.shape
+    assert np.abs(heat - whole_heat).mean() < 0.05
+    assert np.abs(edges - whole_edges).mean() < 0.1 * np.abs(edges).mean()
+
+
+def test_files_are_smaller_and_configs_keep_everything_but_the_checksum(weights: Weights, whole: Weights) -> None:
+    assert whole.path.stat().st_size < 0.6 * weights.path.stat().st_size  # of the tiny detector the names are most
+    before, after = (ClassifierConfig.read(one.folder / CONFIG_FILE) for one in (weights, whole))
+    assert (after.temperature, after.thresholds, after.classes) == (1.3, before.thresholds, before.classes)
+    assert after.sha256 == sha256_of(whole.path) != before.sha256
+    assert after.provenance["numbers"].startswith(f"int8, calibrated on {PAGES} pages")
+    detector = DetectorConfig.read(whole.folder / DETECTOR_CONFIG_FILE)
+    assert detector.fusion == Fusion(seen=0.5)
+    assert after.digest != before.digest, "another version"
+
+
+def test_training_goes_on_from_floating_point(weights: Weights, whole: Weights) -> None:
+    base = read_base(whole)
+    assert base.path == whole.folder / FLOAT_WEIGHTS_FILE
+    assert sha256_of(base.path) == weights.config.sha256
+    assert read_base(weights).path == weights.path
+
+
+def test_whole_numbers_are_not_quantised_again(whole: Weights, seen: Calibration, tmp_path: Path) -> None:
+    with pytest.raises(BadWeights, match="whole numbers already"):
+        quantise(whole, tmp_path / "again", seen)
+
+
+def test_serving_them_needs_no_onnx(whole: Weights) -> None:
+    code = (
+        "import sys; from pathlib import Path; from backend.nets.weights import Weights; "
+        "from backend.serving import build_pipeline; from backend.settings import Settings; "
+        f"build_pipeline(Weights.open(Path({str(whole.folder)!r}), name='int8'), Settings(model_threads=1)); "
+        "assert not {'onnx', 'torch'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_command_makes_a_candidate_of_what_serves(
+    weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(data_dir=tmp_path / "data", model="auto", model_threads=1)
+    for name, value in settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    models = Models(settings.data_dir / "models")
+    assert main(["models", "publish", str(weights.folder), "--source", "a test"]) == 0
+    [parent] = Registry(models.folder).names()
+    models.promote(parent, why="a test", by="tests")
+    assert main(["models", "quantise", "--pages", "1"]) == 0
+    [name] = set(Registry(models.folder).names()) - {parent}
+    assert f"{name}: a candidate" in capsys.readouterr().out
+    model = models.get(name)
+    assert model.record is not None
+    assert (model.status, model.record.source, model.record.parent) == ("candidate", "quantised", parent)
+    assert model.record.recipe["pages"] == 1
+    folder = Registry(models.folder).folder_of(name)
+    assert (folder / DOCUMENTS_FILE).read_text() == f"drawn-{CALIBRATION_SEED}\n"
+    assert {WEIGHTS_FILE, FLOAT_WEIGHTS_FILE, DETECTOR_WEIGHTS_FILE} < set(model.record.files)
