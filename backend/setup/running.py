@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 import time
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -59,7 +61,12 @@ def version_for(url: str, label_config: str, *, basic_auth: BasicAuth = None) ->
 def _ask(method: str, url: str, path: str, basic_auth: BasicAuth, **request: Any) -> dict[str, Any]:
     try:
         answer = httpx2.request(
-            method, url.rstrip("/") + path, auth=basic_auth, timeout=_ANSWER_SECONDS, follow_redirects=False, **request
+            method,
+            url.rstrip("/") + path,
+            auth=basic_auth,
+            timeout=_ANSWER_SECONDS,
+            verify=_certificates(),
+            **request,
         )
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise SetupError(
@@ -81,3 +88,8 @@ def _ask(method: str, url: str, path: str, basic_auth: BasicAuth, **request: Any
             f"the backend at {url} answered {answer.status_code} to {path}: {body.get('message') or 'no reason given'}"
         )
     return body
+
+
+@cache  # reading them takes a quarter of a second
+def _certificates() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
