@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.evaluation.bootstrap import RESAMPLES, SEED, Estimate, by_document, estimate, estimates, weights
+from backend.evaluation.bootstrap import RESAMPLES, SEED, Estimate, by_document, estimate, weights
+from backend.evaluation.by_class import by_class
 from backend.evaluation.calibration import error_of_bins, mass_bins, reliability, sums
-from backend.evaluation.figures import IOUS, Calibration, ClosedSet, EndToEnd, Figures, Rates, Slice
+from backend.evaluation.figures import IOUS, Calibration, ClosedSet, EndToEnd, Figures, Slice
 from backend.evaluation.matching import BACKGROUND, Match, match
 from backend.evaluation.mistakes import KINDS, corrections
 from backend.evaluation.ranking import map_estimates
-from backend.evaluation.rates import accuracy, macro, rates
+from backend.evaluation.rates import accuracy, macro
 from backend.evaluation.running import Run, Study, shown_scores
 from backend.evaluation.truth import TRAITS
 from backend.nets.config import CLASSES, MARKS
@@ -57,24 +58,10 @@ def _documents(run: Run) -> list[str]:
     return [page.document for page in run.truth.pages]
 
 
-def _table(counts: NDArray[np.float64], drawn: NDArray[np.int64]) -> tuple[dict[str, Rates], Rates]:
-    """Rates by class, and their means, of confusions (D, R, C) by document."""
-    marks = counts.sum(axis=(0, 2))[: len(MARKS)].astype(int)
-    found = estimates(lambda summed: rates(summed, len(MARKS)).reshape(len(summed), -1), counts, drawn)
-    classes = {name: _rates(found[3 * row : 3 * row + 3], int(marks[row])) for row, name in enumerate(MARKS)}
-    means = estimates(lambda summed: macro(summed, len(MARKS)), counts, drawn)
-    return classes, _rates(means, int(marks.sum()))
-
-
-def _rates(found: Sequence[Estimate], marks: int) -> Rates:
-    precision, recall, f1 = found
-    return Rates(precision=precision, recall=recall, f1=f1, marks=marks)
-
-
 def _end_to_end(run: Run, iou: float, matches: Sequence[Match], drawn: NDArray[np.int64]) -> EndToEnd:
     documents = _documents(run)
     confusion = by_document([one.confusion for one in matches], documents)
-    classes, means = _table(confusion, drawn)
+    classes, means = by_class(confusion, drawn)
     false = np.array([(~one.right & ~one.ignored).sum() for one in matches])
     empty = np.array([not len(page) for page in run.truth.pages])
     return EndToEnd(
@@ -158,7 +145,7 @@ def _closed_set(study: Study, drawn: NDArray[np.int64]) -> ClosedSet:
         )
         for columns in (len(CLASSES), len(MARKS))
     )
-    classes, means = _table(free, drawn)
+    classes, means = by_class(free, drawn)
     return ClosedSet(
         classes=classes,
         accuracy=estimate(accuracy, free, drawn),

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from backend.errors import EvaluationError
 from backend.evaluation import plots
 from backend.evaluation.closed_set import SEED_ACCURACY, SEED_MACRO_F1
 from backend.evaluation.figures import Figures
@@ -26,7 +22,7 @@ from backend.nets.config import MARKS
 if TYPE_CHECKING:
     from backend.settings import Settings
 
-__all__ = ["html_report", "write_private"]
+__all__ = ["html_report"]
 
 _MOST = 8
 """Pictures of each kind of mistake."""
@@ -40,7 +36,7 @@ _TITLES = {
 
 
 def html_report(study: Study, figures: Figures, settings: Settings, *, history: Sequence[Epoch] = ()) -> str:
-    """The report. It holds pictures of the pages: write it with `write_private`.
+    """The report. It holds pictures of the pages: write it with `private.write_private`.
 
     Args:
         study: What was seen.
@@ -91,19 +87,3 @@ def _shelves(mistakes: Sequence[Mistake], study: Study, settings: Settings) -> l
         for kind in KINDS
         if picked[kind]
     ]
-
-
-def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner can read (mode 0600), whole or not at all.
-
-    Raises:
-        EvaluationError: It cannot be written.
-    """
-    try:
-        # mkstemp makes the file 0600 before there is anything in it.
-        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(aside, path)
-    except OSError as error:
-        raise EvaluationError(f"{path} cannot be written ({error.strerror})") from error

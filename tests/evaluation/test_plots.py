@@ -15,8 +15,8 @@ from backend.evaluation.calibration import reliability
 from backend.evaluation.figures import EndToEnd, Rates, Slice
 from backend.evaluation.history import Epoch, read_history
 from backend.evaluation.plots import learning_curves, precision_recall, reliability_diagram, slice_plot
+from backend.evaluation.private import write_private
 from backend.evaluation.ranking import Curve
-from backend.evaluation.report import write_private
 
 SVG = ET.fromstring  # the input is our own
 
