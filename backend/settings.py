@@ -67,6 +67,11 @@ class Settings:
         "How far a crop may be from a corrected one, as 1 − cosine of their embeddings, to follow the annotator's "
         "verdict at once; 0 turns that off.",
     )
+    blind_share: float = _setting(
+        0.0,
+        "Share of documents whose tasks are served without boxes, such as 0.1, so that `evaluate --blind` can tell "
+        "what people find who do not see them; 0 serves every task with boxes.",
+    )
     retrain_after: int = _setting(
         100,
         'New hard examples since the last training that start another one by itself; 0: only "Start training" does.',
@@ -112,6 +117,8 @@ class Settings:
             raise SettingsError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both, or neither")
         if not 0 <= self.recall_distance < 1:
             raise SettingsError(f"RECALL_DISTANCE is {self.recall_distance}: from 0 (off) to below 1, such as 0.05")
+        if not 0 <= self.blind_share <= 1:
+            raise SettingsError(f"BLIND_SHARE is {self.blind_share}: a share from 0 to 1, such as 0.1")
         if self.retrain_after < 0:
             raise SettingsError(f"RETRAIN_AFTER is {self.retrain_after}: 0 to turn it off, or above 0")
         if self.model_threads < 0:

@@ -1,17 +1,21 @@
-"""The command `evaluate`: a model on pages whose marks are known, as a table, JSON and an HTML page."""
+"""The command `evaluate`: a model on pages whose marks are known, or by what annotators did unaided."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backend.errors import EvaluationError
+from backend.evaluation.blind import compare, readings
+from backend.evaluation.blind_table import blind_table
 from backend.evaluation.history import read_history
+from backend.evaluation.private import write_private
 from backend.evaluation.running import study
 from backend.evaluation.table import table
 from backend.evaluation.truth import read_coco
+from backend.feedback.service import Store
 from backend.nets.sources import Sources
 from backend.serving import build_pipeline
 from backend.settings import Settings
@@ -28,11 +32,15 @@ _HISTORY = "training.json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `evaluate`."""
+    parser.add_argument("--coco", type=Path, metavar="FILE", help="annotations of the pages, COCO format")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images that FILE names")
     parser.add_argument(
-        "--coco", type=Path, required=True, metavar="FILE", help="annotations of the pages, COCO format"
-    )
-    parser.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="folder of the images that FILE names"
+        "--blind",
+        nargs="?",
+        const="",
+        metavar="VERSION",
+        help="instead: recall and precision as people tell who were served no boxes (BLIND_SHARE), beside those who "
+        "saw them; of model versions that begin with VERSION, else of all",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
     parser.add_argument(
@@ -52,32 +60,58 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates; prints the table.
 
     Raises:
-        EvaluationError: Annotations, images or output files cannot be used.
+        EvaluationError: Annotations, images or output files cannot be used, or there are no blind pages.
+        LedgerError: The ledger cannot be used.
         PageError: An image cannot be read.
         ModelError: There is no model.
     """
+    for file in (args.json, args.html):
+        _refuse_early(file)
+    if args.blind is not None:
+        return _blind(args)
+    if args.coco is None or args.images is None:
+        raise EvaluationError("name the pages with --coco FILE --images DIR, or ask for --blind")
+    return _on_pages(args)
+
+
+def _blind(args: argparse.Namespace) -> int:
+    if args.coco or args.images or args.html:
+        raise EvaluationError("--blind reads the ledger: it goes with --json, and not with --coco, --images or --html")
+    store = Store.open(Settings.from_environment(os.environ))
+    try:
+        figures = compare(readings(store.engine), version=args.blind)
+    finally:
+        store.engine.dispose()
+    print(blind_table(figures))
+    _write_json(args.json, figures.as_json())
+    return os.EX_OK
+
+
+def _on_pages(args: argparse.Namespace) -> int:
     try:
         from backend.evaluation.measuring import measure  # noqa: PLC0415  a serving install has no COCO library
-        from backend.evaluation.report import html_report, write_private  # noqa: PLC0415
+        from backend.evaluation.report import html_report  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise EvaluationError(
             f"evaluating needs {error.name}: install this program with its `evaluate` extra"
         ) from error
     settings = Settings.from_environment(os.environ, model=args.model, confidence=args.confidence)
-    for file in (args.json, args.html):
-        _refuse_early(file)
     truth = read_coco(args.coco, args.images)
     weights = Sources.of(settings).at_once()
     history = _history(args.history, weights.folder) if args.html else []
     seen = study(build_pipeline(weights, settings), truth, settings)
     figures = measure(seen)
     print(table(figures))
-    if args.json:
-        write_private(args.json, json.dumps(figures.as_json(), indent=1, allow_nan=False) + "\n")
+    _write_json(args.json, figures.as_json())
     if args.html:
         write_private(args.html, html_report(seen, figures, settings, history=history))
         print(f"\n{args.html}: confidential, it shows parts of the pages; only you can read it")
     return os.EX_OK
+
+
+def _write_json(file: Path | None, figures: dict[str, Any]) -> None:
+    if file is not None:
+        write_private(file, json.dumps(figures, indent=1, allow_nan=False) + "\n")
 
 
 def _refuse_early(file: Path | None) -> None:

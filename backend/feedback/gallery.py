@@ -110,7 +110,8 @@ def _chapters(row: Row[Any], exact: Sequence[str], near: Sequence[str]) -> Itera
         yield "  shown      nothing was proposed there"
     else:
         certainty = ", ".join(f"{name} {share:.1%}" for name, share in zip(CLASSES, row.probabilities, strict=True))
-        yield f"  shown      {_moment(row.shown)} as {row.wrong or row.label} by {row.version}"
+        seen = "hidden" if row.blind else "shown "
+        yield f"  {seen}     {_moment(row.shown)} as {row.wrong or row.label} by {row.version}"
         yield f"             {certainty}"
     worked = "" if row.lead_time is None else f", after {row.lead_time:.0f} s of work"
     yield f"  corrected  {_moment(row.annotated)} in annotation {row.annotation} by annotator {row.annotator}{worked}"
@@ -138,7 +139,8 @@ def _copies(connection: Connection, row: Row[Any]) -> tuple[list[str], list[str]
 
 
 def _verdict(row: Row[Any]) -> str:
-    return f"{row.wrong} → {row.label}" if row.wrong else str(row.label)
+    said = f"{row.wrong} → {row.label}" if row.wrong else str(row.label)
+    return f"{said} (blind)" if row.blind else said
 
 
 def _with_crops(rows: Sequence[Row[Any]], crops: CropStore) -> Iterator[tuple[Row[Any], Image.Image]]:

@@ -99,6 +99,7 @@ class _Ledger(Collector):
         yield proposals
         for name, meaning, value in (
             ("predictions", "Predictions that were shown.", facts.predictions),
+            ("blind_tasks", "Tasks that were served without the boxes found for them.", facts.blind),
             ("quarantined_samples", "Samples that annotators contradict each other about.", facts.quarantined),
             ("recalled_proposals", "Shown regions that followed an annotator's verdict.", facts.recalled),
             ("remembered_crops", "Corrected crops in the memory.", facts.remembered),

@@ -22,16 +22,18 @@ __all__ = ["Prediction", "Proposals", "answered_before", "shown_before"]
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What was shown for one task at once.
+    """What was shown for one task at once, or kept from its annotators.
 
     Attributes:
         version: The model version that it bears.
         shown: When it was made, in seconds since the epoch.
+        blind: Whether an empty page was served in its place.
     """
 
     version: str
     shown: float
     proposals: tuple[Proposal, ...]
+    blind: bool = False
 
 
 class Proposals:
@@ -42,11 +44,19 @@ class Proposals:
         self._clock = clock
 
     def remember(
-        self, *, task: int, project: int | None, version: str, proposals: Sequence[Proposal], drawn: bool = False
+        self,
+        *,
+        task: int,
+        project: int | None,
+        version: str,
+        proposals: Sequence[Proposal],
+        drawn: bool = False,
+        blind: bool = False,
     ) -> None:
         """Stores one task's prediction, also one without a region; shown again, it keeps its first time.
 
-        One version may show other regions later, because a correction taught it better: that is another edition.
+        One version may show other regions later, because a correction taught it better: that is another edition. So
+        is the same prediction shown after it was blind.
 
         Args:
             task: The task's id.
@@ -55,12 +65,14 @@ class Proposals:
             proposals: Its regions.
             drawn: Whether these answer what an annotator just drew: they are remembered for what they were called, but
                 not as something that could be accepted or rejected.
+            blind: Whether they were kept from the annotator, who was served an empty page.
 
         Raises:
             LedgerError: The database did not take it.
         """
-        edition = _edition(proposals)
-        shown = {"task": task, "version": version, "edition": edition, "project": project, "drawn": drawn}
+        edition = _edition(proposals, blind=blind)
+        shown = {"task": task, "version": version, "edition": edition, "project": project}
+        shown |= {"drawn": drawn, "blind": blind}
         rows = [_row(one, task=task, version=version, edition=edition) for one in proposals]
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         try:
@@ -73,10 +85,10 @@ class Proposals:
 
 
 def shown_before(connection: Connection, *, task: int, regions: Sequence[str], moment: float) -> Prediction | None:
-    """The one prediction that an annotation corrected; None where none was shown.
+    """The one prediction that an annotation corrected, or was made in ignorance of; None where there was none.
 
     It is the one that shares the most region ids with the annotation; where none does (all deleted, or drawn anew),
-    the one shown last before the annotation was first saved.
+    the one made last before the annotation was first saved. Nobody can have taken a region from a blind one.
 
     Args:
         connection: An open transaction.
@@ -87,7 +99,7 @@ def shown_before(connection: Connection, *, task: int, regions: Sequence[str], m
     kept = set(regions)
 
     def fits(one: Prediction) -> tuple[int, bool, float, str]:
-        shared = sum(proposal.region.id in kept for proposal in one.proposals)
+        shared = 0 if one.blind else sum(proposal.region.id in kept for proposal in one.proposals)
         return shared, one.shown <= moment, one.shown, one.version
 
     found = _predictions(connection, task, drawn=False)
@@ -110,15 +122,21 @@ def _predictions(connection: Connection, task: int, *, drawn: bool) -> list[Pred
         .order_by(prediction.c.shown, prediction.c.version, prediction.c.edition)
     )
     return [
-        Prediction(version=row.version, shown=row.shown, proposals=tuple(members.get((row.version, row.edition), ())))
+        Prediction(
+            version=row.version,
+            shown=row.shown,
+            proposals=tuple(members.get((row.version, row.edition), ())),
+            blind=row.blind,
+        )
         for row in rows
     ]
 
 
-def _edition(proposals: Sequence[Proposal]) -> str:
+def _edition(proposals: Sequence[Proposal], *, blind: bool) -> str:
     """The same for the same regions, in whatever order."""
     regions = sorted((one.region.page, one.region.id, one.region.label) for one in proposals)
-    return hashlib.blake2b(repr(regions).encode(), digest_size=8).hexdigest()
+    named = repr(("blind", regions)) if blind else repr(regions)
+    return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
 
 
 def _row(one: Proposal, *, task: int, version: str, edition: str) -> dict[str, object]:

@@ -55,6 +55,7 @@ class Facts:
         quarantined: Samples that annotators contradict each other about.
         copies: Samples whose mark another sample has to the pixel.
         predictions: Number of predictions that were shown.
+        blind: Number of tasks that were served without the boxes that were found, and remembered, for them.
         proposals: Number of regions that were shown, by class.
         recalled: Number of them that followed an annotator's verdict instead of the network.
         remembered: Number of corrected crops in the memory.
@@ -69,6 +70,7 @@ class Facts:
     quarantined: int = 0
     copies: int = 0
     predictions: int = 0
+    blind: int = 0
     proposals: Mapping[str, int] = field(default_factory=dict)
     recalled: int = 0
     remembered: int = 0
@@ -105,6 +107,7 @@ class Facts:
             "quarantined": self.quarantined,
             "copies": self.copies,
             "predictions": self.predictions,
+            "blind": self.blind,
             "proposals": dict(self.proposals),
             "recalled": self.recalled,
             "remembered": self.remembered,
@@ -124,8 +127,9 @@ def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> Facts:
             hard={key: number for (key,), number in _hard(connection).items()},
             quarantined=_number(connection, sample.c.quarantine.is_not(None), sample.c.id),
             copies=crops[0] - crops[1],
-            predictions=_number(connection, prediction.c.drawn.is_(False), prediction.c.task),
-            proposals={key: number for (key,), number in _counts(connection, proposal.c.label).items()},
+            predictions=_number(connection, ~prediction.c.drawn & ~prediction.c.blind, prediction.c.task),
+            blind=_number(connection, prediction.c.blind, prediction.c.task.distinct()),
+            proposals=_shown(connection),
             recalled=_number(connection, proposal.c.recalled.is_not(None), proposal.c.region),
             remembered=int(connection.execute(select(func.count(memory.c.sample.distinct()))).scalar() or 0),
             parked=_parked(connection),
@@ -162,6 +166,7 @@ def tables(facts: Facts) -> str:
         f"{facts.quarantined} quarantined, {facts.copies} exact copies; {facts.annotations.get('open', 0)} annotations "
     )
     notes += f"still to be turned into samples, {facts.annotations.get('parked', 0)} parked"
+    notes += f"; {facts.blind} tasks were served without boxes, `evaluate --blind` compares" if facts.blind else ""
     return f"{by_outcome}\n\n{by_split}\n\n{notes}"
 
 
@@ -192,6 +197,18 @@ def _oldest_open(connection: Connection, now: float) -> float | None:
     )
     known = [moment for moment in received if moment is not None]
     return max(now - min(known), 0.0) if known else None
+
+
+def _shown(connection: Connection) -> dict[str, int]:
+    """Number of regions that were shown, by class."""
+    same = (proposal.c[name] == prediction.c[name] for name in ("task", "version", "edition"))
+    rows = (
+        select(proposal.c.label, func.count().label("regions"))
+        .join(prediction, and_(*same))
+        .where(~prediction.c.blind)
+        .group_by(proposal.c.label)
+    )
+    return {row.label: row.regions for row in connection.execute(rows)}
 
 
 def _hard(connection: Connection) -> dict[tuple[str, ...], int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, delete, insert, or_, select, text, update
 
@@ -40,6 +40,7 @@ class Sample:
         label: The truth: signature, stamp, thumb or none.
         wrong: What was shown instead, where that differs: this makes it a hard example, or a hard negative.
         weak: The annotator saw the mark and left it untouched, or never saw the box at all: counts for less.
+        blind: What the model found was kept from the annotator, who drew the mark unaided.
         box: x1, y1, x2, y2 in pixels of the upright page.
         outer: The box of the stored crop, margin included.
         document: Key of the document, by which splits are made.
@@ -67,6 +68,7 @@ class Sample:
     lead_time: float | None
     shown: float | None
     annotated: float
+    blind: bool = False
 
 
 def make_samples(
@@ -78,9 +80,13 @@ def make_samples(
 ) -> tuple[Sample, ...]:
     """What one annotation teaches, given what had been shown and the pages; skipped tasks teach nothing.
 
+    On a blind page nobody accepted or rejected a box. A mark drawn unaided where the model has one of the same name is
+    no weak evidence; another name makes it a hard example only at IoU .5 or more, for who saw no box renamed none; and
+    a hidden box that nobody drew teaches nothing: people overlook marks as well.
+
     Args:
         annotation: Its newest state.
-        prediction: What the annotator had before them; None where nothing was.
+        prediction: What the annotator had before them, or would have had on a blind page; None where nothing was.
         pages: Every upright page that bears a shown or an annotated region, by its index.
         answers: What was answered to rectangles drawn on the task: a mark that the backend had missed, and then called
             by a wrong name, is a hard example as well.
@@ -89,6 +95,9 @@ def make_samples(
         return ()
     shown = [one.region for one in prediction.proposals] if prediction else []
     rows = match(shown, annotation.regions({index: (page.width, page.height) for index, page in pages.items()}))
+    blind = prediction is not None and prediction.blind
+    if blind:
+        rows = _unaided(rows)
     hashes = {index: (fingerprint(page.pixels), perceptual(page.pixels)) for index, page in pages.items()}
     source = _Source(
         annotation=annotation,
@@ -97,9 +106,21 @@ def make_samples(
         pages=pages,
         hashes=hashes,
         document=document_key(annotation.document, [sha for _, (sha, _) in sorted(hashes.items())]),
-        saw_boxes=annotation.began_with_boxes or any(row.shown and row.drawn for row in rows),
+        saw_boxes=not blind and (annotation.began_with_boxes or any(row.shown and row.drawn for row in rows)),
+        blind=blind,
     )
     return tuple(_sample(row, source) for row in rows)
+
+
+def _unaided(rows: Iterable[Match]) -> tuple[Match, ...]:
+    """The rows that a page without boxes can tell of."""
+    return tuple(
+        replace(row, outcome=Outcome.MISSED, shown=None)
+        if row.outcome is Outcome.RELABELLED and row.overlap < SAME_PLACE
+        else row
+        for row in rows
+        if row.outcome is not Outcome.REJECTED
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +134,7 @@ class _Source:
     hashes: Mapping[int, tuple[str, str]]
     document: str
     saw_boxes: bool
+    blind: bool
 
     def proposal(self, row: Match) -> tuple[Prediction, Proposal] | None:
         """What was shown, or answered to the drawing, where a match speaks of it."""
@@ -148,7 +170,9 @@ def _sample(row: Match, source: _Source) -> Sample:
         outcome=Outcome.RELABELLED if misnamed else row.outcome,
         label=label,
         wrong=wrong,
-        weak=row.outcome is Outcome.ACCEPTED or (row.outcome is Outcome.REJECTED and not source.saw_boxes),
+        weak=(row.outcome is Outcome.ACCEPTED and not source.blind)
+        or (row.outcome is Outcome.REJECTED and not source.saw_boxes),
+        blind=source.blind,
         probabilities=proposal.probabilities if proposal else None,
         version=made.version if made else None,
         box=region.box,
@@ -183,7 +207,20 @@ def split_of(key: str) -> str:
     return "train" if place < TRAIN else "validation" if place < TRAIN + VALIDATION else "gold"
 
 
-def assign_split(connection: Connection, one: Sample) -> str:
+class OfDocument(Protocol):
+    """What tells which document something is of: a sample, or a page of a data set."""
+
+    @property
+    def document(self) -> str: ...
+
+    @property
+    def page_sha256(self) -> str: ...
+
+    @property
+    def page_phash(self) -> str: ...
+
+
+def assign_split(connection: Connection, one: OfDocument) -> str:
     """The side of a sample's document: decided once, and shared with every copy of one of its pages.
 
     A copy is a page with the same pixels, or a perceptual hash within 3 bits.

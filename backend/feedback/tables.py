@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 __all__ = [
@@ -77,6 +78,7 @@ prediction = Table(
     Column("project", BigInteger),
     Column("shown", Float, nullable=False),
     Column("drawn", Boolean, nullable=False),  # an answer to what an annotator drew, not shown before the work began
+    Column("blind", Boolean, nullable=False, server_default=false()),  # its regions stayed here
     comment="Every prediction that left for Label Studio, those without a region among them.",
 )
 
@@ -95,7 +97,7 @@ proposal = Table(
     Column("page_height", Integer, nullable=False),
     *_box(),
     Column("recalled", String(96)),  # the sample whose verdict changed the label, if one did
-    comment="Every region that left for Label Studio.",
+    comment="Every region that left for Label Studio, or stayed here because its prediction was blind.",
 )
 
 annotation = Table(
@@ -139,6 +141,7 @@ sample = Table(
     Column("label", String(16), nullable=False),
     Column("wrong", String(16)),
     Column("weak", Boolean, nullable=False),
+    Column("blind", Boolean, nullable=False, server_default=false()),  # the annotator saw no box
     Column("probabilities", JSON),
     Column("version", String(256)),
     *_box(),

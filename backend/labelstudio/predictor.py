@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from backend.errors import BackendError, LedgerError, LimitExceeded, RequestError, UndecodablePage
 from backend.labelstudio.annotations import Region as ShownRegion
+from backend.labelstudio.blinding import is_blind, origin_of
 from backend.labelstudio.connections import decoded, fetched
 from backend.labelstudio.prefetch import Prefetcher
 from backend.labelstudio.recording import Proposal
@@ -67,9 +68,10 @@ class _Seen:
 
 @dataclass(kw_only=True)
 class _Outcome:
-    """What is known of one task so far."""
+    """What is known of one task so far; where it is blind, nobody is shown it."""
 
     sheets: list[Sheet]
+    blind: bool = False
     looked_at: int = 0
     result: list[Region] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
@@ -82,14 +84,15 @@ class _Outcome:
     def prediction(self, version: str) -> Any:
         if not self.complete:
             return NOT_DONE
-        return prediction(self.result, certainties=self.certainties, version=version)
+        # The score stays, blind or not: by it tasks queue, and blind ones shall be a sample of all.
+        return prediction([] if self.blind else self.result, certainties=self.certainties, version=version)
 
 
 class Predictor:
     """Predicts tasks; one for a process, shared by its request threads.
 
     Args:
-        settings: Deadline and default confidence.
+        settings: Deadline, default confidence, and the share of documents that are served without boxes.
         serving: Holds the pipeline, or loads it at the moment.
         connections: Page sources by project.
         ledger: Remembers what is shown.
@@ -110,6 +113,7 @@ class Predictor:
         self.confidence = settings.confidence
         self._ledger = ledger
         self._deadline = settings.predict_deadline
+        self._blind_share = settings.blind_share
         self._clock = clock
         self._prefetch = Prefetcher(room=_PAGES_UNDER_WAY, ahead=_PAGES_AHEAD, threads=_PAGES_UNDER_WAY)
         self._processors = threading.BoundedSemaphore(min(_MOST_AT_ONCE, os.cpu_count() or 1))
@@ -139,7 +143,7 @@ class Predictor:
 
         A task is `NOT_DONE` when the deadline passed before all its pages were looked at, or a page did not arrive.
         What asking again cannot change (the task names no page, the file is no image) is logged and counts as a page
-        without marks. No page fails the others.
+        without marks. No page fails the others. A blind task's prediction is empty: what was found is in the ledger.
 
         Raises:
             ModelError: There is no model.
@@ -147,7 +151,7 @@ class Predictor:
         started = self._clock()
         left = partial(self._left, started)
         pipeline = self.serving.pipeline(timeout=left())
-        outcomes = [_Outcome(sheets=_sheets(place, task, bindings)) for place, task in enumerate(tasks)]
+        outcomes = [self._begun(place, task, bindings) for place, task in enumerate(tasks)]
         planned = [sheet for outcome in outcomes for sheet in outcome.sheets]
         source = self.connections.pages(project)
         jobs = [partial(self._look, pipeline, source, sheet, left) for sheet in planned]
@@ -203,25 +207,47 @@ class Predictor:
         )
         return version, prediction(result, certainties=[region["score"] for region in result], version=version)
 
+    def _begun(self, place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> _Outcome:
+        pages = _sheets(place, task, bindings)
+        if not pages or not self._blind_share:
+            return _Outcome(sheets=pages)
+        origin = origin_of(task["data"], [sheet.reference for sheet in pages])
+        return _Outcome(sheets=pages, blind=is_blind(origin, share=self._blind_share))
+
     def _remember(
         self, project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], *, version: str
     ) -> None:
         for task, outcome in zip(tasks, outcomes, strict=True):
             if outcome.complete:
-                self._tell(project, task, version=version, proposals=outcome.proposals, drawn=False)
+                known = self._tell(
+                    project, task, version=version, proposals=outcome.proposals, drawn=False, blind=outcome.blind
+                )
+                # An empty page that nobody remembers as blind would teach that everything on it was overlooked.
+                outcome.blind = outcome.blind and known
 
     def _tell(
-        self, project: str, task: Mapping[str, Any], *, version: str, proposals: Sequence[Proposal], drawn: bool
-    ) -> None:
-        """Tells the ledger; boxes that it did not take are still better than none."""
+        self,
+        project: str,
+        task: Mapping[str, Any],
+        *,
+        version: str,
+        proposals: Sequence[Proposal],
+        drawn: bool,
+        blind: bool = False,
+    ) -> bool:
+        """Tells the ledger, and whether it knows now; boxes that it did not take are still better than none."""
         identity = task_id(task)
         if identity is None:
-            return
+            return False
         named = int(project) if project.isdecimal() else None
         try:
-            self._ledger.remember(task=identity, project=named, version=version, proposals=proposals, drawn=drawn)
+            self._ledger.remember(
+                task=identity, project=named, version=version, proposals=proposals, drawn=drawn, blind=blind
+            )
         except LedgerError as error:
             _LOG.error("task %s: its corrections will not be understood: %s", identity, error)
+            return False
+        return True
 
     def _left(self, started: float) -> float:
         return started + self._deadline - self._clock()
@@ -324,11 +350,12 @@ def _log_batch(
     project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], *, milliseconds: float, version: str
 ) -> None:
     _LOG.info(
-        "predicted project=%s tasks=%s pages=%d marks=%d not_done=%d ms=%.0f version=%s",
+        "predicted project=%s tasks=%s pages=%d marks=%d blind=%d not_done=%d ms=%.0f version=%s",
         project,
         listed([task_id(task) for task in tasks]),
         sum(outcome.looked_at for outcome in outcomes),
         sum(len(outcome.result) for outcome in outcomes),
+        sum(outcome.blind for outcome in outcomes),
         sum(not outcome.complete for outcome in outcomes),
         milliseconds,
         version,

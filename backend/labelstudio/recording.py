@@ -43,7 +43,14 @@ class Ledger(Protocol):
     """Remembers what was shown."""
 
     def remember(
-        self, *, task: int, project: int | None, version: str, proposals: Sequence[Proposal], drawn: bool = False
+        self,
+        *,
+        task: int,
+        project: int | None,
+        version: str,
+        proposals: Sequence[Proposal],
+        drawn: bool = False,
+        blind: bool = False,
     ) -> None:
         """Stores one task's prediction, also one without a region.
 
@@ -53,5 +60,6 @@ class Ledger(Protocol):
             version: The model version that the prediction bears.
             proposals: Its regions.
             drawn: Whether these answer what an annotator just drew, instead of being shown before any work began.
+            blind: Whether they were kept from the annotator, who was served an empty page.
         """
         ...

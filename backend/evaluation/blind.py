@@ -1,0 +1,202 @@
+"""What the model finds and misses by the word of people who saw no boxes, beside those who did; out of the ledger.
+
+Who is shown boxes overlooks what the boxes lack. Recall told by such pages flatters; on blind pages it does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine, select
+
+from backend.errors import EvaluationError
+from backend.evaluation.bootstrap import RESAMPLES, SEED, by_document, weights
+from backend.evaluation.by_class import by_class
+from backend.evaluation.figures import IOUS, Rates
+from backend.evaluation.matching import BACKGROUND, Found, match
+from backend.evaluation.truth import TruePage
+from backend.feedback.proposals import Prediction, shown_before
+from backend.feedback.tables import annotation
+from backend.geometry import as_boxes
+from backend.labelstudio.annotations import Annotation, Region
+from backend.labelstudio.blinding import origin_of
+from backend.nets.config import MARKS
+
+__all__ = ["AtIou", "BlindFigures", "Group", "Reading", "compare", "readings"]
+
+_ANY_SIZE = (1000, 1000)
+"""Of a page on which nothing was found: whatever its marks are compared with is not there."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """One annotated task: what people left on it, and what the model had found.
+
+    Attributes:
+        document: That the task is of.
+        version: Of the model.
+        blind: Whether what it had found was kept from them.
+        pages: The marks that they left and the boxes that it found, page by page.
+    """
+
+    document: str
+    version: str
+    blind: bool
+    pages: tuple[tuple[TruePage, Found], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtIou:
+    """Rates at one IoU; rows of the confusion are the truth, columns what was found, the last of each background."""
+
+    classes: dict[str, Rates]
+    macro: Rates
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What annotations of one sort say of the boxes; `end_to_end` is by IoU, such as "0.5"."""
+
+    documents: int
+    tasks: int
+    end_to_end: dict[str, AtIou]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlindFigures:
+    """Both sorts of pages.
+
+    Attributes:
+        versions: How many blind tasks there are of each model version.
+        blind: By people who saw no boxes.
+        shown: By people who saw those of the same versions.
+    """
+
+    versions: dict[str, int]
+    blind: Group
+    shown: Group
+    resamples: int
+    seed: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as plain JSON."""
+        return dataclasses.asdict(self)
+
+
+def readings(engine: Engine) -> list[Reading]:
+    """Every annotated task whose prediction is remembered; of several annotations of one the newest counts.
+
+    Left out is what is parked or still to be turned into samples, and an annotation that was drawn from scratch
+    although boxes were there: whether its annotator saw them, nobody knows.
+    """
+    done = (annotation.c.deleted.is_(False), annotation.c.turned.is_not(None), annotation.c.parked.is_(False))
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(annotation.c.task, annotation.c.body).where(*done).order_by(annotation.c.updated, annotation.c.id)
+        )
+        states = [Annotation(**row.body) for row in rows]
+        newest = {state.task: state for state in states if not state.skipped}
+        return [found for task in sorted(newest) for found in _reading(connection, newest[task])]
+
+
+def compare(
+    found: Sequence[Reading], *, version: str = "", resamples: int = RESAMPLES, seed: int = SEED
+) -> BlindFigures:
+    """Precision and recall on blind pages, and on pages of the same model versions that were shown with their boxes.
+
+    Args:
+        found: As `readings` gives them.
+        version: Only versions that begin so.
+        resamples: Of the bootstrap over documents.
+        seed: Of the bootstrap.
+
+    Raises:
+        EvaluationError: No blind page is annotated yet.
+    """
+    blind = [one for one in found if one.blind and one.version.startswith(version)]
+    if not blind:
+        of = f" of a version that begins with {version!r}" if version else ""
+        raise EvaluationError(
+            f"no annotated task{of} was served blind: set BLIND_SHARE, such as 0.1, and let people annotate"
+        )
+    versions = Counter(one.version for one in blind)
+    shown = [one for one in found if not one.blind and one.version in versions]
+    return BlindFigures(
+        versions=dict(versions.most_common()),
+        blind=_group(blind, resamples=resamples, seed=seed),
+        shown=_group(shown, resamples=resamples, seed=seed),
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _reading(connection: Connection, state: Annotation) -> Iterator[Reading]:
+    kept = state.region_ids()
+    prediction = shown_before(connection, task=state.task, regions=kept, moment=state.created)
+    if prediction is None:
+        return
+    own = {one.region.id for one in prediction.proposals}
+    if not (prediction.blind or state.began_with_boxes or own.intersection(kept)):
+        return
+    yield Reading(
+        document=origin_of(state.data, state.references),
+        version=prediction.version,
+        blind=prediction.blind,
+        pages=tuple(_pages(state, prediction)),
+    )
+
+
+def _pages(state: Annotation, prediction: Prediction) -> Iterator[tuple[TruePage, Found]]:
+    sizes = {one.region.page: one.page_size for one in prediction.proposals}
+    numbers = sorted(state.pages() | sizes.keys())
+    marks = state.regions({number: sizes.get(number, _ANY_SIZE) for number in numbers})
+    for number in numbers:
+        boxes = [one for one in prediction.proposals if one.region.page == number]
+        yield (
+            _true_page(state, number, [one for one in marks if one.page == number], sizes.get(number)),
+            Found(
+                boxes=as_boxes([one.region.box for one in boxes]),
+                labels=np.array([MARKS.index(one.region.label) for one in boxes], np.intp),
+                scores=np.array([one.score for one in boxes], np.float64),
+            ),
+        )
+
+
+def _true_page(state: Annotation, number: int, marks: Sequence[Region], size: tuple[int, int] | None) -> TruePage:
+    reference = state.references[number]
+    return TruePage(
+        name=reference,
+        path=Path(reference),  # where Label Studio has it; the pixels are not asked for
+        document=origin_of(state.data, state.references),
+        size=size,
+        boxes=as_boxes([one.box for one in marks]),
+        labels=np.array([MARKS.index(one.label) for one in marks], np.intp),
+        traits=(frozenset(),) * len(marks),
+        ignored=as_boxes([]),
+    )
+
+
+def _group(found: Sequence[Reading], *, resamples: int, seed: int) -> Group:
+    documents = [one.document for one in found]
+    # Where there is no document, one without a mark stands in: its figures are unknown, as they should be.
+    drawn = weights(max(len(set(documents)), 1), resamples=resamples, seed=seed)
+    return Group(
+        documents=len(set(documents)),
+        tasks=len(found),
+        end_to_end={str(iou): _at(iou, found, documents, drawn) for iou in IOUS},
+    )
+
+
+def _at(iou: float, found: Sequence[Reading], documents: Sequence[str], drawn: np.ndarray[Any, Any]) -> AtIou:
+    nothing = np.zeros((BACKGROUND + 1, BACKGROUND + 1), np.int64)
+    tasks = [sum((match(*page, iou).confusion for page in one.pages), nothing) for one in found]
+    confusion = by_document(tasks, documents) if tasks else nothing[None].astype(np.float64)
+    classes, means = by_class(confusion, drawn)
+    return AtIou(classes=classes, macro=means, confusion=confusion.sum(axis=0).astype(int).tolist())
