@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend.errors import DemoError
+from backend.labelstudio.webhooks import create_webhook, webhook_url, webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,15 +50,19 @@ def fill_project(
 
 
 def connect(studio: LabelStudio, project: int, url: str, *, version: str) -> None:
-    """Connects the backend at `url`, or brings an earlier connection up to date.
+    """Connects the backend at `url`, or brings an earlier connection up to date; its webhook goes with it.
 
-    The title is the version: Label Studio sorts and filters by the scores of the version that the title names.
+    The title is the version: Label Studio sorts and filters by the scores of the version that the title names. Unlike
+    `backend.setup`, which leaves other backends alone, this moves the demo's own to the port of this run.
     """
     connections = studio.backends(project)
     if not connections:
         studio.connect_backend(project, url, title=version, interactive=True)
     elif (connections[0]["url"], connections[0]["title"]) != (url, version):
         studio.rename_backend(int(connections[0]["id"]), project, url, title=version)
+    # Label Studio makes one with a new connection, and none with one that moves.
+    if all(webhook.url != webhook_url(url) for webhook in webhooks(studio, project)):
+        create_webhook(studio, project, webhook_url(url), {})
 
 
 def retrieve_boxes(

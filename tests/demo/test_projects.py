@@ -10,6 +10,7 @@ import pytest
 
 from backend.demo.projects import Filled, connect, fill_project, retrieve_boxes
 from backend.errors import DemoError
+from tests.documents.loopback import loopback
 
 
 class MemoryStudio:
@@ -18,7 +19,6 @@ class MemoryStudio:
     def __init__(self) -> None:
         self.titles: list[str] = []
         self.imported: list[dict[str, Any]] = []
-        self.connections: list[dict[str, Any]] = []
         self.stored: dict[int, list[dict[str, Any]]] = {}
         self.answers: str | None = "v1"
         self.asked = 0
@@ -43,16 +43,6 @@ class MemoryStudio:
         first = len(self.imported)
         self.imported += [{"id": first + n, "project": project, "data": task} for n, task in enumerate(tasks)]
         return list(range(first, len(self.imported)))
-
-    def backends(self, project: int) -> list[dict[str, Any]]:
-        return [one for one in self.connections if one["project"] == project]
-
-    def connect_backend(self, project: int, url: str, *, title: str, interactive: bool) -> int:
-        self.connections.append({"id": len(self.connections), "project": project, "url": url, "title": title})
-        return len(self.connections) - 1
-
-    def rename_backend(self, connection: int, project: int, url: str, *, title: str) -> None:
-        self.connections[connection] |= {"project": project, "url": url, "title": title}
 
     def predictions(self, task: int) -> list[dict[str, Any]]:
         return self.stored.get(task, [])
@@ -101,10 +91,15 @@ def test_a_project_that_was_left_empty_is_filled(studio: Any, pages: list[Path])
     assert fill(studio, [pages[:1]]) == Filled(project=0, tasks=(0,))
 
 
-def test_a_new_version_or_address_renews_the_connection(studio: Any) -> None:
-    connect(studio, 0, "http://127.0.0.1:9090", version="v1")
-    connect(studio, 0, "http://127.0.0.1:9091", version="v2")
-    assert [(one["url"], one["title"]) for one in studio.connections] == [("http://127.0.0.1:9091", "v2")]
+def test_a_new_version_or_address_renews_the_connection_and_its_webhook() -> None:
+    with loopback() as server, server.client() as client:
+        project = server.add_project("<View/>")
+        connect(client, project, "http://127.0.0.1:9090", version="v1")
+        connect(client, project, "http://127.0.0.1:9090", version="v1")
+        assert len(server.writes) == 1
+        connect(client, project, "http://127.0.0.1:9091", version="v2")
+        assert [(one["url"], one["title"]) for one in server.connections.values()] == [("http://127.0.0.1:9091", "v2")]
+        assert "http://127.0.0.1:9091/webhook" in [one["url"] for one in server.webhooks.values()]
 
 
 def test_only_tasks_without_boxes_of_this_version_are_asked_for(studio: Any) -> None:
