@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backend.errors import TrainingError
 from backend.nets.weights import BUNDLED
+from backend.settings import Settings
 
 __all__ = ["STEPS", "add_arguments", "run"]
 
@@ -34,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=BUNDLED, help="folder for the finished weights")
     parser.add_argument("--real", type=Path, help="folder with a manifest.json of real pages and crops")
     parser.add_argument("--pages", type=int, default=_PAGES, help=f"how many pages to draw (default {_PAGES})")
+    parser.add_argument(
+        "--dataset", action="append", default=[], metavar="NAME", help="learn from this frozen data set as well"
+    )
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="do only these (default all)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads that compute (default all cores)")
     parser.add_argument("--jobs", type=int, default=1, help="processes that draw pages and augment (default 1)")
@@ -46,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         TrainingError: What training needs is not installed or not there: an earlier step, or enough samples.
     """
     try:
-        from backend.training import bundled  # noqa: PLC0415  a serving install has no torch
+        from backend.training import bundled, frozen  # noqa: PLC0415  a serving install has no torch
         from backend.training.retraining import session  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TrainingError(f"training needs {error.name}: install this program with its `train` extra") from error
@@ -54,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         return session.run(args)
     if "pages" in args.steps:
         bundled.collect(args.work, pages=args.pages, real=args.real, jobs=args.jobs)
+        frozen.collect_frozen(args.work, args.dataset, Settings.from_environment(os.environ))
     if "detector" in args.steps:
         _say(bundled.fit_pages(args.work, args.out, real=args.real, threads=args.threads, jobs=args.jobs))
     if "crops" in args.steps:
@@ -73,4 +78,5 @@ def _say(lines: list[str]) -> None:
 def _command(args: argparse.Namespace) -> str:
     """The command line that does all steps again, without this machine's folders."""
     real = " --real FOLDER_OF_REAL_PAGES" if args.real else ""
-    return f"python -m backend train --bundled-recipe --pages {args.pages}{real}"
+    frozen = "".join(f" --dataset {name}" for name in args.dataset)
+    return f"python -m backend train --bundled-recipe --pages {args.pages}{real}{frozen}"

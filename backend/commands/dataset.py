@@ -1,0 +1,235 @@
+"""The command `dataset`: freezes corrected pages as versions, shows, compares, measures and hands them out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from backend.dataset.difference import difference
+from backend.dataset.exporting import FORMATS, export
+from backend.dataset.freezing import Frozen, datasets, freeze, freeze_known
+from backend.dataset.manifest import SPLITS
+from backend.dataset.report import html_report
+from backend.dataset.statistics import SLICES, Statistics, statistics
+from backend.dataset.store import Version
+from backend.dataset.thin import wants
+from backend.errors import DatasetError, SettingsError
+from backend.evaluation.private import write_private
+from backend.evaluation.truth import read_coco
+from backend.labelstudio.client import LabelStudio
+from backend.nets.config import MARKS
+from backend.settings import Settings
+
+__all__ = ["add_arguments", "run"]
+
+_DIGITS = 12
+_COLUMNS = ("documents", "pages", "pages_without_marks", *MARKS, "samples")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `dataset`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    one = actions.add_parser("freeze", help="make a version that never changes")
+    one.add_argument("name")
+    source = one.add_mutually_exclusive_group(required=True)
+    source.add_argument("--project", nargs="+", metavar="ID|TITLE", help="what annotators left in these projects")
+    source.add_argument(
+        "--coco", type=Path, metavar="FILE", help="pages whose marks are known, such as those of `draw`"
+    )
+    one.add_argument("--images", type=Path, metavar="DIR", help="folder of the images that FILE names")
+    one.add_argument("--allow-missing", action="store_true", help="freeze without the tasks whose pages cannot be had")
+    one = actions.add_parser("export", help="write a version in a format that others read")
+    one.add_argument("name")
+    one.add_argument("--format", choices=tuple(FORMATS), required=True)
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
+    one = actions.add_parser("list", help="all versions")
+    one.add_argument("--json", action="store_true", help="one JSON document a line")
+    one = actions.add_parser("show", help="what is in a version")
+    one.add_argument("name")
+    one.add_argument("--json", action="store_true", help="the whole manifest")
+    one = actions.add_parser("verify", help="read every page of a version, and say which are damaged")
+    one.add_argument("name")
+    one = actions.add_parser("diff", help="what changed from one version to another")
+    one.add_argument("before")
+    one.add_argument("after")
+    one.add_argument("--json", action="store_true")
+    one = actions.add_parser("stats", help="what a version is made of, and what to collect next")
+    one.add_argument("name")
+    one.add_argument("--json", action="store_true")
+    one.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots and pictures here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does what is asked; gives the exit code: 1 where pages are damaged, or are missing from a version.
+
+    Raises:
+        BackendError: It cannot be done.
+    """
+    settings = Settings.from_environment(os.environ)
+    return int(_ACTIONS[args.action](args, settings))
+
+
+def _freeze(args: argparse.Namespace, settings: Settings) -> int:
+    frozen = _of_coco(args, settings) if args.coco else _of_projects(args, settings)
+    version = frozen.version
+    for line in frozen.missing:
+        print(f"left out: {line}", file=sys.stderr)
+    print(f"{version.name} {version.id}{'' if frozen.new else ': frozen already, with the same content'}")
+    print(_table(version.manifest.counts()))
+    if frozen.unannotated:
+        print(f"{frozen.unannotated} tasks are not in it: nobody annotated them, or they were skipped")
+    return 1 if frozen.missing else os.EX_OK
+
+
+def _of_projects(args: argparse.Namespace, settings: Settings) -> Frozen:
+    if not settings.label_studio_api_key:
+        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `dataset freeze` asks Label Studio's API and needs a token")
+    with (
+        LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio,
+        tqdm(unit="task", desc="freeze", disable=None, file=sys.stderr) as bar,
+    ):
+        return freeze(
+            args.name,
+            projects=args.project,
+            studio=studio,
+            settings=settings,
+            allow_missing=args.allow_missing,
+            progress=bar.update,
+        )
+
+
+def _of_coco(args: argparse.Namespace, settings: Settings) -> Frozen:
+    if args.images is None:
+        raise DatasetError("--coco needs --images: the folder of the images that FILE names")
+    truth = read_coco(args.coco, args.images)
+    with tqdm(total=len(truth.pages), unit="page", desc="freeze", disable=None, file=sys.stderr) as bar:
+        return freeze_known(args.name, truth, settings=settings, progress=bar.update)
+
+
+def _export(args: argparse.Namespace, settings: Settings) -> int:
+    version = datasets(settings).open(args.name)
+    export(version, args.format, args.out)
+    print(f"{args.out}: {len(version.manifest.pages)} pages of {version.name} as {args.format}; confidential")
+    return os.EX_OK
+
+
+def _list(args: argparse.Namespace, settings: Settings) -> int:
+    held = datasets(settings)
+    for name in held.names():
+        version = held.open(name)
+        if args.json:
+            print(json.dumps(_facts(version)))
+        else:
+            totals = {key: sum(row[key] for row in version.manifest.counts().values()) for key in _COLUMNS}
+            counted = ", ".join(f"{totals[key]} {key.replace('_', ' ')}" for key in _COLUMNS if totals[key])
+            print(f"{name}  {version.id[:_DIGITS]}  {version.made.get('frozen')}  {counted}")
+    return os.EX_OK
+
+
+def _show(args: argparse.Namespace, settings: Settings) -> int:
+    version = datasets(settings).open(args.name)
+    if args.json:
+        print(version.manifest.text.decode())
+        return os.EX_OK
+    for key, value in _facts(version).items():
+        if key != "counts":
+            print(f"{key}: {value}")
+    print(_table(version.manifest.counts()))
+    return os.EX_OK
+
+
+def _verify(args: argparse.Namespace, settings: Settings) -> int:
+    version = datasets(settings).open(args.name)
+    total = len(version.manifest.pages)
+    bad = [
+        reason
+        for _, reason in tqdm(version.damage(), total=total, unit="page", disable=None, file=sys.stderr)
+        if reason is not None
+    ]
+    for reason in bad:
+        print(reason)
+    print(f"{version.name} {version.id}: {total - len(bad)} of {total} pages are as they were frozen")
+    return 1 if bad else os.EX_OK
+
+
+def _diff(args: argparse.Namespace, settings: Settings) -> int:
+    held = datasets(settings)
+    found = difference(held.open(args.before).manifest, held.open(args.after).manifest)
+    if args.json:
+        print(json.dumps(found.as_json()))
+        return os.EX_OK
+    for kind, names in (("added", found.pages_added), ("removed", found.pages_removed)):
+        print(f"pages {kind}: {len(names)}" + "".join(f"\n  {name}" for name in names))
+    if found.changed_sides:
+        print(f"pages on another side of the split: {len(found.changed_sides)}, such as {found.changed_sides[0]}")
+    print("marks: " + ", ".join(f"{found.count(kind)} {kind}" for kind in ("added", "removed", "moved", "relabelled")))
+    for change in found.changes:
+        print(f"  {change}")
+    print(_table(found.before), _table(found.after), sep="\n\n")
+    return os.EX_OK
+
+
+def _stats(args: argparse.Namespace, settings: Settings) -> int:
+    version = datasets(settings).open(args.name)
+    with tqdm(total=len(version.manifest.pages), unit="page", disable=None, file=sys.stderr) as bar:
+        found = statistics(version, bar.update)
+    if args.json:
+        facts = [{"what": one.what, "have": one.have, "want": one.want} for one in wants(found)]
+        print(json.dumps({**_facts(version), **found.as_json(), "wants": facts}))
+    else:
+        _print_statistics(found)
+    if args.html:
+        write_private(args.html, html_report(version, found))
+        print(f"{args.html}: confidential, it shows parts of the pages; only you can read it", file=sys.stderr)
+    return os.EX_OK
+
+
+def _print_statistics(found: Statistics) -> None:
+    print(_table(found.counts))
+    for kind in SLICES:
+        print(f"\nby {kind}")
+        for label, row in found.slices(kind).items():
+            groups = ", ".join(f"{group} {count}" for group, count in sorted(row.items(), key=lambda one: -one[1]))
+            print(f"  {label:<10} {groups or 'none'}")
+    if found.without_dpi:
+        print(f"\n{found.without_dpi} pages do not tell their resolution: taken for A4")
+    print("\nto collect next" + "".join(f"\n  {one}" for one in wants(found)[:12]))
+
+
+def _facts(version: Version) -> dict[str, Any]:
+    return {
+        "name": version.name,
+        **version.made,
+        "source": version.manifest.source,
+        "counts": version.manifest.counts(),
+    }
+
+
+def _table(counts: Any) -> str:
+    """Counts by split as lines of a table."""
+    heads = [key.replace("_", " ") for key in _COLUMNS]
+    rows = [["", *heads], *([split, *(str(counts[split][key]) for key in _COLUMNS)] for split in SPLITS)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(heads) + 1)]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(wide) for cell, wide in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    )
+
+
+_ACTIONS = {
+    "freeze": _freeze,
+    "export": _export,
+    "list": _list,
+    "show": _show,
+    "verify": _verify,
+    "diff": _diff,
+    "stats": _stats,
+}

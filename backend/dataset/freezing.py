@@ -1,0 +1,193 @@
+"""Makes a frozen version: of what annotators left in Label Studio's projects, or of pages whose marks are known."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from backend.dataset.gathering import Gathered, gather
+from backend.dataset.known import known_pages
+from backend.dataset.manifest import FrozenPage, Manifest
+from backend.dataset.samples import samples_of
+from backend.dataset.sides import known_documents, sides, sides_without_ledger
+from backend.dataset.store import Datasets, Version, checked
+from backend.errors import BackendError, DatasetError, LabelConfigError, LabelStudioError
+from backend.feedback.service import Store
+from backend.labelstudio.annotated import project_ids, rulings
+from backend.pages.source import PageSource
+
+if TYPE_CHECKING:
+    from backend.dataset.store import Draft
+    from backend.evaluation.truth import Truth
+    from backend.labelstudio.client import LabelStudio
+    from backend.settings import Settings
+
+__all__ = ["Frozen", "datasets", "freeze", "freeze_known"]
+
+_PROGRAM = "contract-marks"
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """What became of a wish to freeze.
+
+    Attributes:
+        version: The version.
+        new: False where the same content was frozen under that name already.
+        missing: Tasks that are not in it, one sentence each.
+        unannotated: Tasks that nobody annotated, or everybody skipped.
+    """
+
+    version: Version
+    new: bool
+    missing: tuple[str, ...] = ()
+    unannotated: int = 0
+
+
+@dataclass
+class _Tally:
+    """What came of the tasks so far."""
+
+    gathered: list[Gathered] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unannotated: int = 0
+
+
+def datasets(settings: Settings) -> Datasets:
+    """The data sets of a data folder."""
+    return Datasets(settings.data_dir / "datasets")
+
+
+def freeze(
+    name: str,
+    *,
+    projects: Sequence[str],
+    studio: LabelStudio,
+    settings: Settings,
+    store: Store | None = None,
+    allow_missing: bool = False,
+    progress: Callable[[], object] = lambda: None,
+) -> Frozen:
+    """Freezes what annotators left in projects.
+
+    Of each task the newest submitted annotation counts, with all of the task's pages; one without marks makes negative
+    pages. The side of each document is the ledger's, and is noted there where it was not decided yet.
+
+    Args:
+        name: Of the version.
+        projects: Ids or titles.
+        studio: Label Studio, with a token that may read the projects.
+        settings: Data folder, and limits on what is fetched.
+        store: The ledger; the one that the settings name when None.
+        allow_missing: Whether to freeze without the tasks whose pages cannot be had.
+        progress: Called after each task.
+
+    Raises:
+        DatasetError: Pages are missing, nothing was annotated, or the name is taken by other content.
+        LabelStudioError: Label Studio refused or did not answer, or has no such project.
+        LabelConfigError: A project's label config has nothing that marks could be read from.
+        LedgerError: The ledger cannot be used.
+    """
+    checked(name)
+    ids = project_ids(studio, projects)
+    with _ledger(store, settings) as ledger, datasets(settings).drafting() as draft:
+        tally = _gathered(ids, studio, PageSource(settings, studio), draft, progress)
+        if tally.missing and not allow_missing:
+            raise DatasetError(_refusal(tally.missing))
+        manifest = _manifest(tally.gathered, ledger)
+        made = _made(label_studio=studio.version(), projects=list(ids), missing=tally.missing)
+        frozen, new = datasets(settings).publish(draft, name, manifest, made)
+    return Frozen(version=frozen, new=new, missing=tuple(tally.missing), unannotated=tally.unannotated)
+
+
+def freeze_known(
+    name: str, truth: Truth, *, settings: Settings, progress: Callable[[], object] = lambda: None
+) -> Frozen:
+    """Freezes pages whose marks are known, such as drawn ones; documents take their sides by the ledger's rule.
+
+    Args:
+        name: Of the version.
+        truth: The pages.
+        settings: Data folder, and limits on what is read.
+        progress: Called after each page.
+
+    Raises:
+        DatasetError: A page has another size than its boxes were drawn on, or the name is taken by other content.
+        PageError: A page cannot be read.
+    """
+    checked(name)
+    with datasets(settings).drafting() as draft:
+        pages, looks = known_pages(truth, draft, settings, progress)
+        found = sides_without_ledger(looks)
+        placed = [dataclasses.replace(page, split=found[page.document]) for page in pages]
+        frozen, new = datasets(settings).publish(draft, name, Manifest.of("coco", placed), _made())
+    return Frozen(version=frozen, new=new)
+
+
+def _gathered(
+    projects: Sequence[int], studio: LabelStudio, source: PageSource, draft: Draft, progress: Callable[[], object]
+) -> _Tally:
+    tally = _Tally()
+    for project in projects:
+        for task, ruling in rulings(studio, project):
+            try:
+                if isinstance(ruling, BackendError):
+                    raise ruling
+                if ruling is None:
+                    tally.unannotated += 1
+                else:
+                    tally.gathered.append(gather(ruling, source, draft))
+            except (LabelConfigError, LabelStudioError):
+                raise  # about the project, not about this task
+            except BackendError as error:
+                tally.missing.append(f"task {task}: {error}")
+            progress()
+    return tally
+
+
+def _manifest(gathered: Sequence[Gathered], ledger: Store) -> Manifest:
+    # Label Studio lists tasks in any order, and the first of two copies decides for both.
+    ordered = sorted(gathered, key=lambda one: one.task)
+    known = known_documents(ledger.engine, [one.task for one in ordered])
+    keys = {one.task: known.get(one.task, one.document) for one in ordered}
+    found = sides(ledger.engine, [look for one in ordered for look in one.looks_of(keys[one.task])])
+    pages = [page for one in ordered for page in _placed(one, keys[one.task], found[keys[one.task]])]
+    return Manifest.of("label-studio", pages, samples_of(ledger.engine, ordered))
+
+
+def _placed(one: Gathered, document: str, split: str) -> list[FrozenPage]:
+    return [dataclasses.replace(page, document=document, split=split) for page in one.pages]
+
+
+def _refusal(missing: Sequence[str]) -> str:
+    named = "\n  ".join(missing[:_MOST_NAMED])
+    more = f"\n  … and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+    return f"{len(missing)} tasks cannot be frozen; mend them, or leave them out with --allow-missing:\n  {named}{more}"
+
+
+@contextmanager
+def _ledger(given: Store | None, settings: Settings) -> Iterator[Store]:
+    """The ledger that was given, or the settings' own, which is closed again."""
+    if given is not None:
+        yield given
+        return
+    opened = Store.open(settings)
+    try:
+        yield opened
+    finally:
+        opened.engine.dispose()
+
+
+def _made(**facts: Any) -> dict[str, Any]:
+    """When and by what a version is made; no part of its id."""
+    try:
+        ours = version(_PROGRAM)
+    except PackageNotFoundError:
+        ours = "(not installed)"
+    return {"frozen": datetime.now(UTC).isoformat(timespec="seconds"), "program": f"{_PROGRAM} {ours}", **facts}

@@ -1,0 +1,115 @@
+"""A version's statistics as one HTML page that needs no other file and no network, for its owner's eyes."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from backend.dataset.inks import INKS
+from backend.dataset.manifest import SPLITS
+from backend.dataset.plots import bars
+from backend.dataset.statistics import LARGE_MM, SLICES, SMALL_MM, MarkFacts, Statistics
+from backend.dataset.thin import wants
+from backend.nets.config import MARKS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from backend.dataset.store import Version
+
+__all__ = ["html_report"]
+
+_MOST = 8
+"""Pictures of each class."""
+_CONTEXT = 0.25
+"""Margin around a mark, as a share of its longer side."""
+_LONGEST = 300
+_GROUPS = {"size": ("small", "medium", "large"), "ink": INKS, "overlap": ("alone", "overlaps")}
+_NOTES = {
+    "size": f"longer side: small below {SMALL_MM:.0f} mm, large from {LARGE_MM:.0f} mm",
+    "ink": "measured as optical density in the mark's box; of overlapping marks the stronger ink",
+    "overlap": "one box lies by a twentieth or more within another",
+    "language": "as the import or the COCO file said; nothing here guesses it",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A mark to look at.
+
+    Attributes:
+        one: What it is.
+        image: With some context, as a data URI.
+    """
+
+    one: MarkFacts
+    image: str
+
+
+def html_report(version: Version, found: Statistics) -> str:
+    """The report. It holds pictures of the pages: only their owner should be able to read the file.
+
+    Raises:
+        DatasetError: A page is damaged.
+    """
+    environment = Environment(
+        loader=PackageLoader("backend.dataset"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    by_class = {label: {split: found.counts[split][label] for split in SPLITS} for label in MARKS}
+    return environment.get_template("statistics.html").render(
+        version=version,
+        found=found,
+        marks=MARKS,
+        splits=SPLITS,
+        by_class=bars(by_class, SPLITS, title="Marks by class and side of the split"),
+        plots=[(kind, _NOTES[kind], *_slice_plot(found, kind)) for kind in SLICES],
+        wants=wants(found),
+        shelves={label: list(_pictures(version, _picked(found, label))) for label in MARKS},
+    )
+
+
+def _slice_plot(found: Statistics, kind: str) -> tuple[str, Sequence[str]]:
+    rows: Mapping[str, Mapping[str, int]] = found.slices(kind)
+    seen = {group for row in rows.values() for group in row}
+    groups = [group for group in _GROUPS.get(kind, sorted(seen)) if group in seen]
+    if kind == "language":
+        # Languages have no colours of their own: they take those of the classes, in order.
+        names = {group: f"l{place % 4}" for place, group in enumerate(groups)}
+        renamed = {label: {names[group]: count for group, count in row.items()} for label, row in rows.items()}
+        return bars(renamed, [names[group] for group in groups], title="Marks by language"), groups
+    return bars(rows, groups, title=f"Marks by {kind}"), groups
+
+
+def _picked(found: Statistics, label: str) -> list[MarkFacts]:
+    """Marks of a class from its smallest to its largest, evenly."""
+    members = sorted((one for one in found.marks if one.mark.label == label), key=lambda one: one.size_mm)
+    places = np.unique(np.linspace(0, len(members) - 1, min(_MOST, len(members))).round().astype(int))
+    return [members[place] for place in places]
+
+
+def _pictures(version: Version, picked: Sequence[MarkFacts]) -> Iterator[Picture]:
+    for one in picked:
+        yield Picture(one=one, image=_thumbnail(version.pixels(one.page), one))
+
+
+def _thumbnail(pixels: NDArray[np.uint8], one: MarkFacts) -> str:
+    height, width = pixels.shape[:2]
+    x1, y1, x2, y2 = one.mark.box
+    margin = _CONTEXT * max(x2 - x1, y2 - y1)
+    left, top = int(max(0, x1 - margin)), int(max(0, y1 - margin))
+    right, bottom = int(np.ceil(min(width, x2 + margin))), int(np.ceil(min(height, y2 + margin)))
+    scale = min(1.0, _LONGEST / max(right - left, bottom - top, 1))
+    size = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
+    cut = cv2.resize(np.ascontiguousarray(pixels[top:bottom, left:right, ::-1]), size, interpolation=cv2.INTER_AREA)
+    _, encoded = cv2.imencode(".jpg", cut, [cv2.IMWRITE_JPEG_QUALITY, 82])
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"

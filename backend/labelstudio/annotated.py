@@ -1,0 +1,118 @@
+"""What annotators left in a project: of each task the annotation that rules, and what it says of every region."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backend.errors import LabelStudioError, RequestError
+from backend.labelstudio.annotations import Annotation, read_annotation
+from backend.labelstudio.client import LabelStudio
+
+__all__ = ["Ruling", "project_ids", "rulings", "turned_page", "turns"]
+
+_SAME_RATIO = 0.02
+"""Difference of two aspect ratios, as a logarithm, up to which they are the same page's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruling:
+    """A task that somebody annotated.
+
+    Attributes:
+        annotation: The newest that was submitted and not skipped.
+        others: The task's other submitted annotations.
+        shown: Version of the model whose prediction the annotation was made of; None where it was drawn from scratch.
+        language: Of the document, where the task's data say so.
+        numbers: Page numbers within the document, from 1, where the task's data hold them.
+    """
+
+    annotation: Annotation
+    others: tuple[Annotation, ...]
+    shown: str | None
+    language: str | None
+    numbers: tuple[int, ...]
+
+
+def project_ids(studio: LabelStudio, wanted: Sequence[str]) -> tuple[int, ...]:
+    """Ids of projects that are named by id or by title, each once.
+
+    Raises:
+        LabelStudioError: There is no project of that title, or Label Studio did not answer.
+    """
+    found: dict[int, None] = {}
+    for one in wanted:
+        project = int(one) if one.isdecimal() else studio.find_project(one)
+        if project is None:
+            raise LabelStudioError(
+                f"Label Studio has no project with the title {one!r}: name it by its id or its title"
+            )
+        found[project] = None
+    return tuple(found)
+
+
+def rulings(studio: LabelStudio, project: int) -> Iterator[tuple[int, Ruling | RequestError | None]]:
+    """Each task of a project by its id: what rules there; None where nobody submitted anything but skips.
+
+    An annotation that cannot be read is given as the error, so that one task does not hide the others.
+
+    Raises:
+        LabelStudioError: Label Studio refused or did not answer.
+        LabelConfigError: The project's label config has nothing that marks could be read from.
+    """
+    label_config = str(studio.project(project).get("label_config") or "")
+    for task in studio.tasks(project):
+        try:
+            yield int(task["id"]), _ruling(task, label_config)
+        except RequestError as error:
+            yield int(task["id"]), error
+
+
+def _ruling(task: Mapping[str, Any], label_config: str) -> Ruling | None:
+    bodies = {int(one["id"]): one for one in task.get("annotations") or () if not one.get("was_cancelled")}
+    states = [read_annotation(one, task=task, label_config=label_config) for one in bodies.values()]
+    if not states:
+        return None
+    # As the gold pages have it: of two saved in one moment the earlier one rules.
+    newest, *others = sorted(states, key=lambda one: (-one.updated, one.id))
+    parent = bodies[newest.id].get("parent_prediction")
+    versions = {one.get("id"): one.get("model_version") for one in task.get("predictions") or () if one.get("id")}
+    language, numbers = newest.data.get("language"), newest.data.get("page_numbers")
+    return Ruling(
+        annotation=newest,
+        others=tuple(others),
+        shown=versions.get(parent) or None,
+        language=language if isinstance(language, str) and language else None,
+        numbers=tuple(numbers) if isinstance(numbers, list) and all(isinstance(one, int) for one in numbers) else (),
+    )
+
+
+def turns(annotation: Annotation) -> dict[str, float]:
+    """Degrees, clockwise, by which each turned rectangle was turned about its top left corner, by region id."""
+    found = {}
+    for region in annotation.result:
+        value = region.get("value")
+        turn = value.get("rotation") if isinstance(value, Mapping) else None
+        if isinstance(turn, int | float) and math.isfinite(turn) and turn % 360:
+            found[str(region.get("id"))] = float(turn % 360)
+    return found
+
+
+def turned_page(annotation: Annotation, page: int, *, width: int, height: int) -> str | None:
+    """Says so when a region was drawn on a page that lay on its side, as `original_width` tells; else None.
+
+    The percent of such a region belong to other sides than the page's: it was replaced, or its orientation changed.
+    """
+    ours, sheet = math.log(width / height), annotation.sheets[page]
+    controls = {binding.control for binding in sheet.bindings}
+    for region in annotation.result:
+        across, down = region.get("original_width"), region.get("original_height")
+        if not (isinstance(across, int | float) and isinstance(down, int | float) and across > 0 and down > 0):
+            continue
+        here = sheet.item is None or sheet.item == (region.get("item_index") or 0)
+        theirs = math.log(across / down)
+        if here and region.get("from_name") in controls and abs(theirs + ours) <= _SAME_RATIO < abs(theirs - ours):
+            return f"annotated at {across:g} x {down:g} pixels, but it is {width} x {height} now: was it replaced?"
+    return None

@@ -1,0 +1,67 @@
+"""A real process that comes to a halt at one step of freezing, and says so: for a kill that lands exactly there.
+
+Run as a program: `python -m tests.dataset.stopping STEP FOLDER`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backend.dataset import store
+from backend.dataset.manifest import FrozenPage, Manifest
+from backend.dataset.store import Datasets
+
+__all__ = ["STEPS", "publish"]
+
+STEPS: dict[str, tuple[Any, str, str]] = {
+    "begun": (store.tempfile, "mkdtemp", "after"),
+    "first page written": (store, "_write", "after"),
+    "all pages written": (store, "_drop_unused", "before"),
+    "all written": (os, "rename", "before"),
+    "renamed": (os, "rename", "after"),
+}
+"""In the order in which freezing passes them: where the halt is, before or after what."""
+
+
+def publish(folder: Path) -> str:
+    """Freezes two pages as `first`; gives the id."""
+    held = Datasets(folder)
+    with held.drafting() as draft:
+        pages = [
+            FrozenPage(
+                name=name,
+                document="d",
+                split="train",
+                sha256=draft.add(np.full((20, 30, 3), shade, np.uint8)),
+                width=30,
+                height=20,
+            )
+            for name, shade in (("one", 50), ("two", 200))
+        ]
+        return held.publish(draft, "first", Manifest.of("coco", pages), {"frozen": "now"})[0].id
+
+
+def _halt(target: Any, name: str, moment: str) -> None:
+    original: Callable[..., Any] = getattr(target, name)
+
+    def halting(*arguments: Any, **named: Any) -> Any:
+        answer = original(*arguments, **named) if moment == "after" else None
+        sys.stdout.write("reached\n")
+        sys.stdout.flush()
+        threading.Event().wait()
+        return answer
+
+    setattr(target, name, halting)
+
+
+if __name__ == "__main__":
+    step, where = sys.argv[1:]
+    _halt(*STEPS[step])
+    publish(Path(where))
