@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `import`."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="PDF, TIFF or image, or a folder")
     parser.add_argument("--project", required=True, metavar="ID|TITLE", help="where to; digits alone are an id")
-    parser.add_argument("--last", type=_count, metavar="N", help="only the last N pages of each document; all else")
+    parser.add_argument(
+        "--last", "--last-pages", type=_count, metavar="N", help="only the last N pages of each document; else all"
+    )
     parser.add_argument("--dpi", type=_count, help="at which pages of PDF files are rendered (RENDER_DPI)")
     parser.add_argument(
         "--tasks",
