@@ -1,0 +1,158 @@
+"""Predictions as Label Studio stores them: which tasks lack one of a version, storing some at once, deleting one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from backend.labelstudio.client import LabelStudio
+
+__all__ = ["Listing", "Stored", "StoredTask", "delete_prediction", "importable", "list_tasks", "read_tasks", "store"]
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A page of a list of tasks.
+
+    Attributes:
+        ids: Task ids, ascending; those that are plainly well left out.
+        last: Highest task id that was looked at; None at the end of the list.
+        total: How many tasks were left from here, this page included.
+    """
+
+    ids: tuple[int, ...]
+    last: int | None
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """One stored prediction.
+
+    Attributes:
+        id: Label Studio's id of it.
+        version: Its model version.
+        used: Whether an annotation was made of it.
+    """
+
+    id: int
+    version: str
+    used: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTask:
+    """A task with what is stored for it.
+
+    Attributes:
+        body: The task as a prediction needs it: `id` and `data`.
+        predictions: By age, oldest first.
+    """
+
+    body: Json
+    predictions: tuple[Stored, ...]
+
+    @property
+    def id(self) -> int:
+        return int(self.body["id"])
+
+
+def list_tasks(
+    studio: LabelStudio,
+    project: int,
+    version: str,
+    *,
+    lacking: bool,
+    alone: bool,
+    unannotated: bool,
+    after: int,
+    most: int,
+) -> Listing:
+    """Tasks of a project that lack a version's prediction, or that have one and something else beside it.
+
+    Label Studio compares versions by their parts: `v1` counts as there where only `v1-t0.3` is. Such tasks are missing
+    from the first list and found in the second, where each one's versions and their number are looked at.
+
+    Args:
+        studio: Where.
+        project: The project's id.
+        version: The model version.
+        lacking: The first list, or else the second.
+        alone: In the second list, also tasks whose predictions of other versions are all that is beside it.
+        unannotated: Only tasks that nobody annotated; with `lacking`, only such as have predictions of other versions.
+        after: Only tasks of a higher id.
+        most: How many to look at.
+    """
+    filters = [_filter("id", "greater", after)]
+    filters += [_filter("total_annotations", "equal", 0)] if unannotated else []
+    filters += [_filter("total_predictions", "greater", 0)] if unannotated or not lacking else []
+    operator = "not_contains" if lacking else "contains"
+    filters.append(_filter("predictions_model_versions", operator, [version], kind="List"))
+    query = {"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]}
+    answer = _tasks(studio, project, query, most=most)
+    found = answer["tasks"]
+    ids = tuple(int(task["id"]) for task in found if lacking or not _plain(task, version, alone=alone))
+    last = int(found[-1]["id"]) if found else None
+    return Listing(ids=ids, last=last, total=int(answer["total"]))
+
+
+def read_tasks(studio: LabelStudio, project: int, ids: Sequence[int]) -> dict[int, StoredTask]:
+    """Some tasks of a project, with what is stored for them; those that it does not have are missing."""
+    chosen = {"selectedItems": {"all": False, "included": list(ids)}, "ordering": ["tasks:id"]}
+    answer = _tasks(studio, project, chosen, most=len(ids), fields="all")
+    return {int(task["id"]): _stored(task) for task in answer["tasks"]}
+
+
+def store(studio: LabelStudio, project: int, predictions: Mapping[int, Mapping[str, Any]]) -> None:
+    """Stores one prediction for each task, all of them or none.
+
+    Raises:
+        LabelStudioError: Label Studio refused, such as for a task that is gone, or did not answer. Without an answer,
+            they may have been stored all the same.
+    """
+    body = [{**one, "task": task} for task, one in predictions.items()]
+    studio.call("POST", f"/api/projects/{project}/import/predictions", json=body)
+
+
+def delete_prediction(studio: LabelStudio, prediction: int) -> None:
+    """Deletes one stored prediction."""
+    studio.call("DELETE", f"/api/predictions/{prediction}/")
+
+
+def importable(data: Mapping[str, Any], predictions: Iterable[Mapping[str, Any]]) -> Json:
+    """A task with predictions, as Label Studio imports it from a JSON file."""
+    return {"data": dict(data), "predictions": [dict(one) for one in predictions]}
+
+
+def _tasks(studio: LabelStudio, project: int, query: Json, *, most: int, **further: str) -> Any:
+    place = {"project": project, "page": 1, "page_size": most, "resolve_uri": "false", "query": json.dumps(query)}
+    return studio.call("GET", "/api/tasks/", params=place | further)
+
+
+def _filter(column: str, operator: str, value: Any, *, kind: str = "Number") -> Json:
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+
+
+def _plain(task: Mapping[str, Any], version: str, *, alone: bool) -> bool:
+    """Whether a task surely has one prediction of a version, and beside it none, or at most one of each other version.
+
+    Its versions come as one text, each once; a version that holds a comma cannot be told in it.
+    """
+    versions = [one.strip() for one in str(task.get("predictions_model_versions") or "").split(",")]
+    return version in versions and (1 if alone else len(versions)) == task.get("total_predictions")
+
+
+def _stored(task: Mapping[str, Any]) -> StoredTask:
+    used = {annotation.get("parent_prediction") for annotation in task.get("annotations") or ()}
+    predictions = (
+        Stored(id=int(one["id"]), version=str(one.get("model_version") or ""), used=one["id"] in used)
+        for one in task.get("predictions") or ()
+    )
+    body = {"id": int(task["id"]), "data": dict(task.get("data") or {})}
+    return StoredTask(body=body, predictions=tuple(sorted(predictions, key=lambda one: one.id)))

@@ -1,0 +1,185 @@
+"""Where items are looked at: by a crew on this machine, or by the actors of a Ray cluster."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict, replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+import cv2
+
+from backend.errors import ModelError, SettingsError
+from backend.prelabel.archive import Item
+from backend.prelabel.crew import Crew, Lost
+from backend.prelabel.looking import Looked, make_looker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from backend.settings import Settings
+
+__all__ = ["Engine", "LocalEngine", "RayEngine", "checked"]
+
+# Items that a cluster is given at once; what is known of the items ahead is never more than this.
+_WINDOW = 20_000
+_OBJECT_STORE = 100 * 1024 * 1024
+
+
+class Engine(Protocol):
+    """Looks at items."""
+
+    @property
+    def version(self) -> str:
+        """Of the model."""
+        ...
+
+    def run(self, items: Iterator[Item]) -> Iterator[Looked]:
+        """Looks at each, in any order."""
+        ...
+
+
+class LocalEngine:
+    """A crew of processes on this machine.
+
+    Args:
+        crew: Of lookers.
+        batch: Items of a portion.
+    """
+
+    def __init__(self, crew: Crew[Item], *, batch: int) -> None:
+        self._crew = crew
+        self._batch = batch
+
+    @classmethod
+    def crew(cls, settings: Settings, label_config: str, *, processes: int) -> Crew[Item]:
+        """The processes; a context manager."""
+        return Crew(partial(make_looker, settings, label_config, processes), processes=processes)
+
+    @property
+    def version(self) -> str:
+        return self._crew.version
+
+    def run(self, items: Iterator[Item]) -> Iterator[Looked]:
+        portions = iter(lambda: list(islice(items, self._batch)), [])
+        for answer in self._crew.run(portions):
+            if isinstance(answer, Lost):
+                yield Looked(name=answer.part.name, pages=0, failure=("WorkerDied", answer.reason))
+            else:
+                yield from answer.answer
+
+
+class RayEngine:
+    """Actors of Ray Data that hold the model; what one had that died is done again by another.
+
+    Args:
+        settings: Of the actors; the folder of a promoted model has to be there where they run.
+        label_config: Whose names the regions bear.
+        actors: How many.
+        batch: Items that an actor gets together.
+        address: Of a cluster; empty for a Ray of its own on this machine, with a processor for each actor.
+
+    Raises:
+        SettingsError: Ray is not installed.
+    """
+
+    def __init__(self, settings: Settings, label_config: str, *, actors: int, batch: int, address: str = "") -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray  # noqa: PLC0415  an extra, and seconds to import
+            import ray.data  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise SettingsError("--engine ray needs Ray: install the extra `ray` (contract-marks[ray])") from error
+        self._ray: Any = ray
+        self._actors, self._batch = actors, batch
+        # An actor has one processor, of which its cluster knows.
+        settings = replace(settings, model_threads=settings.model_threads or 1)
+        self._made_of = {"settings": settings, "label_config": label_config, "processes": actors}
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        else:
+            ray.init(
+                num_cpus=actors,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                _node_ip_address="127.0.0.1",
+            )
+        ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def __enter__(self) -> RayEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ray.shutdown()
+
+    @property
+    def version(self) -> str:
+        """Of the model that one of the actors' machines has."""
+        return str(self._ray.get(self._ray.remote(_version).remote(**self._made_of)))
+
+    def run(self, items: Iterator[Item]) -> Iterator[Looked]:
+        while window := list(islice(items, _WINDOW)):
+            yield from self._window(window)
+
+    def _window(self, window: Sequence[Item]) -> Iterator[Looked]:
+        data = self._ray.data
+        portions = max(1, min(len(window), max(self._actors * 4, len(window) // self._batch)))
+        looked = data.from_items(
+            [{"item": item.to_json()} for item in window], override_num_blocks=portions
+        ).map_batches(
+            RayLooker,
+            fn_constructor_kwargs=self._made_of,
+            batch_size=self._batch,
+            compute=data.ActorPoolStrategy(size=self._actors),
+            num_cpus=1,
+        )
+        for row in looked.iter_rows():
+            yield _looked(json.loads(row["looked"]))
+
+
+class RayLooker:
+    """A looker as Ray Data calls it: batches of columns, here of JSON."""
+
+    def __init__(self, settings: Settings, label_config: str, processes: int) -> None:
+        cv2.setNumThreads(settings.model_threads)
+        self._look = make_looker(settings, label_config, processes)
+
+    def __call__(self, batch: dict[str, NDArray[np.object_]]) -> dict[str, list[str]]:
+        looked = self._look([Item.from_json(str(one)) for one in batch["item"]])
+        return {"looked": [json.dumps(asdict(one)) for one in looked]}
+
+
+def _version(settings: Settings, label_config: str, processes: int) -> str:
+    return make_looker(settings, label_config, processes).version
+
+
+def _looked(facts: dict[str, Any]) -> Looked:
+    failure = facts["failure"]
+    return Looked(
+        name=facts["name"],
+        pages=facts["pages"],
+        rows=tuple(facts["rows"]),
+        failure=None if failure is None else (failure[0], failure[1]),
+    )
+
+
+def checked(version: str, looked: Looked) -> Looked:
+    """The same, if it is of a version.
+
+    Raises:
+        ModelError: It is of another.
+    """
+    for row in looked.rows:
+        if row["prediction"]["model_version"] != version:
+            raise ModelError(
+                f"one worker has {row['prediction']['model_version']}, another {version}: give all the same model"
+            )
+    return looked
