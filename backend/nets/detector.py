@@ -22,8 +22,8 @@ from backend.nets.network import open_session
 
 __all__ = ["PIXEL_MM", "DetectorConfig", "DetectorNetwork", "Fusion"]
 
-PIXEL_MM = 0.508
-"""Side of a pixel of the input that detectors are trained for, mm: 50 dpi."""
+PIXEL_MM = 25.4 / 75
+"""Side of a pixel of the input that detectors are trained for, mm: 75 dpi."""
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
 

@@ -1,8 +1,12 @@
-"""A folder with one new network becomes a whole candidate: what it lacks is that of the weights that serve."""
+"""A folder with one new network becomes a whole candidate: what it lacks is that of the weights that serve.
+
+And what such a folder says of itself: the documents that made it.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +23,11 @@ from backend.nets.weights import (
 if TYPE_CHECKING:
     from backend.nets.weights import Weights
 
-__all__ = ["DOCUMENTS_FILE", "complete", "documents_of"]
+__all__ = ["DOCUMENTS_FILE", "add_documents", "complete", "documents_of"]
 
 DOCUMENTS_FILE = "documents.txt"
-"""Beside a candidate's weights: the documents that its training and tuning saw, one name a line."""
+"""Beside a candidate's weights: what its training and tuning saw, one a line: names of documents, and the SHA-256 of
+pages' pixels where they are known."""
 _NETWORKS = (
     ((WEIGHTS_FILE, CONFIG_FILE), (FLOAT_WEIGHTS_FILE,)),
     ((DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE), ()),
@@ -64,8 +69,14 @@ def complete(candidate: Path, serving: Weights, out: Path) -> tuple[str, ...]:
     return tuple(taken)
 
 
+def add_documents(folder: Path, seen: Iterable[str]) -> None:
+    """Notes what a training saw beside its weights; what is noted there already stays, for both networks are there."""
+    lines = sorted((documents_of(folder) or frozenset()) | set(seen))
+    (folder / DOCUMENTS_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
 def documents_of(folder: Path) -> frozenset[str] | None:
-    """Documents that a model's training saw, as the file beside it says; None where there is no such file."""
+    """What a model's training saw, as the file beside it says; None where there is no such file."""
     path = folder / DOCUMENTS_FILE
     if not path.is_file():
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,22 +19,27 @@ from backend.errors import TrainingError
 from backend.nets.config import MARKS, sha256_of
 from backend.nets.weights import BUNDLED as WEIGHTS
 from backend.nets.weights import WEIGHTS_FILE
+from backend.registry.candidates import add_documents, documents_of
 from backend.training.crops import CropStore
 from backend.training.detector.loop import fit_detector
 from backend.training.detector.publish import publish_detector
 from backend.training.detector.recipe import BUNDLED_DETECTOR
 from backend.training.detector.scenes import load_stock
 from backend.training.drawing import draw_into
+from backend.training.frozen import ask_for_folder, has_frozen, is_frozen, run_name, shared
 from backend.training.fusion import fit_fusion
 from backend.training.harvest import harvest_marks, harvest_pages
 from backend.training.loop import fit, network_from
-from backend.training.pagestore import PageStore
+from backend.training.pagestore import LabelledPage, PageStore
 from backend.training.publish import publish
 from backend.training.realdata import add_real_pages, real_marks
 from backend.training.recipe import BUNDLED, Recipe
 
-__all__ = ["collect", "fit_classifier", "fit_pages", "harvest", "publish_classifier"]
+__all__ = ["collect", "fit_classifier", "fit_pages", "harvest", "publish_classifier", "weigh"]
 
+_CUT: Mapping[str, tuple[str, ...]] = {"page_bw": MARKS, "page_full": MARKS, "drawn": ("thumb",)}
+"""Classes of marks that are cut out of pages, to be pasted on others, by the pages' source."""
+_MOST_CUT = 400
 _JUDGED = 120
 """Drawn pages that judge the detector after each epoch."""
 
@@ -56,20 +61,25 @@ def fit_pages(work: Path, out: Path, *, real: Path | None, threads: int, jobs: i
     Gives what was measured, a line a set.
 
     Raises:
-        TrainingError: There are no pages.
+        TrainingError: There are no pages, or those of a data set are to overwrite the bundled weights.
     """
     torch.set_num_threads(threads)
     store = _pages(work)
     pages = store.read()
     if not any(page.split == "train" for page in pages):
         raise TrainingError(f"{store.folder} has no pages to train on: draw some first, with the step `pages`")
+    if has_frozen(pages):
+        ask_for_folder(out)
     judges = [page for page in pages if page.split == "validation" and page.complete]
     drawn = [page for page in judges if page.domain == "drawn"][:_JUDGED]
-    train = load_stock(store, [page for page in pages if page.split == "train"], _marks_to_paste(real))
+    train = load_stock(store, [page for page in pages if page.split == "train"], _marks_to_paste(store, pages, real))
     judge = load_stock(store, [page for page in judges if page.domain == "real"] + drawn)
-    folder = work / f"detector-{BUNDLED_DETECTOR.digest}"
-    progress = fit_detector(BUNDLED_DETECTOR, train, judge, folder, workers=jobs)
-    return publish_detector(folder, progress, BUNDLED_DETECTOR, store, out)
+    new = {f"{page.domain}/{page.source}" for page in pages if is_frozen(page)}
+    shares = shared(BUNDLED_DETECTOR.shares, train.groups, new, samples=BUNDLED_DETECTOR.samples)
+    recipe = dataclasses.replace(BUNDLED_DETECTOR, shares=shares)
+    folder = work / run_name("detector", recipe.digest, pages, store)
+    progress = fit_detector(recipe, train, judge, folder, workers=jobs)
+    return publish_detector(folder, progress, recipe, store, out)
 
 
 def harvest(work: Path, out: Path, *, real: Path | None, jobs: int) -> None:
@@ -94,29 +104,51 @@ def publish_classifier(work: Path, out: Path, *, threads: int, command: str) -> 
     """Writes the trained weights and what belongs to them to `out`; gives what was measured, a line a set.
 
     Raises:
-        TrainingError: The training has not come to its last stage.
+        TrainingError: The training has not come to its last stage, or what learnt from data sets is to overwrite the
+            bundled weights.
     """
     torch.set_num_threads(threads)
+    store = _pages(work)
+    if has_frozen(store.read()):
+        ask_for_folder(out)
     recipe, base = _recipe(work)
     run = _run_folder(work, recipe)
     progress = fit(recipe, _crops(work), run, build=lambda _: network_from(base), stop_after=0)
     measured = publish(run, progress, recipe, _crops(work), out, command=command)
-    store = _pages(work)
-    unseen = [page for page in store.read() if page.split == "validation" and set(page.complete) == set(MARKS)]
-    fusion = fit_fusion(out, store, unseen, threads=threads)
-    figures = [
+    add_documents(out, documents_of(WEIGHTS) or ())  # it goes on from weights that saw these
+    return [
         f"{title}: {report.count} crops, accuracy {report.accuracy:.3f}, macro F1 {report.macro_f1:.3f}"
         for title, report in measured.items()
     ]
-    return [*figures, f"fusion: {fusion}"]
 
 
-def _marks_to_paste(real: Path | None) -> dict[str, list[tuple[str, NDArray[np.uint8]]]]:
-    """Single real marks of documents that train, by subset."""
+def weigh(work: Path, out: Path, *, threads: int) -> str:
+    """Fits how much the detector's word counts beside the classifier's, both of `out`, and says it.
+
+    Raises:
+        TrainingError: There are no validation pages in `work`, or no detector in `out`.
+    """
+    torch.set_num_threads(threads)
+    store = _pages(work)
+    unseen = [page for page in store.read() if page.split == "validation" and set(page.complete) == set(MARKS)]
+    return f"fusion: {fit_fusion(out, store, unseen, threads=threads)}"
+
+
+def _marks_to_paste(
+    store: PageStore, pages: Sequence[LabelledPage], real: Path | None
+) -> dict[str, list[tuple[str, NDArray[np.uint8]]]]:
+    """Single marks of documents that train, by where they come from: real ones, and thumbs, of which none is real."""
     found: dict[str, list[tuple[str, NDArray[np.uint8]]]] = {}
     for mark, pixels in real_marks(real) if real else ():
         if mark.split == "train":
             found.setdefault(mark.source, []).append((mark.labels[0], pixels))
+    for page in pages:
+        wanted = _CUT.get(page.source, ())
+        if page.split == "train" and any(label in wanted for label in page.labels):
+            pixels, group = store.pixels(page), found.setdefault(page.source, [])
+            for label, (left, top, right, bottom) in zip(page.labels, page.boxes, strict=True):
+                if label in wanted and len(group) < _MOST_CUT:
+                    group.append((label, pixels[int(top) : int(bottom) + 1, int(left) : int(right) + 1].copy()))
     return found
 
 
@@ -148,8 +180,13 @@ def _recipe(work: Path) -> tuple[Recipe, Path]:
         part = base.with_suffix(".part")
         shutil.copyfile(WEIGHTS / WEIGHTS_FILE, part)
         part.replace(base)
-    return dataclasses.replace(BUNDLED, base=f"bundled-{sha256_of(base)[:12]}"), base
+    crops = [crop for crop in _crops(work).read() if crop.split == "train"]
+    groups = [f"{crop.domain}/{crop.label}" for crop in crops]
+    new = {group for group, crop in zip(groups, crops, strict=True) if is_frozen(crop)}
+    shares = shared(BUNDLED.shares, groups, new, samples=BUNDLED.samples)
+    return dataclasses.replace(BUNDLED, base=f"bundled-{sha256_of(base)[:12]}", shares=shares), base
 
 
 def _run_folder(work: Path, recipe: Recipe) -> Path:
-    return work / f"classifier-{recipe.digest}"
+    crops = _crops(work)
+    return work / run_name("classifier", recipe.digest, crops.read(), crops)

@@ -12,7 +12,7 @@ from backend.settings import Settings
 
 __all__ = ["STEPS", "add_arguments", "run"]
 
-STEPS = ("pages", "detector", "crops", "classifier", "publish")
+STEPS = ("pages", "detector", "crops", "classifier", "publish", "fusion")
 _PAGES = 3600
 
 
@@ -36,7 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--real", type=Path, help="folder with a manifest.json of real pages and crops")
     parser.add_argument("--pages", type=int, default=_PAGES, help=f"how many pages to draw (default {_PAGES})")
     parser.add_argument(
-        "--dataset", action="append", default=[], metavar="NAME", help="learn from this frozen data set as well"
+        "--dataset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="learn from this frozen data set as well; needs --out",
     )
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="do only these (default all)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads that compute (default all cores)")
@@ -51,11 +55,19 @@ def run(args: argparse.Namespace) -> int:
     """
     try:
         from backend.training import bundled, frozen  # noqa: PLC0415  a serving install has no torch
+        from backend.training.parallel import processes  # noqa: PLC0415
         from backend.training.retraining import session  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TrainingError(f"training needs {error.name}: install this program with its `train` extra") from error
+    if processes() > 1 and not (args.bundled_recipe and set(args.steps) == {"classifier"}):
+        raise TrainingError(
+            "several processes can train in the step `classifier` alone: do the others without torchrun, and "
+            "that one with --bundled-recipe --steps classifier"
+        )
     if not args.bundled_recipe:
         return session.run(args)
+    if args.dataset:
+        frozen.ask_for_folder(args.out)
     if "pages" in args.steps:
         bundled.collect(args.work, pages=args.pages, real=args.real, jobs=args.jobs)
         frozen.collect_frozen(args.work, args.dataset, Settings.from_environment(os.environ))
@@ -67,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
         bundled.fit_classifier(args.work, threads=args.threads, jobs=args.jobs)
     if "publish" in args.steps:
         _say(bundled.publish_classifier(args.work, args.out, threads=args.threads, command=_command(args)))
+    if "fusion" in args.steps:
+        _say([bundled.weigh(args.work, args.out, threads=args.threads)])
     return os.EX_OK
 
 
@@ -78,5 +92,5 @@ def _say(lines: list[str]) -> None:
 def _command(args: argparse.Namespace) -> str:
     """The command line that does all steps again, without this machine's folders."""
     real = " --real FOLDER_OF_REAL_PAGES" if args.real else ""
-    frozen = "".join(f" --dataset {name}" for name in args.dataset)
+    frozen = "".join(f" --dataset {name}" for name in args.dataset) + (" --out FOLDER" if args.dataset else "")
     return f"python -m backend train --bundled-recipe --pages {args.pages}{real}{frozen}"

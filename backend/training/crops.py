@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,10 +98,12 @@ class CropStore:
 
     Args:
         folder: Where the crops are; made when missing.
+        only: Names of the pages whose crops are read; those of all pages where None.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, only: Collection[str] | None = None) -> None:
         self.folder = folder
+        self._only = only
         self._pages = folder / "pages"
         self._images = folder / "images"
 
@@ -125,7 +127,8 @@ class CropStore:
 
     def read(self) -> list[Crop]:
         """All crops, in an order that does not depend on the order in which they were made."""
-        files = sorted(self._pages.glob("*.json"))
+        wanted = None if self._only is None else {self._index_file(page) for page in self._only}
+        files = [file for file in sorted(self._pages.glob("*.json")) if wanted is None or file in wanted]
         return [Crop(**line) for file in files for line in json.loads(file.read_text(encoding="utf-8"))]
 
     def image(self, crop: Crop) -> NDArray[np.uint8]:

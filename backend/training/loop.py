@@ -27,6 +27,7 @@ from backend.training.batches import Crops, Memory, epoch_order, plain_batches, 
 from backend.training.checkpoint import adamw, follow, rate_at, restore, save, state_of
 from backend.training.crops import Crop
 from backend.training.graph import state_dict_from_onnx
+from backend.training.parallel import Ranks, ranks
 from backend.training.recipe import Recipe, Stage
 
 __all__ = [
@@ -96,7 +97,8 @@ def fit(
     """Trains by `recipe` on the crops of `store`; `folder` keeps the checkpoint and the best weights.
 
     A run that was stopped goes on after its last whole epoch, and ends with the weights of one that was not stopped (on
-    a processor; a GPU adds up in no fixed order). It runs on a GPU where torch sees one.
+    a processor; a GPU adds up in no fixed order). It runs on a GPU where torch sees one, and on several where torchrun
+    starts a process for each: each then has its part of every batch, and the first one judges and writes.
 
     Args:
         recipe: What to do.
@@ -107,15 +109,26 @@ def fit(
         stop_after: Epochs after which this call returns even if there are more.
 
     Raises:
-        TrainingError: `folder` holds a checkpoint of another recipe, or `store` has no crops.
+        TrainingError: `folder` holds a checkpoint of another recipe, `store` has no crops, or a batch cannot be divided
+            among the processes.
     """
+    with ranks() as own:
+        if recipe.batch % own.count:
+            raise TrainingError(f"a batch of {recipe.batch} crops cannot be divided among {own.count} processes")
+        return _fit(recipe, store, folder, own, build=build or first_network, workers=workers, stop_after=stop_after)
+
+
+def _fit(
+    recipe: Recipe, store: Crops, folder: Path, own: Ranks, *, build: Build, workers: int, stop_after: int | None
+) -> Progress:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    run = _Run((build or first_network)(recipe), recipe)
+    run = _Run(build(recipe), recipe, own)
     progress = run.resume(folder / CHECKPOINT_FILE)
     train = judge = None
     epochs = sum(stage.epochs for stage in recipe.stages)
-    with tqdm(total=epochs, initial=_behind(recipe, progress), unit="epoch", desc="training", disable=None) as bar:
+    hidden = None if own.leads else True
+    with tqdm(total=epochs, initial=_behind(recipe, progress), unit="epoch", desc="training", disable=hidden) as bar:
         for _ in range(stop_after if stop_after is not None else epochs):
             if progress.stage >= len(recipe.stages):
                 break
@@ -193,10 +206,11 @@ def shown_in(recipe: Recipe, crops: Sequence[Crop], *, stage: int, epoch: int) -
 class _Run:
     """A network in training, its moving average, and its optimiser."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, own: Ranks) -> None:
         self.recipe = recipe
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.ranks = own
+        self.device = own.device
+        self.network = own.prepared(network)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimiser = self._fresh_optimiser(recipe.stages[0])
 
@@ -213,7 +227,7 @@ class _Run:
             self.optimiser = self._fresh_optimiser(stage)
         began = time.monotonic()
         loss = self._train(progress, stage, train, workers)
-        by_domain = _scores(self.average, judge)
+        by_domain = self.ranks.from_first(lambda: _scores(self.average, judge))
         score = float(np.mean(list(by_domain.values())))
         line = Epoch(
             stage=progress.stage,
@@ -224,7 +238,7 @@ class _Run:
             seconds=time.monotonic() - began,
         )
         better = score > progress.best
-        if better:
+        if better and self.ranks.leads:
             save(self.average.state_dict(), folder / BEST_FILE, {"score": str(score)})
         stale = 0 if better else progress.stale + 1
         ended = progress.epoch + 1 >= stage.epochs or stale >= self.recipe.patience
@@ -236,13 +250,15 @@ class _Run:
             stale=0 if ended else stale,
             history=(*progress.history, line),
         )
-        scores = ", ".join(f"{domain} {value:.4f}" for domain, value in by_domain.items())
-        tqdm.write(
-            f"stage {line.stage} epoch {line.epoch}: loss {loss:.3f}, macro F1 {scores}, {line.seconds:.0f} s",
-            file=sys.stderr,
-        )
-        state = state_of(self.network, self.average, self.optimiser)
-        save(state, folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
+        if self.ranks.leads:
+            scores = ", ".join(f"{domain} {value:.4f}" for domain, value in by_domain.items())
+            tqdm.write(
+                f"stage {line.stage} epoch {line.epoch}: loss {loss:.3f}, macro F1 {scores}, {line.seconds:.0f} s",
+                file=sys.stderr,
+            )
+            state = state_of(self.network, self.average, self.optimiser)
+            save(state, folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
+        self.ranks.wait()
         return progress
 
     def _goes_on(self, stage: int) -> bool:
@@ -257,23 +273,32 @@ class _Run:
         steps = len(order) // recipe.batch
         criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         batches = training_batches(
-            train, order, batch=recipe.batch, strength=recipe.augmentation, seed=seed, workers=workers
+            train,
+            order,
+            batch=recipe.batch,
+            strength=recipe.augmentation,
+            seed=seed,
+            workers=workers,
+            part=(self.ranks.rank, self.ranks.count),
         )
         losses = []
         self.network.train(not stage.head_only)
+        network, hidden = self.ranks.together(self.network), None if self.ranks.leads else True
         title = f"stage {progress.stage} epoch {progress.epoch} of {stage.epochs} at {stage.size} px"
-        for step, (pixels, labels) in enumerate(tqdm(batches, total=steps, desc=title, leave=False, disable=None)):
+        for step, (pixels, labels) in enumerate(tqdm(batches, total=steps, desc=title, leave=False, disable=hidden)):
             rate = rate_at(stage.learning_rate, (progress.epoch * steps + step) / (stage.epochs * steps))
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            loss = criterion(self.network(pixels.to(self.device)), labels.to(self.device))
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.half):
+                outputs = network(pixels.to(self.device))
+            loss = criterion(outputs.float(), labels.to(self.device))
             self.optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
             self.optimiser.step()
             follow(self.average, self.network, self.recipe.averaging)
             losses.append(loss.item())
-        return float(np.mean(losses)) if losses else math.nan
+        return self.ranks.mean(float(np.mean(losses)) if losses else math.nan)
 
     def resume(self, path: Path) -> Progress:
         """Takes everything from a checkpoint, if there is one, and tells where the run stands."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class LabelledPage:
         ignored: Places about which nothing is said, such as handwriting that is no signature.
         complete: The classes of which every mark is among `boxes`.
         logos: Boxes that somebody could take for a mark, and that are none.
+        sha256: Of its pixels as they came, where the ledger would know them by it: the store compresses them.
     """
 
     name: str
@@ -58,6 +60,7 @@ class LabelledPage:
     ignored: tuple[Corners, ...] = ()
     complete: tuple[str, ...] = ()
     logos: tuple[Corners, ...] = ()
+    sha256: str = ""
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> LabelledPage:
@@ -71,10 +74,12 @@ class PageStore:
 
     Args:
         folder: Where they are; made when missing.
+        only: Names of the pages that are read; all of them where None.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, only: Collection[str] | None = None) -> None:
         self.folder = folder
+        self._only = only
 
     def __contains__(self, name: str) -> bool:
         return self._facts_file(name).exists()
@@ -87,13 +92,22 @@ class PageStore:
             raise OSError(f"{path} could not be written: check the folder's permissions and the space left")
         target = self._facts_file(page.name)
         aside = target.with_suffix(".part")
-        aside.write_text(json.dumps(dataclasses.asdict(page)), encoding="utf-8")
+        facts = dataclasses.asdict(page)
+        if not page.sha256:
+            del facts["sha256"]
+        aside.write_text(json.dumps(facts), encoding="utf-8")
         aside.replace(target)
 
     def read(self) -> list[LabelledPage]:
         """All pages, in an order that does not depend on the order in which they were made."""
-        files = sorted(self.folder.glob("*.json"))
+        wanted = None if self._only is None else {self._facts_file(name) for name in self._only}
+        files = [file for file in sorted(self.folder.glob("*.json")) if wanted is None or file in wanted]
         return [LabelledPage.from_json(json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+    def seen(self) -> set[str]:
+        """What a training on these pages sees: documents off the gold side, and the SHA-256 of pages where known."""
+        pages = [page for page in self.read() if page.split != "gold"]
+        return {page.document for page in pages} | {page.sha256 for page in pages if page.sha256}
 
     def pixels(self, page: LabelledPage) -> NDArray[np.uint8]:
         """The (H, W, 3) RGB pixels of a page.
@@ -106,6 +120,14 @@ class PageStore:
         if pixels is None:
             raise TrainingError(f"{path} is no readable image: delete {self._facts_file(page.name)} and draw it again")
         return np.asarray(pixels, np.uint8)
+
+    def checksum(self) -> str:
+        """Names the data: SHA-256 over what is known of all pages, and their image files, as hexadecimal digits."""
+        digest = hashlib.sha256()
+        for page in self.read():
+            digest.update(json.dumps(dataclasses.asdict(page), sort_keys=True).encode())
+            digest.update(self._image_file(page.name).read_bytes())
+        return digest.hexdigest()
 
     def _facts_file(self, name: str) -> Path:
         return self.folder / f"{_key(name)}.json"

@@ -89,6 +89,8 @@ class Recipe:
         label_smoothing: Share of the target that all classes divide among themselves.
         averaging: Weight of the past in the moving average of the weights, at each step; the average is what is kept.
         patience: Epochs without a better validation score after which a stage ends.
+        half: Convolutions compute in bfloat16, several times as fast on a GPU or a processor with AMX, and slower on a
+            processor that has neither; weights, their average and the loss stay float32.
         seed: Of the first weights, the order and the augmentation.
         augmentation: What happens to each crop.
         corrections: How annotators' samples are learnt beside; None where there are none.
@@ -114,6 +116,7 @@ class Recipe:
     label_smoothing: float = 0.03
     averaging: float = 0.995
     patience: int = 4
+    half: bool = False
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
     corrections: Corrections | None = None
@@ -125,8 +128,12 @@ class Recipe:
             raise ValueError(f"label_smoothing is {self.label_smoothing}: more than 0.05 would spoil the probabilities")
 
     def as_json(self) -> dict[str, Any]:
-        """The recipe as plain JSON; without corrections, it is what it was before there were any."""
+        """The recipe as plain JSON; without corrections, bfloat16 or overlaps, as it was before there were any."""
         facts = dataclasses.asdict(self)
+        if not self.augmentation.overlap:
+            del facts["augmentation"]["overlap"]
+        if not self.half:
+            del facts["half"]
         if self.corrections is None:
             del facts["corrections"]
         return facts
@@ -141,6 +148,7 @@ BUNDLED = Recipe(
     base="bundled",
     pool=2,
     averaging=0.99,
+    half=True,
     shares={
         "drawn/signature": 0.15,
         "drawn/stamp": 0.14,

@@ -22,6 +22,8 @@ from backend.training.detector.network import STRIDE, DetectorNet, Shape
 
 __all__ = ["TINY", "even_network", "ink_detector", "open_detector", "random_network", "write_detector"]
 
+PIXEL_MM = 0.508
+"""Side of a pixel of these detectors' input, mm: 50 dpi."""
 TINY = Shape(stem=4, widths=(4, 8, 8, 8), blocks=(0, 1, 0, 0), pyramid=8)
 """Of the kinds of layer that there are, at least one of each."""
 
@@ -105,7 +107,7 @@ def ink_detector(folder: Path, reach: Sequence[Sequence[float]], **facts: Any) -
 
 
 def _described(folder: Path, **facts: Any) -> DetectorConfig:
-    config = DetectorConfig(sha256=sha256_of(folder / DETECTOR_WEIGHTS_FILE), **facts)
+    config = DetectorConfig(sha256=sha256_of(folder / DETECTOR_WEIGHTS_FILE), **{"pixel_mm": PIXEL_MM} | facts)
     config.write(folder / DETECTOR_CONFIG_FILE)
     return config
 

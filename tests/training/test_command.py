@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from backend.errors import TrainingError
 from backend.nets.weights import BUNDLED
 from backend.training.command import STEPS, add_arguments, run
 from backend.training.crops import CropStore
-from backend.training.pagestore import PageStore
+from backend.training.pagestore import LabelledPage, PageStore
 from tests.nets.detectors import random_network, write_detector
 
 
@@ -24,7 +25,7 @@ def parsed(*words: str) -> argparse.Namespace:
 
 def test_by_default_all_steps_make_the_bundled_weights() -> None:
     args = parsed("--bundled-recipe")
-    assert tuple(args.steps) == STEPS == ("pages", "detector", "crops", "classifier", "publish")
+    assert tuple(args.steps) == STEPS == ("pages", "detector", "crops", "classifier", "publish", "fusion")
     assert args.out == BUNDLED
 
 
@@ -65,6 +66,29 @@ def test_a_step_whose_earlier_step_is_missing_says_what_to_do(name: str, reason:
 def test_real_pages_have_to_be_where_they_are_said_to_be(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"manifest\.json is no manifest"):
         step("pages", tmp_path, "--real", str(tmp_path / "nowhere"))
+
+
+def test_what_learns_from_a_data_set_does_not_overwrite_the_bundled_weights(tmp_path: Path) -> None:
+    words = ("--bundled-recipe", "--work", str(tmp_path), "--dataset", "leases", "--steps", "pages", "--pages", "1")
+    with pytest.raises(TrainingError, match="does not overwrite the bundled weights: name another folder with --out"):
+        run(parsed(*words))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["detector", "publish"])
+def test_nor_does_a_later_step_that_does_not_name_it(name: str, tmp_path: Path) -> None:
+    page = LabelledPage(
+        name="p",
+        document="d",
+        split="train",
+        domain="real",
+        source="dataset-leases",
+        licence="private",
+        dpi=None,
+    )
+    PageStore(tmp_path / "pages").add(page, np.full((40, 30, 3), 255, np.uint8))
+    with pytest.raises(TrainingError, match="does not overwrite the bundled weights"):
+        run(parsed("--bundled-recipe", "--work", str(tmp_path), "--threads", "1", "--steps", name))
 
 
 @pytest.mark.parametrize("words", [("--steps", "fit"), ("--steps", "crops", "dance")])

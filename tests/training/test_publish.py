@@ -17,6 +17,7 @@ from backend.errors import TrainingError
 from backend.nets.config import CLASSES, ClassifierConfig, sha256_of
 from backend.nets.network import Network
 from backend.nets.weights import Weights
+from backend.registry.candidates import DOCUMENTS_FILE, add_documents, documents_of
 from backend.training.crops import CropStore
 from backend.training.export import export_classifier
 from backend.training.graph import half_precision, state_dict_from_onnx
@@ -74,6 +75,19 @@ def test_the_bias_of_none_is_moved_from_the_share_of_training_to_that_of_serving
     # The recipe's shares have 33 % none: odds of .33 / .67; serving has its own.
     gain = np.log(NONE_SHARE / (1 - NONE_SHARE)) - np.log(0.33 / 0.67)
     np.testing.assert_allclose(served - trained, [0, 0, 0, gain * temperature], atol=1e-5)
+
+
+def test_the_documents_that_trained_and_tuned_it_are_named_for_the_gate(published: Path, store: CropStore) -> None:
+    crops = store.read()
+    gold = {crop.document for crop in crops if crop.split == "gold"}
+    assert documents_of(published) == {crop.document for crop in crops} - gold
+    assert gold
+
+
+def test_what_the_other_network_saw_stays_noted(tmp_path: Path) -> None:
+    add_documents(tmp_path, ["a lease", "its page"])
+    add_documents(tmp_path, ["another", "a lease"])
+    assert (tmp_path / DOCUMENTS_FILE).read_text() == "a lease\nanother\nits page\n"
 
 
 def test_the_record_holds_recipe_data_versions_and_figures(published: Path, store: CropStore) -> None:

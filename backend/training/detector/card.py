@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from backend.nets.config import MARKS
+from backend.nets.detector import PIXEL_MM
 from backend.training.crops import SPLITS
 from backend.training.detector.recipe import DetectorRecipe
 from backend.training.pagestore import LabelledPage
@@ -21,7 +22,7 @@ the colour of their ink. It proposes; the classifier names each crop and may say
 |---|---|
 | file | `detector.onnx`, {megabytes:.1f} MB, float16 kernels computed in float32; {parameters:.1f} M parameters |
 | SHA-256 | `{sha256}` |
-| input | RGB page at 0.508 mm a pixel (50 dpi), sides padded to multiples of 32, uint8 |
+| input | RGB page at {pixel_mm:.3f} mm a pixel ({dpi:.0f} dpi), sides padded to multiples of 32, uint8 |
 | outputs | at every eighth pixel a heat for each of {classes}, and the distances to the four edges of a box of each |
 | licence | Apache-2.0; the sources of its real pages stand in `NOTICE` |
 
@@ -47,7 +48,7 @@ _LIMITS = """
 
 - Nobody's thumbprint is on the real pages: thumbs were learned from drawn ones alone.
 - The real signatures are Latin and Chinese, the real stamps Indian, Russian, German, Chinese; Arabic ones were drawn.
-- At 50 dpi, a mark below some 6 mm is two or three cells: it may be missed, and its box is coarse.
+- A mark below some 6 mm is two cells at this resolution: it may be missed, and its box is coarse.
 - It knows A4-like pages. A photograph of a page on a desk, or a page without its margins, is not what it learned from.
 """
 
@@ -85,6 +86,8 @@ def detector_card(
         sha256=sha256,
         parameters=parameters / 1e6,
         classes=", ".join(f"`{name}`" for name in MARKS),
+        pixel_mm=PIXEL_MM,
+        dpi=25.4 / PIXEL_MM,
         digest=recipe.digest,
         epochs=recipe.epochs,
         samples=recipe.samples,

@@ -22,22 +22,26 @@ _MULTIPLE = 32
 
 
 @torch.inference_mode()
-def seen(network: DetectorNet, scene: Scene) -> Peaks:
-    """What the network, in evaluation mode, finds on an unchanged page."""
-    pixels = torch.from_numpy(padded(scene.pixels, _MULTIPLE))
-    logits, edges = network(pixels.permute(2, 0, 1)[None].float().div(255))
-    return peaks_of(logits[0].sigmoid().numpy(), edges[0].numpy(), stride=STRIDE, least=0.1, most=50, same=0.5)
+def seen(network: DetectorNet, scene: Scene, *, half: bool = False) -> Peaks:
+    """What the network, in evaluation mode, finds on an unchanged page; `half` as in the recipe."""
+    device = next(network.parameters()).device
+    pixels = torch.from_numpy(padded(scene.pixels, _MULTIPLE)).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        logits, edges = network(pixels.permute(2, 0, 1)[None].float().div(255))
+    heat, distances = logits[0].sigmoid().cpu().numpy(), edges[0].cpu().numpy()
+    return peaks_of(heat, distances, stride=STRIDE, least=0.1, most=50, same=0.5)
 
 
-def score(network: DetectorNet, stock: Stock) -> dict[str, float]:
+def score(network: DetectorNet, stock: Stock, *, half: bool = False) -> dict[str, float]:
     """Macro F1 at IoU .5 by domain, at the threshold, one for all classes, that is best there.
 
-    Only classes of which every mark of a page is known count on it; a class without a true mark has no part.
+    Only classes of which every mark of a page is known count on it; a class without a true mark has no part. `half` as
+    in the recipe.
     """
     network.eval()
     rows: dict[str, list[NDArray[np.float64]]] = {}
     for scene, group in zip(stock.scenes, stock.groups, strict=True):
-        rows.setdefault(group.split("/")[0], []).append(_counts(seen(network, scene), scene.knowledge))
+        rows.setdefault(group.split("/")[0], []).append(_counts(seen(network, scene, half=half), scene.knowledge))
     return {domain: _best(np.sum(counts, axis=0)) for domain, counts in rows.items()}
 
 

@@ -64,7 +64,8 @@ def fit_detector(
 ) -> DetectorProgress:
     """Trains by `recipe`; `folder` keeps the checkpoint and the average of the weights.
 
-    A run that was stopped goes on after its last whole epoch, and ends with the weights of one that was not stopped.
+    A run that was stopped goes on after its last whole epoch, and ends with the weights of one that was not stopped (on
+    a processor; a GPU adds up in no fixed order). It runs on a GPU where torch sees one.
 
     Args:
         recipe: What to do.
@@ -111,7 +112,8 @@ class _Run:
 
     def __init__(self, recipe: DetectorRecipe) -> None:
         self.recipe = recipe
-        self.network = DetectorNet(recipe.shape).to(memory_format=torch.channels_last)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = DetectorNet(recipe.shape).to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimiser = adamw(
             list(self.network.parameters()), learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -127,7 +129,7 @@ class _Run:
             epoch=progress.epoch,
             heat_loss=heat,
             edge_loss=edges,
-            score=score(self.average, judge),
+            score=score(self.average, judge, half=self.recipe.half),
             seconds=time.monotonic() - began,
         )
         scores = ", ".join(f"{name} {value:.3f}" for name, value in line.score.items())
@@ -148,13 +150,13 @@ class _Run:
         self.network.train()
         title = f"epoch {epoch} of {recipe.epochs}"
         batches = _batches(train, recipe, epoch, workers)
-        for step, (pixels, heat, known, edges, weight) in enumerate(
-            tqdm(batches, total=steps, desc=title, leave=False, disable=None)
-        ):
+        for step, batch in enumerate(tqdm(batches, total=steps, desc=title, leave=False, disable=None)):
             rate = rate_at(recipe.learning_rate, (epoch * steps + step) / (recipe.epochs * steps))
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            logits, found = self.network(pixels.permute(0, 3, 1, 2).float().div(255))
+            pixels, heat, known, edges, weight = (part.to(self.device) for part in batch)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.half):
+                logits, found = self.network(pixels.permute(0, 3, 1, 2).float().div(255))
             parts = heat_loss(logits, heat, known), edge_loss(found, edges, weight)
             self.optimiser.zero_grad()
             (parts[0] + recipe.edge_loss * parts[1]).backward()  # type: ignore[no-untyped-call]

@@ -35,10 +35,10 @@ class Shape:
         pyramid: Channels of the feature pyramid and of the heads.
     """
 
-    stem: int = 24
-    widths: tuple[int, ...] = (40, 80, 128, 192)
-    blocks: tuple[int, ...] = (0, 1, 2, 2)
-    pyramid: int = 64
+    stem: int = 32
+    widths: tuple[int, ...] = (64, 96, 192, 320)
+    blocks: tuple[int, ...] = (0, 1, 3, 2)
+    pyramid: int = 96
 
 
 def _unit(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -95,4 +95,5 @@ class DetectorNet(nn.Module):
             merged = side if merged is None else side + functional.interpolate(merged, scale_factor=2.0, mode="nearest")
         assert merged is not None  # noqa: S101 - there is always a level
         merged = self.smooth(merged)
-        return self.heat(merged), functional.softplus(self.edges(merged)) * STRIDE
+        # In float32 whatever the convolutions compute in: distances go far beyond what bfloat16 counts singly.
+        return self.heat(merged).float(), functional.softplus(self.edges(merged).float()) * STRIDE

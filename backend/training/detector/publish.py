@@ -18,6 +18,7 @@ from backend.geometry import as_boxes, coverage, iou
 from backend.nets.config import MARKS, sha256_of
 from backend.nets.detector import DetectorConfig, DetectorNetwork
 from backend.nets.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from backend.registry.candidates import add_documents
 from backend.training.detector.card import detector_card
 from backend.training.detector.export import export_detector
 from backend.training.detector.loop import AVERAGE_FILE, DetectorProgress
@@ -53,6 +54,8 @@ def publish_detector(
 ) -> list[str]:
     """Writes the detector and what belongs to it to `out`; gives what was measured on gold pages, a line a set.
 
+    The documents that trained it are added to `documents.txt`, for the gate to ask.
+
     Raises:
         TrainingError: The run has no whole epoch.
     """
@@ -66,6 +69,7 @@ def publish_detector(
     facts = {"recipe": recipe.digest, "licence": "Apache-2.0", "base": "random weights"}
     config = DetectorConfig(sha256=sha256_of(weights), provenance=facts)
     config.write(out / DETECTOR_CONFIG_FILE)
+    add_documents(out, store.seen())
     detector = ModelDetector(DetectorNetwork(weights, config, threads=torch.get_num_threads()))
     pages = store.read()
     sets = {

@@ -26,7 +26,7 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 PastedMark = tuple[int, Floats]
 
-CANVAS = (608, 416)
+CANVAS = (896, 640)
 """Height and width of a training page: A4 at the detector's resolution, in multiples of 32."""
 _LOG = -np.log(np.maximum(np.arange(256, dtype=np.float32), 1) / 255).astype(np.float32)
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
@@ -60,7 +60,7 @@ class Changes:
         jpeg: How often it is compressed once more.
     """
 
-    paste: float = 0.5
+    paste: float = 0.6
     most_pasted: int = 3
     zoom: float = 0.16
     stretch: float = 0.08
@@ -250,7 +250,7 @@ def _captured(density: Floats, changes: Changes, rng: np.random.Generator) -> Pi
         tint = rng.uniform(0.75, 1.0) * rng.uniform(0.92, 1.0, 3)
         light = light * (1 + slope[0] * down + slope[1] * across).astype(np.float32) * tint.astype(np.float32)
     if rng.random() < changes.blur:
-        light = np.asarray(cv2.GaussianBlur(light, (0, 0), rng.uniform(0.3, 0.9)), np.float32)
+        light = np.asarray(cv2.GaussianBlur(light, (0, 0), rng.uniform(0.3, 1.3)), np.float32)
     if rng.random() < changes.noise:
         light = light + rng.standard_normal((*light.shape[:2], 1), np.float32) * np.float32(rng.uniform(1, 8))
     pixels = np.asarray(cv2.convertScaleAbs(np.maximum(light, 0)), np.uint8)

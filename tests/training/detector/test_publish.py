@@ -14,6 +14,7 @@ from backend.errors import TrainingError
 from backend.nets.config import MARKS, sha256_of
 from backend.nets.detector import DetectorConfig
 from backend.nets.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from backend.registry.candidates import DOCUMENTS_FILE, documents_of
 from backend.training.detector.loop import AVERAGE_FILE, DetectorEpoch, DetectorProgress
 from backend.training.detector.publish import DETECTOR_CARD_FILE, DETECTOR_RECORD_FILE, publish_detector
 from backend.training.detector.recipe import DetectorRecipe
@@ -79,13 +80,17 @@ def published(run: Path, store: PageStore, tmp_path_factory: pytest.TempPathFact
 def test_what_is_published_can_serve(published: tuple[Path, list[str]]) -> None:
     out, _ = published
     assert sorted(file.name for file in out.iterdir()) == sorted(
-        [DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE, DETECTOR_RECORD_FILE, DETECTOR_CARD_FILE]
+        [DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE, DETECTOR_RECORD_FILE, DETECTOR_CARD_FILE, DOCUMENTS_FILE]
     )
     config = DetectorConfig.read(out / DETECTOR_CONFIG_FILE)
     assert config.sha256 == sha256_of(out / DETECTOR_WEIGHTS_FILE)
     assert config.provenance["recipe"] == RECIPE.digest
     found = open_detector(out)(WHITE, 50)
     assert np.isclose(found.boxes, SEEN, atol=1).all(axis=1).any()
+
+
+def test_the_documents_that_trained_and_tuned_it_are_named_for_the_gate(published: tuple[Path, list[str]]) -> None:
+    assert documents_of(published[0]) == {"a", "b", "f"}
 
 
 def test_the_lines_tell_what_was_found_on_gold_pages(published: tuple[Path, list[str]]) -> None:

@@ -196,10 +196,10 @@ def test_a_stock_holds_pages_at_the_detectors_resolution_and_what_is_known(tmp_p
     store.add(drawn, store.pixels(page))
     stock = load_stock(store, [page, drawn])
     scene = stock.scenes[0]
-    np.testing.assert_allclose(scene.pixels.shape[:2], (585, 414), atol=1)
-    np.testing.assert_allclose(scene.knowledge.boxes, [[100, 150, 150, 200]], atol=0.5)
+    np.testing.assert_allclose(scene.pixels.shape[:2], (877, 620), atol=1)
+    np.testing.assert_allclose(scene.knowledge.boxes, [[150, 225, 225, 300]], atol=0.5)
     np.testing.assert_allclose(scene.knowledge.boxes, ink_box(scene.pixels), atol=1)
-    np.testing.assert_allclose(scene.knowledge.ignored, [[50, 300, 150, 350]], atol=0.5)
+    np.testing.assert_allclose(scene.knowledge.ignored, [[75, 450, 225, 525]], atol=0.5)
     assert scene.knowledge.complete.tolist() == [True, False, False]
     assert stock.groups == ("real/page_bw", "drawn")
     assert stock.marks == ()
