@@ -10,6 +10,7 @@ from backend.feedback.watermarks import known_projects
 from backend.feedback.web import feedback_pages
 from backend.labelstudio.announcing import Announcer
 from backend.labelstudio.connections import Connections
+from backend.labelstudio.credentials import RefusedWebhooks
 from backend.labelstudio.predictor import Predictor
 from backend.labelstudio.server import create_app
 from backend.pages.source import PageSource
@@ -58,9 +59,11 @@ class Application:
     ) -> Application:
         """Wires the parts; starts nothing."""
         predictor = Predictor(settings, serving, connections, ledger=feedback.ledger)
-        flask = create_app(settings, predictor=predictor, inbox=feedback.journal)
+        refused = RefusedWebhooks()
+        flask = create_app(settings, predictor=predictor, inbox=feedback.journal, refused=refused)
         training = starter.status if starter else None
-        flask.register_blueprint(feedback_pages(feedback.store.engine, state=serving.state, training=training))
+        pages = feedback_pages(feedback.store.engine, state=serving.state, training=training, refused=refused)
+        flask.register_blueprint(pages)
 
         def projects() -> list[int]:
             with feedback.store.engine.connect() as connection:

@@ -125,6 +125,20 @@ class CropStore:
             raise LedgerError(f"crop {key[:12]} has changed since it was stored; delete it and run `sync`")
         return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
 
+    def check(self) -> None:
+        """Puts a file there, and takes it away again.
+
+        Raises:
+            LedgerError: The store did not take it.
+        """
+        path = f"{self._root}/.check-{os.getpid()}"
+        try:
+            self._files.makedirs(self._root, exist_ok=True)
+            self._files.pipe_file(path, b"")
+            self._files.rm_file(path)
+        except Exception as error:  # those of an object store's library have no common base
+            raise LedgerError(f"the crop store cannot be written: {error}") from error
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{key[:2]}/{key}.png"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, SQLAlchemyError, StatementError
 
 from backend.errors import LedgerError
 
-__all__ = ["default_url", "open_database", "writing"]
+__all__ = ["default_url", "in_words", "open_database", "parse", "refuses_values", "revisions", "writing"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 30
@@ -35,23 +35,55 @@ def open_database(url: str) -> Engine:
         url: An SQLAlchemy URL; `postgresql://` is taken by psycopg 3.
 
     Raises:
-        LedgerError: The URL cannot be used, or the database does not answer.
+        LedgerError: The URL cannot be used, the database does not answer, or a newer program made it.
     """
     try:
-        parsed = make_url(url)
-        if parsed.drivername in {"postgres", "postgresql"}:
-            parsed = parsed.set(drivername="postgresql+psycopg")
+        parsed = parse(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=64)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _durable)
         with _opening(parsed):
-            _migrate(engine)
+            try:
+                _migrate(engine)
+            except BaseException:
+                engine.dispose()
+                raise
     except (SQLAlchemyError, ArgumentError, OSError, ModuleNotFoundError) as error:
-        where = make_url(url).render_as_string(hide_password=True) if "://" in url else url
-        raise LedgerError(f"the database {where} cannot be opened: {error}; check DATABASE_URL and DATA_DIR") from error
+        raise LedgerError(
+            f"the database {in_words(url)} cannot be opened: {error}; check DATABASE_URL and DATA_DIR"
+        ) from error
     return engine
+
+
+def parse(url: str) -> URL:
+    """A database's address, with the driver that it is taken by.
+
+    Raises:
+        ArgumentError: It is none.
+    """
+    parsed = make_url(url)
+    if parsed.drivername in {"postgres", "postgresql"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def in_words(url: str) -> str:
+    """A database's address as messages may show it: without its password."""
+    return make_url(url).render_as_string(hide_password=True) if "://" in url else url
+
+
+def revisions() -> list[str]:
+    """The migrations that there are, oldest first."""
+    return sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def refuses_values(error: Exception) -> bool:
+    """Whether a statement failed because the database has no room for its values: a second try changes nothing."""
+    if isinstance(error, StatementError):
+        return isinstance(error, DataError) or not isinstance(error, DBAPIError)
+    return isinstance(error, OverflowError)  # sqlite3's own, for a number of more than 64 bits
 
 
 @contextmanager
@@ -96,11 +128,18 @@ def _durable(connection: object, _record: object) -> None:
 
 def _migrate(engine: Engine) -> None:
     """Brings the tables up to date; a start that finds them so does not load the migration library."""
-    newest = max(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    ours, theirs = revisions(), None
     with engine.connect() as connection:
-        known = text("SELECT version_num FROM alembic_version")
-        if inspect(connection).has_table("alembic_version") and connection.execute(known).scalar() == newest:
-            return
+        if inspect(connection).has_table("alembic_version"):
+            theirs = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if theirs == ours[-1]:
+        return
+    if theirs is not None and theirs not in ours:
+        where = engine.url.render_as_string(hide_password=True)
+        raise LedgerError(
+            f"the database {where} is at migration {theirs}, this program's newest is {ours[-1]}: "
+            "install the newer release that made it, or name another database with DATABASE_URL or DATA_DIR"
+        )
     from alembic import command  # noqa: PLC0415  a third of a second that most starts do not need
     from alembic.config import Config  # noqa: PLC0415
 

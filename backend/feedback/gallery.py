@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Row, func, select
 from backend.errors import LedgerError
 from backend.feedback.crops import CropStore, difference
 from backend.feedback.matching import Outcome
-from backend.feedback.samples import COPY_BITS
-from backend.feedback.tables import sample
+from backend.feedback.splits import COPY_BITS
+from backend.feedback.tables import memory, sample
 from backend.nets.config import CLASSES
 
 __all__ = ["Shelf", "html_sheet", "png_sheet", "shelves", "story"]
@@ -99,7 +99,11 @@ def story(connection: Connection, name: str) -> str:
     row = connection.execute(select(sample).where(sample.c.id == name)).first()
     if row is None:
         raise LedgerError(f"there is no sample {name!r}: `samples --sheet FILE.html` shows their names")
-    return "\n".join(_chapters(row, *_copies(connection, row)))
+    told = list(_chapters(row, *_copies(connection, row)))
+    of_it = select(func.sum(memory.c.suppressed)).where(memory.c.sample == name)
+    if suppressed := connection.execute(of_it).scalar():
+        told.append(f"  recall     kept {suppressed} boxes that look like it from being shown")
+    return "\n".join(told)
 
 
 def _chapters(row: Row[Any], exact: Sequence[str], near: Sequence[str]) -> Iterator[str]:

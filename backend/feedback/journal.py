@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
-from backend.errors import LedgerError
-from backend.feedback.database import writing
+from backend.errors import LedgerError, RequestError
+from backend.feedback.database import refuses_values, writing
 from backend.feedback.tables import ACTION_LENGTH, event
 
 __all__ = ["Entry", "Journal"]
@@ -73,6 +73,7 @@ class Journal:
             The event's position in the journal.
 
         Raises:
+            RequestError: It has a value that the database has no room for: no second try will store it.
             LedgerError: The database did not take it; the sender must not be told that it did.
         """
         self._start_writer()
@@ -82,6 +83,8 @@ class Journal:
         try:
             return stored.result(timeout=ACKNOWLEDGE_SECONDS)
         except Exception as error:
+            if refuses_values(error):
+                raise RequestError(f"the event {action[:ACTION_LENGTH]} holds a value that cannot be stored") from error
             raise LedgerError(f"the event {action} could not be stored: {error}; is the disk full?") from error
 
     def take(self, act: Callable[[Connection, Entry], str | None], *, limit: int = 100) -> int:
@@ -92,7 +95,7 @@ class Journal:
 
         Args:
             act: Gets the open transaction and the event; gives None when it is done, or the reason why it never will be
-                (the event is kept as parked).
+                (the event is kept as parked; after its second chance, as ignored).
             limit: Most events to take before returning.
 
         Returns:
@@ -113,12 +116,19 @@ class Journal:
                     return taken
                 entry = Entry(id=row.id, received=row.received, action=row.action, project=row.project, body=row.body)
                 reason = act(connection, entry)
-                connection.execute(
-                    update(event)
-                    .where(event.c.id == row.id)
-                    .values(state="parked" if reason else "done", reason=reason)
-                )
+                # An open event bears a reason only when it was parked before.
+                state = ("ignored" if row.reason else "parked") if reason else "done"
+                connection.execute(update(event).where(event.c.id == row.id).values(state=state, reason=reason))
         return limit
+
+    def unpark(self) -> int:
+        """Gives every parked event a second chance, for after the cause was mended; gives their number.
+
+        One that fails again is ignored from then on: it stays here, but waits for nobody.
+        """
+        with writing(self._engine) as connection:
+            parked = update(event).where(event.c.state == "parked")
+            return int(connection.execute(parked.values(state="open")).rowcount)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Number of events by (action, state)."""
@@ -133,6 +143,13 @@ class Journal:
         with self._engine.connect() as connection:
             received = connection.execute(select(func.min(event.c.received)).where(event.c.state == "open")).scalar()
         return None if received is None else self._clock() - received
+
+    def newest(self, project: int, actions: Collection[str]) -> tuple[str, float] | None:
+        """The newest event of a project among those of some actions: its action, and when it came, since the epoch."""
+        these = select(event.c.action, event.c.received).where(event.c.project == project, event.c.action.in_(actions))
+        with self._engine.connect() as connection:
+            row = connection.execute(these.order_by(event.c.id.desc()).limit(1)).first()
+        return None if row is None else (row.action, row.received)
 
     def _has_open(self) -> bool:
         """A look that takes no lock: idle workers must not stand in the way of senders."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine, Row, and_, delete, not_, or_, select
+from sqlalchemy import Engine, Row, and_, delete, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.errors import LedgerError
@@ -62,6 +64,8 @@ class Memory:
         self._distance = distance
         self._known = Remembered.nothing()
         self._unreadable: set[str] = set()
+        self._suppressed: Counter[str] = Counter()
+        self._counting = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._known.samples)
@@ -70,12 +74,18 @@ class Memory:
         """The verdict on each of N crops, by embeddings (N, 512) and thumbnails (N, 768)."""
         return self._known.recall(embeddings, pictures, distance=self._distance)
 
+    def count_suppressed(self, samples: Iterable[str]) -> None:
+        """Counts boxes that samples kept from being shown; `refresh` writes it down."""
+        with self._counting:
+            self._suppressed.update(samples)
+
     def refresh(self) -> int:
         """Learns samples that are new to this network and forgets those that are gone.
 
         Returns:
             How many were learnt or forgotten, at most 64 learnt at a time; 0 when nothing is left to do.
         """
+        self._write_suppressed()
         new, gone = self._differences()
         rows = [row for row in map(self._remembered, new) if row]
         if rows or gone:
@@ -88,6 +98,16 @@ class Memory:
                     connection.execute(make(memory).on_conflict_do_nothing(), rows)
         self._load()
         return len(rows) + len(gone)
+
+    def _write_suppressed(self) -> None:
+        with self._counting:
+            counted, self._suppressed = self._suppressed, Counter()
+        if not counted:
+            return
+        with writing(self._engine) as connection:
+            for name, number in sorted(counted.items()):
+                mine = and_(memory.c.sample == name, memory.c.network == self._network)
+                connection.execute(update(memory).where(mine).values(suppressed=memory.c.suppressed + number))
 
     def _differences(self) -> tuple[Sequence[Row[Any]], Sequence[str]]:
         """Samples that are not remembered as they are now, and names of remembered ones that are no more."""

@@ -19,17 +19,20 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "contract_marks"
 
 
-def exposition(engine: Engine, *, training: Mapping[str, Any] | None = None) -> bytes:
+def exposition(engine: Engine, *, training: Mapping[str, Any] | None = None, refused: int | None = None) -> bytes:
     """The text that Prometheus scrapes.
 
     Args:
         engine: The ledger's database.
         training: How trainings stand, as for `/status`; None where that is not known.
+        refused: Webhooks that came to this process without their credentials; None where that is not known.
     """
     registry = CollectorRegistry()
     registry.register(_Ledger(count(engine)))
     if training is not None:
         registry.register(_Trainings(training))
+    if refused is not None:
+        registry.register(_Refused(refused))
     return generate_latest(registry)
 
 
@@ -55,6 +58,20 @@ class _Trainings(Collector):
         if known.get("result"):
             result.add_metric([known["result"]], 1)
         yield result
+
+
+class _Refused(Collector):
+    """The webhooks that this process let nobody hear of."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def describe(self) -> Iterator[Metric]:
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        meaning = "Webhooks that came to this process without their credentials."
+        yield CounterMetricFamily(f"{PREFIX}_webhooks_refused", meaning, value=self._number)
 
 
 class _Ledger(Collector):
@@ -100,8 +117,9 @@ class _Ledger(Collector):
         for name, meaning, value in (
             ("predictions", "Predictions that were shown.", facts.predictions),
             ("blind_tasks", "Tasks that were served without the boxes found for them.", facts.blind),
-            ("quarantined_samples", "Samples that annotators contradict each other about.", facts.quarantined),
+            ("quarantined_samples", "Samples in dispute between annotators or sides.", facts.quarantined),
             ("recalled_proposals", "Shown regions that followed an annotator's verdict.", facts.recalled),
+            ("suppressed_boxes", "Boxes that an annotator's verdict kept from being shown.", facts.suppressed),
             ("remembered_crops", "Corrected crops in the memory.", facts.remembered),
         ):
             yield GaugeMetricFamily(f"{PREFIX}_{name}", meaning, value=value)

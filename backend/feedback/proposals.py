@@ -19,6 +19,9 @@ from backend.labelstudio.recording import Proposal
 
 __all__ = ["Prediction", "Proposals", "answered_before", "shown_before"]
 
+# Further apart, an annotation was rather made of another backend's prediction, before this one was connected.
+_CLOCKS_APART_SECONDS = 3600.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
@@ -84,17 +87,23 @@ class Proposals:
             raise LedgerError(f"what was shown could not be stored: {error}; is the disk full?") from error
 
 
-def shown_before(connection: Connection, *, task: int, regions: Sequence[str], moment: float) -> Prediction | None:
+def shown_before(
+    connection: Connection, *, task: int, regions: Sequence[str], moment: float, began_with_boxes: bool = False
+) -> Prediction | None:
     """The one prediction that an annotation corrected, or was made in ignorance of; None where there was none.
 
     It is the one that shares the most region ids with the annotation; where none does (all deleted, or drawn anew),
     the one made last before the annotation was first saved. Nobody can have taken a region from a blind one.
+
+    When a prediction was made is told by our clock, when an annotation was saved by Label Studio's. So an annotation
+    that was made of a prediction, but by these clocks before there was any, has the earliest of up to an hour later.
 
     Args:
         connection: An open transaction.
         task: The task's id.
         regions: Region ids left in the annotation.
         moment: When the annotation was first saved, in seconds since the epoch.
+        began_with_boxes: Whether it was made of a prediction.
     """
     kept = set(regions)
 
@@ -104,7 +113,9 @@ def shown_before(connection: Connection, *, task: int, regions: Sequence[str], m
 
     found = _predictions(connection, task, drawn=False)
     fitting = [one for one in found if fits(one)[0] or one.shown <= moment]
-    return max(fitting, key=fits, default=None)
+    if fitting or not began_with_boxes:
+        return max(fitting, key=fits, default=None)
+    return next((one for one in found if one.shown <= moment + _CLOCKS_APART_SECONDS), None)
 
 
 def answered_before(connection: Connection, *, task: int) -> tuple[Prediction, ...]:

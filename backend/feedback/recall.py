@@ -8,13 +8,13 @@ decides. Only corrections of the network act; confirmed and missed marks are rem
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from backend.classification.classifier import Classification, Classifies
 from backend.geometry import Boxes, coverage
@@ -117,11 +117,15 @@ class RecallingClassifier:
     Args:
         inner: Gives probabilities and embeddings.
         memory: Gives the verdicts.
+        suppressed: Told the sample of each box that a verdict keeps from being shown.
     """
 
-    def __init__(self, inner: Classifies, memory: Recalls) -> None:
+    def __init__(
+        self, inner: Classifies, memory: Recalls, *, suppressed: Callable[[Sequence[str]], None] = lambda _: None
+    ) -> None:
         self._inner = inner
         self._memory = memory
+        self._suppressed = suppressed
         self.version = inner.version
         self.thresholds = inner.thresholds
 
@@ -130,7 +134,10 @@ class RecallingClassifier:
         found = self._inner.classify(pixels, boxes)
         if not len(self._memory) or not len(boxes):
             return found
-        return follow(found, boxes, self._memory.recall(found.embeddings, thumbnails(pixels, boxes)))
+        followed = follow(found, boxes, self._memory.recall(found.embeddings, thumbnails(pixels, boxes)))
+        if hidden := _hidden(found, followed, boxes, self.thresholds):
+            self._suppressed(hidden)
+        return followed
 
 
 def follow(found: Classification, boxes: Boxes, verdicts: Sequence[Verdict | None]) -> Classification:
@@ -153,6 +160,22 @@ def follow(found: Classification, boxes: Boxes, verdicts: Sequence[Verdict | Non
                 recalled[part] = recalled[whole]
     settled = tuple(one is not None or verdict is not None for one, verdict in zip(recalled, verdicts, strict=True))
     return replace(found, probabilities=probabilities, recalled=tuple(recalled), settled=settled)
+
+
+def _hidden(found: Classification, followed: Classification, boxes: Boxes, thresholds: ArrayLike) -> list[str]:
+    """The sample of each box that only a verdict keeps from being shown; candidates within each other make one box."""
+    supposed, scores = found.probabilities.argmax(axis=1), found.probabilities.max(axis=1)
+    bars = np.maximum(np.append(thresholds, np.inf), AGREED)  # what the network itself calls none was never to be shown
+    none = followed.probabilities.argmax(axis=1) == NONE
+    inside = coverage(boxes, boxes)
+    kept: dict[int, str] = {}
+    for place in np.argsort(-scores, kind="stable").tolist():
+        sample = followed.recalled[place]
+        if sample is None or not none[place] or scores[place] < bars[supposed[place]]:
+            continue
+        if all(max(inside[place, other], inside[other, place]) <= PART for other in kept):
+            kept[place] = sample
+    return list(kept.values())
 
 
 def thumbnails(pixels: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.uint8]:

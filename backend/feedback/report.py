@@ -46,18 +46,19 @@ class Facts:
     """The ledger in numbers, all of one moment.
 
     Attributes:
-        events: Number of events by (action, state); states are open, done and parked.
+        events: Number of events by (action, state); states are open, done, parked, and ignored: parked a second time.
         annotations: Number of annotations whose samples are `open`, `parked` or `done`.
         oldest_open: Age in seconds of the oldest acknowledged event that is neither in the samples yet nor parked; None
             where there is none.
         samples: Number of samples by (outcome, class, split).
         hard: Number of samples by class that were shown under another name: the seed's "misclassified".
-        quarantined: Samples that annotators contradict each other about.
+        quarantined: Samples that annotators contradict each other about, or whose page is on another side as well.
         copies: Samples whose mark another sample has to the pixel.
         predictions: Number of predictions that were shown.
         blind: Number of tasks that were served without the boxes that were found, and remembered, for them.
         proposals: Number of regions that were shown, by class.
         recalled: Number of them that followed an annotator's verdict instead of the network.
+        suppressed: Number of boxes that a remembered crop kept from being shown.
         remembered: Number of corrected crops in the memory.
         parked: What is parked, newest first; a page of it.
     """
@@ -73,6 +74,7 @@ class Facts:
     blind: int = 0
     proposals: Mapping[str, int] = field(default_factory=dict)
     recalled: int = 0
+    suppressed: int = 0
     remembered: int = 0
     parked: tuple[Parked, ...] = ()
 
@@ -110,6 +112,7 @@ class Facts:
             "blind": self.blind,
             "proposals": dict(self.proposals),
             "recalled": self.recalled,
+            "suppressed": self.suppressed,
             "remembered": self.remembered,
             "parked": [vars(one) for one in self.parked],
         }
@@ -131,6 +134,7 @@ def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> Facts:
             blind=_number(connection, prediction.c.blind, prediction.c.task.distinct()),
             proposals=_shown(connection),
             recalled=_number(connection, proposal.c.recalled.is_not(None), proposal.c.region),
+            suppressed=int(connection.execute(select(func.sum(memory.c.suppressed))).scalar() or 0),
             remembered=int(connection.execute(select(func.count(memory.c.sample.distinct()))).scalar() or 0),
             parked=_parked(connection),
         )
@@ -166,6 +170,7 @@ def tables(facts: Facts) -> str:
         f"{facts.quarantined} quarantined, {facts.copies} exact copies; {facts.annotations.get('open', 0)} annotations "
     )
     notes += f"still to be turned into samples, {facts.annotations.get('parked', 0)} parked"
+    notes += f"; recall kept {facts.suppressed} boxes from being shown" if facts.suppressed else ""
     notes += f"; {facts.blind} tasks were served without boxes, `evaluate --blind` compares" if facts.blind else ""
     return f"{by_outcome}\n\n{by_split}\n\n{notes}"
 

@@ -1,17 +1,17 @@
-"""Training examples with their history: what a match says, what the crop is, which side its document is on."""
+"""Training examples with their history: what a match says, what the crop is, whether annotators agree about it."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, insert, or_, select, text, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
-from backend.feedback.crops import Crop, cut, difference, fingerprint, perceptual
+from backend.feedback.crops import Crop, cut, fingerprint, perceptual
 from backend.feedback.matching import SAME_PLACE, Match, Outcome, match
-from backend.feedback.tables import document, sample
+from backend.feedback.splits import Side, assign_split, document_key
+from backend.feedback.tables import sample
 from backend.geometry import as_boxes, iou
 from backend.nets.config import CLASSES
 
@@ -21,14 +21,12 @@ if TYPE_CHECKING:
     from backend.labelstudio.recording import Proposal
     from backend.pages.page import Page
 
-__all__ = ["BACKGROUND", "Sample", "assign_split", "make_samples", "replace_samples", "split_of"]
+__all__ = ["BACKGROUND", "Sample", "make_samples", "replace_samples"]
 
 BACKGROUND = CLASSES[-1]
-# Shares of documents, in percent; what is left is the gold set, on which nothing is ever tuned.
-TRAIN, VALIDATION = 70, 15
-COPY_BITS = 3
 SAMPLES_LOCK = 0x73706C69  # any number that nothing else locks
 CONTRADICTION = 0.5
+_ELSEWHERE = "another document has its page on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +96,8 @@ def make_samples(
     blind = prediction is not None and prediction.blind
     if blind:
         rows = _unaided(rows)
+    if not rows:
+        return ()
     hashes = {index: (fingerprint(page.pixels), perceptual(page.pixels)) for index, page in pages.items()}
     source = _Source(
         annotation=annotation,
@@ -105,7 +105,7 @@ def make_samples(
         answers=answers,
         pages=pages,
         hashes=hashes,
-        document=document_key(annotation.document, [sha for _, (sha, _) in sorted(hashes.items())]),
+        document=document_key(annotation.document, annotation.references),
         saw_boxes=not blind and (annotation.began_with_boxes or any(row.shown and row.drawn for row in rows)),
         blind=blind,
     )
@@ -195,74 +195,24 @@ def _nearness(answer: Region, drawn: Region) -> float:
     return 1.0 if answer.id == drawn.id else float(iou(as_boxes([answer.box]), as_boxes([drawn.box]))[0, 0])
 
 
-def document_key(name: str | None, page_hashes: Iterable[str]) -> str:
-    """A document is its name where the import kept one, else its first page's content."""
-    source = name if name is not None else next(iter(page_hashes), "")
-    return hashlib.sha256(source.encode()).hexdigest()
-
-
-def split_of(key: str) -> str:
-    """The side that a document's key alone decides: train, validation or gold."""
-    place = int(key[:8], 16) % 100
-    return "train" if place < TRAIN else "validation" if place < TRAIN + VALIDATION else "gold"
-
-
-class OfDocument(Protocol):
-    """What tells which document something is of: a sample, or a page of a data set."""
-
-    @property
-    def document(self) -> str: ...
-
-    @property
-    def page_sha256(self) -> str: ...
-
-    @property
-    def page_phash(self) -> str: ...
-
-
-def assign_split(connection: Connection, one: OfDocument) -> str:
-    """The side of a sample's document: decided once, and shared with every copy of one of its pages.
-
-    A copy is a page with the same pixels, or a perceptual hash within 3 bits.
-    """
-    known = connection.execute(select(document.c.split).where(document.c.key == one.document)).scalar()
-    bands = [one.page_phash[start : start + 4] for start in range(0, 16, 4)]
-    near = connection.execute(
-        select(document.c.split, document.c.phash, document.c.key).where(
-            or_(
-                document.c.page_sha256 == one.page_sha256,
-                *(document.c[f"band{n}"] == band for n, band in enumerate(bands)),
-            )
-        )
-    ).all()
-    copies = sorted((row.key, row.split) for row in near if difference(row.phash, one.page_phash) <= COPY_BITS)
-    split = str(known or (copies[0][1] if copies else split_of(one.document)))
-    there = select(document.c.key).where(document.c.key == one.document, document.c.page_sha256 == one.page_sha256)
-    if connection.execute(there).first() is None:
-        row = {f"band{n}": band for n, band in enumerate(bands)}
-        connection.execute(
-            insert(document).values(
-                key=one.document, page_sha256=one.page_sha256, phash=one.page_phash, split=split, **row
-            )
-        )
-    return split
-
-
 def replace_samples(connection: Connection, *, annotation: int, task: int | None, samples: Iterable[Sample]) -> None:
     """Puts an annotation's samples in the place of those it had, and looks at its task for contradictions anew."""
     if connection.dialect.name == "postgresql":
         # Two workers with copies of one document must not decide its side at once; SQLite has one writer anyway.
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SAMPLES_LOCK})
     connection.execute(delete(sample).where(sample.c.annotation == annotation))
-    rows = [_row(one, split=assign_split(connection, one)) for one in samples]
-    if rows:
-        connection.execute(insert(sample), rows)
+    if made := list(samples):
+        side = assign_split(connection, made)
+        connection.execute(insert(sample), [_row(one, side) for one in made])
     if task is not None:
         _quarantine(connection, task)
 
 
 def _quarantine(connection: Connection, task: int) -> None:
-    """Samples of different annotators that call one place by different names wait for a person; both of them."""
+    """Samples of different annotators that call one place by different names wait for a person; both of them.
+
+    One whose page is on another side waits already, for that is not mended by who calls it what.
+    """
     rows = connection.execute(
         select(sample).where(sample.c.task == task, sample.c.outcome != Outcome.DUPLICATE).order_by(sample.c.id)
     ).all()
@@ -278,17 +228,18 @@ def _quarantine(connection: Connection, task: int) -> None:
             and overlaps[here, there] >= CONTRADICTION
         ]
         reason = f"annotation {against[0].annotation} calls it {against[0].label}" if against else None
-        if reason != row.quarantine:
+        if reason != row.quarantine and not (row.quarantine or "").startswith(_ELSEWHERE):
             connection.execute(update(sample).where(sample.c.id == row.id).values(quarantine=reason))
 
 
-def _row(one: Sample, *, split: str) -> dict[str, Any]:
+def _row(one: Sample, side: Side) -> dict[str, Any]:
     same = {
         field.name: getattr(one, field.name)
         for field in fields(one)
         if field.name not in {"box", "page_size", "page_phash", "crop", "probabilities"}
     }
     x1, y1, x2, y2 = one.box
+    elsewhere = side.elsewhere.get(one.page_sha256)
     return {
         **same,
         "probabilities": list(one.probabilities) if one.probabilities else None,
@@ -302,6 +253,6 @@ def _row(one: Sample, *, split: str) -> dict[str, Any]:
         "crop_sha256": one.crop.sha256,
         "phash": one.crop.phash,
         "margin": list(one.crop.outer),
-        "split": split,
-        "quarantine": None,
+        "split": side.split,
+        "quarantine": f"{_ELSEWHERE} the {elsewhere} side" if elsewhere else None,
     }

@@ -117,7 +117,7 @@ class Feedback:
         self._memory = memory
         self._looked = 0.0
         self.wake()
-        return RecallingClassifier(classifier, memory)
+        return RecallingClassifier(classifier, memory, suppressed=memory.count_suppressed)
 
     def start(self, *, working: bool = True) -> None:
         """Starts the threads; after a fork, never before.
@@ -196,7 +196,8 @@ def reconcile_asked(engine: Engine, reach: Reach, *, clock: Callable[[], float] 
     try:
         found = sync(engine, reach.studio(str(project)), project)
     except LabelStudioError as error:
-        passing = error.answered is None or error.answered >= 500
+        # Without LABEL_STUDIO_API_KEY there is no token before the project's first /setup: until then, 401.
+        passing = error.answered is None or error.answered == 401 or error.answered >= 500
         log.warning("project %d is not reconciled%s: %s", project, ", tried again later" if passing else "", error)
         finish(engine, project, asked=None if passing else asked, now=clock(), wait=RETRY_SECONDS)
     else:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, select
@@ -30,6 +30,10 @@ class Studio(Protocol):
     def project(self, project: int) -> Mapping[str, Any]: ...
 
     def tasks(self, project: int, *, since: float | None = None) -> Iterable[Mapping[str, Any]]: ...
+
+    def has_task(self, task: int) -> bool: ...
+
+    def newest_change(self, project: int) -> str | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +64,10 @@ def sync(
     """Reconciles one project: only tasks that changed since the last run, or all of them.
 
     A task's `updated_at` moves with every save and deletion of one of its annotations, so that the watermark misses
-    nothing but tasks deleted whole; those are found by a run over everything. The watermark moves when all is done: a
-    run that was cut off is repeated from where it began, to no harm.
+    nothing but tasks deleted whole. Those are found by a run over everything, which asks after each task that it did
+    not come across: one may have been made after the list was. The watermark moves when all is done, and no further
+    than the newest change before the run: what changed behind the list is for the next one. A run that was cut off is
+    repeated from where it began, to no harm.
 
     Args:
         engine: The ledger's database.
@@ -75,19 +81,18 @@ def sync(
     """
     label_config = str(studio.project(project).get("label_config") or "")
     since = None if everything else reached(engine, project)
-    latest, seen, found = since or 0.0, set(), Reconciled()
+    newest = studio.newest_change(project)
+    seen, found = set(), Reconciled()
     for task in studio.tasks(project, since=None if since is None else since - OVERLAP_SECONDS):
         with writing(engine) as connection:
             found = _reconcile(connection, task, label_config, found)
-        latest = max(latest, moment(task["updated_at"]))
         seen.add(int(task["id"]))
         progress(found)
+    vanished = _vanished(engine, studio, project, seen) if everything else ()
     with writing(engine) as connection:
-        if everything:
-            gone = _of_vanished_tasks(connection, project, seen)
-            found = Reconciled(**{**vars(found), "deleted": found.deleted + gone})
-        advance(connection, project, to=latest)
-    return found
+        gone = forget_tasks(connection, vanished)
+        advance(connection, project, to=max(since or 0.0, moment(newest) if newest else 0.0))
+    return replace(found, deleted=found.deleted + gone)
 
 
 def _reconcile(connection: Connection, task: Mapping[str, Any], label_config: str, found: Reconciled) -> Reconciled:
@@ -116,6 +121,9 @@ def _reconcile(connection: Connection, task: Mapping[str, Any], label_config: st
     )
 
 
-def _of_vanished_tasks(connection: Connection, project: int, seen: set[int]) -> int:
+def _vanished(engine: Engine, studio: Studio, project: int, seen: Collection[int]) -> list[int]:
+    """Tasks with living annotations that the list lacked, and that Label Studio says it does not have."""
     known = select(table.c.task).where(table.c.project == project, table.c.deleted.is_(False)).distinct()
-    return forget_tasks(connection, [task for task in connection.execute(known).scalars() if task not in seen])
+    with engine.connect() as connection:
+        missing = [task for task in connection.execute(known).scalars() if task not in seen]
+    return [task for task in missing if not studio.has_task(task)]

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 
 __all__ = [
@@ -188,6 +189,7 @@ memory = Table(
     Column("acts", Boolean, nullable=False),  # whether it corrects the network, or confirms it
     Column("embedding", LargeBinary, nullable=False),  # 512 little-endian float16
     Column("thumbnail", LargeBinary, nullable=False),  # 16 by 16 RGB
+    Column("suppressed", Integer, nullable=False, server_default=text("0")),  # boxes that it kept from being shown
     comment="How corrected crops look, by the network that embedded them.",
 )
 

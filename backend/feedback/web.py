@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from flask import Blueprint, Response, jsonify, render_template, request
 from sqlalchemy import Engine
@@ -17,11 +17,22 @@ from backend.nets.config import CLASSES, MARKS
 __all__ = ["feedback_pages"]
 
 
+class Refused(Protocol):
+    """Webhooks that came without their credentials; `backend.labelstudio.credentials.RefusedWebhooks` counts them."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def remedy(self) -> str: ...
+
+
 def feedback_pages(
     engine: Engine,
     *,
     state: Callable[[], Mapping[str, Any]],
     training: Callable[[], Mapping[str, Any]] | None = None,
+    refused: Refused | None = None,
 ) -> Blueprint:
     """The pages.
 
@@ -30,24 +41,29 @@ def feedback_pages(
         state: Gives `model_version` and `model_state`.
         training: Gives how trainings stand: `running`, `new_hard_examples`, `retrain_after`, and of the last one, if
             there was one, `began`, `why`, `ended`, `result`, `reason`, `model`; None where this process starts none.
+        refused: Webhooks that came to this process without their credentials; None where nobody counts them.
     """
     pages = Blueprint("feedback", __name__, template_folder="templates")
 
     @pages.get("/metrics")
     def metrics() -> Response:
-        return Response(exposition(engine, training=training and training()), content_type=CONTENT_TYPE)
+        number = None if refused is None else refused.count
+        told = exposition(engine, training=training and training(), refused=number)
+        return Response(told, content_type=CONTENT_TYPE)
 
     @pages.get("/status")
     def status() -> Response | str:
         facts, model, trainings = count(engine), state(), training and training()
         if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
-            told = {"training": dict(trainings)} if trainings else {}
+            told: dict[str, Any] = {"training": dict(trainings)} if trainings else {}
+            told |= {"refused_webhooks": refused.count} if refused else {}
             return jsonify({"model": dict(model), **told, **facts.as_json()})
         return render_template(
             "status.html",
             facts=facts,
             model=model,
             training=trainings,
+            refused=refused,
             moment=_moment,
             outcomes=[str(outcome) for outcome in Outcome],
             classes=CLASSES,

@@ -16,10 +16,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Engine, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError
 
-from backend.errors import BackendError, LabelConfigError, LabelStudioError, LedgerError, PageUnavailable, RequestError
-from backend.feedback.database import writing
+from backend.errors import (
+    BackendError,
+    FetchTimeout,
+    LabelConfigError,
+    LabelStudioError,
+    LedgerError,
+    PageUnavailable,
+    RequestError,
+)
+from backend.feedback.database import refuses_values, writing
 from backend.feedback.proposals import Prediction, answered_before, shown_before
 from backend.feedback.samples import Sample, make_samples, replace_samples
 from backend.feedback.tables import annotation as table
@@ -44,7 +51,8 @@ LEASE_SECONDS = 120.0
 FIRST_DELAY, LONGEST_DELAY = 2.0, 3600.0
 MOST_ATTEMPTS = 12
 # What may be gone in a minute is tried again; what a second look cannot change is parked at once.
-PASSING = (PageUnavailable, LabelStudioError, LedgerError)
+PASSING = (PageUnavailable, FetchTimeout, LabelStudioError, LedgerError)
+_MOST_VARIABLES = 500
 
 
 class PageOf(Protocol):
@@ -55,26 +63,32 @@ class PageOf(Protocol):
 
 def fold_event(connection: Connection, entry: Entry) -> str | None:
     """Takes one journal entry into the annotations; gives the reason why it cannot be taken."""
-    if entry.action == "TASKS_DELETED":
-        forget_tasks(connection, task_ids(entry.body))
-    if entry.action == "START_TRAINING" and entry.project is not None:
-        ask(connection, entry.project, at=entry.received)
-    if entry.action not in ANNOTATION_ACTIONS:
-        return None
     try:
-        event = read_event(entry.body)
         with connection.begin_nested():
-            for state in event.saved:
-                fold(connection, state)
-            for identity in event.deleted:
-                forget(connection, identity)
+            _fold_read(connection, entry)
     except (RequestError, LabelConfigError) as error:
         return str(error)
-    except (AttributeError, TypeError, ValueError, OverflowError, DataError) as error:
+    except Exception as error:
+        if not isinstance(error, (AttributeError, TypeError, ValueError)) and not refuses_values(error):
+            raise
         # A payload of a shape that no Label Studio sends: kept for a person to look at, and out of the others' way.
         log.warning("event %d (%s) cannot be read: %s", entry.id, entry.action, type(error).__name__)
         return f"the payload is not of Label Studio's shape ({type(error).__name__})"
     return None
+
+
+def _fold_read(connection: Connection, entry: Entry) -> None:
+    """What an entry says; whatever its sender wrote into it, it fails in here."""
+    if entry.action == "TASKS_DELETED":
+        forget_tasks(connection, task_ids(entry.body))
+    elif entry.action == "START_TRAINING" and entry.project is not None:
+        ask(connection, entry.project, at=entry.received)
+    elif entry.action in ANNOTATION_ACTIONS:
+        event = read_event(entry.body)
+        for state in event.saved:
+            fold(connection, state)
+        for identity in event.deleted:
+            forget(connection, identity)
 
 
 def fold(connection: Connection, state: Annotation) -> bool:
@@ -100,10 +114,13 @@ def forget(connection: Connection, identity: int) -> bool:
 def forget_tasks(connection: Connection, tasks: Sequence[int]) -> int:
     """Marks tasks and their annotations as deleted, for good; gives how many annotations that is news for."""
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    for task in tasks:
-        connection.execute(make(gone_task).values(id=task).on_conflict_do_nothing())
-    theirs = select(table.c.id).where(table.c.task.in_(tasks)).order_by(table.c.id)
-    return sum(forget(connection, identity) for identity in connection.execute(theirs).scalars().all())
+    news = 0
+    for start in range(0, len(tasks), _MOST_VARIABLES):
+        some = tasks[start : start + _MOST_VARIABLES]
+        connection.execute(make(gone_task).on_conflict_do_nothing(), [{"id": task} for task in some])
+        theirs = select(table.c.id).where(table.c.task.in_(some)).order_by(table.c.id)
+        news += sum(forget(connection, identity) for identity in connection.execute(theirs).scalars().all())
+    return news
 
 
 def _lock(connection: Connection, identity: int, *, task: int | None, project: int | None) -> Any:
@@ -135,7 +152,6 @@ class Worker:
 
     Attributes:
         page_of: Fetches a page; its errors decide between another try and parking.
-        learnt: Called with an annotation's samples after they were committed.
     """
 
     engine: Engine
@@ -143,7 +159,6 @@ class Worker:
     crops: CropStore
     page_of: PageOf
     clock: Callable[[], float] = time.time
-    learnt: Callable[[tuple[Sample, ...]], None] | None = None
 
     def work(self, *, limit: int = 100) -> int:
         """Does what is open and due, and gives the number of steps that it took; 0 when nothing was left to do.
@@ -163,16 +178,16 @@ class Worker:
             return False
         identity, updated, body = leased
         try:
-            samples = self._samples(body) if body else ()
+            self._commit(identity, updated, self._samples(body) if body else ())
         except BackendError as error:
             self._put_off(identity, updated, str(error), final=not isinstance(error, PASSING))
-            return True
         except Exception as error:
-            # Whatever one annotation does to a library, those behind it are still to be worked on.
+            # Whatever one annotation does to a library or the database, those behind it are still to be worked on.
             log.exception("annotation %d failed", identity)
-            self._put_off(identity, updated, f"{type(error).__name__}: {error}", final=False)
-            return True
-        self._commit(identity, updated, samples)
+            # A database driver's own words: SQLAlchemy adds the statement and its values.
+            words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            reason = f"{type(error).__name__}: {words}"
+            self._put_off(identity, updated, reason, final=refuses_values(error))
         return True
 
     def _lease(self) -> tuple[int, float, Mapping[str, Any] | None] | None:
@@ -205,7 +220,13 @@ class Worker:
 
     def _shown(self, state: Annotation) -> tuple[Prediction | None, tuple[Prediction, ...]]:
         with self.engine.connect() as connection:
-            prediction = shown_before(connection, task=state.task, regions=state.region_ids(), moment=state.created)
+            prediction = shown_before(
+                connection,
+                task=state.task,
+                regions=state.region_ids(),
+                moment=state.created,
+                began_with_boxes=state.began_with_boxes,
+            )
             return prediction, answered_before(connection, task=state.task)
 
     def _commit(self, identity: int, updated: float, samples: tuple[Sample, ...]) -> None:
@@ -217,8 +238,6 @@ class Worker:
             replace_samples(connection, annotation=identity, task=row.task, samples=samples)
             values = {"turned": updated, "attempts": 0, "lease": 0.0, "reason": None}
             connection.execute(update(table).where(table.c.id == identity).values(values))
-        if self.learnt and samples:
-            self.learnt(samples)
 
     def _put_off(self, identity: int, updated: float, reason: str, *, final: bool) -> None:
         """Tries again later, longer each time, or parks the annotation with the reason."""

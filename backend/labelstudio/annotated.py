@@ -54,7 +54,7 @@ def project_ids(studio: LabelStudio, wanted: Sequence[str]) -> tuple[int, ...]:
 
 
 def rulings(studio: LabelStudio, project: int) -> Iterator[tuple[int, Ruling | RequestError | None]]:
-    """Each task of a project by its id: what rules there; None where nobody submitted anything but skips.
+    """Each annotated task of a project by its id, ascending: what rules there; None where all that there is are skips.
 
     An annotation that cannot be read is given as the error, so that one task does not hide the others.
 
@@ -63,7 +63,7 @@ def rulings(studio: LabelStudio, project: int) -> Iterator[tuple[int, Ruling | R
         LabelConfigError: The project's label config has nothing that marks could be read from.
     """
     label_config = str(studio.project(project).get("label_config") or "")
-    for task in studio.tasks(project):
+    for task in studio.tasks(project, annotated=True):
         try:
             yield int(task["id"]), _ruling(task, label_config)
         except RequestError as error:

@@ -39,6 +39,9 @@ _ANNOTATION = (
 )
 _TASK = ("id", "data", "project")
 _LARGEST_ID = 2**63
+# Longer ones are of no editor, and the ledger has no room for them.
+_LONGEST_REGION_ID = 64
+_MOST_SECONDS = 1e12
 _PROJECT = ("id", "label_config")
 
 
@@ -141,7 +144,7 @@ class Annotation:
     def _rectangles(self) -> Iterator[tuple[Mapping[str, Any], int, Binding]]:
         """Each rectangle of a control that marks are read from, with its page's index and the control."""
         for region in self.result:
-            if region.get("type") != "rectanglelabels" or not region.get("id"):
+            if region.get("type") != "rectanglelabels":
                 continue
             item = region.get("item_index")
             for page, sheet in enumerate(self.sheets):
@@ -201,40 +204,53 @@ def read_event(payload: Mapping[str, Any]) -> AnnotationEvent:
 
 
 def task_ids(payload: Mapping[str, Any]) -> tuple[int, ...]:
-    """Ids of the tasks that an event is about."""
-    found = (task.get("id") for task in _many(payload, "task"))
-    return tuple(one for one in found if isinstance(one, int) and not isinstance(one, bool))
+    """Ids of the tasks that an event is about.
+
+    Raises:
+        RequestError: One is none.
+    """
+    return tuple(_identity(task, "id", str(payload.get("action"))) for task in _many(payload, "task"))
 
 
 def read_annotation(annotation: Mapping[str, Any], *, task: Mapping[str, Any], label_config: str) -> Annotation:
     """Reads one annotation, as a webhook or the API gives it.
 
     Raises:
-        RequestError: A field that samples need is missing.
+        RequestError: A field that samples need is missing, or of a kind that Label Studio does not give.
         LabelConfigError: The label config has nothing that marks could be read from.
     """
     if not label_config:
         raise LabelConfigError("the event's project has no label config")
     identity = _identity(annotation, "id", "annotation")
+    this = f"annotation {identity}"
     result = annotation.get("result")
-    regions = tuple(region for region in result if isinstance(region, Mapping)) if isinstance(result, list) else ()
-    created = moment(_need(annotation, "created_at", f"annotation {identity}"))
+    regions = tuple(_with_ids(result)) if isinstance(result, list) else ()
+    created = moment(_need(annotation, "created_at", this))
     annotator = annotation.get("completed_by")
+    annotator = annotator.get("id") if isinstance(annotator, Mapping) else annotator
     return Annotation(
         id=identity,
-        task=_identity({"task": annotation.get("task") or task.get("id")}, "task", f"annotation {identity}"),
-        project=annotation.get("project") or task.get("project"),
+        task=_identity({"task": annotation.get("task") or task.get("id")}, "task", this),
+        project=_identity_if_any({"project": annotation.get("project") or task.get("project")}, "project", this),
         created=created,
         updated=moment(annotation.get("updated_at") or annotation["created_at"]),
         skipped=bool(annotation.get("was_cancelled")),
         began_with_boxes=annotation.get("parent_prediction") is not None
         or any(str(region.get("origin", "")).startswith("prediction") for region in regions),
-        annotator=annotator.get("id") if isinstance(annotator, Mapping) else annotator,
-        lead_time=annotation.get("lead_time"),
+        annotator=_identity_if_any({"completed_by": annotator}, "completed_by", this),
+        lead_time=_seconds(annotation, "lead_time", this),
         result=regions,
         data=task.get("data") or {},
         label_config=label_config,
     )
+
+
+def _with_ids(result: list[Any]) -> Iterator[Mapping[str, Any]]:
+    """Regions under the ids that the editor gave them; one that a program posted without any has its place for it."""
+    for place, region in enumerate(result):
+        if isinstance(region, Mapping):
+            fits = 0 < len(str(region.get("id") or "")) <= _LONGEST_REGION_ID
+            yield region if fits else {**region, "id": f"#{place}"}
 
 
 def _only(value: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
@@ -263,6 +279,19 @@ def _identity(value: Mapping[str, Any], key: str, what: str) -> int:
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < _LARGEST_ID:
         raise RequestError(f"{what}: {key} is no number that Label Studio gives")
     return found
+
+
+def _identity_if_any(value: Mapping[str, Any], key: str, what: str) -> int | None:
+    return None if value.get(key) is None else _identity(value, key, what)
+
+
+def _seconds(value: Mapping[str, Any], key: str, what: str) -> float | None:
+    found = value.get(key)
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) < _MOST_SECONDS:
+        raise RequestError(f"{what}: {key} is no number of seconds")
+    return float(found)
 
 
 def moment(text: Any) -> float:

@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
@@ -153,8 +154,10 @@ class LabelStudio:
         answer = self.call("POST", f"/api/projects/{project}/import", params={"return_task_ids": "true"}, json=body)
         return [int(task) for task in answer["task_ids"]]
 
-    def create_tab(self, project: int, title: str, *, shown: Collection[str] = ()) -> int:
+    def create_tab(self, project: int, title: str, *, shown: Collection[str] = (), **options: Any) -> int:
         """Creates a tab of the data manager with its usual columns and, in the list, those of `shown`; gives its id.
+
+        `options` are further fields of Label Studio's tab, such as `filters` and `ordering`.
 
         A project without a tab gets one in the browser, on the first visit, which then loads an opened task twice at a
         time: the editor can end up without the task's predictions (seen in 1.23.2).
@@ -168,28 +171,60 @@ class LabelStudio:
             ]
             for place, also in (("explore", shown), ("labeling", ()))
         }
-        body = {"project": project, "data": {"title": title, "hiddenColumns": hidden}}
+        body = {"project": project, "data": {"title": title, "hiddenColumns": hidden, **options}}
         return int(self.call("POST", "/api/dm/views/", json=body)["id"])
 
-    def tasks(self, project: int, *, since: float | None = None) -> Iterator[dict[str, Any]]:
-        """The tasks of a project with their annotations and predictions, page by page.
+    def tabs(self, project: int) -> list[str]:
+        """Titles of the data manager's tabs, in their order."""
+        found = self.call("GET", "/api/dm/views/", params={"project": project})
+        return [str(tab["data"].get("title") or "") for tab in found]
+
+    def tasks(self, project: int, *, since: float | None = None, annotated: bool = False) -> Iterator[dict[str, Any]]:
+        """The tasks of a project with their annotations and predictions, by rising id, a portion at a time.
+
+        Each portion begins behind the last task of the one before: what is made, changed or deleted meanwhile moves no
+        other task out of it, as it would from one numbered page to the next.
 
         Args:
             project: The project's id.
             since: Only tasks that changed after this moment, in seconds since the epoch.
+            annotated: Only tasks with an annotation that is no skip.
         """
-        seen, number = 0, 1
-        changed = {} if since is None else {"query": json.dumps({"filters": _changed_after(since)})}
+        wanted = [] if since is None else [_changed_after(since)]
+        wanted += [_filter("total_annotations", "greater", "Number", 0)] if annotated else []
+        after = 0
         while True:
-            query = {"project": project, "page": number, "page_size": _PAGE_SIZE, "fields": "all", **changed}
-            answer = self.call("GET", "/api/tasks/", params=query)
+            filters = {"conjunction": "and", "items": [_filter("id", "greater", "Number", after), *wanted]}
+            query = json.dumps({"filters": filters, "ordering": ["tasks:id"]})
+            place = {"project": project, "page": 1, "page_size": _PAGE_SIZE, "fields": "all", "query": query}
+            answer = self.call("GET", "/api/tasks/", params=place)
             yield from answer["tasks"]
-            seen, number = seen + len(answer["tasks"]), number + 1
-            if not answer["tasks"] or seen >= answer["total"]:
+            # Less than a portion says nothing: Label Studio has a limit of its own (TASK_API_PAGE_SIZE_MAX).
+            if not answer["tasks"] or len(answer["tasks"]) >= answer["total"]:
                 return
+            after = int(answer["tasks"][-1]["id"])
+
+    def has_task(self, task: int) -> bool:
+        """Whether there is a task of this id."""
+        try:
+            self.call("GET", f"/api/tasks/{task}/")
+        except LabelStudioError as error:
+            if error.answered != httpx2.codes.NOT_FOUND:
+                raise
+            return False
+        return True
+
+    def newest_change(self, project: int) -> str | None:
+        """When a task of a project last changed, in ISO 8601 and by Label Studio's clock; None where it has no task."""
+        query = json.dumps({"ordering": ["-tasks:updated_at"]})
+        place = {"project": project, "page": 1, "page_size": 1, "query": query}
+        return next((str(task["updated_at"]) for task in self.call("GET", "/api/tasks/", params=place)["tasks"]), None)
 
     def outdated_tasks(self, project: int, version: str, *, after: int = 0, most: int = _PAGE_SIZE) -> list[int]:
         """Ids of tasks, ascending, that nobody annotated and that have predictions, but none of a version.
+
+        Label Studio compares versions by their parts: `v1` counts as there where only `v1-t0.3` is. Where a project has
+        such longer versions, their tasks are looked at one by one.
 
         Args:
             project: The project's id.
@@ -197,17 +232,43 @@ class LabelStudio:
             after: Only tasks of a higher id.
             most: How many at most.
         """
+        found = [int(task["id"]) for task in self._open_tasks(project, "not_contains", [version], after, most)["tasks"]]
+        longer = [one for one in self.model_versions(project) if _is_longer(one, version)]
+        mistaken = self._mistaken_tasks(project, version, longer, after) if longer else iter(())
+        return sorted([*found, *islice(mistaken, most)])[:most]
+
+    def model_versions(self, project: int) -> list[str]:
+        """The versions that a project has predictions of."""
+        return [str(version) for version in self.call("GET", f"/api/projects/{project}/model-versions/")]
+
+    def _mistaken_tasks(self, project: int, version: str, longer: Sequence[str], after: int) -> Iterator[int]:
+        """Ids of tasks that have a longer version and not this one, ascending."""
+        while True:
+            answer = self._open_tasks(project, "contains", longer, after, _PAGE_SIZE)
+            for task in answer["tasks"]:
+                # Both versions beside each other are the rule. The text that lists them ends somewhere, so that it can
+                # say that one is there, but not that it is not.
+                listed = str(task.get("predictions_model_versions") or "").split(",")
+                if version not in map(str.strip, listed) and not self._has_prediction(int(task["id"]), version):
+                    yield int(task["id"])
+            if not answer["tasks"] or len(answer["tasks"]) >= answer["total"]:
+                return
+            after = int(answer["tasks"][-1]["id"])
+
+    def _has_prediction(self, task: int, version: str) -> bool:
+        return any(one["model_version"] == version for one in self.predictions(task))
+
+    def _open_tasks(self, project: int, operator: str, versions: Sequence[str], after: int, most: int) -> Any:
+        """Tasks that nobody annotated and that have predictions, some of these versions or none of them."""
         filters = [
             _filter("id", "greater", "Number", after),
             _filter("total_annotations", "equal", "Number", 0),
             _filter("total_predictions", "greater", "Number", 0),
-            _filter("predictions_model_versions", "not_contains", "List", [version]),
+            _filter("predictions_model_versions", operator, "List", list(versions)),
         ]
         query = json.dumps({"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]})
-        answer = self.call(
-            "GET", "/api/tasks/", params={"project": project, "page": 1, "page_size": most, "query": query}
-        )
-        return [int(task["id"]) for task in answer["tasks"]]
+        place = {"project": project, "page": 1, "page_size": most, "resolve_uri": "false", "query": query}
+        return self.call("GET", "/api/tasks/", params=place)
 
     def predictions(self, task: int) -> list[dict[str, Any]]:
         """The predictions stored for a task."""
@@ -303,10 +364,15 @@ def _credentials(basic_auth: tuple[str, str] | None) -> dict[str, str]:
     return {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
 
 
+def _is_longer(one: str, version: str) -> bool:
+    """Whether a version has another as its part; letter case does not count, as in Label Studio over SQLite."""
+    return one != version and version.lower() in one.lower()
+
+
 def _changed_after(moment: float) -> dict[str, Any]:
     """The Data Manager's filter for tasks that changed after a moment; its format of moments is this one alone."""
     value = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return {"conjunction": "and", "items": [_filter("updated_at", "greater", "Datetime", value)]}
+    return _filter("updated_at", "greater", "Datetime", value)
 
 
 def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
@@ -322,5 +388,5 @@ def _reason(response: httpx2.Response) -> str:
         return ""
     if not isinstance(body, dict):
         return ""
-    reason = body.get("validation_errors") or body.get("detail") or ""
+    reason = body.get("validation_errors") or body.get("detail") or body.get("error") or ""
     return f" ({str(reason)[:800]})" if reason else ""

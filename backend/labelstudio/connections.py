@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backend.pages.page import Page
     from backend.settings import Settings
 
-__all__ = ["Connections", "Pages", "decoded", "fetched", "first_page"]
+__all__ = ["Connections", "Pages", "decoded", "fetched", "first_page", "same_origin"]
 
 _LOG = logging.getLogger(__name__)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -60,7 +60,7 @@ class Connections:
         """Remembers the token that came with a project's /setup, where it is needed and from the right Label Studio."""
         if self._settings.label_studio_api_key or not token:
             return
-        if not _same_origin(hostname, self._settings.label_studio_url):
+        if not same_origin(hostname, self._settings.label_studio_url):
             _LOG.warning(
                 "token of project %s not kept: Label Studio calls itself %.200r, LABEL_STUDIO_URL is %r; "
                 "make them equal, or set LABEL_STUDIO_API_KEY",
@@ -125,8 +125,8 @@ def decoded(file: Iterator[Page]) -> Page:
     return page
 
 
-def _same_origin(one: str, other: str) -> bool:
-    """Same scheme, host and port; all names of the loopback are one."""
+def same_origin(one: str, other: str) -> bool:
+    """Whether two addresses have the same scheme, host and port; all names of the loopback are one."""
     try:
         return _origin(one) == _origin(other)
     except httpx2.InvalidURL:

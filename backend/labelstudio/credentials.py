@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from functools import cache
+import threading
 from typing import TYPE_CHECKING
 
 from flask import request
@@ -16,14 +16,38 @@ if TYPE_CHECKING:
 
     from backend.settings import Settings
 
-__all__ = ["SECRET_HEADER", "add_credentials"]
+__all__ = ["SECRET_HEADER", "RefusedWebhooks", "add_credentials"]
 
 _LOG = logging.getLogger(__name__)
 SECRET_HEADER = "X-Webhook-Secret"  # noqa: S105  a name
 _WEBHOOK = "/webhook"
 
 
-def add_credentials(app: Flask, settings: Settings) -> None:
+class RefusedWebhooks:
+    """Webhooks that came to this process without their credentials; shared by threads.
+
+    Attributes:
+        count: How many.
+        remedy: What to do about it; empty while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.remedy = ""
+        self._lock = threading.Lock()
+
+    def note(self, wanted: str) -> None:
+        """Counts one that lacked what is wanted, and says so once: every save of every annotator would repeat it."""
+        with self._lock:
+            self.count += 1
+            if self.count > 1:
+                return
+            self.remedy = f"in Label Studio's project settings, under Webhooks, give the webhook {wanted}"
+        told = "webhooks arrive without their credentials and are refused, so no correction is learnt from: %s"
+        _LOG.error(told, self.remedy)
+
+
+def add_credentials(app: Flask, settings: Settings, refused: RefusedWebhooks) -> None:
     """Asks for BASIC_AUTH_USER and _PASS everywhere but at `/` (a container's health check has none).
 
     With WEBHOOK_SECRET, /webhook asks for that or, where it is set, for Basic: the webhooks of a project come with the
@@ -39,12 +63,12 @@ def add_credentials(app: Flask, settings: Settings) -> None:
         if request.path == _WEBHOOK and secret:
             if hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode("latin-1"), secret):
                 return None
-            _tell_about_webhooks(f"the header {SECRET_HEADER} with the value of WEBHOOK_SECRET")
+            refused.note(f"the header {SECRET_HEADER} with the value of WEBHOOK_SECRET")
             return refusal(401, "Unauthorized", f"webhooks of this backend bear {SECRET_HEADER}: see WEBHOOK_SECRET")
         if not basic or request.path == "/":
             return None
         if request.path == _WEBHOOK:
-            _tell_about_webhooks(f"the header {SECRET_HEADER} with a secret, and set WEBHOOK_SECRET to it here")
+            refused.note(f"the header {SECRET_HEADER} with a secret, and set WEBHOOK_SECRET to it here")
         response = refusal(401, "Unauthorized", "this backend wants HTTP Basic credentials: BASIC_AUTH_USER and _PASS")
         response.headers["WWW-Authenticate"] = 'Basic realm="contract-marks", charset="UTF-8"'
         return response
@@ -53,12 +77,3 @@ def add_credentials(app: Flask, settings: Settings) -> None:
 def _brought() -> bytes:
     given = request.authorization
     return f"{given.username}:{given.password}".encode() if given is not None and given.type == "basic" else b""
-
-
-@cache  # once: every save of every annotator would repeat it
-def _tell_about_webhooks(wanted: str) -> None:
-    _LOG.error(
-        "webhooks arrive without their credentials and are refused, so no correction is learnt from: in Label Studio's "
-        "project settings, under Webhooks, give the webhook %s",
-        wanted,
-    )

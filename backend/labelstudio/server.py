@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from backend.errors import BackendError
-from backend.labelstudio.credentials import add_credentials
+from backend.labelstudio.credentials import RefusedWebhooks, add_credentials
 from backend.labelstudio.model import ContractMarks
 from backend.labelstudio.protocol import PredictRequest, SetupRequest, parse_body
 from backend.labelstudio.refusals import refusal
@@ -30,13 +30,16 @@ _MOST_BODY_BYTES = 64 * 1024 * 1024
 _KEPT_FREE = 8
 
 
-def create_app(settings: Settings, *, predictor: Predictor, inbox: Inbox) -> Flask:
+def create_app(
+    settings: Settings, *, predictor: Predictor, inbox: Inbox, refused: RefusedWebhooks | None = None
+) -> Flask:
     """The application.
 
     Args:
         settings: Credentials and the number of threads.
         predictor: Predicts tasks.
         inbox: Takes events.
+        refused: Counts those that come without their credentials.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY_BYTES
@@ -44,7 +47,7 @@ def create_app(settings: Settings, *, predictor: Predictor, inbox: Inbox) -> Fla
     model_class = ContractMarks.served_by(predictor, inbox)
     _add_routes(app, model_class, predictor, at_once=max(1, settings.threads - _KEPT_FREE))
     _add_errors(app)
-    add_credentials(app, settings)
+    add_credentials(app, settings, refused or RefusedWebhooks())
     return app
 
 

@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from backend.labelstudio.annotations import moment
 from backend.labelstudio.credentials import SECRET_HEADER
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Webhook:
         active: Whether it is switched on.
         payload: Whether events say more than that they happened.
         actions: The events that it is for; None for all.
+        changed: When it was made or last changed, in seconds since the epoch; None where that is not known.
     """
 
     id: int
@@ -46,6 +48,7 @@ class Webhook:
     active: bool
     payload: bool
     actions: frozenset[str] | None
+    changed: float | None = None
 
     def lacks(self, headers: Mapping[str, str]) -> list[str]:
         """What is missing for corrections to arrive, in words; empty when nothing is."""
@@ -100,4 +103,5 @@ def _webhook(one: Mapping[str, Any]) -> Webhook:
         active=bool(one["is_active"]),
         payload=bool(one["send_payload"]),
         actions=None if one["send_for_all_actions"] else frozenset(one["actions"]),
+        changed=moment(one["updated_at"]) if one.get("updated_at") else None,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from backend.feedback.crops import CropStore
 from backend.feedback.database import writing
 from backend.feedback.service import Feedback, Store
 from backend.feedback.tables import event, prediction, proposal, sample
-from backend.labelstudio import credentials
 from backend.labelstudio.connections import Connections
 from backend.settings import Settings
 from tests.labelstudio.conftest import MemoryPages, ToldPipeline, ToldServing, found, payload
@@ -225,14 +223,6 @@ def test_what_a_webhook_must_bring(
         assert client.get("/status", headers=headers).status_code == (200 if headers == BASIC else 401)
 
 
-@pytest.fixture
-def told_anew() -> Iterator[None]:
-    credentials._tell_about_webhooks.cache_clear()
-    yield
-    credentials._tell_about_webhooks.cache_clear()
-
-
-@pytest.mark.usefixtures("told_anew")
 def test_webhooks_without_credentials_are_told_about_once_with_the_way_out(
     engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -244,6 +234,38 @@ def test_webhooks_without_credentials_are_told_about_once_with_the_way_out(
     assert "X-Webhook-Secret" in line
     assert "WEBHOOK_SECRET" in line
     assert "Webhooks" in line
+
+
+def test_refused_webhooks_are_counted_and_the_page_has_the_remedy(engine: Engine, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, basic_auth_user="ada", basic_auth_pass="pw")
+    client = build(engine, settings).flask.test_client()
+    page = {**BASIC, "Accept": "text/html"}
+    assert "were refused" not in client.get("/status", headers=page).text
+    assert "contract_marks_webhooks_refused_total 0.0" in client.get("/metrics", headers=BASIC).text
+    for _ in range(3):
+        client.post("/webhook", json={"action": "X"})
+    client.post("/webhook", json={"action": "X"}, headers=BASIC)
+    assert "contract_marks_webhooks_refused_total 3.0" in client.get("/metrics", headers=BASIC).text
+    said = client.get("/status", headers=page).text
+    for words in ("3 webhooks came without", "give the webhook the header X-Webhook-Secret", "WEBHOOK_SECRET"):
+        assert words in said
+    assert client.get("/status", headers={**BASIC, "Accept": "application/json"}).json["refused_webhooks"] == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"action": "START_TRAINING", "project": {"id": 2**70}},  # no number of a database's
+        {"action": "ANNOTATION_CREATED", "project": {"id": -(2**63) - 1}},
+    ],
+)
+def test_an_event_that_no_database_can_hold_is_the_senders_fault(
+    client: FlaskClient, engine: Engine, body: dict[str, Any]
+) -> None:
+    answer = client.post("/webhook", json=body)
+    assert (answer.status_code, answer.json["error"]) == (400, "RequestError")
+    assert client.post("/webhook", json={"action": "X"}).status_code == 200
+    assert len(rows(engine, event)) == 1
 
 
 def test_metrics_count_what_the_ledger_has(client: FlaskClient, application: Application) -> None:

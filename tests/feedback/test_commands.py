@@ -20,7 +20,7 @@ from backend.feedback.crops import CropStore
 from backend.feedback.database import default_url, open_database, writing
 from backend.feedback.journal import Journal
 from backend.feedback.proposals import Proposals
-from backend.feedback.tables import annotation
+from backend.feedback.tables import annotation, event
 from backend.feedback.worker import Worker
 from backend.labelstudio.annotations import without_secrets
 
@@ -125,8 +125,8 @@ def test_exact_copies_are_named_in_the_story(
     assert main(["samples", "show", "1-a"]) == 0
     assert "copies     to the pixel: 2-again" in capsys.readouterr().out
     assert main(["samples"]) == 0
-    # the annotators also agree about what was moved and added: the pixels of `c` were rejected by both
-    assert "exact copies" in capsys.readouterr().out
+    # of the four marks and the three: `a` was renamed by both, and `c` rejected by both
+    assert ", 2 exact copies;" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,28 @@ def test_worker_does_what_is_open_and_says_what_it_could_not(
     assert main(["worker", "--once"]) == 1
     assert "1 parked" in capsys.readouterr().out
     assert main(["worker", "--once", "--unpark"]) == 0
-    assert "1 annotations get another chance" in capsys.readouterr().err
+    assert "1 annotations and 0 events get another chance" in capsys.readouterr().err
+
+
+def test_worker_tries_parked_events_again_and_then_lets_them_be(
+    ledger: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = Journal(ledger)
+    journal.append("ANNOTATION_CREATED", project=1, body={"action": "ANNOTATION_CREATED"})
+    assert main(["worker", "--once"]) == 1
+    assert main(["worker", "--once"]) == 1
+    body = without_secrets(saved(1, task=1, at=950, result=[]))
+    journal.append("ANNOTATION_CREATED", project=1, body={})
+    journal.take(lambda *_: "as an older release said")
+    with writing(ledger) as connection:
+        connection.execute(update(event).where(event.c.id == 2).values(body=body))  # the newer one can read it
+    capsys.readouterr()
+    assert main(["worker", "--once", "--unpark"]) == 0
+    said = capsys.readouterr()
+    assert "0 annotations and 2 events get another chance" in said.err
+    assert "0 parked" in said.out
+    assert journal.counts() == {("ANNOTATION_CREATED", "done"): 1, ("ANNOTATION_CREATED", "ignored"): 1}
+    assert main(["worker", "--once", "--unpark"]) == 0
 
 
 def test_a_worker_process_works_until_it_is_told_to_stop(ledger: Engine) -> None:

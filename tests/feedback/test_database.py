@@ -66,6 +66,13 @@ def test_sqlite_survives_a_power_cut_by_its_settings(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_a_ledger_of_a_newer_program_is_named_with_the_way_out(engine: Engine, database_url: str) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LedgerError, match=r"at migration 9999.*install the newer release"):
+        open_database(database_url)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, Engine, select, text
 
-from backend.errors import LedgerError
+from backend.errors import LedgerError, RequestError
 from backend.feedback.database import open_database
 from backend.feedback.journal import Entry, Journal
 from backend.feedback.tables import event
@@ -66,6 +66,19 @@ def test_an_event_that_can_never_be_done_is_parked_with_its_reason(engine: Engin
         assert connection.execute(select(event.c.state, event.c.reason)).all() == [("parked", "no annotation in it")]
 
 
+def test_a_parked_event_has_a_second_chance_and_is_ignored_after_it(engine: Engine) -> None:
+    journal = Journal(engine)
+    for number in (1, 2):
+        journal.append("ANNOTATION_CREATED", project=1, body={"number": number})
+    journal.take(lambda *_: "not read by this release")
+    assert journal.unpark() == 2
+    journal.take(lambda _, entry: None if entry.body["number"] == 1 else "not read by this one either")
+    with engine.connect() as connection:
+        rows = connection.execute(select(event.c.state, event.c.reason).order_by(event.c.id)).all()
+    assert rows == [("done", None), ("ignored", "not read by this one either")]
+    assert journal.unpark() == 0
+
+
 def test_the_oldest_open_event_tells_its_age(engine: Engine) -> None:
     now = [1000.0]
     journal = Journal(engine, clock=lambda: now[0])
@@ -80,6 +93,22 @@ def test_a_sender_is_not_told_stored_when_it_was_not(engine: Engine) -> None:
         connection.execute(text("DROP TABLE event"))
     with pytest.raises(LedgerError, match="could not be stored"):
         journal.append("ANNOTATION_CREATED", project=1, body={})
+
+
+def test_a_value_that_no_database_holds_is_the_senders_fault_and_costs_no_other_event(engine: Engine) -> None:
+    journal = Journal(engine)
+
+    def send(number: int) -> str:
+        try:
+            journal.append("START_TRAINING", project=2**70 if number % 2 else 1, body={})
+        except RequestError:
+            return "refused"
+        return "stored"
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(send, range(32)))
+    assert answers == ["stored", "refused"] * 16
+    assert journal.counts() == {("START_TRAINING", "open"): 16}
 
 
 SENDER = """

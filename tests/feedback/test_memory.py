@@ -11,10 +11,13 @@ from sqlalchemy import Engine
 
 from backend.classification.classifier import Classification
 from backend.feedback.crops import CropStore
+from backend.feedback.gallery import story
 from backend.feedback.journal import Journal
 from backend.feedback.memory import Memory
+from backend.feedback.metrics import exposition
 from backend.feedback.proposals import Proposals
 from backend.feedback.recall import RecallingClassifier
+from backend.feedback.report import count, tables
 from backend.feedback.worker import Worker
 from backend.geometry import Boxes
 from backend.labelstudio.annotations import Annotation
@@ -95,6 +98,31 @@ def test_a_deleted_logo_is_none_from_then_on_and_the_seals_stay(engine: Engine, 
     assert memory.refresh() == 2
     assert judged(recalling) == [("none", "1-logo"), ("stamp", None), ("stamp", None)]
     assert memory.refresh() == 0
+
+
+def test_boxes_that_are_not_shown_because_of_a_correction_are_counted(engine: Engine, worker: Worker) -> None:
+    show(engine)
+    memory = memory_of(worker, ColourClassifier())
+    recalling = RecallingClassifier(ColourClassifier(), memory, suppressed=memory.count_suppressed)
+    send(worker.journal, saved(1, task=7, at=950, result=[drawn("seal", "stamp", SEAL)]))
+    worker.work()
+    memory.refresh()
+    part = (10.0, 10.0, 110.0, 55.0)  # a candidate within the logo, which would have made no second box
+    for _ in range(3):
+        recalling.classify(page(), np.array([LOGO, part, SEAL, SEAL_AGAIN]))
+    memory.refresh()
+    assert count(engine).suppressed == 3
+    recalling.classify(page(), np.array([SEAL]))
+    doubtful = RecallingClassifier(ColourClassifier(certainty=0.4), memory, suppressed=memory.count_suppressed)
+    doubtful.classify(page(), np.array([LOGO]))  # this one would not have been shown anyway
+    memory.refresh()
+    facts = count(engine)
+    assert (facts.suppressed, facts.as_json()["suppressed"]) == (3, 3)
+    assert "; recall kept 3 boxes from being shown" in tables(facts)
+    assert b"contract_marks_suppressed_boxes 3.0" in exposition(engine)
+    with engine.connect() as connection:
+        assert "kept 3 boxes that look like it from being shown" in story(connection, "1-logo")
+        assert "from being shown" not in story(connection, "1-seal")
 
 
 def test_a_relabelled_mark_is_called_so_wherever_it_looks_the_same(engine: Engine, worker: Worker) -> None:

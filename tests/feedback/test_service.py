@@ -21,10 +21,11 @@ from backend.feedback.service import Feedback, Store, reconcile_asked, task_page
 from backend.feedback.tables import sample, watermark
 from backend.feedback.watermarks import DISTANCE_SECONDS, ask
 from backend.labelstudio.annotations import read_event
+from backend.labelstudio.client import LabelStudio
 from tests.labelstudio.conftest import MemoryPages
 
 from .annotating import drawn, saved
-from .test_sync import Studio
+from .studio import Studio
 from .test_worker import A, send
 
 
@@ -39,11 +40,11 @@ class Told:
     def pages(self, project: str) -> MemoryPages:
         return self.source
 
-    def studio(self, project: str) -> Studio:
+    def studio(self, project: str) -> LabelStudio:
         self.asked.append(project)
         if isinstance(self.held, Exception):
             raise self.held
-        return self.held
+        return self.held.client()
 
 
 def eventually(reached: Callable[[], bool]) -> None:
@@ -111,6 +112,7 @@ def test_a_start_asks_for_what_was_missed_while_nobody_listened(engine: Engine, 
     [
         (LabelStudioError("no answer"), True),
         (LabelStudioError("busy", answered=503), True),
+        (LabelStudioError("no token", answered=401), True),  # it comes with the project's first /setup
         (LabelStudioError("no such project", answered=404), False),  # asking again changes nothing
     ],
 )
@@ -149,7 +151,7 @@ def test_an_ask_during_a_run_is_not_lost(engine: Engine) -> None:
     now = [1000.0]
 
     class Busy(Told):
-        def studio(self, project: str) -> Studio:
+        def studio(self, project: str) -> LabelStudio:
             with writing(engine) as connection:
                 ask(connection, 1, at=now[0] + 1)
             return super().studio(project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 
-from backend.errors import PageUnavailable, UndecodablePage
+from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, UndecodablePage
 from backend.feedback.crops import CropStore
-from backend.feedback.database import open_database
+from backend.feedback.database import open_database, writing
 from backend.feedback.journal import Journal
 from backend.feedback.proposals import Proposals
-from backend.feedback.tables import annotation, sample
-from backend.feedback.worker import LEASE_SECONDS, MOST_ATTEMPTS, Worker, unpark
-from backend.labelstudio.annotations import Annotation, without_secrets
+from backend.feedback.tables import annotation, event, sample
+from backend.feedback.worker import LEASE_SECONDS, MOST_ATTEMPTS, Worker, fold, fold_event, unpark
+from backend.labelstudio.annotations import Annotation, read_event, without_secrets
 from backend.pages.page import Page
 
 from . import annotating
@@ -142,6 +143,29 @@ def test_a_rotated_box_counts_with_the_upright_box_around_it(engine: Engine, jou
     assert (row.x1, row.y1, row.x2, row.y2) == pytest.approx((160.0, 100.0, 200.0, 200.0))
 
 
+@pytest.mark.parametrize("view", [90, 180, 270])
+def test_a_page_that_was_turned_on_the_screen_is_still_the_upright_page(
+    engine: Engine, journal: Journal, worker: Worker, view: int
+) -> None:
+    """The editor turns the view (`image_rotation`), and keeps percents and size of the page that it did not turn."""
+    send(journal, saved(1, task=7, at=950, result=[drawn("n", "stamp", B, image_rotation=view)]))
+    worker.work()
+    with engine.connect() as connection:
+        row = connection.execute(select(sample)).one()
+    assert (row.x1, row.y1, row.x2, row.y2) == pytest.approx(B)
+    assert (row.page_width, row.page_height) == (annotating.WIDTH, annotating.HEIGHT)
+
+
+def test_an_annotation_that_says_nothing_needs_no_pages(engine: Engine, journal: Journal, worker: Worker) -> None:
+    payload = saved(1, task=7, at=950, result=[])
+    payload["task"]["data"] = {}
+    send(journal, payload)
+    worker.work()
+    with engine.connect() as connection:
+        row = connection.execute(select(annotation)).one()
+    assert (row.parked, row.turned) == (False, 950.0)
+
+
 def test_a_label_outside_the_three_is_no_mark(engine: Engine, journal: Journal, worker: Worker) -> None:
     show(engine)
     kept = [drawn("b", "signature", B), drawn("c", "thumb", C, page=1)]
@@ -210,7 +234,9 @@ def test_a_passing_failure_is_retried_later_each_time_and_does_not_block_others(
     ("error", "attempts"),
     [
         (UndecodablePage("page", "not an image"), 1),  # a second look changes nothing
+        (LimitExceeded("page", "larger than MAX_BYTES"), 1),
         (PageUnavailable("page", "gone"), MOST_ATTEMPTS),  # might have come back
+        (FetchTimeout("page", "took longer than FETCH_TIMEOUT"), MOST_ATTEMPTS),  # the server may have been busy
     ],
 )
 def test_what_cannot_be_done_is_parked_with_its_reason_and_can_be_taken_up_again(
@@ -232,6 +258,115 @@ def test_what_cannot_be_done_is_parked_with_its_reason_and_can_be_taken_up_again
     assert unpark(engine) == 1
     worker.work()
     assert set(samples(engine)) == {"a"}
+
+
+HUGE = 100000000000000000000
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"action": "TASKS_DELETED", "tasks": [{"id": HUGE}]},
+        {"action": "TASKS_DELETED", "tasks": [{"id": "7"}]},
+        {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": HUGE}]},
+        saved(HUGE, task=7, at=950, result=[]),
+        saved(1, task=HUGE, at=950, result=[]),
+        saved(1, task=7, at=950, result=[], project=HUGE),
+        saved(1, task=7, at=950, result=[], completed_by=HUGE),
+        saved(1, task=7, at=950, result=[], completed_by=[1]),
+        saved(1, task=7, at=950, result=[], completed_by={"id": HUGE}),
+        saved(1, task=7, at=950, result=[], lead_time="an hour"),
+        saved(1, task=7, at=950, result=[], lead_time={"seconds": 3}),
+        saved(1, task=7, at=950, result=[], created_at=[]),
+    ],
+    ids=lambda payload: str(payload)[:60],
+)
+def test_an_event_that_no_label_studio_sends_is_parked_and_holds_up_no_other(
+    engine: Engine, journal: Journal, worker: Worker, payload: dict[str, Any]
+) -> None:
+    send(journal, payload, saved(2, task=8, at=950, result=[drawn("b", "stamp", A)]))
+    while worker.work():
+        pass
+    assert set(samples(engine)) == {"b"}
+    states = {state for (action, state), _ in journal.counts().items() if action == payload["action"]}
+    assert "parked" in states
+    with engine.connect() as connection:
+        assert connection.execute(select(event.c.reason).where(event.c.state == "parked")).scalar()
+
+
+def test_thousands_of_tasks_are_deleted_by_one_event(engine: Engine, journal: Journal, worker: Worker) -> None:
+    send(journal, saved(1, task=69_000, at=950, result=[drawn("a", "stamp", A)]))
+    many = {"action": "TASKS_DELETED", "tasks": [{"id": number} for number in range(70_000)]}
+    send(journal, many)
+    worker.work()
+    assert samples(engine) == {}
+    assert journal.counts() == {("ANNOTATION_CREATED", "done"): 1, ("TASKS_DELETED", "done"): 1}
+
+
+def test_samples_that_the_database_has_no_room_for_are_parked_at_once(
+    engine: Engine, journal: Journal, worker: Worker
+) -> None:
+    """Such a state is not folded any more, but an older ledger may have it."""
+    body = saved(1, task=7, at=950, result=[drawn("a", "stamp", A)])
+    [state] = read_event(body).saved
+    with writing(engine) as connection:
+        fold(connection, dataclasses.replace(state, annotator=HUGE))
+    send(journal, saved(2, task=8, at=950, result=[drawn("b", "stamp", A)]))
+    worker.work()
+    assert set(samples(engine)) == {"b"}
+    with engine.connect() as connection:
+        row = connection.execute(select(annotation).where(annotation.c.id == 1)).one()
+    assert (row.parked, row.attempts, row.turned) == (True, 1, None)
+    assert "INSERT" not in row.reason
+    assert str(HUGE) not in row.reason
+
+
+def test_samples_that_cannot_be_stored_for_a_while_are_tried_again_later(
+    engine: Engine, journal: Journal, worker: Worker, clock: list[float]
+) -> None:
+    send(journal, saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
+    journal.take(fold_event)
+    with writing(engine) as connection:
+        connection.execute(text("ALTER TABLE sample RENAME TO away"))
+    worker.work()
+    with engine.connect() as connection:
+        row = connection.execute(select(annotation)).one()
+    assert (row.parked, row.attempts, row.lease) == (False, 1, 0.0)
+    assert worker.work() == 0  # nothing is due yet
+    with writing(engine) as connection:
+        connection.execute(text("ALTER TABLE away RENAME TO sample"))
+    clock[0] += 3
+    worker.work()
+    assert set(samples(engine)) == {"a"}
+
+
+def test_a_region_of_an_id_that_is_no_editors_is_a_mark_like_others(
+    engine: Engine, journal: Journal, worker: Worker
+) -> None:
+    long = drawn("x" * 65, "stamp", A)
+    send(journal, saved(1, task=7, at=950, result=[long, drawn("y" * 64, "stamp", B)]))
+    worker.work()
+    assert set(samples(engine)) == {"#0", "y" * 64}
+
+
+@pytest.mark.parametrize(
+    ("created", "fields", "regions"),
+    [
+        (880.0, {}, {"a", "b", "c"}),  # shown at 900 by a clock that is ahead of Label Studio's
+        (880.0, {"parent_prediction": None}, set()),  # drawn from scratch: it may well have been before
+        (900.0 - 4000.0, {}, set()),  # made of what another backend had predicted, an hour and more before
+    ],
+)
+def test_clocks_that_differ_lose_no_rejection(
+    engine: Engine, journal: Journal, worker: Worker, *, created: float, fields: dict[str, Any], regions: set[str]
+) -> None:
+    show(engine, version="v1", at=900)
+    show(engine, version="v2", at=940)
+    send(journal, saved(1, task=7, at=950, created=created, result=[], **fields))
+    worker.work()
+    assert set(samples(engine)) == regions
+    with engine.connect() as connection:
+        assert set(connection.execute(select(sample.c.version)).scalars()) == ({"v1"} if regions else set())
 
 
 def test_a_worker_that_dies_gives_its_work_back(
