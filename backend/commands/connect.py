@@ -10,13 +10,12 @@ from backend.errors import SettingsError
 from backend.labelstudio.client import LabelStudio
 from backend.settings import Settings
 from backend.setup.connecting import Wish, connect
+from backend.setup.running import address_of
 
 if TYPE_CHECKING:
     import argparse
 
 __all__ = ["add_arguments", "run"]
-
-_EVERY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104 - read, not bound
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     user = settings.basic_auth_user
     wish = Wish(
         project=args.project,
-        url=args.url or _address(settings),
+        url=args.url or address_of(settings),
         from_here=args.from_here or "",
         paged=args.pages,
         replace_config=args.replace_config,
@@ -69,9 +68,3 @@ def run(args: argparse.Namespace) -> int:
     if connected.project is not None:
         print(f"{studio.base_url}/projects/{connected.project} is served by {connected.version}")
     return os.EX_OK
-
-
-def _address(settings: Settings) -> str:
-    """Where `serve` listens with these settings."""
-    host = "localhost" if settings.host in _EVERY_INTERFACE else settings.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

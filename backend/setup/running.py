@@ -5,19 +5,42 @@ from __future__ import annotations
 import ssl
 import time
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from backend.errors import SetupError
 
-__all__ = ["serving_version", "version_for"]
+if TYPE_CHECKING:
+    from backend.settings import Settings
+
+__all__ = ["address_of", "health", "serving_version", "version_for"]
 
 _ANSWER_SECONDS = 10.0
 _LOAD_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
 
+_EVERY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104 - read, not bound
+
 BasicAuth = tuple[str, str] | None
+
+
+def address_of(settings: Settings) -> str:
+    """Where `serve` listens with these settings."""
+    host = "localhost" if settings.host in _EVERY_INTERFACE else settings.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def health(url: str, *, basic_auth: BasicAuth = None) -> dict[str, Any]:
+    """What the backend at `url` says of itself: `model_state`, `model_version`, and the rest of /health.
+
+    Raises:
+        SetupError: It is not running, does not let these credentials in, or is something else.
+    """
+    state = _ask("GET", url, "/health", basic_auth)
+    if state.get("model_state") not in ("ready", "failed", "loading"):
+        raise SetupError(f"{url} answers, but is another program: name this backend with --url")
+    return state
 
 
 def serving_version(url: str, *, basic_auth: BasicAuth = None, seconds: float = _LOAD_SECONDS) -> str:
@@ -33,18 +56,16 @@ def serving_version(url: str, *, basic_auth: BasicAuth = None, seconds: float = 
     """
     give_up = time.monotonic() + seconds
     while True:
-        state = _ask("GET", url, "/health", basic_auth)
-        match state.get("model_state"):
+        state = health(url, basic_auth=basic_auth)
+        match state["model_state"]:
             case "ready":
                 return str(state["model_version"])
             case "failed":
                 raise SetupError(f"the backend at {url} has no model to serve: {state.get('model_error')}")
             case "loading" if time.monotonic() < give_up:
                 time.sleep(_LOOK_SECONDS)
-            case "loading":
-                raise SetupError(f"the backend at {url} is still loading its model after {seconds:.0f} s: try again")
             case _:
-                raise SetupError(f"{url} answers, but is another program: name this backend with --url")
+                raise SetupError(f"the backend at {url} is still loading its model after {seconds:.0f} s: try again")
 
 
 def version_for(url: str, label_config: str, *, basic_auth: BasicAuth = None) -> str:

@@ -1,0 +1,161 @@
+"""Questions whose answers tell how Label Studio is set up and what it last saw; none of them changes anything there."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from backend.errors import LabelStudioError
+from backend.labelstudio.annotations import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backend.labelstudio.client import LabelStudio
+
+__all__ = [
+    "Latest",
+    "Reach",
+    "Reached",
+    "latest_annotation",
+    "newest_tasks",
+    "reach",
+    "release",
+    "takes_backend",
+    "takes_webhook",
+    "whoami",
+]
+
+_PAGE_SIZE = 100
+# Tasks change for other reasons than annotations, too: the newest annotation is among those of a few.
+_TASKS_LOOKED_AT = 20
+_BAD_REQUEST, _UNAUTHORIZED = 400, 401
+_BLOCKED = re.compile(r"reserved network address|URL was not allowed")
+_REASON = re.compile(r"\[Errno -?\d+\] ([^\"')\]]+)|(timed out)|Can't resolve (hostname \S+[^)\s:])")
+
+
+class Reach(StrEnum):
+    """How far Label Studio gets with an address."""
+
+    REACHED = "reached"
+    REFUSED = "refused"
+    BLOCKED = "blocked"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """How far Label Studio gets with an address, and why no further.
+
+    Attributes:
+        reach: `REFUSED` by who is there, who wants other credentials; `BLOCKED` by Label Studio itself, because the
+            address is a private one.
+        reason: Such as `Connection refused`; empty where there is none to tell.
+    """
+
+    reach: Reach
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latest:
+    """The annotation that was saved last; `updated` in seconds since the epoch, by Label Studio's clock."""
+
+    id: int
+    task: int
+    updated: float
+
+
+def release(studio: LabelStudio) -> str | None:
+    """Label Studio's release, which it tells to anybody; None where another program answers.
+
+    Raises:
+        LabelStudioError: Nothing answers, or not in JSON.
+    """
+    answer = studio.call("GET", "/api/version")
+    return str(answer["release"]) if isinstance(answer, dict) and answer.get("release") else None
+
+
+def whoami(studio: LabelStudio) -> int:
+    """Id of the token's user.
+
+    Raises:
+        LabelStudioError: The token is not accepted.
+    """
+    return int(studio.call("GET", "/api/current-user/whoami")["id"])
+
+
+def reach(studio: LabelStudio, connection: int) -> Reached:
+    """How far Label Studio gets with a connected backend, asked for its versions with the connection's credentials."""
+    try:
+        studio.call("GET", f"/api/ml/{connection}/versions")
+    except LabelStudioError as error:
+        if error.answered is None:
+            raise
+        if error.answered == _UNAUTHORIZED:
+            return Reached(reach=Reach.REFUSED)
+        return _unreached(error)
+    return Reached(reach=Reach.REACHED)
+
+
+def takes_backend(studio: LabelStudio, project: int, url: str) -> Reached:
+    """Whether Label Studio would take this address for a backend; whether anybody is there is not asked.
+
+    An address is judged before the fields are put together, so that a request with an impossible field tells, and can
+    make no connection.
+    """
+    return _taken(studio, "/api/ml/", {"project": project, "url": url, "title": "x", "timeout": "impossible"})
+
+
+def takes_webhook(studio: LabelStudio, project: int, url: str) -> Reached:
+    """Whether Label Studio would let a webhook through to this address; asked in the same way."""
+    return _taken(studio, "/api/webhooks/", {"project": project, "url": url, "send_payload": "impossible"})
+
+
+def newest_tasks(studio: LabelStudio, project: int, *, most: int) -> Iterator[dict[str, Any]]:
+    """Tasks of a project with their data as they were imported, the newest first."""
+    query = json.dumps({"ordering": ["-tasks:id"]})
+    seen, number = 0, 1
+    while seen < most:
+        size = min(_PAGE_SIZE, most)
+        place = {"project": project, "page": number, "page_size": size, "resolve_uri": "false", "query": query}
+        answer = studio.call("GET", "/api/tasks/", params=place)
+        yield from answer["tasks"]
+        seen, number = seen + len(answer["tasks"]), number + 1
+        if not answer["tasks"] or seen >= answer["total"]:
+            return
+
+
+def latest_annotation(studio: LabelStudio, project: int) -> Latest | None:
+    """The annotation of a project that was saved last; None where there is none."""
+    some = {"filter": "filter:tasks:total_annotations", "operator": "greater", "type": "Number", "value": 0}
+    query = json.dumps({"filters": {"conjunction": "and", "items": [some]}, "ordering": ["-tasks:updated_at"]})
+    asked = {"project": project, "page": 1, "page_size": _TASKS_LOOKED_AT, "fields": "all", "query": query}
+    found = [
+        Latest(id=int(one["id"]), task=int(task["id"]), updated=moment(one["updated_at"]))
+        for task in studio.call("GET", "/api/tasks/", params=asked)["tasks"]
+        for one in task["annotations"]
+    ]
+    return max(found, key=lambda one: one.updated, default=None)
+
+
+def _taken(studio: LabelStudio, path: str, body: dict[str, Any]) -> Reached:
+    try:
+        studio.call("POST", path, json=body)
+    except LabelStudioError as error:
+        if error.answered == _BAD_REQUEST:
+            return Reached(reach=Reach.REACHED)
+        if _BLOCKED.search(str(error)) or _REASON.search(str(error)):
+            return _unreached(error)
+        raise
+    raise LabelStudioError(f"{studio.base_url} took an impossible field of {path}: it is no Label Studio that is known")
+
+
+def _unreached(error: LabelStudioError) -> Reached:
+    if _BLOCKED.search(str(error)):
+        return Reached(reach=Reach.BLOCKED)
+    reason = _REASON.search(str(error))
+    return Reached(reach=Reach.UNREACHABLE, reason=next(filter(None, reason.groups()), "") if reason else "")
