@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,6 +15,7 @@ __all__ = ["LoopbackStudio"]
 
 Json = dict[str, Any]
 _PROJECT = 1
+_TITLE = "contracts"
 
 
 @dataclass
@@ -23,15 +24,16 @@ class LoopbackStudio:
 
     Attributes:
         label_config: Of its one project, 1.
-        tasks: How many tasks there are; each has one page, they share `pages` in turn.
-        pages: Image files.
+        tasks: How many tasks there are; each has one page, at an address of its own.
+        pages: Image files, handed out in turn.
         predictions: Stored ones by task.
         annotations: By task.
         data: Data of tasks that differ from the others.
         gone: Tasks that were deleted.
         imports: Requests that stored predictions.
-        listed: Requests for tasks.
+        asked: Requests for tasks, by how many each wanted at most.
         troubles: Answers, by method and path, that come in place of the next ones; None closes the connection.
+        before_page: Called before a page is handed out, with its number and the port of the process that asks.
         after_import: Called with the ids of the tasks that got predictions; says whether the answer goes out.
     """
 
@@ -43,8 +45,9 @@ class LoopbackStudio:
     data: dict[int, Json] = field(default_factory=dict)
     gone: set[int] = field(default_factory=set)
     imports: int = 0
-    listed: int = 0
+    asked: list[int] = field(default_factory=list)
     troubles: dict[str, list[int | None]] = field(default_factory=dict)
+    before_page: Callable[[int, int], object] = field(default=lambda *_: None)
     after_import: Callable[[Sequence[int]], bool] = field(default=lambda _: True)
     _last: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,7 +86,7 @@ class LoopbackStudio:
     def task(self, number: int, *, whole: bool) -> Json:
         """A task as the Data Manager gives it."""
         predictions = list(self.predictions.get(number, ()))
-        data = self.data.get(number, {"image": f"/data/upload/1/{number % len(self.pages)}.png"})
+        data = self.data.get(number, {"image": f"/data/upload/1/{number}.png"})
         found = {
             "id": number,
             "data": data,
@@ -96,7 +99,7 @@ class LoopbackStudio:
     def answer(self, query: Json, *, most: int, whole: bool) -> Json:
         """Answers a query of the Data Manager; only the conditions that `prelabel` makes are known."""
         with self._lock:
-            self.listed += 1
+            self.asked.append(most)
             chosen = query.get("selectedItems", {}).get("included")
             if chosen is not None:
                 ids = [one for one in sorted(chosen) if 0 < one <= self.tasks and one not in self.gone]
@@ -147,21 +150,33 @@ class _Handler(BaseHTTPRequestHandler):
     """Reads requests and writes answers."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body are sent apart: the body would wait 40 ms for the head to be acknowledged.
+    disable_nagle_algorithm = True
     held: LoopbackStudio
+
+    def handle(self) -> None:
+        with suppress(ConnectionResetError):  # whoever was connected was killed
+            super().handle()
 
     def do_GET(self) -> None:
         path, query = self._asked()
         if self._troubled("GET", path):
             return
-        if path == "/api/projects/1/":
-            self._answer(200, {"id": _PROJECT, "title": "contracts", "label_config": self.held.label_config})
+        if path == "/api/projects/":
+            named = query["title"] in _TITLE
+            self._answer(200, {"results": [{"id": _PROJECT, "title": _TITLE}] if named else []})
+        elif path == "/api/projects/1/":
+            self._answer(200, {"id": _PROJECT, "title": _TITLE, "label_config": self.held.label_config})
         elif path == "/api/tasks/":
             whole = query.get("fields") == "all"
             self._answer(200, self.held.answer(json.loads(query["query"]), most=int(query["page_size"]), whole=whole))
         elif path.startswith("/data/upload/1/") and path.endswith(".png"):
             name = path.rsplit("/", 1)[1].removesuffix(".png")
-            known = name.isdecimal() and int(name) < len(self.held.pages)
-            self._send(200, self.held.pages[int(name)], "image/png") if known else self._answer(404, {})
+            if not name.isdecimal():
+                self._answer(404, {})
+                return
+            self.held.before_page(int(name), self.client_address[1])
+            self._send(200, self.held.pages[int(name) % len(self.held.pages)], "image/png")
         else:
             self._answer(404, {})
 

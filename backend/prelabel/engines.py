@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import cv2
 
-from backend.errors import ModelError, SettingsError
+from backend.errors import BackendError, ModelError, SettingsError
 from backend.prelabel.archive import Item
 from backend.prelabel.crew import Crew, Lost
-from backend.prelabel.looking import Looked, make_looker
+from backend.prelabel.looking import Looked, Looker, make_looker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "LocalEngine", "RayEngine", "checked"]
 
+T = TypeVar("T")
 # Items that a cluster is given at once; what is known of the items ahead is never more than this.
 _WINDOW = 20_000
 _OBJECT_STORE = 100 * 1024 * 1024
+_CONNECT_SECONDS = 10.0
 
 
 class Engine(Protocol):
@@ -67,12 +70,7 @@ class LocalEngine:
         return self._crew.version
 
     def run(self, items: Iterator[Item]) -> Iterator[Looked]:
-        portions = iter(lambda: list(islice(items, self._batch)), [])
-        for answer in self._crew.run(portions):
-            if isinstance(answer, Lost):
-                yield Looked(name=answer.part.name, pages=0, failure=("WorkerDied", answer.reason))
-            else:
-                yield from answer.answer
+        return _done(self._crew, iter(lambda: list(islice(items, self._batch)), []))
 
 
 class RayEngine:
@@ -86,7 +84,7 @@ class RayEngine:
         address: Of a cluster; empty for a Ray of its own on this machine, with a processor for each actor.
 
     Raises:
-        SettingsError: Ray is not installed.
+        SettingsError: Ray is not installed, or there is no cluster at the address.
     """
 
     def __init__(self, settings: Settings, label_config: str, *, actors: int, batch: int, address: str = "") -> None:
@@ -100,19 +98,28 @@ class RayEngine:
         self._actors, self._batch = actors, batch
         # An actor has one processor, of which its cluster knows.
         settings = replace(settings, model_threads=settings.model_threads or 1)
-        self._made_of = {"settings": settings, "label_config": label_config, "processes": actors}
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-        else:
-            ray.init(
-                num_cpus=actors,
+        self._made_of = {"settings": settings, "label_config": label_config}
+        self._begin(address)
+        # What it tells of each window is nothing to whoever waits for a whole archive; what went wrong is.
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def _begin(self, address: str) -> None:
+        quiet = {"log_to_driver": False, "logging_level": logging.WARNING}
+        if not address:
+            self._ray.init(
+                num_cpus=self._actors,
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
                 _node_ip_address="127.0.0.1",
+                **quiet,
             )
-        ray.data.DataContext.get_current().enable_progress_bars = False
+            return
+        try:
+            _knock(address)
+            self._ray.init(address=address, **quiet)
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"there is no Ray cluster at {address} ({error})") from error
 
     def __enter__(self) -> RayEngine:
         return self
@@ -122,43 +129,85 @@ class RayEngine:
 
     @property
     def version(self) -> str:
-        """Of the model that one of the actors' machines has."""
-        return str(self._ray.get(self._ray.remote(_version).remote(**self._made_of)))
+        """Of the model that one of the actors' machines has.
+
+        Raises:
+            ModelError: There is none.
+        """
+        return self._heard(lambda: str(self._ray.get(self._ray.remote(_version).remote(**self._made_of))))
 
     def run(self, items: Iterator[Item]) -> Iterator[Looked]:
+        """Looks at each, in any order.
+
+        Raises:
+            BackendError: What befell an actor and would befall them all.
+        """
         while window := list(islice(items, _WINDOW)):
             yield from self._window(window)
 
     def _window(self, window: Sequence[Item]) -> Iterator[Looked]:
         data = self._ray.data
         portions = max(1, min(len(window), max(self._actors * 4, len(window) // self._batch)))
-        looked = data.from_items(
-            [{"item": item.to_json()} for item in window], override_num_blocks=portions
-        ).map_batches(
+        rows = [{"item": item.to_json()} for item in window]
+        looked = data.from_items(rows, override_num_blocks=portions).map_batches(
             RayLooker,
             fn_constructor_kwargs=self._made_of,
             batch_size=self._batch,
             compute=data.ActorPoolStrategy(size=self._actors),
             num_cpus=1,
         )
-        for row in looked.iter_rows():
+        found = iter(looked.iter_rows())
+        while (row := self._heard(lambda: next(found, None))) is not None:
             yield _looked(json.loads(row["looked"]))
+
+    def _heard(self, ask: Callable[[], T]) -> T:
+        """What Ray answers; an error of ours comes out of its own, any other is wrapped in one of ours."""
+        try:
+            return ask()
+        except self._ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, BackendError):
+                raise cause from None
+            raise ModelError(f"Ray gave up ({type(error).__name__}): {str(error).strip().splitlines()[-1]}") from error
+
+
+def _knock(address: str) -> None:
+    """Makes sure that somebody listens at `host:port`: Ray would wait for minutes, and then end this process."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 class RayLooker:
-    """A looker as Ray Data calls it: batches of columns, here of JSON."""
+    """A looker as Ray Data calls it: batches of columns, here of JSON.
 
-    def __init__(self, settings: Settings, label_config: str, processes: int) -> None:
-        cv2.setNumThreads(settings.model_threads)
-        self._look = make_looker(settings, label_config, processes)
+    Ray tries what an actor died of again without end. So the model is in a process beside the actor, and a page that
+    kills it is given up as everywhere else.
+    """
+
+    def __init__(self, settings: Settings, label_config: str) -> None:
+        self._crew: Crew[Item] = Crew(partial(_lone_looker, settings, label_config), processes=1)
 
     def __call__(self, batch: dict[str, NDArray[np.object_]]) -> dict[str, list[str]]:
-        looked = self._look([Item.from_json(str(one)) for one in batch["item"]])
-        return {"looked": [json.dumps(asdict(one)) for one in looked]}
+        items = [Item.from_json(str(one)) for one in batch["item"]]
+        return {"looked": [json.dumps(asdict(one)) for one in _done(self._crew, iter([items]))]}
 
 
-def _version(settings: Settings, label_config: str, processes: int) -> str:
-    return make_looker(settings, label_config, processes).version
+def _lone_looker(settings: Settings, label_config: str) -> Looker:
+    cv2.setNumThreads(settings.model_threads)
+    return make_looker(settings, label_config, 1)
+
+
+def _done(crew: Crew[Item], portions: Iterator[list[Item]]) -> Iterator[Looked]:
+    for answer in crew.run(portions):
+        if isinstance(answer, Lost):
+            yield Looked(name=answer.part.name, pages=0, failure=("WorkerDied", answer.reason))
+        else:
+            yield from answer.answer
+
+
+def _version(settings: Settings, label_config: str) -> str:
+    return _lone_looker(settings, label_config).version
 
 
 def _looked(facts: dict[str, Any]) -> Looked:

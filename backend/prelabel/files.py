@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from backend.prelabel.archive import items
 from backend.prelabel.engines import LocalEngine, RayEngine, checked
 from backend.prelabel.failures import Failure
-from backend.prelabel.writing import Journal, write_json, write_parquet
+from backend.prelabel.writing import Journal, make_sure, write_json, write_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,6 +85,7 @@ def prelabel_files(
         SetupError: Another run writes the same output, or an unfinished one was begun otherwise.
         ModelError: There is no model.
     """
+    make_sure(out=job.out, parquet=job.parquet)
     total = sum(1 for _ in items(job.inputs, prefix=job.prefix))
     with ExitStack() as opened:
         engine = _engine(settings, job, opened)

@@ -15,6 +15,7 @@ from backend.errors import LabelConfigError, LimitExceeded, PageError, PageUnava
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.predictor import Predictor
+from backend.labelstudio.reasons import why_empty
 from backend.labelstudio.results import NOT_DONE, prediction, regions
 from backend.labelstudio.tasks import sheets
 from backend.nets.config import MARKS
@@ -121,7 +122,9 @@ class Looker:
             "document": item.name,
             "page": page.index + 1,
             "data": {binding.field: reference, **facts, "page_numbers": [page.index + 1]},
-            "prediction": prediction(result, certainties=[marks.certainty], version=self.version),
+            "prediction": prediction(
+                result, certainties=[marks.certainty], version=self.version, reason=why_empty(marks, [binding])
+            ),
         }
 
     def _task(self, item: Item, task: dict[str, Any]) -> list[Row] | tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from contextlib import contextmanager
@@ -14,13 +13,14 @@ import fsspec
 
 from backend.errors import SettingsError, SetupError
 from backend.labelstudio.stored_predictions import importable
+from backend.prelabel.seen import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.prelabel.looking import Row
 
-__all__ = ["Journal", "write_json", "write_parquet"]
+__all__ = ["Journal", "make_sure", "write_json", "write_parquet"]
 
 _ROW_GROUP = 1000
 
@@ -41,7 +41,7 @@ class Journal:
     def __init__(self, file: Path, facts: dict[str, Any]) -> None:
         self.file = file
         self.rows = 0
-        self._done: set[bytes] = set()
+        self._done = Seen()
         file.parent.mkdir(parents=True, exist_ok=True)
         self._lines: IO[bytes] = file.open("a+b")
         try:
@@ -49,7 +49,11 @@ class Journal:
         except BlockingIOError as error:
             self._lines.close()
             raise SetupError("another `prelabel` writes the same output: wait for it, or end it") from error
-        self._resume(facts)
+        try:
+            self._resume(facts)
+        except BaseException:
+            self._lines.close()
+            raise
 
     def __enter__(self) -> Journal:
         return self
@@ -61,14 +65,14 @@ class Journal:
         return len(self._done)
 
     def __contains__(self, document: str) -> bool:
-        return _digest(document) in self._done
+        return document in self._done
 
     def add(self, document: str, rows: tuple[Row, ...]) -> None:
         """Appends a document's rows; a second time it changes nothing."""
         if document in self:
             return
         self._append({"document": document, "rows": rows})
-        self._done.add(_digest(document))
+        self._done.add(document)
         self.rows += len(rows)
 
     def read(self) -> Iterator[Row]:
@@ -96,7 +100,7 @@ class Journal:
                     f"an unfinished run differs in {changed}: finish it as it was begun, or delete {self.file}"
                 )
             if number:
-                self._done.add(_digest(held["document"]))
+                self._done.add(held["document"])
                 self.rows += len(held["rows"])
             end += len(line)
         self._lines.truncate(end)
@@ -106,6 +110,26 @@ class Journal:
     def _append(self, what: dict[str, Any]) -> None:
         self._lines.write(json.dumps(what, ensure_ascii=False).encode() + b"\n")
         self._lines.flush()
+
+
+def make_sure(*, out: str, parquet: str) -> None:
+    """Finds out whether outputs can be written, as far as that can be known before the work; empty ones are none.
+
+    Raises:
+        SettingsError: One cannot, or pyarrow is not installed.
+    """
+    if parquet:
+        _pyarrow()
+    for target in filter(None, (out, parquet)):
+        try:
+            if "://" in target:
+                fsspec.core.url_to_fs(target)
+                continue
+            aside = _aside(target)
+            aside.open("wb").close()
+            aside.unlink()
+        except (OSError, ImportError, ValueError) as error:
+            raise SettingsError(f"{target} cannot be written ({error})") from error
 
 
 def write_json(rows: Iterator[Row], target: str) -> None:
@@ -177,7 +201,7 @@ def _whole(target: str) -> Iterator[IO[bytes]]:
             with fsspec.open(target, "wb").open() as file:
                 yield file
             return
-        aside = Path(f"{target}.part")
+        aside = _aside(target)
         with aside.open("wb") as file:
             yield file
             file.flush()
@@ -187,5 +211,5 @@ def _whole(target: str) -> Iterator[IO[bytes]]:
         raise SettingsError(f"{target} cannot be written ({error.strerror or error})") from error
 
 
-def _digest(document: str) -> bytes:
-    return hashlib.blake2b(document.encode(errors="surrogateescape"), digest_size=8).digest()
+def _aside(target: str) -> Path:
+    return Path(f"{target}.part")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,22 @@ def stamped(*, at: float = 4.0) -> bytes:
     return file.getvalue()
 
 
+def asker(port: int) -> int:
+    """The process that holds a port of this machine."""
+    rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    inode = next(fields[9] for fields in map(str.split, rows) if fields[1].endswith(f":{port:04X}"))
+    for handle in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # ended meanwhile
+            if handle.readlink() == Path(f"socket:[{inode}]"):
+                return int(handle.parts[2])
+    raise ProcessLookupError(port)
+
+
+def parent(process: int) -> int:
+    """The process that started another."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where `prelabel` runs: a data folder with a published model, and the environment that names all."""
@@ -54,14 +71,14 @@ class Place:
             check=False,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **changes: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             self.command(*arguments),
             cwd=ROOT,
-            env=self.environment,
+            env=self.environment | changes,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
