@@ -74,7 +74,7 @@ class Tally:
         truth = np.array([mark.box for mark in marks], np.float64).reshape(-1, 4)
         columns = [matched(truth, found, threshold=threshold).tolist() for threshold in THRESHOLDS]
         for mark, found_at in zip(marks, zip(*columns, strict=True), strict=True):
-            for group in (mark.label, *(f"{mark.label}, {trait}" for trait in mark.traits)):
+            for group in (mark.label, *(f"{mark.label}, {group}" for group in mark.groups[1:])):
                 self.hits[group].append(found_at)
 
     def recall(self, group: str) -> tuple[float, ...]:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, coverage, iou
+from benchmarks.inks import is_coloured
 from benchmarks.truth import TruePage
 
-__all__ = ["Score", "recalled"]
+__all__ = ["INKS", "Score", "recalled"]
 
+INKS = ("coloured ink", "black ink")
 _IGNORED = 0.5
 """Share of a box inside a thing that does not count, above which the box does not count either."""
 
@@ -25,19 +27,25 @@ def recalled(page: TruePage, candidates: Boxes, threshold: float) -> list[bool]:
 
 @dataclass
 class Score:
-    """Right, false and missed marks by class at one IoU.
+    """Right, false and missed marks at one IoU; keys are a class and `all` or one of `INKS`.
+
+    The ink of a true mark is what is known of it; that of a false box is measured on its pixels.
 
     Attributes:
         threshold: IoU at which a box is right.
-        found: For each (class, trait), whether each such mark was found.
-        false_on_empty: False boxes on each page that has no mark.
+        found: For each class and group of marks, whether each such mark was found.
+        complete: Classes of which every mark is known on every page: those that a false box can be told of.
+        false_a_page: False boxes of each page of which all marks are known.
+        false_on_empty: The same of pages that have no mark.
     """
 
     threshold: float
-    right: Counter[str] = field(default_factory=Counter)
-    false: Counter[str] = field(default_factory=Counter)
-    missed: Counter[str] = field(default_factory=Counter)
+    right: Counter[tuple[str, str]] = field(default_factory=Counter)
+    false: Counter[tuple[str, str]] = field(default_factory=Counter)
+    missed: Counter[tuple[str, str]] = field(default_factory=Counter)
     found: dict[tuple[str, str], list[bool]] = field(default_factory=lambda: defaultdict(list))
+    complete: frozenset[str] | None = None
+    false_a_page: list[int] = field(default_factory=list)
     false_on_empty: list[int] = field(default_factory=list)
 
     def add(self, page: TruePage, boxes: Boxes, labels: Sequence[str], scores: NDArray[np.float64]) -> None:
@@ -45,31 +53,48 @@ class Score:
         overlap = iou(boxes, page.boxes)
         ignored = coverage(boxes, page.ignored).max(axis=1, initial=0) >= _IGNORED
         taken: set[int] = set()
-        false = 0
+        false: list[int] = []
         for index in np.argsort(-scores, kind="stable"):
             free = [n for n, mark in enumerate(page.marks) if n not in taken and mark.label == labels[index]]
             best = max(free, key=lambda n: overlap[index, n], default=None)
             if best is not None and overlap[index, best] >= self.threshold:
                 taken.add(best)
-                self.right[labels[index]] += 1
             elif not ignored[index]:
-                self.false[labels[index]] += 1
-                false += 1
+                false.append(int(index))
         for n, mark in enumerate(page.marks):
-            self.missed[mark.label] += n not in taken
-            for trait in ("all", *mark.traits):
-                self.found[mark.label, trait].append(n in taken)
-        if not page.marks:
-            self.false_on_empty.append(false)
+            counter = self.right if n in taken else self.missed
+            for group in mark.groups[:2]:
+                counter[mark.label, group] += 1
+            for group in mark.groups:
+                self.found[mark.label, group].append(n in taken)
+        for index, coloured in zip(false, is_coloured(page.pixels, boxes[false]), strict=True):
+            for group in ("all", INKS[0] if coloured else INKS[1]):
+                self.false[labels[index], group] += 1
+        self._note(page, len(false))
 
-    def row(self, label: str) -> tuple[float, float, float]:
-        """Precision, recall and F1 of a class; NaN where it has no marks."""
-        right, false, missed = self.right[label], self.false[label], self.missed[label]
+    def _note(self, page: TruePage, false: int) -> None:
+        known = frozenset(page.complete)
+        self.complete = known if self.complete is None else self.complete & known
+        if known >= {"signature", "stamp", "thumb"}:
+            self.false_a_page.append(false)
+            if not page.marks:
+                self.false_on_empty.append(false)
+
+    def row(self, label: str, group: str = "all") -> tuple[float | None, float | None, float | None]:
+        """Precision, recall and F1 of a class.
+
+        None without such marks; precision and F1 are None too where not every mark of the class is known.
+        """
+        key = label, group
+        right, false, missed = self.right[key], self.false[key], self.missed[key]
         if right + missed == 0:
-            return float("nan"), float("nan"), float("nan")
-        precision, recall = right / max(1, right + false), right / (right + missed)
-        return precision, recall, 2 * right / (2 * right + false + missed)
+            return None, None, None
+        recall = right / (right + missed)
+        if label not in (self.complete or ()):
+            return None, recall, None
+        return right / max(1, right + false), recall, 2 * right / (2 * right + false + missed)
 
-    def macro_f1(self, labels: Sequence[str]) -> float:
-        """Mean F1 of the classes that have marks."""
-        return float(np.nanmean([self.row(label)[2] for label in labels]))
+    def mean_f1(self, labels: Sequence[str]) -> float | None:
+        """Mean F1 of those classes that have one; None where none has."""
+        known = [f1 for label in labels if (f1 := self.row(label)[2]) is not None]
+        return float(np.mean(known)) if known else None

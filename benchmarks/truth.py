@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.geometry import Boxes, as_boxes
+from backend.geometry import Boxes, areas, as_boxes
+from backend.nets.config import MARKS
 from backend.synthetic.page import draw_page
 from backend.training.realdata import document_of, sides_of
 
@@ -21,17 +22,34 @@ REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 DRAWN_DPI = (200, 150, 300, 100)
 """Resolutions of the drawn pages, in turn."""
 
-_CARE = ("signature", "stamp", "thumb")
+_SMALL = 0.004
+"""Share of the page below which a mark is small: 16 mm squared on A4."""
+_COMPLETE = {"page_full": MARKS, "page_bw": ("signature",)}
+"""Classes of which every mark is boxed, by subset; on pages without marks it is all of them."""
 _DONT_CARE = ("handwriting", "seal_sticker", "ignore")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A true mark: its class and what makes it easy or hard to find."""
+    """A true mark: its class and what makes it easy or hard to find.
+
+    Attributes:
+        label: Its class.
+        box: xyxy pixels.
+        coloured: Whether its ink has a colour that the page shows: what a person said who boxed it, or what it was
+            drawn in. On a grey scan nothing has.
+        traits: What else is known, such as `faded`.
+    """
 
     label: str
     box: tuple[float, float, float, float]
-    traits: tuple[str, ...]
+    coloured: bool = False
+    traits: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """What it is counted under."""
+        return "all", "coloured ink" if self.coloured else "black ink", *self.traits
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +63,8 @@ class TruePage:
         marks: The marks; real pages of some subsets do not list all of them.
         ignored: (N, 4) boxes of things that are neither right nor wrong to find.
         held_out: Whether no training saw the page's document.
+        complete: Classes of which every mark is among `marks`.
+        document: What the page belongs to; empty where that is not asked for.
     """
 
     name: str
@@ -53,6 +73,8 @@ class TruePage:
     marks: tuple[Mark, ...]
     ignored: Boxes = field(default_factory=lambda: as_boxes([]))
     held_out: bool = True
+    complete: tuple[str, ...] = MARKS
+    document: str = ""
 
     @property
     def boxes(self) -> Boxes:
@@ -70,13 +92,18 @@ def drawn_pages(seeds: range) -> Iterator[TruePage]:
                 "faded": mark.faded,
                 "overlap": mark.overlaps,
                 "partial": mark.partial,
+                "small": _is_small(mark.box, page.pixels),
                 "grey scan": grey,
-                "colour scan": not grey,
-                f"{mark.ink} ink": not grey,
             }
             held = tuple(name for name, holds in traits.items() if holds)
-            marks.append(Mark(label=mark.label, box=mark.box, traits=held))
-        yield TruePage(name=f"drawn {seed}", pixels=page.pixels, dpi=page.dpi, marks=tuple(marks))
+            coloured = not grey and "black" not in mark.ink
+            marks.append(Mark(label=mark.label, box=mark.box, coloured=coloured, traits=held))
+        name = f"drawn {seed}"
+        yield TruePage(name=name, document=name, pixels=page.pixels, dpi=page.dpi, marks=tuple(marks))
+
+
+def _is_small(box: tuple[float, float, float, float], pixels: NDArray[np.uint8]) -> bool:
+    return bool(areas(as_boxes([box]))[0] < _SMALL * pixels.shape[0] * pixels.shape[1])
 
 
 def real_pages(subset: str, root: Path = REALDATA) -> Iterator[TruePage]:
@@ -93,23 +120,26 @@ def real_pages(subset: str, root: Path = REALDATA) -> Iterator[TruePage]:
         image = cv2.imread(str(root / entry["file"]), cv2.IMREAD_COLOR)
         if image is None:
             raise FileNotFoundError(root / entry["file"])
+        pixels = np.ascontiguousarray(image[..., ::-1], np.uint8)
         corners = [(b["x"], b["y"], b["x"] + b["w"], b["y"] + b["h"]) for b in entry["boxes"]]
+        pairs = list(zip(entry["boxes"], corners, strict=True))
         marks = tuple(
             Mark(
                 label=box["class"],
                 box=corner,
-                traits=("black ink",) if box.get("ink") in (None, "black") else ("coloured ink", f"{box['ink']} ink"),
+                coloured=box.get("ink") not in (None, "black"),
+                traits=("small",) if _is_small(corner, pixels) else (),
             )
-            for box, corner in zip(entry["boxes"], corners, strict=True)
-            if box["class"] in _CARE
+            for box, corner in pairs
+            if box["class"] in MARKS
         )
-        ignored = [c for b, c in zip(entry["boxes"], corners, strict=True) if b["class"] in _DONT_CARE]
-        pixels = np.ascontiguousarray(image[..., ::-1], np.uint8)
         yield TruePage(
             name=Path(entry["file"]).name,
+            document=document_of(entry),
             pixels=pixels,
             dpi=None,
             marks=marks,
-            ignored=as_boxes(ignored),
+            ignored=as_boxes([corner for box, corner in pairs if box["class"] in _DONT_CARE]),
             held_out=sides[document_of(entry)] == "gold",
+            complete=MARKS if entry["kind"] == "negative" else _COMPLETE.get(subset, ()),
         )
