@@ -28,13 +28,15 @@ __all__ = ["Announcer"]
 
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
-# How often it is looked whether a project has come in.
+# How often it is looked whether a project has come in, or asks for other thresholds.
 _PROJECTS_SECONDS = 60.0
 _FIRST_WAIT = 2.0
 _LONGEST_WAIT = 600.0
 # Tasks of one request: Label Studio gives all of them up when they take longer than 100 s together.
 _TASKS_AT_ONCE = 4
 _TRIES = 5
+# How long tasks wait at most until they are asked for again, when Label Studio stored nothing for them.
+_LONGEST_ROUND_WAIT = 3600.0
 _GONE = 404
 
 
@@ -45,20 +47,28 @@ class _Project:
     Attributes:
         serving: The version that it is being told of, as the pipeline calls it.
         wanted: The same as this project calls it, whose label config may ask for thresholds of its own.
+        read: Whether the label config was read lately.
         titled: Whether the connection bears it.
-        reached: Tasks up to this id were predicted anew.
-        predicted: How many.
+        reached: In this round, tasks up to this id were asked for.
+        asked: How many of them lacked the version.
+        lacking: How many did in the first round.
+        rounds: Rounds over all tasks that are over.
         done: Whether nothing is left to do.
+        gone: Whether there is no such project.
         failures: In a row.
         due: When to go on.
     """
 
     serving: str
     wanted: str | None = None
+    read: bool = False
     titled: bool = False
     reached: int = 0
-    predicted: int = 0
+    asked: int = 0
+    lacking: int = 0
+    rounds: int = 0
     done: bool = False
+    gone: bool = False
     failures: int = 0
     due: float = 0.0
 
@@ -116,7 +126,7 @@ class Announcer:
             return
         self._note(state["model_version"])
         for number, project in self._projects.items():
-            if not project.done and project.due <= self._clock():
+            if not (project.done and project.read) and project.due <= self._clock():
                 self._step(number, project)
 
     def _run(self) -> None:
@@ -142,12 +152,15 @@ class Announcer:
         return True
 
     def _note(self, version: str) -> None:
-        """Takes in another version, or another project."""
+        """Takes in another version, or another project; those that are known are read again."""
         if version == self._version and self._clock() < self._refresh:
             return
         for number in self._known():
-            if number not in self._projects or self._projects[number].serving != version:
+            known = self._projects.get(number)
+            if known is None or known.serving != version:
                 self._projects[number] = _Project(serving=version)
+            else:
+                known.read = known.gone
         self._version, self._refresh = version, self._clock() + _PROJECTS_SECONDS
 
     def _step(self, number: int, project: _Project) -> None:
@@ -157,17 +170,24 @@ class Announcer:
             project.due = self._clock() + _PROJECTS_SECONDS
             return
         try:
-            if project.wanted is None:
-                project.wanted = self._wanted(studio, number)
-            elif not project.titled:
-                self._title(studio, number, project, project.wanted)
-            else:
-                self._predict(studio, number, project, project.wanted)
+            # Read again, it goes on in the same step: however long a look at all projects takes, each comes further.
+            if not project.read and not self._read(studio, number, project):
+                return
+            if not project.titled:
+                self._title(studio, number, project, str(project.wanted))
+            elif not project.done:
+                self._predict(studio, number, project, str(project.wanted))
         except LabelConfigError:
-            project.done = True  # such a project gets no predictions at all
+            # Such a project gets no predictions at all, until it has another label config.
+            project.wanted, project.read, project.done = None, True, True
         except LabelStudioError as error:
-            if error.answered == _GONE and not project.titled:
-                project.done = True  # deleted, or of another Label Studio
+            if error.answered == _GONE and not (project.read and project.titled):
+                # Deleted, or of another Label Studio.
+                project.read, project.done, project.gone = True, True, True
+                return
+            if project.done:
+                # It was where it should be; whether it still is can wait.
+                project.read = True
                 return
             self._put_off(project)
             _LOG.warning(
@@ -178,9 +198,15 @@ class Announcer:
                 error,
             )
 
-    def _wanted(self, studio: LabelStudio, number: int) -> str | None:
+    def _read(self, studio: LabelStudio, number: int, project: _Project) -> bool:
+        """Whether the label config asks for the same version as before; if not, everything begins anew."""
         label_config = str(studio.project(number).get("label_config") or "")
-        return self._predictor.version(bind(label_config, confidence=self._predictor.confidence))
+        wanted = self._predictor.version(bind(label_config, confidence=self._predictor.confidence))
+        if wanted is not None and wanted != project.wanted:
+            self._projects[number] = _Project(serving=project.serving, wanted=wanted, read=True)
+            return False
+        project.read = wanted is not None
+        return project.read
 
     def _title(self, studio: LabelStudio, number: int, project: _Project, wanted: str) -> None:
         """Renames the connection that is to this backend: Label Studio has just asked it for its version."""
@@ -201,9 +227,7 @@ class Announcer:
         """Lets a few tasks be predicted anew, those that have been waiting longest first."""
         tasks = studio.outdated_tasks(number, wanted, after=project.reached, most=_TASKS_AT_ONCE)
         if not tasks:
-            project.done = True
-            if project.predicted:
-                _LOG.info("project %d: %d tasks predicted anew by %s", number, project.predicted, wanted)
+            self._end_round(number, project, wanted)
             return
         started = self._clock()
         try:
@@ -211,14 +235,38 @@ class Announcer:
         except LabelStudioError:
             if project.failures + 1 < _TRIES:
                 raise
-            _LOG.warning("project %d: tasks %s are not predicted anew: it failed %d times", number, tasks, _TRIES)
-        else:
-            project.predicted += len(tasks)
+            _LOG.warning("project %d: tasks %s are left out for now: it failed %d times", number, tasks, _TRIES)
+        project.asked += len(tasks)
         project.reached, project.failures = tasks[-1], 0
         project.due = 2 * self._clock() - started
 
+    def _end_round(self, number: int, project: _Project, wanted: str) -> None:
+        """Looks at all tasks again, and later each time, until a round finds none that lacks the version.
+
+        That a task was asked for does not mean that Label Studio has stored anything: its page may have been away.
+        """
+        if not project.asked:
+            project.done = True
+            if project.lacking:
+                _LOG.info("project %d: %d tasks predicted anew by %s", number, project.lacking, wanted)
+            return
+        wait = _wait(project.rounds, longest=_LONGEST_ROUND_WAIT)
+        if project.rounds:
+            _LOG.warning(
+                "project %d: %d tasks had no prediction of %s yet, though it was asked for; looked at again in %.0f s",
+                number,
+                project.asked,
+                wanted,
+                wait,
+            )
+        else:
+            project.lacking = project.asked
+        project.rounds += 1
+        project.reached = project.asked = 0
+        project.due = self._clock() + wait
+
     def _put_off(self, project: _Project) -> None:
-        project.due = self._clock() + min(_FIRST_WAIT * 2**project.failures, _LONGEST_WAIT)
+        project.due = self._clock() + _wait(project.failures, longest=_LONGEST_WAIT)
         project.failures += 1
 
     def _tell_about_token(self, number: int) -> None:
@@ -229,3 +277,8 @@ class Announcer:
                 "set LABEL_STUDIO_API_KEY",
                 number,
             )
+
+
+def _wait(before: int, *, longest: float) -> float:
+    """Seconds to wait after so many tries: 2, 4, 8 and so on; after very many, doubling would give no number."""
+    return min(_FIRST_WAIT * 2.0 ** min(before, 30), longest)

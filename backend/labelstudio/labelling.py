@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,10 +15,10 @@ from backend.errors import LabelConfigError
 from backend.nets.config import MARKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-__all__ = ["Binding", "bind"]
+__all__ = ["Binding", "bind", "versioned"]
 
 _YES = ("1", "true", "yes")
 # A config has a handful; every mark is written once for each control, and a hostile config must not multiply them.
@@ -87,6 +89,26 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
     if not useful:
         raise LabelConfigError(_no_labels([tag for tag, _ in wanted]))
     return useful
+
+
+def versioned(version: str, bindings: Sequence[Binding], *, confidence: float) -> str:
+    """The version of a project's predictions: the pipeline's, and the project's thresholds where they are its own.
+
+    It changes exactly when they do. One threshold is named, such as `-t0.6`; where controls differ, a digest stands
+    for what each of them has.
+
+    Args:
+        version: The pipeline's.
+        bindings: The project's controls.
+        confidence: The operator's threshold, which the pipeline's version knows of.
+    """
+    thresholds = {binding.threshold for binding in bindings}
+    if thresholds <= {confidence}:
+        return version
+    if len(thresholds) == 1:
+        return f"{version}-t{thresholds.pop()!r}"
+    own = sorted({(binding.control, binding.image, repr(binding.threshold)) for binding in bindings})
+    return f"{version}-t{hashlib.sha256(json.dumps(own).encode()).hexdigest()[:8]}"
 
 
 def _parse(label_config: str) -> Element:

@@ -15,10 +15,12 @@ from backend.errors import BackendError, LedgerError, LimitExceeded, RequestErro
 from backend.labelstudio.annotations import Region as ShownRegion
 from backend.labelstudio.blinding import is_blind, origin_of
 from backend.labelstudio.connections import decoded, fetched
+from backend.labelstudio.labelling import versioned
 from backend.labelstudio.prefetch import Prefetcher
+from backend.labelstudio.reasons import of_pages, why_empty
 from backend.labelstudio.recording import Proposal
 from backend.labelstudio.results import NOT_DONE, drawn_box, placed, prediction, refined
-from backend.labelstudio.tasks import Sheet, listed, sheets, task_id
+from backend.labelstudio.tasks import Sheet, listed, project_id, sheets, task_id
 from backend.nets.config import MARKS
 from backend.pages.references import shorten
 
@@ -76,6 +78,8 @@ class _Outcome:
     result: list[Region] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     certainties: list[float] = field(default_factory=list)
+    # Why there is none, by the page's index; under 0 where there is no page.
+    empty: dict[int, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -85,7 +89,13 @@ class _Outcome:
         if not self.complete:
             return NOT_DONE
         # The score stays, blind or not: by it tasks queue, and blind ones shall be a sample of all.
-        return prediction([] if self.blind else self.result, certainties=self.certainties, version=version)
+        if self.blind:
+            return prediction([], certainties=self.certainties, version=version)
+        return prediction(self.result, certainties=self.certainties, version=version, reason=self.reason)
+
+    @property
+    def reason(self) -> str:
+        return of_pages(self.empty, pages=max(1, len(self.sheets)))
 
 
 class Predictor:
@@ -208,8 +218,14 @@ class Predictor:
         return version, prediction(result, certainties=[region["score"] for region in result], version=version)
 
     def _begun(self, place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> _Outcome:
-        pages = _sheets(place, task, bindings)
-        if not pages or not self._blind_share:
+        try:
+            pages = sheets(place, task, bindings)
+        except RequestError as error:
+            _LOG.warning("task %s: no marks: %s", task_id(task), error)
+            return _Outcome(sheets=[], empty={0: str(error)})
+        if not pages:
+            return _Outcome(sheets=[], empty={0: "the task's list of pages is empty"})
+        if not self._blind_share:
             return _Outcome(sheets=pages)
         origin = origin_of(task["data"], [sheet.reference for sheet in pages])
         return _Outcome(sheets=pages, blind=is_blind(origin, share=self._blind_share))
@@ -239,10 +255,14 @@ class Predictor:
         identity = task_id(task)
         if identity is None:
             return False
-        named = int(project) if project.isdecimal() else None
         try:
             self._ledger.remember(
-                task=identity, project=named, version=version, proposals=proposals, drawn=drawn, blind=blind
+                task=identity,
+                project=project_id(project),
+                version=version,
+                proposals=proposals,
+                drawn=drawn,
+                blind=blind,
             )
         except LedgerError as error:
             _LOG.error("task %s: its corrections will not be understood: %s", identity, error)
@@ -253,10 +273,7 @@ class Predictor:
         return started + self._deadline - self._clock()
 
     def _version(self, pipeline: Pipeline, bindings: Sequence[Binding]) -> str:
-        thresholds = dict.fromkeys(binding.threshold for binding in bindings)
-        if set(thresholds) <= {self.confidence}:
-            return pipeline.version
-        return f"{pipeline.version}-t{','.join(f'{threshold:g}' for threshold in thresholds)}"
+        return versioned(pipeline.version, bindings, confidence=self.confidence)
 
     def _look(self, pipeline: Pipeline, source: Pages, sheet: Sheet, left: Callable[[], float]) -> _Seen:
         """Fetches a page beside others; decodes it, and finds its marks, when its turn has come."""
@@ -276,11 +293,13 @@ class Predictor:
 
 def _add(sheet: Sheet, future: Future[_Seen], outcome: _Outcome) -> None:
     """Adds what one page shows to its task's outcome; a page that fails leaves it incomplete."""
+    index = outcome.sheets.index(sheet)
     try:
         seen = future.result()
     except UndecodablePage as error:
         _LOG.warning("task %s: no marks, page unreadable: %s", sheet.task, error)
         outcome.looked_at += 1
+        outcome.empty[index] = f"unreadable: {error.reason}"
     except BackendError as error:
         _LOG.warning("task %s: not done: %s", sheet.task, error)
     except Exception:
@@ -289,22 +308,15 @@ def _add(sheet: Sheet, future: Future[_Seen], outcome: _Outcome) -> None:
     else:
         outcome.looked_at += 1
         outcome.certainties.append(seen.marks.certainty)
-        index = outcome.sheets.index(sheet)
+        before = len(outcome.result)
         for binding in sheet.bindings:
             for place, region in placed(
                 seen.marks, width=seen.width, height=seen.height, binding=binding, task=sheet.task, item=sheet.item
             ):
                 outcome.result.append(region)
                 outcome.proposals.append(_proposal(seen, place, region, index=index, binding=binding))
-
-
-def _sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> list[Sheet]:
-    """The pages of a task; none, and a line in the log, when it does not name them."""
-    try:
-        return sheets(place, task, bindings)
-    except RequestError as error:
-        _LOG.warning("task %s: no marks: %s", task_id(task), error)
-        return []
+        if len(outcome.result) == before:
+            outcome.empty[index] = why_empty(seen.marks, sheet.bindings)
 
 
 def _binding_of(region: Mapping[str, Any], bindings: Sequence[Binding]) -> Binding:
@@ -360,3 +372,7 @@ def _log_batch(
         milliseconds,
         version,
     )
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        # Where no page was looked at, it was said why.
+        if outcome.complete and outcome.certainties and not outcome.result:
+            _LOG.info("task %s: no marks: %s", task_id(task), outcome.reason)

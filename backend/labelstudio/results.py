@@ -29,6 +29,8 @@ Region = dict[str, Any]
 NOT_DONE: list[Any] = []
 # Enough places to give back the pixel of any page; fewer make ids of one box differ by rounding noise.
 _PLACES = 4
+# Percent of a page, or degrees: what is drawn may leave the page, but not by this much.
+_FURTHEST = 1e6
 
 
 def regions(
@@ -75,8 +77,10 @@ def refined(marks: Marks, drawn: Mapping[str, Any], *, width: int, height: int, 
         named[label] = named.get(label, 0.0) + float(marks.probabilities[0, MARKS.index(mark)])
     label = max(named, key=lambda name: named[name])
     item = drawn.get("item_index")
+    identity = drawn.get("id")
     region = _region(marks.boxes, label, named[label], width=width, height=height, binding=binding, item=item)
-    return {"id": drawn.get("id") or region_id(marks.version, region), **region, **_origin(marks, 0)}
+    kept = identity if isinstance(identity, str) and identity else region_id(marks.version, region)
+    return {"id": kept, **region, **_origin(marks, 0)}
 
 
 def _origin(marks: Marks, place: int) -> Region:
@@ -110,15 +114,22 @@ def region_id(*parts: object) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def prediction(result: list[Region], *, certainties: Iterable[float], version: str) -> dict[str, Any]:
+def prediction(result: list[Region], *, certainties: Iterable[float], version: str, reason: str = "") -> dict[str, Any]:
     """One task's prediction: "looked, and found this", also when that is nothing.
 
     Label Studio's uncertainty sampling takes the lowest score first. The score is the least certainty among all that
     was judged on the task's pages (`Marks.certainty`, rejected candidates included), so the doubtful task comes first,
     and one on which nothing was near a mark comes last.
+
+    Args:
+        result: The regions.
+        certainties: Of each page that was looked at.
+        version: The model version.
+        reason: Why there is no region; goes along where there is none.
     """
     score = round(min(certainties, default=1.0), _PLACES)
-    return {"result": result, "score": score, "model_version": version}
+    found: dict[str, Any] = {"result": result, "score": score, "model_version": version}
+    return found if result or not reason else found | {"reason": reason}
 
 
 def drawn_box(region: Mapping[str, Any], *, width: int, height: int) -> Boxes:
@@ -132,7 +143,8 @@ def drawn_box(region: Mapping[str, Any], *, width: int, height: int) -> Boxes:
     value = region.get("value")
     sides = [value.get(side) for side in ("x", "y", "width", "height")] if isinstance(value, dict) else []
     turn = value.get("rotation") or 0 if isinstance(value, dict) else 0
-    numbers = [number for number in (*sides, turn) if isinstance(number, int | float) and math.isfinite(number)]
+    # Compared, not converted: JSON's whole numbers may be larger than any float.
+    numbers = [one for one in (*sides, turn) if isinstance(one, int | float) and -_FURTHEST < one < _FURTHEST]
     if len(numbers) != 5:
         raise RequestError("params.context.result holds a region that is no rectangle (x, y, width, height in percent)")
     x, y, across, down = np.array(numbers[:4]) * np.array([width, height, width, height]) / 100

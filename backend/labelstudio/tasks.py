@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
     from backend.labelstudio.labelling import Binding
 
-__all__ = ["Sheet", "listed", "sheets", "task_id"]
+__all__ = ["UNNAMED_FIELD", "Sheet", "listed", "project_id", "sheets", "task_id"]
 
 # Where Label Studio puts a file that was uploaded before the project had a label config.
-_UNNAMED_FIELD = "$undefined$"
+UNNAMED_FIELD = "$undefined$"
 _MOST_LISTED = 20
+# What the ledger's database has room for, and Label Studio's own.
+_IDS = range(2**63)
+_MOST_DIGITS = 19
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +42,17 @@ class Sheet:
 
 
 def task_id(task: Mapping[str, Any]) -> int | None:
-    """Label Studio's id of a task, where it has one."""
+    """Label Studio's id of a task, where it has one that a database can hold."""
     found = task.get("id")
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+    return found if isinstance(found, int) and not isinstance(found, bool) and found in _IDS else None
+
+
+def project_id(project: str) -> int | None:
+    """The id that a request names its project by, where it is one that a database can hold."""
+    if not project.isdecimal() or len(project) > _MOST_DIGITS:
+        return None
+    found = int(project)
+    return found if found in _IDS else None
 
 
 def listed(ids: Sequence[int | None]) -> str:
@@ -68,7 +79,7 @@ def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> 
 def _references(data: Any, name: str, *, paged: bool) -> list[str]:
     if not isinstance(data, dict):
         raise RequestError("the task has no data")
-    value = data.get(name, data.get(_UNNAMED_FIELD))
+    value = data.get(name, data.get(UNNAMED_FIELD))
     if value is None:
         raise RequestError(f"the task's data has no field {name!r}, which the label config's Image asks for")
     if paged and isinstance(value, list) and all(isinstance(reference, str) for reference in value):

@@ -76,16 +76,20 @@ class Hub:
         """Whether the converted weights are here, and whole; damaged ones are thrown away, which the log says."""
         if not self.converted.is_dir():
             return False
-        try:
-            whole = (
-                sha256_of(self.converted / WEIGHTS_FILE) == ClassifierConfig.read(self.converted / CONFIG_FILE).sha256
-            )
-        except BadWeights:
-            whole = False
+        whole = self.is_whole()
         if not whole:
             log.warning("%s is damaged: thrown away, to be fetched again", self.converted)
             shutil.rmtree(self.converted)
         return whole
+
+    def is_whole(self) -> bool:
+        """Whether the converted weights are what their config says."""
+        try:
+            return (
+                sha256_of(self.converted / WEIGHTS_FILE) == ClassifierConfig.read(self.converted / CONFIG_FILE).sha256
+            )
+        except BadWeights:
+            return False
 
     def _download(self) -> tuple[Path, str]:
         """The checkpoint's path in the download cache, and the commit it is of."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx2
 
-from backend.errors import LimitExceeded, PageUnavailable, ReferenceRefused
+from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, ReferenceRefused
 
 if TYPE_CHECKING:
     import ssl
@@ -51,8 +51,9 @@ class Fetcher:
 
         Raises:
             ReferenceRefused: A redirect leads to an address that is not allowed.
-            PageUnavailable: No connection, an error status, a log-in page, or an empty body.
-            LimitExceeded: Bytes, seconds or redirects.
+            PageUnavailable: No connection, no such name, an error status, a log-in page, or an empty body.
+            FetchTimeout: Seconds.
+            LimitExceeded: Bytes or redirects.
         """
         # A client for each fetch: no cookie or connection of one fetch serves another, and all is closed at the end.
         with (
@@ -73,7 +74,7 @@ class Fetcher:
         return data
 
     def _too_slow(self, shown: str, error: Exception | None = None) -> NoReturn:
-        raise LimitExceeded(shown, f"took longer than FETCH_TIMEOUT ({self._limits.seconds:g} s)") from error
+        raise FetchTimeout(shown, f"took longer than FETCH_TIMEOUT ({self._limits.seconds:g} s)") from error
 
     def _follow(
         self, client: httpx2.Client, url: httpx2.URL, headers: Mapping[str, str], shown: str, deadline: _Deadline
@@ -106,8 +107,11 @@ class Fetcher:
             raise PageUnavailable(shown, f"Label Studio asks for a log-in: {_KEY_HINT}")
         if url.scheme not in ("http", "https") or not url.host or url.userinfo:
             raise ReferenceRefused(shown, "redirected to something other than a plain http(s) address")
-        if self._allow_list.allows(url) or (trusted and url.scheme == "https" and is_public(url.host)):
-            return url
+        try:
+            if self._allow_list.allows(url) or (trusted and url.scheme == "https" and is_public(url.host)):
+                return url
+        except OSError as error:
+            raise PageUnavailable(shown, f"redirected to {url.host}: its name cannot be looked up now") from error
         host = url.netloc.decode("ascii")
         raise ReferenceRefused(shown, f"redirected to {host}: add it to ALLOWED_HOSTS if pages may come from it")
 
@@ -151,10 +155,14 @@ def _certificates() -> ssl.SSLContext:
 
 
 def is_public(host: str) -> bool:
-    """Whether every address of `host` is on the open internet."""
+    """Whether every address of `host` is on the open internet.
+
+    Raises:
+        OSError: The name cannot be looked up: there is none such, or nobody to ask.
+    """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+    except UnicodeError:
         return False
     addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     addresses = [getattr(address, "ipv4_mapped", None) or address for address in addresses]

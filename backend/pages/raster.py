@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from backend.errors import LimitExceeded, PageError, UndecodablePage
+from backend.errors import LimitExceeded, PageError, PageUnavailable, UndecodablePage
 from backend.pages.orientation import orientation_of, upright
 from backend.pages.page import Page
 
@@ -34,13 +34,25 @@ _WHITE_IS_ZERO = 0
 
 @contextmanager
 def decoding(reference: str) -> Iterator[None]:
-    """Turns whatever a decoder raises on bad bytes into `UndecodablePage`; memory that is not there included."""
+    """Turns what a decoder raises on bad bytes into `UndecodablePage`, and a want of memory into `PageUnavailable`.
+
+    The second passes: the same page asked for later may well be had.
+    """
     try:
         yield
     except PageError:
         raise
     except Exception as error:
+        if _is_short_of_memory(error):
+            raise PageUnavailable(reference, "there is no memory to decode it at the moment: ask again") from error
         raise UndecodablePage(reference, f"damaged or cut short: it cannot be read ({type(error).__name__})") from error
+
+
+def _is_short_of_memory(error: Exception) -> bool:
+    """Whether there was no memory, in the words of Python and NumPy, of OpenCV, or of Pillow's decoders."""
+    if isinstance(error, cv2.error):
+        return error.code == cv2.Error.StsNoMem
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and "out of memory" in str(error))
 
 
 def count_guard(count: int, pages: slice | None, *, reference: str, limits: Limits) -> range:
@@ -61,7 +73,8 @@ def decode_raster(data: bytes, kind: str, *, reference: str, limits: Limits, pag
     Of animations, and of the several pictures that phones put in one JPEG, the first is the page.
 
     Raises:
-        LimitExceeded: Pixels of a page, or the number of pages.
+        LimitExceeded: Pixels of a page, scans of a JPEG, or the number of pages.
+        PageUnavailable: There is no memory for it at the moment.
         UndecodablePage: Damaged, cut short, or of a pixel type that is no page's.
     """
     with decoding(reference), Image.open(io.BytesIO(data), formats=(kind,)) as image:
@@ -86,7 +99,10 @@ def _page(image: Image.Image, data: bytes, reference: str, index: int, limits: L
     if width * height > limits.max_pixels:
         raise LimitExceeded(reference, f"{width}x{height} pixels, more than MAX_PIXELS ({limits.max_pixels})")
     dpi = _dpi(image)
-    if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
+    is_jpeg = image.format in ("JPEG", "MPO")
+    if is_jpeg:
+        _count_scans(data, reference)
+    if is_jpeg and image.mode in ("RGB", "L"):
         pixels = _jpeg(data, (height, width), reference)
     else:
         pixels = _rgb(image, reference)
@@ -104,11 +120,15 @@ def _dpi(image: Image.Image) -> float | None:
     return across if plausible and max(image.size) <= _LONGEST_SHEET_INCHES * across else None
 
 
-def _jpeg(data: bytes, shape: tuple[int, int], reference: str) -> NDArray[np.uint8]:
-    """Greyscale and colour JPEG through OpenCV: the same pixels as Pillow's, a third sooner."""
+def _count_scans(data: bytes, reference: str) -> None:
+    """Raises LimitExceeded for a JPEG of any colours that would be decoded for ever."""
     scans = data.count(b"\xff\xda")
     if scans > _MOST_SCANS:
         raise LimitExceeded(reference, f"a JPEG of {scans} scans; more than {_MOST_SCANS} only cost time")
+
+
+def _jpeg(data: bytes, shape: tuple[int, int], reference: str) -> NDArray[np.uint8]:
+    """Greyscale and colour JPEG through OpenCV: the same pixels as Pillow's, a third sooner."""
     if not _reaches_end(data):
         raise UndecodablePage(reference, "cut short: the JPEG has no end")
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION

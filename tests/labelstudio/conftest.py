@@ -16,7 +16,7 @@ from backend.labelstudio.predictor import Predictor
 from backend.labelstudio.server import create_app
 from backend.nets.config import MARKS
 from backend.pages.page import Page
-from backend.pipeline import Marks
+from backend.pipeline import Marks, Rejected
 from backend.settings import Settings
 
 PAYLOADS = Path(__file__).parent / "payloads"
@@ -28,7 +28,12 @@ def payload(name: str) -> dict:
     return json.loads((PAYLOADS / f"{name}.json").read_text())["body"]
 
 
-def found(*marks: tuple[str, tuple[float, float, float, float], float], certainty: float | None = None) -> Marks:
+def found(
+    *marks: tuple[str, tuple[float, float, float, float], float],
+    certainty: float | None = None,
+    candidates: int = 0,
+    nearest: Rejected | None = None,
+) -> Marks:
     """Marks given as (name, box, score)."""
     probabilities = np.zeros((len(marks), 4))
     for row, (name, _, score) in enumerate(marks):
@@ -43,6 +48,8 @@ def found(*marks: tuple[str, tuple[float, float, float, float], float], certaint
         np.zeros((len(marks), 512), np.float32),
         min(scores, default=1.0) if certainty is None else certainty,
         VERSION,
+        candidates=max(candidates, len(marks)),
+        nearest=nearest,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class FakeStudio:
         tasks: By project, each task's versions of predictions.
         answers: The version that this backend gives at the moment.
         failing: Paths that answer 500.
+        away: Tasks whose page cannot be had: nothing is stored for them.
         asked: Method and path of each request.
         patches: Bodies of the PATCH requests.
     """
@@ -45,6 +47,7 @@ class FakeStudio:
     tasks: dict[int, dict[int, set[str]]] = field(default_factory=dict)
     answers: str = "v2"
     failing: set[str] = field(default_factory=set)
+    away: set[int] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     patches: list[dict[str, Any]] = field(default_factory=list)
     portions: list[list[int]] = field(default_factory=list)
@@ -63,16 +66,29 @@ class FakeStudio:
         self.asked.append(f"{request.method} {path}")
         if path in self.failing:
             return httpx2.Response(500)
+        return self._answer(request, path, query)
+
+    def _answer(self, request: httpx2.Request, path: str, query: httpx2.QueryParams) -> httpx2.Response:
+        if path == "/api/predictions/" or path.endswith("/model-versions/"):
+            return self._versions(path, query.get("task"))
         if path.startswith("/api/projects/"):
             config = self.configs.get(int(path.split("/")[3]))
             return httpx2.Response(404) if config is None else httpx2.Response(200, json={"label_config": config})
-        if path == "/api/ml/":
-            return self._connected(int(query["project"]))
         if path.startswith("/api/ml/"):
+            if request.method == "GET":
+                return self._connected(int(query["project"]))
             return self._rename(json.loads(request.content), int(path.rsplit("/", 1)[1]))
         if path == "/api/tasks/":
             return self._outdated(int(query["project"]), json.loads(query["query"]), int(query["page_size"]))
         return self._retrieve(int(query["project"]), json.loads(request.content))
+
+    def _versions(self, path: str, task: str | None) -> httpx2.Response:
+        """Those of a project, each with how often; or those of a task."""
+        if task is None:
+            found = self.tasks[int(path.split("/")[3])].values()
+            return httpx2.Response(200, json=Counter(version for versions in found for version in versions))
+        [versions] = [tasks[int(task)] for tasks in self.tasks.values() if int(task) in tasks]
+        return httpx2.Response(200, json=[{"model_version": version} for version in sorted(versions)])
 
     def _connected(self, project: int) -> httpx2.Response:
         for connection in self.connections[project]:
@@ -89,18 +105,22 @@ class FakeStudio:
         return httpx2.Response(200, json=connection)
 
     def _outdated(self, project: int, query: dict[str, Any], most: int) -> httpx2.Response:
-        wanted = {item["filter"]: item["value"] for item in query["filters"]["items"]}
-        [version] = wanted["filter:tasks:predictions_model_versions"]
+        """As the real one, which takes a version for there where a longer one has it as its part."""
+        wanted = {item["filter"]: item for item in query["filters"]["items"]}
+        condition = wanted["filter:tasks:predictions_model_versions"]
+        contained = condition["operator"] == "contains"
         found = [
-            number
+            {"id": number, "predictions_model_versions": ",".join(versions)}
             for number, versions in sorted(self.tasks[project].items())
-            if number > wanted["filter:tasks:id"] and versions and version not in versions
+            if number > wanted["filter:tasks:id"]["value"]
+            and versions
+            and any(part in version for part in condition["value"] for version in versions) is contained
         ]
-        return httpx2.Response(200, json={"tasks": [{"id": number} for number in found[:most]], "total": len(found)})
+        return httpx2.Response(200, json={"tasks": found[:most], "total": len(found)})
 
     def _retrieve(self, project: int, body: dict[str, Any]) -> httpx2.Response:
         self.portions.append(body["selectedItems"]["included"])
-        for number in self.portions[-1]:
+        for number in set(self.portions[-1]) - self.away:
             self.tasks[project][number].add(self.answers)
         return httpx2.Response(200, json={})
 
@@ -164,7 +184,83 @@ def test_titles_move_then_open_tasks_are_predicted_anew_in_portions_and_then_all
     assert studio.portions == [[1, 2, 3, 4], [6, 7, 8, 9]]
     asked = len(studio.asked)
     looks(one, clock, times=100)
-    assert len(studio.asked) == asked
+    assert studio.asked[asked:] in (["GET /api/projects/1/"], ["GET /api/projects/1/"] * 2)
+
+
+def test_tasks_that_nothing_was_stored_for_are_asked_for_again_and_less_and_less_often(
+    studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio.add(1, tasks=6)
+    studio.away = {2, 5}
+    one = announcer(studio, pipeline, clock, tmp_path)
+    looks(one, clock, times=600)
+    assert studio.portions[:3] == [[1, 2, 3, 4], [5, 6], [2, 5]]
+    assert 6 <= studio.portions.count([2, 5]) <= 10
+    assert any("project 1: 2 tasks had no prediction of v2 yet" in message for message in caplog.messages)
+    studio.away.clear()
+    looks(one, clock, times=600)
+    assert all("v2" in versions for versions in studio.tasks[1].values())
+    asked = len(studio.portions)
+    looks(one, clock, times=600)
+    assert len(studio.portions) == asked
+
+
+def test_it_goes_on_however_long_something_is_away(
+    studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, tmp_path: Path
+) -> None:
+    studio.add(1, tasks=2)
+    studio.add(2)
+    studio.away = {2}
+    one = announcer(studio, pipeline, clock, tmp_path)
+    looks(one, clock)
+    studio.configs[3], studio.tasks[3] = CONFIG.format(""), {}  # and a project that nobody connected
+    studio.connections[3] = []
+    looks(one, clock, times=2500, seconds=3600.0)
+    studio.away.clear()
+    studio.add(3)
+    looks(one, clock, times=3, seconds=3600.0)
+    assert "v2" in studio.tasks[1][2]
+    assert studio.titles(3) == ["v2"]
+
+
+def test_a_project_that_changes_its_threshold_is_told_anew_without_a_restart(
+    studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, tmp_path: Path
+) -> None:
+    studio.add(1, tasks=3)
+    one = announcer(studio, pipeline, clock, tmp_path)
+    looks(one, clock)
+    assert studio.titles(1) == ["v2"]
+    for threshold, version in ((' model_score_threshold="0.7"', "v2-t0.7"), ("", "v2")):
+        studio.configs[1] = CONFIG.format(threshold)
+        studio.answers = version
+        looks(one, clock, times=100)
+        assert (studio.titles(1), studio.shown[1]) == ([version], version)
+        assert all(version in versions for versions in studio.tasks[1].values())
+
+
+def test_a_longer_version_does_not_pass_for_the_one_that_serves(
+    studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, tmp_path: Path
+) -> None:
+    studio.add(1, title="v2-t0.7", tasks=5)
+    studio.tasks[1][3] = {"v1"}
+    studio.tasks[1][4] = {"v2", "v2-t0.7"}
+    looks(announcer(studio, pipeline, clock, tmp_path), clock)
+    assert studio.portions == [[1, 2, 3, 5]]
+
+
+def test_while_label_studio_is_away_a_project_that_is_where_it_should_be_stays_so_and_is_not_complained_of(
+    studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio.add(1)
+    one = announcer(studio, pipeline, clock, tmp_path)
+    looks(one, clock)
+    studio.failing.add("/api/projects/1/")
+    looks(one, clock, times=300)
+    assert not any("does not show" in message for message in caplog.messages)
+    studio.failing.clear()
+    studio.configs[1], studio.answers = CONFIG.format(' model_score_threshold="0.7"'), "v2-t0.7"
+    looks(one, clock, times=100)
+    assert studio.titles(1) == ["v2-t0.7"]
 
 
 def test_a_project_that_is_there_already_is_looked_at_and_left_alone(
@@ -231,12 +327,16 @@ def test_a_project_that_is_gone_is_given_up_and_the_next_one_told(
     assert studio.titles(2) == ["v2"]
 
 
-def test_a_project_without_a_place_for_marks_is_left_alone(
+def test_a_project_without_a_place_for_marks_is_left_alone_until_it_has_one(
     studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, tmp_path: Path
 ) -> None:
     studio.add(1, config="<View/>")
-    looks(announcer(studio, pipeline, clock, tmp_path), clock)
+    one = announcer(studio, pipeline, clock, tmp_path)
+    looks(one, clock)
     assert studio.asked == ["GET /api/projects/1/"]
+    studio.configs[1] = CONFIG.format("")
+    looks(one, clock, times=100)
+    assert studio.titles(1) == ["v2"]
 
 
 def test_without_a_token_it_is_said_once_and_nothing_is_asked(
@@ -281,12 +381,12 @@ def test_tasks_that_cannot_be_predicted_do_not_keep_the_others_from_it(
     studio.add(1, tasks=6)
     studio.failing.add("/api/dm/actions/")
     one = announcer(studio, pipeline, clock, tmp_path)
-    while not any("are not predicted anew" in message for message in caplog.messages):
+    while not any("are left out for now" in message for message in caplog.messages):
         looks(one, clock, times=1)
         assert clock.now < 5000
     studio.failing.clear()
     looks(one, clock)
-    assert studio.portions == [[5, 6]]
+    assert studio.portions == [[5, 6], [1, 2, 3, 4]]
 
 
 def test_another_version_on_the_way_takes_the_place_of_the_one_before(

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from backend.errors import LedgerError
-from backend.feedback.samples import document_key, split_of
+from backend.feedback.splits import document_key, split_of
 from backend.labelstudio.blinding import is_blind, origin_of
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.labelling import bind

@@ -98,14 +98,61 @@ def test_an_upload_becomes_a_reference_for_a_tasks_data():
     assert studio.seen[0].url.params["commit_to_project"] == "false"
 
 
-def test_tasks_are_read_to_the_last_page():
-    def page(request: httpx2.Request) -> httpx2.Response:
-        number = int(request.url.params["page"])
-        return httpx2.Response(200, json={"tasks": [{"id": number}] if number <= 3 else [], "total": 3})
+def listing(*ids: int, at_once: int, then=lambda _: None):
+    """Lists tasks as Label Studio does; `then` may change which there are, after each answer."""
+    there = list(ids)
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        query = json.loads(request.url.params["query"])
+        assert (request.url.params["page"], query["ordering"]) == ("1", ["tasks:id"])
+        after = query["filters"]["items"][0]
+        assert (after["filter"], after["operator"], after["type"]) == ("filter:tasks:id", "greater", "Number")
+        found = sorted(one for one in there if one > after["value"])
+        then(there)
+        return httpx2.Response(200, json={"tasks": [{"id": one} for one in found[:at_once]], "total": len(found)})
 
     studio = Studio()
-    studio.answers["GET /api/tasks/"] = page
-    assert [task["id"] for task in studio.client().tasks(1)] == [1, 2, 3]
+    studio.answers["GET /api/tasks/"] = answer
+    return studio
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])  # Label Studio's own limit may be below what is asked for
+def test_tasks_are_read_to_the_last_portion(at_once):
+    studio = listing(1, 2, 3, 9, at_once=at_once)
+    assert [task["id"] for task in studio.client().tasks(1)] == [1, 2, 3, 9]
+    assert len(studio.seen) == -(-4 // at_once)
+
+
+def test_a_task_that_is_deleted_meanwhile_moves_no_other_out_of_the_next_portion():
+    studio = listing(1, 2, 3, 4, 5, 6, at_once=2, then=lambda there: there.remove(min(there)))
+    assert [task["id"] for task in studio.client().tasks(1)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_tasks_may_be_those_that_changed_and_bear_an_annotation():
+    studio = answering("/api/tasks/", json={"tasks": [], "total": 0})
+    assert list(studio.client().tasks(1, since=0.5, annotated=True)) == []
+    query = json.loads(studio.seen[0].url.params["query"])
+    conditions = [(one["filter"], one["operator"], one["type"], one["value"]) for one in query["filters"]["items"]]
+    assert conditions == [
+        ("filter:tasks:id", "greater", "Number", 0),
+        ("filter:tasks:updated_at", "greater", "Datetime", "1970-01-01T00:00:00.500000Z"),
+        ("filter:tasks:total_annotations", "greater", "Number", 0),
+    ]
+
+
+def test_a_task_is_gone_only_when_label_studio_says_so():
+    assert answering("/api/tasks/7/", json={"id": 7}).client().has_task(7)
+    assert not answering("/api/tasks/7/", status=404, json={"detail": "Not found."}).client().has_task(7)
+    with pytest.raises(LabelStudioError, match="502"):
+        answering("/api/tasks/7/", status=502).client().has_task(7)
+
+
+def test_the_newest_change_is_the_first_by_falling_moment():
+    studio = answering("/api/tasks/", json={"tasks": [{"id": 3, "updated_at": "2026-01-02T03:04:05Z"}], "total": 9})
+    assert studio.client().newest_change(1) == "2026-01-02T03:04:05Z"
+    params = studio.seen[0].url.params
+    assert (json.loads(params["query"])["ordering"], params["page_size"]) == (["-tasks:updated_at"], "1")
+    assert answering("/api/tasks/", json={"tasks": [], "total": 0}).client().newest_change(1) is None
 
 
 def test_a_project_is_found_by_its_whole_title_and_the_newest_wins():
@@ -141,8 +188,9 @@ def test_a_connection_has_the_credentials_that_the_backend_asks_for():
 
 def test_outdated_tasks_are_those_without_annotations_whose_predictions_are_all_of_other_versions():
     studio = answering("/api/tasks/", json={"tasks": [{"id": 8}, {"id": 9}], "total": 5})
+    studio.answers["GET /api/projects/1/model-versions/"] = httpx2.Response(200, json={"v1": 9, "v2": 3, "v3": 1})
     assert studio.client().outdated_tasks(1, "v2", after=7, most=2) == [8, 9]
-    [request] = studio.seen
+    request, _ = studio.seen
     query = json.loads(request.url.params["query"])
     conditions = [(one["filter"], one["operator"], one["value"]) for one in query["filters"]["items"]]
     assert conditions == [
@@ -153,6 +201,35 @@ def test_outdated_tasks_are_those_without_annotations_whose_predictions_are_all_
     ]
     assert (query["filters"]["conjunction"], query["ordering"]) == ("and", ["tasks:id"])
     assert request.url.params["page_size"] == "2"
+
+
+def test_a_task_with_a_longer_version_alone_is_outdated_though_label_studio_takes_it_for_current():
+    """It compares versions by their parts; and the text that lists a task's versions is cut short."""
+    stored = {4: ["v1"], 5: ["v2"], 6: ["v2-t0.3"], 7: ["v2-t0.3", "v2"], 8: ["v2-t0.3", "v1", "v2"], 9: ["v2-t0.3"]}
+
+    def listed(request: httpx2.Request) -> httpx2.Response:
+        conditions = json.loads(request.url.params["query"])["filters"]["items"]
+        wanted = {one["filter"].rpartition(":")[2]: (one["operator"], one["value"]) for one in conditions}
+        operator, parts = wanted["predictions_model_versions"]
+        found = [
+            {"id": task, "predictions_model_versions": ",".join(versions)[:10]}
+            for task, versions in stored.items()
+            if task > wanted["id"][1]
+            and any(part in one for part in parts for one in versions) == (operator == "contains")
+        ]
+        return httpx2.Response(200, json={"tasks": found[:2], "total": len(found)})
+
+    studio = Studio()
+    studio.answers = {
+        "GET /api/tasks/": listed,
+        "GET /api/projects/1/model-versions/": httpx2.Response(200, json={"v1": 1, "v2": 3, "v2-t0.3": 4}),
+        "GET /api/predictions/": lambda request: httpx2.Response(
+            200, json=[{"model_version": one} for one in stored[int(request.url.params["task"])]]
+        ),
+    }
+    assert studio.client().outdated_tasks(1, "v2") == [4, 6, 9]
+    assert studio.client().outdated_tasks(1, "v2", after=4, most=1) == [6]
+    assert studio.client().outdated_tasks(1, "v2", after=6) == [9]
 
 
 @pytest.mark.parametrize(

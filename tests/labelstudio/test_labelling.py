@@ -1,9 +1,11 @@
 """Which controls of a label config get marks, under which labels, from which threshold on."""
 
+import itertools
+
 import pytest
 
 from backend.errors import LabelConfigError
-from backend.labelstudio.labelling import Binding, bind
+from backend.labelstudio.labelling import Binding, bind, versioned
 
 IMAGE = '<Image name="image" value="$image"/>'
 LABELS = '<Label value="signature"/><Label value="stamp"/><Label value="thumb"/>'
@@ -149,3 +151,56 @@ def test_a_config_without_a_place_for_marks_says_what_is_missing(text, reason):
 def test_the_way_out_uses_the_projects_own_label():
     with pytest.raises(LabelConfigError, match='<Label value="Siegel" predicted_values="stamp"/>'):
         bind(config('<Label value="Siegel"/>'))
+
+
+def controls(*thresholds: str) -> tuple[Binding, ...]:
+    tag = '<RectangleLabels name="c{}" toName="image" model_score_threshold="{}">{}</RectangleLabels>'
+    tags = (tag.format(place, threshold, LABELS) for place, threshold in enumerate(thresholds))
+    return bind(f"<View>{IMAGE}{''.join(tags)}</View>", confidence=0.5)
+
+
+def version_with(*thresholds: str) -> str:
+    return versioned("v1", controls(*thresholds), confidence=0.5)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "version"),
+    [
+        # the operator's own, said again, or not said
+        (("0.5",), "v1"),
+        (("0.50", ""), "v1"),
+        # one of the project's own is named, to its last digit
+        (("0.6",), "v1-t0.6"),
+        (("0.6", ".60"), "v1-t0.6"),
+        (("0.123456789",), "v1-t0.123456789"),
+        (("1",), "v1-t1.0"),
+    ],
+)
+def test_the_version_names_the_projects_own_threshold(thresholds, version):
+    assert version_with(*thresholds) == version
+
+
+def test_the_version_changes_with_every_threshold_of_every_control():
+    different = [
+        ("0.6", "0.7", "0.6"),
+        ("0.6", "0.7", "0.7"),
+        ("0.7", "0.6", "0.6"),
+        ("0.6", "0.6", "0.6"),
+        ("0.6", "0.7", ""),
+        ("0.6", "", "0.7"),
+        ("0.6", "0.7"),
+        ("0.6", "0.70000001"),
+        ("0.7", "0.6"),
+        ("", "0.6"),
+    ]
+    versions = [version_with(*thresholds) for thresholds in different]
+    assert len(set(versions)) == len(versions)
+    # Label Studio lists the versions of a task with commas between them.
+    assert not any("," in version for version in versions)
+
+
+def test_the_version_stays_when_controls_change_places_or_thresholds_are_written_otherwise():
+    versions = {
+        versioned("v1", order, confidence=0.5) for order in itertools.permutations(controls("0.6", "0.7", "0.8"))
+    }
+    assert versions == {version_with(".60", "7e-1", "0.8")}

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from backend.errors import LimitExceeded, PageUnavailable, ReferenceRefused, UndecodablePage
+from backend.pipeline import Rejected
 from backend.settings import Settings
 
 from .conftest import VERSION, ToldServing, found, make_app, payload
@@ -74,7 +75,10 @@ def test_no_tasks_give_no_results(client):
     ("error", "answer"),
     [
         # asking again cannot help: looked, and found nothing
-        (UndecodablePage("bad", "not an image"), {"result": [], "score": 1.0, "model_version": VERSION}),
+        (
+            UndecodablePage("bad", "not an image"),
+            {"result": [], "score": 1.0, "model_version": VERSION, "reason": "unreadable: not an image"},
+        ),
         # Label Studio or the storage may be back later
         (PageUnavailable("bad", "503"), []),
         # an operator can allow the host, and the task shall then be done
@@ -101,6 +105,23 @@ def test_a_page_that_breaks_the_model_leaves_the_others_done(client, pipeline, c
     assert "task 10: not done" in caplog.text
 
 
+@pytest.mark.parametrize("identity", [2**63, 10**400, -1, True, "7", None, {}])
+def test_an_id_that_no_label_studio_gives_costs_its_task_the_memory_and_the_others_nothing(
+    client, pipeline, ledger, identity
+):
+    pipeline.on_page["page"] = found(STAMP)
+    tasks = [{"id": one, "data": {"image": "page"}} for one in (identity, 7)]
+    response = client.post("/predict", json=payload("predict") | {"tasks": tasks})
+    assert [len(one["result"]) for one in response.json["results"]] == [1, 1]
+    assert [shown["task"] for shown in ledger.shown] == [7]
+
+
+@pytest.mark.parametrize(("project", "known"), [("2.1700000000", 2), (2**63, None), ("9" * 5000, None), ("x", None)])
+def test_a_project_is_remembered_where_a_database_can_hold_its_id(client, ledger, project, known):
+    assert client.post("/predict", json=payload("predict") | {"project": project}).status_code == 200
+    assert [shown["project"] for shown in ledger.shown] == [known]
+
+
 @pytest.mark.parametrize(
     ("task", "reason"),
     [
@@ -114,10 +135,38 @@ def test_a_page_that_breaks_the_model_leaves_the_others_done(client, pipeline, c
     ],
 )
 def test_a_task_that_names_no_page_is_empty_and_the_log_says_why(client, caplog, task, reason):
-    results = client.post("/predict", json=payload("predict") | {"tasks": [task]}).json["results"]
-    assert results == [{"result": [], "score": 1.0, "model_version": VERSION}]
+    [prediction] = client.post("/predict", json=payload("predict") | {"tasks": [task]}).json["results"]
+    assert reason in prediction.pop("reason")
+    assert prediction == {"result": [], "score": 1.0, "model_version": VERSION}
     assert "task 7: no marks: " in caplog.text
     assert reason in caplog.text
+
+
+def test_an_empty_prediction_says_why_and_so_does_the_log(client, pipeline, caplog):
+    caplog.set_level(logging.INFO)
+    near = Rejected(name="stamp", score=0.41237, bar=0.5, none=0.2)
+    pipeline.on_page = {"good": found(STAMP), "near": found(candidates=13, nearest=near), "blank": found()}
+    good, near, blank = client.post("/predict", json=batch(*pipeline.on_page)).json["results"]
+    assert "reason" not in good
+    assert near["reason"] == "13 candidates, the best of them a stamp at 0.4124, under 0.5"
+    assert blank["reason"].startswith("no candidate")
+    assert [line for line in caplog.messages if "no marks" in line] == [
+        f"task 11: no marks: {near['reason']}",
+        f"task 12: no marks: {blank['reason']}",
+    ]
+
+
+def test_an_empty_document_says_why_for_each_page(client, pipeline, pages):
+    pages.kept["/data/upload/4/4d035ba8-pg0.jpg"] = UndecodablePage("pg0", "truncated")
+    [prediction] = client.post("/predict", json=payload("predict_multipage")).json["results"]
+    assert prediction["reason"].startswith("page 1: unreadable: truncated; page 2: no candidate")
+
+
+def test_a_document_of_no_pages_says_so(client):
+    body = payload("predict_multipage")
+    body["tasks"][0]["data"]["pages"] = []
+    [prediction] = client.post("/predict", json=body).json["results"]
+    assert prediction["reason"] == "the task's list of pages is empty"
 
 
 def test_a_file_uploaded_before_the_project_had_a_label_config_is_found(client, pipeline):
@@ -400,12 +449,27 @@ class TestInteractive:
 
     @pytest.mark.parametrize(
         "value",
-        [None, {}, {"x": 1, "y": 1}, {"x": "1", "y": 1, "width": 1, "height": 1}, {"points": [[1, 1]]}],
+        [
+            None,
+            {},
+            {"x": 1, "y": 1},
+            {"x": "1", "y": 1, "width": 1, "height": 1},
+            {"points": [[1, 1]]},
+            # numbers beyond what floats can say, and beyond what they can be multiplied by
+            {"x": 10**400, "y": 1, "width": 1, "height": 1},
+            {"x": 1, "y": 1, "width": 1, "height": 1e308, "rotation": 45},
+            {"x": 1, "y": 1, "width": 1, "height": 1, "rotation": -(10**400)},
+        ],
     )
     def test_what_is_no_rectangle_is_refused_with_the_reason(self, client, value):
         response = client.post("/predict", json=self.drawn(value=value))
         assert response.status_code == 400
         assert "no rectangle" in response.json["message"]
+
+    @pytest.mark.parametrize("identity", [2**63, {"a": 1}, ["x"], "", None])
+    def test_an_id_that_no_editor_gives_is_replaced(self, client, identity):
+        [prediction] = client.post("/predict", json=self.drawn(id=identity)).json["results"]
+        assert len(prediction["result"][0]["id"]) == 10
 
     def test_a_page_that_the_task_lacks_is_refused(self, client):
         assert client.post("/predict", json=self.drawn(item_index=3)).status_code == 400

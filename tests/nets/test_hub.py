@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ from backend.nets.network import Network
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
 from tests.nets.hub_server import COMMIT, LoopbackHub, serve
 from tests.nets.models import checkpoint, hostile_checkpoint, random_model
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +45,24 @@ def test_the_checkpoint_is_fetched_and_converted(seed_checkpoint: bytes, tmp_pat
     assert [path.name for path in folder.parent.iterdir()] == [folder.name], "no scratch is left behind"
     # The seed's card asks for model_info before the download: it helps the Hub's count.
     assert server.asked[0] == f"GET /api/models/{REPOSITORY}/revision/main"
+    assert server.asked[-1] == f"GET /{REPOSITORY}/resolve/{COMMIT}/{FILENAME}"
+
+
+def test_hf_endpoint_names_the_hub(seed_checkpoint: bytes, tmp_path: Path) -> None:
+    """In a process of its own: the Hub's client reads the variable when it is imported."""
+    program = "import pathlib, sys, backend.nets.hub as hub; print(hub.Hub(folder=pathlib.Path(sys.argv[1])).pull())"
+    with serve(LoopbackHub(seed_checkpoint)) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)],
+            cwd=ROOT,
+            env={**os.environ, "HF_ENDPOINT": server.address},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    config = ClassifierConfig.read(Path(done.stdout.strip()) / CONFIG_FILE)
+    assert config.provenance["checkpoint_sha256"] == server.checksum
     assert server.asked[-1] == f"GET /{REPOSITORY}/resolve/{COMMIT}/{FILENAME}"
 
 

@@ -50,6 +50,33 @@ def pdf(*, width: float = 60, height: float = 40, count: int = 1, content: bytes
     return b"%PDF-1.7\n" + body + b"trailer<</Root 1 0 R/Size %d>>\n%%%%EOF" % (len(objects) + 1)
 
 
+def picture_pdf(jpeg: bytes, *, width: int, height: int, filters: bytes = b"/DCTDecode") -> bytes:
+    """A PDF of two pages: the first as `pdf` makes it, the second a JPEG over all of it."""
+    content = b"q 60 0 0 40 0 0 cm /I Do Q"
+    image = b"/Type/XObject/Subtype/Image/ColorSpace/DeviceRGB/BitsPerComponent 8/Width %d/Height %d" % (width, height)
+    page = b"6 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 60 40]/Contents 7 0 R/Resources<</XObject<</I 8 0 R>>>>>>"
+    objects = (
+        page + b"endobj\n"
+        b"7 0 obj<</Length %d>>stream\n%s\nendstream endobj\n"
+        % (len(content), content)
+        + b"8 0 obj<<%s/Filter[%s]/Length %d>>stream\n" % (image, filters, len(jpeg))
+        + jpeg
+        + b"\nendstream endobj\n"
+    )
+    return (
+        pdf()
+        .replace(b"/Count 1/Kids[4 0 R]", b"/Count 2/Kids[4 0 R 6 0 R]")
+        .replace(b"trailer<</Root 1 0 R/Size 5>>", objects + b"trailer<</Root 1 0 R/Size 9>>")
+    )
+
+
+def endless(*, scans: int, mode: str = "RGB", side: int = 64) -> bytes:
+    """A small JPEG of as many scans over the same pixels as one likes, each of which goes over all of them."""
+    data = packed(Image.new(mode, (side, side), "white"), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * (scans - data.count(b"\xff\xda") + 1) + b"\xff\xd9"
+
+
 def picture(width: int = 60, height: int = 40) -> Image.Image:
     """A page whose four corners differ, so that any turn shows: red, green, blue and white blocks."""
     pixels = np.full((height, width, 3), 200, np.uint8)

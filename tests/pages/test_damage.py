@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +15,9 @@ from hypothesis import strategies as st
 
 from backend.errors import LimitExceeded, PageError, UndecodablePage
 
-from .files import LIMITS, noisy, packed, pages_of, pdf, picture, pixels_of, png_chunk, sheets, tiff
+from .files import LIMITS, endless, noisy, packed, pages_of, pdf, picture, pixels_of, png_chunk, sheets, tiff
 
-if TYPE_CHECKING:
-    pass
-
-
+ROOT = Path(__file__).parents[2]
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")
 
 
@@ -54,11 +53,41 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_the_page() -> None:
         pages_of(data[: len(data) // 2])
 
 
-def test_a_jpeg_of_endless_scans_is_refused() -> None:
-    data = packed(picture(), "JPEG", progressive=True)
-    start = data.index(b"\xff\xda")
-    with pytest.raises(LimitExceeded, match="scans"):
-        pages_of(data[:start] + data[start:-2] * 200 + b"\xff\xd9")
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_of_endless_scans_is_refused_before_decoding(mode: str) -> None:
+    assert len(pages_of(endless(scans=12, mode=mode))) == 1
+    with pytest.raises(LimitExceeded, match="1000 scans"):
+        pages_of(endless(scans=1000, mode=mode))
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from backend.errors import PageError
+from backend.pages import Limits, decode
+from tests.pages.files import packed
+from PIL import Image
+
+def first(data):
+    limits = Limits(max_bytes=10**7, max_pixels=10**8, max_pages=1, seconds=20.0)
+    return next(decode(data, reference="page", limits=limits, dpi=72))
+
+data = packed(Image.new(sys.argv[2], (9000, 9000)), sys.argv[1])
+first(data)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 50_000_000,) * 2)
+try:
+    first(data)
+except PageError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "RGB")])
+def test_a_want_of_memory_is_no_damage(kind: str, mode: str) -> None:
+    """It passes: a page that was called damaged for it would never be looked at again."""
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, kind, mode]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("PageUnavailable page: there is no memory"), done.stdout + done.stderr
 
 
 def huge_png(side: int) -> bytes:

@@ -41,6 +41,14 @@ def test_only_addresses_on_the_open_internet_are_public(host: str, public: bool)
     assert is_public(host) is public
 
 
+def test_a_name_that_cannot_be_looked_up_may_be_found_another_time(
+    settings: Settings, access: Access, studio: Studio
+) -> None:
+    studio.routes["/data/upload/nameless"] = lambda handler: handler.redirect("https://bucket.invalid/page.png")
+    with pytest.raises(PageUnavailable, match=r"bucket\.invalid: its name cannot be looked up"):
+        PageSource(settings, access).pages("/data/upload/nameless")
+
+
 def test_a_signed_target_is_trusted_for_one_hop_from_label_studio_only(
     settings: Settings, access: Access, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

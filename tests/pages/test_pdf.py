@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+import time
+import zlib
 
 import pytest
 
 from backend.errors import LimitExceeded, PageError, UndecodablePage
 from backend.pages import Limits, decode
 
-from .files import LIMITS, pages_of, pdf
-
-if TYPE_CHECKING:
-    pass
+from .files import LIMITS, endless, noisy, pages_of, pdf, picture_pdf
 
 
 def test_a_pdf_page_is_rendered_at_the_resolution_wanted() -> None:
@@ -46,6 +44,43 @@ def test_a_pdf_that_takes_for_ever_to_draw_is_stopped() -> None:
     with pytest.raises(LimitExceeded, match="FETCH_TIMEOUT"):
         pages_of(data, limits=Limits(max_bytes=2_000_000, max_pixels=10**6, max_pages=4, seconds=1e-9))
     assert len(pages_of(pdf())) == 1  # the next document is not held up
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["JPEG", "JPEG in Flate"])
+def test_a_picture_that_takes_for_ever_to_decode_is_stopped_and_holds_up_no_other_pdf(packed: bool) -> None:
+    """Its decoding never pauses, and alone takes a quarter of an hour."""
+    jpeg = endless(scans=50_000, side=4000)
+    filters = b"/FlateDecode/DCTDecode" if packed else b"/DCTDecode"
+    hostile = picture_pdf(zlib.compress(jpeg) if packed else jpeg, width=4000, height=4000, filters=filters)
+    few_seconds = Limits(max_bytes=2_000_000, max_pixels=10**6, max_pages=4, seconds=4.0)
+    events: list[str] = []
+    begun = threading.Event()
+
+    def look() -> None:
+        pages = decode(hostile, reference="hostile", limits=few_seconds, dpi=72)
+        next(pages)
+        begun.set()
+        try:
+            next(pages)
+        except LimitExceeded as error:
+            events.append(str(error))
+
+    other = decode(pdf(count=2), reference="other", limits=LIMITS, dpi=72)
+    next(other)
+    thread = threading.Thread(target=look)
+    thread.start()
+    begun.wait()
+    time.sleep(0.5)  # by now it is in the picture
+    events.append(next(other).reference)
+    thread.join()
+    assert events[0] == "other"
+    assert "FETCH_TIMEOUT" in events[1]
+    assert len(pages_of(pdf())) == 1
+
+
+def test_a_picture_in_a_pdf_is_drawn() -> None:
+    _, page = pages_of(picture_pdf(noisy("JPEG"), width=64, height=64))
+    assert page.pixels.std() > 20
 
 
 def test_deeply_nested_pdf_content_is_one_error_or_a_page() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.errors import LimitExceeded, PageError, PageUnavailable, ReferenceRefused, UndecodablePage
+from backend.errors import FetchTimeout, LimitExceeded, PageError, PageUnavailable, ReferenceRefused, UndecodablePage
 from backend.pages import PageSource, from_path
 from backend.settings import Settings
 
@@ -91,13 +91,13 @@ def test_a_bad_answer_is_one_typed_error(
 def test_a_byte_now_and_then_does_not_hold_a_thread(route: str, settings: Settings, access: Access) -> None:
     """The server never ends by itself: only a limit on the total time lets this test come back."""
     source = PageSource(dataclasses.replace(settings, fetch_timeout=0.3), access)
-    with pytest.raises(LimitExceeded, match="FETCH_TIMEOUT"):
+    with pytest.raises(FetchTimeout, match="FETCH_TIMEOUT"):
         source.pages(f"/data/upload/{route}")
 
 
 def test_no_answer_at_all_is_a_time_limit(settings: Settings, access: Access) -> None:
     source = PageSource(dataclasses.replace(settings, fetch_timeout=0.3), access)
-    with pytest.raises(LimitExceeded, match="FETCH_TIMEOUT"):
+    with pytest.raises(FetchTimeout, match="FETCH_TIMEOUT"):
         source.pages("/data/upload/held")
 
 
