@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -9,17 +10,16 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend.errors import EvaluationError, SettingsError, TrainingError
-from backend.evaluation.hard import hard_examples
+from backend.commands.judging import add_judging, ask_gate, check_judging
+from backend.errors import SettingsError, TrainingError
 from backend.evaluation.truth import read_coco
-from backend.feedback.service import Store
 from backend.nets.hub import REPOSITORY
 from backend.nets.registry import Registry
 from backend.nets.sources import Sources
-from backend.registry.candidates import DOCUMENTS_FILE, complete
-from backend.registry.card import gain, macro_f1
+from backend.nets.weights import WEIGHTS_FILE, Weights
+from backend.registry.candidates import add_documents, complete, documents_of
+from backend.registry.card import gain, macro_f1, measured
 from backend.registry.hub import pull, push, upload
-from backend.registry.judging import judge_model
 from backend.registry.models import Model, Models
 from backend.registry.record import Facts
 from backend.settings import Settings
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from backend.evaluation.truth import Truth
     from backend.registry.history import Event
 
 __all__ = ["add_arguments", "run"]
@@ -50,26 +51,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one = acts.add_parser("quantise", help="make a candidate of the weights that serve, in whole numbers (int8)")
     one.add_argument("--pages", type=int, default=_CALIBRATION_PAGES, help="drawn pages to calibrate on (%(default)s)")
     one.add_argument("--real", type=Path, metavar="DIR", help="folder with a manifest.json of real pages and crops")
+    one.add_argument("--coco", type=Path, metavar="FILE", help="compare both on these pages, COCO format")
+    one.add_argument("--images", type=Path, metavar="DIR", help="folder of the images that FILE names")
     one = acts.add_parser("judge", help="ask the gate about a model, on pages whose marks are known")
     one.add_argument("name")
-    one.add_argument("--coco", type=Path, required=True, metavar="FILE", help="annotations of these pages, COCO format")
-    one.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the images that FILE names")
-    one.add_argument(
-        "--seen",
-        type=Path,
-        metavar="FILE",
-        help=f"documents that its training saw, one a line ({DOCUMENTS_FILE} beside its weights)",
-    )
-    one.add_argument("--promote", action="store_true", help="let it serve if it passes")
+    add_judging(one, required=True)
     one = acts.add_parser("promote", help="let a model serve")
     one.add_argument("name")
     one.add_argument("--why", default="", help="goes into the history")
-    one.add_argument("--force", action="store_true", help="although the gate refused it; needs --why")
+    one.add_argument(
+        "--force", action="store_true", help="although the gate refused it, or was never asked; needs --why"
+    )
     one = acts.add_parser("rollback", help="let the model serve that served before the last promotion")
     one.add_argument("--why", default="", help="goes into the history")
-    one = acts.add_parser("pull", help="take a model from the Hugging Face Hub as a candidate; it is not promoted")
+    one = acts.add_parser(
+        "pull", help="take a model from the Hugging Face Hub as a candidate, and ask the gate about it"
+    )
     one.add_argument("repository", nargs="?", default=REPOSITORY, help=f"default: {REPOSITORY}")
     one.add_argument("--revision", default="main", help="branch, tag or commit (default: main)")
+    add_judging(one, required=False)
     one = acts.add_parser("push", help="upload weights, card and figures of a model to the Hugging Face Hub")
     one.add_argument("repository")
     one.add_argument("--model", help="which (default: the one that is promoted)")
@@ -100,25 +100,36 @@ def run(args: argparse.Namespace) -> int:
     elif args.act == "quantise":
         _quantise(models, args, settings)
     elif args.act == "judge":
-        return _judge(models, args, settings)
+        check_judging(args)
+        return ask_gate(models, args.name, args, settings, tell=_tell_move)
     elif args.act == "promote":
         if args.force and not args.why:
-            raise SettingsError("--force overrules the gate: say why, with --why")
+            raise SettingsError("--force overrules the gate, or does without it: say why, with --why")
         _tell_move(models.promote(args.name, why=args.why, by=_BY, force=args.force), settings)
     elif args.act == "rollback":
         _tell_move(models.rollback(why=args.why, by=_BY), settings)
     elif args.act == "pull":
-        record = pull(models, args.repository, scratch=settings.data_dir / "hub", revision=args.revision)
-        print(f"{record.name}: a candidate from {record.source}; `models promote {record.name}` lets it serve")
+        return _pull(models, args, settings)
     else:
         _push(models, args, settings)
     return os.EX_OK
+
+
+def _pull(models: Models, args: argparse.Namespace, settings: Settings) -> int:
+    judged = check_judging(args)
+    record = pull(models, args.repository, scratch=settings.data_dir / "hub", revision=args.revision)
+    asks = "" if judged else f"; `models judge {record.name}` asks the gate about it"
+    print(f"{record.name}: a candidate from {record.source}{asks}")
+    return ask_gate(models, record.name, args, settings, tell=_tell_move) if judged else os.EX_OK
 
 
 def _publish(models: Models, folder: Path, settings: Settings, *, facts: Facts) -> None:
     serving = Sources.of(settings).at_once()
     with tempfile.TemporaryDirectory() as place:
         taken = complete(folder, serving, Path(place))
+        if WEIGHTS_FILE in taken:
+            # What it names marks with goes back to where that of the serving weights does.
+            facts = dataclasses.replace(facts, parent=serving.name)
         record = models.publish(Path(place), facts, by=_BY)
     if taken:
         print(f"with {' and '.join(taken)} of {serving.name}")
@@ -127,40 +138,36 @@ def _publish(models: Models, folder: Path, settings: Settings, *, facts: Facts) 
 
 def _quantise(models: Models, args: argparse.Namespace, settings: Settings) -> None:
     try:
-        from backend.training.publish import versions  # noqa: PLC0415  a serving install has none of these
+        from backend.training.parity import compare, drawn_truth  # noqa: PLC0415  a serving install has none of these
+        from backend.training.publish import versions  # noqa: PLC0415
         from backend.training.quantise import calibration, quantise  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TrainingError(f"quantising needs {error.name}: install this program with its `train` extra") from error
+    if (args.coco is None) != (args.images is None):
+        raise SettingsError("--coco FILE and --images DIR go together")
     serving = Sources.of(settings).at_once()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         seen = calibration(serving, pages=args.pages, real=args.real, threads=settings.model_threads)
         quantise(serving, folder, seen)
-        (folder / DOCUMENTS_FILE).write_text("\n".join(seen.documents) + "\n", encoding="utf-8")
+        add_documents(folder, {*seen.documents, *(documents_of(serving.folder) or ())})
+        whole = Weights.open(folder, name="int8")
+        truth = _truth(args) or drawn_truth(folder / "pages", pages=args.pages)
+        compared = compare(serving, whole, seen, truth, settings)
+        print(compared)
         recipe = {"numbers": "int8", "pages": len(seen.pages), "crops": len(seen.crops)}
-        facts = Facts(source="quantised", parent=serving.name, recipe=recipe, versions=versions())
+        facts = Facts(
+            source="quantised",
+            parent=serving.name,
+            recipe=recipe,
+            versions=versions(),
+            metrics={"parity": compared.as_json()},
+        )
         _publish(models, folder, settings, facts=facts)
 
 
-def _judge(models: Models, args: argparse.Namespace, settings: Settings) -> int:
-    try:
-        seen = args.seen and args.seen.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise EvaluationError(f"{args.seen} cannot be read: {error.strerror}") from error
-    store = Store.open(settings)
-    try:
-        with store.engine.connect() as connection:
-            hard = list(hard_examples(connection, store.crops))
-    finally:
-        store.engine.dispose()
-    gold = read_coco(args.coco, args.images)
-    judgement = judge_model(models, args.name, gold, settings=settings, hard=hard, trained_on=seen, by=_BY)
-    print(judgement)
-    if not judgement.promoted:
-        return 1
-    if args.promote:
-        _tell_move(models.promote(args.name, why="it passed the gate", by=_BY), settings)
-    return os.EX_OK
+def _truth(args: argparse.Namespace) -> Truth | None:
+    return None if args.coco is None else read_coco(args.coco, args.images)
 
 
 def _list(models: Models, *, as_json: bool) -> None:
@@ -186,14 +193,15 @@ def _facts(model: Model) -> dict[str, Any]:
         "source": record and record.source,
         "parent": record and record.parent,
         "dataset": record and record.dataset,
-        "metrics": dict(record.metrics) if record else {},
+        "metrics": measured(record, verdict),
         "verdict": verdict and {"passed": verdict.passed, "reasons": list(verdict.reasons)},
     }
 
 
 def _row(model: Model) -> tuple[str, ...]:
     record, gained = model.record, gain(model.verdict)
-    crops, pages = (macro_f1(record.metrics, what) if record else None for what in ("closed_set", "end_to_end"))
+    figures = measured(record, model.verdict)
+    crops, pages = (macro_f1(figures, what) for what in ("closed_set", "end_to_end"))
     return (
         "*" if model.active else "",
         model.name,
@@ -222,7 +230,7 @@ def _story(models: Models, model: Model) -> dict[str, Any]:
 
 def _tell_move(move: Event, settings: Settings) -> None:
     after = move.model or "what MODEL=auto finds without a promoted model"
-    forced = ", although the gate refused it" if move.forced else ""
+    forced = ", although the gate did not let it pass" if move.forced else ""
     print(f"{move.what}: {after} serves now instead of {move.before or 'the unpublished weights'}{forced}")
     print("servers with MODEL=auto pick it up within a second or so")
     if settings.model != "auto":

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from backend.errors import LabelConfigError, PageError
-from backend.labelstudio.labelling import Binding, bind
+from backend.labelstudio.labelling import Binding, bind, versioned
+from backend.labelstudio.reasons import why_empty
 from backend.labelstudio.results import prediction, regions
 from backend.nets.config import MARKS
 from backend.nets.sources import Sources
@@ -83,30 +84,35 @@ def _binding(label_config: Path | None, settings: Settings) -> Binding:
 def _lines(file: Path, pipeline: Pipeline, binding: Binding, settings: Settings, *, as_json: bool) -> Iterator[str]:
     for page in from_path(file, settings):
         marks = pipeline.marks(page, confidence=binding.threshold)
+        version = versioned(marks.version, [binding], confidence=settings.confidence)
         if as_json:
-            yield json.dumps(_document(file, page, marks, binding), ensure_ascii=False)
+            yield json.dumps(_document(file, page, marks, binding, version), ensure_ascii=False)
         else:
-            yield _table(file, page, marks)
+            yield _table(file, page, marks, version)
 
 
-def _document(file: Path, page: Page, marks: Marks, binding: Binding) -> dict[str, Any]:
+def _document(file: Path, page: Page, marks: Marks, binding: Binding, version: str) -> dict[str, Any]:
+    """What Label Studio would be told of one page; `reason` is there where `result` is empty."""
     item = page.index if binding.paged else None
     found = regions(marks, width=page.width, height=page.height, binding=binding, task=None, item=item)
-    answer = prediction(found, certainties=[marks.certainty], version=marks.version)
+    reason = "" if found else why_empty(marks, [binding])
+    answer = prediction(found, certainties=[marks.certainty], version=version, reason=reason)
     return {
         "file": str(file),
         "page": page.index + 1,
         "width": page.width,
         "height": page.height,
-        "model_version": answer["model_version"],
-        "score": answer["score"],
-        "result": answer["result"],
+        "model_version": answer.pop("model_version"),
+        "score": answer.pop("score"),
+        **answer,
     }
 
 
-def _table(file: Path, page: Page, marks: Marks) -> str:
+def _table(file: Path, page: Page, marks: Marks, version: str) -> str:
     count = f"{len(marks)} mark" if len(marks) == 1 else f"{len(marks)} marks"
-    lines = [f"{file}, page {page.index + 1} ({page.width} x {page.height} px): {count}, {marks.version}"]
+    lines = [f"{file}, page {page.index + 1} ({page.width} x {page.height} px): {count}, {version}"]
+    if not len(marks):
+        lines.append(f"  {why_empty(marks, [])}")
     for name, score, (left, top, right, bottom) in zip(marks.names, marks.scores, marks.boxes, strict=True):
         place = f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}"
         lines.append(f"  {name:<10}{score:6.1%}  {place}")

@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     starter = Starter(settings, store.engine)
     feedback = Feedback(store, connections, recall_distance=0.0, retrain=starter.look)
     if args.unpark:
-        print(f"{unpark(store.engine)} annotations get another chance", file=sys.stderr)
+        annotations, events = unpark(store.engine), feedback.journal.unpark()
+        print(f"{annotations} annotations and {events} events get another chance", file=sys.stderr)
     return _once(feedback) if args.once else _until_told(feedback)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, select
 
 from backend.errors import EvaluationError
@@ -194,7 +195,7 @@ def _group(found: Sequence[Reading], *, resamples: int, seed: int) -> Group:
     )
 
 
-def _at(iou: float, found: Sequence[Reading], documents: Sequence[str], drawn: np.ndarray[Any, Any]) -> AtIou:
+def _at(iou: float, found: Sequence[Reading], documents: Sequence[str], drawn: NDArray[np.int64]) -> AtIou:
     nothing = np.zeros((BACKGROUND + 1, BACKGROUND + 1), np.int64)
     tasks = [sum((match(*page, iou).confusion for page in one.pages), nothing) for one in found]
     confusion = by_document(tasks, documents) if tasks else nothing[None].astype(np.float64)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,9 @@ from backend.evaluation.rates import macro_f1, rates
 from backend.evaluation.running import Run, shown_scores
 from backend.evaluation.verdict import BOUNDS, Bounds, Check, Verdict
 from backend.nets.config import MARKS
+
+if TYPE_CHECKING:
+    from backend.evaluation.truth import Truth
 
 __all__ = ["judge"]
 
@@ -33,6 +38,7 @@ def judge(
     challenger: Run,
     *,
     trained_on: Collection[str] | None,
+    pages: Sequence[str] = (),
     hard: Sequence[bool],
     attempts: int,
     bounds: Bounds = BOUNDS,
@@ -44,9 +50,11 @@ def judge(
     Args:
         champion: What the serving model shows.
         challenger: What the other shows.
-        trained_on: Documents that the challenger has seen in training or tuning; None, which fails, where nobody says.
-        hard: Of each earlier hard example, whether the challenger has it right.
-        attempts: How often challengers were judged on these pages, this time included.
+        trained_on: Documents that the challenger has seen in training or tuning, by name or by the SHA-256 of a page's
+            pixels; None, which fails, where nobody says.
+        pages: SHA-256 of the pixels of each gold page, where they are known.
+        hard: Of each earlier hard example, whether the challenger's classifier has it right.
+        attempts: How often challengers were judged on most of these pages, this time included.
         bounds: What it has to keep to.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
@@ -70,7 +78,7 @@ def judge(
     )
     drawn = weights(len(truth.documents), resamples=resamples, seed=seed)
     checks = (
-        _leak(truth.documents, trained_on),
+        _leak(truth, pages, trained_on),
         *_gain(confusions, drawn, bounds, pace=latency.figure),
         *_recalls(confusions, drawn, bounds),
         _false_boxes(old, new, bounds),
@@ -89,14 +97,25 @@ def judge(
         marks=truth.count(),
         attempts=attempts,
         checks=checks,
+        end_to_end=_end_to_end(confusions[:, 1], drawn),
     )
 
 
-def _leak(gold: Sequence[str], trained_on: Collection[str] | None) -> Check:
+def _end_to_end(confusions: NDArray[np.float64], drawn: NDArray[np.int64]) -> dict[str, Any]:
+    """What the challenger reaches on the gold pages, in the shape of `evaluate`'s JSON; confusions (D, 4, 4)."""
+    f1 = estimate(lambda summed: macro_f1(summed, len(MARKS)), confusions, drawn)
+    macro = {"f1": dataclasses.asdict(f1)}
+    return {str(_IOU): {"macro": macro, "confusion": confusions.sum(axis=0).astype(int).tolist()}}
+
+
+def _leak(truth: Truth, pages: Sequence[str], trained_on: Collection[str] | None) -> Check:
     if trained_on is None:
         sentence = "nobody says which documents it was trained on, so that it may know these: name them"
         return Check(name=_UNSEEN, figure=None, bound=0.0, passed=False, sentence=sentence)
-    leaked = sorted(set(gold) & set(trained_on))
+    gold, seen = truth.documents, frozenset(trained_on)
+    known = pages or ("",) * len(truth.pages)
+    copies = {page.document for page, sha256 in zip(truth.pages, known, strict=True) if sha256 in seen}
+    leaked = sorted((set(gold) & seen) | copies)
     named = ", ".join(leaked[:_NAMED]) + (", …" if len(leaked) > _NAMED else "")
     return Check(
         name=_UNSEEN,
@@ -211,7 +230,7 @@ def _hard(hard: Sequence[bool], bounds: Bounds) -> Check:
         figure=share,
         bound=bounds.hard,
         passed=share >= bounds.hard - _EPSILON,
-        sentence=f"{sum(hard)} of {len(hard)} earlier hard examples are right now ({share:.1%})",
+        sentence=f"the classifier by itself has {sum(hard)} of {len(hard)} earlier hard examples right ({share:.1%})",
     )
 
 

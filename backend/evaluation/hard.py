@@ -38,7 +38,7 @@ class HardExample:
 
 
 def hard_examples(connection: Connection, crops: CropStore) -> Iterator[HardExample]:
-    """The ledger's: what was relabelled or rejected by someone who saw it, and nobody disputes.
+    """The ledger's: what was relabelled or rejected by someone who saw it, or misnamed on a blind page, undisputed.
 
     Raises:
         LedgerError: A crop cannot be read.
@@ -62,7 +62,10 @@ def hard_examples(connection: Connection, crops: CropStore) -> Iterator[HardExam
 
 
 def right_now(classifier: Classifies, examples: Iterable[HardExample]) -> list[bool]:
-    """Of each example, whether the classifier's likeliest class is the annotator's."""
+    """Of each example, whether the classifier's likeliest class is the annotator's.
+
+    A detector network has no say: it looks at pages, and of an example the crop alone is kept.
+    """
     return [
         CLASSES[int(classifier.classify(one.pixels, one.box).probabilities[0].argmax())] == one.label
         for one in examples

@@ -20,12 +20,39 @@ if TYPE_CHECKING:
 
     from backend.settings import Settings
 
-__all__ = ["Picture", "pictures"]
+__all__ = ["CutOut", "Picture", "cut_out", "pictures"]
 
 _CONTEXT = 0.35
 """Margin around the boxes, as a share of their longer side."""
 _LONGEST = 420
 _QUALITY = 82
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutOut:
+    """A place on a page.
+
+    Attributes:
+        image: It, as a data URI.
+        width: Pixels of the image.
+        height: Pixels of the image.
+        left: Where it begins on the page, pixels.
+        top: Where it begins on the page, pixels.
+        scale: Pixels of the image for one of the page.
+    """
+
+    image: str
+    width: int
+    height: int
+    left: int
+    top: int
+    scale: float
+
+    def placed(self, box: Box) -> Box:
+        """x, y, width, height on the image of a box of the page."""
+        x1, y1, x2, y2 = (side - start for side, start in zip(box, (self.left, self.top) * 2, strict=True))
+        x, y, across, down = (round(self.scale * side, 1) for side in (x1, y1, x2 - x1, y2 - y1))
+        return x, y, across, down
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +97,10 @@ def _made(mistakes: Sequence[Mistake], truth: Truth, settings: Settings) -> Iter
                 yield place, _picture(one, known.name, pixels)
 
 
-def _picture(mistake: Mistake, page: str, pixels: NDArray[np.uint8]) -> Picture:
+def cut_out(pixels: NDArray[np.uint8], boxes: Sequence[Box]) -> CutOut:
+    """The place around some boxes of a page, (H, W, 3) RGB, with some context."""
     height, width = pixels.shape[:2]
-    around = union(as_boxes([mark[0] for mark in (mistake.true, mistake.shown) if mark is not None]))
+    around = union(as_boxes(boxes))
     margin = _CONTEXT * max(around[0, 2] - around[0, 0], around[0, 3] - around[0, 1])
     frame = clip(around + margin * np.array([-1, -1, 1, 1]), width=width, height=height)[0]
     left, top, right, bottom = (int(side) for side in (*np.floor(frame[:2]), *np.ceil(frame[2:])))
@@ -81,20 +109,18 @@ def _picture(mistake: Mistake, page: str, pixels: NDArray[np.uint8]) -> Picture:
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     cut = cv2.resize(np.ascontiguousarray(pixels[top:bottom, left:right, ::-1]), size, interpolation=smooth)
     _, encoded = cv2.imencode(".jpg", cut, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    image = f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
+    return CutOut(image=image, width=size[0], height=size[1], left=left, top=top, scale=scale)
 
-    def placed(mark: tuple[Box, str] | None) -> Box | None:
-        if mark is None:
-            return None
-        x1, y1, x2, y2 = mark[0]
-        x, y, across, down = ((x1 - left) * scale, (y1 - top) * scale, (x2 - x1) * scale, (y2 - y1) * scale)
-        return round(x, 1), round(y, 1), round(across, 1), round(down, 1)
 
+def _picture(mistake: Mistake, page: str, pixels: NDArray[np.uint8]) -> Picture:
+    cut = cut_out(pixels, [mark[0] for mark in (mistake.true, mistake.shown) if mark is not None])
     return Picture(
         mistake=mistake,
         page=page,
-        image=f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}",
-        width=size[0],
-        height=size[1],
-        true=placed(mistake.true),
-        shown=placed(mistake.shown),
+        image=cut.image,
+        width=cut.width,
+        height=cut.height,
+        true=cut.placed(mistake.true[0]) if mistake.true else None,
+        shown=cut.placed(mistake.shown[0]) if mistake.shown else None,
     )

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from backend.errors import EvaluationError
 from backend.evaluation.matching import Found, Match
 from backend.evaluation.truth import TruePage, Truth
+from backend.feedback.crops import fingerprint
 from backend.pages.source import from_path
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from backend.pipeline import Marks, Pipeline
     from backend.settings import Settings
 
-__all__ = ["LOW_BAR", "Run", "Study", "pixels_of", "race", "shown_scores", "study"]
+__all__ = ["LOW_BAR", "Run", "Study", "fingerprints", "pixels_of", "race", "shown_scores", "study"]
 
 LOW_BAR = 0.01
 """Lowest probability for curves and mAP, which look at every bar; a class's own threshold above it still stands."""
@@ -122,6 +123,16 @@ def shown_scores(
         [np.full(keep.sum(), places[page.document]) for page, keep in zip(run.truth.pages, counted, strict=True)]
     )
     return scores, right, (scores - right) ** 2, document.astype(np.intp)
+
+
+def fingerprints(truth: Truth, settings: Settings) -> tuple[str, ...]:
+    """SHA-256 of the pixels of each page, by which the ledger and data sets know it.
+
+    Raises:
+        PageError: An image cannot be read.
+        EvaluationError: An image has not the size that its boxes were drawn on.
+    """
+    return tuple(fingerprint(pixels_of(page, settings).pixels) for page in truth.pages)
 
 
 def pixels_of(known: TruePage, settings: Settings) -> Page:

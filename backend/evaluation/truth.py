@@ -43,6 +43,7 @@ class TruePage:
         traits: What is known of each mark, of `TRAITS`.
         ignored: (I, 4) boxes of things that are neither right nor wrong to find.
         language: Of the page's text, such as `ar`; None where nobody said.
+        drawn: Whether the file says from which seed the page was drawn, as `draw` writes it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class TruePage:
     traits: tuple[frozenset[str], ...]
     ignored: Boxes
     language: str | None = None
+    drawn: bool = False
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -161,7 +163,9 @@ def _page(
         boxes=as_boxes(boxes),
         labels=np.array(labels, dtype=np.intp),
         traits=tuple(traits),
-        ignored=as_boxes(ignored),
+        # A place is a crowd of each category where it is one of all.
+        ignored=as_boxes(list(dict.fromkeys(ignored))),
+        drawn="seed" in image,
         language=_language(image, annotations),
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["BOUNDS", "Bounds", "Check", "Verdict"]
@@ -17,7 +18,7 @@ class Bounds:
         lower: The gain's lower bound has to be above this.
         recall: Most that the recall of a class may fall.
         calibration: Most that the expected calibration error may rise.
-        hard: Least share of the earlier hard examples that is right now.
+        hard: Least share of the earlier hard examples that the classifier by itself has right.
         false: Most that the false boxes on a page may rise, on average over the pages.
         latency: Most that a page may take, as a multiple. A model raced against itself over 20 pages, with twice as
             many busy processes as cores, came out between .94 and 1.15 in 95 of 100 races.
@@ -64,8 +65,9 @@ class Verdict:
         champion: Version that serves.
         challenger: Version that would.
         gold: SHA-256 of the gold pages and their marks.
-        attempts: How often challengers were judged on these gold pages, this time included.
+        attempts: How often challengers were judged on these gold pages or most of them, this time included.
         checks: All that was asked.
+        end_to_end: What the challenger reaches on the gold pages, in the shape of `evaluate`'s JSON.
     """
 
     promoted: bool
@@ -77,6 +79,7 @@ class Verdict:
     marks: int
     attempts: int
     checks: tuple[Check, ...]
+    end_to_end: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -91,7 +94,7 @@ class Verdict:
         head = f"{self.challenger} {'takes the place of' if self.promoted else 'does not replace'} {self.champion}"
         gold = (
             f"gold pages {self.gold[:12]}: {self.documents} documents, {self.pages} pages, {self.marks} marks; "
-            f"attempt {self.attempts} on them"
+            f"attempt {self.attempts} on these or most of them"
         )
         width = max(len(check.name) for check in self.checks)
         rows = [f"  {_sign(check)}  {check.name:<{width}}  {check.sentence}" for check in self.checks]

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from backend.nets.config import CLASSES
-from backend.registry.record import Verdict
+from backend.registry.record import Record, Verdict
 
-__all__ = ["card", "gain", "macro_f1"]
+__all__ = ["card", "gain", "macro_f1", "measured"]
 
 _GAIN = "macro F1 gain"
 """The gate's name for the check that tells it."""
+_TRIAL = ("documents", "pages", "marks", "end_to_end")
+"""Parts of its figures that are about the model alone, named as in `evaluate`'s JSON."""
 
 _HEAD = """---
 license: apache-2.0
@@ -75,6 +77,17 @@ def macro_f1(metrics: Mapping[str, Any], what: str) -> Mapping[str, float] | Non
     for key in ("0.5",) * (what == "end_to_end") + ("macro", "f1"):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found if isinstance(found, Mapping) and isinstance(found.get("value"), int | float) else None
+
+
+def measured(record: Record | None, verdict: Verdict | None) -> dict[str, Any]:
+    """Figures of a model: those it was published with, and before them those of the gate's trial on whole pages.
+
+    Args:
+        record: The model's; None where it has none.
+        verdict: The gate's; None where it was not asked.
+    """
+    tried = verdict.figures if verdict is not None else {}
+    return {name: tried[name] for name in _TRIAL if name in tried} | (dict(record.metrics) if record else {})
 
 
 def gain(verdict: Verdict | None) -> float | None:

@@ -15,7 +15,7 @@ from backend.nets.config import ClassifierConfig
 from backend.nets.hub import FILENAME, Hub
 from backend.nets.registry import RECORD_FILE
 from backend.nets.weights import CONFIG_FILE
-from backend.registry.card import card
+from backend.registry.card import card, measured
 from backend.registry.durable import copy_whole
 from backend.registry.models import Model, Models
 from backend.registry.record import Facts, Record
@@ -224,7 +224,7 @@ def _facts(record: Mapping[str, Any], *, source: str) -> Facts:
 def _told(model: Model, files: Mapping[str, str]) -> dict[str, Any]:
     """The record as others may read it."""
     assert model.record is not None  # noqa: S101  upload() has looked
-    record = model.record
+    record, figures = model.record, measured(model.record, model.verdict)
     return {
         "name": record.name,
         "published": record.published,
@@ -233,7 +233,7 @@ def _told(model: Model, files: Mapping[str, str]) -> dict[str, Any]:
         "versions": dict(record.versions),
         "dataset": record.dataset,
         "seconds": record.seconds,
-        "metrics": _plain({name: record.metrics[name] for name in _FIGURES if name in record.metrics}),
+        "metrics": _plain({name: figures[name] for name in _FIGURES if name in figures}),
         "gate": None if model.verdict is None else {"passed": model.verdict.passed},
         "files": dict(files),
     }

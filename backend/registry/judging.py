@@ -33,6 +33,7 @@ def judge_model(
     hard: Iterable[HardExample] = (),
     trained_on: Collection[str] | None = None,
     by: str,
+    why: str = "",
 ) -> Judgement:
     """Runs a published model beside the one that serves, on whole pages, and notes what the gate says of it.
 
@@ -46,6 +47,7 @@ def judge_model(
         hard: Earlier hard examples.
         trained_on: Documents that its training saw; None for those that the file beside its weights names.
         by: Which command or program asks.
+        why: Goes into the history, such as how somebody knows what it was trained on.
 
     Raises:
         RegistryError: There is no such model, it serves already, or its verdict cannot be noted.
@@ -68,5 +70,5 @@ def judge_model(
     )
     said = judgement.reasons or tuple(check.sentence for check in judgement.checks)
     verdict = Verdict(passed=judgement.promoted, reasons=said, figures=judgement.as_json())
-    models.judge(name, verdict, by=by)
+    models.judge(name, verdict, by=by, why=why)
     return judgement

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import EllipsisType
 
-from backend.errors import RegistryError
+from backend.errors import PointerMoved, RegistryError
 from backend.nets.registry import RECORD_FILE, Registry
 from backend.registry.durable import alone, replace_whole, sync_folder
 from backend.registry.history import FOUND, JUDGED, PROMOTED, PUBLISHED, ROLLED_BACK, Event, History, moves, served
@@ -47,6 +48,11 @@ class Model:
         if self.promoted is not None:
             return "promoted"
         return "refused" if self.verdict is not None and not self.verdict.passed else "candidate"
+
+    @property
+    def proven(self) -> bool:
+        """Whether it needs no force: the gate let it pass, or it served before."""
+        return self.promoted is not None or (self.verdict is not None and self.verdict.passed)
 
 
 class Models:
@@ -130,36 +136,53 @@ class Models:
             self._note(PUBLISHED, record.name, why=facts.source, by=by, verdict=facts.verdict)
         return record
 
-    def judge(self, name: str, verdict: Verdict, *, by: str) -> None:
+    def judge(self, name: str, verdict: Verdict, *, by: str, why: str = "") -> None:
         """Notes what the gate said of a model that is published already.
+
+        Args:
+            name: Which.
+            verdict: What it said.
+            by: Which command or program asked.
+            why: Goes into the history.
 
         Raises:
             RegistryError: There is no such model, or the history cannot be written.
         """
         with self._alone():
             self.get(name)
-            self._note(JUDGED, name, by=by, verdict=verdict)
+            self._note(JUDGED, name, why=why, by=by, verdict=verdict)
 
-    def promote(self, name: str, *, why: str, by: str, force: bool = False) -> Event:
+    def promote(
+        self, name: str, *, why: str, by: str, force: bool = False, pointed: str | EllipsisType | None = ...
+    ) -> Event:
         """Lets a model serve; serving processes with MODEL=auto pick it up by themselves.
 
         Args:
             name: Which.
             why: Goes into the history.
             by: Which command or program does it.
-            force: Whether to do so against the gate's verdict; needs a reason.
+            force: Whether to do so against the gate's verdict, or without one; needs a reason.
+            pointed: What the pointer said when the model was judged, None for no pointer; left out, it is not asked.
 
         Raises:
             BadWeights: It is damaged, or cannot serve.
-            RegistryError: There is no such model, or the gate refused it, or the move cannot be written.
+            PointerMoved: Another model was promoted, or one was rolled back, since it was judged.
+            RegistryError: There is no such model, or the gate refused it or was never asked, or the move cannot be
+                written.
         """
         with self._alone():
-            refused = self.get(name).status == "refused"
-            if refused and not (force and why):
-                reasons = "; ".join((self.get(name).verdict or Verdict(passed=False)).reasons)
-                raise RegistryError(f"the gate refused {name} ({reasons}): to promote it, force it and say why")
+            model = self.get(name)
+            if not model.proven and not (force and why):
+                raise RegistryError(f"{_unproven(model)}: to promote it all the same, force it and say why")
+            now = self._registry.pointed()
+            if pointed is not ... and now != pointed:
+                was, serves = (one or "the unpublished weights" for one in (pointed, now))
+                raise PointerMoved(
+                    f"{name} was judged beside {was}, but {serves} took that place since: `models judge {name}` asks "
+                    "the gate again"
+                )
             check_loads(self._registry.folder_of(name))
-            return self._move(PROMOTED, name, why=why, by=by, forced=refused)
+            return self._move(PROMOTED, name, why=why, by=by, forced=not model.proven)
 
     def rollback(self, *, why: str, by: str) -> Event:
         """Lets the model serve that served before the last promotion, or none where that was the first.
@@ -219,6 +242,13 @@ class Models:
         event = Event(when=when, what=what, model=model, before=before, why=why, by=by, forced=forced, verdict=verdict)
         self._history.append(event)
         return event
+
+
+def _unproven(model: Model) -> str:
+    """Why a model may not be promoted as it stands."""
+    if model.verdict is None:
+        return f"the gate was never asked about {model.name} (`models judge {model.name}` asks it)"
+    return f"the gate refused {model.name} ({'; '.join(model.verdict.reasons)})"
 
 
 def _now() -> datetime:

@@ -38,7 +38,8 @@ class Augmentation:
         weakest: See `fade`.
         hue: How often inks change their hue.
         black: How often inks become black or grey.
-        overprint: How often another crop is printed over it.
+        overprint: How often another crop that shows no mark is printed over it.
+        overlap: How often a mark is printed over by one of another class.
         tint: How often the paper changes its colour or brightness.
         blur: How often it is blurred.
         coarse: How often it loses resolution, down to `coarsest` of its side.
@@ -55,6 +56,7 @@ class Augmentation:
     hue: float = 0.3
     black: float = 0.3
     overprint: float = 0.25
+    overlap: float = 0.0
     tint: float = 0.5
     blur: float = 0.3
     coarse: float = 0.4
@@ -86,6 +88,7 @@ def augment(
     strength: Augmentation,
     rng: np.random.Generator,
     overlay: Pixels | None = None,
+    other: Pixels | None = None,
 ) -> Pixels:
     """A changed copy of a crop.
 
@@ -96,6 +99,7 @@ def augment(
         strength: How much to change.
         rng: Where chance comes from; the same state gives the same result.
         overlay: Another crop of the same shape that may be printed over it; one that shows no mark.
+        other: A mark of another class, of the same shape, that is printed over it, never darker than it is itself.
 
     Returns:
         (size, size, 3) uint8 RGB.
@@ -104,8 +108,11 @@ def augment(
     moved = _moved(crop, label, paper, size=size, strength=strength, rng=rng)
     density = _LOG[moved] - _LOG[np.clip(np.round(paper), 1, 255).astype(np.uint8)]
     density = _inked(density, strength, rng)
+    own = float(density.mean())
     if overlay is not None and rng.random() < strength.overprint:
         density += _overprint(overlay, size, rng)
+    if other is not None:
+        density += _overprint(other, size, rng, heaviest=own)
     light = np.clip(_paper(paper, size, strength, rng) * np.exp(-density), 0, 255)
     return _scanned(light.astype(np.float32), strength, rng)
 
@@ -157,13 +164,14 @@ def hue_turn(degrees: float) -> Floats:
     return np.asarray(matrix, np.float32)
 
 
-def _overprint(overlay: Pixels, size: int, rng: np.random.Generator) -> Floats:
-    """What printing a part of another crop on top adds to the density."""
+def _overprint(overlay: Pixels, size: int, rng: np.random.Generator, *, heaviest: float = _HEAVIEST) -> Floats:
+    """What printing a part of another crop on top adds to the density, at most `heaviest` on average."""
     part = cv2.resize(centre(overlay, size), (size, size)) if rng.random() < 0.5 else _enlarged(overlay, size, rng)
     paper = np.percentile(part.reshape(-1, 3)[::7], 92, axis=0)
     density = _LOG[part] - _LOG[np.clip(np.round(paper), 1, 255).astype(np.uint8)]
     density = np.maximum(density, 0) * np.float32(rng.uniform(0.3, 1.0))
-    return np.asarray(density * min(1.0, _HEAVIEST / max(float(density.mean()), 1e-6)), np.float32)
+    most = min(_HEAVIEST, max(heaviest, 0.0))
+    return np.asarray(density * min(1.0, most / max(float(density.mean()), 1e-6)), np.float32)
 
 
 def _enlarged(overlay: Pixels, size: int, rng: np.random.Generator) -> Pixels:

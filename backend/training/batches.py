@@ -157,26 +157,60 @@ def pooled_order(
 class _Epoch(Dataset[tuple[torch.Tensor, int]]):
     """The augmented crops of one epoch, by position; any process gives the same for the same position."""
 
-    def __init__(self, memory: Memory, order: NDArray[np.intp], strength: Augmentation, seed: Sequence[int]) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        order: NDArray[np.intp],
+        positions: NDArray[np.intp],
+        strength: Augmentation,
+        seed: Sequence[int],
+    ) -> None:
         self._memory, self._order, self._strength, self._seed = memory, order, strength, seed
+        self._positions = positions
         self._plain = np.flatnonzero(memory.labels == NONE)
+        marks = np.unique(memory.labels[memory.labels != NONE])
+        self._others = {
+            int(label): np.flatnonzero((memory.labels != NONE) & (memory.labels != label)) for label in marks
+        }
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._positions)
 
-    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
+        position = int(self._positions[place])
         memory, index = self._memory, self._order[position]
         rng = np.random.default_rng([*self._seed, 1, position])
         label = int(memory.labels[index])
         overlay = memory.pixels[rng.choice(self._plain)] if len(self._plain) else None
         changed = augment(
-            memory.pixels[index], CLASSES[label], size=memory.size, strength=self._strength, rng=rng, overlay=overlay
+            memory.pixels[index],
+            CLASSES[label],
+            size=memory.size,
+            strength=self._strength,
+            rng=rng,
+            overlay=overlay,
+            other=self._other(label, rng),
         )
         return torch.from_numpy(changed), label
 
+    def _other(self, label: int, rng: np.random.Generator) -> NDArray[np.uint8] | None:
+        """A mark of another class, as often as marks are printed over; never for a crop that shows none."""
+        # Nothing is drawn by chance where there is no such thing to decide: older recipes stay what they were.
+        others = self._others.get(label, ())
+        if not self._strength.overlap or not len(others) or rng.random() >= self._strength.overlap:
+            return None
+        return np.asarray(self._memory.pixels[rng.choice(others)], np.uint8)
+
 
 def training_batches(
-    memory: Memory, order: NDArray[np.intp], *, batch: int, strength: Augmentation, seed: Sequence[int], workers: int
+    memory: Memory,
+    order: NDArray[np.intp],
+    *,
+    batch: int,
+    strength: Augmentation,
+    seed: Sequence[int],
+    workers: int,
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of pixels (B, 3, size, size) in [0, 1] and labels (B,); the rest that fills no batch is left out.
 
@@ -187,11 +221,14 @@ def training_batches(
         strength: Of the augmentation.
         seed: Names the epoch.
         workers: Processes that augment; 0 does it in this one.
+        part: Which part of each batch is given, and how many there are; a crop is changed alike in whichever it is.
     """
+    first, parts = part
+    positions = np.arange(len(order) // batch * batch).reshape(-1, batch)[:, first::parts].ravel()
     cv2.setNumThreads(0)  # the workers are forked, which OpenCV's own threads would not survive
     loader = DataLoader(
-        _Epoch(memory, order, strength, seed),
-        batch,
+        _Epoch(memory, order, positions, strength, seed),
+        batch // parts,
         num_workers=workers,
         drop_last=True,
         multiprocessing_context="fork" if workers else None,

@@ -40,7 +40,15 @@ from backend.synthetic.page import draw_page
 from backend.training.pagestore import PageStore
 from backend.training.realdata import add_real_pages, real_marks
 
-__all__ = ["CALIBRATION_SEED", "Calibration", "calibration", "detector_folder", "quantise", "quantise_network"]
+__all__ = [
+    "CALIBRATION_SEED",
+    "Calibration",
+    "calibration",
+    "detector_folder",
+    "quantise",
+    "quantise_classifier",
+    "quantise_network",
+]
 
 CALIBRATION_SEED = 3_000_000
 """Seed of the first page that is drawn to calibrate on: no training, test or benchmark draws these."""
@@ -120,19 +128,38 @@ def quantise(weights: Weights, out: Path, seen: Calibration) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     note = {"numbers": f"int8, calibrated on {len(seen.pages)} pages and {len(seen.crops)} crops"}
-    batches = (seen.crops[start : start + _BATCH] for start in range(0, len(seen.crops), _BATCH))
-    quantise_network(weights.path, out / WEIGHTS_FILE, batches)
-    shutil.copyfile(weights.path, out / FLOAT_WEIGHTS_FILE)
-    classifier = weights.config
-    dataclasses.replace(
-        classifier, sha256=sha256_of(out / WEIGHTS_FILE), provenance={**classifier.provenance, **note}
-    ).write(out / CONFIG_FILE)
+    quantise_classifier(weights, out, seen.crops, note=note["numbers"])
     place = detector_folder(weights)
     quantise_network(place / DETECTOR_WEIGHTS_FILE, out / DETECTOR_WEIGHTS_FILE, seen.pages, in_float=_IN_FLOAT)
     detector = DetectorConfig.read(place / DETECTOR_CONFIG_FILE)
     dataclasses.replace(
         detector, sha256=sha256_of(out / DETECTOR_WEIGHTS_FILE), provenance={**detector.provenance, **note}
     ).write(out / DETECTOR_CONFIG_FILE)
+
+
+def quantise_classifier(weights: Weights, out: Path, crops: NDArray[np.float32], *, note: str) -> None:
+    """Writes the classifier of `weights` as whole numbers to `out`, its own folder or another, with its config.
+
+    The one in floating point stays beside. Temperature and thresholds are kept.
+
+    Args:
+        weights: Weights in floating point.
+        out: Exists.
+        crops: What to calibrate on, (N, 3, 224, 224) in [0, 1].
+        note: Of how it was calibrated; goes into the config.
+
+    Raises:
+        BadWeights: It is of whole numbers already, or cannot be read.
+    """
+    aside = out / f"{WEIGHTS_FILE}.part"
+    batches = (crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH))
+    quantise_network(weights.path, aside, batches)
+    shutil.copyfile(weights.path, out / FLOAT_WEIGHTS_FILE)
+    aside.replace(out / WEIGHTS_FILE)
+    provenance = {**weights.config.provenance, "numbers": note}
+    dataclasses.replace(weights.config, sha256=sha256_of(out / WEIGHTS_FILE), provenance=provenance).write(
+        out / CONFIG_FILE
+    )
 
 
 def detector_folder(weights: Weights) -> Path:

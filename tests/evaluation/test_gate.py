@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,7 @@ def test_nine_in_ten_of_the_earlier_hard_examples(hard: tuple[bool, ...], passes
     one = verdict(model("better", every(20)), hard=hard)
     assert one.promoted is passes
     assert ("hard examples" not in failed(one)) is passes
+    assert not hard or f"the classifier by itself has {sum(hard)} of {len(hard)} earlier hard examples" in str(one)
 
 
 @pytest.mark.parametrize(("milliseconds", "passes"), [(60.0, True), (114.0, True), (120.0, False)])
@@ -262,10 +264,29 @@ def test_the_verdict_is_plain_json_and_a_table_with_every_check() -> None:
     assert (stored["promoted"], stored["attempts"], stored["marks"], stored["gold"]) == (True, 3, 120, "a" * 64)
     assert [set(check) for check in stored["checks"]] == [{"name", "figure", "bound", "passed", "sentence"}] * 11
     lines = str(one).splitlines()
-    assert "attempt 3 on them" in lines[1]
+    assert "attempt 3 on these or most of them" in lines[1]
     for check, line in zip(one.checks, lines[2:], strict=True):
         assert check.name in line
         assert check.sentence in line
+
+
+def test_what_the_challenger_reaches_is_told_as_evaluate_tells_it() -> None:
+    one = verdict(model("better", every(20)))
+    found = one.end_to_end["0.5"]
+    f1 = found["macro"]["f1"]
+    assert f1["low"] < f1["value"] < f1["high"] < 1
+    assert np.sum(found["confusion"]) == one.marks
+    assert found["confusion"][0][0] + found["confusion"][0][3] == DOCUMENTS
+
+
+def test_a_gold_page_that_was_trained_on_is_known_by_its_pixels_under_whatever_name() -> None:
+    pages = [sha256(number) for number in range(DOCUMENTS)]
+    better = model("better", every(20))
+    seen = {"another contract", pages[3]}
+    one = judge(CHAMPION, better, trained_on=seen, pages=pages, hard=(), attempts=1)
+    assert failed(one) == {"documents unseen"}
+    assert one.reasons == (f"it was trained on 1 of the {DOCUMENTS} gold documents: contract 3",)
+    assert judge(CHAMPION, better, trained_on={"another contract"}, pages=pages, hard=(), attempts=1).promoted
 
 
 def test_mcnemar_is_reported() -> None:
@@ -298,11 +319,38 @@ def test_mcnemar_against_known_values(first: int, second: int, p: float) -> None
     assert mcnemar(second, first) == mcnemar(first, second)
 
 
+def sha256(page: int) -> str:
+    return hashlib.sha256(str(page).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "counts"),
+    [
+        # The same pages, one of them boxed anew.
+        (range(10), range(10), True),
+        # The set has grown by a page, by nearly as many as there were, by as many.
+        (range(10), range(11), True),
+        (range(10), range(19), True),
+        (range(10), range(20), False),
+        # A part of them.
+        (range(10), range(7, 10), True),
+        # Others, but for a few.
+        (range(10), range(6, 16), False),
+    ],
+)
+def test_an_attempt_on_most_of_todays_pages_counts(
+    before: Sequence[int], now: Sequence[int], counts: bool, tmp_path: Path
+) -> None:
+    note_attempt(tmp_path, gold="then", pages=[sha256(page) for page in before], challenger="one")
+    attempts = note_attempt(tmp_path, gold="now", pages=[sha256(page) for page in now], challenger="two")
+    assert attempts == 1 + counts
+
+
 def test_attempts_on_the_same_gold_pages_are_counted(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    assert note_attempt(folder, gold="a", challenger="one") == 1
-    assert note_attempt(folder, gold="b", challenger="one") == 1
-    assert note_attempt(folder, gold="a", challenger="two") == 2
+    assert note_attempt(folder, gold="a", pages=[sha256(1)], challenger="one") == 1
+    assert note_attempt(folder, gold="b", pages=[sha256(2)], challenger="one") == 1
+    assert note_attempt(folder, gold="a", pages=[sha256(1)], challenger="two") == 2
     lines = [json.loads(line) for line in (folder / ATTEMPTS_FILE).read_text().splitlines()]
     assert [(line["gold"], line["challenger"]) for line in lines] == [("a", "one"), ("b", "one"), ("a", "two")]
 
@@ -310,10 +358,15 @@ def test_attempts_on_the_same_gold_pages_are_counted(tmp_path: Path) -> None:
 def test_a_damaged_count_is_said_and_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / ATTEMPTS_FILE).write_text('{"gold": "a"}\nnot json\n')
     with pytest.raises(EvaluationError, match="line 2, is no attempt"):
-        note_attempt(tmp_path, gold="a", challenger="one")
+        note_attempt(tmp_path, gold="a", pages=[], challenger="one")
+
+
+def test_attempts_of_before_pages_were_noted_count_for_the_same_set(tmp_path: Path) -> None:
+    (tmp_path / ATTEMPTS_FILE).write_text('{"gold": "a", "challenger": "one", "when": "2026-11-22"}\n')
+    assert note_attempt(tmp_path, gold="a", pages=[sha256(1)], challenger="two") == 2
 
 
 def test_an_attempt_that_cannot_be_counted_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EvaluationError, match="attempts have to be counted"):
-        note_attempt(tmp_path / "file", gold="a", challenger="one")
+        note_attempt(tmp_path / "file", gold="a", pages=[], challenger="one")

@@ -11,11 +11,14 @@ import pytest
 
 from backend.evaluation.attempts import ATTEMPTS_FILE, note_attempt
 from backend.evaluation.hard import HardExample, right_now
+from backend.evaluation.running import fingerprints
 from backend.evaluation.trial import trial
 from backend.evaluation.truth import Truth, read_coco
+from backend.feedback.crops import fingerprint
 from backend.geometry import as_boxes
 from backend.nets.config import CLASSES
 from backend.nets.weights import BUNDLED, Weights
+from backend.pages.source import from_path
 from backend.pipeline import Pipeline
 from backend.serving import build_pipeline
 from backend.settings import Settings
@@ -36,7 +39,8 @@ def test_a_timid_model_does_not_replace_the_bundled_one(drawn: Path, settings: S
     timid = build_pipeline(Weights.open(BUNDLED, name="timid"), dataclasses.replace(settings, confidence=0.9999))
     known = read_coco(drawn / "annotations.json", drawn)
     gold = Truth(pages=known.pages[:3], sha256=known.sha256)
-    note_attempt(settings.data_dir, gold=gold.sha256, challenger=timid.version)
+    pages = fingerprints(gold, settings)
+    note_attempt(settings.data_dir, gold="before a page was added", pages=pages[1:], challenger=timid.version)
     verdict = trial(bundled, timid, gold, trained_on=gold.documents[:1], hard=[], settings=settings)
     assert not verdict.promoted
     assert (verdict.champion, verdict.challenger) == (bundled.version, timid.version)
@@ -45,6 +49,13 @@ def test_a_timid_model_does_not_replace_the_bundled_one(drawn: Path, settings: S
     assert {"documents unseen", "macro F1 gain"} <= failed
     lines = (settings.data_dir / ATTEMPTS_FILE).read_text().splitlines()
     assert [json.loads(line)["challenger"] for line in lines] == [timid.version] * 2
+
+
+def test_a_document_is_known_by_the_pixels_of_a_page(drawn: Path, settings: Settings, bundled: Pipeline) -> None:
+    gold = read_coco(drawn / "annotations.json", drawn)
+    seen = next(from_path(gold.pages[1].path, settings)).pixels
+    verdict = trial(bundled, bundled, gold, trained_on=[fingerprint(seen)], hard=[], settings=settings)
+    assert f"it was trained on 1 of the 5 gold documents: {gold.documents[1]}" in verdict.reasons
 
 
 def test_an_example_is_right_when_the_likeliest_class_is_the_annotators(bundled: Pipeline) -> None:

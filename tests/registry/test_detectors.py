@@ -87,7 +87,7 @@ def champion(settings: Settings, tmp_path: Path) -> str:
     ink_detector(folder, reach, fusion=FUSION, pixel_mm=0.254)
     models = Models(settings.data_dir / "models")
     record = models.publish(folder, Facts(source="a test"))
-    models.promote(record.name, why="a test", by="tests")
+    models.promote(record.name, why="a test", by="tests", force=True)
     return record.name
 
 

@@ -107,6 +107,28 @@ def test_a_push_bears_the_librarys_token_and_a_refusal_says_so(
     assert pushed(models, folder, trained, hub)
 
 
+def test_the_page_figures_of_a_trial_are_pushed_and_its_sentences_stay_here(
+    models: Models, folder: Path, hub: LoopbackHub, tmp_path: Path
+) -> None:
+    facts = Facts(source="retraining", metrics={"closed_set": FIGURES["closed_set"]})
+    name = models.publish(says("stamp", tmp_path / "candidate"), facts).name
+    pages = {"0.5": {"macro": {"f1": {"value": 0.871, "low": 0.8, "high": 0.93}}}}
+    checks = [{"name": "documents unseen", "sentence": "it was trained on the lease of Mr Smith"}]
+    figures = {"end_to_end": pages, "documents": 12, "pages": 30, "marks": 88, "gold": "a" * 64, "checks": checks}
+    models.judge(name, Verdict(passed=True, reasons=("better",), figures=figures), by="train")
+    files = pushed(models, folder, name, hub)
+    metrics = json.loads(files[RECORD_FILE])["metrics"]
+    assert metrics == {
+        "closed_set": FIGURES["closed_set"],
+        "end_to_end": pages,
+        "documents": 12,
+        "pages": 30,
+        "marks": 88,
+    }
+    assert "| macro F1 on pages at IoU .5 (end to end) | 0.871 (0.800 to 0.930) |" in files[CARD_FILE].decode()
+    assert b"smith" not in b"".join(files.values()).lower()
+
+
 def test_what_was_put_there_by_hand_is_not_pushed(models: Models, folder: Path) -> None:
     says("stamp", folder / "by-hand")
     with pytest.raises(RegistryError, match="has no record"):

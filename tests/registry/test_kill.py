@@ -48,7 +48,7 @@ def test_killed_while_publishing_leaves_a_whole_model_or_none(
 ) -> None:
     folder = tmp_path / "models"
     serving = published("stamp")
-    models.promote(serving, why="a test", by="tests")
+    models.promote(serving, why="a test", by="tests", force=True)
     candidate = says("thumb", tmp_path / "new")
     killed(processes, "publish", str(candidate), folder, step)
     registry = Registry(folder)
@@ -71,7 +71,7 @@ def test_killed_while_promoting_the_old_model_is_active_or_the_new_one(
     step: str, processes: ForkServerContext, folder: Path, models: Models, published: Publish
 ) -> None:
     old, new = published("stamp"), published("thumb")
-    models.promote(old, why="a test", by="tests")
+    models.promote(old, why="a test", by="tests", force=True)
     killed(processes, "promote", new, folder, step)
     moved = step == "pointer moved, not durable"
     registry = Registry(folder)
@@ -81,7 +81,7 @@ def test_killed_while_promoting_the_old_model_is_active_or_the_new_one(
 
     # The next one who moves does not wait for the dead one's lock, and goes back to where it really was.
     assert models.rollback(why="a test", by="tests").model == (old if moved else None)
-    models.promote(new, why="a test", by="tests")
+    models.promote(new, why="a test", by="tests", force=True)
     assert registry.active() == new
 
 
@@ -90,8 +90,8 @@ def test_killed_while_rolling_back(
     step: str, processes: ForkServerContext, folder: Path, models: Models, published: Publish
 ) -> None:
     old, new = published("stamp"), published("thumb")
-    models.promote(old, why="a test", by="tests")
-    models.promote(new, why="a test", by="tests")
+    models.promote(old, why="a test", by="tests", force=True)
+    models.promote(new, why="a test", by="tests", force=True)
     killed(processes, "rollback", "", folder, step)
     moved = step == "pointer moved, not durable"
     assert Registry(folder).active() == (old if moved else new)
@@ -101,7 +101,7 @@ def test_killed_while_rolling_back(
 def promote_often(folder: Path, name: str) -> None:
     models = Models(folder)
     for _ in range(20):
-        models.promote(name, why=name, by="tests")
+        models.promote(name, why=name, by="tests", force=True)
 
 
 def test_two_promoters_at_once_never_interleave(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.errors import BadWeights, RegistryError
+from backend.errors import BadWeights, PointerMoved, RegistryError
 from backend.nets.config import sha256_of
 from backend.nets.registry import RECORD_FILE, Registry
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
@@ -27,7 +27,7 @@ REFUSED = Verdict(passed=False, reasons=("thumb lost 4.1 points of recall",), fi
 
 
 def promote(models: Models, name: str) -> None:
-    models.promote(name, why="a test", by="tests")
+    models.promote(name, why="a test", by="tests", force=True)
 
 
 class TestPublishing:
@@ -124,7 +124,7 @@ class TestPromotion:
     def test_moves_the_pointer_and_says_so(self, models: Models, folder: Path, published: Publish) -> None:
         first, second = published("stamp"), published("thumb")
         promote(models, first)
-        event = models.promote(second, why="two points better", by="retraining")
+        event = models.promote(second, why="two points better", by="retraining", force=True)
         assert Registry(folder).active() == second
         assert (event.model, event.before, event.why, event.by) == (second, first, "two points better", "retraining")
         assert [model.name for model in models.all() if model.active] == [second]
@@ -158,12 +158,46 @@ class TestPromotion:
         name = published(verdict=REFUSED)
         assert models.get(name).status == "refused"
         with pytest.raises(RegistryError, match=r"thumb lost 4\.1 points of recall.*force it and say why"):
-            promote(models, name)
+            models.promote(name, why="I like it", by="tests")
         with pytest.raises(RegistryError, match="say why"):
             models.promote(name, why="", by="tests", force=True)
         assert Registry(folder).active() is None
         assert models.promote(name, why="no thumbs at this customer", by="tests", force=True).forced
         assert models.events()[-1].why == "no thumbs at this customer"
+
+    def test_of_what_the_gate_was_never_asked_about_needs_force_and_a_reason(
+        self, models: Models, folder: Path, published: Publish
+    ) -> None:
+        name = published()
+        with pytest.raises(RegistryError, match=rf"never asked about {name}.*force it and say why"):
+            models.promote(name, why="it looks good", by="tests")
+        with pytest.raises(RegistryError, match="say why"):
+            models.promote(name, why="", by="tests", force=True)
+        assert Registry(folder).active() is None
+        models.judge(name, Verdict(passed=True), by="evaluate")
+        assert not models.promote(name, why="it passed", by="tests").forced
+
+    def test_of_what_served_before_needs_none(self, models: Models, folder: Path, published: Publish) -> None:
+        one, two = published("stamp"), published("thumb")
+        promote(models, one)
+        promote(models, two)
+        assert not models.promote(one, why="better after all", by="tests").forced
+
+    @pytest.mark.parametrize("first", [None, "stamp"])
+    def test_after_a_verdict_beside_another_model_does_not_come_about(
+        self, first: str | None, models: Models, folder: Path, published: Publish
+    ) -> None:
+        serves, other = published("stamp"), published("thumb")
+        if first:
+            promote(models, serves)
+        judged = published("signature", verdict=Verdict(passed=True))
+        pointed = Registry(folder).pointed()
+        promote(models, other)
+        with pytest.raises(PointerMoved, match=rf"judged beside .*, but {other} took that place since"):
+            models.promote(judged, why="it passed the gate", by="tests", pointed=pointed)
+        assert Registry(folder).active() == other
+        models.promote(judged, why="it passed the gate", by="tests", pointed=other)
+        assert Registry(folder).active() == judged
 
     def test_the_last_verdict_counts(self, models: Models, published: Publish) -> None:
         name = published()
@@ -297,7 +331,7 @@ models, candidate, name, limit = Models(Path(sys.argv[1])), Path(sys.argv[2]), s
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
     if name:
-        models.promote(name, why="a long reason " * 20, by="tests")
+        models.promote(name, why="a long reason " * 20, by="tests", force=True)
     else:
         models.publish(candidate, Facts(source="training"))
 except BackendError as error:

@@ -105,7 +105,7 @@ def seen_in(http: httpx2.Client, address: str) -> tuple[str, tuple[str, ...]]:
 def test_sixty_four_clients_predict_during_ten_swaps_under_two_workers(models: Models, tmp_path: Path) -> None:
     labels = {publish(models, label, tmp_path): label for label in ("stamp", "signature")}
     first, second = labels
-    models.promote(first, why="a test", by="tests")
+    models.promote(first, why="a test", by="tests", force=True)
     answers: Counter[tuple[str, tuple[str, ...]]] = Counter()
     done = threading.Event()
     limits = httpx2.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
@@ -124,7 +124,7 @@ def test_sixty_four_clients_predict_during_ten_swaps_under_two_workers(models: M
             try:
                 for swap in range(SWAPS):
                     name = (second, first)[swap % 2]
-                    models.promote(name, why="a test", by="tests")
+                    models.promote(name, why="a test", by="tests", force=True)
                     # Both workers: which of them answers is chance.
                     eventually(lambda name=name: all(serves(address, name) for _ in range(5)))  # type: ignore[misc]
             finally:
@@ -147,9 +147,9 @@ def test_killed_in_the_swap_the_old_model_serves_until_then_and_the_new_one_afte
     step: str, models: Models, tmp_path: Path
 ) -> None:
     old, new = publish(models, "stamp", tmp_path), publish(models, "thumb", tmp_path)
-    models.promote(old, why="a test", by="tests")
+    models.promote(old, why="a test", by="tests", force=True)
     with serving(tmp_path, step=step) as (address, process), httpx2.Client(timeout=60) as http:
-        models.promote(new, why="a test", by="tests")
+        models.promote(new, why="a test", by="tests", force=True)
         assert process.stdout is not None
         reached, worker = process.stdout.readline().split()
         assert reached == "reached"

@@ -112,6 +112,24 @@ def test_black_ink_takes_the_colour_away_and_fading_the_strength() -> None:
     assert faded.min() > crop.min() + 30
 
 
+def test_a_mark_that_is_printed_over_keeps_the_upper_hand() -> None:
+    """Inks multiply, and the ink of the other mark is on average never more than its own, however faint it is."""
+    faint, heavy = (
+        square(np.full((100, 100, 3), 250, np.uint8), SIZE),
+        square(np.full((100, 100, 3), 240, np.uint8), SIZE),
+    )
+    cv2.line(faint, (20, 40), (60, 40), (200, 200, 230), 3)
+    cv2.circle(heavy, (40, 40), 24, (40, 40, 160), -1)
+    for seed in range(8):
+        plain, printed = (
+            augment(faint, "signature", size=SIZE, strength=STILL, rng=np.random.default_rng(seed), other=other)
+            for other in (None, heavy)
+        )
+        own, both = (-np.log(np.maximum(one, 1) / 250) for one in (plain, printed))
+        assert (printed.astype(int) <= plain.astype(int) + 1).all(), "it only darkens"
+        assert own.mean() < both.mean() <= 2 * own.mean() + 0.01
+
+
 def test_an_overprint_only_darkens() -> None:
     crop = square(np.full((100, 100, 3), 250, np.uint8), SIZE)
     over = square(letter_f(), SIZE)

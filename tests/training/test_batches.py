@@ -12,7 +12,7 @@ from backend.errors import TrainingError
 from backend.nets.config import CLASSES
 from backend.training.augment import Augmentation
 from backend.training.batches import Memory, epoch_order, plain_batches, training_batches
-from backend.training.crops import CropStore
+from backend.training.crops import Crop, CropStore
 
 
 def test_each_group_has_its_share_and_shows_all_before_any_twice() -> None:
@@ -57,6 +57,35 @@ def test_batches_are_pixels_of_the_unit_interval_with_their_labels(store: CropSt
     labels = torch.cat([part for _, part in batches]).numpy()
     np.testing.assert_array_equal(labels, memory.labels[: len(labels)])
     assert Counter(labels.tolist()).keys() == set(range(len(CLASSES)))
+
+
+@pytest.mark.parametrize(
+    ("label", "overlap", "changes"),
+    [
+        # A recipe without overlaps is what it was before there were any.
+        ("stamp", 0.0, False),
+        # A signature is printed over the stamp.
+        ("stamp", 1.0, True),
+        # What shows no mark would show one then.
+        ("none", 1.0, False),
+    ],
+)
+def test_marks_are_printed_over_by_marks_of_other_classes_alone(label: str, overlap: float, changes: bool) -> None:
+    pixels = np.random.default_rng(1).integers(100, 256, (4, 20, 20, 3), dtype=np.uint8)
+    facts = {"document": "d", "split": "train", "domain": "drawn", "source": "drawn", "origin": "truth"}
+    crops = [
+        Crop(file=f"{number}.jpg", label=name, licence="MIT", **facts)
+        for number, name in enumerate((label, "none", "none", "signature"))
+    ]
+    shown = []
+    for count in (3, 4):  # without the signature, and with it
+        memory = Memory(
+            pixels[:count], np.array([CLASSES.index(one.label) for one in crops[:count]]), crops[:count], 16
+        )
+        strength = Augmentation(overlap=overlap)
+        [(batch, _)] = training_batches(memory, np.array([0]), batch=1, strength=strength, seed=(1, 0, 0), workers=0)
+        shown.append(batch)
+    assert torch.equal(*shown) is not changes
 
 
 def test_plain_crops_are_the_box_without_its_margin(store: CropStore) -> None:

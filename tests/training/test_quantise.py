@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,13 +25,14 @@ from backend.nets.weights import (
     WEIGHTS_FILE,
     Weights,
 )
-from backend.registry.candidates import DOCUMENTS_FILE
+from backend.registry.candidates import add_documents, documents_of
 from backend.registry.models import Models
 from backend.settings import Settings
 from backend.synthetic.page import draw_page
 from backend.training.export import export_classifier
+from backend.training.parity import compare, drawn_truth
 from backend.training.quantise import CALIBRATION_SEED, Calibration, calibration, quantise
-from backend.training.retraining.candidate import read_base
+from backend.training.retraining.base import read_base
 from tests.nets.detectors import random_network, write_detector
 from tests.nets.models import random_model
 
@@ -85,6 +88,21 @@ def test_the_classifier_says_nearly_the_same(weights: Weights, whole: Weights) -
     assert (along / lengths).min() > 0.95
 
 
+def test_what_changed_is_told_in_figures(weights: Weights, whole: Weights, seen: Calibration, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, model_threads=1)
+    truth = drawn_truth(tmp_path / "pages", pages=2)
+    same = compare(weights, weights, seen, truth, settings)
+    assert (same.mean, same.largest, same.same, same.heat_mean, same.heat_largest) == (0, 0, 1, 0, 0)
+    assert same.f1[0] == same.f1[1]
+    assert same.pages == 2
+    differs = compare(weights, whole, seen, truth, settings)
+    assert 0 < differs.mean < differs.largest < 0.1
+    assert 0 < differs.heat_mean < differs.heat_largest
+    assert 0.8 < differs.same <= 1
+    assert differs.crops == len(seen.crops)
+    assert min(differs.milliseconds) > 0
+
+
 def test_the_detector_sees_nearly_the_same(weights: Weights, whole: Weights, seen: Calibration) -> None:
     maps = []
     for one in (weights, whole):
@@ -136,16 +154,26 @@ def test_the_command_makes_a_candidate_of_what_serves(
     for name, value in settings.as_environment().items():
         monkeypatch.setenv(name, value)
     models = Models(settings.data_dir / "models")
-    assert main(["models", "publish", str(weights.folder), "--source", "a test"]) == 0
+    shutil.copytree(weights.folder, tmp_path / "float")
+    add_documents(tmp_path / "float", ["a lease"])
+    assert main(["models", "publish", str(tmp_path / "float"), "--source", "a test"]) == 0
     [parent] = Registry(models.folder).names()
-    models.promote(parent, why="a test", by="tests")
+    models.promote(parent, why="a test", by="tests", force=True)
     assert main(["models", "quantise", "--pages", "1"]) == 0
     [name] = set(Registry(models.folder).names()) - {parent}
-    assert f"{name}: a candidate" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{name}: a candidate" in said
+    assert re.search(
+        r"^\d+ crops: probabilities differ by 0\.\d{4}, at most 0\.\d{3}; \d+\.\d% keep", said, re.MULTILINE
+    )
+    assert re.search(r"^heat of the detector differs by 0\.\d{4}, at most 0\.\d{3}$", said, re.MULTILINE)
+    # The one page that is drawn for this has no mark, so that there is no F1 to tell.
+    assert re.search(r"^1 pages: macro F1 none → none; \d+ → \d+ ms a page$", said, re.MULTILINE)
     model = models.get(name)
     assert model.record is not None
     assert (model.status, model.record.source, model.record.parent) == ("candidate", "quantised", parent)
     assert model.record.recipe["pages"] == 1
+    assert model.record.metrics["parity"]["pages"] == 1
     folder = Registry(models.folder).folder_of(name)
-    assert (folder / DOCUMENTS_FILE).read_text() == f"drawn-{CALIBRATION_SEED}\n"
+    assert documents_of(folder) == {f"drawn-{CALIBRATION_SEED}", "a lease"}, "what it was made of had seen a lease"
     assert {WEIGHTS_FILE, FLOAT_WEIGHTS_FILE, DETECTOR_WEIGHTS_FILE} < set(model.record.files)

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from backend.training.recipe import BUNDLED, Recipe, Stage
+from backend.training.retraining.recipe import RETRAINING
 
 
 def test_the_digest_follows_every_field() -> None:
@@ -19,6 +20,17 @@ def test_the_digest_follows_every_field() -> None:
     ]
     assert len({recipe.digest for recipe in (BUNDLED, *changed)}) == 5
     assert dataclasses.replace(BUNDLED).digest == BUNDLED.digest
+
+
+def test_without_overlaps_a_recipe_is_called_as_before_there_were_any() -> None:
+    assert "overlap" not in BUNDLED.as_json()["augmentation"]
+    over = dataclasses.replace(BUNDLED, augmentation=dataclasses.replace(BUNDLED.augmentation, overlap=0.1))
+    assert over.as_json()["augmentation"]["overlap"] == 0.1
+    assert over.digest != BUNDLED.digest
+
+
+def test_retraining_learns_marks_on_marks() -> None:
+    assert RETRAINING.augmentation.overlap > 0
 
 
 def test_a_recipe_is_plain_json() -> None:

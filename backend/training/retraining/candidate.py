@@ -6,12 +6,10 @@ import dataclasses
 import json
 import math
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
@@ -19,6 +17,7 @@ from torchvision.models import ResNet, resnet18
 
 from backend.classification.classifier import load_classifier
 from backend.classification.fusion import fuse
+from backend.classification.preprocessing import network_input
 from backend.detection.choice import build_detector
 from backend.errors import TrainingError
 from backend.evaluation.closed_set import softmax
@@ -32,6 +31,7 @@ from backend.nets.weights import (
     WEIGHTS_FILE,
     Weights,
 )
+from backend.registry.candidates import add_documents, documents_of
 from backend.training.checkpoint import save
 from backend.training.evaluation import fit_temperature
 from backend.training.export import export_classifier
@@ -39,10 +39,11 @@ from backend.training.fusion import fit_fusion
 from backend.training.harvest import truth_of
 from backend.training.labelling import label_boxes
 from backend.training.loop import BEST_FILE, Progress, shown_in
-from backend.training.publish import NONE_SHARE, RECORD_FILE
+from backend.training.publish import NONE_SHARES, RECORD_FILE
+from backend.training.quantise import quantise_classifier
 from backend.training.recipe import Corrections, Recipe
 from backend.training.retraining.calibrating import thresholds
-from backend.training.served import logits_of_crops, truth_of_crops
+from backend.training.served import box_within, logits_of_crops, truth_of_crops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,43 +51,21 @@ if TYPE_CHECKING:
     from backend.training.pagestore import LabelledPage, PageStore
     from backend.training.retraining.material import Material
 
-__all__ = ["TENSORS_FILE", "Base", "add_detector", "read_base", "write_candidate"]
+__all__ = ["TENSORS_FILE", "add_detector", "quantise_candidate", "write_candidate"]
 
 TENSORS_FILE = "classifier.safetensors"
+_CALIBRATION_CROPS = 200
 _ALL = 0.999
 """Nearest that a share may come to everything where its odds are taken."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Base:
-    """The weights that a training starts from.
-
-    Attributes:
-        name: Of the weights, with the beginning of their checksum.
-        path: Their ONNX file.
-        pool: Side of the squares over which they average their input first; 1 where they do not.
-    """
-
-    name: str
-    path: Path
-    pool: int
-
-
-def read_base(weights: Weights) -> Base:
-    """What a training has to know of the weights that serve."""
-    pools = [node for node in onnx.load(weights.trainable).graph.node if node.op_type == "AveragePool"]
-    sides = [attribute.ints[0] for node in pools for attribute in node.attribute if attribute.name == "kernel_shape"]
-    return Base(
-        name=f"{weights.name}@{weights.config.sha256[:12]}", path=weights.trainable, pool=int(sides[0]) if sides else 1
-    )
-
-
 def write_candidate(
-    run: Path, progress: Progress, recipe: Recipe, material: Material, out: Path, *, plan: Corrections
+    run: Path, progress: Progress, recipe: Recipe, material: Material, out: Path, *, plan: Corrections, kind: str
 ) -> None:
     """Writes the best weights of a run, calibrated on validation documents, as they are going to serve.
 
-    As with the bundled weights, the head's bias is moved from the share of `none` in training to that in serving.
+    As with the bundled weights, the head's bias is moved from the share of `none` in training to that in serving. The
+    documents that it learnt from are beside it, for the gate to ask, also when it waits.
 
     Args:
         run: The folder that `fit` wrote.
@@ -95,6 +74,7 @@ def write_candidate(
         material: Its validation crops give the temperature and the thresholds.
         out: Made when missing.
         plan: Precision wanted, and how many crops that takes.
+        kind: The DETECTOR setting, which decides how many candidates are none.
 
     Raises:
         TrainingError: The last stage has no epoch.
@@ -102,13 +82,14 @@ def write_candidate(
     if not any(line.stage == len(recipe.stages) - 1 for line in progress.history):
         raise TrainingError(f"{run} has no epoch of the last stage: let the training go on")
     out.mkdir(parents=True, exist_ok=True)
+    add_documents(out, material.seen())
     network = resnet18(num_classes=len(CLASSES))
     network.load_state_dict(load_file(run / BEST_FILE))
     judges = material.side("validation")
     truth = truth_of_crops(judges)
     logits = logits_of_crops(_written(network, out, recipe), material, judges)
     temperature = fit_temperature(logits, truth)
-    shift = _prior_shift(recipe, material) * temperature
+    shift = _prior_shift(recipe, material, served=NONE_SHARES[kind]) * temperature
     with torch.no_grad():
         network.fc.bias[NONE] += shift
     logits[:, NONE] += shift
@@ -122,6 +103,21 @@ def write_candidate(
     save(network.state_dict(), out / TENSORS_FILE, {"classes": " ".join(CLASSES)})
     history = {"history": [dataclasses.asdict(line) for line in progress.history]}
     (out / RECORD_FILE).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+
+
+def quantise_candidate(out: Path, material: Material) -> None:
+    """Puts a candidate's classifier into whole numbers, as the one that serves has them; that in floating point stays.
+
+    It could not take that one's place otherwise: it would take several times as long. Calibrated on crops that train.
+
+    Raises:
+        BadWeights: It is of whole numbers already.
+    """
+    crops = material.side("train")
+    some = crops[:: max(1, len(crops) // _CALIBRATION_CROPS)]
+    pictures = map(material.image, some)
+    inputs = np.concatenate([network_input(one, box_within(one)) for one in pictures])
+    quantise_classifier(Weights.open(out, name="candidate"), out, inputs, note=f"int8, calibrated on {len(some)} crops")
 
 
 def add_detector(out: Path, parent: Path, pages: PageStore, *, kind: str, plan: Corrections, threads: int) -> None:
@@ -140,6 +136,7 @@ def add_detector(out: Path, parent: Path, pages: PageStore, *, kind: str, plan: 
     if kind == "colour":
         return
     place = parent if (parent / DETECTOR_CONFIG_FILE).is_file() else BUNDLED
+    add_documents(out, documents_of(place) or ())
     for name in (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE):
         shutil.copyfile(place / name, out / name)
     judges = [page for page in pages.read() if page.split == "validation"]
@@ -174,10 +171,10 @@ def _written(network: ResNet, out: Path, recipe: Recipe) -> Network:
     return Network(out / WEIGHTS_FILE, config, threads=torch.get_num_threads())
 
 
-def _prior_shift(recipe: Recipe, material: Material) -> float:
+def _prior_shift(recipe: Recipe, material: Material, *, served: float) -> float:
     """What the log odds of `none` gain when its share goes from that of the last stage to that of serving."""
     crops = material.side("train")
     shown = shown_in(recipe, crops, stage=len(recipe.stages) - 1, epoch=0)
     share = float(np.mean([crops[place].label == CLASSES[NONE] for place in shown]))
     trained = min(max(share, 1 - _ALL), _ALL)
-    return math.log(NONE_SHARE / (1 - NONE_SHARE)) - math.log(trained / (1 - trained))
+    return math.log(served / (1 - served)) - math.log(trained / (1 - trained))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine, select
 
+from backend.dataset.sides import Look, known_documents, sides
 from backend.errors import BackendError
 from backend.evaluation.truth import Truth, read_coco
+from backend.feedback.crops import fingerprint, perceptual
+from backend.feedback.splits import document_key, split_of
 from backend.feedback.tables import annotation, sample
+from backend.feedback.tables import document as table
 from backend.labelstudio.annotations import Annotation
 from backend.nets.config import MARKS
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gold", "gold_pages"]
 
+_GOLD = "gold"
 _MOST_TASKS = 200
 _COCO_FILE = "gold.json"
 PageOf = Callable[[Annotation, int], "Page"]
@@ -64,7 +69,7 @@ class _Known:
 def gold_pages(folder: Path, drawn: PageStore, engine: Engine, page_of: PageOf) -> Gold:
     """Writes the gold pages to `folder`, which only its owner may read and the caller removes after the trial.
 
-    Of each task of a gold document the newest annotation counts, with all of the task's pages.
+    Of each task of a gold document the newest submitted annotation counts, with all of the task's pages.
 
     Args:
         folder: Exists, and is empty.
@@ -95,29 +100,80 @@ def gold_pages(folder: Path, drawn: PageStore, engine: Engine, page_of: PageOf) 
 
 def _drawn(store: PageStore) -> Iterator[_Known]:
     for page in store.read():
-        if page.split == "gold":
+        if page.split == _GOLD:
             marks = tuple(zip(page.labels, page.boxes, strict=True))
             yield _Known(name=page.name, document=page.document, pixels=store.pixels(page), marks=marks)
 
 
 def _annotated(engine: Engine, page_of: PageOf, missing: list[str]) -> Iterator[_Known]:
-    """Pages of tasks whose samples are on the gold side, the newest tasks first; a task is there wholly or not."""
-    with engine.connect() as connection:
-        rows = connection.execute(select(sample).where(sample.c.split == "gold").order_by(sample.c.id)).all()
-        documents = {row.annotation: row.document for row in rows}
-        wanted = select(annotation).where(annotation.c.id.in_(documents), annotation.c.deleted.is_(False))
-        states = connection.execute(wanted.order_by(annotation.c.updated.desc(), annotation.c.id)).all()
-    newest = {state.task: state for state in reversed(states)}
-    for state in sorted(newest.values(), key=lambda row: -row.updated)[:_MOST_TASKS]:
-        disputed = {row.region: row for row in rows if row.task == state.task and row.quarantine is not None}
+    """Pages of tasks whose document is on the gold side, the newest tasks first; a task is there wholly or not.
+
+    Tasks without a mark, and with nothing shown on them, are among them: on those false boxes show. A page that another
+    document has on another side is left out, for a training may have seen it.
+    """
+    found = 0
+    for left in _newest(engine):
+        if found == _MOST_TASKS:
+            return
         try:
-            yield from _pages_of(Annotation(**state.body), documents[state.id], disputed, page_of)
+            key = known_documents(engine, [left.task]).get(left.task) or document_key(left.document, left.references)
+            if _side(engine, key) != _GOLD:
+                continue
+            pages = {index: page_of(left, index) for index in range(len(left.sheets))}
+            known = _pages_of(left, key, pages, _disputed(engine, left.task))
         except BackendError as error:
-            missing.append(f"task {state.task}: {error}")
+            missing.append(f"task {left.task}: {error}")
+            continue
+        found += 1
+        elsewhere = _elsewhere(engine, left, key, pages)
+        yield from (page for index, page in enumerate(known) if index not in elsewhere)
 
 
-def _pages_of(left: Annotation, document: str, disputed: dict[str, Any], page_of: PageOf) -> list[_Known]:
-    pages = {index: page_of(left, index) for index in range(len(left.sheets))}
+def _newest(engine: Engine) -> list[Annotation]:
+    """Of each task its newest submitted annotation, the newest first."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(annotation).where(annotation.c.deleted.is_(False)).order_by(annotation.c.updated, annotation.c.id)
+        ).all()
+    left = [Annotation(**row.body) for row in rows if row.body]
+    newest = {one.task: one for one in left if not one.skipped}
+    return sorted(newest.values(), key=lambda one: (-one.updated, one.task))
+
+
+def _side(engine: Engine, key: str) -> str:
+    """The side of a document; of one that the ledger has no page of, the one that it will be on."""
+    with engine.connect() as connection:
+        side = connection.execute(select(table.c.split).where(table.c.key == key).limit(1)).scalar()
+    return str(side or split_of(key))
+
+
+def _elsewhere(engine: Engine, left: Annotation, key: str, pages: Mapping[int, Page]) -> set[int]:
+    """Indices of a document's pages that are on another side than gold, which is all of them where the document is.
+
+    Its side is noted, so that no later sample of it lands on another.
+    """
+    hashes = {index: (fingerprint(page.pixels), perceptual(page.pixels)) for index, page in pages.items()}
+    # What tells a document are its pages with marks, if there are any: so its samples and data sets have it.
+    telling = [hashes[index] for index in sorted(left.pages() & hashes.keys()) or sorted(hashes)]
+    decided = sides(engine, [Look(document=key, page_sha256=one, page_phash=other) for one, other in telling])
+    if decided.get(key) != _GOLD:
+        return set(pages)
+    others = select(table.c.page_sha256).where(
+        table.c.page_sha256.in_([sha256 for sha256, _ in hashes.values()]), table.c.split != _GOLD
+    )
+    with engine.connect() as connection:
+        found = set(connection.execute(others).scalars())
+    return {index for index, (sha256, _) in hashes.items() if sha256 in found}
+
+
+def _disputed(engine: Engine, task: int) -> dict[str, Any]:
+    """A task's samples that annotators contradict each other about, by their region."""
+    wanted = select(sample).where(sample.c.task == task, sample.c.quarantine.is_not(None))
+    with engine.connect() as connection:
+        return {row.region: row for row in connection.execute(wanted.order_by(sample.c.id))}
+
+
+def _pages_of(left: Annotation, document: str, pages: Mapping[int, Page], disputed: Mapping[str, Any]) -> list[_Known]:
     regions = left.regions({index: (page.width, page.height) for index, page in pages.items()})
     return [
         _Known(

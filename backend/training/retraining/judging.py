@@ -16,6 +16,7 @@ from backend.evaluation.hard import hard_examples
 from backend.evaluation.rates import macro_f1
 from backend.evaluation.trial import trial
 from backend.nets.config import CLASSES
+from backend.registry.candidates import documents_of
 from backend.registry.record import Verdict
 from backend.serving import build_pipeline
 from backend.training.batches import CORRECTED
@@ -64,7 +65,6 @@ def _closed_set(classifier: Classifies, material: Material, crops: Sequence[Crop
 def judge_candidate(
     champion: Weights,
     challenger: Weights,
-    material: Material,
     pages: PageStore,
     store: Store,
     *,
@@ -76,8 +76,7 @@ def judge_candidate(
 
     Args:
         champion: What serves.
-        challenger: What would.
-        material: What the challenger learnt from.
+        challenger: What would; the file beside it names the documents that it learnt from.
         pages: The drawn pages.
         store: The ledger.
         settings: How pages are read and marks selected.
@@ -96,7 +95,7 @@ def judge_candidate(
             build_pipeline(champion, settings),
             build_pipeline(challenger, settings),
             gold.truth,
-            trained_on=material.documents(),
+            trained_on=documents_of(challenger.folder),
             hard=hard,
             settings=settings,
         )

@@ -43,12 +43,14 @@ class Lesson:
     Attributes:
         crop: Its line of the index; the source is its outcome, the origin tells whether it is hard.
         wrong: What was shown instead; None where nothing else was.
+        page: SHA-256 of the pixels of the page it is on.
         key: Of the stored picture.
         box: The mark within the picture, xyxy pixels.
     """
 
     crop: Crop
     wrong: str | None
+    page: str
     key: str
     box: tuple[float, float, float, float]
 
@@ -77,6 +79,7 @@ def lessons(engine: Engine) -> list[Lesson]:
                 licence="not to be passed on",
             ),
             wrong=row.wrong,
+            page=row.page_sha256,
             key=row.crop,
             box=(row.x1 - row.margin[0], row.y1 - row.margin[1], row.x2 - row.margin[0], row.y2 - row.margin[1]),
         )
@@ -88,20 +91,21 @@ def draw_base(folder: Path, *, pages: int, detector: Detects) -> tuple[PageStore
     """Pages drawn afresh, and the crops that the serving detector finds on them; what is there already is kept.
 
     Args:
-        folder: Where both are cached.
+        folder: Where both are cached; more of them than are asked for stay there, and have no part.
         pages: How many.
         detector: Proposes the crops; those of another one are thrown away.
 
     Raises:
         TrainingError: So few pages leave a side of the split empty.
     """
-    drawn = PageStore(folder / "pages")
+    names = {f"drawn-{RETRAINING_SEED + number}" for number in range(pages)}
+    drawn = PageStore(folder / "pages", only=names)
     draw_into(drawn, pages=pages, first=RETRAINING_SEED)
     missing = set(SPLITS) - {page.split for page in drawn.read()}
     if missing:
         raise TrainingError(f"{pages} drawn pages leave no document for {', '.join(sorted(missing))}: draw more")
     digest = hashlib.sha256(json.dumps([detector.name, detector.facts], sort_keys=True).encode()).hexdigest()[:8]
-    crops = CropStore(folder / f"crops-{digest}")
+    crops = CropStore(folder / f"crops-{digest}", only=names)
     for other in folder.glob("crops-*"):
         if other != crops.folder:
             shutil.rmtree(other)
@@ -162,6 +166,7 @@ class Material:
         """The crops of one side of the split."""
         return [crop for crop in self._index if crop.split == split]
 
-    def documents(self) -> set[str]:
-        """Those that training or tuning sees."""
-        return {crop.document for crop in self._index if crop.split != "gold"}
+    def seen(self) -> set[str]:
+        """What training or tuning sees: names of documents, and the SHA-256 of the pixels of annotators' pages."""
+        pages = {lesson.page for lesson in self.samples.values() if lesson.crop.split != "gold"}
+        return {crop.document for crop in self._index if crop.split != "gold"} | pages

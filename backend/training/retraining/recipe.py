@@ -1,4 +1,4 @@
-"""The recipe of a retraining: two stages from the weights that serve, as the seed did; a file may change it."""
+"""The recipe of a retraining: two stages from the base checkpoint, as the seed did; a file may change it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ RETRAINING = Recipe(
     shares={"drawn/signature": 0.24, "drawn/stamp": 0.24, "drawn/thumb": 0.2, "drawn/none": 0.32},
     averaging=0.98,
     patience=3,
+    augmentation=Augmentation(overlap=0.2),
     corrections=Corrections(),
 )
 """The head alone, then the whole net; `samples` are the crops of drawn pages that an epoch shows beside."""
@@ -51,7 +52,7 @@ def read_recipe(path: Path) -> Recipe:
 
 def _changes(facts: dict[str, Any]) -> dict[str, Any]:
     if fixed := {"base", "pool"} & set(facts):
-        raise ValueError(f"{', '.join(sorted(fixed))} follow from the weights that serve")
+        raise ValueError(f"{', '.join(sorted(fixed))} follow from the weights that are started from")
     changes = dict(facts)
     if "stages" in facts:
         changes["stages"] = tuple(Stage(**stage) for stage in facts["stages"])

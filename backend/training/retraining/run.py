@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from backend.detection.choice import build_detector
-from backend.errors import TrainingError
+from backend.errors import PointerMoved, TrainingError
 from backend.nets.config import MARKS, ClassifierConfig
 from backend.nets.registry import Registry
 from backend.nets.sources import Sources
-from backend.nets.weights import CONFIG_FILE, Weights
+from backend.nets.weights import CONFIG_FILE, FLOAT_WEIGHTS_FILE, Weights
+from backend.registry.candidates import add_documents, documents_of
 from backend.registry.models import Model, Models
 from backend.registry.record import Facts
 from backend.training.loop import Progress, fit, network_from
 from backend.training.publish import versions
 from backend.training.recipe import Corrections, Recipe
-from backend.training.retraining.candidate import Base, add_detector, read_base, write_candidate
+from backend.training.retraining.base import Base, read_base, root_of
+from backend.training.retraining.candidate import add_detector, quantise_candidate, write_candidate
 from backend.training.retraining.judging import as_verdict, closed_set, judge_candidate
 from backend.training.retraining.material import Lesson, Material, draw_base, lessons
 from backend.training.retraining.recipe import fit_to
@@ -58,13 +60,14 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class _Lessons:
-    """What one retraining rests on."""
+    """What one retraining rests on: it starts from the root, and takes the place of the parent."""
 
     recipe: Recipe
     plan: Corrections
     material: Material
     pages: PageStore
     parent: Weights
+    root: Weights
     base: Base
 
 
@@ -77,7 +80,7 @@ class Retraining:
         store: The ledger.
         page_of: Fetches a page of Label Studio for the trial.
         folder: Keeps drawn pages, and the run until it has come to its end.
-        recipe: What to do; its base and sizes follow from the weights that serve.
+        recipe: What to do; its base and sizes follow from the weights that those which serve go back to.
         threads: That compute.
         workers: Processes that augment; 0 does it in this one.
         say: Tells a person.
@@ -118,13 +121,14 @@ class Retraining:
         taught = lessons(self.store.engine)
         _ask_enough(taught, plan)
         parent = Sources.of(self.settings).at_once()
-        base = read_base(parent)
+        root = root_of(parent, self.settings)
+        base = read_base(root)
         detector = build_detector(self.settings.detector, parent.folder, threads=self.threads)
         pages, drawn = draw_base(self.folder / "drawn", pages=plan.drawn_pages, detector=detector)
         material = Material({one.crop.file: one for one in taught}, self.store.crops, drawn)
         recipe = fit_to(dataclasses.replace(self.recipe, corrections=plan), base=base.name, pool=base.pool)
         self.say(went_in(material.side("train"), recipe))
-        return _Lessons(recipe=recipe, plan=plan, material=material, pages=pages, parent=parent, base=base)
+        return _Lessons(recipe=recipe, plan=plan, material=material, pages=pages, parent=parent, root=root, base=base)
 
     def _run_folder(self, given: _Lessons) -> Path:
         key = hashlib.sha256(f"{given.recipe.digest} {given.material.checksum()}".encode()).hexdigest()[:12]
@@ -145,8 +149,12 @@ class Retraining:
         progress = self._fit(given)
         run = self._run_folder(given)
         candidate = run / "candidate"
-        write_candidate(run, progress, given.recipe, given.material, candidate, plan=given.plan)
+        shutil.rmtree(candidate, ignore_errors=True)  # what an attempt that was cut off left
         kind, parent = self.settings.detector, given.parent
+        write_candidate(run, progress, given.recipe, given.material, candidate, plan=given.plan, kind=kind)
+        add_documents(candidate, documents_of(given.root.folder) or ())
+        if (parent.folder / FLOAT_WEIGHTS_FILE).is_file():
+            quantise_candidate(candidate, given.material)
         add_detector(candidate, parent.folder, given.pages, kind=kind, plan=given.plan, threads=self.threads)
         config = ClassifierConfig.read(candidate / CONFIG_FILE)
         bars = ", ".join(f"{name} {bar:.2f}" for name, bar in zip(MARKS, config.thresholds, strict=True))
@@ -171,11 +179,15 @@ class Retraining:
         return record.name
 
     def _judge(self, models: Models, name: str, given: _Lessons, *, promote: bool) -> Result:
-        """Asks the gate, notes its word, and promotes where it may."""
+        """Asks the gate, beside what serves by now, notes its word, and promotes where it may."""
+        registry = Registry(models.folder)
+        pointed = registry.pointed()
+        champion = Sources.of(self.settings).at_once()
+        if champion.name == name:
+            return Result(outcome="nothing new", model=name, reason="it serves already")
         judgement, gold = judge_candidate(
-            given.parent,
-            Weights.open(Registry(models.folder).folder_of(name), name=name),
-            given.material,
+            champion,
+            Weights.open(registry.folder_of(name), name=name),
             given.pages,
             self.store,
             settings=self.settings,
@@ -190,7 +202,10 @@ class Retraining:
             return Result(outcome="refused", model=name, reason=reason)
         if not promote:
             return Result(outcome="candidate", model=name, reason="it passed the gate, and was not to be promoted")
-        models.promote(name, why="it passed the gate", by=_BY)
+        try:
+            models.promote(name, why="it passed the gate", by=_BY, pointed=pointed)
+        except PointerMoved as moved:
+            return Result(outcome="candidate", model=name, reason=f"it passed the gate; {moved}")
         return Result(outcome="promoted", model=name, reason=reason)
 
 

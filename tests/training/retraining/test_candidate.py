@@ -7,19 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
-from backend.nets.config import CLASSES, ClassifierConfig, sha256_of
+from backend.nets.config import CLASSES, NONE, ClassifierConfig, sha256_of
 from backend.nets.detector import DetectorConfig, Fusion
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE, Weights
+from backend.registry.candidates import DOCUMENTS_FILE, documents_of
 from backend.serving import build_pipeline
 from backend.settings import Settings
 from backend.training.export import export_classifier
+from backend.training.loop import BEST_FILE, Epoch, Progress
 from backend.training.pagestore import PageStore
-from backend.training.recipe import Corrections
-from backend.training.retraining import candidate
-from backend.training.retraining.candidate import add_detector, read_base
+from backend.training.recipe import Corrections, Recipe, Stage
+from backend.training.retraining.base import read_base
+from backend.training.retraining.calibrating import thresholds
+from backend.training.retraining.candidate import TENSORS_FILE, _said_together, add_detector, write_candidate
 from tests.nets.detectors import random_network, write_detector
+
+from .ledger import open_ledger, teach
+from .test_resume import material
+
+PLAN = Corrections()
 
 
 def classifier(folder: Path, *, pool: int = 2) -> Weights:
@@ -38,31 +47,53 @@ def test_what_the_weights_average_over_is_read_from_them(pool: int, tmp_path: Pa
     assert base.name == f"made@{weights.config.sha256[:12]}"
 
 
-def test_a_detector_comes_along_with_its_weight_and_with_bars_for_both(
-    tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_detector_comes_along_with_its_weight_and_with_bars_for_both(tmp_path: Path, drawn: Path) -> None:
     weights = classifier(tmp_path / "made")
     write_detector(random_network(), tmp_path / "parent", least_heat=0.3)
-    judged: list[np.ndarray] = []
-
-    def bars(said: np.ndarray, truth: np.ndarray, *, precision: float, least: int) -> tuple[float, ...]:
-        judged.extend((said, truth))
-        assert (precision, least) == (0.9, 20)
-        return 0.1, 0.2, 0.3
-
-    monkeypatch.setattr(candidate, "thresholds", bars)
-    add_detector(
-        weights.folder, tmp_path / "parent", PageStore(drawn / "pages"), kind="both", plan=Corrections(), threads=1
-    )
-    assert DetectorConfig.read(weights.folder / "detector.json").fusion != Fusion()
-    assert ClassifierConfig.read(weights.folder / CONFIG_FILE).thresholds == (0.1, 0.2, 0.3)
-    said, truth = judged
-    assert len(said) == len(truth) > 0
-    np.testing.assert_allclose(said.sum(axis=1), 1)
+    (tmp_path / "parent" / DOCUMENTS_FILE).write_text("a lease\n")
+    pages, plan = PageStore(drawn / "pages"), Corrections(precision=0.2, least_positives=1)
+    add_detector(weights.folder, tmp_path / "parent", pages, kind="both", plan=plan, threads=1)
+    fusion = DetectorConfig.read(weights.folder / "detector.json").fusion
+    assert fusion != Fusion()
     pipeline = build_pipeline(
         Weights.open(weights.folder, name="made"), Settings(data_dir=tmp_path, detector="both", model_threads=1)
     )
-    assert pipeline.detector.fusion == DetectorConfig.read(weights.folder / "detector.json").fusion
+    assert pipeline.detector.fusion == fusion
+    # The bars are those of what both say together of the candidates on validation pages.
+    said, truth = _said_together(
+        weights.folder, pages, [page for page in pages.read() if page.split == "validation"], kind="both", threads=1
+    )
+    assert len(said) == len(truth) > 0
+    np.testing.assert_allclose(said.sum(axis=1), 1)
+    bars = thresholds(said, truth, precision=0.2, least=1)
+    assert ClassifierConfig.read(weights.folder / CONFIG_FILE).thresholds == bars != (0.9, 0.9, 0.9)
+    assert documents_of(weights.folder) == {"a lease"}, "what the detector learnt from is named with it"
+
+
+def test_the_bias_of_none_and_the_documents_are_those_of_where_it_serves(tmp_path: Path, drawn: Path) -> None:
+    store = open_ledger(tmp_path / "data")
+    teach(store, 12)
+    store.engine.dispose()
+    stuff = material(tmp_path / "data", drawn)
+    torch.manual_seed(1)
+    run = tmp_path / "run"
+    run.mkdir()
+    save_file(resnet18(num_classes=len(CLASSES)).state_dict(), run / BEST_FILE)
+    recipe = Recipe(
+        base="tiny", pool=4, samples=32, stages=(Stage(size=56, epochs=1, learning_rate=1e-3),), corrections=PLAN
+    )
+    line = Epoch(stage=0, epoch=0, loss=1.0, score=0.5, by_domain={"drawn": 0.5}, seconds=1.0)
+    progress = Progress(recipe=recipe.digest, stage=1, history=(line,))
+    odds, temperature = {}, 1.0
+    for kind in ("colour", "model"):
+        out = tmp_path / kind
+        write_candidate(run, progress, recipe, stuff, out, plan=PLAN, kind=kind)
+        odds[kind] = float(load_file(out / TENSORS_FILE)["fc.bias"][NONE])
+        temperature = ClassifierConfig.read(out / CONFIG_FILE).temperature
+        assert documents_of(out) == stuff.seen()
+    # Odds of .85 : .15 among what the rules propose, of .6 : .4 among what the network does.
+    expected = np.log(0.85 / 0.15) - np.log(0.6 / 0.4)
+    assert odds["colour"] - odds["model"] == pytest.approx(expected * temperature, rel=1e-3)
 
 
 def test_rules_alone_need_no_detector(tmp_path: Path, drawn: Path) -> None:

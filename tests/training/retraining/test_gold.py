@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import select, update
 
+from backend.dataset.sides import Look, sides
 from backend.errors import PageUnavailable
+from backend.feedback.crops import fingerprint, perceptual
 from backend.feedback.database import writing
 from backend.feedback.journal import Journal
 from backend.feedback.service import Store
-from backend.feedback.tables import sample
+from backend.feedback.splits import document_key, split_of
+from backend.feedback.tables import annotation, sample
+from backend.feedback.tables import document as table
 from backend.feedback.worker import Worker
 from backend.labelstudio.annotations import Annotation
 from backend.nets.config import MARKS
@@ -100,13 +106,84 @@ def test_a_disputed_mark_is_neither_right_nor_wrong_to_find(store: Store, folder
     store.engine.dispose()
 
 
-def test_of_two_annotations_of_a_task_the_newest_counts(store: Store, folder: Path, drawn: Path) -> None:
-    task = gold_tasks(store)[0]
+def named(side: str, number: int = 0) -> str:
+    """The name of a document that its name puts on a side of the split."""
+    names = (f"contract {number}-{attempt}.pdf" for attempt in itertools.count())
+    return next(name for name in names if split_of(document_key(name, ())) == side)
+
+
+def annotate(store: Store, task: int, result: list[dict], *, at: float, document: str | None = None, **facts) -> None:
+    """An annotator submits a task, and the worker turns what is to be turned."""
     journal = Journal(store.engine)
-    send(journal, saved(1000, task=task, at=5000.0, result=[left("c", "stamp", A)]))
+    payload = saved(facts.pop("annotation", task), task=task, at=at, result=result, **facts)
+    if document:
+        payload["task"]["data"]["document"] = document
+    send(journal, payload)
     worker = Worker(engine=store.engine, journal=journal, crops=store.crops, page_of=page_of)
     while worker.work():
         pass
+
+
+def test_a_task_without_a_mark_and_with_nothing_shown_on_it_is_gold_by_its_document(
+    store: Store, folder: Path, drawn: Path
+) -> None:
+    annotate(store, 30, [], at=6000.0, document=named("gold"))
+    annotate(store, 31, [], at=6001.0, document=named("train"))
+    annotate(store, 32, [], at=6002.0, document=named("gold", 1), was_cancelled=True)
+    unnamed = range(40, 60)
+    for task in unnamed:
+        annotate(store, task, [], at=6000.0 + task)
+    gold = gold_pages(folder, PageStore(drawn / "pages"), store.engine, page_of)
+    tasks = {int(page.name.split("-")[1]): len(page) for page in gold.truth.pages if page.name.startswith("task-")}
+    assert tasks[30] == 0
+    assert not {31, 32} & tasks.keys(), "on the training side, and skipped"
+    assert 0 < len(tasks.keys() & set(unnamed)) < len(unnamed)
+    with store.engine.connect() as connection:
+        sides = connection.execute(select(table.c.split).where(table.c.key == document_key(named("gold"), ())))
+        assert set(sides.scalars()) == {"gold"}, "no later sample of it lands on another side"
+    store.engine.dispose()
+
+
+def test_an_empty_annotation_takes_the_place_of_an_older_one_with_marks(
+    store: Store, folder: Path, drawn: Path
+) -> None:
+    task = gold_tasks(store)[0]
+    annotate(store, task, [], annotation=1000, at=5000.0)
+    gold = gold_pages(folder, PageStore(drawn / "pages"), store.engine, page_of)
+    marks = {page.name: len(page) for page in gold.truth.pages if page.name.startswith(f"task-{task}-")}
+    assert marks == {f"task-{task}-0.png": 0, f"task-{task}-1.png": 0}
+    store.engine.dispose()
+
+
+def test_a_page_that_a_training_document_has_too_is_left_out(store: Store, folder: Path, drawn: Path) -> None:
+    annotate(store, 30, [left("a", "stamp", A)], at=6000.0, document=named("gold"))
+
+    def shared(annotation: Annotation, index: int) -> Page:
+        """Its second page is the first one of another document."""
+        if (annotation.task, index) == (30, 1):
+            return page_of(dataclasses.replace(annotation, data={"pages": ["/data/upload/1/shared"]}), 0)
+        return page_of(annotation, index)
+
+    page = shared(Annotation(**_body(store, 30)), 1)
+    look = Look(
+        document=document_key(named("train"), ()),
+        page_sha256=fingerprint(page.pixels),
+        page_phash=perceptual(page.pixels),
+    )
+    assert set(sides(store.engine, [look]).values()) == {"train"}
+    gold = gold_pages(folder, PageStore(drawn / "pages"), store.engine, shared)
+    assert [page.name for page in gold.truth.pages if page.name.startswith("task-30-")] == ["task-30-0.png"]
+    store.engine.dispose()
+
+
+def _body(store: Store, task: int) -> dict:
+    with store.engine.connect() as connection:
+        return connection.execute(select(annotation.c.body).where(annotation.c.task == task)).scalar_one()
+
+
+def test_of_two_annotations_of_a_task_the_newest_counts(store: Store, folder: Path, drawn: Path) -> None:
+    task = gold_tasks(store)[0]
+    annotate(store, task, [left("c", "stamp", A)], annotation=1000, at=5000.0)
     gold = gold_pages(folder, PageStore(drawn / "pages"), store.engine, page_of)
     marks = {page.name: len(page) for page in gold.truth.pages if page.name.startswith(f"task-{task}-")}
     assert marks == {f"task-{task}-0.png": 1, f"task-{task}-1.png": 0}

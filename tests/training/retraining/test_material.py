@@ -16,7 +16,7 @@ from backend.feedback.service import Store
 from backend.feedback.tables import sample
 from backend.training.batches import CORRECTED, HARD
 from backend.training.crops import SPLITS, CropStore
-from backend.training.retraining.material import Material, draw_base, lessons
+from backend.training.retraining.material import RETRAINING_SEED, Material, draw_base, lessons
 from backend.training.served import box_within
 
 from .ledger import KINDS, open_ledger, teach
@@ -88,8 +88,14 @@ def test_gold_documents_are_not_among_those_that_were_seen(tmp_path: Path, drawn
     stuff = material(store, drawn)
     gold = {crop.document for crop in stuff.side("gold")}
     assert gold
-    assert not gold & stuff.documents()
-    assert {crop.document for crop in stuff.read()} == gold | stuff.documents()
+    seen = stuff.seen()
+    assert not gold & seen
+    # Of a sample the name of its document is the hash of its page as well.
+    assert {crop.document for crop in stuff.read()} == gold | seen
+    with writing(store.engine) as connection:
+        connection.execute(update(sample).where(sample.c.split != "gold").values(page_sha256="a" * 64))
+        connection.execute(update(sample).where(sample.c.split == "gold").values(page_sha256="b" * 64))
+    assert material(store, drawn).seen() == seen | {"a" * 64}
     store.engine.dispose()
 
 
@@ -110,5 +116,9 @@ def test_drawn_pages_are_kept_and_have_to_be_on_every_side(drawn: Path, tmp_path
     assert {path: path.stat().st_mtime_ns for path in drawn.rglob("*") if path.is_file()} == before
     assert len(pages.read()) == 4
     assert {crop.split for crop in crops.read()} == set(SPLITS)
+    fewer, theirs = draw_base(drawn, pages=3, detector=build_detector("colour"))
+    assert fewer.read() == [page for page in pages.read() if page.name != f"drawn-{RETRAINING_SEED + 3}"]
+    assert {crop.document for crop in theirs.read()} == {page.name for page in fewer.read()}
+    assert len(draw_base(drawn, pages=4, detector=build_detector("colour"))[0].read()) == 4, "they are still there"
     with pytest.raises(TrainingError, match="leave no document for train, validation"):
         draw_base(tmp_path, pages=1, detector=build_detector("colour"))

@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sqlalchemy import update
 
 from backend.cli import main
-from backend.errors import EvaluationError, TrainingError
-from backend.evaluation.verdict import Check, Verdict
-from backend.nets.config import ClassifierConfig, sha256_of
+from backend.errors import TrainingError
+from backend.evaluation.attempts import ATTEMPTS_FILE
+from backend.feedback.crops import fingerprint
+from backend.feedback.database import writing
+from backend.feedback.journal import Journal
+from backend.feedback.matching import Outcome
+from backend.feedback.tables import sample
+from backend.feedback.worker import Worker
+from backend.labelstudio.annotations import Annotation
+from backend.nets.config import CLASSES, MARKS, ClassifierConfig, sha256_of
 from backend.nets.registry import Registry
+from backend.nets.weights import BUNDLED, CONFIG_FILE, FLOAT_WEIGHTS_FILE, WEIGHTS_FILE, Weights
+from backend.pages.page import Page
+from backend.registry.candidates import documents_of
 from backend.registry.models import Models
+from backend.registry.record import Facts
 from backend.settings import Settings
-from backend.training.retraining import judging
+from backend.training.export import export_classifier
+from backend.training.loop import network_from
+from backend.training.pagestore import PageStore
+from backend.training.quantise import quantise_classifier
 from backend.training.retraining.candidate import TENSORS_FILE
 from backend.training.retraining.recipe import read_recipe
+from backend.training.retraining.run import Retraining
 from backend.training.retraining.state import folder_of, last_training
+from tests.feedback.annotating import page_of, saved
+from tests.feedback.test_worker import send
 
 from .conftest import TINY
-from .ledger import open_ledger, teach
+from .ledger import KINDS, Kind, open_ledger, teach
+from .test_gold import named
 
 WORDS = ("train", "--threads", "1", "--jobs", "0")
 SAMPLES = 24
+EASY: tuple[Kind, ...] = (KINDS[0], KINDS[3], ("stamp", None, Outcome.MOVED))
+"""Nothing that was shown under another name: no hard example holds a candidate back."""
+GENTLE = {
+    "stages": [{"size": 224, "epochs": 1, "learning_rate": 1e-6, "head_only": True}],
+    "samples": 96,
+    "batch": 16,
+    "shares": {"drawn/signature": 0.05, "drawn/stamp": 0.05, "drawn/thumb": 0.05, "drawn/none": 0.85},
+    "corrections": {"drawn_pages": 11, "least_samples": 8, "factors": dict.fromkeys(MARKS, 1.0)},
+}
+"""Leaves the bundled weights all but what they are; of eleven drawn pages two are gold, with every class on them."""
 
 
 def settle(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,24 +65,54 @@ def settle(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Path:
+def stopped(data: Path, recipe: dict, kinds: Sequence[Kind]) -> Path:
     """A data folder whose training came to a stop after its candidate was published, before the gate had spoken."""
-    data = tmp_path_factory.mktemp("published") / "data"
-    shutil.copytree(drawn, data / "training" / "drawn")
     store = open_ledger(data)
-    teach(store, SAMPLES)
+    teach(store, SAMPLES, kinds=kinds)
     store.engine.dispose()
-    (data / "recipe.json").write_text(json.dumps(TINY))
-    stop = EvaluationError("the power failed")
+    (data / "recipe.json").write_text(json.dumps(recipe))
+    (data / ATTEMPTS_FILE).write_text("damaged\n")
     with pytest.MonkeyPatch.context() as patch:
         settle(of(data), patch)
-        patch.setattr(judging, "trial", _raising(stop))
         assert main(WORDS) == 2
+    (data / ATTEMPTS_FILE).unlink()
     ended = last_training(folder_of(data))
     assert ended is not None
-    assert (ended.result, ended.reason) == ("failed", "the power failed")
+    assert ended.result == "failed"
+    assert "line 1, is no attempt" in ended.reason
     return data
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Path:
+    """A candidate that learnt next to nothing waits for the gate."""
+    data = tmp_path_factory.mktemp("published") / "data"
+    shutil.copytree(drawn, data / "training" / "drawn")
+    return stopped(data, TINY, KINDS)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A candidate as good as the bundled weights waits for the gate; what serves is slow and mixes names up."""
+    data = stopped(tmp_path_factory.mktemp("good") / "data", GENTLE, EASY)
+    network = network_from(BUNDLED / WEIGHTS_FILE)
+    swapped = [CLASSES.index(name) for name in ("stamp", "signature", "thumb", "none")]
+    network.fc.weight.data, network.fc.bias.data = network.fc.weight.data[swapped], network.fc.bias.data[swapped]
+    folder = data.with_name("bad")
+    folder.mkdir()
+    export_classifier(network, folder / WEIGHTS_FILE, half=True)  # unpooled, so that it takes longer than others do
+    config = dataclasses.replace(ClassifierConfig.read(BUNDLED / CONFIG_FILE), sha256=sha256_of(folder / WEIGHTS_FILE))
+    config.write(folder / CONFIG_FILE)
+    promoted(data, folder)
+    return data
+
+
+def promoted(data: Path, folder: Path, *, parent: str | None = "bundled") -> str:
+    """Publishes a folder as made of the bundled weights, and lets it serve."""
+    models = Models(data / "models")
+    name = models.publish(folder, Facts(source="a test", parent=parent)).name
+    models.promote(name, why="a test", by="tests", force=True)
+    return name
 
 
 def of(data: Path) -> Settings:
@@ -65,45 +126,36 @@ def of(data: Path) -> Settings:
     )
 
 
-def _raising(error: Exception) -> Callable[..., Verdict]:
-    def trial(*_: object, **__: object) -> Verdict:
-        raise error
-
-    return trial
-
-
-def _saying(*, promoted: bool) -> Callable[..., Verdict]:
-    check = Check(name="macro F1 gain", figure=0.1, bound=0.0, passed=promoted, sentence="it is what it is")
-
-    def trial(*_: object, **__: object) -> Verdict:
-        return Verdict(
-            promoted=promoted,
-            champion="a",
-            challenger="b",
-            gold="0" * 64,
-            documents=2,
-            pages=2,
-            marks=2,
-            attempts=1,
-            checks=(check,),
-        )
-
-    return trial
+def copied(data: Path, to: Path) -> Path:
+    """A copy of a data folder; what is changed in place is not shared."""
+    shutil.copytree(data, to, copy_function=os.link)
+    for name in ("ledger.sqlite3", "models/history.jsonl", "training/state.json", "training/lock"):
+        text = (data / name).read_bytes()
+        (to / name).unlink()
+        (to / name).write_bytes(text)
+    return to
 
 
 @pytest.fixture
 def data(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it, and the environment that names it."""
-    copy = tmp_path / "data"
-    shutil.copytree(published, copy, copy_function=os.link)
-    # What is changed in place must not be shared.
-    for name in ("ledger.sqlite3", "models/history.jsonl", "training/state.json", "training/lock"):
-        text = (published / name).read_bytes()
-        (copy / name).unlink()
-        (copy / name).write_bytes(text)
-    (copy / "gate-attempts.jsonl").unlink(missing_ok=True)
+    copy = copied(published, tmp_path / "data")
     settle(of(copy), monkeypatch)
     return copy
+
+
+@pytest.fixture
+def waiting(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same of the good one."""
+    copy = copied(good, tmp_path / "data")
+    settle(of(copy), monkeypatch)
+    return copy
+
+
+def candidate_of(data: Path) -> str:
+    """Name of the model that a retraining made."""
+    [name] = [one.name for one in Models(data / "models").all() if one.record and one.record.source == "retraining"]
+    return name
 
 
 def test_a_candidate_has_its_weights_twice_its_record_and_its_history(published: Path) -> None:
@@ -126,6 +178,11 @@ def test_a_candidate_has_its_weights_twice_its_record_and_its_history(published:
     assert 0 <= record.metrics["closed_set"]["macro"]["f1"]["value"] <= 1
     assert record.metrics["material"]["samples"]["stamp"]["misclassified"] > 0
     assert "data" not in json.dumps(record.recipe)  # no path of this machine
+    seen = documents_of(folder)
+    assert seen is not None
+    drawn = PageStore(published / "training" / "drawn" / "pages").read()
+    for page in drawn:
+        assert (page.document in seen) is (page.split != "gold")
 
 
 def test_the_real_gate_is_asked_and_its_no_is_kept(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,23 +208,93 @@ def test_the_real_gate_is_asked_and_its_no_is_kept(data: Path, capsys: pytest.Ca
     assert len(Models(data / "models").all()) == 1
 
 
-def test_what_passes_the_gate_serves(
-    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_passes_the_gate_serves_and_the_same_samples_do_not_train_again(
+    waiting: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(judging, "trial", _saying(promoted=True))
     assert main(WORDS) == 0
-    [model] = Models(data / "models").all()
+    name = candidate_of(waiting)
+    model = Models(waiting / "models").get(name)
     assert (model.active, model.status) == (True, "promoted")
-    assert f"promoted: {model.name}: it is what it is" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"promoted: {name}: " in said
+    assert "a candidate, trained for" not in said, "it was there already, made of the same"
+    assert model.verdict is not None
+    assert model.verdict.figures["end_to_end"]["0.5"]["macro"]["f1"]["value"] > 0
+    assert main(WORDS) == 0
+    assert f"nothing new: {name}: the same samples made it before" in capsys.readouterr().out
 
 
-def test_no_promote_leaves_it_a_candidate(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "trial", _saying(promoted=True))
+def test_no_promote_leaves_it_a_candidate(waiting: Path) -> None:
+    serving = Registry(waiting / "models").pointed()
     assert main([*WORDS, "--no-promote"]) == 0
-    [model] = Models(data / "models").all()
+    model = Models(waiting / "models").get(candidate_of(waiting))
     assert (model.active, model.status) == (False, "candidate")
     assert model.verdict is not None
     assert model.verdict.passed
+    assert Registry(waiting / "models").pointed() == serving
+
+
+def test_what_passed_beside_a_model_that_serves_no_more_waits(waiting: Path, good: Path) -> None:
+    """While the gold pages are fetched, somebody promotes another model."""
+    store = open_ledger(waiting)
+    journal = Journal(store.engine)
+    payload = saved(900, task=900, at=9000.0, result=[])
+    payload["task"]["data"]["document"] = named("gold")
+    send(journal, payload)
+    Worker(engine=store.engine, journal=journal, crops=store.crops, page_of=page_of).work()
+    others: list[str] = []
+
+    def meanwhile(annotation: Annotation, index: int) -> Page:
+        if not others:
+            others.append(promoted(waiting, BUNDLED))
+        white = np.full((600, 400, 3), 255, np.uint8)
+        return Page(pixels=white, reference=annotation.references[index], index=0)
+
+    result = Retraining(
+        settings=of(waiting),
+        store=store,
+        page_of=meanwhile,
+        folder=folder_of(waiting),
+        recipe=read_recipe(waiting / "recipe.json"),
+        threads=1,
+    ).run(promote=True)
+    store.engine.dispose()
+    [other] = others
+    assert result.outcome == "candidate"
+    assert f"but {other} took that place since" in result.reason
+    assert Registry(waiting / "models").pointed() == other
+    model = Models(waiting / "models").get(result.model)
+    assert model.verdict is not None
+    assert model.verdict.passed
+
+
+def test_beside_whole_numbers_a_candidate_is_of_whole_numbers_and_a_leak_is_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "int8"
+    folder.mkdir()
+    crops = np.random.default_rng(1).random((8, 3, 224, 224), np.float32)
+    quantise_classifier(Weights.open(BUNDLED, name="bundled"), folder, crops, note="int8, for a test")
+    parent = promoted(data, folder)
+    # Other samples, one of which is on the gold page, so that training has seen that.
+    drawn = PageStore(data / "training" / "drawn" / "pages")
+    [gold] = [page for page in drawn.read() if page.split == "gold"]
+    store = open_ledger(data)
+    teach(store, 10, first=100)
+    with writing(store.engine) as connection:
+        seen = sample.c.split == "train"
+        connection.execute(update(sample).where(seen).values(page_sha256=fingerprint(drawn.pixels(gold))))
+    store.engine.dispose()
+    assert main(WORDS) == 1
+    assert f"it was trained on 1 of the 1 gold documents: {gold.document}" in capsys.readouterr().out
+    models = Models(data / "models")
+    [made] = [one for one in models.all() if one.record and one.record.parent == parent]
+    assert made.record is not None
+    place = data / "models" / made.name
+    assert b"QuantizeLinear" in (place / WEIGHTS_FILE).read_bytes()
+    assert b"QuantizeLinear" not in (place / FLOAT_WEIGHTS_FILE).read_bytes()
+    assert ClassifierConfig.read(place / CONFIG_FILE).provenance["numbers"].startswith("int8, calibrated on")
+    assert made.record.recipe["base"].startswith("bundled@"), "the root of what serves"
 
 
 def test_too_few_samples_are_refused_with_what_is_missing(
@@ -191,7 +318,7 @@ def test_too_few_samples_are_refused_with_what_is_missing(
     [
         ("not json", "is no recipe"),
         ('{"colour": 1}', "unexpected keyword argument 'colour'"),
-        ('{"base": "x"}', "base follow from the weights that serve"),
+        ('{"base": "x"}', "base follow from the weights that are started from"),
         ('{"corrections": {"hard_share": 0.9}}', "hard_share is 0.9"),
     ],
 )

@@ -1,0 +1,83 @@
+"""What a retraining starts from: the root of what serves, whichever way that came about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backend.cli import main
+from backend.errors import RegistryError
+from backend.nets.registry import Registry
+from backend.nets.sources import Sources
+from backend.nets.weights import BUNDLED
+from backend.registry.models import Models
+from backend.registry.record import Facts
+from backend.settings import Settings
+from backend.training.retraining.base import root_of
+from tests.nets.detectors import random_network, write_detector
+from tests.registry.tiny import says
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    given = Settings(data_dir=tmp_path / "data", model="auto", model_threads=1)
+    for name, value in given.as_environment().items():
+        monkeypatch.setenv(name, value)
+    return given
+
+
+def publish(settings: Settings, label: str, facts: Facts) -> str:
+    """Publishes a tiny model and lets it serve."""
+    models = Models(settings.data_dir / "models")
+    name = models.publish(says(label, settings.data_dir / f"candidate-{label}"), facts).name
+    models.promote(name, why="a test", by="tests", force=True)
+    return name
+
+
+def root(settings: Settings) -> str:
+    return root_of(Sources.of(settings).at_once(), settings).name
+
+
+def test_unpublished_weights_are_their_own_root(settings: Settings) -> None:
+    found = root_of(Sources.of(settings).at_once(), settings)
+    assert (found.name, found.folder) == ("bundled", BUNDLED)
+
+
+def test_of_a_retraining_it_is_the_base_that_it_names(settings: Settings) -> None:
+    publish(settings, "stamp", Facts(source="retraining", parent="bundled", recipe={"base": "bundled@cafe"}))
+    assert root(settings) == "bundled"
+    # One judged beside a model that is gone since, and made of the same base.
+    publish(settings, "thumb", Facts(source="retraining", parent="2026-01-01-gone", recipe={"base": "bundled@cafe"}))
+    assert root(settings) == "bundled"
+
+
+def test_of_what_was_made_of_a_retraining_it_is_that_ones(settings: Settings) -> None:
+    one = publish(settings, "stamp", Facts(source="retraining", parent="bundled", recipe={"base": "bundled@cafe"}))
+    publish(settings, "thumb", Facts(source="quantised", parent=one, recipe={"numbers": "int8"}))
+    assert root(settings) == "bundled"
+
+
+@pytest.mark.parametrize("source", ["huggingface:somebody/marks@cafe", "a folder"])
+def test_a_model_from_elsewhere_is_a_root(source: str, settings: Settings) -> None:
+    foreign = publish(settings, "stamp", Facts(source=source))
+    assert root(settings) == foreign
+    publish(settings, "thumb", Facts(source="retraining", parent=foreign, recipe={"base": f"{foreign}@cafe"}))
+    assert root(settings) == foreign
+
+
+def test_a_new_detector_leaves_the_classifiers_root(settings: Settings, tmp_path: Path) -> None:
+    parent = publish(settings, "stamp", Facts(source="retraining", parent="bundled", recipe={"base": "bundled@cafe"}))
+    (tmp_path / "detector").mkdir()
+    write_detector(random_network(), tmp_path / "detector")
+    assert main(["models", "publish", str(tmp_path / "detector")]) == 0
+    models = Models(settings.data_dir / "models")
+    [name] = set(Registry(models.folder).names()) - {parent}
+    models.promote(name, why="a test", by="tests", force=True)
+    assert root(settings) == "bundled"
+
+
+def test_a_way_that_ends_in_nothing_is_said(settings: Settings) -> None:
+    publish(settings, "stamp", Facts(source="quantised", parent="2026-01-01-gone"))
+    with pytest.raises(RegistryError, match="no model '2026-01-01-gone'"):
+        root(settings)

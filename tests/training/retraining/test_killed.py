@@ -1,0 +1,77 @@
+"""kill -9 in a training: what served serves on, nothing half made can be loaded, and another start goes on there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from backend.nets.registry import Registry
+from backend.nets.sources import Sources
+from backend.nets.weights import BUNDLED
+from backend.registry.models import Models
+from backend.registry.record import Facts
+from backend.serving import build_pipeline
+from backend.settings import Settings
+from backend.training.loop import CHECKPOINT_FILE
+from backend.training.retraining.state import folder_of, is_running, last_training
+
+from .ledger import open_ledger, teach
+
+COMMAND = (sys.executable, "-m", "backend", "train", "--threads", "1", "--jobs", "0")
+ROOT = Path(__file__).parents[3]
+SECONDS = 600
+
+
+def train(settings: Settings) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        COMMAND,
+        cwd=ROOT,
+        env=os.environ | settings.as_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_killed_training_leaves_the_serving_model_alone_and_goes_on_when_started_again(settings: Settings) -> None:
+    settings = Settings(**{**vars(settings), "model": "auto"})
+    models = Models(settings.data_dir / "models")
+    champion = models.publish(BUNDLED, Facts(source="training")).name
+    models.promote(champion, why="a test", by="tests", force=True)
+    store = open_ledger(settings.data_dir)
+    teach(store, 24)
+    store.engine.dispose()
+    folder = folder_of(settings.data_dir)
+
+    with train(settings) as victim:
+        give_up = time.monotonic() + SECONDS
+        while not list(folder.glob(f"run-*/{CHECKPOINT_FILE}")):
+            assert victim.poll() is None, victim.communicate()[0]
+            assert time.monotonic() < give_up, "no epoch has ended"
+            time.sleep(0.02)
+        victim.kill()
+        victim.wait()
+    assert victim.returncode == -signal.SIGKILL
+    assert not is_running(folder), "the lock died with it"
+    cut = last_training(folder)
+    assert cut is not None
+    assert cut.ended is None
+    assert Registry(models.folder).names() == [champion]
+    assert Registry(models.folder).active() == champion
+    assert build_pipeline(Sources.of(settings).at_once(), settings).version.startswith(f"{champion}-")
+
+    with train(settings) as again:
+        said, _ = again.communicate(timeout=SECONDS)
+    ended = last_training(folder)
+    assert ended is not None
+    assert ended.result == "refused", (
+        f"one drawn gold page is not enough for the gate, so that it comes to its end: {said}"
+    )
+    assert "stage 0 epoch 0" not in said, "that one was done"
+    assert "stage 1 epoch 0" in said
+    assert len(models.all()) == 2
+    assert Registry(models.folder).active() == champion
