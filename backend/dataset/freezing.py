@@ -41,7 +41,7 @@ class Frozen:
         version: The version.
         new: False where the same content was frozen under that name already.
         missing: Tasks that are not in it, one sentence each.
-        unannotated: Tasks that nobody annotated, or everybody skipped.
+        unannotated: Tasks of the projects that nobody annotated, or everybody skipped.
     """
 
     version: Version
@@ -52,11 +52,15 @@ class Frozen:
 
 @dataclass
 class _Tally:
-    """What came of the tasks so far."""
+    """What came of the tasks so far; `tasks` is how many the projects have."""
 
     gathered: list[Gathered] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    unannotated: int = 0
+    tasks: int = 0
+
+    @property
+    def unannotated(self) -> int:
+        return self.tasks - len(self.gathered) - len(self.missing)
 
 
 def datasets(settings: Settings) -> Datasets:
@@ -126,7 +130,8 @@ def freeze_known(
         pages, looks = known_pages(truth, draft, settings, progress)
         found = sides_without_ledger(looks)
         placed = [dataclasses.replace(page, split=found[page.document]) for page in pages]
-        frozen, new = datasets(settings).publish(draft, name, Manifest.of("coco", placed), _made())
+        source = "drawn" if all(page.drawn for page in truth.pages) else "coco"
+        frozen, new = datasets(settings).publish(draft, name, Manifest.of(source, placed), _made())
     return Frozen(version=frozen, new=new)
 
 
@@ -135,13 +140,12 @@ def _gathered(
 ) -> _Tally:
     tally = _Tally()
     for project in projects:
+        tally.tasks += int(studio.project(project).get("task_number") or 0)
         for task, ruling in rulings(studio, project):
             try:
                 if isinstance(ruling, BackendError):
                     raise ruling
-                if ruling is None:
-                    tally.unannotated += 1
-                else:
+                if ruling is not None:
                     tally.gathered.append(gather(ruling, source, draft))
             except (LabelConfigError, LabelStudioError):
                 raise  # about the project, not about this task

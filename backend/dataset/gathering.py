@@ -11,7 +11,8 @@ from backend.dataset.manifest import Corners, FrozenMark, FrozenPage, Origin, co
 from backend.dataset.sides import Look
 from backend.errors import RequestError
 from backend.feedback.crops import perceptual
-from backend.feedback.samples import CONTRADICTION, document_key
+from backend.feedback.samples import CONTRADICTION
+from backend.feedback.splits import document_key
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.annotated import Ruling, turned_page, turns
 from backend.labelstudio.connections import Pages, first_page
@@ -84,7 +85,7 @@ def gather(ruling: Ruling, source: Pages, draft: Draft) -> Gathered:
         task=left.task,
         annotation=left.id,
         updated=left.updated,
-        document=document_key(left.document, [sha for sha, _ in marked]),
+        document=document_key(left.document, left.references),
         pages=tuple(pages),
         looks=tuple(marked),
     )

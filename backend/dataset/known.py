@@ -12,7 +12,7 @@ from backend.dataset.manifest import Corners, FrozenMark, FrozenPage, corners
 from backend.dataset.sides import Look
 from backend.errors import DatasetError
 from backend.feedback.crops import perceptual
-from backend.feedback.samples import document_key
+from backend.feedback.splits import document_key
 from backend.nets.config import MARKS
 from backend.pages.source import from_path
 

@@ -128,7 +128,7 @@ class Manifest:
     """All of a version but its pixels and its name; the same pages, marks and samples make the same bytes.
 
     Attributes:
-        source: `label-studio` or `coco`.
+        source: `label-studio`; `drawn`, where `draw` wrote every page; or `coco`.
         pages: By name.
         samples: By id.
     """

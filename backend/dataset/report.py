@@ -30,6 +30,8 @@ _MOST = 8
 _CONTEXT = 0.25
 """Margin around a mark, as a share of its longer side."""
 _LONGEST = 300
+_OUTLINE = (66, 130, 18)
+"""Blue, green and red of the line around a mark."""
 _GROUPS = {"size": ("small", "medium", "large"), "ink": INKS, "overlap": ("alone", "overlaps")}
 _NOTES = {
     "size": f"longer side: small below {SMALL_MM:.0f} mm, large from {LARGE_MM:.0f} mm",
@@ -111,5 +113,7 @@ def _thumbnail(pixels: NDArray[np.uint8], one: MarkFacts) -> str:
     scale = min(1.0, _LONGEST / max(right - left, bottom - top, 1))
     size = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
     cut = cv2.resize(np.ascontiguousarray(pixels[top:bottom, left:right, ::-1]), size, interpolation=cv2.INTER_AREA)
+    places = [round(scale * side) for side in (x1 - left, y1 - top, x2 - left, y2 - top)]
+    cv2.rectangle(cut, (places[0], places[1]), (places[2], places[3]), _OUTLINE, 1, cv2.LINE_AA)
     _, encoded = cv2.imencode(".jpg", cut, [cv2.IMWRITE_JPEG_QUALITY, 82])
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"

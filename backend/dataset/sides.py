@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, create_engine, select
 
 from backend.feedback.database import writing
-from backend.feedback.samples import assign_split
+from backend.feedback.splits import assign_split
 from backend.feedback.tables import document as table
 from backend.feedback.tables import sample
 
@@ -69,6 +69,7 @@ def known_documents(engine: Engine, tasks: Iterable[int]) -> dict[int, str]:
 def _assigned(connection: Connection, looks: Iterable[Look]) -> dict[str, str]:
     found: dict[str, str] = {}
     for look in looks:
-        side = assign_split(connection, look)
-        found.setdefault(look.document, side)
+        # One page at a time: blank ones are copies of each other, and must not draw all documents to one side.
+        side = assign_split(connection, [look])
+        found.setdefault(look.document, side.split)
     return found

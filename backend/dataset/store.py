@@ -98,8 +98,19 @@ class Draft:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             _, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]), _PNG)
-            _write(path, encoded.tobytes())
+            self._place(path, encoded.tobytes())
         return key
+
+    def _place(self, path: Path, data: bytes) -> None:
+        """Writes a page, or shares the file of a version that has the very same: a project grows little between two."""
+        for twin in self.folder.parent.glob(f"*/{_PAGES}/{path.parent.name}/{path.name}"):
+            if twin.read_bytes() == data:
+                try:
+                    os.link(twin, path)
+                except OSError:  # not every file system has links
+                    break
+                return
+        _write(path, data)
 
 
 class Datasets:

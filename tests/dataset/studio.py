@@ -143,13 +143,31 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/projects/":
             self._json({"results": [{"id": PROJECT, "title": TITLE}] if query["title"] == [TITLE] else []})
         elif path == f"/api/projects/{PROJECT}/":
-            self._json({"id": PROJECT, "title": TITLE, "label_config": self.studio.label_config})
+            self._json(
+                {
+                    "id": PROJECT,
+                    "title": TITLE,
+                    "label_config": self.studio.label_config,
+                    "task_number": len(self.studio.tasks),
+                }
+            )
         elif path == "/api/tasks/":
-            size, number = int(query["page_size"][0]), int(query["page"][0])
-            here = self.studio.tasks[size * (number - 1) : size * number]
-            self._json({"tasks": here, "total": len(self.studio.tasks)})
+            self._json(self._listed(query))
         else:
             self._answer(404, b"{}")
+
+    def _listed(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        """A page of the tasks that fulfil the Data Manager's conditions, in its order."""
+        wanted = json.loads(query.get("query", ["{}"])[0])
+        found = list(self.studio.tasks)
+        for row in wanted.get("filters", {}).get("items", ()):
+            column = row["filter"].removeprefix("filter:tasks:")
+            assert (row["operator"], row["type"]) == ("greater", "Number")
+            found = [one for one in found if _column(one, column) > row["value"]]
+        if wanted.get("ordering") == ["tasks:id"]:
+            found.sort(key=lambda one: one["id"])
+        size, number = int(query["page_size"][0]), int(query["page"][0])
+        return {"tasks": found[size * (number - 1) : size * number], "total": len(found)}
 
     def _json(self, value: Any) -> None:
         self._answer(200, json.dumps(value).encode())
@@ -162,3 +180,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name is the base class's
         """Says nothing."""
+
+
+def _column(task: Mapping[str, Any], name: str) -> int:
+    """As Label Studio counts, skipped annotations are none."""
+    if name == "id":
+        return int(task["id"])
+    assert name == "total_annotations"
+    return sum(not one["was_cancelled"] for one in task["annotations"])

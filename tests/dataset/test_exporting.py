@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import supervision as sv
-from faster_coco_eval import COCO
+from faster_coco_eval import COCO, COCOeval_faster
 from torchvision.datasets import ImageFolder
 
 from backend.dataset.exporting import FORMATS, export
@@ -97,8 +97,24 @@ def test_coco_as_this_program_evaluates_on_it(version: Version, tmp_path: Path) 
     export(version, "coco", tmp_path / "out")
     truth = read_coco(tmp_path / "out" / "annotations" / "gold.json", tmp_path / "out" / "images" / "gold")
     [one] = truth.pages
-    assert (one.size, one.document, [MARKS[index] for index in one.labels]) == (SIZE, "t" * 16, ["stamp"])
-    np.testing.assert_allclose(one.ignored, [A])
+    assert (one.size, one.document, [MARKS[index] for index in one.labels]) == (SIZE, "t" * 64, ["stamp"])
+    assert one.ignored.tolist() == [list(A)]
+
+
+def test_in_coco_a_disputed_place_is_no_mistake_for_a_box_of_any_class(version: Version, tmp_path: Path) -> None:
+    export(version, "coco", tmp_path / "out")
+    truth = COCO(str(tmp_path / "out" / "annotations" / "gold.json"))
+    [image] = truth.getImgIds()
+    left, top, right, bottom = A
+    wrong = {"image_id": image, "bbox": [left, top, right - left, bottom - top], "score": 0.99}
+    mark = truth.loadAnns(truth.getAnnIds(iscrowd=False))[0]
+    right_one = {"image_id": image, "bbox": mark["bbox"], "category_id": mark["category_id"], "score": 0.5}
+    found = truth.loadRes([right_one, *({**wrong, "category_id": category} for category in truth.getCatIds())])
+    evaluation = COCOeval_faster(truth, found, iouType="bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval["precision"][0, :, truth.getCatIds().index(mark["category_id"]), 0, -1]
+    np.testing.assert_allclose(precision, 1)
 
 
 @pytest.mark.parametrize(("side", "folder"), [("train", "train"), ("validation", "val"), ("gold", "test")])

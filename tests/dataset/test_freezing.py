@@ -13,8 +13,8 @@ from backend.dataset.freezing import Frozen, datasets, freeze
 from backend.dataset.manifest import FrozenPage
 from backend.errors import DatasetError, LabelConfigError, LabelStudioError
 from backend.feedback.journal import Journal
-from backend.feedback.samples import split_of
 from backend.feedback.service import Store, task_page
+from backend.feedback.splits import split_of
 from backend.feedback.sync import sync
 from backend.feedback.tables import sample
 from backend.feedback.worker import Worker
@@ -120,6 +120,14 @@ def test_a_mark_that_two_annotators_call_by_different_names_is_neither_right_nor
     [kept] = frozen().version.manifest.pages
     assert [mark.id for mark in kept.marks] == ["d"]
     assert kept.ignored == (A,)
+
+
+def test_tasks_are_found_however_many_portions_they_come_in(studio: Studio, frozen: Freeze) -> None:
+    for task in range(1, 106):
+        studio.task(task, [file_of(page(1))], *([] if task == 7 else [annotation(task)]))
+    done = frozen()
+    assert set(pages_of(done)) == {f"task-{task}-0" for task in range(1, 106) if task != 7}
+    assert done.unannotated == 1
 
 
 def test_a_label_that_stands_for_no_mark_makes_none(studio: Studio, frozen: Freeze) -> None:

@@ -43,6 +43,17 @@ def test_pages_that_are_the_same_are_stored_once(make: Make) -> None:
     assert len(list(made.folder.glob("pages/*/*.png"))) == 2
 
 
+def test_versions_share_the_files_of_their_common_pages_but_none_that_is_damaged(make: Make) -> None:
+    first = make("first", PAGES)
+    one, two = first.manifest.pages
+    first.file(two).chmod(0o600)
+    first.file(two).write_bytes(b"")
+    second = make("second", PAGES)
+    assert second.file(one).samefile(first.file(one))
+    assert not second.file(two).samefile(first.file(two))
+    assert [reason for _, reason in second.damage()] == [None, None]
+
+
 @pytest.mark.parametrize("harm", ["other pixels", "cut short", "gone"])
 def test_a_damaged_page_is_found_and_named(harm: str, make: Make) -> None:
     made = make("first", PAGES)

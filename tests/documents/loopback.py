@@ -1,28 +1,34 @@
-"""A server on loopback that speaks as Label Studio 1.23 does, as far as importing and connecting ask it."""
+"""A server on loopback that speaks as Label Studio 1.23 does, as far as importing, connecting and `doctor` ask it."""
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from flask import Flask, abort, jsonify, request
+import httpx2
+from flask import Flask, Response, abort, jsonify, request
 from werkzeug.serving import make_server
 
 from backend.labelstudio.client import LabelStudio
 
 TOKEN = "0123456789abcdef"
+BLOCKED = "URL resolves to a reserved network address (block: 127.0.0.0/8)"
 
 
 @dataclass
 class Loopback:
     """What the server holds, and how it misbehaves.
 
-    `before_commit` is called with the tasks of an import before they are there, `after_commit` when they are.
+    `before_commit` is called with the tasks of an import before they are there, `after_commit` when they are. Without
+    `takes_backends` and `takes_webhooks` it refuses the addresses of either as private ones. With `asks_backends` it
+    asks each backend how it is before it lists them. `cloud` are files in a bucket, by their references.
     """
 
     url: str = ""
@@ -33,6 +39,10 @@ class Loopback:
     webhooks: dict[int, dict[str, Any]] = field(default_factory=dict)
     makes_webhooks: bool = True
     takes_webhooks: bool = True
+    takes_backends: bool = True
+    asks_backends: bool = False
+    passwords: dict[int, str] = field(default_factory=dict)
+    cloud: dict[str, bytes] = field(default_factory=dict)
     before_commit: Callable[[list[Any]], None] = lambda _: None
     after_commit: Callable[[list[Any]], None] = lambda _: None
     refuse: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -80,19 +90,30 @@ def _app(studio: Loopback) -> Flask:
 
     @app.before_request
     def check() -> Any:
-        if request.headers.get("Authorization") != f"Token {TOKEN}":
-            abort(401)
+        if request.path != "/api/version" and request.headers.get("Authorization") != f"Token {TOKEN}":
+            return jsonify({"detail": "Invalid token."}), 401
         if status := studio.refuse.get((request.method, request.path)):
             return jsonify({"detail": "refused by the test"}), status
         if request.method != "GET":
             studio.writes.append(f"{request.method} {request.path}")
         return None
 
+    _add_server(app)
     _add_projects(app, studio)
     _add_tasks(app, studio)
     _add_connections(app, studio)
     _add_webhooks(app, studio)
     return app
+
+
+def _add_server(app: Flask) -> None:
+    @app.get("/api/version")
+    def version() -> Any:
+        return {"release": "1.23.2"}
+
+    @app.get("/api/current-user/whoami")
+    def whoami() -> Any:
+        return {"id": 1}
 
 
 def _add_projects(app: Flask, studio: Loopback) -> None:
@@ -151,27 +172,63 @@ def _add_tasks(app: Flask, studio: Loopback) -> None:
 
     @app.get("/api/tasks/")
     def tasks() -> Any:
-        """As the Data Manager filters: one condition on a field of the data, `in_list`."""
-        [condition] = json.loads(request.args["query"])["filters"]["items"]
-        key = condition["filter"].removeprefix("filter:tasks:data.")
-        assert condition["operator"] == "in_list"
+        """As the Data Manager filters and sorts."""
+        query = json.loads(request.args["query"])
         project, size, page = (int(request.args[name]) for name in ("project", "page_size", "page"))
+        conditions = query.get("filters", {}).get("items", [])
         these = [
-            task for task in studio.tasks if task["project"] == project and task["data"].get(key) in condition["value"]
+            {"annotations": [], "updated_at": "2026-01-01T00:00:00Z", **task}
+            for task in studio.tasks
+            if task["project"] == project and all(_holds(condition, task) for condition in conditions)
         ]
+        for order in query.get("ordering", []):
+            these.sort(key=lambda task: task[order.partition(":")[2]], reverse=order.startswith("-"))
         return {"tasks": these[(page - 1) * size : page * size], "total": len(these)}
+
+    @app.get("/data/upload/1/<name>")
+    def file(name: str) -> Any:
+        number = int(name.partition("-")[0], 16)
+        return Response(studio.uploads[number][1]) if number in studio.uploads else abort(404)
+
+    @app.get("/tasks/<int:number>/presign/")
+    def presigned(number: int) -> Any:
+        data = studio.cloud.get(base64.urlsafe_b64decode(request.args["fileuri"]).decode())
+        return Response(data) if data else abort(404)
+
+
+def _holds(condition: dict[str, Any], task: dict[str, Any]) -> bool:
+    """A condition on a field of the data, `in_list`, or on the number of annotations."""
+    if condition["filter"] == "filter:tasks:total_annotations":
+        assert condition["operator"] == "greater"
+        return len(task.get("annotations", ())) > condition["value"]
+    assert condition["operator"] == "in_list"
+    return task["data"].get(condition["filter"].removeprefix("filter:tasks:data.")) in condition["value"]
 
 
 def _add_connections(app: Flask, studio: Loopback) -> None:
     @app.get("/api/ml/")
     def listed_connection() -> Any:
-        return jsonify([one for one in studio.connections.values() if one["project"] == int(request.args["project"])])
+        listed = [one for one in studio.connections.values() if one["project"] == int(request.args["project"])]
+        for one in listed if studio.asks_backends else ():
+            _update(studio, one)
+        return jsonify(listed)
+
+    @app.get("/api/ml/<int:number>/versions")
+    def versions(number: int) -> Any:
+        answer, error = _asked(studio, studio.connections[number], "GET", "/versions")
+        return (answer, 200) if not error else ({"error": error}, 401 if error.startswith("401") else 500)
 
     @app.post("/api/ml/")
     def create_connection() -> Any:
+        if not studio.takes_backends:
+            return jsonify({"detail": BLOCKED}), 403
         body = dict(request.get_json())
-        body["basic_auth_pass_is_set"] = bool(body.pop("basic_auth_pass", ""))
+        if not isinstance(body.get("timeout", 100), int):
+            return jsonify({"validation_errors": {"timeout": ["A valid number is required."]}}), 400
+        password = body.pop("basic_auth_pass", "")
+        body["basic_auth_pass_is_set"] = bool(password)
         number = next(studio.ids)
+        studio.passwords[number] = password
         studio.connections[number] = {"id": number, "state": "CO", **body}
         project = studio.projects[body["project"]]
         if project["show_collab_predictions"] and not project["model_version"]:
@@ -188,9 +245,36 @@ def _add_connections(app: Flask, studio: Loopback) -> None:
         if project["model_version"] == one["title"]:
             project["model_version"] = body["title"]
         if "basic_auth_pass" in body:
-            body["basic_auth_pass_is_set"] = bool(body.pop("basic_auth_pass"))
+            studio.passwords[number] = body.pop("basic_auth_pass")
+            body["basic_auth_pass_is_set"] = bool(studio.passwords[number])
         one |= body | {"state": "CO"}
         return one
+
+
+def _update(studio: Loopback, one: dict[str, Any]) -> None:
+    """What 1.23.2 does with each connection before it lists them."""
+    _, error = _asked(studio, one, "GET", "/health")
+    if error:
+        one["state"] = "DI"  # an older message stays
+        return
+    schema = studio.projects[one["project"]]["label_config"]
+    answer, error = _asked(studio, one, "POST", "/setup", json={"schema": schema})
+    one |= {"state": "ER" if error else "CO", "error_message": error or None}
+    one["model_version"] = answer.get("model_version") or one.get("model_version", "")
+
+
+def _asked(studio: Loopback, one: dict[str, Any], method: str, path: str, **more: Any) -> tuple[dict[str, Any], str]:
+    """What a backend answers, and what 1.23.2 says where it does not."""
+    if not studio.takes_backends:
+        return {}, BLOCKED
+    auth = (one["basic_auth_user"], studio.passwords[one["id"]]) if one.get("basic_auth_user") else None
+    try:
+        answer = httpx2.request(method, one["url"].rstrip("/") + path, auth=auth, timeout=5, **more)
+    except httpx2.HTTPError:
+        return {}, "Max retries exceeded (Caused by NewConnectionError('[Errno 111] Connection refused'))"
+    if answer.is_error:
+        return {}, f"{answer.status_code} Client Error: {answer.reason_phrase} for url: {answer.url}"
+    return answer.json(), ""
 
 
 def _add_webhooks(app: Flask, studio: Loopback) -> None:
@@ -201,14 +285,20 @@ def _add_webhooks(app: Flask, studio: Loopback) -> None:
     @app.post("/api/webhooks/")
     def create_webhook() -> Any:
         if not studio.takes_webhooks:
-            return jsonify({"detail": "URL resolves to a reserved network address"}), 400
+            return jsonify({"detail": BLOCKED}), 403
+        if not isinstance(request.get_json().get("send_payload", True), bool):
+            return jsonify({"validation_errors": {"send_payload": ["Must be a valid boolean."]}}), 400
         return _hook(studio, **request.get_json()), 201
 
     @app.patch("/api/webhooks/<int:number>/")
     def change_webhook(number: int) -> Any:
         # 1.23.2 forgets the actions that are not said again.
-        studio.webhooks[number] |= {"actions": []} | request.get_json()
+        studio.webhooks[number] |= {"actions": [], "updated_at": _now()} | request.get_json()
         return studio.webhooks[number]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _hook(studio: Loopback, **fields: Any) -> dict[str, Any]:

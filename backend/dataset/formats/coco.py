@@ -1,6 +1,7 @@
 """COCO detection: `images/<split>/…png` and `annotations/<split>.json`, ids from 1, boxes as x, y, width, height.
 
-Places about which nothing is said have `iscrowd` 1, as `evaluate` reads them.
+Places about which nothing is said have `iscrowd` 1, once for each category, as `evaluate` reads them. A page's
+`document` is the key by which trainings name what they saw.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from backend.dataset.store import Version
 from backend.nets.config import MARKS
 
 __all__ = ["save"]
+
+_CATEGORIES = dict(enumerate(MARKS, 1))
 
 
 def save(version: Version, folder: Path) -> None:
@@ -33,13 +36,14 @@ def _coco(version: Version, pages: Sequence[FrozenPage], names: Sequence[str]) -
     for number, (page, name) in enumerate(zip(pages, names, strict=True), 1):
         images.append(_image(page, name, number))
         rows = [_row(mark.box, MARKS.index(mark.label) + 1, _attributes(mark)) for mark in page.marks]
-        rows += [_row(box, 1, {}) | {"iscrowd": 1} for box in page.ignored]
+        # A crowd counts for its own category alone, and here nothing is said about any.
+        rows += [_row(box, category, {}) | {"iscrowd": 1} for box in page.ignored for category in _CATEGORIES]
         annotations += [row | {"id": len(annotations) + place, "image_id": number} for place, row in enumerate(rows, 1)]
     return {
         "info": {"description": version.name, "version": version.id},
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": number, "name": name, "supercategory": "mark"} for number, name in enumerate(MARKS, 1)],
+        "categories": [{"id": number, "name": name, "supercategory": "mark"} for number, name in _CATEGORIES.items()],
     }
 
 
@@ -50,7 +54,7 @@ def _image(page: FrozenPage, name: str, number: int) -> dict[str, Any]:
         "file_name": name,
         "width": page.width,
         "height": page.height,
-        "document": page.document[:16],
+        "document": page.document,
         **{key: value for key, value in known.items() if value is not None},
     }
 
