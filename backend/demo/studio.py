@@ -42,8 +42,15 @@ class Login:
         return (folder / _LOGIN_FILE).exists()
 
 
-def label_studio_service(executable: Path, folder: Path, *, login: Login, port: int) -> Service:
+def label_studio_service(executable: Path, folder: Path, *, login: Login, port: int, **settings: str) -> Service:
     """Label Studio over SQLite in `folder`, listening on loopback only; it is not started yet.
+
+    Args:
+        executable: Label Studio's own.
+        folder: Holds its database and its log.
+        login: Its one user.
+        port: Where it listens.
+        settings: Further ones of Label Studio's, by their names in the environment.
 
     Raises:
         DemoError: There is no such executable.
@@ -71,4 +78,4 @@ def label_studio_service(executable: Path, folder: Path, *, login: Login, port: 
     }
     command = [str(executable), "start", "--no-browser", "--internal-host", LOOPBACK, "--port", str(port)]
     folder.mkdir(parents=True, exist_ok=True)
-    return Service("Label Studio", command, environment=environment, log=folder / "label-studio.log")
+    return Service("Label Studio", command, environment=environment | settings, log=folder / "label-studio.log")

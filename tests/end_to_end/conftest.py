@@ -19,7 +19,7 @@ from backend.demo.projects import connect
 from backend.demo.services import LOOPBACK, free_port
 from backend.demo.studio import Login, label_studio_service
 from backend.labelstudio.client import LabelStudio
-from backend.synthetic.drawn import DrawnMark
+from backend.synthetic.drawn import DrawnMark, Language
 from backend.synthetic.page import draw_page
 from backend.synthetic.scan import ScanStyle
 
@@ -158,13 +158,14 @@ class DrawnFile:
 @pytest.fixture(scope="session")
 def drawn() -> list[DrawnFile]:
     """Three crowded pages from an office scanner; of other seeds, fewer of the marks would be clear."""
-    files = [_drawn_file(seed) for seed in (5, 8, 14)]
+    files = [drawn_file(seed) for seed in (5, 8, 14)]
     assert all(len(file.clear) >= 3 for file in files), "drawing has changed: choose other seeds"
     return files
 
 
-def _drawn_file(seed: int) -> DrawnFile:
-    page = draw_page(seed, dpi=150, marks=12, style=ScanStyle(paper=(0.98, 0.98, 0.96), noise=1.5, blur=0.4))
+def drawn_file(seed: int, *, language: Language | None = None, marks: int = 12) -> DrawnFile:
+    style = ScanStyle(paper=(0.98, 0.98, 0.96), noise=1.5, blur=0.4)
+    page = draw_page(seed, dpi=150, language=language, marks=marks, style=style)
     file = io.BytesIO()
     Image.fromarray(page.pixels).save(file, format="JPEG", quality=90, dpi=(page.dpi, page.dpi))
     height, width = page.pixels.shape[:2]

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from backend.feedback.crops import CropStore
+from backend.labelstudio import client
+from backend.labelstudio.annotations import moment
 from backend.labelstudio.client import LabelStudio
 from tests.end_to_end.conftest import ROOT, Project, Server
 from tests.end_to_end.learner import Learner, Outcome, call, drawn_jpeg, eventually, learning, learning_project
@@ -141,6 +143,27 @@ def test_sync_finds_what_the_webhooks_did_not_tell(
     assert "ANNOTATION_CREATED" not in learner.events(project.id)
 
 
+def test_sync_over_everything_forgets_what_label_studio_says_is_gone(
+    project: Project, learner: Learner, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for webhook in call(project.studio, "GET", "/api/webhooks/", params={"project": project.id}):
+        call(project.studio, "DELETE", f"/api/webhooks/{webhook['id']}/")
+    tasks = project.studio.import_tasks(project.id, [{"image": f"/data/upload/{n}.jpg"} for n in range(5)])
+    for task in tasks:
+        project.studio.create_annotation(task, [])
+    monkeypatch.setattr(client, "_PAGE_SIZE", 2)
+    assert [task["id"] for task in project.studio.tasks(project.id)] == sorted(tasks)
+    assert [task["id"] for task in project.studio.tasks(project.id, since=0.0, annotated=True)] == sorted(tasks)
+    newest = max(moment(task["updated_at"]) for task in project.studio.tasks(project.id))
+    assert moment(project.studio.newest_change(project.id)) == newest
+
+    assert "5 tasks looked at, 5 annotations new or newer, 0 gone" in sync(project, learner, server, "--all")
+    call(project.studio, "DELETE", f"/api/tasks/{tasks[1]}/")
+    assert [project.studio.has_task(task) for task in tasks[:3]] == [True, False, True]
+    assert "4 tasks looked at, 0 annotations new or newer, 1 gone" in sync(project, learner, server, "--all")
+    assert "4 tasks looked at, 0 annotations new or newer, 0 gone" in sync(project, learner, server, "--all")
+
+
 def test_start_training_reconciles(project: Project, learner: Learner, pages: list[tuple[str, bytes]]) -> None:
     task, prediction, _ = shown(project, pages[0])
     webhooks = call(project.studio, "GET", "/api/webhooks/", params={"project": project.id})
@@ -157,7 +180,7 @@ def test_start_training_reconciles(project: Project, learner: Learner, pages: li
     assert "ANNOTATION_CREATED" not in learner.events(project.id)
 
 
-def sync(project: Project, learner: Learner, server: Server) -> str:
+def sync(project: Project, learner: Learner, server: Server, *options: str) -> str:
     """What `python -m backend sync` says."""
     environment = {
         **os.environ,
@@ -165,7 +188,7 @@ def sync(project: Project, learner: Learner, server: Server) -> str:
         "LABEL_STUDIO_API_KEY": server.login.token,
         "DATA_DIR": str(learner.folder),
     }
-    command = [sys.executable, "-m", "backend", "sync", "--project", str(project.id)]
+    command = [sys.executable, "-m", "backend", "sync", "--project", str(project.id), *options]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

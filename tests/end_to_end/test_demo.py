@@ -52,9 +52,9 @@ class Demo:
     def said(self) -> str:
         return self.output.read_text()
 
-    def ready(self) -> str:
+    def ready(self, *, seconds: float = 600) -> str:
         """Waits for the invitation; gives all that was said."""
-        wait(lambda: "Ctrl-C stops it" in self.said() or self.process.poll() is not None, seconds=600)
+        wait(lambda: "Ctrl-C stops it" in self.said() or self.process.poll() is not None, seconds=seconds)
         assert self.process.poll() is None, self.said()
         return self.said()
 

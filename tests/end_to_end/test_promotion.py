@@ -12,6 +12,7 @@ import pytest
 from backend.demo.backend import backend_service
 from backend.demo.services import LOOPBACK, free_port
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.stored_predictions import store
 from backend.registry.models import Models
 from backend.registry.record import Facts
 from tests.end_to_end.conftest import CONFIG, DrawnFile, Server
@@ -41,7 +42,7 @@ def following(server: Server) -> Iterator[Backend]:
         models.publish(says(label, server.folder / label), Facts(source="training")).name
         for label in ("stamp", "signature")
     )
-    models.promote(old, why="a test", by="tests")
+    models.promote(old, why="a test", by="tests", force=True)
     url = f"http://{LOOPBACK}:{port}"
     service = backend_service(
         port=port,
@@ -96,7 +97,7 @@ def test_titles_move_and_open_tasks_are_predicted_anew(
     assert all(shown(studio, project, task) == {"stamp"} for task in tasks[:-1])
     studio.create_annotation(annotated, [])
 
-    following.models.promote(following.new, why="a test", by="tests")
+    following.models.promote(following.new, why="a test", by="tests", force=True)
 
     def title() -> str:
         [connection] = studio.backends(project)
@@ -115,3 +116,16 @@ def test_titles_move_and_open_tasks_are_predicted_anew(
     eventually(lambda: title() == first)
     assert studio.project(project)["model_version"] == first
     assert all(shown(studio, project, task) == {"stamp"} for task in tasks[1:-1]), "its boxes are still there"
+
+
+def test_a_task_that_has_a_longer_version_alone_is_outdated(studio: LabelStudio) -> None:
+    """As after a threshold of the project's own was taken back."""
+    project = studio.create_project("longer versions", CONFIG)
+    versions = [["v1"], ["v1-t0.3"], ["v1-t0.3", "v1"], ["v0"], [], ["V1-T0.3"]]
+    tasks = studio.import_tasks(project, [{"image": f"{index}"} for index in range(len(versions))])
+    for task, stored in zip(tasks, versions, strict=True):
+        for one in stored:
+            store(studio, project, {task: {"result": [], "score": 1.0, "model_version": one}})
+    assert studio.outdated_tasks(project, "v1") == [tasks[1], tasks[3], tasks[5]]
+    assert studio.outdated_tasks(project, "v1", after=tasks[1], most=1) == [tasks[3]]
+    assert studio.outdated_tasks(project, "v1-t0.3") == [tasks[0], tasks[3], tasks[5]]

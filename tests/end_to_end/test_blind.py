@@ -1,0 +1,106 @@
+"""A blind page in a real Label Studio: stored as empty, asked for once, and drawn by somebody who saw no box."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from backend.demo.backend import backend_service, wait_for_model
+from backend.demo.projects import connect
+from backend.demo.services import LOOPBACK, free_port
+from backend.evaluation.blind import compare, readings
+from backend.feedback.database import default_url, open_database
+from backend.feedback.tables import prediction, proposal, sample
+from backend.labelstudio.blinding import is_blind, origin_of
+from backend.labelstudio.client import LabelStudio
+from tests.end_to_end.conftest import CONFIG, DrawnFile, Server
+
+pytestmark = pytest.mark.label_studio
+
+SHARE = 0.5
+SECONDS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A running backend that serves half of the documents without boxes, and its ledger."""
+
+    url: str
+    ledger: Engine
+
+
+@pytest.fixture
+def backend(server: Server) -> Iterator[Backend]:
+    folder, port = server.folder / "blind", free_port(0)
+    url = f"http://{LOOPBACK}:{port}"
+    service = backend_service(
+        port=port,
+        studio_url=server.url,
+        token=server.login.token,
+        data_dir=folder,
+        log=Path(server.folder / "blind.log"),
+        MODEL="bundled",
+        BLIND_SHARE=str(SHARE),
+        RETRAIN_AFTER="0",
+    )
+    with service:
+        service.wait_until_answers(f"{url}/health", seconds=SECONDS)
+        engine = open_database(default_url(folder))
+        yield Backend(url=url, ledger=engine)
+        engine.dispose()
+
+
+def document(*, blind: bool) -> str:
+    names = (f"contract {number}.pdf" for number in itertools.count())
+    return next(name for name in names if is_blind(origin_of({"document": name}, []), share=SHARE) is blind)
+
+
+def rows(backend: Backend, query: Any) -> list[Any]:
+    with backend.ledger.connect() as connection:
+        return list(connection.execute(query))
+
+
+def test_a_blind_page_is_stored_empty_and_its_hidden_boxes_judge_the_model(
+    studio: LabelStudio, backend: Backend, drawn: list[DrawnFile]
+) -> None:
+    version = wait_for_model(backend.url, seconds=SECONDS)
+    project = studio.create_project("blind", CONFIG, show_collab_predictions=True)
+    studio.create_tab(project, "Default")
+    connect(studio, project, backend.url, version=version)
+    page = studio.upload(project, drawn[0].name, drawn[0].data)
+    data = [{"image": page, "document": document(blind=blind)} for blind in (True, False)]
+    blind, shown = studio.import_tasks(project, data)
+    for _ in range(2):  # the second time, nothing is asked: both have a prediction of this version
+        studio.retrieve_predictions(project, [blind, shown])
+    [empty], [full] = studio.predictions(blind), studio.predictions(shown)
+    assert (empty["result"], empty["model_version"], empty["score"]) == ([], version, full["score"])
+    assert len(full["result"]) >= 3
+    assert rows(backend, select(prediction.c.task, prediction.c.blind).order_by(prediction.c.task)) == [
+        (blind, True),
+        (shown, False),
+    ]
+    hidden = rows(backend, select(proposal.c.label).where(proposal.c.task == blind))
+    assert len(hidden) == len(full["result"])
+
+    # What is drawn unaided lies where the other page's boxes are; the last one is overlooked.
+    drawn_by_hand = [
+        region | {"id": f"by-hand-{number}", "origin": "manual"} for number, region in enumerate(full["result"][:-1])
+    ]
+    studio.create_annotation(blind, drawn_by_hand, parent_prediction=empty["id"])
+    wanted = select(sample.c.outcome, sample.c.weak, sample.c.blind).where(sample.c.task == blind)
+    give_up = time.monotonic() + SECONDS
+    while len(made := rows(backend, wanted)) < len(drawn_by_hand):
+        assert time.monotonic() < give_up, f"{made} is not all of it"
+        time.sleep(0.2)
+    assert set(made) == {("accepted", False, True)}
+    figures = compare(readings(backend.ledger))
+    confusion = figures.blind.end_to_end["0.5"].confusion
+    assert (figures.versions, figures.shown.tasks) == ({version: 1}, 0)
+    assert (sum(confusion[mark][mark] for mark in range(3)), sum(confusion[3])) == (len(drawn_by_hand), 1)
