@@ -20,10 +20,12 @@ demo: .venv-demo/installed .venv-label-studio/installed  ## Label Studio, the ba
 test: .venv/installed .venv-label-studio/installed  ## all tests, those against a real Label Studio among them
 	.venv/bin/python -m pytest $(ARGS)
 
-lint: .venv/installed  ## style, formatting and types
+lint: .venv/installed  ## style, formatting and types; the image and its services
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/hadolint Dockerfile
+	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 label-studio: .venv-label-studio/installed  ## Label Studio, in an environment of its own
 

@@ -4,8 +4,9 @@ BackendError
 ├── SettingsError              a setting has a value that cannot be used
 ├── PageError                  a page reference did not become pixels (carries reference and reason)
 │   ├── ReferenceRefused       the scheme, host or folder is not on the allow-list
-│   ├── PageUnavailable        the source did not answer, or answered that it has no such thing
+│   ├── PageUnavailable        the source did not answer, or answered that it has no such thing; or no memory is left
 │   ├── LimitExceeded          bytes, pixels, pages, time or redirects went over a limit
+│   │   └── FetchTimeout       the source did not answer in time: it may, another time
 │   └── UndecodablePage        the bytes are no image or document that can be read
 ├── ModelError                 a model cannot serve
 │   ├── UnknownModel           the wanted version does not exist
@@ -16,6 +17,7 @@ BackendError
 ├── LabelStudioError           Label Studio's API refused or did not answer
 ├── LedgerError                the database or the crop store cannot be used
 ├── RegistryError              a model cannot be published or promoted
+│   └── PointerMoved           another model serves by now than the one it was judged beside
 ├── TrainingError              the crops or the checkpoint of a training cannot be used
 ├── EvaluationError            the pages, boxes or files of an evaluation cannot be used
 ├── DatasetError               a data set cannot be frozen, read or exported as asked
@@ -37,6 +39,7 @@ __all__ = [
     "DemoError",
     "DocumentError",
     "EvaluationError",
+    "FetchTimeout",
     "LabelConfigError",
     "LabelStudioError",
     "LedgerError",
@@ -44,6 +47,7 @@ __all__ = [
     "ModelError",
     "PageError",
     "PageUnavailable",
+    "PointerMoved",
     "ReferenceRefused",
     "RegistryError",
     "RequestError",
@@ -87,11 +91,15 @@ class ReferenceRefused(PageError):
 
 
 class PageUnavailable(PageError):
-    """The source did not answer, or answered that it has no such thing."""
+    """The source did not answer, or answered that it has no such thing; or there is no memory for it at the moment."""
 
 
 class LimitExceeded(PageError):
     """Bytes, pixels, pages, time or redirects went over a limit."""
+
+
+class FetchTimeout(LimitExceeded):
+    """The source did not answer in time: it may, another time."""
 
 
 class UndecodablePage(PageError):
@@ -150,6 +158,10 @@ class LedgerError(BackendError):
 
 class RegistryError(BackendError):
     """A model cannot be published or promoted."""
+
+
+class PointerMoved(RegistryError):
+    """Another model serves by now than the one that the model to be promoted was judged beside."""
 
 
 class TrainingError(BackendError):

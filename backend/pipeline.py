@@ -21,7 +21,7 @@ from backend.nets.config import MARKS, NONE
 if TYPE_CHECKING:
     from backend.pages.page import Page
 
-__all__ = ["Marks", "Pipeline", "PipelineConfig", "select"]
+__all__ = ["Marks", "Pipeline", "PipelineConfig", "Rejected", "select"]
 
 _LOGIT_LIMIT = 6.0
 _LEAST = 1e-9
@@ -49,6 +49,23 @@ class PipelineConfig:
     inside: float = 0.7
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A candidate that became no mark.
+
+    Attributes:
+        name: The likeliest mark that it could have been, such as `stamp`.
+        score: Probability of that.
+        bar: Lowest probability at which it would have been one.
+        none: Probability that it is none; above the score, it is none whatever the bar.
+    """
+
+    name: str
+    score: float
+    bar: float
+    none: float
+
+
 @dataclass(frozen=True, eq=False)
 class Marks:
     """The marks of one page as parallel arrays, best first.
@@ -64,6 +81,8 @@ class Marks:
         version: Version of the pipeline that found them.
         recalled: For each mark the correction that decided instead of the network, None where none did; empty where
             corrections are not asked.
+        candidates: How many candidates were looked at.
+        nearest: Where none of them became a mark, the one that came nearest.
     """
 
     boxes: Boxes
@@ -74,6 +93,8 @@ class Marks:
     certainty: float
     version: str
     recalled: tuple[str | None, ...] = ()
+    candidates: int = 0
+    nearest: Rejected | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -137,6 +158,8 @@ class Pipeline:
             _certainty(boxes, probabilities, kept, self.config),
             self.version,
             tuple(found.recalled[index] for index in kept) if found.recalled else (),
+            len(boxes),
+            None if len(kept) else _nearest(probabilities, bar),
         )
 
     def _fused(self, found: Classification, heat: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -208,6 +231,20 @@ def _labels(probabilities: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArr
     """The likeliest mark of each row, and its probability."""
     labels = probabilities[:, : len(MARKS)].argmax(axis=1)
     return labels, probabilities[np.arange(len(labels)), labels]
+
+
+def _nearest(probabilities: NDArray[np.float64], bar: NDArray[np.float64]) -> Rejected | None:
+    """The best of the candidates, none of which is a mark."""
+    if not len(probabilities):
+        return None
+    labels, scores = _labels(probabilities)
+    best = int(scores.argmax())
+    return Rejected(
+        name=MARKS[labels[best]],
+        score=float(scores[best]),
+        bar=float(bar[labels[best]]),
+        none=float(probabilities[best, NONE]),
+    )
 
 
 def _same(boxes: Boxes, labels: NDArray[np.intp], config: PipelineConfig) -> NDArray[np.bool_]:

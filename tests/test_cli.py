@@ -53,11 +53,13 @@ def test_one_json_document_a_page(image: Path, tmp_path: Path, capsys: pytest.Ca
         (str(document), 3),
     ]
     for answer in answers:
-        assert list(answer) == ["file", "page", "width", "height", "model_version", "score", "result"]
+        why = [] if answer["result"] else ["reason"]
+        assert list(answer) == ["file", "page", "width", "height", "model_version", "score", "result", *why]
         assert answer["model_version"].startswith("random-")
         assert 0 <= answer["score"] <= 1
     assert (answers[0]["width"], answers[0]["height"]) == (827, 1170)
     assert answers[1]["result"] == []
+    assert "candidate" in answers[1]["reason"]
 
 
 def test_regions_fit_the_projects_own_label_config(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +78,27 @@ def test_regions_fit_the_projects_own_label_config(image: Path, capsys: pytest.C
 def test_a_table_for_people(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(image)]) == 0
     assert capsys.readouterr().out.startswith(f"{image}, page 1 (827 x 1170 px): ")
+
+
+def test_a_page_without_marks_says_why_in_the_table_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contract(marked=False).save(tmp_path / "blank.png")
+    assert main(["predict", str(tmp_path / "blank.png")]) == 0
+    head, why = capsys.readouterr().out.splitlines()
+    assert ": 0 marks, " in head
+    assert "candidate" in why
+
+
+def test_the_version_names_the_thresholds_of_the_label_config(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = (ROOT / "label_config.xml").read_text()
+    own = tmp_path / "own.xml"
+    own.write_text(plain.replace("<RectangleLabels ", '<RectangleLabels model_score_threshold="0.61" '))
+    versions = []
+    for config in (ROOT / "label_config.xml", own):
+        assert main(["predict", str(image), "--json", "--label-config", str(config)]) == 0
+        versions.append(json.loads(capsys.readouterr().out)["model_version"])
+    assert versions[1] == f"{versions[0]}-t0.61"
 
 
 def test_a_file_that_fails_does_not_keep_the_others(
@@ -127,7 +150,7 @@ def test_bad_use_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[s
     assert "usage: contract-marks" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["serve", "predict", "draw", "demo"])
+@pytest.mark.parametrize("command", ["serve", "predict", "draw", "demo", "doctor"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

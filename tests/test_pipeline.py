@@ -24,7 +24,7 @@ from backend.geometry import Boxes, as_boxes
 from backend.nets.config import CLASSES, MARKS
 from backend.nets.detector import Fusion
 from backend.pages.page import Page
-from backend.pipeline import Marks, Pipeline, PipelineConfig, select
+from backend.pipeline import Marks, Pipeline, PipelineConfig, Rejected, select
 from tests.nets.detectors import ink_detector, open_detector
 
 DETECTION = DetectionConfig()
@@ -160,6 +160,34 @@ def test_a_models_own_threshold_stands_beside_the_operators() -> None:
 )
 def test_certainty_is_of_the_most_doubtful_candidate(rows: list[Row], certainty: float) -> None:
     assert judge(rows).certainty == pytest.approx(certainty)
+
+
+@pytest.mark.parametrize(
+    ("rows", "nearest"),
+    [
+        # Nothing was looked at.
+        ([], None),
+        # Something became a mark.
+        ([(WHOLE, "stamp", 0.9), ((400, 100, 500, 200), "thumb", 0.3)], None),
+        # The best of those below the bar.
+        (
+            [(WHOLE, "stamp", 0.4), ((400, 100, 500, 200), "thumb", 0.45)],
+            Rejected(name="thumb", score=0.45, bar=0.5, none=(1 - 0.45) / 3),
+        ),
+        # Background is measured by the mark that it could have been.
+        ([(WHOLE, "none", 0.94)], Rejected(name="signature", score=0.02, bar=0.5, none=0.94)),
+    ],
+)
+def test_a_page_without_marks_says_what_came_nearest(rows: list[Row], nearest: Rejected | None) -> None:
+    marks = judge(rows)
+    assert marks.candidates == len(rows)
+    if nearest is None:
+        assert marks.nearest is None
+    else:
+        assert marks.nearest is not None
+        assert marks.nearest.name == nearest.name
+        found = (marks.nearest.score, marks.nearest.bar, marks.nearest.none)
+        assert found == pytest.approx((nearest.score, nearest.bar, nearest.none))
 
 
 def stamped_page() -> Page:

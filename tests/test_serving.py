@@ -137,7 +137,7 @@ class TestWhatIsPromoted:
 
     def promote(self, models: Models, label: str, tmp_path: Path) -> str:
         name = self.publish(models, label, tmp_path)
-        models.promote(name, why="a test", by="tests")
+        models.promote(name, why="a test", by="tests", force=True)
         return name
 
     def test_takes_the_serving_ones_place_and_a_rollback_gives_it_back(
