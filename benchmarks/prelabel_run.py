@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -55,11 +56,13 @@ class _Asked:
     """Pages that were asked for, and when the first one was."""
 
     count: int = 0
-    first: float = field(default=0.0)
+    first: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, *_: int) -> None:
-        self.first = self.first or time.monotonic()
-        self.count += 1
+        with self._lock:  # each connection has a thread
+            self.first = self.first or time.monotonic()
+            self.count += 1
 
 
 def timed_run(studio: LoopbackStudio, arguments: Sequence[str], folder: Path, *, name: str, detector: str) -> Run:

@@ -32,6 +32,8 @@ _LOOK_SECONDS = 1.0
 _PROJECTS_SECONDS = 60.0
 _FIRST_WAIT = 2.0
 _LONGEST_WAIT = 600.0
+# Longer than Label Studio takes to list connections: 1 s for each backend's /health, 3 s for its /setup.
+_SETTLED_SECONDS = 5.0
 # Tasks of one request: Label Studio gives all of them up when they take longer than 100 s together.
 _TASKS_AT_ONCE = 4
 _TRIES = 5
@@ -215,13 +217,16 @@ class Announcer:
             # Not connected; or another process answered that has not loaded this version yet.
             self._put_off(project)
             return
-        for connection in ours:
-            if connection["title"] != wanted:
-                studio.rename_backend(
-                    int(connection["id"]), number, connection["url"], title=wanted, basic_auth=self._basic_auth
-                )
-                _LOG.info("project %d shows %s, until now %s", number, wanted, connection["title"])
-        project.titled, project.failures = True, 0
+        others = [connection for connection in ours if connection["title"] != wanted]
+        for connection in others:
+            studio.rename_backend(
+                int(connection["id"]), number, connection["url"], title=wanted, basic_auth=self._basic_auth
+            )
+            _LOG.info("project %d shows %s, until now %s", number, wanted, connection["title"])
+        # Looked at once more: whoever lists connections meanwhile makes Label Studio write them back as it read them.
+        project.titled, project.failures = not others, 0
+        if others:
+            project.due = self._clock() + _SETTLED_SECONDS
 
     def _predict(self, studio: LabelStudio, number: int, project: _Project, wanted: str) -> None:
         """Lets a few tasks be predicted anew, those that have been waiting longest first."""

@@ -39,7 +39,7 @@ def page(name: str, split: str, marks: list[tuple[str, Corners]], *, source: str
         domain="drawn" if source == "drawn" else "real",
         source=source,
         licence="MIT",
-        dpi=50,
+        dpi=75,
         boxes=tuple(box for _, box in marks),
         labels=tuple(label for label, _ in marks),
         complete=MARKS,
@@ -85,7 +85,7 @@ def test_what_is_published_can_serve(published: tuple[Path, list[str]]) -> None:
     config = DetectorConfig.read(out / DETECTOR_CONFIG_FILE)
     assert config.sha256 == sha256_of(out / DETECTOR_WEIGHTS_FILE)
     assert config.provenance["recipe"] == RECIPE.digest
-    found = open_detector(out)(WHITE, 50)
+    found = open_detector(out)(WHITE, 75)
     assert np.isclose(found.boxes, SEEN, atol=1).all(axis=1).any()
 
 
