@@ -189,8 +189,10 @@ def test_the_button_starts_a_process_and_its_end_is_told(settings: Settings) -> 
         eventually(
             lambda: is_running(folder_of(settings.data_dir)) or last_training(folder_of(settings.data_dir)) is not None
         )
-        page = client.get("/status", headers={"Accept": "text/html"}).text
-        assert "START_TRAINING" in page
+        # The lock is held before the process can say anything of itself.
+        pages_told = iter(lambda: client.get("/status", headers={"Accept": "text/html"}), None)
+        eventually(lambda: (page := next(pages_told)).status_code != 200 or "START_TRAINING" in page.text)
+        assert next(pages_told).status_code == 200
         eventually(lambda: starter.status().get("ended") is not None)
     finally:
         feedback.stop()
