@@ -11,17 +11,31 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from tqdm import tqdm
 
 from benchmarks.loopback_studio import LoopbackStudio
 
-__all__ = ["Run", "timed_run"]
+__all__ = ["Memory", "Run", "timed_run"]
 
 _ROOT = Path(__file__).parents[1]
 _PAUSE = 0.25
 # Where spans end, as shares of all tasks.
 _ENDS = (0.1, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What was resident during a span of pages, in MB.
+
+    Attributes:
+        usual: Median.
+        most: For a moment.
+    """
+
+    usual: float
+    most: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +46,13 @@ class Run:
         pages: Pages that were looked at; each task has one.
         start: Seconds from the start until the first page was asked for.
         seconds: From then to the end.
-        spans: Most memory that was resident, in MB, by the number of pages at a span's end.
+        spans: Memory by the number of pages at a span's end; the first begins with the first page.
     """
 
     pages: int
     start: float
     seconds: float
-    spans: dict[int, float]
+    spans: dict[int, Memory]
 
     @property
     def rate(self) -> float:
@@ -48,7 +62,7 @@ class Run:
     @property
     def most(self) -> float:
         """Most memory of the whole run, in MB."""
-        return max(self.spans.values())
+        return max(span.most for span in self.spans.values())
 
 
 @dataclass
@@ -73,7 +87,7 @@ def timed_run(studio: LoopbackStudio, arguments: Sequence[str], folder: Path, *,
     """
     studio.before_page = asked = _Asked()
     command = [sys.executable, "-m", "backend", "prelabel", *arguments]
-    spans = dict.fromkeys((max(1, round(studio.tasks * share)) for share in _ENDS), 0.0)
+    spans: dict[int, list[float]] = {max(1, round(studio.tasks * share)): [] for share in _ENDS}
     log = folder / "log"
     with studio.serving() as url, log.open("wb") as said, tqdm(total=studio.tasks, unit="page", desc=name) as bar:
         environment = _environment(folder, url, detector)
@@ -82,8 +96,8 @@ def timed_run(studio: LoopbackStudio, arguments: Sequence[str], folder: Path, *,
             while process.poll() is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(_PAUSE)
-                span = next((end for end in spans if asked.count <= end), studio.tasks)
-                spans[span] = max(spans[span], _resident(process.pid))
+                if asked.count and (found := _resident(process.pid)):
+                    spans[next((end for end in spans if asked.count <= end), studio.tasks)].append(found)
                 bar.update(asked.count - bar.n)
         ended = time.monotonic()
     if process.returncode or asked.count != studio.tasks:
@@ -92,7 +106,7 @@ def timed_run(studio: LoopbackStudio, arguments: Sequence[str], folder: Path, *,
         pages=studio.tasks,
         start=asked.first - started,
         seconds=ended - asked.first,
-        spans={end: most for end, most in spans.items() if most},
+        spans={end: Memory(usual=median(seen), most=max(seen)) for end, seen in spans.items() if seen},
     )
 
 

@@ -39,7 +39,7 @@ from backend.training.fusion import fit_fusion
 from backend.training.harvest import truth_of
 from backend.training.labelling import label_boxes
 from backend.training.loop import BEST_FILE, Progress, shown_in
-from backend.training.publish import NONE_SHARES, RECORD_FILE
+from backend.training.publish import NONE_SHARE, RECORD_FILE
 from backend.training.quantise import quantise_classifier
 from backend.training.recipe import Corrections, Recipe
 from backend.training.retraining.calibrating import thresholds
@@ -60,7 +60,7 @@ _ALL = 0.999
 
 
 def write_candidate(
-    run: Path, progress: Progress, recipe: Recipe, material: Material, out: Path, *, plan: Corrections, kind: str
+    run: Path, progress: Progress, recipe: Recipe, material: Material, out: Path, *, plan: Corrections
 ) -> None:
     """Writes the best weights of a run, calibrated on validation documents, as they are going to serve.
 
@@ -74,7 +74,6 @@ def write_candidate(
         material: Its validation crops give the temperature and the thresholds.
         out: Made when missing.
         plan: Precision wanted, and how many crops that takes.
-        kind: The DETECTOR setting, which decides how many candidates are none.
 
     Raises:
         TrainingError: The last stage has no epoch.
@@ -89,7 +88,7 @@ def write_candidate(
     truth = truth_of_crops(judges)
     logits = logits_of_crops(_written(network, out, recipe), material, judges)
     temperature = fit_temperature(logits, truth)
-    shift = _prior_shift(recipe, material, served=NONE_SHARES[kind]) * temperature
+    shift = _prior_shift(recipe, material, served=NONE_SHARE) * temperature
     with torch.no_grad():
         network.fc.bias[NONE] += shift
     logits[:, NONE] += shift

@@ -151,7 +151,7 @@ class Retraining:
         candidate = run / "candidate"
         shutil.rmtree(candidate, ignore_errors=True)  # what an attempt that was cut off left
         kind, parent = self.settings.detector, given.parent
-        write_candidate(run, progress, given.recipe, given.material, candidate, plan=given.plan, kind=kind)
+        write_candidate(run, progress, given.recipe, given.material, candidate, plan=given.plan)
         add_documents(candidate, documents_of(given.root.folder) or ())
         if (parent.folder / FLOAT_WEIGHTS_FILE).is_file():
             quantise_candidate(candidate, given.material)
