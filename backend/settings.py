@@ -39,7 +39,7 @@ class Settings:
         "", "Legacy token or personal access token; without one, the token that Label Studio sends with /setup is used."
     )
     basic_auth_user: str = _setting("", "User name that requests must bring (HTTP Basic); empty turns the check off.")
-    basic_auth_pass: str = _setting("", "Password to that user name.")
+    basic_auth_pass: str = _setting("", "Password to that user name; Label Studio can send none beyond Latin-1.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
     workers: int = _setting(1, "Serving processes; each holds one model.")
     threads: int = _setting(
@@ -54,7 +54,9 @@ class Settings:
         "", "Where the ledger is instead, such as `postgresql://user:password@host/name`; empty for SQLite in DATA_DIR."
     )
     storage_url: str = _setting(
-        "", "Where the crops of corrected marks are instead, such as `s3://bucket/folder`; empty for DATA_DIR."
+        "",
+        "Where the crops of corrected marks are instead, such as `s3://bucket/folder` (fsspec's driver, here s3fs, is "
+        "installed beside); empty for DATA_DIR.",
     )
     webhook_secret: str = _setting(
         "", "What webhooks must bring in the header X-Webhook-Secret, where they do not bring BASIC_AUTH_USER."

@@ -140,7 +140,13 @@ def compare(
 
 def _reading(connection: Connection, state: Annotation) -> Iterator[Reading]:
     kept = state.region_ids()
-    prediction = shown_before(connection, task=state.task, regions=kept, moment=state.created)
+    prediction = shown_before(
+        connection,
+        task=state.task,
+        regions=kept,
+        moment=state.created,
+        began_with_boxes=state.began_with_boxes,
+    )
     if prediction is None:
         return
     own = {one.region.id for one in prediction.proposals}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import logging
 import threading
@@ -53,12 +54,12 @@ def add_credentials(app: Flask, settings: Settings, refused: RefusedWebhooks) ->
     With WEBHOOK_SECRET, /webhook asks for that or, where it is set, for Basic: the webhooks of a project come with the
     headers that somebody gave them in Label Studio, but "Start training" comes with the connection's own credentials.
     """
-    basic = f"{settings.basic_auth_user}:{settings.basic_auth_pass}".encode() if settings.basic_auth_user else b""
+    basic = _encoded(settings.basic_auth_user, settings.basic_auth_pass) if settings.basic_auth_user else ()
     secret = settings.webhook_secret.encode()
 
     @app.before_request
     def check() -> Response | None:
-        if basic and hmac.compare_digest(_brought(), basic):
+        if basic and any(hmac.compare_digest(_brought(), one) for one in basic):
             return None
         if request.path == _WEBHOOK and secret:
             if hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode("latin-1"), secret):
@@ -74,6 +75,18 @@ def add_credentials(app: Flask, settings: Settings, refused: RefusedWebhooks) ->
         return response
 
 
+def _encoded(user: str, password: str) -> tuple[bytes, ...]:
+    """As browsers send them, and as Label Studio does: its `requests` writes Latin-1, and can send nothing beyond."""
+    pair = f"{user}:{password}"
+    try:
+        return pair.encode(), pair.encode("latin-1")
+    except UnicodeEncodeError:
+        return (pair.encode(),)
+
+
 def _brought() -> bytes:
-    given = request.authorization
-    return f"{given.username}:{given.password}".encode() if given is not None and given.type == "basic" else b""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    try:
+        return base64.b64decode(token, validate=True) if scheme.lower() == "basic" else b""
+    except ValueError:
+        return b""

@@ -158,6 +158,6 @@ BUNDLED = Recipe(
         "real/stamp": 0.12,
         "real/none": 0.15,
     },
-    stages=(Stage(size=112, epochs=14, learning_rate=8e-4),),
+    stages=(Stage(size=112, epochs=20, learning_rate=8e-4),),
 )
 """Goes on from the weights that come with this program; the run notes which these were."""

@@ -354,8 +354,8 @@ class TestBasicAuthentication:
         return make_app(settings, serving=serving, pages=pages)
 
     @staticmethod
-    def header(text: str) -> dict[str, str]:
-        return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+    def header(text: str, encoding: str = "utf-8") -> dict[str, str]:
+        return {"Authorization": "Basic " + base64.b64encode(text.encode(encoding)).decode()}
 
     @pytest.mark.parametrize(
         "headers",
@@ -376,10 +376,18 @@ class TestBasicAuthentication:
             assert response.headers["WWW-Authenticate"].startswith("Basic ")
         assert client.post("/webhook", json={"action": "X"}, headers=headers).status_code == 401
 
-    def test_the_credentials_open_every_route(self, client):
-        headers = self.header("studio:pä:ss")
+    @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"], ids=["as browsers write", "as Label Studio writes"])
+    def test_the_credentials_open_every_route(self, client, encoding):
+        headers = self.header("studio:pä:ss", encoding)
         assert client.get("/health", headers=headers).json["model_version"] == VERSION
         assert client.post("/predict", json=payload("predict"), headers=headers).status_code == 200
+
+    def test_a_password_that_latin_1_lacks_is_not_met_by_question_marks(self, serving, pages):
+        client = make_app(
+            Settings(basic_auth_user="studio", basic_auth_pass="密"), serving=serving, pages=pages
+        ).test_client()
+        assert client.get("/versions", headers=self.header("studio:密")).status_code == 200
+        assert client.get("/versions", headers=self.header("studio:?")).status_code == 401
 
     def test_a_containers_health_check_needs_none_and_learns_nothing(self, client):
         assert client.get("/").json == {"status": "UP", "model_class": "ContractMarks"}

@@ -28,11 +28,12 @@ the colour of their ink. It proposes; the classifier names each crop and may say
 
 ## How it was made
 
-From random weights by recipe `{digest}`, {epochs} epochs of {samples} pages, in {minutes:.0f} minutes on two cores that
-had other work too. Pages are changed each time as scanners and pens change them (never mirrored, never cut together),
-and single real marks are printed onto them. Of pages on which only stamps are boxed, nothing is learned beyond those
-boxes; what lies in them is no signature. A run that is stopped goes on where it was. The recipe in full, the versions
-and every epoch stand in `detector-training.json`.
+From random weights by recipe `{digest}`, {epochs} epochs of {samples} pages, in {minutes:.0f} minutes on two
+cores{restarts}.
+Pages are changed each time as scanners and pens change them (never mirrored, never cut together), and single real marks
+are printed onto them. Of pages on which only stamps are boxed, nothing is learned beyond those boxes; what lies in them
+is no signature. A run that is stopped goes on where it was. The recipe in full, the versions and every epoch stand in
+`detector-training.json`.
 
 | pages | {splits} |
 |---|--:|--:|--:|
@@ -92,10 +93,17 @@ def detector_card(
         epochs=recipe.epochs,
         samples=recipe.samples,
         minutes=minutes,
+        restarts=_restarts(recipe),
         splits=" | ".join(SPLITS),
         rows="\n".join(rows),
     )
     return "\n".join([head, *(_table(title, *facts) for title, facts in measured.items())]) + _LIMITS
+
+
+def _restarts(recipe: DetectorRecipe) -> str:
+    if not recipe.restarts:
+        return ""
+    return f"; the learning rate started at its top again after epoch {' and '.join(map(str, recipe.restarts))}"
 
 
 def _table(title: str, pages: int, classes: Mapping[str, tuple[int, tuple[int, ...], float]]) -> str:

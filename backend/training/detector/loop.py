@@ -151,7 +151,7 @@ class _Run:
         title = f"epoch {epoch} of {recipe.epochs}"
         batches = _batches(train, recipe, epoch, workers)
         for step, batch in enumerate(tqdm(batches, total=steps, desc=title, leave=False, disable=None)):
-            rate = rate_at(recipe.learning_rate, (epoch * steps + step) / (recipe.epochs * steps))
+            rate = rate_at(recipe.learning_rate, recipe.fallen(epoch + step / steps))
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
             pixels, heat, known, edges, weight = (part.to(self.device) for part in batch)

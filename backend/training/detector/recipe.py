@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from backend.training.detector.network import Shape
@@ -21,7 +22,8 @@ class DetectorRecipe:
 
     Attributes:
         shape: Of the network.
-        epochs: Passes over `samples` pages; the learning rate falls over all of them.
+        epochs: Passes over `samples` pages; the learning rate falls over all of them, or to each of `restarts`.
+        restarts: Epochs, in order, from which it starts at the top again (SGDR, arXiv:1608.03983).
         samples: Pages of an epoch.
         batch: Pages of a step.
         shares: How much of an epoch each group of pages makes, as `drawn` or `real/subset`; groups without pages are
@@ -38,6 +40,7 @@ class DetectorRecipe:
 
     shape: Shape = field(default_factory=Shape)
     epochs: int = 8
+    restarts: tuple[int, ...] = ()
     samples: int = 3000
     batch: int = 8
     shares: Mapping[str, float] = field(
@@ -59,9 +62,23 @@ class DetectorRecipe:
     seed: int = 1
     changes: Changes = field(default_factory=Changes)
 
+    def __post_init__(self) -> None:
+        bounds = (0, *self.restarts, self.epochs)
+        if any(after <= before for before, after in pairwise(bounds)):
+            raise ValueError(f"restarts {self.restarts} must rise, and lie within the {self.epochs} epochs")
+
+    def fallen(self, epoch: float) -> float:
+        """The share of its fall that the learning rate has behind it when `epoch` epochs are over."""
+        bounds = (0, *self.restarts, self.epochs)
+        before, after = next(fall for fall in pairwise(bounds) if epoch < fall[1])
+        return (epoch - before) / (after - before)
+
     def as_json(self) -> dict[str, Any]:
-        """The recipe as plain JSON."""
-        return dataclasses.asdict(self)
+        """The recipe as plain JSON; without restarts, as it was before there were any."""
+        facts = dataclasses.asdict(self)
+        if not self.restarts:
+            del facts["restarts"]
+        return facts
 
     @property
     def digest(self) -> str:
@@ -69,4 +86,4 @@ class DetectorRecipe:
         return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-BUNDLED_DETECTOR = DetectorRecipe()
+BUNDLED_DETECTOR = DetectorRecipe(epochs=13, restarts=(8,))

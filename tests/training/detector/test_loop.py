@@ -87,6 +87,24 @@ def test_the_average_is_a_whole_network_and_names_its_recipe(whole: Path) -> Non
         assert json.loads(file.metadata()["recipe"]) == json.loads(json.dumps(RECIPE.as_json()))
 
 
+def test_a_restart_begins_as_the_shorter_run_did(whole: Path, tmp_path: Path) -> None:
+    longer = dataclasses.replace(RECIPE, epochs=5, restarts=(3,))
+    assert longer.digest != RECIPE.digest
+    fit_detector(longer, TRAIN, JUDGE, tmp_path, stop_after=3)
+    assert same(tmp_path / AVERAGE_FILE, whole / AVERAGE_FILE)
+
+
+def test_the_learning_rate_falls_anew_from_each_restart() -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=8, restarts=(4, 6))
+    assert [recipe.fallen(epoch) for epoch in (0, 3, 4, 5, 6, 7.5)] == [0, 0.75, 0, 0.5, 0, 0.75]
+
+
+@pytest.mark.parametrize("restarts", [(0,), (3,), (4,), (2, 1), (1, 1)])
+def test_restarts_rise_and_lie_within(restarts: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="must rise"):
+        dataclasses.replace(RECIPE, restarts=restarts)
+
+
 def test_it_learns(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, epochs=6, samples=12, batch=4, learning_rate=2e-2, changes=STILL)
     progress = fit_detector(recipe, TRAIN, JUDGE, tmp_path)
