@@ -86,4 +86,4 @@ class DetectorRecipe:
         return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-BUNDLED_DETECTOR = DetectorRecipe(epochs=13, restarts=(8,))
+BUNDLED_DETECTOR = DetectorRecipe(epochs=12, restarts=(8,))
