@@ -50,13 +50,16 @@ class CompanyPage:
     marks: tuple[tuple[str, Box], ...]
 
 
-def company_page(company: int, number: int, *, dpi: float = 150) -> CompanyPage:
-    """Page `number` of a company: its logo and its stamp, pressed and scanned anew, among other text and marks."""
+def company_page(company: int, number: int, *, dpi: float = 150, seal: bool = False) -> CompanyPage:
+    """Page `number` of a company: its logo and its stamp, pressed and scanned anew, among other text and marks.
+
+    With `seal`, the logo is a printed seal, which whoever does not know the company takes for a stamp.
+    """
     house = np.random.default_rng([company])
     printing, pressing, scanning = map(np.random.default_rng, np.random.SeedSequence([company, number]).spawn(3))
     sheet = Sheet(dpi)
     anchors = write_page(sheet, printing, LANGUAGES[company % len(LANGUAGES)])
-    sign = _logo(house, dpi)
+    sign = _seal(house, dpi) if seal else _logo(house, dpi)
     where = (round(float(house.uniform(0.06, 0.75)) * sheet.density.shape[1]), sheet.pixels(house.uniform(8, 16)))
     placed_logo = _lay_logo(sheet, sign, *where)
     placed = [_press_stamp(sheet, house, pressing), *place_marks(sheet, pressing, anchors, OTHER_MARKS)]
@@ -84,6 +87,12 @@ def _logo(house: np.random.Generator, dpi: float) -> NDArray[np.float32]:
     colour = PRINT_COLOURS[int(house.integers(len(PRINT_COLOURS)))]
     logo(sheet, house, Writer(ENGLISH, house), Rect(2, 2, size, size), colour)
     return sheet.density
+
+
+def _seal(house: np.random.Generator, dpi: float) -> NDArray[np.float32]:
+    """The density of a seal as it is printed in a letterhead, (h, w, 3): of one strength, and never turned."""
+    coverage = engrave(house, "round", pick_words(house), dpi=dpi)
+    return np.asarray(coverage[..., None] * np.array(pick_ink(house, for_="stamp").density), np.float32)
 
 
 def _lay_logo(sheet: Sheet, sign: NDArray[np.float32], x: int, y: int) -> PlacedMark:

@@ -21,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 _GRACEFUL_SECONDS = 30
 # A worker that gives no sign for this long is replaced; on a crowded machine a sign may take its time.
 _SILENCE_SECONDS = 120
+# An idle connection that is closed just when its client writes again is an error to that client; it costs no thread.
+_KEPT_SECONDS = 75
 
 
 class Serveable(Protocol):
@@ -51,6 +53,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "preload_app": False,
             "timeout": _SILENCE_SECONDS,
             "graceful_timeout": _GRACEFUL_SECONDS,
+            "keepalive": _KEPT_SECONDS,
             "control_socket_disable": True,
             "loglevel": "warning",  # its own lines about starting and stopping are said better here
             "proc_name": "contract-marks",

@@ -1,6 +1,6 @@
 """An annotator deletes the box on a logo: on the next page of that company, printed and scanned anew, there is none.
 
-With the bundled weights behind the rules on ink, which take some logos for stamps: `benchmarks.recall` says how many.
+With the bundled weights behind the rules on ink.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from backend.setup.label_configs import label_config
 from benchmarks.companies import CompanyPage, company_page
 
 CONFIG = label_config(paged=False)
-LETTERS = [(1, 0, 2), (5, 0, 1)]
-"""A company, and two of its pages on which its logo is taken for a stamp, by boxes that lie alike on it."""
+COMPANIES = (0, 3, 4)
+"""Their logos are printed seals, taken for marks until somebody says so, by boxes that lie alike on both."""
 PATIENCE_SECONDS = 120
 
 
@@ -79,11 +79,9 @@ def delete(application: Application, task: dict[str, Any], left: list[dict[str, 
     assert application.flask.test_client().post("/webhook", json=body).status_code == 200
 
 
-@pytest.mark.parametrize(("company", "one", "next_one"), LETTERS)
-def test_a_logo_whose_box_was_deleted_gets_none_on_the_next_page(
-    application: Application, company: int, one: int, next_one: int
-) -> None:
-    first, second = company_page(company, one), company_page(company, next_one)
+@pytest.mark.parametrize("company", COMPANIES)
+def test_a_logo_whose_box_was_deleted_gets_none_on_the_next_page(application: Application, company: int) -> None:
+    first, second = (company_page(company, number, seal=True) for number in range(2))
     shown = boxes(application, task_of(first, 1))
     wrong = on_logo(shown, first)
     assert wrong, "without a box on the logo there is nothing to delete"
