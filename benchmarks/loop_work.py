@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,8 @@ def draw_series(root: Path, series: int, *, pages: int, dpi: int, jobs: int) -> 
         with tqdm(total=pages, unit="page", desc=f"drawing series {series}", disable=None) as bar:
             if jobs < 2:
                 return [_counted(bar, _draw(one)) for one in wanted]
-            with ProcessPoolExecutor(jobs) as pool:
+            # Not forked: a model that served before has left threads, which no fork survives.
+            with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
                 return [_counted(bar, one) for one in pool.map(_draw, wanted)]
 
     return [_known(folder, facts) for facts in once(folder / _TRUTH, draw)]

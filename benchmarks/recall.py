@@ -1,6 +1,6 @@
 """What one correction teaches at once: repeated mistakes that recall avoids, and what it costs, by RECALL_DISTANCE.
 
-    python -m benchmarks.recall [--companies N] [--pages N] [--model NAME] [--json]
+    python -m benchmarks.recall [--companies N] [--pages N] [--seals] [--model NAME] [--json]
 
 Invented companies each send pages with the same logo and the same rubber stamp, pressed and scanned anew. An annotator
 corrects the first page of every company: boxes on nothing are deleted, wrong names mended, missed marks added. The
@@ -8,7 +8,8 @@ other pages are then judged with and without the memory of those corrections; al
 
 Repeated mistakes are boxes on a logo that was deleted on the company's first page, and its stamp misnamed as it was
 there. The cost is counted over every other box: right marks that recall loses or misnames, and wrong boxes that it
-adds. A good network makes few such mistakes. So the last two columns ask what recall could do for any: had each first
+adds. A good network makes few such mistakes: `--seals` gives every company a printed seal for a logo, which the best
+of them takes for a stamp until it is told. And the last two columns ask what recall could do for any: had each first
 page's best candidate on the logo been shown and deleted, what share of the best candidates on the same logo of later
 pages would be recognised, and what share of the candidates on true marks would be taken for a logo.
 """
@@ -123,8 +124,8 @@ class Row:
     captured: float
 
 
-def judged(pipeline: Pipeline, company: int, number: int) -> Judged:
-    page = company_page(company, number)
+def judged(pipeline: Pipeline, company: int, number: int, *, seals: bool) -> Judged:
+    page = company_page(company, number, seal=seals)
     candidates = pipeline.detector(page.pixels, page.dpi)
     found = pipeline.classifier.classify(page.pixels, candidates.boxes)
     return Judged(company=company, page=page, candidates=candidates, found=found)
@@ -269,19 +270,19 @@ def _row(
     )
 
 
-def run(pipeline: Pipeline, *, companies: int, pages: int) -> tuple[list[Row], dict[str, int]]:
+def run(pipeline: Pipeline, *, companies: int, pages: int, seals: bool = False) -> tuple[list[Row], dict[str, int]]:
     """Draws, corrects and judges; gives the rows and how much was looked at."""
     lessons: list[Lesson] = []
     supposed: list[Lesson] = []
     later: list[Judged] = []
     with tqdm(total=companies * pages, unit="page", disable=None, file=sys.stderr) as bar:
         for company in range(companies):
-            first = judged(pipeline, company, 0)
+            first = judged(pipeline, company, 0, seals=seals)
             lessons += correct(pipeline, first)
             supposed += delete_logo(first)
             bar.update()
             for number in range(1, pages):
-                later.append(judged(pipeline, company, number))
+                later.append(judged(pipeline, company, number, seals=seals))
                 bar.update()
     mistakes = {(lesson.company, lesson.mistake) for lesson in lessons if lesson.mistake}
     counts = {"companies": companies, "pages": len(later), "corrections": len(lessons), "mistakes": len(mistakes)}
@@ -292,6 +293,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--companies", type=int, default=16)
     parser.add_argument("--pages", type=int, default=5, help="pages of each company, the corrected one included")
+    parser.add_argument("--seals", action="store_true", help="their logos are printed seals, which look like stamps")
     parser.add_argument("--model", help="as MODEL")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
     args = parser.parse_args()
@@ -300,7 +302,7 @@ def main() -> None:
         pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
     except ModelError as error:
         raise SystemExit(f"no weights to measure with: {error}") from error
-    rows, counts = run(pipeline, companies=args.companies, pages=args.pages)
+    rows, counts = run(pipeline, companies=args.companies, pages=args.pages, seals=args.seals)
     facts: dict[str, Any] = {"model_version": pipeline.version, **counts, "rows": [asdict(row) for row in rows]}
     if args.json:
         print(json.dumps(facts))
