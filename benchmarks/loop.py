@@ -5,8 +5,8 @@ Usage: python -m benchmarks.loop [--rounds N] [--pages N] [--epochs N] [--work D
 A simulated annotator who knows the truth corrects drawn pages whose stamps, inks and layouts the first model never saw.
 Each round predicts new pages with what serves, turns the corrections into samples, retrains, and lets the gate decide
 what serves in the next round. Three arms see the same pages: everything; hard examples shown no more often than
-others; and no retraining. Recalled corrections (RECALL_DISTANCE) are part of all three. Only the classifier is
-retrained: the detector, and so the marks without a candidate and many loose boxes, stays what it is.
+others; and no retraining. Recalled corrections (RECALL_DISTANCE) are part of all three. A retraining teaches the
+classifier the corrected marks, and the detector the corrected pages.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ _HARD_TIMES = {"full": 2.5, "no hard pools": 1.0}
 _FACTORS = {"signature": 2.0, "stamp": 2.0, "thumb": 2.0, "none": 2.0}
 """Showings of a sample in an epoch: fewer than usual, since an annotator's pages of several rounds come together."""
 _LEAST_SAMPLES = 4
+_LEAST_PAGES = 4
 _NOWHERE = "http://127.0.0.1:9"
 _LONG = 600.0
 
@@ -74,7 +75,15 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--samples", type=int, default=400, help="drawn crops of an epoch, beside the corrections (400)"
     )
-    parser.add_argument("--drawn-pages", type=int, default=60, metavar="N", help="drawn pages of a retraining (60)")
+    parser.add_argument("--drawn-pages", type=int, default=160, metavar="N", help="drawn pages of a retraining (160)")
+    parser.add_argument("--detector-epochs", type=int, default=4, metavar="N", help="of the detector (4)")
+    parser.add_argument(
+        "--detector-samples",
+        type=int,
+        default=320,
+        metavar="N",
+        help="pages of such an epoch, half drawn or more (320)",
+    )
     parser.add_argument("--dpi", type=int, default=150, help="of the pages (150)")
     parser.add_argument("--detector", choices=DETECTORS, default="model", help="the DETECTOR setting (model)")
     parser.add_argument("--recall", type=float, default=0.05, metavar="D", help="RECALL_DISTANCE of all arms (0.05)")
@@ -85,7 +94,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures here")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw them here, as SVG")
     args = parser.parse_args(arguments)
-    if min(args.rounds, args.pages, args.held_out, args.epochs) < 1:
+    if min(args.rounds, args.pages, args.held_out, args.epochs, args.detector_epochs) < 1:
         parser.error("rounds, pages, held-out pages and epochs are at least 1")
     return args
 
@@ -144,7 +153,7 @@ def _arm(name: str, args: argparse.Namespace, folder: Path) -> Arm:
 def _recipe(name: str, args: argparse.Namespace) -> dict[str, Any] | None:
     """What differs from the recipe of `train`: fewer crops and epochs, so smaller batches and a shorter average.
 
-    Without hard pools, a hard example is shown as often as any other.
+    Without hard pools, a hard example and a corrected page are shown as often as any other.
     """
     if name not in _HARD_TIMES:
         return None
@@ -162,7 +171,9 @@ def _recipe(name: str, args: argparse.Namespace) -> dict[str, Any] | None:
             "hard_times": _HARD_TIMES[name],
             "drawn_pages": args.drawn_pages,
             "least_samples": _LEAST_SAMPLES,
+            "least_pages": _LEAST_PAGES,
         },
+        "detector": {"epochs": args.detector_epochs, "samples": args.detector_samples},
     }
 
 

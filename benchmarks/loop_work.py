@@ -46,6 +46,8 @@ class Plan:
         dpi: Of all of them.
         epochs: Of the whole net, after one of the head.
         samples: Crops of drawn pages that an epoch shows beside the corrections.
+        detector_epochs: Of the detector, on annotators' pages and drawn ones.
+        detector_samples: Pages of such an epoch.
         drawn_pages: Drawn pages that a retraining has beside the corrections.
         detector: The DETECTOR setting.
         recall: The RECALL_DISTANCE setting, of all arms.
@@ -59,6 +61,8 @@ class Plan:
     dpi: int
     epochs: int
     samples: int
+    detector_epochs: int
+    detector_samples: int
     drawn_pages: int
     detector: str
     recall: float

@@ -24,10 +24,10 @@ __all__ = ["add_frozen", "ask_for_folder", "collect_frozen", "has_frozen", "is_f
 _DOMAINS = {"label-studio": "real", "coco": "real", "drawn": "drawn"}
 _DIGITS = 12
 _SOURCE = "dataset-"
-_SHOWINGS = 3.0
-"""How often an epoch shows a page or a crop of a group without a share, as long as they are few."""
-_MOST = 0.3
-"""Most of an epoch that all such groups make together."""
+SHOWINGS = 3.0
+"""How often an epoch shows a page or a crop of a data set, as long as they are few."""
+MOST = 0.3
+"""Most of an epoch that all data sets make together."""
 
 
 class Sourced(Protocol):
@@ -82,26 +82,38 @@ def has_frozen(found: Iterable[Sourced]) -> bool:
 
 
 def shared(
-    shares: Mapping[str, float], groups: Sequence[str], new: Collection[str], *, samples: int
+    shares: Mapping[str, float],
+    groups: Sequence[str],
+    new: Collection[str],
+    *,
+    samples: int,
+    showings: float = SHOWINGS,
+    most: float = MOST,
+    times: Mapping[str, float] | None = None,
 ) -> Mapping[str, float]:
-    """The shares of a recipe, and beside them one for each group of data sets that it has no share for.
+    """The shares of a recipe, and beside them one for each new group that it has no share for.
 
-    Without a share a group is never shown. An epoch shows each of its members three times; where that would be more
-    than three tenths of the epoch, they take turns.
+    Without a share a group is never shown. An epoch shows each of its members some times; where that would be too much
+    of the epoch, they take turns.
 
     Args:
         shares: The recipe's, by group.
         groups: The group of each page or crop that trains.
-        new: Groups that data sets have members in.
+        new: Groups of data sets, or of annotators' own pages.
         samples: Pages or crops of an epoch.
+        showings: How often an epoch shows each member of the new groups, as long as they are few.
+        most: Most of an epoch that all of them make together.
+        times: How many times as often it shows those of some of the groups.
     """
     counts = Counter(group for group in groups if group in new and group not in shares)
     if not counts:
         return shares
+    weighed = {name: count * (times or {}).get(name, 1.0) for name, count in sorted(counts.items())}
+    total = sum(weighed.values())
     there = sum(share for name, share in shares.items() if name in set(groups)) or 1.0
-    part = min(_MOST, _SHOWINGS * counts.total() / samples)
-    each = there * part / (1 - part) / counts.total()
-    return {**shares, **{name: each * count for name, count in sorted(counts.items())}}
+    part = min(most, showings * total / samples)
+    each = there * part / (1 - part) / total
+    return {**shares, **{name: each * weight for name, weight in weighed.items()}}
 
 
 def run_name(kind: str, digest: str, found: Iterable[Sourced], store: Checked) -> str:

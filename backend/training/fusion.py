@@ -23,7 +23,7 @@ from backend.nets.detector import DetectorConfig, Fusion
 from backend.nets.weights import DETECTOR_CONFIG_FILE, Weights
 from backend.training.harvest import truth_of
 from backend.training.labelling import DONT_CARE, HIT, Truth
-from backend.training.pagestore import LabelledPage, PageStore
+from backend.training.pagestore import LabelledPage, Pages
 
 __all__ = ["fit_fusion", "fitted", "shown_as"]
 
@@ -32,7 +32,7 @@ _OWN_CLASS = 0.5
 """What the right class is worth beside overlap, where two candidates hit one mark."""
 
 
-def fit_fusion(folder: Path, store: PageStore, pages: Sequence[LabelledPage], *, threads: int) -> Fusion:
+def fit_fusion(folder: Path, store: Pages, pages: Sequence[LabelledPage], *, threads: int) -> Fusion:
     """Fits the fusion of the detector and the classifier in `folder`, and writes it to the detector's config.
 
     Args:

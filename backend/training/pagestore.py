@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from backend.errors import TrainingError
 
-__all__ = ["LabelledPage", "PageStore"]
+__all__ = ["JoinedPages", "LabelledPage", "PageStore", "Pages"]
 
 Corners = tuple[float, float, float, float]
 
@@ -134,6 +134,40 @@ class PageStore:
 
     def _image_file(self, name: str) -> Path:
         return self.folder / f"{_key(name)}.jpg"
+
+
+class Pages(Protocol):
+    """Where labelled pages come from."""
+
+    def read(self) -> list[LabelledPage]:
+        """All pages, always in the same order."""
+        ...
+
+    def pixels(self, page: LabelledPage) -> NDArray[np.uint8]:
+        """The (H, W, 3) RGB pixels of a page."""
+        ...
+
+
+class JoinedPages:
+    """Several stores as one, in their order; no two hold a page of the same name."""
+
+    def __init__(self, stores: Sequence[PageStore]) -> None:
+        self._stores = stores
+
+    def read(self) -> list[LabelledPage]:
+        """The pages of all of them."""
+        return [page for store in self._stores for page in store.read()]
+
+    def pixels(self, page: LabelledPage) -> NDArray[np.uint8]:
+        """The (H, W, 3) RGB pixels of a page.
+
+        Raises:
+            TrainingError: No store has it, or its file is no image.
+        """
+        for store in self._stores:
+            if page.name in store:
+                return store.pixels(page)
+        raise TrainingError(f"no store has the page {page.name}")
 
 
 def _key(name: str) -> str:

@@ -42,6 +42,7 @@ from backend.training.realdata import add_real_pages, real_marks
 
 __all__ = [
     "CALIBRATION_SEED",
+    "IN_FLOAT",
     "Calibration",
     "calibration",
     "detector_folder",
@@ -57,7 +58,7 @@ _CROPS_A_PAGE = 5
 _BATCH = 8
 _REAL_PAGES = 24
 _REAL_CROPS = 96
-_IN_FLOAT = ("heat.last", "edges.last")
+IN_FLOAT = ("heat.last", "edges.last")
 """The detector's last convolutions, one by one pixel: exact heat costs next to no time."""
 
 
@@ -130,7 +131,7 @@ def quantise(weights: Weights, out: Path, seen: Calibration) -> None:
     note = {"numbers": f"int8, calibrated on {len(seen.pages)} pages and {len(seen.crops)} crops"}
     quantise_classifier(weights, out, seen.crops, note=note["numbers"])
     place = detector_folder(weights)
-    quantise_network(place / DETECTOR_WEIGHTS_FILE, out / DETECTOR_WEIGHTS_FILE, seen.pages, in_float=_IN_FLOAT)
+    quantise_network(place / DETECTOR_WEIGHTS_FILE, out / DETECTOR_WEIGHTS_FILE, seen.pages, in_float=IN_FLOAT)
     detector = DetectorConfig.read(place / DETECTOR_CONFIG_FILE)
     dataclasses.replace(
         detector, sha256=sha256_of(out / DETECTOR_WEIGHTS_FILE), provenance={**detector.provenance, **note}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backend.training.augment import Augmentation
+from backend.training.detector.recipe import DetectorRecipe
 
 __all__ = ["BUNDLED", "Corrections", "Recipe", "Stage"]
 
@@ -47,6 +48,7 @@ class Corrections:
         hard_share: Most of a batch that hard examples may be, at most .3.
         drawn_pages: Pages drawn afresh, so that nothing is forgotten.
         least_samples: Fewest samples on the training side that are worth a training.
+        least_pages: Fewest annotated pages on the training side from which the detector learns as well.
         precision: The thresholds are the lowest at which each class has this precision on validation documents.
         least_positives: Fewest right crops above a threshold; where there are fewer, it is 0.
     """
@@ -59,6 +61,7 @@ class Corrections:
     hard_share: float = 0.3
     drawn_pages: int = 240
     least_samples: int = 20
+    least_pages: int = 12
     precision: float = 0.9
     least_positives: int = 20
 
@@ -94,6 +97,7 @@ class Recipe:
         seed: Of the first weights, the order and the augmentation.
         augmentation: What happens to each crop.
         corrections: How annotators' samples are learnt beside; None where there are none.
+        detector: How annotators' pages teach the detector; None where it stays as it is.
     """
 
     base: str = "scratch"
@@ -120,6 +124,7 @@ class Recipe:
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
     corrections: Corrections | None = None
+    detector: DetectorRecipe | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -128,7 +133,7 @@ class Recipe:
             raise ValueError(f"label_smoothing is {self.label_smoothing}: more than 0.05 would spoil the probabilities")
 
     def as_json(self) -> dict[str, Any]:
-        """The recipe as plain JSON; without corrections, bfloat16 or overlaps, as it was before there were any."""
+        """The recipe as plain JSON; what it does without is not named, as it was before there was any."""
         facts = dataclasses.asdict(self)
         if not self.augmentation.overlap:
             del facts["augmentation"]["overlap"]
@@ -136,6 +141,9 @@ class Recipe:
             del facts["half"]
         if self.corrections is None:
             del facts["corrections"]
+        del facts["detector"]
+        if self.detector is not None:
+            facts["detector"] = self.detector.as_json()
         return facts
 
     @property
@@ -159,5 +167,6 @@ BUNDLED = Recipe(
         "real/none": 0.15,
     },
     stages=(Stage(size=112, epochs=20, learning_rate=8e-4),),
+    augmentation=Augmentation(shift=0.08, overlap=0.15),
 )
 """Goes on from the weights that come with this program; the run notes which these were."""

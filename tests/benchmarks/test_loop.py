@@ -14,12 +14,15 @@ from sqlalchemy import select
 from backend.feedback.database import default_url, open_database
 from backend.feedback.matching import Outcome
 from backend.feedback.tables import sample
+from backend.nets.config import sha256_of
+from backend.nets.weights import BUNDLED, DETECTOR_WEIGHTS_FILE
 from benchmarks.annotator import KINDS
 from benchmarks.loop import main
 
 PAGES, HELD_OUT = 4, 2
 SIZES = ("--rounds", "2", "--pages", PAGES, "--held-out", HELD_OUT, "--dpi", "72")
-RECIPE = ("--epochs", "1", "--samples", "32", "--drawn-pages", "4")
+RECIPE = ("--epochs", "1", "--samples", "32", "--drawn-pages", "4", "--detector-epochs", "1")
+RECIPE += ("--detector-samples", "16")
 MACHINE = ("--threads", "1", "--jobs", "0")
 ARMS = ("--arms", "full", "no retraining")
 
@@ -82,6 +85,17 @@ def test_the_ledger_learnt_what_the_annotator_did(folder: Path, report: dict[str
     assert learnt[Outcome.MISSED] == done["added"]
     # What was moved and renamed is there as renamed.
     assert learnt[Outcome.MOVED] <= done["moved"]
+
+
+def test_the_detector_learns_from_corrected_pages_as_soon_as_there_are_some(
+    folder: Path, report: dict[str, Any]
+) -> None:
+    made = folder / "work" / "full" / "models" / rounds(report, "full")[-1]["trained"]["model"]
+    record = json.loads((made / "detector-training.json").read_text())
+    assert record["recipe"]["base"].startswith("bundled@")
+    assert record["pages"]["annotated train"] >= 4
+    assert [line["epoch"] for line in record["history"]] == [0]
+    assert sha256_of(made / DETECTOR_WEIGHTS_FILE) != sha256_of(BUNDLED / DETECTOR_WEIGHTS_FILE)
 
 
 def test_the_gate_spoke_and_the_next_round_serves_what_it_let_pass(report: dict[str, Any]) -> None:

@@ -106,6 +106,16 @@ def test_many_of_them_leave_most_of_an_epoch_to_the_others_which_keep_their_part
     assert shown["drawn/stamp"] == pytest.approx(2 * shown["real/stamp"], abs=2)
 
 
+def test_some_groups_are_shown_more_often_and_all_of_them_within_their_part() -> None:
+    groups = ["drawn"] * 40 + ["real/accepted"] * 10 + ["real/corrected"] * 4
+    new, times = {"real/accepted", "real/corrected"}, {"real/corrected": 2.5}
+    for samples, part in ((1000, 0.08), (100, 0.5)):
+        shares = shared({"drawn": 1.0}, groups, new, samples=samples, showings=4.0, most=0.5, times=times)
+        total = sum(shares.values())
+        assert shares["drawn"] / total == pytest.approx(1 - part)
+        assert shares["real/corrected"] / 4 == pytest.approx(2.5 * shares["real/accepted"] / 10)
+
+
 def test_without_a_data_set_a_recipe_and_its_folder_are_what_they_were(tmp_path: Path) -> None:
     store = PageStore(tmp_path / "pages")
     draw_into(store, pages=1)

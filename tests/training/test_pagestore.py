@@ -10,7 +10,7 @@ import pytest
 
 from backend.errors import TrainingError
 from backend.nets.config import MARKS
-from backend.training.pagestore import LabelledPage, PageStore
+from backend.training.pagestore import JoinedPages, LabelledPage, PageStore
 
 PAGE = LabelledPage(
     name="folder/a page.png",
@@ -102,3 +102,16 @@ def test_a_page_that_cannot_be_written_is_an_error_and_not_in_the_store(tmp_path
     with pytest.raises(OSError, match="could not be written"):
         store.add(PAGE, PIXELS)
     assert PAGE.name not in store
+
+
+def test_joined_stores_are_read_one_after_the_other_each_page_from_its_own(tmp_path: Path) -> None:
+    first, second = PageStore(tmp_path / "first"), PageStore(tmp_path / "second")
+    other = dataclasses.replace(PAGE, name="b", domain="drawn")
+    second.add(PAGE, PIXELS)
+    first.add(other, 255 - PIXELS)
+    joined = JoinedPages((first, second))
+    assert joined.read() == [other, PAGE]
+    np.testing.assert_array_equal(joined.pixels(PAGE), second.pixels(PAGE))
+    np.testing.assert_array_equal(joined.pixels(other), first.pixels(other))
+    with pytest.raises(TrainingError, match="no store has the page c"):
+        joined.pixels(dataclasses.replace(PAGE, name="c"))

@@ -23,7 +23,8 @@ def test_the_digest_follows_every_field() -> None:
 
 
 def test_without_overlaps_a_recipe_is_called_as_before_there_were_any() -> None:
-    assert "overlap" not in BUNDLED.as_json()["augmentation"]
+    without = dataclasses.replace(BUNDLED, augmentation=dataclasses.replace(BUNDLED.augmentation, overlap=0.0))
+    assert "overlap" not in without.as_json()["augmentation"]
     over = dataclasses.replace(BUNDLED, augmentation=dataclasses.replace(BUNDLED.augmentation, overlap=0.1))
     assert over.as_json()["augmentation"]["overlap"] == 0.1
     assert over.digest != BUNDLED.digest

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -60,7 +60,14 @@ class DetectorProgress:
 
 
 def fit_detector(
-    recipe: DetectorRecipe, train: Stock, judge: Stock, folder: Path, *, workers: int = 0, stop_after: int | None = None
+    recipe: DetectorRecipe,
+    train: Stock,
+    judge: Stock,
+    folder: Path,
+    *,
+    base: Mapping[str, torch.Tensor] | None = None,
+    workers: int = 0,
+    stop_after: int | None = None,
 ) -> DetectorProgress:
     """Trains by `recipe`; `folder` keeps the checkpoint and the average of the weights.
 
@@ -72,6 +79,7 @@ def fit_detector(
         train: Its pages teach.
         judge: Its pages tell how well, unchanged.
         folder: Made when missing.
+        base: The state dict that a new run begins with; random weights where None.
         workers: Processes that change pages.
         stop_after: Epochs after which this call returns even if there are more.
 
@@ -80,7 +88,7 @@ def fit_detector(
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    run = _Run(recipe)
+    run = _Run(recipe, base)
     progress = run.resume(folder / CHECKPOINT_FILE)
     last = recipe.epochs if stop_after is None else min(recipe.epochs, progress.epoch + stop_after)
     while progress.epoch < last:
@@ -110,10 +118,13 @@ class _Epoch(Dataset[Batch]):
 class _Run:
     """A network in training, its moving average, and its optimiser."""
 
-    def __init__(self, recipe: DetectorRecipe) -> None:
+    def __init__(self, recipe: DetectorRecipe, base: Mapping[str, torch.Tensor] | None) -> None:
         self.recipe = recipe
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = DetectorNet(recipe.shape).to(self.device).to(memory_format=torch.channels_last)
+        network = DetectorNet(recipe.shape)
+        if base is not None:
+            network.load_state_dict(dict(base))
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimiser = adamw(
             list(self.network.parameters()), learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay

@@ -18,9 +18,10 @@ __all__ = ["BUNDLED_DETECTOR", "DetectorRecipe"]
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorRecipe:
-    """How a detector is made, from scratch.
+    """How a detector is made.
 
     Attributes:
+        base: Name and checksum of the detector that it goes on from; empty for random weights.
         shape: Of the network.
         epochs: Passes over `samples` pages; the learning rate falls over all of them, or to each of `restarts`.
         restarts: Epochs, in order, from which it starts at the top again (SGDR, arXiv:1608.03983).
@@ -38,6 +39,7 @@ class DetectorRecipe:
         changes: What happens to each page.
     """
 
+    base: str = ""
     shape: Shape = field(default_factory=Shape)
     epochs: int = 8
     restarts: tuple[int, ...] = ()
@@ -74,10 +76,11 @@ class DetectorRecipe:
         return (epoch - before) / (after - before)
 
     def as_json(self) -> dict[str, Any]:
-        """The recipe as plain JSON; without restarts, as it was before there were any."""
+        """The recipe as plain JSON; without a base or restarts, as it was before there were any."""
         facts = dataclasses.asdict(self)
-        if not self.restarts:
-            del facts["restarts"]
+        for name in ("base", "restarts"):
+            if not facts[name]:
+                del facts[name]
         return facts
 
     @property

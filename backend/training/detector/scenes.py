@@ -18,7 +18,7 @@ from backend.nets.config import MARKS
 from backend.nets.detector import PIXEL_MM
 from backend.training.augment import hue_turn
 from backend.training.detector.targets import Knowledge
-from backend.training.pagestore import LabelledPage, PageStore
+from backend.training.pagestore import LabelledPage, Pages
 
 __all__ = ["CANVAS", "Changes", "PastedMark", "Scene", "Stock", "changed", "load_stock"]
 
@@ -100,7 +100,7 @@ class Stock:
 
 
 def load_stock(
-    store: PageStore, pages: Sequence[LabelledPage], marks: Mapping[str, Sequence[tuple[str, Pixels]]] | None = None
+    store: Pages, pages: Sequence[LabelledPage], marks: Mapping[str, Sequence[tuple[str, Pixels]]] | None = None
 ) -> Stock:
     """Reads pages at the detector's resolution, and marks as densities."""
     scenes, groups = [], []

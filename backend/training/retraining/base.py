@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from backend.nets.detector import DetectorConfig
 from backend.nets.registry import RESERVED
 from backend.nets.sources import Sources
+from backend.nets.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
 from backend.registry.models import Models
+from backend.training.quantise import detector_folder
 
 if TYPE_CHECKING:
     from backend.nets.weights import Weights
     from backend.settings import Settings
 
-__all__ = ["Base", "read_base", "root_of"]
+__all__ = ["Base", "DetectorBase", "detector_base", "of_whole_numbers", "read_base", "root_of"]
+
+_DIGITS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +39,31 @@ class Base:
     pool: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class DetectorBase:
+    """The detector that a training starts from.
+
+    Attributes:
+        name: Of the weights that it is in, with the beginning of its checksum.
+        folder: Theirs.
+        path: Its ONNX file.
+        config: What stands beside it.
+    """
+
+    name: str
+    folder: Path
+    path: Path
+    config: DetectorConfig
+
+
 def read_base(weights: Weights) -> Base:
     """What a training has to know of weights to start from them."""
     pools = [node for node in onnx.load(weights.trainable).graph.node if node.op_type == "AveragePool"]
     sides = [attribute.ints[0] for node in pools for attribute in node.attribute if attribute.name == "kernel_shape"]
     return Base(
-        name=f"{weights.name}@{weights.config.sha256[:12]}", path=weights.trainable, pool=int(sides[0]) if sides else 1
+        name=f"{weights.name}@{weights.config.sha256[:_DIGITS]}",
+        path=weights.trainable,
+        pool=int(sides[0]) if sides else 1,
     )
 
 
@@ -56,6 +80,38 @@ def root_of(serving: Weights, settings: Settings) -> Weights:
     while (source := _made_of(models, name)) is not None:
         name = source
     return serving if name == serving.name else Sources(name, settings.data_dir).at_once()
+
+
+def detector_base(serving: Weights, settings: Settings) -> DetectorBase | None:
+    """The detector that the one which serves goes back to; None where that one is of whole numbers, and a root.
+
+    A retrained detector says in its config which one it goes on from; one of whole numbers is its parent's.
+
+    Raises:
+        RegistryError: A model on the way is no longer there, or its record cannot be read.
+        ModelError: The root cannot be opened.
+        BadWeights: A config on the way cannot be read.
+    """
+    weights = serving
+    while True:
+        folder = detector_folder(weights)
+        config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
+        before, made, _ = config.provenance.get("base", "").partition("@")
+        if not made:
+            if not of_whole_numbers(config):
+                owner = weights.name if folder == weights.folder else BUNDLED.name
+                name = f"{owner}@{config.sha256[:_DIGITS]}"
+                return DetectorBase(name=name, folder=folder, path=folder / DETECTOR_WEIGHTS_FILE, config=config)
+            record = None if weights.name in RESERVED else Models(settings.data_dir / "models").get(weights.name).record
+            if record is None or record.parent is None:
+                return None
+            before = record.parent
+        weights = Sources(before, settings.data_dir).at_once()
+
+
+def of_whole_numbers(config: DetectorConfig) -> bool:
+    """Whether a detector computes in whole numbers, as `models quantise` makes it."""
+    return "numbers" in config.provenance
 
 
 def _made_of(models: Models, name: str) -> str | None:

@@ -24,7 +24,6 @@ from backend.evaluation.closed_set import softmax
 from backend.nets.config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
 from backend.nets.network import Network
 from backend.nets.weights import (
-    BUNDLED,
     CONFIG_FILE,
     DETECTOR_CONFIG_FILE,
     DETECTOR_WEIGHTS_FILE,
@@ -48,7 +47,7 @@ from backend.training.served import box_within, logits_of_crops, truth_of_crops
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.training.pagestore import LabelledPage, PageStore
+    from backend.training.pagestore import LabelledPage, Pages
     from backend.training.retraining.material import Material
 
 __all__ = ["TENSORS_FILE", "add_detector", "quantise_candidate", "write_candidate"]
@@ -119,26 +118,26 @@ def quantise_candidate(out: Path, material: Material) -> None:
     quantise_classifier(Weights.open(out, name="candidate"), out, inputs, note=f"int8, calibrated on {len(some)} crops")
 
 
-def add_detector(out: Path, parent: Path, pages: PageStore, *, kind: str, plan: Corrections, threads: int) -> None:
-    """Gives a candidate the detector that it was trained with, and weighs its word against the new classifier's.
+def add_detector(out: Path, place: Path, pages: Pages, *, kind: str, plan: Corrections, threads: int) -> None:
+    """Gives a candidate a detector, and weighs its word against the new classifier's.
 
-    What is then shown is the word of both, so that the thresholds are fitted anew to that, on whole drawn pages.
+    What is then shown is the word of both, so that the thresholds are fitted anew to that, on whole pages.
 
     Args:
         out: The candidate's folder.
-        parent: The folder of the weights that serve.
-        pages: Drawn pages; those of validation documents decide.
+        place: The folder of the detector; the candidate's own, where it has a new one.
+        pages: Those of validation documents decide, where all of their marks are known.
         kind: The DETECTOR setting; without a network in it, there is nothing to add.
         plan: Precision wanted, and how many candidates that takes.
         threads: That may compute.
     """
     if kind == "colour":
         return
-    place = parent if (parent / DETECTOR_CONFIG_FILE).is_file() else BUNDLED
-    add_documents(out, documents_of(place) or ())
-    for name in (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE):
-        shutil.copyfile(place / name, out / name)
-    judges = [page for page in pages.read() if page.split == "validation"]
+    if place != out:
+        add_documents(out, documents_of(place) or ())
+        for name in (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE):
+            shutil.copyfile(place / name, out / name)
+    judges = [page for page in pages.read() if page.split == "validation" and set(page.complete) == set(MARKS)]
     fit_fusion(out, pages, judges, threads=threads)
     said, truth = _said_together(out, pages, judges, kind=kind, threads=threads)
     bars = thresholds(said, truth, precision=plan.precision, least=plan.least_positives)
@@ -147,7 +146,7 @@ def add_detector(out: Path, parent: Path, pages: PageStore, *, kind: str, plan: 
 
 
 def _said_together(
-    folder: Path, store: PageStore, pages: Sequence[LabelledPage], *, kind: str, threads: int
+    folder: Path, store: Pages, pages: Sequence[LabelledPage], *, kind: str, threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """What detector and classifier say together of the candidates of pages, (N, 4), and what those are, (N,)."""
     detector = build_detector(kind, folder, threads=threads)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from backend.settings import Settings
     from backend.training.crops import Crop
     from backend.training.pagestore import PageStore
-    from backend.training.retraining.gold import PageOf
+    from backend.training.retraining.annotated import PageOf
     from backend.training.retraining.material import Material
 
 __all__ = ["as_verdict", "closed_set", "judge_candidate"]

@@ -10,6 +10,8 @@ from typing import Any
 
 from backend.errors import TrainingError
 from backend.training.augment import Augmentation
+from backend.training.detector.recipe import DetectorRecipe
+from backend.training.detector.scenes import Changes
 from backend.training.recipe import Corrections, Recipe, Stage
 
 __all__ = ["RETRAINING", "fit_to", "read_recipe"]
@@ -26,9 +28,18 @@ RETRAINING = Recipe(
     patience=3,
     augmentation=Augmentation(overlap=0.2),
     corrections=Corrections(),
+    detector=DetectorRecipe(
+        epochs=6,
+        samples=480,
+        shares={"drawn": 1.0},
+        learning_rate=6e-4,
+        averaging=0.98,
+        changes=Changes(paste=0, grey=0.1, hue=0.1),
+    ),
 )
-"""The head alone, then the whole net; `samples` are the crops of drawn pages that an epoch shows beside."""
-_PARTS: Mapping[str, type] = {"corrections": Corrections, "augmentation": Augmentation}
+"""The head alone, then the whole net; `samples` are the crops of drawn pages that an epoch shows beside. The detector
+goes on with pages, half of them drawn."""
+_PARTS = ("corrections", "augmentation", "detector")
 
 
 def fit_to(recipe: Recipe, *, base: str, pool: int) -> Recipe:
@@ -56,6 +67,16 @@ def _changes(facts: dict[str, Any]) -> dict[str, Any]:
     changes = dict(facts)
     if "stages" in facts:
         changes["stages"] = tuple(Stage(**stage) for stage in facts["stages"])
-    for name in _PARTS.keys() & facts.keys():
-        changes[name] = dataclasses.replace(getattr(RETRAINING, name), **facts[name])
+    for name in [name for name in _PARTS if facts.get(name) is not None]:
+        changes[name] = _changed(getattr(RETRAINING, name), facts[name])
     return changes
+
+
+def _changed(part: Any, facts: Mapping[str, Any]) -> Any:
+    """A part of the recipe with some of its fields replaced; a field that is a part itself keeps its other ones."""
+    if fixed := {"base", "shares", "shape"} & set(facts) & {field.name for field in dataclasses.fields(part)}:
+        raise ValueError(f"the detector's {', '.join(sorted(fixed))} follow from what it goes on from, and the pages")
+    changes = {
+        name: _changed(getattr(part, name), value) if name == "changes" else value for name, value in facts.items()
+    }
+    return dataclasses.replace(part, **changes)

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +17,21 @@ import torch
 from backend.detection.choice import build_detector
 from backend.errors import PointerMoved, TrainingError
 from backend.nets.config import MARKS, ClassifierConfig
+from backend.nets.detector import DetectorConfig
 from backend.nets.registry import Registry
 from backend.nets.sources import Sources
-from backend.nets.weights import CONFIG_FILE, FLOAT_WEIGHTS_FILE, Weights
+from backend.nets.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, FLOAT_WEIGHTS_FILE, Weights
 from backend.registry.candidates import add_documents, documents_of
 from backend.registry.models import Model, Models
 from backend.registry.record import Facts
 from backend.training.loop import Progress, fit, network_from
+from backend.training.pagestore import JoinedPages
 from backend.training.publish import versions
+from backend.training.quantise import detector_folder
 from backend.training.recipe import Corrections, Recipe
-from backend.training.retraining.base import Base, read_base, root_of
+from backend.training.retraining.base import Base, detector_base, of_whole_numbers, read_base, root_of
 from backend.training.retraining.candidate import add_detector, quantise_candidate, write_candidate
+from backend.training.retraining.detector import PageLessons, collect_pages, page_lessons, teach, write_taught
 from backend.training.retraining.judging import as_verdict, closed_set, judge_candidate
 from backend.training.retraining.material import Lesson, Material, draw_base, lessons
 from backend.training.retraining.recipe import fit_to
@@ -36,7 +41,7 @@ if TYPE_CHECKING:
     from backend.feedback.service import Store
     from backend.settings import Settings
     from backend.training.pagestore import PageStore
-    from backend.training.retraining.gold import PageOf
+    from backend.training.retraining.annotated import PageOf
 
 __all__ = ["Result", "Retraining"]
 
@@ -60,15 +65,26 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class _Lessons:
-    """What one retraining rests on: it starts from the root, and takes the place of the parent."""
+    """What one retraining rests on: it starts from the root, and takes the place of the parent.
+
+    `pages` are drawn ones; `finding` is what annotators' own pages teach the detector, None where it stays as it is.
+    """
 
     recipe: Recipe
     plan: Corrections
     material: Material
     pages: PageStore
+    finding: PageLessons | None
     parent: Weights
     root: Weights
     base: Base
+
+    @cached_property
+    def data(self) -> str:
+        """Names everything that is learnt from, as hexadecimal digits."""
+        if self.finding is None:
+            return self.material.checksum()
+        return hashlib.sha256(f"{self.material.checksum()} {self.finding.checksum()}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +122,17 @@ class Retraining:
             BackendError: A part of the material, the base or the registry cannot be used.
         """
         torch.set_num_threads(self.threads)
-        given = self._gather()
+        try:
+            return self._run(self._gather(), promote=promote)
+        finally:
+            shutil.rmtree(self._annotated, ignore_errors=True)
+
+    @property
+    def _annotated(self) -> Path:
+        """Annotators' pages, for as long as a training takes."""
+        return self.folder / "annotated"
+
+    def _run(self, given: _Lessons, *, promote: bool) -> Result:
         models = Models(self.settings.data_dir / "models")
         made = _made_before(models, given)
         if made is not None and made.verdict is not None:
@@ -128,10 +154,30 @@ class Retraining:
         material = Material({one.crop.file: one for one in taught}, self.store.crops, drawn)
         recipe = fit_to(dataclasses.replace(self.recipe, corrections=plan), base=base.name, pool=base.pool)
         self.say(went_in(material.side("train"), recipe))
-        return _Lessons(recipe=recipe, plan=plan, material=material, pages=pages, parent=parent, root=root, base=base)
+        finding = self._page_lessons(plan, parent)
+        return _Lessons(
+            recipe=dataclasses.replace(recipe, detector=finding.recipe if finding else None),
+            plan=plan,
+            material=material,
+            pages=pages,
+            finding=finding,
+            parent=parent,
+            root=root,
+            base=base,
+        )
+
+    def _page_lessons(self, plan: Corrections, parent: Weights) -> PageLessons | None:
+        """What annotators' pages teach the detector, where it is a network and the recipe wants that."""
+        if self.recipe.detector is None or self.settings.detector == "colour":
+            return None
+        base = detector_base(parent, self.settings)
+        store, missing = collect_pages(self._annotated, self.store.engine, self.page_of)
+        if missing:
+            self.say(f"{len(missing)} tasks teach the detector nothing, the first of them: {missing[0]}")
+        return page_lessons(store, self.recipe.detector, plan, base, say=self.say)
 
     def _run_folder(self, given: _Lessons) -> Path:
-        key = hashlib.sha256(f"{given.recipe.digest} {given.material.checksum()}".encode()).hexdigest()[:12]
+        key = hashlib.sha256(f"{given.recipe.digest} {given.data}".encode()).hexdigest()[:12]
         return self.folder / f"run-{key}"
 
     def _fit(self, given: _Lessons) -> Progress:
@@ -144,25 +190,42 @@ class Retraining:
             given.recipe, given.material, run, build=lambda _: network_from(given.base.path), workers=self.workers
         )
 
+    def _trained(self, given: _Lessons, candidate: Path) -> int:
+        """Trains both networks, or goes on, and puts them into the candidate's folder; gives the seconds it took."""
+        shutil.rmtree(candidate, ignore_errors=True)  # what an attempt that was cut off left
+        progress = self._fit(given)
+        seconds = sum(line.seconds for line in progress.history)
+        write_candidate(candidate.parent, progress, given.recipe, given.material, candidate, plan=given.plan)
+        add_documents(candidate, documents_of(given.root.folder) or ())
+        if (given.parent.folder / FLOAT_WEIGHTS_FILE).is_file():
+            quantise_candidate(candidate, given.material)
+        place, judges = detector_folder(given.parent), JoinedPages((given.pages,))
+        if given.finding is not None:
+            seconds += self._teach_detector(given, given.finding, candidate)
+            place, judges = candidate, JoinedPages((given.pages, given.finding.pages))
+        add_detector(candidate, place, judges, kind=self.settings.detector, plan=given.plan, threads=self.threads)
+        return round(seconds)
+
+    def _teach_detector(self, given: _Lessons, finding: PageLessons, candidate: Path) -> float:
+        """Trains the detector on annotators' pages, or goes on; gives the seconds it took."""
+        run = candidate.with_name("detector")
+        progress = teach(finding, given.pages, run, workers=self.workers)
+        serving = DetectorConfig.read(detector_folder(given.parent) / DETECTOR_CONFIG_FILE)
+        whole = of_whole_numbers(serving)
+        write_taught(run, progress, finding, given.pages, candidate, whole_numbers=whole)
+        add_documents(candidate, (*(documents_of(finding.base.folder) or ()), *finding.seen()))
+        return sum(line.seconds for line in progress.history)
+
     def _publish(self, models: Models, given: _Lessons) -> str:
         """Trains and publishes a candidate; gives its name."""
-        progress = self._fit(given)
-        run = self._run_folder(given)
-        candidate = run / "candidate"
-        shutil.rmtree(candidate, ignore_errors=True)  # what an attempt that was cut off left
-        kind, parent = self.settings.detector, given.parent
-        write_candidate(run, progress, given.recipe, given.material, candidate, plan=given.plan)
-        add_documents(candidate, documents_of(given.root.folder) or ())
-        if (parent.folder / FLOAT_WEIGHTS_FILE).is_file():
-            quantise_candidate(candidate, given.material)
-        add_detector(candidate, parent.folder, given.pages, kind=kind, plan=given.plan, threads=self.threads)
+        candidate, parent = self._run_folder(given) / "candidate", given.parent
+        seconds = self._trained(given, candidate)
         config = ClassifierConfig.read(candidate / CONFIG_FILE)
         bars = ", ".join(f"{name} {bar:.2f}" for name, bar in zip(MARKS, config.thresholds, strict=True))
         self.say(f"temperature {config.temperature:.3f}; thresholds {bars}")
         fresh = Weights.open(candidate, name="candidate")
         before, after = (closed_set(one, given.material, threads=self.threads) for one in (parent, fresh))
         self.say(f"macro F1 on {after['crops']} gold crops: {before['macro_f1']:.3f} → {after['macro_f1']:.3f}")
-        seconds = round(sum(line.seconds for line in progress.history))
         table = went_in(given.material.side("train"), given.recipe)
         facts = Facts(
             source="retraining",
@@ -170,7 +233,7 @@ class Retraining:
             recipe=given.recipe.as_json(),
             seed=given.recipe.seed,
             versions=versions(),
-            dataset=given.material.checksum(),
+            dataset=given.data,
             seconds=seconds,
             metrics={"closed_set": after, "closed_set_before": before, "material": table.as_json()},
         )
@@ -211,7 +274,7 @@ class Retraining:
 
 def _made_before(models: Models, given: _Lessons) -> Model | None:
     """The model that the same recipe made of the same material, judged or not."""
-    data, wanted = given.material.checksum(), json.loads(json.dumps(given.recipe.as_json()))
+    data, wanted = given.data, json.loads(json.dumps(given.recipe.as_json()))
     known = ((model, model.record) for model in models.all())
     same = (model for model, record in known if record and (record.dataset, record.recipe) == (data, wanted))
     return next(same, None)

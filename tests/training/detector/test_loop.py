@@ -60,6 +60,21 @@ def test_more_processes_that_change_pages_change_nothing(whole: Path, tmp_path: 
     assert same(tmp_path / CHECKPOINT_FILE, whole / CHECKPOINT_FILE)
 
 
+def test_a_run_with_a_base_goes_on_from_its_weights(whole: Path, tmp_path: Path) -> None:
+    base = load_file(whole / AVERAGE_FILE)
+    gentle = dataclasses.replace(RECIPE, base="x@cafe", epochs=1, learning_rate=1e-9, weight_decay=0.0, averaging=0.999)
+    assert gentle.digest != dataclasses.replace(gentle, base="").digest
+    fit_detector(gentle, TRAIN, JUDGE, tmp_path, base=base)
+    found = load_file(tmp_path / AVERAGE_FILE)
+    for name, values in base.items():
+        if name.endswith("weight"):
+            torch.testing.assert_close(found[name], values, atol=1e-5, rtol=0)
+
+
+def test_without_a_base_a_recipe_is_called_as_before_there_were_any() -> None:
+    assert "base" not in RECIPE.as_json()
+
+
 def test_a_finished_run_does_nothing_more(whole: Path) -> None:
     before = (whole / CHECKPOINT_FILE).stat().st_mtime_ns
     progress = fit_detector(RECIPE, TRAIN, JUDGE, whole)

@@ -14,7 +14,7 @@ from backend.nets.weights import BUNDLED
 from backend.registry.models import Models
 from backend.registry.record import Facts
 from backend.settings import Settings
-from backend.training.retraining.base import root_of
+from backend.training.retraining.base import detector_base, root_of
 from tests.nets.detectors import random_network, write_detector
 from tests.registry.tiny import says
 
@@ -81,3 +81,44 @@ def test_a_way_that_ends_in_nothing_is_said(settings: Settings) -> None:
     publish(settings, "stamp", Facts(source="quantised", parent="2026-01-01-gone"))
     with pytest.raises(RegistryError, match="no model '2026-01-01-gone'"):
         root(settings)
+
+
+def with_detector(settings: Settings, folder: Path, facts: Facts, **provenance: str) -> str:
+    """Publishes a tiny model with a detector that says where it comes from, and lets it serve."""
+    says("stamp", folder)
+    write_detector(random_network(), folder, provenance=provenance)
+    models = Models(settings.data_dir / "models")
+    name = models.publish(folder, facts).name
+    models.promote(name, why="a test", by="tests", force=True)
+    return name
+
+
+def detector(settings: Settings) -> str | None:
+    base = detector_base(Sources.of(settings).at_once(), settings)
+    return base and base.name.partition("@")[0]
+
+
+def test_a_retrained_detector_goes_back_to_the_one_that_it_names(settings: Settings, tmp_path: Path) -> None:
+    assert detector(settings) == "bundled"
+    publish(settings, "thumb", Facts(source="retraining", parent="bundled", recipe={"base": "bundled@cafe"}))
+    assert detector(settings) == "bundled", "it has none of its own"
+    given = with_detector(settings, tmp_path / "one", Facts(source="a folder"), base="random weights")
+    assert detector(settings) == given
+    facts = Facts(source="retraining", parent=given, recipe={"base": "bundled@cafe"})
+    with_detector(settings, tmp_path / "two", facts, base=f"{given}@cafe")
+    assert detector(settings) == given
+    found = detector_base(Sources.of(settings).at_once(), settings)
+    assert found is not None
+    assert found.path == settings.data_dir / "models" / given / "detector.onnx"
+    assert found.name == f"{given}@{found.config.sha256[:12]}"
+
+
+def test_a_detector_of_whole_numbers_goes_back_to_its_parents(settings: Settings, tmp_path: Path) -> None:
+    given = with_detector(settings, tmp_path / "one", Facts(source="a folder"))
+    with_detector(settings, tmp_path / "two", Facts(source="quantised", parent=given), numbers="int8")
+    assert detector(settings) == given
+
+
+def test_a_detector_of_whole_numbers_from_elsewhere_is_no_base(settings: Settings, tmp_path: Path) -> None:
+    with_detector(settings, tmp_path / "one", Facts(source="a folder"), numbers="int8")
+    assert detector(settings) is None

@@ -1,0 +1,168 @@
+"""Pages as annotators left them, of documents on given sides of the split, fetched anew: to judge by, or to teach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine, select
+
+from backend.dataset.sides import Look, known_documents
+from backend.dataset.sides import sides as assigned
+from backend.errors import BackendError, RequestError
+from backend.feedback.crops import fingerprint, perceptual
+from backend.feedback.splits import document_key, split_of
+from backend.feedback.tables import annotation, sample
+from backend.feedback.tables import document as table
+from backend.labelstudio.annotated import turned_page
+from backend.labelstudio.annotations import Annotation
+from backend.nets.config import MARKS
+
+if TYPE_CHECKING:
+    from backend.pages.page import Page
+
+__all__ = ["KnownPage", "PageOf", "annotated_pages"]
+
+PageOf = Callable[[Annotation, int], "Page"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KnownPage:
+    """A page with its marks, before it is a file.
+
+    Attributes:
+        name: Unique among all pages.
+        document: The key of its document.
+        side: Of the split.
+        pixels: (H, W, 3) RGB.
+        marks: The class and xyxy pixels of each.
+        disputed: Boxes that annotators contradict each other about: neither right nor wrong.
+        dpi: Its resolution, where the file says it.
+        complete: The classes that the label config of its project asks for, so that all of their marks are there.
+        sha256: Of its pixels.
+    """
+
+    name: str
+    document: str
+    side: str
+    pixels: NDArray[np.uint8]
+    marks: tuple[tuple[str, tuple[float, ...]], ...]
+    disputed: tuple[tuple[float, ...], ...] = ()
+    dpi: float | None = None
+    complete: tuple[str, ...] = MARKS
+    sha256: str = ""
+
+
+def annotated_pages(
+    engine: Engine, page_of: PageOf, *, sides: Collection[str], most: int, missing: list[str]
+) -> Iterator[KnownPage]:
+    """Pages of tasks whose document is on one of `sides`, the newest tasks first; a task is there wholly or not.
+
+    Of each task the newest submitted annotation counts. Tasks without a mark, and with nothing shown on them, are among
+    them: they tell what is no mark. A page that another document has on another side is left out, for what is learnt
+    there must not be judged here.
+
+    Args:
+        engine: The ledger's database.
+        page_of: Fetches a page.
+        sides: Of the split.
+        most: Tasks, after which no more are fetched.
+        missing: Where a sentence goes for each task that could not be had.
+    """
+    found = 0
+    for left in _newest(engine):
+        if found == most:
+            return
+        try:
+            key = known_documents(engine, [left.task]).get(left.task) or document_key(left.document, left.references)
+            if _side(engine, key) not in sides:
+                continue
+            pages = {index: page_of(left, index) for index in range(len(left.sheets))}
+            hashes = {index: (fingerprint(page.pixels), perceptual(page.pixels)) for index, page in pages.items()}
+            known = _pages_of(left, pages, _disputed(engine, left.task))
+        except BackendError as error:
+            missing.append(f"task {left.task}: {error}")
+            continue
+        found += 1
+        side = _decided(engine, left, key, hashes)
+        if side in sides:
+            elsewhere = _elsewhere(engine, side, hashes)
+            yield from (
+                KnownPage(**one, document=key, side=side, sha256=hashes[index][0])
+                for index, one in known.items()
+                if index not in elsewhere
+            )
+
+
+def _newest(engine: Engine) -> list[Annotation]:
+    """Of each task its newest submitted annotation, the newest first."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(annotation).where(annotation.c.deleted.is_(False)).order_by(annotation.c.updated, annotation.c.id)
+        ).all()
+    left = [Annotation(**row.body) for row in rows if row.body]
+    newest = {one.task: one for one in left if not one.skipped}
+    return sorted(newest.values(), key=lambda one: (-one.updated, one.task))
+
+
+def _side(engine: Engine, key: str) -> str:
+    """The side of a document; of one that the ledger has no page of, the one that it will be on."""
+    with engine.connect() as connection:
+        side = connection.execute(select(table.c.split).where(table.c.key == key).limit(1)).scalar()
+    return str(side or split_of(key))
+
+
+def _decided(engine: Engine, left: Annotation, key: str, hashes: Mapping[int, tuple[str, str]]) -> str:
+    """The side that a document is on now that its pages are known; noted, so that no later sample lands on another."""
+    # What tells a document are its pages with marks, if there are any: so its samples and data sets have it.
+    telling = [hashes[index] for index in sorted(left.pages() & hashes.keys()) or sorted(hashes)]
+    return assigned(engine, [Look(document=key, page_sha256=one, page_phash=other) for one, other in telling])[key]
+
+
+def _elsewhere(engine: Engine, side: str, hashes: Mapping[int, tuple[str, str]]) -> set[int]:
+    """Indices of a document's pages that are on another side as well, as pages of other documents."""
+    others = select(table.c.page_sha256).where(
+        table.c.page_sha256.in_([sha256 for sha256, _ in hashes.values()]), table.c.split != side
+    )
+    with engine.connect() as connection:
+        found = set(connection.execute(others).scalars())
+    return {index for index, (sha256, _) in hashes.items() if sha256 in found}
+
+
+def _disputed(engine: Engine, task: int) -> dict[str, Any]:
+    """A task's samples that annotators contradict each other about, by their region."""
+    wanted = select(sample).where(sample.c.task == task, sample.c.quarantine.is_not(None))
+    with engine.connect() as connection:
+        return {row.region: row for row in connection.execute(wanted.order_by(sample.c.id))}
+
+
+def _pages_of(left: Annotation, pages: Mapping[int, Page], disputed: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """What is known about each page of a task.
+
+    Raises:
+        RequestError: A page was replaced or turned since, so that the boxes are not where they were drawn.
+    """
+    for index, page in pages.items():
+        if reason := turned_page(left, index, width=page.width, height=page.height):
+            raise RequestError(f"page {index + 1} was {reason}")
+    regions = left.regions({index: (page.width, page.height) for index, page in pages.items()})
+    return {
+        index: {
+            "name": f"task-{left.task}-{index}",
+            "pixels": page.pixels,
+            "dpi": page.dpi,
+            "complete": _asked_for(left, index),
+            "marks": tuple((one.label, one.box) for one in regions if one.page == index and one.id not in disputed),
+            "disputed": tuple((row.x1, row.y1, row.x2, row.y2) for row in disputed.values() if row.page == index),
+        }
+        for index, page in pages.items()
+    }
+
+
+def _asked_for(left: Annotation, index: int) -> tuple[str, ...]:
+    bindings = left.sheets[index].bindings
+    meant = {mark for binding in bindings for marks in binding.meanings.values() for mark in marks}
+    return tuple(mark for mark in MARKS if mark in meant)

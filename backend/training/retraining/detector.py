@@ -1,0 +1,244 @@
+"""Annotators' pages teach the detector, drawn ones beside: what they moved and added, and what they left alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file
+from sqlalchemy import Engine, select
+
+from backend.detection.model import padded, page_input
+from backend.errors import BadWeights
+from backend.feedback.matching import Outcome
+from backend.feedback.tables import sample
+from backend.nets.config import sha256_of
+from backend.nets.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from backend.training.checkpoint import save
+from backend.training.detector.export import export_detector
+from backend.training.detector.loop import AVERAGE_FILE, DetectorProgress, fit_detector
+from backend.training.detector.network import DetectorNet, Shape
+from backend.training.detector.publish import DETECTOR_RECORD_FILE
+from backend.training.detector.scenes import load_stock
+from backend.training.frozen import shared
+from backend.training.graph import state_dict_from_onnx
+from backend.training.pagestore import JoinedPages, LabelledPage, PageStore
+from backend.training.quantise import IN_FLOAT, quantise_network
+from backend.training.retraining.annotated import annotated_pages
+
+if TYPE_CHECKING:
+    from backend.training.detector.recipe import DetectorRecipe
+    from backend.training.recipe import Corrections
+    from backend.training.retraining.annotated import PageOf
+    from backend.training.retraining.base import DetectorBase
+
+__all__ = ["DETECTOR_TENSORS_FILE", "PageLessons", "collect_pages", "page_lessons", "teach", "write_taught"]
+
+DETECTOR_TENSORS_FILE = "detector.safetensors"
+_CORRECTED, _ACCEPTED = "corrected", "accepted"
+_MOST_TASKS = 600
+"""The newest; as many pages are some 2 GB of memory."""
+_SHOWINGS = 4.0
+"""How often an epoch shows a page that was left as it was shown; a corrected one `hard_times` as often."""
+_MOST = 0.5
+"""Most of an epoch that annotators' pages make."""
+_JUDGED = 60
+_CALIBRATION_PAGES = 48
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageLessons:
+    """What a detector learns, and from where.
+
+    Attributes:
+        pages: Annotators' pages, on all sides but gold.
+        base: What it goes on from.
+        recipe: What to do.
+    """
+
+    pages: PageStore
+    base: DetectorBase
+    recipe: DetectorRecipe
+
+    def checksum(self) -> str:
+        """Names the data, as hexadecimal digits."""
+        return self.pages.checksum()
+
+    def seen(self) -> set[str]:
+        """What training and tuning see: documents, and the SHA-256 of the pixels of their pages."""
+        return self.pages.seen()
+
+
+def page_lessons(
+    store: PageStore,
+    recipe: DetectorRecipe,
+    plan: Corrections,
+    base: DetectorBase | None,
+    *,
+    say: Callable[[str], None],
+) -> PageLessons | None:
+    """What annotators' pages teach a detector; None, with the reason told, where they cannot teach one.
+
+    Args:
+        store: The pages.
+        recipe: Its base and shares follow from the rest.
+        plan: How often corrected pages are shown, and how many pages a training is worth.
+        base: None where what serves has no detector that a training could go on from.
+        say: Tells a person.
+    """
+    pages = [page for page in store.read() if page.split == "train"]
+    if base is None:
+        say("the detector stays as it is: it is of whole numbers, and what it was made from is not in the registry")
+        return None
+    if len(pages) < plan.least_pages:
+        say(f"the detector stays as it is: {len(pages)} annotated pages to learn from, {plan.least_pages} are needed")
+        return None
+    groups = [f"real/{page.source}" for page in pages]
+    hard = {f"real/{_CORRECTED}": plan.hard_times}
+    shares = shared(
+        {"drawn": 1.0},
+        ["drawn", *groups],
+        set(groups),
+        samples=recipe.samples,
+        showings=_SHOWINGS,
+        most=_MOST,
+        times=hard,
+    )
+    recipe = dataclasses.replace(recipe, base=base.name, shares=shares)
+    corrected = sum(page.source == _CORRECTED for page in pages)
+    part = round(100 * (1 - shares["drawn"] / sum(shares.values())))
+    say(f"the detector learns from {len(pages)} annotated pages, {corrected} of them corrected: {part} % of an epoch")
+    return PageLessons(pages=store, base=base, recipe=recipe)
+
+
+def collect_pages(folder: Path, engine: Engine, page_of: PageOf) -> tuple[PageStore, tuple[str, ...]]:
+    """Fetches the pages that annotators submitted, but those of gold documents, to a folder that holds nothing else.
+
+    Only its owner may read it, and the caller removes it after the training.
+
+    Args:
+        folder: Emptied, if it is there.
+        engine: The ledger's database.
+        page_of: Fetches a page.
+
+    Returns:
+        The pages, and a sentence for each task that could not be had.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    store, missing = PageStore(folder), list[str]()
+    hard = _corrected(engine)
+    for known in annotated_pages(engine, page_of, sides={"train", "validation"}, most=_MOST_TASKS, missing=missing):
+        facts = LabelledPage(
+            name=known.name,
+            document=known.document,
+            split=known.side,
+            domain="real",
+            source=_CORRECTED if known.sha256 in hard else _ACCEPTED,
+            licence="not to be passed on",
+            dpi=known.dpi,
+            boxes=tuple((box[0], box[1], box[2], box[3]) for _, box in known.marks),
+            labels=tuple(label for label, _ in known.marks),
+            ignored=tuple((box[0], box[1], box[2], box[3]) for box in known.disputed),
+            complete=known.complete,
+            sha256=known.sha256,
+        )
+        store.add(facts, known.pixels)
+    return store, tuple(missing)
+
+
+def _corrected(engine: Engine) -> set[str]:
+    """Pages, by the SHA-256 of their pixels, on which an annotator changed something."""
+    changed = (Outcome.MOVED, Outcome.RELABELLED, Outcome.REJECTED, Outcome.DUPLICATE, Outcome.MISSED)
+    wanted = select(sample.c.page_sha256).where(sample.c.outcome.in_(changed), sample.c.weak.is_(False)).distinct()
+    with engine.connect() as connection:
+        return set(connection.execute(wanted).scalars())
+
+
+def teach(lessons: PageLessons, drawn: PageStore, folder: Path, *, workers: int = 0) -> DetectorProgress:
+    """Trains, or goes on; `folder` keeps the checkpoint.
+
+    Args:
+        lessons: Annotators' pages and the recipe.
+        drawn: Drawn pages, lest it forget; those that validate tell after each epoch how well it does, beside
+            annotators' own.
+        folder: Made when missing.
+        workers: Processes that change pages.
+
+    Raises:
+        BadWeights: The base is no detector of the recipe's shape.
+        TrainingError: A page is missing.
+    """
+    both = JoinedPages((drawn, lessons.pages))
+    pages = both.read()
+    judges = [page for page in pages if page.split == "validation" and page.complete]
+    ours = [page for page in judges if page.domain == "drawn"][:_JUDGED]
+    train = load_stock(both, [page for page in pages if page.split == "train"])
+    judge = load_stock(both, [page for page in judges if page.domain != "drawn"] + ours)
+    state = _state(lessons.base.path, lessons.recipe.shape)
+    return fit_detector(lessons.recipe, train, judge, folder, base=state, workers=workers)
+
+
+def write_taught(
+    run: Path, progress: DetectorProgress, lessons: PageLessons, drawn: PageStore, out: Path, *, whole_numbers: bool
+) -> None:
+    """Writes the trained detector to `out` as it serves, its tensors, and the record of the run.
+
+    Args:
+        run: The folder that `teach` wrote.
+        progress: What `teach` gave.
+        lessons: Their base's config is kept, but for what is about the weights themselves.
+        drawn: Some of these and of annotators' pages calibrate a detector of whole numbers.
+        out: Made when missing.
+        whole_numbers: Writes it as such, since what serves is of such: it could not take its place otherwise, being
+            slower.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    network = DetectorNet(lessons.recipe.shape)
+    state = load_file(run / AVERAGE_FILE)
+    network.load_state_dict(state)
+    save(state, out / DETECTOR_TENSORS_FILE, {"recipe": lessons.recipe.digest})
+    weights = out / DETECTOR_WEIGHTS_FILE
+    note = {"base": lessons.base.name, "recipe": lessons.recipe.digest}
+    if whole_numbers:
+        plain = run / "plain.onnx"
+        export_detector(network.eval(), plain)
+        both = JoinedPages((drawn, lessons.pages))
+        pages = [page for page in both.read() if page.split == "train"]
+        some = pages[:: max(1, len(pages) // _CALIBRATION_PAGES)]
+        looked_at = (padded(page_input(both.pixels(page), page.dpi)[0], lessons.base.config.multiple) for page in some)
+        quantise_network(plain, weights, (page[None] for page in looked_at), in_float=IN_FLOAT)
+        note |= {"numbers": f"int8, calibrated on {len(some)} pages"}
+    else:
+        export_detector(network.eval(), weights)
+    dataclasses.replace(lessons.base.config, sha256=sha256_of(weights), provenance=note).write(
+        out / DETECTOR_CONFIG_FILE
+    )
+    record = {
+        "recipe": lessons.recipe.as_json(),
+        "pages": {
+            f"annotated {side}": sum(page.split == side for page in lessons.pages.read())
+            for side in ("train", "validation")
+        },
+        "history": [dataclasses.asdict(line) for line in progress.history],
+    }
+    (out / DETECTOR_RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _state(path: Path, shape: Shape) -> dict[str, torch.Tensor]:
+    """The weights of a detector that this program wrote.
+
+    Raises:
+        BadWeights: It is of another shape, or no such detector.
+    """
+    state = state_dict_from_onnx(path)
+    expected = DetectorNet(shape).state_dict()
+    if {name: one.shape for name, one in state.items()} != {name: one.shape for name, one in expected.items()}:
+        raise BadWeights(f"{path} cannot be the base of a training: its tensors are not those of the recipe's network")
+    return state

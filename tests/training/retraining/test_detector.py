@@ -1,0 +1,257 @@
+"""Annotators' pages teach the detector: which pages, on which side, how often; and what comes of it serves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sqlalchemy import update
+
+from backend.detection.choice import build_detector
+from backend.errors import BadWeights, PageUnavailable
+from backend.feedback.database import writing
+from backend.feedback.journal import Journal
+from backend.feedback.matching import Outcome
+from backend.feedback.service import Store
+from backend.feedback.tables import sample
+from backend.feedback.worker import Worker
+from backend.geometry import iou
+from backend.labelstudio.annotations import Annotation
+from backend.nets.config import MARKS, sha256_of
+from backend.nets.detector import DetectorConfig
+from backend.nets.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from backend.pages.page import Page
+from backend.training.detector.loop import AVERAGE_FILE
+from backend.training.detector.network import DetectorNet
+from backend.training.detector.publish import DETECTOR_RECORD_FILE
+from backend.training.detector.recipe import DetectorRecipe
+from backend.training.detector.scenes import Changes
+from backend.training.graph import state_dict_from_onnx
+from backend.training.pagestore import PageStore
+from backend.training.recipe import Corrections
+from backend.training.retraining.base import DetectorBase
+from backend.training.retraining.detector import (
+    DETECTOR_TENSORS_FILE,
+    PageLessons,
+    collect_pages,
+    page_lessons,
+    teach,
+    write_taught,
+)
+from tests.feedback.annotating import drawn as left
+from tests.feedback.annotating import page_of, saved
+from tests.feedback.test_worker import send
+from tests.nets.detectors import TINY, random_network
+from tests.nets.detectors import write_detector as written
+
+from .ledger import open_ledger
+from .test_gold import named
+
+A, B = (10.0, 10.0, 110.0, 110.0), (200.0, 300.0, 300.0, 360.0)
+SIDES = ("train", "train", "validation", "gold")
+RECIPE = DetectorRecipe(
+    shape=TINY,
+    epochs=2,
+    samples=8,
+    batch=4,
+    shares={"drawn": 1.0},
+    learning_rate=2e-3,
+    averaging=0.5,
+    half=False,
+    changes=Changes(paste=0),
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Tasks of two pages on each side of the split: a stamp on the first page, nothing on the second."""
+    opened = open_ledger(tmp_path / "data")
+    for task, side in enumerate(SIDES, start=1):
+        annotate(opened, task, [left("a", "stamp", A)], document=named(side, task))
+    return opened
+
+
+def annotate(
+    store: Store, task: int, result: Sequence[dict[str, Any]], *, document: str, config: str | None = None
+) -> None:
+    journal = Journal(store.engine)
+    payload = saved(task, task=task, at=900.0 + task, result=list(result))
+    payload["task"]["data"]["document"] = document
+    if config is not None:
+        payload["project"]["label_config"] = config
+    send(journal, payload)
+    worker = Worker(engine=store.engine, journal=journal, crops=store.crops, page_of=page_of)
+    while worker.work():
+        pass
+
+
+def outcome(store: Store, task: int, value: Outcome) -> None:
+    with writing(store.engine) as connection:
+        connection.execute(update(sample).where(sample.c.task == task).values(outcome=value))
+
+
+def base_of(folder: Path) -> DetectorBase:
+    config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
+    return DetectorBase(name="x@cafe", folder=folder, path=folder / DETECTOR_WEIGHTS_FILE, config=config)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> DetectorBase:
+    written(random_network(), tmp_path / "base", least_heat=0.3)
+    return base_of(tmp_path / "base")
+
+
+def test_whole_documents_teach_but_those_that_judge(store: Store, tmp_path: Path) -> None:
+    outcome(store, 1, Outcome.ACCEPTED)
+    outcome(store, 2, Outcome.MOVED)
+    pages, missing = collect_pages(tmp_path / "pages", store.engine, page_of)
+    assert missing == ()
+    found = {page.name: page for page in pages.read()}
+    assert {name: (page.split, page.source, page.labels) for name, page in found.items()} == {
+        "task-1-0": ("train", "accepted", ("stamp",)),
+        "task-1-1": ("train", "accepted", ()),
+        "task-2-0": ("train", "corrected", ("stamp",)),
+        "task-2-1": ("train", "accepted", ()),
+        "task-3-0": ("validation", "corrected", ("stamp",)),
+        "task-3-1": ("validation", "accepted", ()),
+    }
+    np.testing.assert_allclose(found["task-1-0"].boxes[0], A, atol=0.01)
+    assert found["task-1-0"].complete == MARKS
+    assert (tmp_path / "pages").stat().st_mode & 0o077 == 0, "they are confidential"
+    assert pages.seen() >= {page.sha256 for page in found.values()} | {page.document for page in found.values()}
+    store.engine.dispose()
+
+
+def test_what_a_project_does_not_ask_for_may_be_there_unboxed(store: Store, tmp_path: Path) -> None:
+    config = (
+        '<View><Image name="page" valueList="$pages"/><RectangleLabels name="mark" toName="page">'
+        '<Label value="Seal" predicted_values="stamp"/></RectangleLabels></View>'
+    )
+    annotate(store, 9, [], document=named("train", 9), config=config)
+    pages, missing = collect_pages(tmp_path / "pages", store.engine, page_of)
+    assert missing == ()
+    assert {page.complete for page in pages.read() if page.name.startswith("task-9-")} == {("stamp",)}
+    store.engine.dispose()
+
+
+def test_disputed_marks_teach_nothing_and_pages_that_are_gone_are_named(store: Store, tmp_path: Path) -> None:
+    with writing(store.engine) as connection:
+        connection.execute(update(sample).where(sample.c.task == 1).values(quarantine="another says thumb"))
+
+    def broken(annotation: Annotation, index: int) -> Page:
+        if annotation.task == 2:
+            raise PageUnavailable("/data/upload/p1.png", "Label Studio does not answer")
+        return page_of(annotation, index)
+
+    pages, missing = collect_pages(tmp_path / "pages", store.engine, broken)
+    [page] = [page for page in pages.read() if page.name == "task-1-0"]
+    assert page.labels == ()
+    np.testing.assert_allclose(page.ignored[0], A, atol=0.01)
+    assert missing == ("task 2: /data/upload/p1.png: Label Studio does not answer",)
+    assert not [page for page in pages.read() if page.name.startswith("task-2-")]
+    store.engine.dispose()
+
+
+def test_a_page_that_was_turned_since_teaches_nothing(store: Store, tmp_path: Path) -> None:
+    def turned(annotation: Annotation, index: int) -> Page:
+        page = page_of(annotation, index)
+        return dataclasses.replace(page, pixels=np.rot90(page.pixels).copy()) if annotation.task == 1 else page
+
+    _, missing = collect_pages(tmp_path / "pages", store.engine, turned)
+    [reason] = missing
+    assert reason.startswith("task 1: page 1 was annotated at ")
+    store.engine.dispose()
+
+
+def test_corrected_pages_are_shown_more_often_and_too_few_not_at_all(
+    store: Store, base: DetectorBase, tmp_path: Path
+) -> None:
+    for task, value in ((1, Outcome.ACCEPTED), (2, Outcome.MISSED)):
+        outcome(store, task, value)
+    pages, _ = collect_pages(tmp_path / "pages", store.engine, page_of)
+    said: list[str] = []
+    plan = Corrections(hard_times=2.0, least_pages=4)
+    found = page_lessons(pages, dataclasses.replace(RECIPE, samples=1000), plan, base, say=said.append)
+    assert found is not None
+    assert said == ["the detector learns from 4 annotated pages, 1 of them corrected: 2 % of an epoch"]
+    shares = found.recipe.shares
+    assert shares["real/corrected"] / 1 == pytest.approx(2 * shares["real/accepted"] / 3)
+    assert found.recipe.base == "x@cafe"
+    assert page_lessons(pages, RECIPE, dataclasses.replace(plan, least_pages=5), base, say=said.append) is None
+    assert said[-1] == "the detector stays as it is: 4 annotated pages to learn from, 5 are needed"
+    assert page_lessons(pages, RECIPE, plan, None, say=said.append) is None
+    assert "it is of whole numbers" in said[-1]
+    store.engine.dispose()
+
+
+@pytest.fixture
+def taught(store: Store, base: DetectorBase, drawn: Path, tmp_path: Path) -> tuple[PageLessons, PageStore]:
+    pages, _ = collect_pages(tmp_path / "pages", store.engine, page_of)
+    store.engine.dispose()
+    found = page_lessons(pages, RECIPE, Corrections(least_pages=1), base, say=lambda _: None)
+    assert found is not None
+    return found, PageStore(drawn / "pages")
+
+
+def test_it_goes_on_from_its_base_and_what_comes_of_it_can_serve(
+    taught: tuple[PageLessons, PageStore], tmp_path: Path
+) -> None:
+    lessons, ours = taught
+    progress = teach(lessons, ours, tmp_path / "run")
+    assert [set(line.score) for line in progress.history] == [{"drawn", "real"}] * 2
+    write_taught(tmp_path / "run", progress, lessons, ours, tmp_path / "out", whole_numbers=False)
+    config = DetectorConfig.read(tmp_path / "out" / DETECTOR_CONFIG_FILE)
+    assert config.sha256 == sha256_of(tmp_path / "out" / DETECTOR_WEIGHTS_FILE)
+    assert config.provenance == {"base": "x@cafe", "recipe": lessons.recipe.digest}
+    assert config.least_heat == 0.3, "of the base"
+    before, after = (state_dict_from_onnx(one / DETECTOR_WEIGHTS_FILE) for one in (tmp_path / "base", tmp_path / "out"))
+    change = max(float((before[name] - after[name]).abs().max()) for name in before if name.endswith("weight"))
+    assert 0 < change < 0.1, "two epochs of two steps"
+    average = load_file(tmp_path / "run" / AVERAGE_FILE)
+    kept = load_file(tmp_path / "out" / DETECTOR_TENSORS_FILE)
+    assert all(torch.equal(average[name], kept[name]) for name in average)
+    record = json.loads((tmp_path / "out" / DETECTOR_RECORD_FILE).read_text())
+    assert record["pages"] == {"annotated train": 4, "annotated validation": 2}
+    build_detector("model", tmp_path / "out", threads=1)
+    # The same again does nothing more.
+    assert teach(lessons, ours, tmp_path / "run") == progress
+
+
+def test_beside_whole_numbers_it_is_of_whole_numbers(taught: tuple[PageLessons, PageStore], tmp_path: Path) -> None:
+    lessons, ours = taught
+    progress = teach(lessons, ours, tmp_path / "run")
+    for name, whole in (("whole", True), ("plain", False)):
+        write_taught(tmp_path / "run", progress, lessons, ours, tmp_path / name, whole_numbers=whole)
+    weights = tmp_path / "whole" / DETECTOR_WEIGHTS_FILE
+    assert b"QuantizeLinear" in weights.read_bytes()
+    config = DetectorConfig.read(tmp_path / "whole" / DETECTOR_CONFIG_FILE)
+    train = sum(page.split == "train" for page in (*ours.read(), *lessons.pages.read()))
+    assert config.provenance["numbers"] == f"int8, calibrated on {train} pages"
+    [page, *_] = [page for page in ours.read() if page.labels]
+    pixels = ours.pixels(page)
+    plain, other = (
+        build_detector("model", tmp_path / name, threads=1)(pixels, page.dpi) for name in ("plain", "whole")
+    )
+    assert len(plain.boxes)
+    close = iou(plain.boxes, other.boxes).max(axis=1, initial=0)
+    assert np.median(close) > 0.7
+
+
+def test_a_base_of_another_shape_is_refused(taught: tuple[PageLessons, PageStore], tmp_path: Path) -> None:
+    lessons, ours = taught
+    other = dataclasses.replace(lessons, base=base_of(BUNDLED))
+    with pytest.raises(BadWeights, match="cannot be the base of a training"):
+        teach(other, ours, tmp_path / "run")
+    assert not list((tmp_path / "run").glob("*"))
+
+
+def test_the_bundled_detector_is_a_base() -> None:
+    state = state_dict_from_onnx(BUNDLED / DETECTOR_WEIGHTS_FILE)
+    DetectorNet().load_state_dict(state)

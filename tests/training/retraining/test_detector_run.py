@@ -1,0 +1,139 @@
+"""The detector within a whole retraining: killed in its training it goes on, and no page is left behind."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from backend.cli import main
+from backend.nets.config import sha256_of
+from backend.nets.detector import DetectorConfig
+from backend.nets.sources import Sources
+from backend.nets.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from backend.registry.candidates import documents_of
+from backend.registry.models import Models
+from backend.settings import Settings
+from backend.training.detector import loop
+from backend.training.detector.loop import CHECKPOINT_FILE
+from backend.training.retraining.recipe import read_recipe
+from backend.training.retraining.run import Result, Retraining
+from backend.training.retraining.state import folder_of
+from tests.feedback.annotating import drawn as left
+from tests.feedback.annotating import page_of
+
+from .conftest import TINY
+from .ledger import open_ledger
+from .test_detector import annotate
+from .test_gold import named
+
+STEPS = 2
+"""Of an epoch of the detector."""
+DETECTOR = {"epochs": 2, "samples": 8, "batch": 4, "learning_rate": 1e-5}
+BOXES = ((10.0, 10.0, 110.0, 110.0), (200.0, 300.0, 300.0, 360.0))
+
+
+@pytest.fixture
+def corrected(settings: Settings) -> Settings:
+    """A data folder with corrected pages, and a recipe that teaches the detector by them."""
+    recipe = TINY | {"detector": DETECTOR, "corrections": TINY["corrections"] | {"least_pages": 2}}
+    Path(settings.retrain_recipe).write_text(json.dumps(recipe))
+    store = open_ledger(settings.data_dir)
+    for task in range(1, 7):
+        marks = [left("a", "stamp", BOXES[0]), left("b", "thumb", BOXES[1], page=1)]
+        annotate(store, task, marks, document=named("validation" if task == 1 else "train", task))
+    store.engine.dispose()
+    return Settings(**{**vars(settings), "detector": "model"})
+
+
+def retrain(settings: Settings, say: Callable[[object], None] = print) -> Result:
+    store = open_ledger(settings.data_dir)
+    retraining = Retraining(
+        settings=settings,
+        store=store,
+        page_of=page_of,
+        folder=folder_of(settings.data_dir),
+        recipe=read_recipe(Path(settings.retrain_recipe)),
+        threads=1,
+        say=say,
+    )
+    try:
+        return retraining.run(promote=True)
+    finally:
+        store.engine.dispose()
+
+
+def _until_killed(settings: Settings) -> None:
+    torch.set_num_threads(1)
+    follow, done = loop.follow, 0
+
+    def dying(average: torch.nn.Module, network: torch.nn.Module, averaging: float) -> None:
+        nonlocal done
+        done += 1
+        if done > STEPS:
+            os.kill(os.getpid(), signal.SIGKILL)
+        follow(average, network, averaging)
+
+    loop.follow = dying
+    retrain(settings)
+
+
+def test_killed_in_the_detectors_training_it_goes_on_and_keeps_no_page(
+    corrected: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(corrected.data_dir)
+    victim = multiprocessing.get_context("spawn").Process(target=_until_killed, args=(corrected,))
+    victim.start()
+    victim.join()
+    assert victim.exitcode == -signal.SIGKILL
+    [checkpoint] = folder.glob(f"run-*/detector/{CHECKPOINT_FILE}")
+    assert checkpoint.is_file()
+    assert Models(corrected.data_dir / "models").all() == []
+    assert Sources.of(corrected).at_once().name == "bundled"
+    capfd.readouterr()
+
+    said: list[str] = []
+    result = retrain(corrected, lambda text: said.append(str(text)))
+    trained = capfd.readouterr().err
+    assert "epoch 1: heat" in trained
+    assert "epoch 0: heat" not in trained, "that one was done"
+    assert any(line.startswith("the detector learns from 10 annotated pages") for line in said)
+    assert not (folder / "annotated").exists()
+    assert not list(folder.glob("run-*"))
+
+    [model] = Models(corrected.data_dir / "models").all()
+    place = corrected.data_dir / "models" / model.name
+    assert model.name == result.model
+    assert model.record is not None
+    assert model.record.recipe["detector"]["base"].startswith("bundled@")
+    config = DetectorConfig.read(place / DETECTOR_CONFIG_FILE)
+    assert config.sha256 == sha256_of(place / DETECTOR_WEIGHTS_FILE) == model.record.files[DETECTOR_WEIGHTS_FILE]
+    assert config.sha256 != sha256_of(BUNDLED / DETECTOR_WEIGHTS_FILE)
+    seen = documents_of(place)
+    assert seen is not None
+    assert set(documents_of(BUNDLED) or ()) < seen, "and what the base has seen"
+
+    # The same pages and samples are not learnt from twice.
+    assert retrain(corrected).outcome == "nothing new"
+
+
+def test_pages_that_cannot_be_had_leave_the_detector_alone(
+    corrected: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing listens where Label Studio should be; the classifier learns from the ledger's crops."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in corrected.as_environment().items():
+            patch.setenv(name, value)
+        assert main(("train", "--threads", "1", "--jobs", "0")) == 1
+    said = capsys.readouterr().out
+    assert "6 tasks teach the detector nothing, the first of them: task 6: " in said
+    assert "the detector stays as it is: 0 annotated pages to learn from, 2 are needed" in said
+    [model] = Models(corrected.data_dir / "models").all()
+    place = corrected.data_dir / "models" / model.name
+    assert sha256_of(place / DETECTOR_WEIGHTS_FILE) == sha256_of(BUNDLED / DETECTOR_WEIGHTS_FILE)
