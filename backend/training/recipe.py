@@ -167,6 +167,5 @@ BUNDLED = Recipe(
         "real/none": 0.15,
     },
     stages=(Stage(size=112, epochs=20, learning_rate=8e-4),),
-    augmentation=Augmentation(shift=0.08, overlap=0.15),
 )
 """Goes on from the weights that come with this program; the run notes which these were."""

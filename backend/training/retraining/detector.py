@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +36,17 @@ from backend.training.retraining.annotated import annotated_pages
 if TYPE_CHECKING:
     from backend.training.detector.recipe import DetectorRecipe
     from backend.training.recipe import Corrections
-    from backend.training.retraining.annotated import PageOf
+    from backend.training.retraining.annotated import KnownPage, PageOf
     from backend.training.retraining.base import DetectorBase
 
 __all__ = ["DETECTOR_TENSORS_FILE", "PageLessons", "collect_pages", "page_lessons", "teach", "write_taught"]
 
 DETECTOR_TENSORS_FILE = "detector.safetensors"
 _CORRECTED, _ACCEPTED = "corrected", "accepted"
-_MOST_TASKS = 600
-"""The newest; as many pages are some 2 GB of memory."""
+_MOST_PAGES = 1000
+"""Of the newest tasks; as many are some 2 GB of memory."""
+_MOST_BARE = 2
+"""Pages of a document that teach though nothing is on them and nothing was corrected: a lease has many of these."""
 _SHOWINGS = 4.0
 """How often an epoch shows a page that was left as it was shown; a corrected one `hard_times` as often."""
 _MOST = 0.5
@@ -65,14 +68,6 @@ class PageLessons:
     pages: PageStore
     base: DetectorBase
     recipe: DetectorRecipe
-
-    def checksum(self) -> str:
-        """Names the data, as hexadecimal digits."""
-        return self.pages.checksum()
-
-    def seen(self) -> set[str]:
-        """What training and tuning see: documents, and the SHA-256 of the pixels of their pages."""
-        return self.pages.seen()
 
 
 def page_lessons(
@@ -132,25 +127,37 @@ def collect_pages(folder: Path, engine: Engine, page_of: PageOf) -> tuple[PageSt
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
-    store, missing = PageStore(folder), list[str]()
-    hard = _corrected(engine)
-    for known in annotated_pages(engine, page_of, sides={"train", "validation"}, most=_MOST_TASKS, missing=missing):
-        facts = LabelledPage(
-            name=known.name,
-            document=known.document,
-            split=known.side,
-            domain="real",
-            source=_CORRECTED if known.sha256 in hard else _ACCEPTED,
-            licence="not to be passed on",
-            dpi=known.dpi,
-            boxes=tuple((box[0], box[1], box[2], box[3]) for _, box in known.marks),
-            labels=tuple(label for label, _ in known.marks),
-            ignored=tuple((box[0], box[1], box[2], box[3]) for box in known.disputed),
-            complete=known.complete,
-            sha256=known.sha256,
-        )
-        store.add(facts, known.pixels)
+    store, missing, there = PageStore(folder), list[str](), 0
+    hard, bare = _corrected(engine), Counter[str]()
+    sides = {"train", "validation"}
+    for known in annotated_pages(engine, page_of, sides=sides, most=_MOST_PAGES, missing=missing):
+        if there == _MOST_PAGES:
+            break
+        corrected = known.sha256 in hard
+        if not (known.marks or known.disputed or corrected):
+            bare[known.document] += 1
+            if bare[known.document] > _MOST_BARE:
+                continue
+        store.add(_facts(known, _CORRECTED if corrected else _ACCEPTED), known.pixels)
+        there += 1
     return store, tuple(missing)
+
+
+def _facts(known: KnownPage, source: str) -> LabelledPage:
+    return LabelledPage(
+        name=known.name,
+        document=known.document,
+        split=known.side,
+        domain="real",
+        source=source,
+        licence="not to be passed on",
+        dpi=known.dpi,
+        boxes=tuple((box[0], box[1], box[2], box[3]) for _, box in known.marks),
+        labels=tuple(label for label, _ in known.marks),
+        ignored=tuple((box[0], box[1], box[2], box[3]) for box in known.disputed),
+        complete=known.complete,
+        sha256=known.sha256,
+    )
 
 
 def _corrected(engine: Engine) -> set[str]:

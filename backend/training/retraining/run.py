@@ -84,7 +84,7 @@ class _Lessons:
         """Names everything that is learnt from, as hexadecimal digits."""
         if self.finding is None:
             return self.material.checksum()
-        return hashlib.sha256(f"{self.material.checksum()} {self.finding.checksum()}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.material.checksum()} {self.finding.pages.checksum()}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +213,7 @@ class Retraining:
         serving = DetectorConfig.read(detector_folder(given.parent) / DETECTOR_CONFIG_FILE)
         whole = of_whole_numbers(serving)
         write_taught(run, progress, finding, given.pages, candidate, whole_numbers=whole)
-        add_documents(candidate, (*(documents_of(finding.base.folder) or ()), *finding.seen()))
+        add_documents(candidate, (*(documents_of(finding.base.folder) or ()), *finding.pages.seen()))
         return sum(line.seconds for line in progress.history)
 
     def _publish(self, models: Models, given: _Lessons) -> str:

@@ -79,10 +79,16 @@ def store(tmp_path: Path) -> Store:
 
 
 def annotate(
-    store: Store, task: int, result: Sequence[dict[str, Any]], *, document: str, config: str | None = None
+    store: Store,
+    task: int,
+    result: Sequence[dict[str, Any]],
+    *,
+    document: str,
+    config: str | None = None,
+    pages: int = 2,
 ) -> None:
     journal = Journal(store.engine)
-    payload = saved(task, task=task, at=900.0 + task, result=list(result))
+    payload = saved(task, task=task, at=900.0 + task, result=list(result), pages=pages)
     payload["task"]["data"]["document"] = document
     if config is not None:
         payload["project"]["label_config"] = config
@@ -138,6 +144,14 @@ def test_what_a_project_does_not_ask_for_may_be_there_unboxed(store: Store, tmp_
     pages, missing = collect_pages(tmp_path / "pages", store.engine, page_of)
     assert missing == ()
     assert {page.complete for page in pages.read() if page.name.startswith("task-9-")} == {("stamp",)}
+    store.engine.dispose()
+
+
+def test_of_the_many_pages_on_which_nothing_is_two_of_a_document_teach(store: Store, tmp_path: Path) -> None:
+    annotate(store, 9, [left("a", "stamp", A, page=3)], document=named("train", 9), pages=6)
+    pages, _ = collect_pages(tmp_path / "pages", store.engine, page_of)
+    found = {page.name for page in pages.read() if page.name.startswith("task-9-")}
+    assert found == {"task-9-0", "task-9-1", "task-9-3"}
     store.engine.dispose()
 
 
