@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backend.training.augment import Augmentation
-from backend.training.detector.recipe import DetectorRecipe
 
 __all__ = ["BUNDLED", "Corrections", "Recipe", "Stage"]
 
@@ -62,7 +61,7 @@ class Corrections:
     drawn_pages: int = 240
     least_samples: int = 20
     least_pages: int = 12
-    precision: float = 0.9
+    precision: float = 0.8
     least_positives: int = 20
 
     def __post_init__(self) -> None:
@@ -97,7 +96,6 @@ class Recipe:
         seed: Of the first weights, the order and the augmentation.
         augmentation: What happens to each crop.
         corrections: How annotators' samples are learnt beside; None where there are none.
-        detector: How annotators' pages teach the detector; None where it stays as it is.
     """
 
     base: str = "scratch"
@@ -124,7 +122,6 @@ class Recipe:
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
     corrections: Corrections | None = None
-    detector: DetectorRecipe | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -133,7 +130,7 @@ class Recipe:
             raise ValueError(f"label_smoothing is {self.label_smoothing}: more than 0.05 would spoil the probabilities")
 
     def as_json(self) -> dict[str, Any]:
-        """The recipe as plain JSON; what it does without is not named, as it was before there was any."""
+        """The recipe as plain JSON; without corrections, bfloat16 or overlaps, as it was before there were any."""
         facts = dataclasses.asdict(self)
         if not self.augmentation.overlap:
             del facts["augmentation"]["overlap"]
@@ -141,9 +138,6 @@ class Recipe:
             del facts["half"]
         if self.corrections is None:
             del facts["corrections"]
-        del facts["detector"]
-        if self.detector is not None:
-            facts["detector"] = self.detector.as_json()
         return facts
 
     @property

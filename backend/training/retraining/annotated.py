@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["KnownPage", "PageOf", "annotated_pages"]
 
 PageOf = Callable[[Annotation, int], "Page"]
+_PATIENCE = 10
+"""Tasks in a row that cannot be had, after which nobody is asked for more: each may have taken FETCH_TIMEOUT."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +59,13 @@ class KnownPage:
 
 
 def annotated_pages(
-    engine: Engine, page_of: PageOf, *, sides: Collection[str], most: int, missing: list[str]
+    engine: Engine,
+    page_of: PageOf,
+    *,
+    sides: Collection[str],
+    most: int,
+    missing: list[str],
+    without: Collection[int] = (),
 ) -> Iterator[KnownPage]:
     """Pages of tasks whose document is on one of `sides`, the newest tasks first; a task is there wholly or not.
 
@@ -69,26 +77,31 @@ def annotated_pages(
         engine: The ledger's database.
         page_of: Fetches a page.
         sides: Of the split.
-        most: Tasks, after which no more are fetched.
+        most: Tasks, after which no more are fetched; fewer where ten in a row cannot be had.
         missing: Where a sentence goes for each task that could not be had.
+        without: Tasks that are passed over.
     """
-    found = 0
+    found = in_vain = 0
     for left in _newest(engine):
-        if found == most:
+        if found == most or in_vain == _PATIENCE:
             return
+        if left.task in without:
+            continue
         try:
             key = known_documents(engine, [left.task]).get(left.task) or document_key(left.document, left.references)
             if _side(engine, key) not in sides:
                 continue
             pages = {index: page_of(left, index) for index in range(len(left.sheets))}
             hashes = {index: (fingerprint(page.pixels), perceptual(page.pixels)) for index, page in pages.items()}
+            _ask_for_the_same(engine, left, hashes)
             known = _pages_of(left, pages, _disputed(engine, left.task))
         except BackendError as error:
             missing.append(f"task {left.task}: {error}")
+            in_vain += 1
             continue
-        found += 1
+        found, in_vain = found + 1, 0
         side = _decided(engine, left, key, hashes)
-        if side in sides:
+        if side is not None and side in sides:
             elsewhere = _elsewhere(engine, side, hashes)
             yield from (
                 KnownPage(**one, document=key, side=side, sha256=hashes[index][0])
@@ -115,11 +128,11 @@ def _side(engine: Engine, key: str) -> str:
     return str(side or split_of(key))
 
 
-def _decided(engine: Engine, left: Annotation, key: str, hashes: Mapping[int, tuple[str, str]]) -> str:
+def _decided(engine: Engine, left: Annotation, key: str, hashes: Mapping[int, tuple[str, str]]) -> str | None:
     """The side that a document is on now that its pages are known; noted, so that no later sample lands on another."""
     # What tells a document are its pages with marks, if there are any: so its samples and data sets have it.
     telling = [hashes[index] for index in sorted(left.pages() & hashes.keys()) or sorted(hashes)]
-    return assigned(engine, [Look(document=key, page_sha256=one, page_phash=other) for one, other in telling])[key]
+    return assigned(engine, [Look(document=key, page_sha256=one, page_phash=other) for one, other in telling]).get(key)
 
 
 def _elsewhere(engine: Engine, side: str, hashes: Mapping[int, tuple[str, str]]) -> set[int]:
@@ -130,6 +143,20 @@ def _elsewhere(engine: Engine, side: str, hashes: Mapping[int, tuple[str, str]])
     with engine.connect() as connection:
         found = set(connection.execute(others).scalars())
     return {index for index, (sha256, _) in hashes.items() if sha256 in found}
+
+
+def _ask_for_the_same(engine: Engine, left: Annotation, hashes: Mapping[int, tuple[str, str]]) -> None:
+    """Refuses a page that is another picture than the one that its samples were cut from.
+
+    Raises:
+        RequestError: A page was replaced.
+    """
+    with engine.connect() as connection:
+        rows = connection.execute(select(sample.c.page, sample.c.page_sha256).where(sample.c.task == left.task)).all()
+    for index, (sha256, _) in hashes.items():
+        cut_from = {row.page_sha256 for row in rows if row.page == index}
+        if cut_from and sha256 not in cut_from:
+            raise RequestError(f"page {index + 1} was replaced since its marks were boxed")
 
 
 def _disputed(engine: Engine, task: int) -> dict[str, Any]:
@@ -143,7 +170,7 @@ def _pages_of(left: Annotation, pages: Mapping[int, Page], disputed: Mapping[str
     """What is known about each page of a task.
 
     Raises:
-        RequestError: A page was replaced or turned since, so that the boxes are not where they were drawn.
+        RequestError: A page was turned since, so that the boxes are not where they were drawn.
     """
     for index, page in pages.items():
         if reason := turned_page(left, index, width=page.width, height=page.height):

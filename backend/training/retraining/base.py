@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from backend.nets.detector import DetectorConfig
-from backend.nets.registry import RESERVED
+from backend.errors import BadWeights
+from backend.nets.detector import PIXEL_MM, DetectorConfig
+from backend.nets.registry import RESERVED, Registry
 from backend.nets.sources import Sources
 from backend.nets.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
 from backend.registry.models import Models
+from backend.training.detector.network import STRIDE, DetectorNet
+from backend.training.graph import state_dict_from_onnx
 from backend.training.quantise import detector_folder
 
 if TYPE_CHECKING:
     from backend.nets.weights import Weights
     from backend.settings import Settings
+    from backend.training.detector.network import Shape
 
 __all__ = ["Base", "DetectorBase", "detector_base", "of_whole_numbers", "read_base", "root_of"]
 
@@ -82,31 +86,45 @@ def root_of(serving: Weights, settings: Settings) -> Weights:
     return serving if name == serving.name else Sources(name, settings.data_dir).at_once()
 
 
-def detector_base(serving: Weights, settings: Settings) -> DetectorBase | None:
-    """The detector that the one which serves goes back to; None where that one is of whole numbers, and a root.
+def detector_base(serving: Weights, settings: Settings, *, shape: Shape) -> DetectorBase:
+    """The detector that the one which serves goes back to, before any correction taught it.
 
-    A retrained detector says in its config which one it goes on from; one of whole numbers is its parent's.
+    A retrained detector says in its config which one it goes on from, and one that was put into whole numbers here is
+    its parent's. One that was made elsewhere, of a detector that is not here, is its own root.
 
     Raises:
-        RegistryError: A model on the way is no longer there, or its record cannot be read.
-        ModelError: The root cannot be opened.
-        BadWeights: A config on the way cannot be read.
+        BadWeights: No training can go on from it: it is of whole numbers, or of another kind than `shape`.
     """
-    weights = serving
-    while True:
-        folder = detector_folder(weights)
+    weights: Weights | None = serving
+    while weights is not None:
+        folder, owner = detector_folder(weights), weights.name
         config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
-        before, made, _ = config.provenance.get("base", "").partition("@")
-        if not made:
-            if not of_whole_numbers(config):
-                owner = weights.name if folder == weights.folder else BUNDLED.name
-                name = f"{owner}@{config.sha256[:_DIGITS]}"
-                return DetectorBase(name=name, folder=folder, path=folder / DETECTOR_WEIGHTS_FILE, config=config)
-            record = None if weights.name in RESERVED else Models(settings.data_dir / "models").get(weights.name).record
-            if record is None or record.parent is None:
-                return None
-            before = record.parent
-        weights = Sources(before, settings.data_dir).at_once()
+        if folder != weights.folder:
+            owner = BUNDLED.name
+        weights = _before(weights, config, settings)
+    if of_whole_numbers(config):
+        raise BadWeights("it is of whole numbers, and what it was made from is not here")
+    path = folder / DETECTOR_WEIGHTS_FILE
+    ours = {name: tensor.shape for name, tensor in DetectorNet(shape).state_dict().items()}
+    theirs = {name: tensor.shape for name, tensor in state_dict_from_onnx(path).items()}
+    if ours != theirs or (config.pixel_mm, config.stride) != (PIXEL_MM, STRIDE):
+        raise BadWeights("its network is not of the kind that this program trains")
+    return DetectorBase(name=f"{owner}@{config.sha256[:_DIGITS]}", folder=folder, path=path, config=config)
+
+
+def _before(weights: Weights, config: DetectorConfig, settings: Settings) -> Weights | None:
+    """The weights with the detector that those of `weights` were made of; None where there are none, or not here."""
+    name, made, checksum = config.provenance.get("base", "").partition("@")
+    if not made:
+        record = None if weights.name in RESERVED else Models(settings.data_dir / "models").get(weights.name).record
+        if not of_whole_numbers(config) or record is None or record.source != "quantised" or record.parent is None:
+            return None
+        name = record.parent
+    if name not in {*RESERVED, *Registry(settings.data_dir / "models").names()}:
+        return None
+    found = Sources(name, settings.data_dir).at_once()
+    theirs = DetectorConfig.read(detector_folder(found) / DETECTOR_CONFIG_FILE)
+    return found if theirs.sha256.startswith(checksum) else None
 
 
 def of_whole_numbers(config: DetectorConfig) -> bool:

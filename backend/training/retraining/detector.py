@@ -4,50 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from safetensors.torch import load_file
-from sqlalchemy import Engine, select
 
 from backend.detection.model import padded, page_input
-from backend.errors import BadWeights
-from backend.feedback.matching import Outcome
-from backend.feedback.tables import sample
 from backend.nets.config import sha256_of
 from backend.nets.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
 from backend.training.checkpoint import save
 from backend.training.detector.export import export_detector
 from backend.training.detector.loop import AVERAGE_FILE, DetectorProgress, fit_detector
-from backend.training.detector.network import DetectorNet, Shape
+from backend.training.detector.network import DetectorNet
 from backend.training.detector.publish import DETECTOR_RECORD_FILE
 from backend.training.detector.scenes import load_stock
 from backend.training.frozen import shared
 from backend.training.graph import state_dict_from_onnx
-from backend.training.pagestore import JoinedPages, LabelledPage, PageStore
+from backend.training.pagestore import JoinedPages, PageStore
 from backend.training.quantise import IN_FLOAT, quantise_network
-from backend.training.retraining.annotated import annotated_pages
+from backend.training.retraining.corrected import CORRECTED
 
 if TYPE_CHECKING:
     from backend.training.detector.recipe import DetectorRecipe
     from backend.training.recipe import Corrections
-    from backend.training.retraining.annotated import KnownPage, PageOf
     from backend.training.retraining.base import DetectorBase
 
-__all__ = ["DETECTOR_TENSORS_FILE", "PageLessons", "collect_pages", "page_lessons", "teach", "write_taught"]
+__all__ = ["DETECTOR_TENSORS_FILE", "PageLessons", "page_lessons", "teach", "write_taught"]
 
 DETECTOR_TENSORS_FILE = "detector.safetensors"
-_CORRECTED, _ACCEPTED = "corrected", "accepted"
-_MOST_PAGES = 1000
-"""Of the newest tasks; as many are some 2 GB of memory."""
-_MOST_BARE = 2
-"""Pages of a document that teach though nothing is on them and nothing was corrected: a lease has many of these."""
-_SHOWINGS = 4.0
+_SHOWINGS = 2.0
 """How often an epoch shows a page that was left as it was shown; a corrected one `hard_times` as often."""
 _MOST = 0.5
 """Most of an epoch that annotators' pages make."""
@@ -74,7 +61,7 @@ def page_lessons(
     store: PageStore,
     recipe: DetectorRecipe,
     plan: Corrections,
-    base: DetectorBase | None,
+    base: DetectorBase,
     *,
     say: Callable[[str], None],
 ) -> PageLessons | None:
@@ -84,18 +71,15 @@ def page_lessons(
         store: The pages.
         recipe: Its base and shares follow from the rest.
         plan: How often corrected pages are shown, and how many pages a training is worth.
-        base: None where what serves has no detector that a training could go on from.
+        base: What it goes on from.
         say: Tells a person.
     """
     pages = [page for page in store.read() if page.split == "train"]
-    if base is None:
-        say("the detector stays as it is: it is of whole numbers, and what it was made from is not in the registry")
-        return None
     if len(pages) < plan.least_pages:
         say(f"the detector stays as it is: {len(pages)} annotated pages to learn from, {plan.least_pages} are needed")
         return None
     groups = [f"real/{page.source}" for page in pages]
-    hard = {f"real/{_CORRECTED}": plan.hard_times}
+    hard = {f"real/{CORRECTED}": plan.hard_times}
     shares = shared(
         {"drawn": 1.0},
         ["drawn", *groups],
@@ -106,66 +90,10 @@ def page_lessons(
         times=hard,
     )
     recipe = dataclasses.replace(recipe, base=base.name, shares=shares)
-    corrected = sum(page.source == _CORRECTED for page in pages)
+    corrected = sum(page.source == CORRECTED for page in pages)
     part = round(100 * (1 - shares["drawn"] / sum(shares.values())))
     say(f"the detector learns from {len(pages)} annotated pages, {corrected} of them corrected: {part} % of an epoch")
     return PageLessons(pages=store, base=base, recipe=recipe)
-
-
-def collect_pages(folder: Path, engine: Engine, page_of: PageOf) -> tuple[PageStore, tuple[str, ...]]:
-    """Fetches the pages that annotators submitted, but those of gold documents, to a folder that holds nothing else.
-
-    Only its owner may read it, and the caller removes it after the training.
-
-    Args:
-        folder: Emptied, if it is there.
-        engine: The ledger's database.
-        page_of: Fetches a page.
-
-    Returns:
-        The pages, and a sentence for each task that could not be had.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
-    store, missing, there = PageStore(folder), list[str](), 0
-    hard, bare = _corrected(engine), Counter[str]()
-    sides = {"train", "validation"}
-    for known in annotated_pages(engine, page_of, sides=sides, most=_MOST_PAGES, missing=missing):
-        if there == _MOST_PAGES:
-            break
-        corrected = known.sha256 in hard
-        if not (known.marks or known.disputed or corrected):
-            bare[known.document] += 1
-            if bare[known.document] > _MOST_BARE:
-                continue
-        store.add(_facts(known, _CORRECTED if corrected else _ACCEPTED), known.pixels)
-        there += 1
-    return store, tuple(missing)
-
-
-def _facts(known: KnownPage, source: str) -> LabelledPage:
-    return LabelledPage(
-        name=known.name,
-        document=known.document,
-        split=known.side,
-        domain="real",
-        source=source,
-        licence="not to be passed on",
-        dpi=known.dpi,
-        boxes=tuple((box[0], box[1], box[2], box[3]) for _, box in known.marks),
-        labels=tuple(label for label, _ in known.marks),
-        ignored=tuple((box[0], box[1], box[2], box[3]) for box in known.disputed),
-        complete=known.complete,
-        sha256=known.sha256,
-    )
-
-
-def _corrected(engine: Engine) -> set[str]:
-    """Pages, by the SHA-256 of their pixels, on which an annotator changed something."""
-    changed = (Outcome.MOVED, Outcome.RELABELLED, Outcome.REJECTED, Outcome.DUPLICATE, Outcome.MISSED)
-    wanted = select(sample.c.page_sha256).where(sample.c.outcome.in_(changed), sample.c.weak.is_(False)).distinct()
-    with engine.connect() as connection:
-        return set(connection.execute(wanted).scalars())
 
 
 def teach(lessons: PageLessons, drawn: PageStore, folder: Path, *, workers: int = 0) -> DetectorProgress:
@@ -179,7 +107,6 @@ def teach(lessons: PageLessons, drawn: PageStore, folder: Path, *, workers: int 
         workers: Processes that change pages.
 
     Raises:
-        BadWeights: The base is no detector of the recipe's shape.
         TrainingError: A page is missing.
     """
     both = JoinedPages((drawn, lessons.pages))
@@ -188,8 +115,8 @@ def teach(lessons: PageLessons, drawn: PageStore, folder: Path, *, workers: int 
     ours = [page for page in judges if page.domain == "drawn"][:_JUDGED]
     train = load_stock(both, [page for page in pages if page.split == "train"])
     judge = load_stock(both, [page for page in judges if page.domain != "drawn"] + ours)
-    state = _state(lessons.base.path, lessons.recipe.shape)
-    return fit_detector(lessons.recipe, train, judge, folder, base=state, workers=workers)
+    base = state_dict_from_onnx(lessons.base.path)
+    return fit_detector(lessons.recipe, train, judge, folder, base=base, workers=workers)
 
 
 def write_taught(
@@ -236,16 +163,3 @@ def write_taught(
         "history": [dataclasses.asdict(line) for line in progress.history],
     }
     (out / DETECTOR_RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def _state(path: Path, shape: Shape) -> dict[str, torch.Tensor]:
-    """The weights of a detector that this program wrote.
-
-    Raises:
-        BadWeights: It is of another shape, or no such detector.
-    """
-    state = state_dict_from_onnx(path)
-    expected = DetectorNet(shape).state_dict()
-    if {name: one.shape for name, one in state.items()} != {name: one.shape for name, one in expected.items()}:
-        raise BadWeights(f"{path} cannot be the base of a training: its tensors are not those of the recipe's network")
-    return state

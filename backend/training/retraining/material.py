@@ -155,6 +155,13 @@ class Material:
         """Names the data: SHA-256 over every sample, by the hash of its picture, and over the drawn crops."""
         return self._checksum
 
+    def samples_checksum(self) -> str:
+        """Names annotators' samples alone."""
+        digest = hashlib.sha256()
+        for lesson in self.samples.values():
+            digest.update(json.dumps(dataclasses.asdict(lesson), sort_keys=True).encode())
+        return digest.hexdigest()
+
     @cached_property
     def _checksum(self) -> str:
         digest = hashlib.sha256(self.drawn.checksum().encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,27 @@ from backend.training.detector.recipe import DetectorRecipe
 from backend.training.detector.scenes import Changes
 from backend.training.recipe import Corrections, Recipe, Stage
 
-__all__ = ["RETRAINING", "fit_to", "read_recipe"]
+__all__ = ["RETRAINING", "RetrainingRecipe", "fit_to", "read_recipe"]
 
-RETRAINING = Recipe(
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainingRecipe(Recipe):
+    """How both networks of a candidate are made.
+
+    Attributes:
+        detector: How annotators' pages teach the detector; None where it stays as it is.
+    """
+
+    detector: DetectorRecipe | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe as plain JSON; without a detector, as it was before there was any."""
+        facts = super().as_json()
+        del facts["detector"]
+        return facts if self.detector is None else facts | {"detector": self.detector.as_json()}
+
+
+RETRAINING = RetrainingRecipe(
     base="",
     stages=(
         Stage(size=224, epochs=3, learning_rate=2e-3, head_only=True),
@@ -34,6 +53,7 @@ RETRAINING = Recipe(
         shares={"drawn": 1.0},
         learning_rate=6e-4,
         averaging=0.98,
+        half=False,
         changes=Changes(paste=0, grey=0.1, hue=0.1),
     ),
 )
@@ -42,13 +62,13 @@ goes on with pages, half of them drawn."""
 _PARTS = ("corrections", "augmentation", "detector")
 
 
-def fit_to(recipe: Recipe, *, base: str, pool: int) -> Recipe:
+def fit_to(recipe: RetrainingRecipe, *, base: str, pool: int) -> RetrainingRecipe:
     """The recipe for weights that average their input over squares of `pool` pixels before anything else."""
     stages = tuple(dataclasses.replace(stage, size=stage.size // pool) for stage in recipe.stages)
     return dataclasses.replace(recipe, base=base, pool=pool, stages=stages)
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path) -> RetrainingRecipe:
     """The recipe of a retraining with the fields that a JSON file names in the place of the defaults.
 
     Raises:
@@ -67,7 +87,7 @@ def _changes(facts: dict[str, Any]) -> dict[str, Any]:
     changes = dict(facts)
     if "stages" in facts:
         changes["stages"] = tuple(Stage(**stage) for stage in facts["stages"])
-    for name in [name for name in _PARTS if facts.get(name) is not None]:
+    for name in [name for name in _PARTS if name in facts and not (name == "detector" and facts[name] is None)]:
         changes[name] = _changed(getattr(RETRAINING, name), facts[name])
     return changes
 

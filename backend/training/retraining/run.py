@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from backend.detection.choice import build_detector
-from backend.errors import PointerMoved, TrainingError
+from backend.errors import BadWeights, PointerMoved, TrainingError
 from backend.nets.config import MARKS, ClassifierConfig
 from backend.nets.detector import DetectorConfig
 from backend.nets.registry import Registry
@@ -28,13 +28,14 @@ from backend.training.loop import Progress, fit, network_from
 from backend.training.pagestore import JoinedPages
 from backend.training.publish import versions
 from backend.training.quantise import detector_folder
-from backend.training.recipe import Corrections, Recipe
+from backend.training.recipe import Corrections
 from backend.training.retraining.base import Base, detector_base, of_whole_numbers, read_base, root_of
 from backend.training.retraining.candidate import add_detector, quantise_candidate, write_candidate
-from backend.training.retraining.detector import PageLessons, collect_pages, page_lessons, teach, write_taught
+from backend.training.retraining.corrected import collect_pages
+from backend.training.retraining.detector import PageLessons, page_lessons, teach, write_taught
 from backend.training.retraining.judging import as_verdict, closed_set, judge_candidate
 from backend.training.retraining.material import Lesson, Material, draw_base, lessons
-from backend.training.retraining.recipe import fit_to
+from backend.training.retraining.recipe import RetrainingRecipe, fit_to
 from backend.training.retraining.table import went_in
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class _Lessons:
     `pages` are drawn ones; `finding` is what annotators' own pages teach the detector, None where it stays as it is.
     """
 
-    recipe: Recipe
+    recipe: RetrainingRecipe
     plan: Corrections
     material: Material
     pages: PageStore
@@ -82,20 +83,28 @@ class _Lessons:
     @cached_property
     def data(self) -> str:
         """Names everything that is learnt from, as hexadecimal digits."""
-        if self.finding is None:
-            return self.material.checksum()
-        return hashlib.sha256(f"{self.material.checksum()} {self.finding.pages.checksum()}".encode()).hexdigest()
+        return _named(self.material.checksum(), *self._pages)
+
+    @cached_property
+    def given(self) -> str:
+        """Names what was given: drawn crops are not, for another detector proposes others once the candidate serves."""
+        config = DetectorConfig.read(detector_folder(self.parent) / DETECTOR_CONFIG_FILE)
+        return _named(self.material.samples_checksum(), *(self._pages or (config.sha256,)))
+
+    @cached_property
+    def _pages(self) -> tuple[str, ...]:
+        return (self.finding.pages.checksum(),) if self.finding else ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """A retraining; run again after a kill, it goes on after the last whole epoch, if the samples are still the same.
+    """A retraining; run again after a kill, it goes on after the last whole epoch, if samples and pages are the same.
 
     Attributes:
         settings: Which model serves, where everything is, how pages are read.
         store: The ledger.
-        page_of: Fetches a page of Label Studio for the trial.
-        folder: Keeps drawn pages, and the run until it has come to its end.
+        page_of: Fetches a page of Label Studio, to learn from and for the trial.
+        folder: Keeps drawn pages, the run until it has come to its end, and annotators' pages for as long.
         recipe: What to do; its base and sizes follow from the weights that those which serve go back to.
         threads: That compute.
         workers: Processes that augment; 0 does it in this one.
@@ -106,7 +115,7 @@ class Retraining:
     store: Store
     page_of: PageOf
     folder: Path
-    recipe: Recipe
+    recipe: RetrainingRecipe
     threads: int
     workers: int = 0
     say: Callable[[object], None] = print
@@ -170,7 +179,11 @@ class Retraining:
         """What annotators' pages teach the detector, where it is a network and the recipe wants that."""
         if self.recipe.detector is None or self.settings.detector == "colour":
             return None
-        base = detector_base(parent, self.settings)
+        try:
+            base = detector_base(parent, self.settings, shape=self.recipe.detector.shape)
+        except BadWeights as reason:
+            self.say(f"the detector stays as it is: {reason}")
+            return None
         store, missing = collect_pages(self._annotated, self.store.engine, self.page_of)
         if missing:
             self.say(f"{len(missing)} tasks teach the detector nothing, the first of them: {missing[0]}")
@@ -235,7 +248,12 @@ class Retraining:
             versions=versions(),
             dataset=given.data,
             seconds=seconds,
-            metrics={"closed_set": after, "closed_set_before": before, "material": table.as_json()},
+            metrics={
+                "given": given.given,
+                "closed_set": after,
+                "closed_set_before": before,
+                "material": table.as_json(),
+            },
         )
         record = models.publish(candidate, facts, by=_BY)
         self.say(f"{record.name}: a candidate, trained for {seconds} s from {given.base.name}")
@@ -273,11 +291,19 @@ class Retraining:
 
 
 def _made_before(models: Models, given: _Lessons) -> Model | None:
-    """The model that the same recipe made of the same material, judged or not."""
-    data, wanted = given.data, json.loads(json.dumps(given.recipe.as_json()))
+    """The model that the same recipe made of the same samples and pages, judged or not."""
+    wanted = json.loads(json.dumps(given.recipe.as_json()))
     known = ((model, model.record) for model in models.all())
-    same = (model for model, record in known if record and (record.dataset, record.recipe) == (data, wanted))
+    same = (
+        model
+        for model, record in known
+        if record and record.recipe == wanted and record.metrics.get("given") == given.given
+    )
     return next(same, None)
+
+
+def _named(*checksums: str) -> str:
+    return checksums[0] if len(checksums) == 1 else hashlib.sha256(" ".join(checksums).encode()).hexdigest()
 
 
 def _ask_enough(taught: list[Lesson], plan: Corrections) -> None:

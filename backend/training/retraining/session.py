@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from backend.training.retraining.state import Training, folder_of, last_training
 __all__ = ["run"]
 
 _LOWEST_PRIORITY = 19
+_TERMINATED = 128 + signal.SIGTERM
 _WAIT_SECONDS = 2.0
 """For those who only look whether a training runs."""
 
@@ -36,17 +38,24 @@ def run(args: argparse.Namespace) -> int:
     folder = folder_of(settings.data_dir)
     store = Store.open(settings)
     handle = _held(args.background, folder)
+    # As an exception, so that annotators' pages are removed and the end is noted.
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         begun = Training(began=time.time(), why=args.why, hard=count_hard(store.engine))
         note(folder, begun)
         result = _noted(begun, folder, args, settings, store)
     finally:
+        signal.signal(signal.SIGTERM, before)
         os.close(handle)
         store.engine.dispose()
     print(f"{result.outcome}: {result.model}: {result.reason}")
     if result.outcome == "promoted" and settings.model != "auto":
         print(f"here MODEL is {settings.model}: a server with that setting goes on with it")
     return 1 if result.outcome == "refused" else os.EX_OK
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(_TERMINATED)
 
 
 def _held(given: int | None, folder: Path) -> int:

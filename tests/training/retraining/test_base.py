@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from backend.cli import main
-from backend.errors import RegistryError
+from backend.errors import BadWeights, RegistryError
+from backend.nets.detector import PIXEL_MM
 from backend.nets.registry import Registry
 from backend.nets.sources import Sources
 from backend.nets.weights import BUNDLED
 from backend.registry.models import Models
 from backend.registry.record import Facts
 from backend.settings import Settings
-from backend.training.retraining.base import detector_base, root_of
+from backend.training.detector.network import Shape
+from backend.training.retraining.base import DetectorBase, detector_base, root_of
 from tests.nets.detectors import random_network, write_detector
 from tests.registry.tiny import says
 
@@ -86,16 +88,19 @@ def test_a_way_that_ends_in_nothing_is_said(settings: Settings) -> None:
 def with_detector(settings: Settings, folder: Path, facts: Facts, **provenance: str) -> str:
     """Publishes a tiny model with a detector that says where it comes from, and lets it serve."""
     says("stamp", folder)
-    write_detector(random_network(), folder, provenance=provenance)
+    write_detector(random_network(shape=Shape()), folder, pixel_mm=PIXEL_MM, provenance=provenance)
     models = Models(settings.data_dir / "models")
     name = models.publish(folder, facts).name
     models.promote(name, why="a test", by="tests", force=True)
     return name
 
 
-def detector(settings: Settings) -> str | None:
-    base = detector_base(Sources.of(settings).at_once(), settings)
-    return base and base.name.partition("@")[0]
+def found_base(settings: Settings) -> DetectorBase:
+    return detector_base(Sources.of(settings).at_once(), settings, shape=Shape())
+
+
+def detector(settings: Settings) -> str:
+    return found_base(settings).name.partition("@")[0]
 
 
 def test_a_retrained_detector_goes_back_to_the_one_that_it_names(settings: Settings, tmp_path: Path) -> None:
@@ -105,10 +110,8 @@ def test_a_retrained_detector_goes_back_to_the_one_that_it_names(settings: Setti
     given = with_detector(settings, tmp_path / "one", Facts(source="a folder"), base="random weights")
     assert detector(settings) == given
     facts = Facts(source="retraining", parent=given, recipe={"base": "bundled@cafe"})
-    with_detector(settings, tmp_path / "two", facts, base=f"{given}@cafe")
-    assert detector(settings) == given
-    found = detector_base(Sources.of(settings).at_once(), settings)
-    assert found is not None
+    with_detector(settings, tmp_path / "two", facts, base=found_base(settings).name)
+    found = found_base(settings)
     assert found.path == settings.data_dir / "models" / given / "detector.onnx"
     assert found.name == f"{given}@{found.config.sha256[:12]}"
 
@@ -121,4 +124,25 @@ def test_a_detector_of_whole_numbers_goes_back_to_its_parents(settings: Settings
 
 def test_a_detector_of_whole_numbers_from_elsewhere_is_no_base(settings: Settings, tmp_path: Path) -> None:
     with_detector(settings, tmp_path / "one", Facts(source="a folder"), numbers="int8")
-    assert detector(settings) is None
+    with pytest.raises(BadWeights, match="it is of whole numbers"):
+        detector(settings)
+    # Of what came beside it, its classifier's origin, it was not made.
+    with_detector(settings, tmp_path / "two", Facts(source="a folder", parent="bundled"), numbers="int8")
+    with pytest.raises(BadWeights, match="it is of whole numbers"):
+        detector(settings)
+
+
+@pytest.mark.parametrize("base", ["2026-01-01-gone@cafe", "bundled@cafe"], ids=["not here", "another of that name"])
+def test_a_detector_that_was_retrained_elsewhere_is_its_own_base(base: str, settings: Settings, tmp_path: Path) -> None:
+    given = with_detector(settings, tmp_path / "one", Facts(source="huggingface:somebody/marks@cafe"), base=base)
+    assert detector(settings) == given
+
+
+def test_a_network_of_another_kind_is_no_base(settings: Settings, tmp_path: Path) -> None:
+    says("stamp", tmp_path / "one")
+    write_detector(random_network(), tmp_path / "one", pixel_mm=PIXEL_MM)
+    models = Models(settings.data_dir / "models")
+    name = models.publish(tmp_path / "one", Facts(source="a folder")).name
+    models.promote(name, why="a test", by="tests", force=True)
+    with pytest.raises(BadWeights, match="not of the kind that this program trains"):
+        detector(settings)
