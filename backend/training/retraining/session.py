@@ -77,14 +77,19 @@ def _noted(begun: Training, folder: Path, args: argparse.Namespace, settings: Se
     try:
         result = _retrain(folder, args, settings, store)
     except BaseException as error:
-        reason = str(error) if isinstance(error, BackendError) else type(error).__name__
-        note(folder, dataclasses.replace(begun, ended=time.time(), result="failed", reason=reason))
+        note(folder, dataclasses.replace(begun, ended=time.time(), result="failed", reason=_reason(error)))
         raise
     note(
         folder,
         dataclasses.replace(begun, ended=time.time(), result=result.outcome, reason=result.reason, model=result.model),
     )
     return result
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BackendError):
+        return str(error)
+    return "it was told to stop" if isinstance(error, SystemExit | KeyboardInterrupt) else type(error).__name__
 
 
 def _retrain(folder: Path, args: argparse.Namespace, settings: Settings, store: Store) -> Result:

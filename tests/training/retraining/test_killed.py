@@ -75,3 +75,27 @@ def test_a_killed_training_leaves_the_serving_model_alone_and_goes_on_when_start
     assert "stage 1 epoch 0" in said
     assert len(models.all()) == 2
     assert Registry(models.folder).active() == champion
+
+
+def test_a_training_that_is_told_to_stop_notes_its_end_and_keeps_no_page(settings: Settings) -> None:
+    settings = Settings(**{**vars(settings), "detector": "model"})
+    store = open_ledger(settings.data_dir)
+    teach(store, 24)
+    store.engine.dispose()
+    folder = folder_of(settings.data_dir)
+    with train(settings) as told:
+        give_up = time.monotonic() + SECONDS
+        while not list(folder.glob(f"run-*/{CHECKPOINT_FILE}")):
+            assert told.poll() is None, told.communicate()[0]
+            assert time.monotonic() < give_up, "no epoch has ended"
+            time.sleep(0.02)
+        assert (folder / "annotated").is_dir(), "for as long as it takes"
+        told.terminate()
+        told.wait()
+    assert told.returncode == 128 + signal.SIGTERM
+    assert not (folder / "annotated").exists()
+    ended = last_training(folder)
+    assert ended is not None
+    assert (ended.result, ended.reason) == ("failed", "it was told to stop")
+    assert not is_running(folder)
+    assert Models(settings.data_dir / "models").all() == []
