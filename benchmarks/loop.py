@@ -33,7 +33,7 @@ from backend.evaluation.rates import rates
 from backend.nets.config import MARKS
 from backend.nets.weights import BUNDLED
 from backend.settings import Settings
-from backend.training.retraining.material import draw_base
+from backend.training.retraining.material import draw_base, draw_replay
 from backend.training.retraining.state import folder_of
 from benchmarks.annotator import Work
 from benchmarks.loop_arm import Arm, Served
@@ -76,6 +76,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--samples", type=int, default=400, help="drawn crops of an epoch, beside the corrections (400)"
     )
     parser.add_argument("--drawn-pages", type=int, default=160, metavar="N", help="drawn pages of a retraining (160)")
+    parser.add_argument(
+        "--replay-pages", type=int, default=240, metavar="N", help="more for the detector (240)"
+    )
     parser.add_argument("--detector-epochs", type=int, default=4, metavar="N", help="of the detector (4)")
     parser.add_argument(
         "--detector-samples",
@@ -170,6 +173,7 @@ def _recipe(name: str, args: argparse.Namespace) -> dict[str, Any] | None:
             "hard_factor": 2.0,
             "hard_times": _HARD_TIMES[name],
             "drawn_pages": args.drawn_pages,
+            "replay_pages": args.replay_pages,
             "least_samples": _LEAST_SAMPLES,
             "least_pages": _LEAST_PAGES,
         },
@@ -183,6 +187,7 @@ def _prepare(args: argparse.Namespace, folder: Path, arms: Sequence[Arm]) -> Non
     base = folder / "base"
     if wanting:
         draw_base(base, pages=args.drawn_pages, detector=build_detector(args.detector, BUNDLED, threads=args.threads))
+        draw_replay(base / "replay", pages=args.replay_pages)
     for arm in wanting:
         own = folder_of(arm.settings.data_dir) / "drawn"
         if not own.exists():

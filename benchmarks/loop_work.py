@@ -49,6 +49,7 @@ class Plan:
         detector_epochs: Of the detector, on annotators' pages and drawn ones.
         detector_samples: Pages of such an epoch.
         drawn_pages: Drawn pages that a retraining has beside the corrections.
+        replay_pages: More of them, for the detector alone.
         detector: The DETECTOR setting.
         recall: The RECALL_DISTANCE setting, of all arms.
         arms: Which are run.
@@ -64,6 +65,7 @@ class Plan:
     detector_epochs: int
     detector_samples: int
     drawn_pages: int
+    replay_pages: int
     detector: str
     recall: float
     arms: tuple[str, ...]

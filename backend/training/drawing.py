@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from tqdm import tqdm
 
@@ -10,7 +12,7 @@ from backend.synthetic.page import draw_page
 from backend.training.crops import split_of
 from backend.training.pagestore import LabelledPage, PageStore
 
-__all__ = ["DRAWN_SEED", "draw_into"]
+__all__ = ["DRAWN_SEED", "draw_into", "draw_seeds"]
 
 DRAWN_SEED = 1_000_000
 """Seed of the first drawn page: far from those that tests and benchmarks draw."""
@@ -33,7 +35,12 @@ def draw_into(store: PageStore, *, pages: int, first: int = DRAWN_SEED, step: in
         step: Of several processes, how many there are.
         offset: Which of them this is.
     """
-    for seed in tqdm(range(first + offset, first + pages, step), unit="page", desc="drawn", disable=None):
+    draw_seeds(store, range(first + offset, first + pages, step))
+
+
+def draw_seeds(store: PageStore, seeds: Sequence[int]) -> None:
+    """Draws the pages of some seeds into `store`; those that are in it are passed over."""
+    for seed in tqdm(seeds, unit="page", desc="drawn", disable=None):
         name = f"drawn-{seed}"
         if name not in store:
             _draw(store, name, seed)

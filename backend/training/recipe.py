@@ -46,6 +46,7 @@ class Corrections:
         hard_times: How many times as often hard examples are drawn, 1 to 3.
         hard_share: Most of a batch that hard examples may be, at most .3.
         drawn_pages: Pages drawn afresh, so that nothing is forgotten.
+        replay_pages: More of them for the detector alone, all on the training side.
         least_samples: Fewest samples on the training side that are worth a training.
         least_pages: Fewest annotated pages on the training side from which the detector learns as well.
         precision: The thresholds are the lowest at which each class has this precision on validation documents.
@@ -59,6 +60,7 @@ class Corrections:
     hard_times: float = 2.5
     hard_share: float = 0.3
     drawn_pages: int = 240
+    replay_pages: int = 400
     least_samples: int = 20
     least_pages: int = 12
     precision: float = 0.8

@@ -25,6 +25,7 @@ from backend.training.graph import state_dict_from_onnx
 from backend.training.pagestore import JoinedPages, PageStore
 from backend.training.quantise import IN_FLOAT, quantise_network
 from backend.training.retraining.corrected import CORRECTED
+from backend.training.retraining.material import draw_replay
 
 if TYPE_CHECKING:
     from backend.training.detector.recipe import DetectorRecipe
@@ -48,11 +49,13 @@ class PageLessons:
 
     Attributes:
         pages: Annotators' pages, on all sides but gold.
+        replay: Drawn pages that teach the detector alone.
         base: What it goes on from.
         recipe: What to do.
     """
 
     pages: PageStore
+    replay: PageStore
     base: DetectorBase
     recipe: DetectorRecipe
 
@@ -63,6 +66,7 @@ def page_lessons(
     plan: Corrections,
     base: DetectorBase,
     *,
+    folder: Path,
     say: Callable[[str], None],
 ) -> PageLessons | None:
     """What annotators' pages teach a detector; None, with the reason told, where they cannot teach one.
@@ -72,6 +76,7 @@ def page_lessons(
         recipe: Its base and shares follow from the rest.
         plan: How often corrected pages are shown, and how many pages a training is worth.
         base: What it goes on from.
+        folder: Keeps drawn pages.
         say: Tells a person.
     """
     pages = [page for page in store.read() if page.split == "train"]
@@ -93,7 +98,8 @@ def page_lessons(
     corrected = sum(page.source == CORRECTED for page in pages)
     part = round(100 * (1 - shares["drawn"] / sum(shares.values())))
     say(f"the detector learns from {len(pages)} annotated pages, {corrected} of them corrected: {part} % of an epoch")
-    return PageLessons(pages=store, base=base, recipe=recipe)
+    replay = draw_replay(folder / "replay", pages=plan.replay_pages)
+    return PageLessons(pages=store, replay=replay, base=base, recipe=recipe)
 
 
 def teach(lessons: PageLessons, drawn: PageStore, folder: Path, *, workers: int = 0) -> DetectorProgress:
@@ -109,7 +115,7 @@ def teach(lessons: PageLessons, drawn: PageStore, folder: Path, *, workers: int 
     Raises:
         TrainingError: A page is missing.
     """
-    both = JoinedPages((drawn, lessons.pages))
+    both = JoinedPages((drawn, lessons.replay, lessons.pages))
     pages = both.read()
     judges = [page for page in pages if page.split == "validation" and page.complete]
     ours = [page for page in judges if page.domain == "drawn"][:_JUDGED]

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,8 @@ from backend.errors import TrainingError
 from backend.feedback.matching import Outcome
 from backend.feedback.tables import sample
 from backend.training.batches import CORRECTED, HARD
-from backend.training.crops import SPLITS, Crop, CropStore, cut
-from backend.training.drawing import draw_into
+from backend.training.crops import SPLITS, Crop, CropStore, cut, split_of
+from backend.training.drawing import draw_into, draw_seeds
 from backend.training.harvest import harvest_pages
 from backend.training.pagestore import PageStore
 
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
     from backend.detection.choice import Detects
     from backend.feedback.crops import CropStore as Pictures
 
-__all__ = ["RETRAINING_SEED", "Lesson", "Material", "draw_base", "lessons"]
+__all__ = ["REPLAY_SEED", "RETRAINING_SEED", "Lesson", "Material", "draw_base", "draw_replay", "lessons"]
 
 RETRAINING_SEED = 2_001_000
 """Seed of the first page that is drawn for retraining: away from those of the bundled weights, tests, benchmarks."""
+REPLAY_SEED = 2_100_000
+"""Seed of the first page that is drawn for the detector alone."""
 _HARD = (Outcome.RELABELLED, Outcome.REJECTED)
 
 
@@ -111,6 +114,22 @@ def draw_base(folder: Path, *, pages: int, detector: Detects) -> tuple[PageStore
             shutil.rmtree(other)
     harvest_pages(crops, drawn, detector)
     return drawn, crops
+
+
+def draw_replay(folder: Path, *, pages: int) -> PageStore:
+    """More drawn pages of the training side, for the detector alone; what is there already is kept.
+
+    From few of them it would learn these by heart, and forget how others look.
+
+    Args:
+        folder: Where they are cached.
+        pages: How many.
+    """
+    of_training = (seed for seed in count(REPLAY_SEED) if split_of(f"drawn-{seed}") == "train")
+    seeds = list(islice(of_training, pages))
+    store = PageStore(folder, only={f"drawn-{seed}" for seed in seeds})
+    draw_seeds(store, seeds)
+    return store
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ class Retraining:
         store, missing = collect_pages(self._annotated, self.store.engine, self.page_of)
         if missing:
             self.say(f"{len(missing)} tasks teach the detector nothing, the first of them: {missing[0]}")
-        return page_lessons(store, self.recipe.detector, plan, base, say=self.say)
+        return page_lessons(store, self.recipe.detector, plan, base, folder=self.folder / "drawn", say=self.say)
 
     def _run_folder(self, given: _Lessons) -> Path:
         key = hashlib.sha256(f"{given.recipe.digest} {given.data}".encode()).hexdigest()[:12]
@@ -226,7 +226,8 @@ class Retraining:
         serving = DetectorConfig.read(detector_folder(given.parent) / DETECTOR_CONFIG_FILE)
         whole = of_whole_numbers(serving)
         write_taught(run, progress, finding, given.pages, candidate, whole_numbers=whole)
-        add_documents(candidate, (*(documents_of(finding.base.folder) or ()), *finding.pages.seen()))
+        seen = finding.pages.seen() | finding.replay.seen()
+        add_documents(candidate, (*(documents_of(finding.base.folder) or ()), *seen))
         return sum(line.seconds for line in progress.history)
 
     def _publish(self, models: Models, given: _Lessons) -> str:

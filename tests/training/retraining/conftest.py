@@ -20,7 +20,7 @@ TINY = {
     ],
     "samples": 32,
     "batch": 16,
-    "corrections": {"drawn_pages": PAGES, "least_samples": 8},
+    "corrections": {"drawn_pages": PAGES, "replay_pages": 2, "least_samples": 8},
 }
 
 

@@ -240,14 +240,17 @@ def test_corrected_pages_are_shown_more_often_and_too_few_not_at_all(
         outcome(store, task, value)
     pages, _ = collect_pages(tmp_path / "pages", store.engine, page_of)
     said: list[str] = []
-    plan = Corrections(hard_times=2.0, least_pages=2)
-    found = page_lessons(pages, dataclasses.replace(RECIPE, samples=1000), plan, base, say=said.append)
+    plan = Corrections(hard_times=2.0, least_pages=2, replay_pages=1)
+    found = page_lessons(pages, dataclasses.replace(RECIPE, samples=1000), plan, base, folder=tmp_path, say=said.append)
     assert found is not None
     assert said == ["the detector learns from 2 annotated pages, 1 of them corrected: 1 % of an epoch"]
     shares = found.recipe.shares
     assert shares["real/corrected"] == pytest.approx(2 * shares["real/accepted"])
     assert found.recipe.base == "x@cafe"
-    assert page_lessons(pages, RECIPE, dataclasses.replace(plan, least_pages=3), base, say=said.append) is None
+    assert (
+        page_lessons(pages, RECIPE, dataclasses.replace(plan, least_pages=3), base, folder=tmp_path, say=said.append)
+        is None
+    )
     assert said[-1] == "the detector stays as it is: 2 annotated pages to learn from, 3 are needed"
     store.engine.dispose()
 
@@ -256,7 +259,9 @@ def test_corrected_pages_are_shown_more_often_and_too_few_not_at_all(
 def taught(store: Store, base: DetectorBase, drawn: Path, tmp_path: Path) -> tuple[PageLessons, PageStore]:
     pages, _ = collect_pages(tmp_path / "pages", store.engine, page_of)
     store.engine.dispose()
-    found = page_lessons(pages, RECIPE, Corrections(least_pages=1), base, say=lambda _: None)
+    found = page_lessons(
+        pages, RECIPE, Corrections(least_pages=1, replay_pages=2), base, folder=tmp_path, say=lambda _: None
+    )
     assert found is not None
     return found, PageStore(drawn / "pages")
 
