@@ -76,9 +76,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--samples", type=int, default=400, help="drawn crops of an epoch, beside the corrections (400)"
     )
     parser.add_argument("--drawn-pages", type=int, default=160, metavar="N", help="drawn pages of a retraining (160)")
-    parser.add_argument(
-        "--replay-pages", type=int, default=240, metavar="N", help="more for the detector (240)"
-    )
+    parser.add_argument("--replay-pages", type=int, default=240, metavar="N", help="more for the detector (240)")
     parser.add_argument("--detector-epochs", type=int, default=4, metavar="N", help="of the detector (4)")
     parser.add_argument(
         "--detector-samples",
