@@ -31,6 +31,8 @@ class DetectorRecipe:
             left out, and the others share their part.
         learning_rate: At the top of its curve.
         weight_decay: Of AdamW (arXiv:1711.05101).
+        blend: Part of the trained weights in what is kept, the rest being those of the base: so what is learnt from few
+            pages is not paid for with what was known (Wortsman et al. 2022, arXiv:2109.01903).
         averaging: Weight of the past in the moving average of the weights, at each step; the average is what is kept.
         edge_loss: Weight of the boxes' loss beside the heat's.
         half: Convolutions compute in bfloat16, several times as fast on a GPU or a processor with AMX; weights, their
@@ -58,6 +60,7 @@ class DetectorRecipe:
     )
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.03
+    blend: float = 1.0
     averaging: float = 0.995
     edge_loss: float = 4.0
     half: bool = True
@@ -69,6 +72,9 @@ class DetectorRecipe:
         if any(after <= before for before, after in pairwise(bounds)):
             raise ValueError(f"restarts {self.restarts} must rise, and lie within the {self.epochs} epochs")
 
+        if not 0 < self.blend <= 1:
+            raise ValueError(f"blend is {self.blend}: more than 0, and at most 1")
+
     def fallen(self, epoch: float) -> float:
         """The share of its fall that the learning rate has behind it when `epoch` epochs are over."""
         bounds = (0, *self.restarts, self.epochs)
@@ -76,10 +82,10 @@ class DetectorRecipe:
         return (epoch - before) / (after - before)
 
     def as_json(self) -> dict[str, Any]:
-        """The recipe as plain JSON; without a base or restarts, as it was before there were any."""
+        """The recipe as plain JSON; without a base, a blend or restarts, as it was before there were any."""
         facts = dataclasses.asdict(self)
-        for name in ("base", "restarts"):
-            if not facts[name]:
+        for name, none in (("base", ""), ("blend", 1.0), ("restarts", ())):
+            if facts[name] == none:
                 del facts[name]
         return facts
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from backend.detection.model import padded, page_input
 from backend.nets.config import sha256_of
@@ -141,7 +143,7 @@ def write_taught(
     """
     out.mkdir(parents=True, exist_ok=True)
     network = DetectorNet(lessons.recipe.shape)
-    state = load_file(run / AVERAGE_FILE)
+    state = _blended(state_dict_from_onnx(lessons.base.path), load_file(run / AVERAGE_FILE), lessons.recipe.blend)
     network.load_state_dict(state)
     save(state, out / DETECTOR_TENSORS_FILE, {"recipe": lessons.recipe.digest})
     weights = out / DETECTOR_WEIGHTS_FILE
@@ -169,3 +171,11 @@ def write_taught(
         "history": [dataclasses.asdict(line) for line in progress.history],
     }
     (out / DETECTOR_RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _blended(base: Mapping[str, Tensor], trained: Mapping[str, Tensor], part: float) -> dict[str, Tensor]:
+    """Weights on the way from `base` to `trained`; counters are those of the latter."""
+    return {
+        name: torch.lerp(base[name], tensor, part) if tensor.is_floating_point() else tensor
+        for name, tensor in trained.items()
+    }

@@ -72,7 +72,13 @@ def test_a_run_with_a_base_goes_on_from_its_weights(whole: Path, tmp_path: Path)
 
 
 def test_without_a_base_a_recipe_is_called_as_before_there_were_any() -> None:
-    assert "base" not in RECIPE.as_json()
+    assert not {"base", "blend"} & RECIPE.as_json().keys()
+
+
+@pytest.mark.parametrize("part", [0.0, 1.5])
+def test_a_blend_is_of_both(part: float) -> None:
+    with pytest.raises(ValueError, match=f"blend is {part}"):
+        dataclasses.replace(RECIPE, blend=part)
 
 
 def test_a_finished_run_does_nothing_more(whole: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from onnxruntime import InferenceSession
 from safetensors.torch import load_file
 from sqlalchemy import delete, insert, update
 
@@ -23,7 +24,6 @@ from backend.feedback.matching import Outcome
 from backend.feedback.service import Store
 from backend.feedback.tables import prediction, sample
 from backend.feedback.worker import Worker
-from backend.geometry import iou
 from backend.labelstudio.annotations import Annotation
 from backend.nets.config import MARKS, sha256_of
 from backend.nets.detector import DetectorConfig
@@ -66,6 +66,7 @@ RECIPE = DetectorRecipe(
     batch=4,
     shares={"drawn": 1.0},
     learning_rate=2e-3,
+    blend=0.5,
     averaging=0.5,
     half=False,
     changes=Changes(paste=0),
@@ -282,7 +283,9 @@ def test_it_goes_on_from_its_base_and_what_comes_of_it_can_serve(
     assert 0 < change < 0.1, "two epochs of two steps"
     average = load_file(tmp_path / "run" / AVERAGE_FILE)
     kept = load_file(tmp_path / "out" / DETECTOR_TENSORS_FILE)
-    assert all(torch.equal(average[name], kept[name]) for name in average)
+    for name in before:
+        if average[name].is_floating_point():
+            torch.testing.assert_close(kept[name], 0.5 * before[name] + 0.5 * average[name])
     record = json.loads((tmp_path / "out" / DETECTOR_RECORD_FILE).read_text())
     assert record["pages"] == {"annotated train": 2, "annotated validation": 1}
     build_detector("model", tmp_path / "out", threads=1)
@@ -300,14 +303,10 @@ def test_beside_whole_numbers_it_is_of_whole_numbers(taught: tuple[PageLessons, 
     config = DetectorConfig.read(tmp_path / "whole" / DETECTOR_CONFIG_FILE)
     train = sum(page.split == "train" for page in (*ours.read(), *lessons.pages.read()))
     assert config.provenance["numbers"] == f"int8, calibrated on {train} pages"
-    [page, *_] = [page for page in ours.read() if page.labels]
-    pixels = ours.pixels(page)
-    plain, other = (
-        build_detector("model", tmp_path / name, threads=1)(pixels, page.dpi) for name in ("plain", "whole")
-    )
-    assert len(plain.boxes)
-    close = iou(plain.boxes, other.boxes).max(axis=1, initial=0)
-    assert np.median(close) > 0.7
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 448, 320, 3), np.uint8)
+    weights_of = (tmp_path / name / DETECTOR_WEIGHTS_FILE for name in ("plain", "whole"))
+    plain, other = (InferenceSession(path).run(["heat"], {"pixels": pixels})[0] for path in weights_of)
+    assert np.corrcoef(plain.ravel(), other.ravel())[0, 1] > 0.9, "the same network"
 
 
 def test_the_bundled_detector_is_a_base() -> None:
