@@ -28,11 +28,15 @@ from backend.training.pagestore import LabelledPage, Pages
 __all__ = ["fit_fusion", "fitted", "shown_as"]
 
 _RIDGE = 1e-3
+_SURE = 0.15
+"""How far off a fusion may be that was fitted before, on many more pages: standard deviation of its numbers."""
 _OWN_CLASS = 0.5
 """What the right class is worth beside overlap, where two candidates hit one mark."""
 
 
-def fit_fusion(folder: Path, store: Pages, pages: Sequence[LabelledPage], *, threads: int) -> Fusion:
+def fit_fusion(
+    folder: Path, store: Pages, pages: Sequence[LabelledPage], *, threads: int, anchored: bool = False
+) -> Fusion:
     """Fits the fusion of the detector and the classifier in `folder`, and writes it to the detector's config.
 
     Args:
@@ -40,6 +44,8 @@ def fit_fusion(folder: Path, store: Pages, pages: Sequence[LabelledPage], *, thr
         store: Of the pages.
         pages: Whose marks are all known, and that trained neither.
         threads: That may compute.
+        anchored: Takes the fusion that the detector's config has by now for what is to be expected: one from few pages
+            alone would be worse.
 
     Raises:
         TrainingError: There are no pages, or the folder has no detector.
@@ -61,9 +67,11 @@ def fit_fusion(folder: Path, store: Pages, pages: Sequence[LabelledPage], *, thr
         said.append(one)
         seen.append(other)
         truth += [CLASSES.index(label) for label in labels if label is not None]
-    fusion = fitted(np.concatenate(said), np.concatenate(seen), np.array(truth))
     path = folder / DETECTOR_CONFIG_FILE
-    dataclasses.replace(DetectorConfig.read(path), fusion=fusion).write(path)
+    config = DetectorConfig.read(path)
+    prior = config.fusion if anchored and config.fusion.seen else None
+    fusion = fitted(np.concatenate(said), np.concatenate(seen), np.array(truth), prior=prior)
+    dataclasses.replace(config, fusion=fusion).write(path)
     return fusion
 
 
@@ -89,15 +97,21 @@ def shown_as(candidates: Candidates, truth: Truth) -> list[str | None]:
     return labels
 
 
-def fitted(said: NDArray[np.float64], seen: NDArray[np.float64], truth: NDArray[np.intp]) -> Fusion:
-    """The fusion with the highest likelihood, by L-BFGS.
+def fitted(
+    said: NDArray[np.float64], seen: NDArray[np.float64], truth: NDArray[np.intp], *, prior: Fusion | None = None
+) -> Fusion:
+    """The fusion with the highest likelihood, by L-BFGS; with a prior, the most probable one.
 
     Args:
         said: (N, 4) log probabilities of the classifier.
         seen: (N, 3) log odds of the detector's heat.
         truth: (N,) indices into `CLASSES`.
+        prior: One that was fitted before, on many more pages.
     """
-    weights = torch.tensor([1.0, 0.5] + [0.0] * len(MARKS), dtype=torch.float64, requires_grad=True)
+    start = [1.0, 0.5] + [0.0] * len(MARKS) if prior is None else [prior.classified, prior.seen, *prior.biases]
+    weights = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    expected = torch.zeros_like(weights) if prior is None else weights.detach().clone()
+    ridge = _RIDGE if prior is None else 1 / (2 * _SURE**2 * max(len(truth), 1))
     said_, seen_, truth_ = torch.from_numpy(said), torch.from_numpy(seen), torch.from_numpy(truth)
     optimiser = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -105,7 +119,7 @@ def fitted(said: NDArray[np.float64], seen: NDArray[np.float64], truth: NDArray[
         optimiser.zero_grad()
         marks = weights[1] * seen_ + weights[2:]
         scores = weights[0] * said_ + functional.pad(marks, (0, 1))
-        value = functional.cross_entropy(scores, truth_) + _RIDGE * (weights**2).sum()
+        value = functional.cross_entropy(scores, truth_) + ridge * ((weights - expected) ** 2).sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

@@ -50,6 +50,15 @@ def test_the_weights_that_made_the_data_are_found(fusion: Fusion) -> None:
     np.testing.assert_allclose([found.classified, found.seen, *found.biases], expected, atol=0.12)
 
 
+def test_few_data_stay_near_what_was_fitted_before_and_many_do_not() -> None:
+    before = Fusion(classified=0.3, seen=2.0, biases=(1.0, 1.0, 1.0))
+    truth = Fusion(classified=1.0, seen=0.5, biases=(0.0, 0.0, 0.0))
+    few, many = (fitted(*drawn(truth, count), prior=before) for count in (40, 20_000))
+    assert abs(few.seen - before.seen) < 0.5
+    assert abs(many.seen - truth.seen) < 0.2
+    assert abs(few.classified - fitted(*drawn(truth, 40)).classified) > 0.2, "data alone would say otherwise"
+
+
 def test_the_same_data_gives_the_same_fusion() -> None:
     data = drawn(Fusion(seen=0.5), 500)
     assert fitted(*data) == fitted(*data)

@@ -1,4 +1,4 @@
-"""The bars above which a network's word has the wanted precision."""
+"""Where a network's word is taken: bars with the wanted precision, and odds that lose no class its recall."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from numpy.typing import NDArray
 
 from backend.nets.config import MARKS
 
-__all__ = ["thresholds"]
+__all__ = ["found", "raised", "shifts", "thresholds"]
+
+_BAR = 0.5
+"""Where CONFIDENCE is, if nobody sets it."""
+_STEPS = np.linspace(0, 1.5, 16)
+"""Log odds by which a class may be raised."""
 
 
 def thresholds(
@@ -46,3 +51,50 @@ def _threshold(
     if not len(good) or good[-1] == len(scores) - 1:
         return 0.0
     return float(scores[good[-1]])
+
+
+def found(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> NDArray[np.intp]:
+    """How many marks of each of `MARKS` are called so with a probability of at least .5: (3,).
+
+    Args:
+        probabilities: (N, 4) over `CLASSES`.
+        truth: (N,) indices into `CLASSES`.
+    """
+    said = np.where(probabilities.max(axis=1, initial=0) >= _BAR, probabilities.argmax(axis=1), -1)
+    return np.array([((said == place) & (truth == place)).sum() for place in range(len(MARKS))])
+
+
+def raised(probabilities: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities (N, 4) after the log odds of each of `MARKS` grew by `shift` (3,)."""
+    weighed = probabilities * np.exp(np.append(shift, np.zeros(probabilities.shape[1] - len(shift))))
+    return np.asarray(weighed / weighed.sum(axis=1, keepdims=True))
+
+
+def shifts(
+    probabilities: NDArray[np.float64], truth: NDArray[np.integer], *, wanted: NDArray[np.integer], precision: float
+) -> NDArray[np.float64]:
+    """The smallest growth of each class's log odds with which as many of its marks are found as are wanted: (3,).
+
+    An annotator has more work with a mark that is not shown than with a box on nothing, so that a better network should
+    not show fewer. It grows no further than right boxes keep the precision; what that does not reach is left.
+
+    Args:
+        probabilities: (N, 4) over `CLASSES`.
+        truth: (N,) indices into `CLASSES`.
+        wanted: (3,) marks that what serves finds.
+        precision: Least share of right ones among what is called so, where the growth is not 0.
+    """
+    chosen = np.zeros(len(MARKS))
+    for place in range(len(MARKS)):
+        best = found(probabilities, truth)[place]
+        for step in _STEPS[1:]:
+            if best >= wanted[place]:
+                break
+            grown = raised(probabilities, np.where(np.arange(len(MARKS)) == place, step, 0.0))
+            called = (grown.argmax(axis=1) == place) & (grown[:, place] >= _BAR)
+            hits = (called & (truth == place)).sum()
+            if hits < precision * called.sum():
+                break
+            if hits > best:
+                chosen[place], best = step, hits
+    return chosen

@@ -22,6 +22,7 @@ from backend.detection.choice import build_detector
 from backend.errors import TrainingError
 from backend.evaluation.closed_set import softmax
 from backend.nets.config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
+from backend.nets.detector import DetectorConfig
 from backend.nets.network import Network
 from backend.nets.weights import (
     CONFIG_FILE,
@@ -41,7 +42,7 @@ from backend.training.loop import BEST_FILE, Progress, shown_in
 from backend.training.publish import NONE_SHARE, RECORD_FILE
 from backend.training.quantise import quantise_classifier
 from backend.training.recipe import Corrections, Recipe
-from backend.training.retraining.calibrating import thresholds
+from backend.training.retraining.calibrating import found, raised, shifts, thresholds
 from backend.training.served import box_within, logits_of_crops, truth_of_crops
 
 if TYPE_CHECKING:
@@ -118,15 +119,19 @@ def quantise_candidate(out: Path, material: Material) -> None:
     quantise_classifier(Weights.open(out, name="candidate"), out, inputs, note=f"int8, calibrated on {len(some)} crops")
 
 
-def add_detector(out: Path, place: Path, pages: Pages, *, kind: str, plan: Corrections, threads: int) -> None:
+def add_detector(
+    out: Path, place: Path, pages: Pages, *, serving: Weights, kind: str, plan: Corrections, threads: int
+) -> None:
     """Gives a candidate a detector, and weighs its word against the new classifier's.
 
-    What is then shown is the word of both, so that the thresholds are fitted anew to that, on whole pages.
+    What is then shown is the word of both, so that the thresholds are fitted anew to that, on whole pages; and the odds
+    of a class of which fewer marks would be shown than before are raised (see `shifts`).
 
     Args:
         out: The candidate's folder.
         place: The folder of the detector; the candidate's own, where it has a new one.
         pages: Those of validation documents decide, where all of their marks are known.
+        serving: What the candidate is to take the place of.
         kind: The DETECTOR setting; without a network in it, there is nothing to add.
         plan: Precision wanted, and how many candidates that takes.
         threads: That may compute.
@@ -138,19 +143,24 @@ def add_detector(out: Path, place: Path, pages: Pages, *, kind: str, plan: Corre
         for name in (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE):
             shutil.copyfile(place / name, out / name)
     judges = [page for page in pages.read() if page.split == "validation" and set(page.complete) == set(MARKS)]
-    fit_fusion(out, pages, judges, threads=threads)
-    said, truth = _said_together(out, pages, judges, kind=kind, threads=threads)
-    bars = thresholds(said, truth, precision=plan.precision, least=plan.least_positives)
-    config = ClassifierConfig.read(out / CONFIG_FILE)
-    dataclasses.replace(config, thresholds=bars).write(out / CONFIG_FILE)
+    fusion = fit_fusion(out, pages, judges, threads=threads, anchored=True)
+    candidate = Weights.open(out, name="candidate")
+    wanted = found(*_said_together(serving, pages, judges, kind=kind, threads=threads))
+    said, truth = _said_together(candidate, pages, judges, kind=kind, threads=threads)
+    shift = shifts(said, truth, wanted=wanted, precision=plan.precision)
+    path = out / DETECTOR_CONFIG_FILE
+    biases = tuple(round(float(bias + more), 4) for bias, more in zip(fusion.biases, shift, strict=True))
+    dataclasses.replace(DetectorConfig.read(path), fusion=dataclasses.replace(fusion, biases=biases)).write(path)
+    bars = thresholds(raised(said, shift), truth, precision=plan.precision, least=plan.least_positives)
+    dataclasses.replace(candidate.config, thresholds=bars).write(out / CONFIG_FILE)
 
 
 def _said_together(
-    folder: Path, store: Pages, pages: Sequence[LabelledPage], *, kind: str, threads: int
+    weights: Weights, store: Pages, pages: Sequence[LabelledPage], *, kind: str, threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """What detector and classifier say together of the candidates of pages, (N, 4), and what those are, (N,)."""
-    detector = build_detector(kind, folder, threads=threads)
-    classifier = load_classifier(Weights.open(folder, name="candidate"), threads=threads)
+    detector = build_detector(kind, weights.folder, threads=threads)
+    classifier = load_classifier(weights, threads=threads)
     said, truth = [np.zeros((0, len(CLASSES)))], []
     for page in pages:
         pixels = store.pixels(page)

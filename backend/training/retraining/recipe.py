@@ -52,7 +52,7 @@ RETRAINING = RetrainingRecipe(
         samples=480,
         shares={"drawn": 1.0},
         learning_rate=6e-4,
-        blend=0.75,
+        blend=0.9,
         averaging=0.98,
         half=False,
         changes=Changes(paste=0, grey=0.1, hue=0.1),

@@ -216,7 +216,15 @@ class Retraining:
         if given.finding is not None:
             seconds += self._teach_detector(given, given.finding, candidate)
             place, judges = candidate, JoinedPages((given.pages, given.finding.pages))
-        add_detector(candidate, place, judges, kind=self.settings.detector, plan=given.plan, threads=self.threads)
+        add_detector(
+            candidate,
+            place,
+            judges,
+            serving=given.parent,
+            kind=self.settings.detector,
+            plan=given.plan,
+            threads=self.threads,
+        )
         return round(seconds)
 
     def _teach_detector(self, given: _Lessons, finding: PageLessons, candidate: Path) -> float:

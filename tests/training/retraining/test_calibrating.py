@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
+from backend.classification.fusion import fuse
 from backend.nets.config import CLASSES, MARKS
-from backend.training.retraining.calibrating import thresholds
+from backend.nets.detector import Fusion
+from backend.training.retraining.calibrating import found, raised, shifts, thresholds
 
 
 def said(*rows: tuple[str, float, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -69,3 +73,45 @@ def test_above_a_bar_the_precision_is_there_and_so_are_enough_crops(
             assert right >= least
             assert right >= precision * above.sum()
     assert len(MARKS) == 3
+
+
+def crops(*rows: tuple[float, str]) -> tuple[np.ndarray, np.ndarray]:
+    """Crops that are a signature with a probability, or else nothing; and what they are."""
+    probabilities = np.array([[p, 0.0, 0.0, 1 - p] for p, _ in rows])
+    return probabilities, np.array([CLASSES.index(name) for _, name in rows])
+
+
+ROWS = [*[(0.9, "signature")] * 6, (0.45, "signature"), (0.4, "signature"), (0.3, "none"), (0.2, "signature")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "precision", "now"),
+    [
+        # As many as serve now are found already.
+        (6, 0.8, 6),
+        # No further than asked for.
+        (7, 0.8, 7),
+        (8, 0.8, 8),
+        # The last one brings a wrong box with it, which .8 allows and .95 does not.
+        (9, 0.8, 9),
+        (9, 0.95, 8),
+    ],
+)
+def test_odds_grow_until_no_mark_fewer_is_shown(wanted: int, precision: float, now: int) -> None:
+    probabilities, truth = crops(*ROWS)
+    shift = shifts(probabilities, truth, wanted=np.array([wanted, 0, 0]), precision=precision)
+    assert found(raised(probabilities, shift), truth).tolist() == [now, 0, 0]
+    assert shift[1:].tolist() == [0, 0]
+
+
+def test_odds_do_not_grow_where_most_of_what_they_bring_is_wrong() -> None:
+    probabilities, truth = crops((0.9, "signature"), *[(0.45, "none")] * 4, (0.42, "signature"))
+    assert shifts(probabilities, truth, wanted=np.array([2, 0, 0]), precision=0.8).tolist() == [0, 0, 0]
+
+
+def test_raised_odds_are_those_of_the_biases() -> None:
+    rng = np.random.default_rng(1)
+    probabilities, heat = rng.dirichlet(np.ones(4), 50), rng.random((50, 3))
+    fusion, shift = Fusion(classified=0.4, seen=1.8, biases=(0.5, 1.0, 0.9)), np.array([0.3, 0.0, 1.1])
+    grown = dataclasses.replace(fusion, biases=tuple(np.add(fusion.biases, shift)))
+    np.testing.assert_allclose(raised(fuse(probabilities, heat, fusion), shift), fuse(probabilities, heat, grown))
