@@ -71,7 +71,7 @@ def raised(probabilities: NDArray[np.float64], shift: NDArray[np.float64]) -> ND
 
 
 def shifts(
-    probabilities: NDArray[np.float64], truth: NDArray[np.integer], *, wanted: NDArray[np.integer], precision: float
+    probabilities: NDArray[np.float64], truth: NDArray[np.integer], *, wanted: NDArray[np.number], precision: float
 ) -> NDArray[np.float64]:
     """The smallest growth of each class's log odds with which as many of its marks are found as are wanted: (3,).
 
@@ -81,7 +81,7 @@ def shifts(
     Args:
         probabilities: (N, 4) over `CLASSES`.
         truth: (N,) indices into `CLASSES`.
-        wanted: (3,) marks that what serves finds.
+        wanted: (3,) marks that are to be found.
         precision: Least share of right ones among what is called so, where the growth is not 0.
     """
     chosen = np.zeros(len(MARKS))

@@ -55,6 +55,8 @@ __all__ = ["TENSORS_FILE", "add_detector", "quantise_candidate", "write_candidat
 
 TENSORS_FILE = "classifier.safetensors"
 _CALIBRATION_CROPS = 200
+_MORE = 1.05
+"""How many times what serves finds of a class on validation pages is to be found: on other pages it may be less."""
 _ALL = 0.999
 """Nearest that a share may come to everything where its odds are taken."""
 
@@ -145,7 +147,7 @@ def add_detector(
     judges = [page for page in pages.read() if page.split == "validation" and set(page.complete) == set(MARKS)]
     fusion = fit_fusion(out, pages, judges, threads=threads, anchored=True)
     candidate = Weights.open(out, name="candidate")
-    wanted = found(*_said_together(serving, pages, judges, kind=kind, threads=threads))
+    wanted = np.ceil(_MORE * found(*_said_together(serving, pages, judges, kind=kind, threads=threads)))
     said, truth = _said_together(candidate, pages, judges, kind=kind, threads=threads)
     shift = shifts(said, truth, wanted=wanted, precision=plan.precision)
     path = out / DETECTOR_CONFIG_FILE
