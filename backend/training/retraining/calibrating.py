@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from backend.nets.config import MARKS
 
-__all__ = ["found", "raised", "shifts", "thresholds"]
+__all__ = ["raised", "shifts", "shown", "thresholds"]
 
 _BAR = 0.5
 """Where CONFIDENCE is, if nobody sets it."""
@@ -53,15 +53,17 @@ def _threshold(
     return float(scores[good[-1]])
 
 
-def found(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> NDArray[np.intp]:
-    """How many marks of each of `MARKS` are called so with a probability of at least .5: (3,).
+def shown(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Of each of `MARKS` how many boxes would be right, and how many wrong, at a probability of at least .5: (3,) each.
 
     Args:
         probabilities: (N, 4) over `CLASSES`.
         truth: (N,) indices into `CLASSES`.
     """
     said = np.where(probabilities.max(axis=1, initial=0) >= _BAR, probabilities.argmax(axis=1), -1)
-    return np.array([((said == place) & (truth == place)).sum() for place in range(len(MARKS))])
+    called = said[:, None] == np.arange(len(MARKS))
+    right = called & (np.asarray(truth)[:, None] == np.arange(len(MARKS)))
+    return right.sum(axis=0), (called & ~right).sum(axis=0)
 
 
 def raised(probabilities: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -71,29 +73,37 @@ def raised(probabilities: NDArray[np.float64], shift: NDArray[np.float64]) -> ND
 
 
 def shifts(
-    probabilities: NDArray[np.float64], truth: NDArray[np.integer], *, wanted: NDArray[np.number], precision: float
+    probabilities: NDArray[np.float64],
+    truth: NDArray[np.integer],
+    *,
+    wanted: NDArray[np.number],
+    most_wrong: NDArray[np.integer],
+    precision: float,
 ) -> NDArray[np.float64]:
     """The smallest growth of each class's log odds with which as many of its marks are found as are wanted: (3,).
 
     An annotator has more work with a mark that is not shown than with a box on nothing, so that a better network should
-    not show fewer. It grows no further than right boxes keep the precision; what that does not reach is left.
+    not show fewer. Odds grow no further than the bounds on wrong boxes let them; what that does not reach is left.
 
     Args:
         probabilities: (N, 4) over `CLASSES`.
         truth: (N,) indices into `CLASSES`.
         wanted: (3,) marks that are to be found.
-        precision: Least share of right ones among what is called so, where the growth is not 0.
+        most_wrong: (3,) wrong boxes that growth may come to: those of what serves, lest they become more each time.
+        precision: Least share of right ones that it may come to.
     """
     chosen = np.zeros(len(MARKS))
+    right, _ = shown(probabilities, truth)
     for place in range(len(MARKS)):
-        best = found(probabilities, truth)[place]
+        best = right[place]
         for step in _STEPS[1:]:
             if best >= wanted[place]:
                 break
-            grown = raised(probabilities, np.where(np.arange(len(MARKS)) == place, step, 0.0))
-            called = (grown.argmax(axis=1) == place) & (grown[:, place] >= _BAR)
-            hits = (called & (truth == place)).sum()
-            if hits < precision * called.sum():
+            hits, wrong = (
+                counts[place]
+                for counts in shown(raised(probabilities, np.where(np.arange(len(MARKS)) == place, step, 0.0)), truth)
+            )
+            if wrong > most_wrong[place] or hits < precision * (hits + wrong):
                 break
             if hits > best:
                 chosen[place], best = step, hits

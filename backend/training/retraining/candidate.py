@@ -42,7 +42,7 @@ from backend.training.loop import BEST_FILE, Progress, shown_in
 from backend.training.publish import NONE_SHARE, RECORD_FILE
 from backend.training.quantise import quantise_classifier
 from backend.training.recipe import Corrections, Recipe
-from backend.training.retraining.calibrating import found, raised, shifts, thresholds
+from backend.training.retraining.calibrating import raised, shifts, shown, thresholds
 from backend.training.served import box_within, logits_of_crops, truth_of_crops
 
 if TYPE_CHECKING:
@@ -147,9 +147,9 @@ def add_detector(
     judges = [page for page in pages.read() if page.split == "validation" and set(page.complete) == set(MARKS)]
     fusion = fit_fusion(out, pages, judges, threads=threads, anchored=True)
     candidate = Weights.open(out, name="candidate")
-    wanted = np.ceil(_MORE * found(*_said_together(serving, pages, judges, kind=kind, threads=threads)))
+    right, wrong = shown(*_said_together(serving, pages, judges, kind=kind, threads=threads))
     said, truth = _said_together(candidate, pages, judges, kind=kind, threads=threads)
-    shift = shifts(said, truth, wanted=wanted, precision=plan.precision)
+    shift = shifts(said, truth, wanted=np.ceil(_MORE * right), most_wrong=wrong, precision=plan.precision)
     path = out / DETECTOR_CONFIG_FILE
     biases = tuple(round(float(bias + more), 4) for bias, more in zip(fusion.biases, shift, strict=True))
     dataclasses.replace(DetectorConfig.read(path), fusion=dataclasses.replace(fusion, biases=biases)).write(path)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from backend.classification.fusion import fuse
 from backend.nets.config import CLASSES, MARKS
 from backend.nets.detector import Fusion
-from backend.training.retraining.calibrating import found, raised, shifts, thresholds
+from backend.training.retraining.calibrating import raised, shifts, shown, thresholds
 
 
 def said(*rows: tuple[str, float, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -85,28 +85,33 @@ ROWS = [*[(0.9, "signature")] * 6, (0.45, "signature"), (0.4, "signature"), (0.3
 
 
 @pytest.mark.parametrize(
-    ("wanted", "precision", "now"),
+    ("wanted", "precision", "most_wrong", "now"),
     [
         # As many as serve now are found already.
-        (6, 0.8, 6),
+        (6, 0.8, 9, 6),
         # No further than asked for.
-        (7, 0.8, 7),
-        (8, 0.8, 8),
-        # The last one brings a wrong box with it, which .8 allows and .95 does not.
-        (9, 0.8, 9),
-        (9, 0.95, 8),
+        (7, 0.8, 9, 7),
+        (8, 0.8, 9, 8),
+        # The last one brings a wrong box with it, which .8 allows and .95 does not; nor do more than were shown before.
+        (9, 0.8, 1, 9),
+        (9, 0.95, 1, 8),
+        (9, 0.8, 0, 8),
     ],
 )
-def test_odds_grow_until_no_mark_fewer_is_shown(wanted: int, precision: float, now: int) -> None:
+def test_odds_grow_until_no_mark_fewer_is_shown(wanted: int, precision: float, most_wrong: int, now: int) -> None:
     probabilities, truth = crops(*ROWS)
-    shift = shifts(probabilities, truth, wanted=np.array([wanted, 0, 0]), precision=precision)
-    assert found(raised(probabilities, shift), truth).tolist() == [now, 0, 0]
+    bounds = {"wanted": np.array([wanted, 0, 0]), "most_wrong": np.array([most_wrong, 0, 0])}
+    shift = shifts(probabilities, truth, **bounds, precision=precision)
+    right, wrong = shown(raised(probabilities, shift), truth)
+    assert right.tolist() == [now, 0, 0]
+    assert wrong[0] <= most_wrong
     assert shift[1:].tolist() == [0, 0]
 
 
 def test_odds_do_not_grow_where_most_of_what_they_bring_is_wrong() -> None:
     probabilities, truth = crops((0.9, "signature"), *[(0.45, "none")] * 4, (0.42, "signature"))
-    assert shifts(probabilities, truth, wanted=np.array([2, 0, 0]), precision=0.8).tolist() == [0, 0, 0]
+    bounds = {"wanted": np.array([2, 0, 0]), "most_wrong": np.array([9, 9, 9])}
+    assert shifts(probabilities, truth, **bounds, precision=0.8).tolist() == [0, 0, 0]
 
 
 def test_raised_odds_are_those_of_the_biases() -> None:
