@@ -38,7 +38,7 @@ __all__ = ["DETECTOR_TENSORS_FILE", "PageLessons", "page_lessons", "teach", "wri
 
 DETECTOR_TENSORS_FILE = "detector.safetensors"
 _SHOWINGS = 2.0
-"""How often an epoch shows a page that was left as it was shown; a corrected one `hard_times` as often."""
+"""How often an epoch shows a page that was left as it was shown; a corrected one `hard_times` times as often."""
 _MOST = 0.5
 """Most of an epoch that annotators' pages make."""
 _JUDGED = 60

@@ -119,8 +119,12 @@ def test_killed_in_the_detectors_training_it_goes_on_and_keeps_no_page(
     assert seen is not None
     assert set(documents_of(BUNDLED) or ()) < seen, "and what the base has seen"
 
-    # The same pages and samples are not learnt from twice.
+    # The same pages and samples are not learnt from twice, nor when the detector made of them proposes other crops.
     assert retrain(corrected).outcome == "nothing new"
+    Models(corrected.data_dir / "models").promote(model.name, why="a test", by="tests", force=True)
+    serving = Settings(**{**vars(corrected), "model": "auto"})
+    assert Sources.of(serving).at_once().name == model.name
+    assert retrain(serving).outcome == "nothing new"
 
 
 def test_pages_that_cannot_be_had_leave_the_detector_alone(

@@ -37,6 +37,14 @@ def train(settings: Settings) -> subprocess.Popen[str]:
     )
 
 
+def until_an_epoch_has_ended(training: subprocess.Popen[str], folder: Path) -> None:
+    give_up = time.monotonic() + SECONDS
+    while not list(folder.glob(f"run-*/{CHECKPOINT_FILE}")):
+        assert training.poll() is None, training.communicate()[0]
+        assert time.monotonic() < give_up, "no epoch has ended"
+        time.sleep(0.02)
+
+
 def test_a_killed_training_leaves_the_serving_model_alone_and_goes_on_when_started_again(settings: Settings) -> None:
     settings = Settings(**{**vars(settings), "model": "auto"})
     models = Models(settings.data_dir / "models")
@@ -48,11 +56,7 @@ def test_a_killed_training_leaves_the_serving_model_alone_and_goes_on_when_start
     folder = folder_of(settings.data_dir)
 
     with train(settings) as victim:
-        give_up = time.monotonic() + SECONDS
-        while not list(folder.glob(f"run-*/{CHECKPOINT_FILE}")):
-            assert victim.poll() is None, victim.communicate()[0]
-            assert time.monotonic() < give_up, "no epoch has ended"
-            time.sleep(0.02)
+        until_an_epoch_has_ended(victim, folder)
         victim.kill()
         victim.wait()
     assert victim.returncode == -signal.SIGKILL
@@ -84,11 +88,7 @@ def test_a_training_that_is_told_to_stop_notes_its_end_and_keeps_no_page(setting
     store.engine.dispose()
     folder = folder_of(settings.data_dir)
     with train(settings) as told:
-        give_up = time.monotonic() + SECONDS
-        while not list(folder.glob(f"run-*/{CHECKPOINT_FILE}")):
-            assert told.poll() is None, told.communicate()[0]
-            assert time.monotonic() < give_up, "no epoch has ended"
-            time.sleep(0.02)
+        until_an_epoch_has_ended(told, folder)
         assert (folder / "annotated").is_dir(), "for as long as it takes"
         told.terminate()
         told.wait()
