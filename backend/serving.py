@@ -24,7 +24,7 @@ __all__ = ["Serving", "build_pipeline"]
 
 _LOG = logging.getLogger(__name__)
 # How often a process looks whether another model was promoted; one look is one stat of one file.
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.2
 
 
 def _as_it_is(classifier: Classifies) -> Classifies:

@@ -232,7 +232,7 @@ def _tell_move(move: Event, settings: Settings) -> None:
     after = move.model or "what MODEL=auto finds without a promoted model"
     forced = ", although the gate did not let it pass" if move.forced else ""
     print(f"{move.what}: {after} serves now instead of {move.before or 'the unpublished weights'}{forced}")
-    print("servers with MODEL=auto pick it up within a second or so")
+    print("servers with MODEL=auto pick it up within a second")
     if settings.model != "auto":
         print(f"here MODEL is {settings.model}: such a server goes on with that", file=sys.stderr)
 
