@@ -26,6 +26,7 @@ from backend.setup.connecting import Wish, connect
 from tests.documents.loopback import TOKEN, Loopback, loopback, serving
 from tests.documents.papers import image
 from tests.labelstudio.conftest import MemoryPages, ToldPipeline, ToldServing, make_app
+from tests.registry.tiny import says
 
 __all__ = ["BASIC", "NOBODY", "SECRET", "Report", "Setup", "token_of", "unprivileged"]
 
@@ -122,12 +123,10 @@ class Setup:
 
 
 @pytest.fixture
-def healthy(
-    four_class_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Setup]:
+def healthy(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
     """Everything is well."""
     folder = tmp_path / "data"
-    shutil.copytree(four_class_folder, folder / "models" / "random")
+    says("stamp", folder / "models" / "random")
     open_database(default_url(folder)).dispose()
     settings = Settings(data_dir=folder, model="random", detector="colour")
     version = build_pipeline(Sources.of(settings).at_once(), settings).version

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,7 @@ from playwright.sync_api import BrowserContext, Page, ViewportSize, expect, sync
 
 from backend.demo.backend import backend_service, wait_for_model
 from backend.demo.projects import connect
-from backend.demo.services import LOOPBACK, free_port
+from backend.demo.services import LOOPBACK, Service, free_port
 from backend.demo.studio import Login, label_studio_service
 from backend.labelstudio.client import LabelStudio
 from backend.synthetic.drawn import DrawnMark, Language
@@ -39,6 +40,9 @@ QUIET = (
 # The list of regions is drawn only as far as it is seen: so high that some twenty are.
 VIEWPORT: ViewportSize = {"width": 1600, "height": 2000}
 PATIENCE = 120_000  # milliseconds; a machine may be busy
+EXECUTABLE = ROOT / ".venv-label-studio" / "bin" / "label-studio"
+# Below those that the system gives away, since it is bound long after it was chosen.
+PORT = 18_080
 
 
 def missing(reason: str) -> None:
@@ -60,12 +64,43 @@ class Server:
         return LabelStudio(self.url, self.login.token)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A Label Studio that was started and may not answer yet, and what ends it."""
+
+    server: Server
+    service: Service
+    stack: ExitStack
+
+
+_BEGUN = pytest.StashKey[Begun]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Starts Label Studio: it takes half a minute to make its tables, and does so beside the tests of other folders."""
+    wanted = any(item.get_closest_marker("label_studio") for item in session.items)
+    if not wanted or session.config.option.collectonly or not EXECUTABLE.exists():
+        return
+    stack = ExitStack()
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="label-studio-", ignore_cleanup_errors=True)))
+    login, port = Login.of(folder), free_port(PORT)
+    service = label_studio_service(EXECUTABLE, folder / "label-studio", login=login, port=port)
+    stack.enter_context(service)
+    server = Server(url=f"http://{LOOPBACK}:{port}", login=login, folder=folder)
+    session.config.stash[_BEGUN] = Begun(server=server, service=service, stack=stack)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends it, after the tests or before any."""
+    if _BEGUN in config.stash:
+        config.stash[_BEGUN].stack.close()
+
+
 @pytest.fixture(scope="session")
 def label_studio_executable() -> Path:
-    executable = ROOT / ".venv-label-studio" / "bin" / "label-studio"
-    if not executable.exists():
+    if not EXECUTABLE.exists():
         missing("no Label Studio is installed (`make label-studio` installs it)")
-    return executable
+    return EXECUTABLE
 
 
 @pytest.fixture(scope="session")
@@ -103,13 +138,10 @@ def annotator(browser: BrowserContext, server: Server) -> Page:
 
 
 @pytest.fixture(scope="session")
-def server(label_studio_executable: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("label-studio")
-    login, port = Login.of(folder), free_port(0)
-    url = f"http://{LOOPBACK}:{port}"
-    with label_studio_service(label_studio_executable, folder / "label-studio", login=login, port=port) as service:
-        service.wait_until_answers(f"{url}/health", seconds=600)
-        yield Server(url=url, login=login, folder=folder)
+def server(label_studio_executable: Path, pytestconfig: pytest.Config) -> Server:
+    begun = pytestconfig.stash[_BEGUN]
+    begun.service.wait_until_answers(f"{begun.server.url}/health", seconds=600)
+    return begun.server
 
 
 @pytest.fixture(scope="session")

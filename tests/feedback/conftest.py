@@ -61,16 +61,39 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(home)
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with all tables, to copy."""
+    file = tmp_path_factory.mktemp("migrated") / "ledger.sqlite3"
+    open_database(f"sqlite:///{file}").dispose()
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgresql: str) -> str:
+    """Name of a database of PostgreSQL with all tables, to copy."""
+    name = "migrated"
+    with psycopg.connect(f"{postgresql}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    open_database(f"{postgresql}/{name}").dispose()
+    return name
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of an empty database."""
+    """URL of a database: empty, or for `engine` migrated before, which takes a third of the time."""
+    migrated = "engine" in request.fixturenames
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+        file = tmp_path / "ledger.sqlite3"
+        if migrated:
+            shutil.copyfile(request.getfixturevalue("migrated_file"), file)
+        yield f"sqlite:///{file}"
         return
     server = request.getfixturevalue("postgresql")
     name = f"ledger_{abs(hash(tmp_path))}"
+    template = request.getfixturevalue("migrated_database") if migrated else "template1"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield f"{server}/{name}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -78,7 +101,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """An opened, migrated, empty ledger."""
+    """An opened ledger with nothing in it."""
     opened = open_database(database_url)
     yield opened
     opened.dispose()
