@@ -40,7 +40,8 @@ def feedback_pages(
         engine: The ledger's database.
         state: Gives `model_version` and `model_state`.
         training: Gives how trainings stand: `running`, `new_hard_examples`, `retrain_after`, and of the last one, if
-            there was one, `began`, `why`, `ended`, `result`, `reason`, `model`; None where this process starts none.
+            there was one, `began`, `why`, `doing`, `ended`, `result`, `reason`, `model`; None where this process starts
+            none.
         refused: Webhooks that came to this process without their credentials; None where nobody counts them.
     """
     pages = Blueprint("feedback", __name__, template_folder="templates")

@@ -29,6 +29,7 @@ from backend.training.crops import Crop
 from backend.training.graph import state_dict_from_onnx
 from backend.training.parallel import Ranks, ranks
 from backend.training.recipe import Recipe, Stage
+from backend.training.telling import Tell, how_far, nobody
 
 __all__ = [
     "BEST_FILE",
@@ -93,6 +94,7 @@ def fit(
     build: Build | None = None,
     workers: int = 0,
     stop_after: int | None = None,
+    tell: Tell = nobody,
 ) -> Progress:
     """Trains by `recipe` on the crops of `store`; `folder` keeps the checkpoint and the best weights.
 
@@ -107,6 +109,7 @@ def fit(
         build: Gives the first network; `first_network` when left out.
         workers: Processes that augment.
         stop_after: Epochs after which this call returns even if there are more.
+        tell: Is told after each epoch how far it is.
 
     Raises:
         TrainingError: `folder` holds a checkpoint of another recipe, `store` has no crops, or a batch cannot be divided
@@ -115,11 +118,28 @@ def fit(
     with ranks() as own:
         if recipe.batch % own.count:
             raise TrainingError(f"a batch of {recipe.batch} crops cannot be divided among {own.count} processes")
-        return _fit(recipe, store, folder, own, build=build or first_network, workers=workers, stop_after=stop_after)
+        return _fit(
+            recipe,
+            store,
+            folder,
+            own,
+            build=build or first_network,
+            workers=workers,
+            stop_after=stop_after,
+            tell=tell,
+        )
 
 
 def _fit(
-    recipe: Recipe, store: Crops, folder: Path, own: Ranks, *, build: Build, workers: int, stop_after: int | None
+    recipe: Recipe,
+    store: Crops,
+    folder: Path,
+    own: Ranks,
+    *,
+    build: Build,
+    workers: int,
+    stop_after: int | None,
+    tell: Tell,
 ) -> Progress:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -137,7 +157,9 @@ def _fit(
                 train = Memory.load(store, "train", stage.size)
                 judge = Memory.load(store, "validation", stage.size, most=_JUDGED)
             progress = run.epoch(progress, train, judge, folder, workers)
-            bar.update(_behind(recipe, progress) - bar.n)
+            behind = _behind(recipe, progress)
+            bar.update(behind - bar.n)
+            tell(how_far(behind, epochs, seconds=progress.history[-1].seconds))
     return progress
 
 

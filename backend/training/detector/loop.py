@@ -29,6 +29,7 @@ from backend.training.detector.network import DetectorNet
 from backend.training.detector.recipe import DetectorRecipe
 from backend.training.detector.scenes import CANVAS, Stock, changed
 from backend.training.detector.targets import targets_of
+from backend.training.telling import Tell, how_far, nobody
 
 __all__ = ["AVERAGE_FILE", "CHECKPOINT_FILE", "DetectorEpoch", "DetectorProgress", "fit_detector"]
 
@@ -68,6 +69,7 @@ def fit_detector(
     base: Mapping[str, torch.Tensor] | None = None,
     workers: int = 0,
     stop_after: int | None = None,
+    tell: Tell = nobody,
 ) -> DetectorProgress:
     """Trains by `recipe`; `folder` keeps the checkpoint and the average of the weights.
 
@@ -82,6 +84,7 @@ def fit_detector(
         base: The state dict that a new run begins with; random weights where None.
         workers: Processes that change pages.
         stop_after: Epochs after which this call returns even if there are more.
+        tell: Is told after each epoch how far it is.
 
     Raises:
         TrainingError: `folder` holds a checkpoint of another recipe.
@@ -91,8 +94,12 @@ def fit_detector(
     run = _Run(recipe, base)
     progress = run.resume(folder / CHECKPOINT_FILE)
     last = recipe.epochs if stop_after is None else min(recipe.epochs, progress.epoch + stop_after)
-    while progress.epoch < last:
-        progress = run.epoch(progress, train, judge, folder, workers)
+    title = "training the detector"
+    with tqdm(total=recipe.epochs, initial=progress.epoch, unit="epoch", desc=title, disable=None) as bar:
+        while progress.epoch < last:
+            progress = run.epoch(progress, train, judge, folder, workers)
+            bar.update()
+            tell(how_far(progress.epoch, recipe.epochs, seconds=progress.history[-1].seconds))
     return progress
 
 
