@@ -87,17 +87,16 @@ def ask_gate(
         BackendError: A model or the ledger cannot be used.
     """
     seen = _seen(args.seen)
+    gold = read_coco(args.coco, args.images)
     store = Store.open(settings)
     try:
-        with store.engine.connect() as connection:
-            hard = list(hard_examples(connection, store.crops))
+        hard = hard_examples(store.engine, store.crops)
+        pointed = Registry(models.folder).pointed()
+        judgement = judge_model(
+            models, name, gold, settings=settings, hard=hard, trained_on=seen, by=_BY, why=_why(args.seen, args.why)
+        )
     finally:
         store.engine.dispose()
-    gold = read_coco(args.coco, args.images)
-    pointed = Registry(models.folder).pointed()
-    judgement = judge_model(
-        models, name, gold, settings=settings, hard=hard, trained_on=seen, by=_BY, why=_why(args.seen, args.why)
-    )
     print(judgement)
     if not judgement.promoted:
         return 1

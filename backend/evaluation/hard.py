@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Engine, select
 
 from backend.feedback.matching import Outcome
 from backend.feedback.tables import sample
@@ -37,13 +37,15 @@ class HardExample:
     label: str
 
 
-def hard_examples(connection: Connection, crops: CropStore) -> Iterator[HardExample]:
+def hard_examples(engine: Engine, crops: CropStore) -> Iterator[HardExample]:
     """The ledger's: what was relabelled or rejected by someone who saw it, or misnamed on a blind page, undisputed.
+
+    Each picture is read when its turn comes: all of them together may be several GB.
 
     Raises:
         LedgerError: A crop cannot be read.
     """
-    rows = connection.execute(
+    wanted = (
         select(sample)
         .where(
             sample.c.outcome.in_([Outcome.RELABELLED, Outcome.REJECTED]),
@@ -52,6 +54,8 @@ def hard_examples(connection: Connection, crops: CropStore) -> Iterator[HardExam
         )
         .order_by(sample.c.id)
     )
+    with engine.connect() as connection:
+        rows = connection.execute(wanted).all()
     for row in rows:
         left, top = row.margin[:2]
         yield HardExample(

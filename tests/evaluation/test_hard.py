@@ -42,8 +42,7 @@ def corrected(folder: Path, *, quarantined: str | None = None) -> list[HardExamp
     if quarantined:
         with engine.begin() as connection:
             connection.execute(update(sample).where(sample.c.region == quarantined).values(quarantine="disputed"))
-    with engine.connect() as connection:
-        found = list(hard_examples(connection, crops))
+    found = list(hard_examples(engine, crops))
     engine.dispose()
     return found
 

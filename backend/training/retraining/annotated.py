@@ -12,23 +12,25 @@ from sqlalchemy import Engine, select
 
 from backend.dataset.sides import Look, known_documents
 from backend.dataset.sides import sides as assigned
-from backend.errors import BackendError, RequestError
-from backend.feedback.crops import fingerprint, perceptual
+from backend.errors import BackendError, LabelStudioError, PageError, RequestError
 from backend.feedback.splits import document_key, split_of
 from backend.feedback.tables import annotation, sample
 from backend.feedback.tables import document as table
 from backend.labelstudio.annotated import turned_page
 from backend.labelstudio.annotations import Annotation
 from backend.nets.config import MARKS
+from backend.training.retraining.spool import Spool, SpooledPage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from backend.pages.page import Page
 
 __all__ = ["KnownPage", "PageOf", "annotated_pages"]
 
 PageOf = Callable[[Annotation, int], "Page"]
 _PATIENCE = 10
-"""Tasks in a row that cannot be had, after which nobody is asked for more: each may have taken FETCH_TIMEOUT."""
+"""Tasks in a row that cannot be fetched, after which nobody is asked for more: each may have taken FETCH_TIMEOUT."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,58 +66,63 @@ def annotated_pages(
     *,
     sides: Collection[str],
     most: int,
+    spool: Path,
     missing: list[str],
     without: Collection[int] = (),
 ) -> Iterator[KnownPage]:
     """Pages of tasks whose document is on one of `sides`, the newest tasks first; a task is there wholly or not.
 
     Of each task the newest submitted annotation counts. Tasks without a mark, and with nothing shown on them, are among
-    them: they tell what is no mark. A page that another document has on another side is left out, for what is learnt
-    there must not be judged here.
+    them: they tell what is no mark. A page that another document has on another side, pixel for pixel, is left out, for
+    what is learnt there must not be judged here.
 
     Args:
         engine: The ledger's database.
         page_of: Fetches a page.
         sides: Of the split.
-        most: Tasks, after which no more are fetched; fewer where ten in a row cannot be had.
-        missing: Where a sentence goes for each task that could not be had.
+        most: Tasks, after which no more are fetched; fewer where ten in a row cannot be fetched.
+        spool: Folder for a task's pages until all of them are known, in a file without a name.
+        missing: Where a sentence goes for each task that could not be had, and one for all that were not asked for.
         without: Tasks that are passed over.
     """
     found = in_vain = 0
     for left in _newest(engine):
-        if found == most or in_vain == _PATIENCE:
+        if found == most:
+            return
+        if in_vain == _PATIENCE:
+            missing.append(f"after {_PATIENCE} in a row that could not be fetched, no more were asked for")
             return
         if left.task in without:
             continue
-        try:
-            key = known_documents(engine, [left.task]).get(left.task) or document_key(left.document, left.references)
-            if _side(engine, key) not in sides:
+        with Spool(spool) as kept:
+            try:
+                key = known_documents(engine, [left.task]).get(left.task) or document_key(
+                    left.document, left.references
+                )
+                if _side(engine, key) not in sides:
+                    continue
+                pages = {index: kept.add(page_of(left, index)) for index in range(len(left.sheets))}
+                _ask_for_the_same(engine, left, pages)
+                known = _pages_of(left, pages, _disputed(engine, left.task))
+            except BackendError as error:
+                missing.append(f"task {left.task}: {error}")
+                in_vain += isinstance(error, PageError | LabelStudioError)
                 continue
-            pages = {index: page_of(left, index) for index in range(len(left.sheets))}
-            hashes = {index: (fingerprint(page.pixels), perceptual(page.pixels)) for index, page in pages.items()}
-            _ask_for_the_same(engine, left, hashes)
-            known = _pages_of(left, pages, _disputed(engine, left.task))
-        except BackendError as error:
-            missing.append(f"task {left.task}: {error}")
-            in_vain += 1
-            continue
-        found, in_vain = found + 1, 0
-        side = _decided(engine, left, key, hashes)
-        if side is not None and side in sides:
-            elsewhere = _elsewhere(engine, side, hashes)
-            yield from (
-                KnownPage(**one, document=key, side=side, sha256=hashes[index][0])
-                for index, one in known.items()
-                if index not in elsewhere
-            )
+            found, in_vain = found + 1, 0
+            side = _decided(engine, left, key, pages)
+            if side is not None and side in sides:
+                elsewhere = _elsewhere(engine, side, pages)
+                for index, facts in known.items():
+                    if index not in elsewhere:
+                        yield KnownPage(**facts, document=key, side=side, pixels=kept.pixels(pages[index]))
 
 
 def _newest(engine: Engine) -> list[Annotation]:
-    """Of each task its newest submitted annotation, the newest first."""
+    """Of each task its newest submitted annotation, the newest first; of two of one moment the earlier one rules."""
+    wanted = select(annotation).where(annotation.c.deleted.is_(False))
+    wanted = wanted.order_by(annotation.c.updated, annotation.c.id.desc())
     with engine.connect() as connection:
-        rows = connection.execute(
-            select(annotation).where(annotation.c.deleted.is_(False)).order_by(annotation.c.updated, annotation.c.id)
-        ).all()
+        rows = connection.execute(wanted).all()
     left = [Annotation(**row.body) for row in rows if row.body]
     newest = {one.task: one for one in left if not one.skipped}
     return sorted(newest.values(), key=lambda one: (-one.updated, one.task))
@@ -128,24 +135,25 @@ def _side(engine: Engine, key: str) -> str:
     return str(side or split_of(key))
 
 
-def _decided(engine: Engine, left: Annotation, key: str, hashes: Mapping[int, tuple[str, str]]) -> str | None:
+def _decided(engine: Engine, left: Annotation, key: str, pages: Mapping[int, SpooledPage]) -> str | None:
     """The side that a document is on now that its pages are known; noted, so that no later sample lands on another."""
     # What tells a document are its pages with marks, if there are any: so its samples and data sets have it.
-    telling = [hashes[index] for index in sorted(left.pages() & hashes.keys()) or sorted(hashes)]
-    return assigned(engine, [Look(document=key, page_sha256=one, page_phash=other) for one, other in telling]).get(key)
+    telling = [pages[index] for index in sorted(left.pages() & pages.keys()) or sorted(pages)]
+    looks = [Look(document=key, page_sha256=page.sha256, page_phash=page.phash) for page in telling]
+    return assigned(engine, looks).get(key)
 
 
-def _elsewhere(engine: Engine, side: str, hashes: Mapping[int, tuple[str, str]]) -> set[int]:
+def _elsewhere(engine: Engine, side: str, pages: Mapping[int, SpooledPage]) -> set[int]:
     """Indices of a document's pages that are on another side as well, as pages of other documents."""
     others = select(table.c.page_sha256).where(
-        table.c.page_sha256.in_([sha256 for sha256, _ in hashes.values()]), table.c.split != side
+        table.c.page_sha256.in_([page.sha256 for page in pages.values()]), table.c.split != side
     )
     with engine.connect() as connection:
         found = set(connection.execute(others).scalars())
-    return {index for index, (sha256, _) in hashes.items() if sha256 in found}
+    return {index for index, page in pages.items() if page.sha256 in found}
 
 
-def _ask_for_the_same(engine: Engine, left: Annotation, hashes: Mapping[int, tuple[str, str]]) -> None:
+def _ask_for_the_same(engine: Engine, left: Annotation, pages: Mapping[int, SpooledPage]) -> None:
     """Refuses a page that is another picture than the one that its samples were cut from.
 
     Raises:
@@ -153,9 +161,9 @@ def _ask_for_the_same(engine: Engine, left: Annotation, hashes: Mapping[int, tup
     """
     with engine.connect() as connection:
         rows = connection.execute(select(sample.c.page, sample.c.page_sha256).where(sample.c.task == left.task)).all()
-    for index, (sha256, _) in hashes.items():
+    for index, page in pages.items():
         cut_from = {row.page_sha256 for row in rows if row.page == index}
-        if cut_from and sha256 not in cut_from:
+        if cut_from and page.sha256 not in cut_from:
             raise RequestError(f"page {index + 1} was replaced since its marks were boxed")
 
 
@@ -166,7 +174,9 @@ def _disputed(engine: Engine, task: int) -> dict[str, Any]:
         return {row.region: row for row in connection.execute(wanted.order_by(sample.c.id))}
 
 
-def _pages_of(left: Annotation, pages: Mapping[int, Page], disputed: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+def _pages_of(
+    left: Annotation, pages: Mapping[int, SpooledPage], disputed: Mapping[str, Any]
+) -> dict[int, dict[str, Any]]:
     """What is known about each page of a task.
 
     Raises:
@@ -179,8 +189,8 @@ def _pages_of(left: Annotation, pages: Mapping[int, Page], disputed: Mapping[str
     return {
         index: {
             "name": f"task-{left.task}-{index}",
-            "pixels": page.pixels,
             "dpi": page.dpi,
+            "sha256": page.sha256,
             "complete": _asked_for(left, index),
             "marks": tuple((one.label, one.box) for one in regions if one.page == index and one.id not in disputed),
             "disputed": tuple((row.x1, row.y1, row.x2, row.y2) for row in disputed.values() if row.page == index),

@@ -35,7 +35,7 @@ from backend.registry.candidates import add_documents, documents_of
 from backend.training.checkpoint import save
 from backend.training.evaluation import fit_temperature
 from backend.training.export import export_classifier
-from backend.training.fusion import fit_fusion
+from backend.training.fusion import fit_fusion, shown_as
 from backend.training.harvest import truth_of
 from backend.training.labelling import label_boxes
 from backend.training.loop import BEST_FILE, Progress, shown_in
@@ -160,14 +160,21 @@ def add_detector(
 def _said_together(
     weights: Weights, store: Pages, pages: Sequence[LabelledPage], *, kind: str, threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """What detector and classifier say together of the candidates of pages, (N, 4), and what those are, (N,)."""
+    """What detector and classifier say together of the candidates of pages, (N, 4), and what those are, (N,).
+
+    Each mark counts once, however many candidates are on it, and one that lies near a mark, as work for an annotator in
+    either case, not at all.
+    """
     detector = build_detector(kind, weights.folder, threads=threads)
     classifier = load_classifier(weights, threads=threads)
     said, truth = [np.zeros((0, len(CLASSES)))], []
     for page in pages:
         pixels = store.pixels(page)
         candidates = detector(pixels, page.dpi)
-        labels = label_boxes(candidates.boxes, truth_of(page))
+        known = truth_of(page)
+        near = [label is None for label in label_boxes(candidates.boxes, known)]
+        one_each = shown_as(candidates, known)
+        labels = [None if argued else label for argued, label in zip(near, one_each, strict=True)]
         rows = [row for row, label in enumerate(labels) if label is not None]
         probabilities = classifier.classify(pixels, candidates.boxes[rows]).probabilities
         said.append(fuse(probabilities, candidates.heat[rows], detector.fusion))

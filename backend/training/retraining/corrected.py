@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,19 +35,24 @@ def collect_pages(folder: Path, engine: Engine, page_of: PageOf) -> tuple[PageSt
     shown them any.
 
     Args:
-        folder: Emptied, if it is there.
+        folder: Made for it.
         engine: The ledger's database.
         page_of: Fetches a page.
 
     Returns:
         The pages, and a sentence for each task that could not be had.
+
+    Raises:
+        OSError: The disk is full.
     """
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
     store, missing, there = PageStore(folder), list[str](), 0
     hard, blind, bare = _corrected(engine), _blind(engine), Counter[str]()
     sides = {"train", "validation"}
-    for known in annotated_pages(engine, page_of, sides=sides, most=_MOST_PAGES, missing=missing, without=blind):
+    found = annotated_pages(
+        engine, page_of, sides=sides, most=_MOST_PAGES, spool=folder, missing=missing, without=blind
+    )
+    for known in found:
         if there == _MOST_PAGES:
             break
         if known.sha256 not in _telling(engine, known.document):

@@ -28,6 +28,7 @@ from backend.training.pagestore import JoinedPages, PageStore
 from backend.training.quantise import IN_FLOAT, quantise_network
 from backend.training.retraining.corrected import CORRECTED
 from backend.training.retraining.material import draw_replay
+from backend.training.telling import Tell, nobody
 
 if TYPE_CHECKING:
     from backend.training.detector.recipe import DetectorRecipe
@@ -104,7 +105,9 @@ def page_lessons(
     return PageLessons(pages=store, replay=replay, base=base, recipe=recipe)
 
 
-def teach(lessons: PageLessons, drawn: PageStore, folder: Path, *, workers: int = 0) -> DetectorProgress:
+def teach(
+    lessons: PageLessons, drawn: PageStore, folder: Path, *, workers: int = 0, tell: Tell = nobody
+) -> DetectorProgress:
     """Trains, or goes on; `folder` keeps the checkpoint.
 
     Args:
@@ -113,6 +116,7 @@ def teach(lessons: PageLessons, drawn: PageStore, folder: Path, *, workers: int 
             annotators' own.
         folder: Made when missing.
         workers: Processes that change pages.
+        tell: Is told after each epoch how far it is.
 
     Raises:
         TrainingError: A page is missing.
@@ -124,7 +128,7 @@ def teach(lessons: PageLessons, drawn: PageStore, folder: Path, *, workers: int 
     train = load_stock(both, [page for page in pages if page.split == "train"])
     judge = load_stock(both, [page for page in judges if page.domain != "drawn"] + ours)
     base = state_dict_from_onnx(lessons.base.path)
-    return fit_detector(lessons.recipe, train, judge, folder, base=base, workers=workers)
+    return fit_detector(lessons.recipe, train, judge, folder, base=base, workers=workers, tell=tell)
 
 
 def write_taught(

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
+from PIL import Image
 from sqlalchemy import Engine
 
 from backend.evaluation.truth import Truth, read_coco
@@ -24,6 +23,8 @@ __all__ = ["Gold", "gold_pages"]
 
 _GOLD = "gold"
 _MOST_TASKS = 200
+_MOST_PAGES = 600
+"""Of annotators: at 300 dpi some 3 GB, for the time of a trial."""
 _COCO_FILE = "gold.json"
 
 
@@ -35,22 +36,31 @@ class Gold:
         truth: The pages.
         annotated: How many of them annotators marked; the others are drawn.
         missing: Why tasks of gold documents could not be had, one sentence a task.
+        partly: Pages that were left out, since their project does not ask for every class: what is not boxed there may
+            be a mark all the same.
     """
 
     truth: Truth
     annotated: int
     missing: tuple[str, ...]
+    partly: int
 
     def __str__(self) -> str:
         drawn = len(self.truth.pages) - self.annotated
-        lost = f"; {len(self.missing)} tasks of gold documents could not be had" if self.missing else ""
-        return f"gold pages: {self.annotated} of annotators' documents, {drawn} drawn{lost}"
+        lost = (
+            f"; {len(self.missing)} tasks of gold documents could not be had, the first of them: {self.missing[0]}"
+            if self.missing
+            else ""
+        )
+        partly = f"; {self.partly} left out whose project does not ask for every class" if self.partly else ""
+        return f"gold pages: {self.annotated} of annotators' documents, {drawn} drawn{partly}{lost}"
 
 
 def gold_pages(folder: Path, drawn: PageStore, engine: Engine, page_of: PageOf) -> Gold:
     """Writes the gold pages to `folder`, which only its owner may read and the caller removes after the trial.
 
-    Of each task of a gold document the newest submitted annotation counts, with all of the task's pages.
+    Of each task of a gold document the newest submitted annotation counts, with the task's pages; the newest tasks come
+    first, to six hundred pages.
 
     Args:
         folder: Exists, and is empty.
@@ -60,14 +70,20 @@ def gold_pages(folder: Path, drawn: PageStore, engine: Engine, page_of: PageOf) 
 
     Raises:
         EvaluationError: A box lies off its page.
+        OSError: The disk is full.
     """
     missing: list[str] = []
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    annotated = 0
-    for known in annotated_pages(engine, page_of, sides={_GOLD}, most=_MOST_TASKS, missing=missing):
+    annotated = partly = 0
+    for known in annotated_pages(engine, page_of, sides={_GOLD}, most=_MOST_TASKS, spool=folder, missing=missing):
+        if not set(MARKS) <= set(known.complete):
+            partly += 1
+            continue
         _add(known, folder, images, annotations)
         annotated += 1
+        if annotated == _MOST_PAGES:
+            break
     for known in _drawn(drawn):
         _add(known, folder, images, annotations)
     coco = {
@@ -76,23 +92,30 @@ def gold_pages(folder: Path, drawn: PageStore, engine: Engine, page_of: PageOf) 
         "categories": [{"id": number, "name": name} for number, name in enumerate(MARKS, 1)],
     }
     (folder / _COCO_FILE).write_text(json.dumps(coco), encoding="utf-8")
-    return Gold(truth=read_coco(folder / _COCO_FILE, folder), annotated=annotated, missing=tuple(missing))
+    return Gold(
+        truth=read_coco(folder / _COCO_FILE, folder), annotated=annotated, missing=tuple(missing), partly=partly
+    )
 
 
 def _drawn(store: PageStore) -> Iterator[KnownPage]:
     for page in store.read():
         if page.split == _GOLD:
             marks = tuple(zip(page.labels, page.boxes, strict=True))
-            yield KnownPage(name=page.name, document=page.document, side=_GOLD, pixels=store.pixels(page), marks=marks)
+            yield KnownPage(
+                name=page.name,
+                document=page.document,
+                side=_GOLD,
+                pixels=store.pixels(page),
+                marks=marks,
+                dpi=page.dpi,
+            )
 
 
 def _add(known: KnownPage, folder: Path, images: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> None:
     height, width = known.pixels.shape[:2]
     file = f"{known.name}.png"
-    path = folder / file
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    if not cv2.imwrite(str(path), np.ascontiguousarray(known.pixels[..., ::-1]), options):
-        raise OSError(f"{path} could not be written: check the folder's permissions and the space left")
+    resolution: dict[str, Any] = {} if known.dpi is None else {"dpi": (known.dpi, known.dpi)}
+    Image.fromarray(known.pixels).save(folder / file, compress_level=1, **resolution)
     image = len(images) + 1
     images.append({"id": image, "file_name": file, "width": width, "height": height, "document": known.document})
     boxes = [(box, MARKS.index(label) + 1, 0) for label, box in known.marks]

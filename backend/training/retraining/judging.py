@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from backend.training.retraining.annotated import PageOf
     from backend.training.retraining.material import Material
 
-__all__ = ["as_verdict", "closed_set", "judge_candidate"]
+__all__ = ["BESIDE", "as_verdict", "closed_set", "judge_candidate"]
+
+BESIDE = "beside"
+"""Figure of a verdict: what the pointer said when the gate was asked."""
 
 
 def closed_set(weights_: Weights, material: Material, *, threads: int) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def judge_candidate(
     *,
     settings: Settings,
     page_of: PageOf,
-    scratch: Path,
+    folder: Path,
 ) -> tuple[Judgement, Gold]:
     """Asks the gate; what was fetched for it is deleted before this returns.
 
@@ -81,29 +84,35 @@ def judge_candidate(
         store: The ledger.
         settings: How pages are read and marks selected.
         page_of: Fetches a page of Label Studio.
-        scratch: Folder below which the gold pages are for the time of the trial.
+        folder: Where the gold pages are for the time of the trial; made for it.
 
     Raises:
         EvaluationError: The gold pages cannot be used.
         BadWeights: One of the two cannot be loaded.
     """
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="gold-") as place:
-        gold = gold_pages(Path(place), pages, store.engine, page_of)
-        with store.engine.connect() as connection:
-            hard = list(hard_examples(connection, store.crops))
+    folder.mkdir(mode=0o700)
+    try:
+        gold = gold_pages(folder, pages, store.engine, page_of)
         judgement = trial(
             build_pipeline(champion, settings),
             build_pipeline(challenger, settings),
             gold.truth,
             trained_on=documents_of(challenger.folder),
-            hard=hard,
+            hard=hard_examples(store.engine, store.crops),
             settings=settings,
         )
+    finally:
+        shutil.rmtree(folder)
     return judgement, gold
 
 
-def as_verdict(judgement: Judgement, gold: Gold) -> Verdict:
-    """The gate's word as the registry keeps it."""
+def as_verdict(judgement: Judgement, gold: Gold, *, beside: str | None) -> Verdict:
+    """The gate's word as the registry keeps it, with what the pointer said when it was asked."""
     said = judgement.reasons or tuple(check.sentence for check in judgement.checks)
-    figures = judgement.as_json() | {"annotated_pages": gold.annotated, "missing": list(gold.missing)}
+    figures = judgement.as_json() | {
+        BESIDE: beside,
+        "annotated_pages": gold.annotated,
+        "missing": list(gold.missing),
+        "partly_known": gold.partly,
+    }
     return Verdict(passed=judgement.promoted, reasons=said, figures=figures)

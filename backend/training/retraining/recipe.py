@@ -82,22 +82,27 @@ def read_recipe(path: Path) -> RetrainingRecipe:
         raise TrainingError(f"{path} is no recipe: {error}") from error
 
 
-def _changes(facts: dict[str, Any]) -> dict[str, Any]:
+def _changes(facts: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(facts, Mapping):
+        raise TypeError("it is no object with the recipe's fields")
     if fixed := {"base", "pool"} & set(facts):
         raise ValueError(f"{', '.join(sorted(fixed))} follow from the weights that are started from")
     changes = dict(facts)
     if "stages" in facts:
         changes["stages"] = tuple(Stage(**stage) for stage in facts["stages"])
     for name in [name for name in _PARTS if name in facts and not (name == "detector" and facts[name] is None)]:
-        changes[name] = _changed(getattr(RETRAINING, name), facts[name])
+        changes[name] = _changed(name, getattr(RETRAINING, name), facts[name])
     return changes
 
 
-def _changed(part: Any, facts: Mapping[str, Any]) -> Any:
+def _changed(name: str, part: Any, facts: Mapping[str, Any]) -> Any:
     """A part of the recipe with some of its fields replaced; a field that is a part itself keeps its other ones."""
-    if fixed := {"base", "shares", "shape"} & set(facts) & {field.name for field in dataclasses.fields(part)}:
+    if not isinstance(facts, Mapping):
+        raise TypeError(f"{name} is no object with fields to replace")
+    if fixed := {"base", "shares", "shape"} & set(facts) & {one.name for one in dataclasses.fields(part)}:
         raise ValueError(f"the detector's {', '.join(sorted(fixed))} follow from what it goes on from, and the pages")
     changes = {
-        name: _changed(getattr(part, name), value) if name == "changes" else value for name, value in facts.items()
+        field: _changed(field, getattr(part, field), value) if field == "changes" else value
+        for field, value in facts.items()
     }
     return dataclasses.replace(part, **changes)

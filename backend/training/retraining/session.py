@@ -22,7 +22,8 @@ from backend.training.retraining.state import Training, folder_of, last_training
 __all__ = ["run"]
 
 _LOWEST_PRIORITY = 19
-_TERMINATED = 128 + signal.SIGTERM
+_LEAVING = (signal.SIGTERM, signal.SIGHUP)
+"""The second comes where a terminal or a connection is closed."""
 _WAIT_SECONDS = 2.0
 """For those who only look whether a training runs."""
 
@@ -39,13 +40,20 @@ def run(args: argparse.Namespace) -> int:
     store = Store.open(settings)
     handle = _held(args.background, folder)
     # As an exception, so that annotators' pages are removed and the end is noted.
-    before = signal.signal(signal.SIGTERM, _leave)
+    before = {number: signal.signal(number, _leave) for number in _LEAVING}
     try:
-        begun = Training(began=time.time(), why=args.why, hard=count_hard(store.engine))
+        begun = Training(
+            began=time.time(),
+            why=args.why,
+            hard=count_hard(store.engine),
+            promote=args.promote,
+            recipe=str(args.recipe.resolve()) if args.recipe else None,
+        )
         note(folder, begun)
         result = _noted(begun, folder, args, settings, store)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         os.close(handle)
         store.engine.dispose()
     print(f"{result.outcome}: {result.model}: {result.reason}")
@@ -54,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if result.outcome == "refused" else os.EX_OK
 
 
-def _leave(*_: object) -> None:
-    raise SystemExit(_TERMINATED)
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _held(given: int | None, folder: Path) -> int:
@@ -75,7 +83,7 @@ def _held(given: int | None, folder: Path) -> int:
 def _noted(begun: Training, folder: Path, args: argparse.Namespace, settings: Settings, store: Store) -> Result:
     """Runs it, and notes how it ended, whichever way that was."""
     try:
-        result = _retrain(folder, args, settings, store)
+        result = _retrain(begun, folder, args, settings, store)
     except BaseException as error:
         note(folder, dataclasses.replace(begun, ended=time.time(), result="failed", reason=_reason(error)))
         raise
@@ -87,12 +95,12 @@ def _noted(begun: Training, folder: Path, args: argparse.Namespace, settings: Se
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, BackendError):
+    if isinstance(error, BackendError | OSError):  # of a disk that is full, too
         return str(error)
     return "it was told to stop" if isinstance(error, SystemExit | KeyboardInterrupt) else type(error).__name__
 
 
-def _retrain(folder: Path, args: argparse.Namespace, settings: Settings, store: Store) -> Result:
+def _retrain(begun: Training, folder: Path, args: argparse.Namespace, settings: Settings, store: Store) -> Result:
     file = args.recipe or (Path(settings.retrain_recipe) if settings.retrain_recipe else None)
     connections = Connections(settings, source=lambda access: PageSource(settings, access))
     retraining = Retraining(
@@ -104,5 +112,6 @@ def _retrain(folder: Path, args: argparse.Namespace, settings: Settings, store: 
         threads=args.threads or 1,
         workers=args.jobs,
         say=lambda text: print(text, flush=True),
+        tell=lambda far: note(folder, dataclasses.replace(begun, doing=far)),
     )
     return retraining.run(promote=args.promote)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 import os
@@ -135,9 +136,9 @@ class Starter:
             why = decide(self._situation(running=False), every=self._settings.retrain_after)
             if why is None:
                 return False
-            note(self._folder, Training(began=self._clock(), why=why, hard=count_hard(self._engine)))
-            command = [sys.executable, "-m", "backend", "train", "--background", str(handle), "--why", why]
-            self._child = self._spawn(command, self._settings, handle, self._folder / LOG_FILE)
+            training = self._due(why)
+            note(self._folder, training)
+            self._child = self._spawn(_command(training, handle), self._settings, handle, self._folder / LOG_FILE)
         finally:
             os.close(handle)
         log.info("a training has started: %s; it writes to %s", why, self._folder / LOG_FILE)
@@ -159,12 +160,19 @@ class Starter:
         result = last.result if last.ended is not None else "" if running else CUT_OFF
         return known | {
             "began": last.began,
+            "doing": last.doing if running else "",
             "why": last.why,
             "ended": last.ended,
             "result": result,
             "reason": last.reason,
             "model": last.model,
         }
+
+    def _due(self, why: str) -> Training:
+        """The training that is to start; one that was cut off goes on as it was wanted."""
+        training = Training(began=self._clock(), why=why, hard=count_hard(self._engine))
+        cut = last_training(self._folder) if why == _RESUMED else None
+        return dataclasses.replace(training, promote=cut.promote, recipe=cut.recipe) if cut is not None else training
 
     def _situation(self, *, running: bool | None = None) -> Situation:
         asked = select(func.max(event.c.received)).where(event.c.action == START_TRAINING, event.c.state == "done")
@@ -177,6 +185,12 @@ class Starter:
             asked=asked_at,
             hard=count_hard(self._engine),
         )
+
+
+def _command(training: Training, handle: int) -> list[str]:
+    command = [sys.executable, "-m", "backend", "train", "--background", str(handle), "--why", training.why]
+    command += [] if training.promote else ["--no-promote"]
+    return command + ([] if training.recipe is None else ["--recipe", training.recipe])
 
 
 def _spawn(command: Sequence[str], settings: Settings, handle: int, output: Path) -> subprocess.Popen[bytes]:

@@ -34,6 +34,9 @@ class Training:
         result: `promoted`, `candidate`, `refused`, `nothing new` or `failed`; empty until it has ended.
         reason: Why that came out, in words.
         model: Name of the published model; None where there is none.
+        doing: How far it is, in words, while it runs.
+        promote: Whether it may promote what passes the gate.
+        recipe: File of the recipe that it was given; None for that of the settings.
     """
 
     began: float
@@ -43,6 +46,9 @@ class Training:
     result: str = ""
     reason: str = ""
     model: str | None = None
+    doing: str = ""
+    promote: bool = True
+    recipe: str | None = None
 
 
 def folder_of(data_dir: Path) -> Path:

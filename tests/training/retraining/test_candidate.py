@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import resnet18
 
-from backend.nets.config import CLASSES, ClassifierConfig, sha256_of
+from backend.nets.config import CLASSES, MARKS, ClassifierConfig, sha256_of
 from backend.nets.detector import DetectorConfig, Fusion
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE, Weights
 from backend.registry.candidates import DOCUMENTS_FILE, documents_of
@@ -61,10 +62,11 @@ def test_a_detector_comes_along_with_its_weight_and_with_bars_for_both(tmp_path:
     assert pipeline.detector.fusion == fusion
     # The bars are those of what both say together of the candidates on validation pages.
     made = Weights.open(weights.folder, name="made")
-    said, truth = _said_together(
-        made, pages, [page for page in pages.read() if page.split == "validation"], kind="both", threads=1
-    )
+    judges = [page for page in pages.read() if page.split == "validation"]
+    said, truth = _said_together(made, pages, judges, kind="both", threads=1)
     assert len(said) == len(truth) > 0
+    marks = Counter(CLASSES.index(label) for page in judges for label in page.labels)
+    assert all((truth == place).sum() <= marks[place] for place in range(len(MARKS))), "each mark counts once"
     np.testing.assert_allclose(said.sum(axis=1), 1)
     bars = thresholds(said, truth, precision=0.2, least=1)
     assert bars != (0.9, 0.9, 0.9)

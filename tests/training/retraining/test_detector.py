@@ -197,8 +197,25 @@ def test_where_nothing_can_be_had_ten_tasks_are_asked_for(store: Store, tmp_path
 
     pages, missing = collect_pages(tmp_path / "pages", store.engine, away)
     assert asked == list(range(24, 14, -1)), "the newest first"
-    assert len(missing) == 10
+    assert len(missing) == 11
+    assert missing[-1] == "after 10 in a row that could not be fetched, no more were asked for"
     assert pages.read() == []
+    store.engine.dispose()
+
+
+def test_tasks_that_answer_at_once_do_not_end_the_asking(store: Store, tmp_path: Path) -> None:
+    """Their pages were replaced: the older tasks below them are asked for all the same."""
+    for task in range(10, 25):
+        annotate(store, task, [left("a", "stamp", A)], document=named("train", task))
+
+    def replaced(annotation: Annotation, index: int) -> Page:
+        page = page_of(annotation, index)
+        return dataclasses.replace(page, pixels=page.pixels // 2) if annotation.task >= 10 else page
+
+    pages, missing = collect_pages(tmp_path / "pages", store.engine, replaced)
+    assert len(missing) == 15
+    assert {reason.partition(": ")[2] for reason in missing} == {"page 1 was replaced since its marks were boxed"}
+    assert {page.name.split("-")[1] for page in pages.read()} == {"1", "2", "3"}
     store.engine.dispose()
 
 
@@ -229,7 +246,7 @@ def test_a_page_that_was_replaced_or_turned_since_teaches_nothing(store: Store, 
     assert missing == ("task 1: page 1 was replaced since its marks were boxed",)
     with writing(store.engine) as connection:
         connection.execute(delete(sample).where(sample.c.task == 1))
-    _, [reason] = collect_pages(tmp_path / "pages", store.engine, turned)
+    _, [reason] = collect_pages(tmp_path / "again", store.engine, turned)
     assert reason.startswith("task 1: page 1 was annotated at ")
     store.engine.dispose()
 

@@ -23,8 +23,9 @@ from backend.settings import Settings
 from backend.training.detector import loop
 from backend.training.detector.loop import CHECKPOINT_FILE
 from backend.training.retraining.recipe import read_recipe
-from backend.training.retraining.run import Result, Retraining
+from backend.training.retraining.run import PRIVATE, Result, Retraining
 from backend.training.retraining.state import folder_of
+from backend.training.telling import nobody
 from tests.feedback.annotating import drawn as left
 from tests.feedback.annotating import page_of
 
@@ -52,7 +53,7 @@ def corrected(settings: Settings) -> Settings:
     return Settings(**{**vars(settings), "detector": "model"})
 
 
-def retrain(settings: Settings, say: Callable[[object], None] = print) -> Result:
+def retrain(settings: Settings, say: Callable[[object], None] = print, tell: Callable[[str], None] = nobody) -> Result:
     store = open_ledger(settings.data_dir)
     retraining = Retraining(
         settings=settings,
@@ -62,6 +63,7 @@ def retrain(settings: Settings, say: Callable[[object], None] = print) -> Result
         recipe=read_recipe(Path(settings.retrain_recipe)),
         threads=1,
         say=say,
+        tell=tell,
     )
     try:
         return retraining.run(promote=True)
@@ -92,6 +94,8 @@ def test_killed_in_the_detectors_training_it_goes_on_and_keeps_no_page(
     victim.start()
     victim.join()
     assert victim.exitcode == -signal.SIGKILL
+    assert list((folder / PRIVATE / "annotated").glob("*.*")), "what it learnt from, for the next one to remove"
+    assert (folder / PRIVATE).stat().st_mode & 0o077 == 0, "they are confidential"
     [checkpoint] = folder.glob(f"run-*/detector/{CHECKPOINT_FILE}")
     assert checkpoint.is_file()
     assert Models(corrected.data_dir / "models").all() == []
@@ -99,12 +103,19 @@ def test_killed_in_the_detectors_training_it_goes_on_and_keeps_no_page(
     capfd.readouterr()
 
     said: list[str] = []
-    result = retrain(corrected, lambda text: said.append(str(text)))
+    far: list[str] = []
+    result = retrain(corrected, lambda text: said.append(str(text)), far.append)
     trained = capfd.readouterr().err
     assert "epoch 1: heat" in trained
     assert "epoch 0: heat" not in trained, "that one was done"
+    assert far == [
+        "samples and pages are brought together",
+        "detector: all 2 epochs are over",  # the classifier's, and one of these, were over before
+        "both networks are weighed against each other",
+        "the gate is asked",
+    ]
     assert any(line.startswith("the detector learns from 10 annotated pages") for line in said)
-    assert not (folder / "annotated").exists()
+    assert not (folder / PRIVATE).exists()
     assert not list(folder.glob("run-*"))
 
     [model] = Models(corrected.data_dir / "models").all()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy import select, update
 
 from backend.dataset.sides import Look, sides
@@ -106,18 +107,56 @@ def test_a_disputed_mark_is_neither_right_nor_wrong_to_find(store: Store, folder
     store.engine.dispose()
 
 
+def test_pages_keep_their_resolution(store: Store, folder: Path, drawn: Path) -> None:
+    def scanned(annotation: Annotation, index: int) -> Page:
+        return dataclasses.replace(page_of(annotation, index), dpi=150.0)
+
+    gold = gold_pages(folder, PageStore(drawn / "pages"), store.engine, scanned)
+    [name, *_] = [page.name for page in gold.truth.pages if page.name.startswith("task-")]
+    with Image.open(folder / name) as image:
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+    store.engine.dispose()
+
+
+def test_where_a_project_does_not_ask_for_every_class_nothing_is_judged(
+    store: Store, folder: Path, drawn: Path
+) -> None:
+    """An unboxed signature there would be a false box of the model that finds it."""
+    config = (
+        '<View><Image name="page" valueList="$pages"/><RectangleLabels name="mark" toName="page">'
+        '<Label value="Seal" predicted_values="stamp"/></RectangleLabels></View>'
+    )
+    annotate(store, 99, [], at=2000.0, document=named("gold"), config=config)
+    gold = gold_pages(folder, PageStore(drawn / "pages"), store.engine, page_of)
+    assert gold.partly == 2
+    assert not [page for page in gold.truth.pages if page.name.startswith("task-99-")]
+    assert "; 2 left out whose project does not ask for every class" in str(gold)
+    store.engine.dispose()
+
+
 def named(side: str, number: int = 0) -> str:
     """The name of a document that its name puts on a side of the split."""
     names = (f"contract {number}-{attempt}.pdf" for attempt in itertools.count())
     return next(name for name in names if split_of(document_key(name, ())) == side)
 
 
-def annotate(store: Store, task: int, result: list[dict], *, at: float, document: str | None = None, **facts) -> None:
+def annotate(
+    store: Store,
+    task: int,
+    result: list[dict],
+    *,
+    at: float,
+    document: str | None = None,
+    config: str | None = None,
+    **facts,
+) -> None:
     """An annotator submits a task, and the worker turns what is to be turned."""
     journal = Journal(store.engine)
     payload = saved(facts.pop("annotation", task), task=task, at=at, result=result, **facts)
     if document:
         payload["task"]["data"]["document"] = document
+    if config:
+        payload["project"]["label_config"] = config
     send(journal, payload)
     worker = Worker(engine=store.engine, journal=journal, crops=store.crops, page_of=page_of)
     while worker.work():

@@ -17,6 +17,7 @@ from backend.registry.record import Facts
 from backend.serving import build_pipeline
 from backend.settings import Settings
 from backend.training.loop import CHECKPOINT_FILE
+from backend.training.retraining.run import PRIVATE
 from backend.training.retraining.state import folder_of, is_running, last_training
 
 from .ledger import open_ledger, teach
@@ -89,11 +90,11 @@ def test_a_training_that_is_told_to_stop_notes_its_end_and_keeps_no_page(setting
     folder = folder_of(settings.data_dir)
     with train(settings) as told:
         until_an_epoch_has_ended(told, folder)
-        assert (folder / "annotated").is_dir(), "for as long as it takes"
+        assert (folder / PRIVATE / "annotated").is_dir(), "for as long as it takes"
         told.terminate()
         told.wait()
     assert told.returncode == 128 + signal.SIGTERM
-    assert not (folder / "annotated").exists()
+    assert not (folder / PRIVATE).exists()
     ended = last_training(folder)
     assert ended is not None
     assert (ended.result, ended.reason) == ("failed", "it was told to stop")

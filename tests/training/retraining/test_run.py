@@ -37,7 +37,7 @@ from backend.training.pagestore import PageStore
 from backend.training.quantise import quantise_classifier
 from backend.training.retraining.candidate import TENSORS_FILE
 from backend.training.retraining.recipe import read_recipe
-from backend.training.retraining.run import Retraining
+from backend.training.retraining.run import PRIVATE, Retraining
 from backend.training.retraining.state import folder_of, last_training
 from tests.feedback.annotating import page_of, saved
 from tests.feedback.test_worker import send
@@ -203,7 +203,7 @@ def test_the_real_gate_is_asked_and_its_no_is_kept(data: Path, capsys: pytest.Ca
     assert ended is not None
     assert (ended.result, ended.model, ended.why) == ("refused", model.name, "by hand")
     assert not list((data / "training").glob("run-*"))
-    assert not list((data / "training").glob("gold-*"))
+    assert not (data / "training" / PRIVATE).exists()
     # Nothing has changed: the same again would be the same, and another look at the same gold pages.
     assert main(WORDS) == 0
     assert f"nothing new: {model.name}" in capsys.readouterr().out
@@ -234,6 +234,34 @@ def test_no_promote_leaves_it_a_candidate(waiting: Path) -> None:
     assert model.verdict is not None
     assert model.verdict.passed
     assert Registry(waiting / "models").pointed() == serving
+
+
+def test_a_promotion_that_was_cut_off_is_made_up_for(waiting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Killed between the verdict and the promotion, or not to promote the first time: the gate is not asked again."""
+    assert main([*WORDS, "--no-promote"]) == 0
+    name = candidate_of(waiting)
+    attempts = (waiting / ATTEMPTS_FILE).read_text()
+    assert main([*WORDS, "--no-promote"]) == 0
+    assert f"it passed the gate and waits: `models promote {name}`" in capsys.readouterr().out
+    assert main(WORDS) == 0
+    assert f"promoted: {name}: " in capsys.readouterr().out
+    assert Registry(waiting / "models").pointed() == name
+    assert (waiting / ATTEMPTS_FILE).read_text() == attempts
+    # Somebody's rollback is not undone.
+    Models(waiting / "models").rollback(why="a test", by="tests")
+    assert main(WORDS) == 0
+    assert Registry(waiting / "models").pointed() != name
+
+
+def test_a_promotion_that_was_cut_off_waits_where_another_model_serves_by_now(waiting: Path) -> None:
+    assert main([*WORDS, "--no-promote"]) == 0
+    other = promoted(waiting, BUNDLED)
+    assert main(WORDS) == 0
+    ended = last_training(folder_of(waiting))
+    assert ended is not None
+    assert ended.result == "candidate"
+    assert f"but {other} took that place since" in ended.reason
+    assert Registry(waiting / "models").pointed() == other
 
 
 def test_what_passed_beside_a_model_that_serves_no_more_waits(waiting: Path, good: Path) -> None:
@@ -322,6 +350,9 @@ def test_too_few_samples_are_refused_with_what_is_missing(
         ('{"colour": 1}', "unexpected keyword argument 'colour'"),
         ('{"base": "x"}', "base follow from the weights that are started from"),
         ('{"corrections": {"hard_share": 0.9}}', "hard_share is 0.9"),
+        ("[]", "it is no object with the recipe's fields"),
+        ('{"detector": "off"}', "detector is no object with fields to replace"),
+        ('{"detector": {"changes": 1}}', "changes is no object with fields to replace"),
     ],
 )
 def test_a_recipe_that_cannot_be_used_is_refused_by_name(text: str, reason: str, tmp_path: Path) -> None:

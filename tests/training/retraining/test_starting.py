@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 from backend.errors import TrainingError
 from backend.feedback.journal import Journal
@@ -138,6 +139,22 @@ def test_those_who_look_do_not_keep_a_training_from_starting(tmp_path: Path) -> 
     assert not is_running(folder)
 
 
+def test_how_far_it_is_is_told_while_it_runs(tmp_path: Path) -> None:
+    store, folder = open_ledger(tmp_path), folder_of(tmp_path)
+    starter = Starter(Settings(data_dir=tmp_path), store.engine)
+    pages = Flask("pages")
+    state = {"model_version": "x", "model_state": "ready"}
+    pages.register_blueprint(feedback_pages(store.engine, state=lambda: state, training=starter.status))
+    handle = take_lock(folder)
+    assert handle is not None
+    note(folder, Training(began=5.0, why="by hand", doing="detector: epoch 2 of 6, 3 min left at most"))
+    told = pages.test_client().get("/status", headers={"Accept": "text/html"}).text
+    assert "(by hand): <b>detector: epoch 2 of 6, 3 min left at most</b>." in told
+    os.close(handle)
+    assert starter.status()["doing"] == ""
+    store.engine.dispose()
+
+
 def test_what_was_noted_is_read_again_and_a_broken_note_is_named(tmp_path: Path) -> None:
     assert last_training(tmp_path) is None
     note(tmp_path, LAST)
@@ -169,9 +186,27 @@ def test_weak_rejections_and_contradictions_are_not_counted(tmp_path: Path) -> N
     store.engine.dispose()
 
 
-def test_the_button_starts_a_process_and_its_end_is_told(settings: Settings) -> None:
-    from flask import Flask
+def test_one_that_was_cut_off_goes_on_as_it_was_wanted(tmp_path: Path) -> None:
+    """Somebody tried a recipe by hand, not to be promoted, and the connection dropped."""
+    store, sleepers = open_ledger(tmp_path), Sleepers()
+    cut = Training(began=5.0, why="by hand", promote=False, recipe="/somewhere/mine.json")
+    folder = folder_of(tmp_path)
+    folder.mkdir()
+    note(folder, cut)
+    starter = Starter(Settings(data_dir=tmp_path), store.engine, spawn=sleepers)
+    try:
+        assert starter.look()
+        [command] = sleepers.commands
+        assert command[-3:] == ["--no-promote", "--recipe", "/somewhere/mine.json"]
+        noted = last_training(folder)
+        assert noted is not None
+        assert (noted.promote, noted.recipe) == (False, "/somewhere/mine.json")
+    finally:
+        sleepers.kill()
+    store.engine.dispose()
 
+
+def test_the_button_starts_a_process_and_its_end_is_told(settings: Settings) -> None:
     store = open_ledger(settings.data_dir)
     teach(store, 3)
     starter = Starter(settings, store.engine)
