@@ -69,7 +69,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     cores = os.cpu_count() or 1
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="rounds (5)")
-    parser.add_argument("--pages", type=int, default=40, help="new pages of a round (40)")
+    parser.add_argument("--pages", type=int, default=80, help="new pages of a round (80)")
     parser.add_argument("--held-out", type=int, default=40, metavar="N", help="pages that only measure (40)")
     parser.add_argument("--epochs", type=int, default=3, help="of the whole net, after one of the head (3)")
     parser.add_argument(
