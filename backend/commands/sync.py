@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio
 
 __all__ = ["add_arguments", "run"]
+
+_PAUSE = 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
             f"{found.deleted} gone, {found.unreadable} unreadable"
         )
     feedback = Feedback(store, connections, recall_distance=0.0)
-    while feedback.worker.work():
-        pass
+    # What the server's own worker has in hand is waited for: it is neither made yet, nor could it not be.
+    while feedback.worker.work() or feedback.worker.others_at_work():
+        time.sleep(_PAUSE)
     facts = count(store.engine)
     left = facts.annotations["open"] + facts.annotations["parked"]
     print(f"{facts.count()} samples; {left} annotations could not be turned into samples yet")

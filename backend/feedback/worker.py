@@ -172,6 +172,12 @@ class Worker:
             turns += 1
         return steps + turns
 
+    def others_at_work(self) -> bool:
+        """Whether a worker elsewhere has an annotation in hand; for one that died, until its lease ends."""
+        held = and_(table.c.turned.is_(None), table.c.parked.is_(False), table.c.lease > self.clock())
+        with self.engine.connect() as connection:
+            return connection.execute(select(table.c.id).where(held).limit(1)).first() is not None
+
     def _turn_one(self) -> bool:
         leased = self._lease()
         if leased is None:

@@ -166,6 +166,21 @@ def test_an_annotation_that_says_nothing_needs_no_pages(engine: Engine, journal:
     assert (row.parked, row.turned) == (False, 950.0)
 
 
+def test_what_a_worker_has_in_hand_others_know_of(engine: Engine, journal: Journal, worker: Worker) -> None:
+    seen: list[bool] = []
+
+    def slow(annotation: Annotation, index: int) -> Page:
+        seen.append(worker.others_at_work())
+        return annotating.page_of(annotation, index)
+
+    send(journal, saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
+    assert not worker.others_at_work()
+    other = Worker(engine=engine, journal=journal, crops=worker.crops, page_of=slow, clock=worker.clock)
+    other.work()
+    assert seen == [True]
+    assert not worker.others_at_work()
+
+
 def test_a_label_outside_the_three_is_no_mark(engine: Engine, journal: Journal, worker: Worker) -> None:
     show(engine)
     kept = [drawn("b", "signature", B), drawn("c", "thumb", C, page=1)]
