@@ -44,6 +44,7 @@ class Hub:
         repository: The repository.
         revision: Branch, tag or commit.
         checksum: SHA-256 that the file must have; None for no pin.
+        filename: Of the checkpoint.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Hub:
     repository: str = REPOSITORY
     revision: str = REVISION
     checksum: str | None = CHECKSUM
+    filename: str = FILENAME
 
     @property
     def converted(self) -> Path:
@@ -68,7 +70,7 @@ class Hub:
             raise WeightsUnavailable(
                 f"converting the checkpoint of {self.repository} needs {', '.join(missing)}: install the `train` extra"
             )
-        checkpoint, commit = self._download()
+        checkpoint, commit = self.download()
         self._convert(checkpoint, commit)
         return self.converted
 
@@ -91,8 +93,13 @@ class Hub:
         except BadWeights:
             return False
 
-    def _download(self) -> tuple[Path, str]:
-        """The checkpoint's path in the download cache, and the commit it is of."""
+    def download(self) -> tuple[Path, str]:
+        """The checkpoint's path in the download cache, and the commit it is of.
+
+        Raises:
+            WeightsUnavailable: The Hub does not answer or has no such file.
+            BadWeights: The file is damaged.
+        """
         import httpx2  # noqa: PLC0415  with the Hub's client half a second to load, and most starts need neither
         from huggingface_hub import HfApi  # noqa: PLC0415
         from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
@@ -104,7 +111,7 @@ class Hub:
             path = Path(
                 api.hf_hub_download(
                     self.repository,
-                    FILENAME,
+                    self.filename,
                     revision=commit,
                     cache_dir=self.folder / "downloads",
                     etag_timeout=_TIMEOUT,
@@ -115,7 +122,9 @@ class Hub:
             raise WeightsUnavailable(
                 f"{self.repository} could not be fetched from {api.endpoint}: {reason[0]}"
             ) from error
-        promised = next((row.lfs.sha256 for row in info.siblings or () if row.rfilename == FILENAME and row.lfs), None)
+        promised = next(
+            (row.lfs.sha256 for row in info.siblings or () if row.rfilename == self.filename and row.lfs), None
+        )
         self._check(path, self.checksum or promised)
         return path, commit
 
@@ -124,10 +133,10 @@ class Hub:
         if promised is not None and found != promised:
             path.resolve().unlink()
             raise BadWeights(
-                f"{FILENAME} of {self.repository} has SHA-256 {found[:12]}…, not {promised[:12]}…: damaged on "
+                f"{self.filename} of {self.repository} has SHA-256 {found[:12]}…, not {promised[:12]}…: damaged on "
                 "its way or replaced; it was thrown away"
             )
-        log.info("fetched %s of %s, sha256 %s", FILENAME, self.repository, found)
+        log.info("fetched %s of %s, sha256 %s", self.filename, self.repository, found)
 
     def _convert(self, checkpoint: Path, commit: str) -> None:
         """Runs the converter beside the final place, then moves its folder there in one step."""
@@ -140,10 +149,10 @@ class Hub:
                     command, capture_output=True, text=True, timeout=_CONVERSION_SECONDS, check=False
                 )
             except subprocess.TimeoutExpired as error:
-                raise BadWeights(f"{FILENAME} of {self.repository}: its conversion did not end") from error
+                raise BadWeights(f"{self.filename} of {self.repository}: its conversion did not end") from error
             if done.returncode:
                 reason = done.stderr.strip().splitlines()[-1:] or [f"the converter ended with {done.returncode}"]
-                raise BadWeights(f"{FILENAME} of {self.repository}: {reason[0]}")
+                raise BadWeights(f"{self.filename} of {self.repository}: {reason[0]}")
             ready = Path(scratch) / "ready"
             ready.mkdir()
             for file in [path for path in Path(scratch).iterdir() if path.is_file()]:

@@ -1,4 +1,4 @@
-"""What a retraining starts from: the weights at the root of those that serve, before any correction taught them."""
+"""What a retraining starts from: the weights at the root of those that serve, or those that its recipe names."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING
 import onnx
 
 from backend.errors import BadWeights
+from backend.nets.config import sha256_of
 from backend.nets.detector import PIXEL_MM, DetectorConfig
 from backend.nets.registry import RESERVED, Registry
 from backend.nets.sources import Sources
 from backend.nets.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from backend.registry.candidates import documents_of
 from backend.registry.models import Models
 from backend.training.detector.network import STRIDE, DetectorNet
 from backend.training.graph import state_dict_from_onnx
 from backend.training.quantise import detector_folder
+from backend.training.retraining.imagenet import IMAGENET, fetch_imagenet
 
 if TYPE_CHECKING:
     from backend.nets.weights import Weights
     from backend.settings import Settings
     from backend.training.detector.network import Shape
 
-__all__ = ["Base", "DetectorBase", "detector_base", "of_whole_numbers", "read_base", "root_of"]
+__all__ = ["Base", "DetectorBase", "base_of", "detector_base", "of_whole_numbers", "read_base"]
 
 _DIGITS = 12
 
@@ -34,13 +37,15 @@ class Base:
 
     Attributes:
         name: Of the weights, with the beginning of their checksum.
-        path: Their ONNX file.
+        path: Their file, of ONNX or safetensors.
         pool: Side of the squares over which they average their input first; 1 where they do not.
+        documents: What they have seen, as far as it is known.
     """
 
     name: str
     path: Path
     pool: int
+    documents: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +73,32 @@ def read_base(weights: Weights) -> Base:
         name=f"{weights.name}@{weights.config.sha256[:_DIGITS]}",
         path=weights.trainable,
         pool=int(sides[0]) if sides else 1,
+        documents=documents_of(weights.folder) or frozenset(),
     )
 
 
-def root_of(serving: Weights, settings: Settings) -> Weights:
-    """The weights that those which serve go back to: bundled, from the Hub, or published from elsewhere.
+def base_of(serving: Weights, settings: Settings, *, wanted: str = "") -> Base:
+    """What the classifier starts from: what is wanted, or the root of those weights which serve.
 
-    All samples are learnt anew from there each time, so that what was retracted since is in no later model.
+    The root are the weights before any correction taught them: bundled, from the Hub, published from elsewhere, or
+    ImageNet's. All samples are learnt anew from there each time, so that what was retracted since is in no later model.
+
+    Args:
+        serving: The weights that serve; ImageNet's average their input as these do, so as to be as fast.
+        settings: Where everything is.
+        wanted: What MODEL may be, or `imagenet`; nothing for the root.
 
     Raises:
         RegistryError: A model on the way is no longer there, or its record cannot be read.
-        ModelError: The root cannot be opened.
+        ModelError: The base cannot be opened, or fetched.
     """
-    models, name = Models(settings.data_dir / "models"), serving.name
-    while (source := _made_of(models, name)) is not None:
+    models, name = Models(settings.data_dir / "models"), wanted or serving.name
+    while not wanted and (source := _made_of(models, name)) is not None:
         name = source
-    return serving if name == serving.name else Sources(name, settings.data_dir).at_once()
+    if name == IMAGENET:
+        path = fetch_imagenet(settings.data_dir / "hub" / IMAGENET)
+        return Base(name=f"{IMAGENET}@{sha256_of(path)[:_DIGITS]}", path=path, pool=read_base(serving).pool)
+    return read_base(serving if name == serving.name else Sources(name, settings.data_dir).at_once())
 
 
 def detector_base(serving: Weights, settings: Settings, *, shape: Shape) -> DetectorBase:
@@ -134,7 +149,7 @@ def of_whole_numbers(config: DetectorConfig) -> bool:
 
 def _made_of(models: Models, name: str) -> str | None:
     """Name of the weights whose classifier a model's was made of; None for a root."""
-    record = None if name in RESERVED else models.get(name).record
+    record = None if name in {*RESERVED, IMAGENET} else models.get(name).record
     if record is None or record.parent is None:
         return None
     return str(record.recipe.get("base", record.parent)).partition("@")[0]

@@ -17,7 +17,7 @@ from backend.nets.sources import Sources
 from backend.nets.weights import DETECTOR_CONFIG_FILE, Weights
 from backend.training.quantise import detector_folder
 from backend.training.recipe import Corrections
-from backend.training.retraining.base import Base, detector_base, read_base, root_of
+from backend.training.retraining.base import Base, base_of, detector_base
 from backend.training.retraining.corrected import collect_pages
 from backend.training.retraining.detector import PageLessons, page_lessons
 from backend.training.retraining.material import Lesson, Material, draw_base, lessons
@@ -35,17 +35,16 @@ __all__ = ["Given", "gather"]
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What a retraining is given: it starts from the root, and takes the place of the parent.
+    """What a retraining is given: it starts from the base, and takes the place of the parent.
 
     Attributes:
-        recipe: What to do, as it fits the root and the pages.
+        recipe: What to do, as it fits the base and the pages.
         plan: The recipe's corrections.
         material: Annotators' samples and drawn crops, for the classifier.
         pages: Drawn ones.
         finding: What annotators' own pages teach the detector; None where it stays as it is.
         parent: What serves.
-        root: What that goes back to.
-        base: The root's classifier.
+        base: The classifier that is gone on from.
     """
 
     recipe: RetrainingRecipe
@@ -54,7 +53,6 @@ class Given:
     pages: PageStore
     finding: PageLessons | None
     parent: Weights
-    root: Weights
     base: Base
 
     @cached_property
@@ -92,7 +90,7 @@ def gather(
     """Brings together what a retraining learns from.
 
     Args:
-        recipe: Its base and sizes are replaced by what follows from the weights that those which serve go back to.
+        recipe: Its sizes are replaced by those that its base wants.
         store: The ledger.
         page_of: Fetches a page of Label Studio.
         settings: Which model serves, and which kind of detector.
@@ -109,8 +107,7 @@ def gather(
     taught = lessons(store.engine)
     _ask_enough(taught, plan)
     parent = Sources.of(settings).at_once()
-    root = root_of(parent, settings)
-    base = read_base(root)
+    base = base_of(parent, settings, wanted=recipe.base)
     detector = build_detector(settings.detector, parent.folder, threads=threads)
     pages, crops = draw_base(drawn, pages=plan.drawn_pages, detector=detector)
     material = Material({one.crop.file: one for one in taught}, store.crops, crops)
@@ -139,7 +136,6 @@ def gather(
         pages=pages,
         finding=finding,
         parent=parent,
-        root=root,
         base=base,
     )
 

@@ -22,6 +22,8 @@ __all__ = ["RETRAINING", "RetrainingRecipe", "fit_to", "read_recipe"]
 class RetrainingRecipe(Recipe):
     """How both networks of a candidate are made.
 
+    Its `base` is what MODEL may be, or `imagenet`; empty, the weights at the root of those that serve.
+
     Attributes:
         detector: How annotators' pages teach the detector; None where it stays as it is.
     """
@@ -85,8 +87,10 @@ def read_recipe(path: Path) -> RetrainingRecipe:
 def _changes(facts: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(facts, Mapping):
         raise TypeError("it is no object with the recipe's fields")
-    if fixed := {"base", "pool"} & set(facts):
-        raise ValueError(f"{', '.join(sorted(fixed))} follow from the weights that are started from")
+    if "pool" in facts:
+        raise ValueError("pool follows from the weights that are started from")
+    if not isinstance(facts.get("base", ""), str):
+        raise TypeError("base is no name of weights")
     changes = dict(facts)
     if "stages" in facts:
         changes["stages"] = tuple(Stage(**stage) for stage in facts["stages"])

@@ -65,7 +65,7 @@ class Retraining:
         store: The ledger.
         page_of: Fetches a page of Label Studio, to learn from and for the trial.
         folder: Keeps drawn pages, the run until it has come to its end, and annotators' pages for as long.
-        recipe: What to do; its base and sizes follow from the weights that those which serve go back to.
+        recipe: What to do; its sizes follow from the weights that it goes on from.
         threads: That compute.
         workers: Processes that augment; 0 does it in this one.
         say: Tells a person.

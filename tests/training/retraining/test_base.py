@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 
 from backend.cli import main
-from backend.errors import BadWeights, RegistryError
+from backend.errors import BadWeights, RegistryError, UnknownModel
+from backend.nets.config import ClassifierConfig
 from backend.nets.detector import PIXEL_MM
 from backend.nets.registry import Registry
 from backend.nets.sources import Sources
-from backend.nets.weights import BUNDLED
+from backend.nets.weights import BUNDLED, CONFIG_FILE, WEIGHTS_FILE
+from backend.registry.candidates import documents_of
 from backend.registry.models import Models
 from backend.registry.record import Facts
 from backend.settings import Settings
 from backend.training.detector.network import Shape
-from backend.training.retraining.base import DetectorBase, detector_base, root_of
+from backend.training.retraining.base import Base, DetectorBase, base_of, detector_base
 from tests.nets.detectors import random_network, write_detector
 from tests.registry.tiny import says
 
@@ -37,13 +39,19 @@ def publish(settings: Settings, label: str, facts: Facts) -> str:
     return name
 
 
+def base(settings: Settings, wanted: str = "") -> Base:
+    return base_of(Sources.of(settings).at_once(), settings, wanted=wanted)
+
+
 def root(settings: Settings) -> str:
-    return root_of(Sources.of(settings).at_once(), settings).name
+    return base(settings).name.partition("@")[0]
 
 
 def test_unpublished_weights_are_their_own_root(settings: Settings) -> None:
-    found = root_of(Sources.of(settings).at_once(), settings)
-    assert (found.name, found.folder) == ("bundled", BUNDLED)
+    found = base(settings)
+    checksum = ClassifierConfig.read(BUNDLED / CONFIG_FILE).sha256
+    assert (found.name, found.path) == (f"bundled@{checksum[:12]}", BUNDLED / WEIGHTS_FILE)
+    assert found.documents == documents_of(BUNDLED)
 
 
 def test_of_a_retraining_it_is_the_base_that_it_names(settings: Settings) -> None:
@@ -77,6 +85,26 @@ def test_a_new_detector_leaves_the_classifiers_root(settings: Settings, tmp_path
     [name] = set(Registry(models.folder).names()) - {parent}
     models.promote(name, why="a test", by="tests", force=True)
     assert root(settings) == "bundled"
+
+
+def test_a_recipe_may_want_another_base(settings: Settings) -> None:
+    foreign = publish(settings, "stamp", Facts(source="a folder"))
+    taught = publish(settings, "thumb", Facts(source="retraining", parent=foreign, recipe={"base": f"{foreign}@cafe"}))
+    assert base(settings, "bundled").path == BUNDLED / WEIGHTS_FILE
+    assert base(settings, taught).path == settings.data_dir / "models" / taught / WEIGHTS_FILE, "itself, not its root"
+    with pytest.raises(UnknownModel, match="'no-such-model'"):
+        base(settings, "no-such-model")
+
+
+def test_imagenets_weights_may_be_the_root(settings: Settings) -> None:
+    ready = settings.data_dir / "hub" / "imagenet" / "base.safetensors"
+    ready.parent.mkdir(parents=True)
+    ready.write_bytes(b"fetched before")
+    wanted = base(settings, "imagenet")
+    assert wanted.path == ready
+    assert wanted.pool == base(settings).pool > 1, "as fast as what serves"
+    publish(settings, "stamp", Facts(source="retraining", parent="bundled", recipe={"base": wanted.name}))
+    assert root(settings) == "imagenet"
 
 
 def test_a_way_that_ends_in_nothing_is_said(settings: Settings) -> None:
