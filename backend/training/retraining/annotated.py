@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from backend.pages.page import Page
 
-__all__ = ["KnownPage", "PageOf", "annotated_pages"]
+__all__ = ["KnownPage", "PageOf", "annotated_pages", "first_and_last"]
 
 PageOf = Callable[[Annotation, int], "Page"]
 _PATIENCE = 10
@@ -82,7 +82,7 @@ def annotated_pages(
         sides: Of the split.
         most: Tasks, after which no more are fetched; fewer where ten in a row cannot be fetched.
         spool: Folder for a task's pages until all of them are known, in a file without a name.
-        missing: Where a sentence goes for each task that could not be had, and one for all that were not asked for.
+        missing: Where a sentence goes for each task that could not be had.
         without: Tasks that are passed over.
     """
     found = in_vain = 0
@@ -90,7 +90,7 @@ def annotated_pages(
         if found == most:
             return
         if in_vain == _PATIENCE:
-            missing.append(f"after {_PATIENCE} in a row that could not be fetched, no more were asked for")
+            missing[-1] += f" (the last of {_PATIENCE} in a row: no more were asked for)"
             return
         if left.task in without:
             continue
@@ -115,6 +115,12 @@ def annotated_pages(
                 for index, facts in known.items():
                     if index not in elsewhere:
                         yield KnownPage(**facts, document=key, side=side, pixels=kept.pixels(pages[index]))
+
+
+def first_and_last(missing: Sequence[str]) -> str:
+    """Names the first and the last of the tasks that could not be had; there is at least one."""
+    first, *others = missing
+    return f"the first of them: {first}" + (f"; the last: {others[-1]}" if others else "")
 
 
 def _newest(engine: Engine) -> list[Annotation]:

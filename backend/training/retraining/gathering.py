@@ -17,6 +17,7 @@ from backend.nets.sources import Sources
 from backend.nets.weights import DETECTOR_CONFIG_FILE, Weights
 from backend.training.quantise import detector_folder
 from backend.training.recipe import Corrections
+from backend.training.retraining.annotated import first_and_last
 from backend.training.retraining.base import Base, base_of, detector_base
 from backend.training.retraining.corrected import collect_pages
 from backend.training.retraining.detector import PageLessons, page_lessons
@@ -125,7 +126,7 @@ def gather(
             return None
         found, missing = collect_pages(annotated, store.engine, page_of)
         if missing:
-            say(f"{len(missing)} tasks teach the detector nothing, the first of them: {missing[0]}")
+            say(f"{len(missing)} tasks teach the detector nothing, {first_and_last(missing)}")
         return page_lessons(found, recipe.detector, plan, start, folder=drawn, say=say)
 
     finding = find()

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from backend.evaluation.truth import Truth, read_coco
 from backend.nets.config import MARKS
-from backend.training.retraining.annotated import KnownPage, annotated_pages
+from backend.training.retraining.annotated import KnownPage, annotated_pages, first_and_last
 
 if TYPE_CHECKING:
     from backend.training.pagestore import PageStore
@@ -48,7 +48,7 @@ class Gold:
     def __str__(self) -> str:
         drawn = len(self.truth.pages) - self.annotated
         lost = (
-            f"; {len(self.missing)} tasks of gold documents could not be had, the first of them: {self.missing[0]}"
+            f"; {len(self.missing)} tasks of gold documents could not be had, {first_and_last(self.missing)}"
             if self.missing
             else ""
         )

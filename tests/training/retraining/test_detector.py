@@ -38,6 +38,7 @@ from backend.training.detector.scenes import Changes
 from backend.training.graph import state_dict_from_onnx
 from backend.training.pagestore import PageStore
 from backend.training.recipe import Corrections
+from backend.training.retraining.annotated import first_and_last
 from backend.training.retraining.base import DetectorBase
 from backend.training.retraining.corrected import collect_pages
 from backend.training.retraining.detector import (
@@ -197,8 +198,11 @@ def test_where_nothing_can_be_had_ten_tasks_are_asked_for(store: Store, tmp_path
 
     pages, missing = collect_pages(tmp_path / "pages", store.engine, away)
     assert asked == list(range(24, 14, -1)), "the newest first"
-    assert len(missing) == 11
-    assert missing[-1] == "after 10 in a row that could not be fetched, no more were asked for"
+    assert len(missing) == 10
+    assert missing[-1].startswith("task 15: ")
+    assert missing[-1].endswith("Label Studio does not answer (the last of 10 in a row: no more were asked for)")
+    assert first_and_last(missing) == f"the first of them: {missing[0]}; the last: {missing[-1]}"
+    assert first_and_last(missing[:1]) == f"the first of them: {missing[0]}"
     assert pages.read() == []
     store.engine.dispose()
 
