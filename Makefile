@@ -32,6 +32,7 @@ label-studio: .venv-label-studio/installed  ## Label Studio, in an environment o
 lock: .venv/installed  ## pin all dependencies again; UPGRADE=--upgrade takes newer ones
 	$(LOCK) $(UPGRADE) pyproject.toml --all-extras -o requirements.txt
 	$(LOCK) $(UPGRADE) pyproject.toml -c requirements.txt -o requirements/serve.txt
+	$(LOCK) $(UPGRADE) pyproject.toml --extra train -c requirements.txt -o requirements/train.txt
 	$(LOCK) $(UPGRADE) pyproject.toml --extra synthetic -c requirements.txt -o requirements/demo.txt
 	$(LOCK) $(UPGRADE) requirements/label-studio.in -o requirements/label-studio.txt
 

@@ -69,6 +69,7 @@ def test_locks_name_no_index_and_no_machine(lock: str) -> None:
     ("lock", "extras"),
     [
         ("requirements/serve.txt", ()),
+        ("requirements/train.txt", ("train",)),
         ("requirements/demo.txt", ("synthetic",)),
         ("requirements.txt", tuple(PROJECT["optional-dependencies"])),
     ],
@@ -81,8 +82,8 @@ def test_locks_hold_what_pyproject_asks_for(lock: str, extras: tuple[str, ...]) 
         assert all(requirement.specifier.contains(version(pin)) for pin in found), f"{lock} does not fit {requirement}"
 
 
-@pytest.mark.parametrize("lock", ["requirements/serve.txt", "requirements/demo.txt"])
-def test_small_locks_have_the_versions_that_are_tested(lock: str) -> None:
+@pytest.mark.parametrize("lock", ["requirements/serve.txt", "requirements/demo.txt", "requirements/train.txt"])
+def test_other_locks_have_the_versions_that_are_tested(lock: str) -> None:
     tested = locked("requirements.txt")
     for name, pins in locked(lock).items():
         assert {version(pin) for pin in pins} == {version(pin) for pin in tested[name]}, name
@@ -112,19 +113,34 @@ def instructions(text: str) -> list[tuple[str, str]]:
     return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines()) if word]
 
 
-def test_the_image_is_small_checked_and_not_root() -> None:
-    steps = instructions((ROOT / "Dockerfile").read_text())
-    last = max(index for index, (word, _) in enumerate(steps) if word == "FROM")
-    final = steps[last:]
-    users = [rest for word, rest in final if word == "USER"]
-    assert users
-    assert users[-1].isdigit()
-    assert int(users[-1]) > 0
-    assert [word for word, _ in final].count("HEALTHCHECK") == 1
-    installs = [rest for word, rest in steps if word == "RUN" and "pip install" in rest]
-    assert installs
-    assert all("--require-hashes" in line and "serve.txt" in line for line in installs)
-    assert all(":" in rest.split()[0] and ":latest" not in rest for word, rest in steps if word == "FROM")
+def stages(text: str) -> dict[str, list[tuple[str, str]]]:
+    """The stages of a Dockerfile by name, each after the one that it is built on."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for word, rest in instructions(text):
+        if word == "FROM":
+            base, _, name = rest.split()
+            assert base in found or (":" in base and ":latest" not in base), base
+            found[name] = [*found.get(base, ())]
+        found[name].append((word, rest))
+    return found
+
+
+def test_the_images_are_checked_and_not_root_and_the_one_that_serves_is_small() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    found = stages(text)
+    assert list(found)[-1] == "server", "it is built when nothing else is asked for"
+    for name, environment, lock in [("server", "environment", "serve"), ("trainer", "training-environment", "train")]:
+        users = [rest for word, rest in found[name] if word == "USER"]
+        assert users[-1].isdigit()
+        assert int(users[-1]) > 0
+        copied = [rest for word, rest in found[name] if word == "COPY" and "--from" in rest]
+        assert copied == [f"--from={environment} /opt/venv /opt/venv"]
+        [installs] = [rest for word, rest in found[environment] if word == "RUN"]
+        assert f"{lock}.txt" in installs
+        assert "--require-hashes" in installs
+    assert text.count("pip install") == 2
+    assert [word for word, _ in found["server"]].count("HEALTHCHECK") == 1
+    assert [rest for word, rest in found["trainer"] if word == "CMD"] == ['["worker"]']
 
 
 def test_what_the_image_copies_is_there_and_is_let_through() -> None:
@@ -145,7 +161,12 @@ def test_the_services_hold_no_secret_and_fit_the_tested_label_studio() -> None:
             assert not re.search(r"PASS|KEY|TOKEN$", name) or value.startswith("${") or value == "true", name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
     assert services["label-studio"]["environment"]["ML_BLOCK_LOCAL_IP"] == "false"
-    assert services["backend"]["read_only"] is True
+    targets = stages((ROOT / "Dockerfile").read_text())
+    for name in ("backend", "trainer"):
+        assert services[name]["read_only"] is True
+        assert services[name]["build"]["target"] in targets
+        assert "backend:/data" in services[name]["volumes"], "they share what is learnt"
+    assert services["trainer"]["profiles"] == ["training"], "torch is for those who ask for it"
 
 
 @pytest.mark.parametrize(("name", "source"), [("label_config.xml", "value"), ("label_config_pages.xml", "valueList")])

@@ -57,15 +57,16 @@ def run(args: argparse.Namespace) -> int:
         from backend.training import bundled, frozen  # noqa: PLC0415  a serving install has no torch
         from backend.training.parallel import processes  # noqa: PLC0415
         from backend.training.retraining import session  # noqa: PLC0415
+        from backend.training.retraining.together import together  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TrainingError(f"training needs {error.name}: install this program with its `train` extra") from error
-    if processes() > 1 and not (args.bundled_recipe and set(args.steps) == {"classifier"}):
-        raise TrainingError(
-            "several processes can train in the step `classifier` alone: do the others without torchrun, and "
-            "that one with --bundled-recipe --steps classifier"
-        )
     if not args.bundled_recipe:
-        return session.run(args)
+        return together(lambda: session.run(args))
+    if processes() > 1 and set(args.steps) != {"classifier"}:
+        raise TrainingError(
+            "of the bundled recipe several processes can do the step `classifier` alone: do the others without "
+            "torchrun, and that one with --steps classifier"
+        )
     if args.dataset:
         frozen.ask_for_folder(args.out)
     if "pages" in args.steps:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -15,6 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 __all__ = ["Ranks", "processes", "ranks"]
 
 T = TypeVar("T")
+_PATIENCE = timedelta(days=1)
+"""For what the first process does alone while the others wait: pages to be fetched, the gate to be asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,17 +81,23 @@ def processes() -> int:
 
 @contextmanager
 def ranks() -> Iterator[Ranks]:
-    """Joins the other processes, where torchrun started some; over NCCL on GPUs, over Gloo on processors."""
+    """Joins the other processes, where torchrun started some; over NCCL on GPUs, over Gloo on processors.
+
+    Within itself it is the same group again.
+    """
     gpu = torch.cuda.is_available()
     if processes() == 1:
         yield Ranks(device=torch.device("cuda" if gpu else "cpu"))
         return
     local = int(os.environ["LOCAL_RANK"])
+    device = torch.device("cuda", local) if gpu else torch.device("cpu")
+    if distributed.is_initialized():
+        yield Ranks(device=device, rank=distributed.get_rank(), count=distributed.get_world_size())
+        return
     if gpu:
         torch.cuda.set_device(local)
-    distributed.init_process_group("nccl" if gpu else "gloo")
+    distributed.init_process_group("nccl" if gpu else "gloo", timeout=_PATIENCE)
     try:
-        device = torch.device("cuda", local) if gpu else torch.device("cpu")
         yield Ranks(device=device, rank=distributed.get_rank(), count=distributed.get_world_size())
     finally:
         distributed.destroy_process_group()

@@ -98,16 +98,16 @@ def test_a_batch_that_cannot_be_divided_is_refused(
 @pytest.mark.parametrize(
     "words",
     [
-        # A retraining, which takes a lock, publishes and asks the gate.
-        (),
         # Steps that write what the other process would write too.
         ("--bundled-recipe",),
         ("--bundled-recipe", "--steps", "classifier", "publish"),
     ],
 )
-def test_what_several_processes_cannot_do_is_refused(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_that_several_processes_cannot_do_are_refused(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    with pytest.raises(TrainingError, match="in the step `classifier` alone"):
+    with pytest.raises(TrainingError, match="the step `classifier` alone"):
         run(parser.parse_args(words))

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from backend.nets.detector import DetectorConfig
 from backend.nets.weights import DETECTOR_CONFIG_FILE, FLOAT_WEIGHTS_FILE
 from backend.registry.candidates import add_documents, documents_of
-from backend.training.loop import fit, network_from
 from backend.training.pagestore import JoinedPages
 from backend.training.quantise import detector_folder
 from backend.training.retraining.base import of_whole_numbers
 from backend.training.retraining.candidate import add_detector, quantise_candidate, write_candidate
 from backend.training.retraining.detector import PageLessons, teach, write_taught
+from backend.training.retraining.together import Work, fit_together
 
 if TYPE_CHECKING:
     from backend.training.retraining.gathering import Given
@@ -41,14 +41,15 @@ def make(given: Given, run: Path, *, kind: str, threads: int, workers: int, tell
     """
     candidate = run / _CANDIDATE
     shutil.rmtree(candidate, ignore_errors=True)  # what an attempt that was cut off left
-    progress = fit(
-        given.recipe,
-        given.material,
-        run,
-        build=lambda _: network_from(given.base.path),
+    work = Work(
+        recipe=given.recipe,
+        material=given.material,
+        base=given.base.path,
+        run=run,
         workers=workers,
-        tell=lambda far: tell(f"classifier: {far}"),
+        threads=threads,
     )
+    progress = fit_together(work, lambda far: tell(f"classifier: {far}"))
     seconds = sum(line.seconds for line in progress.history)
     write_candidate(run, progress, given.recipe, given.material, candidate, plan=given.plan)
     add_documents(candidate, given.base.documents)

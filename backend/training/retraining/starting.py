@@ -34,7 +34,7 @@ LOG_FILE = "log"
 REST_SECONDS = 600.0
 """Between the beginnings of two trainings that start by themselves."""
 _RESUMED = "the last training was cut off"
-_NO_TORCH = "torch is not installed: trainings need the `train` extra"
+_NO_TORCH = "torch is not installed here: trainings need the `train` extra, or a `worker` that has it on this DATA_DIR"
 
 
 @dataclass(frozen=True, kw_only=True)

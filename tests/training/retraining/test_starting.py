@@ -19,6 +19,7 @@ from backend.errors import TrainingError
 from backend.feedback.journal import Journal
 from backend.feedback.service import Feedback
 from backend.feedback.web import feedback_pages
+from backend.registry.models import Models
 from backend.settings import Settings
 from backend.training.retraining.starting import (
     REST_SECONDS,
@@ -260,4 +261,25 @@ def test_the_process_is_not_of_the_servers_session_and_gives_way_to_it(settings:
         child.wait()
     eventually(lambda: not is_running(folder_of(settings.data_dir)))
     assert starter.status()["result"] == "cut off"
+    store.engine.dispose()
+
+
+def test_a_worker_with_torch_trains_for_a_server_without_it(settings: Settings) -> None:
+    """As the trainer's image does beside the serving one, on the same folder."""
+    store = open_ledger(settings.data_dir)
+    teach(store, 24)
+    Journal(store.engine).append(START_TRAINING, project=1, body={"project": {"id": 1}})
+    folder = folder_of(settings.data_dir)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "backend", "worker"], env=os.environ | settings.as_environment(), start_new_session=True
+    )
+    try:
+        eventually(lambda: (last := last_training(folder)) is not None and last.ended is not None)
+    finally:
+        worker.terminate()
+        assert worker.wait(60) == os.EX_OK
+    last = last_training(folder)
+    assert last is not None
+    assert (last.why, last.result) == (START_TRAINING, "refused"), (folder / "log").read_text()
+    assert Models(settings.data_dir / "models").get(last.model).record is not None
     store.engine.dispose()
