@@ -19,6 +19,7 @@ BackendError
 ├── RegistryError              a model cannot be published or promoted
 │   └── PointerMoved           another model serves by now than the one it was judged beside
 ├── TrainingError              the crops or the checkpoint of a training cannot be used
+│   └── PagesAway              Label Studio gives none of the pages that a training is to learn from, or be judged by
 ├── EvaluationError            the pages, boxes or files of an evaluation cannot be used
 ├── DatasetError               a data set cannot be frozen, read or exported as asked
 ├── DocumentError              documents cannot be imported as asked
@@ -47,6 +48,7 @@ __all__ = [
     "ModelError",
     "PageError",
     "PageUnavailable",
+    "PagesAway",
     "PointerMoved",
     "ReferenceRefused",
     "RegistryError",
@@ -166,6 +168,10 @@ class PointerMoved(RegistryError):
 
 class TrainingError(BackendError):
     """The crops or the checkpoint of a training cannot be used."""
+
+
+class PagesAway(TrainingError):
+    """No page that annotators left can be had for now: a training without them would not be what was asked for."""
 
 
 class EvaluationError(BackendError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from backend.classification.classifier import load_classifier
@@ -25,6 +27,8 @@ __all__ = ["Serving", "build_pipeline"]
 _LOG = logging.getLogger(__name__)
 # How often a process looks whether another model was promoted; one look is one stat of one file.
 LOOK_SECONDS = 0.2
+AGAIN_SECONDS = 30.0
+"""After which what could not be loaded is tried again: memory, a disk or the Hub may have been short for a moment."""
 
 
 def _as_it_is(classifier: Classifies) -> Classifies:
@@ -81,6 +85,7 @@ class Serving:
         self._weights: Weights | None = None
         self._pipeline: Pipeline | None = None
         self._failure: BackendError | None = None
+        self._again = math.inf
 
     @classmethod
     def start(
@@ -134,9 +139,10 @@ class Serving:
                 self._swap(self._sources.at_once())
         except BackendError as error:
             _LOG.error("MODEL=%s cannot serve: %s", self._settings.model, error)
-            self._failure = error
+            self._failure, self._again = error, time.monotonic() + AGAIN_SECONDS
         except Exception as error:
             self._failure = BadWeights(f"MODEL={self._settings.model} could not be loaded ({type(error).__name__})")
+            self._again = time.monotonic() + AGAIN_SECONDS
             raise
         finally:
             self._settled.set()
@@ -150,12 +156,15 @@ class Serving:
             self.look()
 
     def look(self) -> None:
-        """Takes over what was promoted since the last look, if anything was; what cannot serve is said once."""
-        stamp = self._registry.stamp()
-        if stamp == self._seen:
-            return
-        self._seen = stamp
+        """Takes over what was promoted since the last look, if anything was.
+
+        What cannot serve is said once, and tried again now and then.
+        """
         try:
+            stamp = self._registry.stamp()
+            if stamp == self._seen and time.monotonic() < self._again:
+                return
+            self._seen, self._again = stamp, math.inf
             with self._swapping:
                 weights = self._sources.at_once()
                 if weights != self._weights:
@@ -165,13 +174,14 @@ class Serving:
             self._keep(error)
         except Exception as error:
             # Whatever a model does while it is loaded, the watch must go on: the next one may be better.
-            _LOG.exception("a promoted model could not be loaded")
-            self._keep(BadWeights(f"the promoted model could not be loaded ({type(error).__name__})"))
+            self._keep(BadWeights(f"the promoted model could not be loaded ({type(error).__name__})"), cause=error)
 
-    def _keep(self, error: BackendError) -> None:
-        self._failure = error
+    def _keep(self, error: BackendError, *, cause: Exception | None = None) -> None:
+        said = self._failure is not None and str(self._failure) == str(error)
+        self._failure, self._again = error, time.monotonic() + AGAIN_SECONDS
         serves = self._pipeline.version if self._pipeline else "nothing"
-        _LOG.error("the promoted model cannot serve, %s goes on serving: %s", serves, error)
+        if not said:
+            _LOG.error("the promoted model cannot serve, %s goes on serving: %s", serves, error, exc_info=cause)
 
     def _registry_is_well(self) -> bool:
         """Whether the pointer, if there is one, names a model; if not, that was said already."""

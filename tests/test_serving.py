@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from backend.nets.weights import WEIGHTS_FILE, Weights
 from backend.pages.page import Page
 from backend.registry.models import Models
 from backend.registry.record import Facts
-from backend.serving import Serving
+from backend.serving import AGAIN_SECONDS, Serving
 from backend.settings import Settings
 from tests.registry.tiny import says
 
@@ -201,6 +202,41 @@ class TestWhatIsPromoted:
             serving.look()
         assert serving.pipeline(timeout=0) is old
         assert "could not be loaded (ZeroDivisionError)" in serving.state()["model_error"]
+
+    def test_but_not_to_be_loaded_for_a_moment_is_tried_again(
+        self, serving: Serving, models: Models, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        serving.load()
+        old = serving.pipeline(timeout=0)
+        name = self.promote(models, "stamp", tmp_path)
+        weights = settings.data_dir / "models" / name / WEIGHTS_FILE
+        weights.rename(tmp_path / "away")
+        serving.look()
+        (tmp_path / "away").rename(weights)
+        serving.look()
+        assert serving.pipeline(timeout=0) is old, "not at once again"
+        with monkeypatch.context() as patched:
+            patched.setattr("backend.serving.time.monotonic", lambda: time.monotonic_ns() / 1e9 + AGAIN_SECONDS)
+            serving.look()
+        assert serving.pipeline(timeout=0).version.startswith(f"{name}-")
+        assert "model_error" not in serving.state()
+
+    def test_is_looked_for_again_where_the_folder_could_not_be_read(
+        self, serving: Serving, models: Models, settings: Settings, tmp_path: Path
+    ) -> None:
+        serving.load()
+        old = serving.pipeline(timeout=0)
+        folder = settings.data_dir / "models"
+        self.promote(models, "stamp", tmp_path)
+        folder.rename(tmp_path / "away")
+        folder.write_text("no folder")
+        serving.look()
+        assert serving.pipeline(timeout=0) is old
+        assert "NotADirectoryError" in serving.state()["model_error"]
+        folder.unlink()
+        (tmp_path / "away").rename(folder)
+        serving.look()
+        assert serving.pipeline(timeout=0) is not old
 
     def test_heals_a_process_that_found_no_model_to_serve(
         self, serving: Serving, models: Models, settings: Settings, tmp_path: Path

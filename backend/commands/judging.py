@@ -10,9 +10,9 @@ from backend.errors import EvaluationError, SettingsError
 from backend.evaluation.hard import hard_examples
 from backend.evaluation.truth import read_coco
 from backend.feedback.service import Store
-from backend.nets.registry import Registry
 from backend.registry.candidates import DOCUMENTS_FILE
 from backend.registry.judging import judge_model
+from backend.registry.record import BESIDE
 
 if TYPE_CHECKING:
     import argparse
@@ -44,8 +44,8 @@ def add_judging(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
         "--seen",
         metavar="FILE",
-        help=f"documents that its training saw, one a line ({DOCUMENTS_FILE} beside its weights); `{_NOTHING}` where "
-        "you know that it saw none of these, which needs --why",
+        help=f"documents that its training saw, one a line, besides those in {DOCUMENTS_FILE} beside its weights; "
+        f"`{_NOTHING}` where you know that it saw no other, which needs --why",
     )
     parser.add_argument("--why", default="", help="goes into the history")
     parser.add_argument("--promote", action="store_true", help="let it serve if it passes")
@@ -91,9 +91,15 @@ def ask_gate(
     store = Store.open(settings)
     try:
         hard = hard_examples(store.engine, store.crops)
-        pointed = Registry(models.folder).pointed()
         judgement = judge_model(
-            models, name, gold, settings=settings, hard=hard, trained_on=seen, by=_BY, why=_why(args.seen, args.why)
+            models,
+            name,
+            gold,
+            settings=settings,
+            hard=hard,
+            trained_on=seen,
+            by=_BY,
+            why=_why(args.seen, seen, args.why),
         )
     finally:
         store.engine.dispose()
@@ -101,19 +107,28 @@ def ask_gate(
     if not judgement.promoted:
         return 1
     if args.promote:
+        verdict = models.get(name).verdict
+        pointed = verdict.figures[BESIDE] if verdict else ...
         tell(models.promote(name, why=args.why or "it passed the gate", by=_BY, pointed=pointed), settings)
     return os.EX_OK
 
 
 def _seen(given: str | None) -> list[str] | None:
-    """Documents that a training saw; None for what stands beside the weights."""
+    """Documents that a training saw besides what stands beside the weights; None where nothing is said."""
     if given is None or given == _NOTHING:
         return None if given is None else []
     try:
-        return [line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise EvaluationError(f"{given} cannot be read: {error.strerror}") from error
+        found = [line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvaluationError(f"{given} cannot be read: {error}") from error
+    if not found:
+        raise EvaluationError(f"{given} names no document: say --seen {_NOTHING}, with --why, if you know that")
+    return found
 
 
-def _why(seen: str | None, why: str) -> str:
-    return f"its training saw none of these pages: {why}" if seen == _NOTHING else why
+def _why(given: str | None, seen: list[str] | None, why: str) -> str:
+    """What goes into the history: what somebody said, and what that rests on."""
+    if given is None:
+        return why
+    said = f"{len(seen or ())} documents that its training saw were named by hand"
+    return ": ".join(part for part in ("its training saw no other" if given == _NOTHING else said, why) if part)

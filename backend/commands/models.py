@@ -150,7 +150,9 @@ def _quantise(models: Models, args: argparse.Namespace, settings: Settings) -> N
         folder = Path(place)
         seen = calibration(serving, pages=args.pages, real=args.real, threads=settings.model_threads)
         quantise(serving, folder, seen)
-        add_documents(folder, {*seen.documents, *(documents_of(serving.folder) or ())})
+        known = documents_of(serving.folder)
+        if known is not None:  # else nobody can say it of these either
+            add_documents(folder, {*seen.documents, *known})
         whole = Weights.open(folder, name="int8")
         truth = _truth(args) or drawn_truth(folder / "pages", pages=args.pages)
         compared = compare(serving, whole, seen, truth, settings)

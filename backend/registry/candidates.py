@@ -39,7 +39,8 @@ def complete(candidate: Path, serving: Weights, out: Path) -> tuple[str, ...]:
     """Copies a candidate's plain files to `out`, and the network that it lacks from the weights that serve.
 
     So a new detector is published, judged and served together with the classifier that it was not made with but will
-    work with, and a new classifier with the detector.
+    work with, and a new classifier with the detector. What the other one's training saw is noted as well, if both are
+    known; else nothing is, so that the gate asks.
 
     Args:
         candidate: Folder with `classifier.onnx`, `detector.onnx` or both, each with its config.
@@ -66,7 +67,17 @@ def complete(candidate: Path, serving: Weights, out: Path) -> tuple[str, ...]:
             taken += needed
             for name in (*needed, *(one for one in beside if (place / one).is_file())):
                 shutil.copyfile(place / name, out / name)
+            _add_documents_of(place, out)
     return tuple(taken)
+
+
+def _add_documents_of(place: Path, out: Path) -> None:
+    """Adds what a network's training saw to what is known of the other one's."""
+    seen = documents_of(place)
+    if seen is None:
+        (out / DOCUMENTS_FILE).unlink(missing_ok=True)
+    elif documents_of(out) is not None:
+        add_documents(out, seen)
 
 
 def add_documents(folder: Path, seen: Iterable[str]) -> None:

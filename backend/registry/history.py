@@ -132,10 +132,12 @@ def served(events: Sequence[Event]) -> list[str | None]:
     It begins with None: before the first promotion no published model served.
     """
     way: list[str | None] = [None]
+    before = way
     for event in events:
-        back = len(way) > 1 and way[-2] == event.model
-        if event.what == ROLLED_BACK or (event.what == FOUND and back):
-            way = way[:-1] if len(way) > 1 else way
+        if event.what == FOUND and event.model == before[-1]:
+            way = before  # the last move was cut off
+        elif event.what == ROLLED_BACK:
+            before, way = way, way[:-1] or way
         elif event.what in (PROMOTED, FOUND) and event.model != way[-1]:
-            way.append(event.model)
+            before, way = way, [*way, event.model]
     return way

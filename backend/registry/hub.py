@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tempfile
@@ -43,6 +44,7 @@ _FIGURES = (
     "milliseconds",
 )
 """Parts of an evaluation that are numbers about a model; whatever else is in it stays here."""
+_CHECKSUM = re.compile(r"[0-9a-f]{8,64}")
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _TIMEOUT = 10.0
 
@@ -122,8 +124,16 @@ def upload(model: Model, folder: Path, repository: str) -> Upload:
     if model.record is None:
         raise RegistryError(f"{model.name} was put there by hand and has no record: publish it first")
     shared = [name for name in model.record.files if name in _CONFIGS or name.endswith(_SHARED)]
-    told = _told(model, {name: model.record.files[name] for name in shared})
-    content: dict[str, bytes | Path] = {name: folder / name for name in shared}
+    content: dict[str, bytes | Path] = {
+        name: _plain_config(folder / name) if name in _CONFIGS else folder / name for name in shared
+    }
+    told = _told(
+        model,
+        {
+            name: hashlib.sha256(what).hexdigest() if isinstance(what, bytes) else model.record.files[name]
+            for name, what in content.items()
+        },
+    )
     content[RECORD_FILE] = (json.dumps(told, indent=1) + "\n").encode()
     content[CARD_FILE] = card(told).encode()
     return Upload(repository=repository, model=model.name, content=content)
@@ -221,6 +231,12 @@ def _facts(record: Mapping[str, Any], *, source: str) -> Facts:
     )
 
 
+def _plain_config(path: Path) -> bytes:
+    """A network's config as others may read it: the words on where its weights come from may name anybody."""
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    return (json.dumps(facts | {"provenance": _plain(facts.get("provenance", {}))}, indent=2) + "\n").encode()
+
+
 def _told(model: Model, files: Mapping[str, str]) -> dict[str, Any]:
     """The record as others may read it."""
     assert model.record is not None  # noqa: S101  upload() has looked
@@ -230,8 +246,8 @@ def _told(model: Model, files: Mapping[str, str]) -> dict[str, Any]:
         "published": record.published,
         "recipe": _plain(record.recipe),
         "seed": record.seed,
-        "versions": dict(record.versions),
-        "dataset": record.dataset,
+        "versions": _plain(record.versions),
+        "dataset": record.dataset if _CHECKSUM.fullmatch(record.dataset or "") else None,
         "seconds": record.seconds,
         "metrics": _plain({name: figures[name] for name in _FIGURES if name in figures}),
         "gate": None if model.verdict is None else {"passed": model.verdict.passed},

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from backend.errors import RegistryError
 from backend.evaluation.trial import trial
-from backend.nets.registry import Registry
+from backend.nets.registry import RESERVED, Registry
 from backend.nets.sources import Sources
 from backend.nets.weights import Weights
 from backend.registry.candidates import documents_of
-from backend.registry.record import Verdict
+from backend.registry.record import BESIDE, Verdict
 from backend.serving import build_pipeline
 
 if TYPE_CHECKING:
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from backend.registry.models import Models
     from backend.settings import Settings
 
-__all__ = ["judge_model"]
+__all__ = ["beside", "judge_model"]
+
+
+def beside(champion: Weights) -> str | None:
+    """What a verdict says of the weights that serve: a published model's name, None for any others."""
+    return None if champion.name in RESERVED else champion.name
 
 
 def judge_model(
@@ -45,7 +50,8 @@ def judge_model(
         gold: Pages that no training saw.
         settings: Which weights serve, how they find and select, and how pages are read.
         hard: Earlier hard examples.
-        trained_on: Documents that its training saw; None for those that the file beside its weights names.
+        trained_on: Documents that its training saw, besides those that the file beside its weights names; None where
+            there is nothing to add.
         by: Which command or program asks.
         why: Goes into the history, such as how somebody knows what it was trained on.
 
@@ -60,15 +66,16 @@ def judge_model(
     if champion.name == name:
         raise RegistryError(f"{name} serves already: there is nothing to judge it beside")
     folder = Registry(models.folder).folder_of(name)
+    known = documents_of(folder)
     judgement = trial(
         build_pipeline(champion, settings),
         build_pipeline(Weights.open(folder, name=name), settings),
         gold,
-        trained_on=documents_of(folder) if trained_on is None else trained_on,
+        trained_on=known if trained_on is None else frozenset(trained_on) | (known or frozenset()),
         hard=hard,
         settings=settings,
     )
     said = judgement.reasons or tuple(check.sentence for check in judgement.checks)
-    verdict = Verdict(passed=judgement.promoted, reasons=said, figures=judgement.as_json())
+    verdict = Verdict(passed=judgement.promoted, reasons=said, figures=judgement.as_json() | {BESIDE: beside(champion)})
     models.judge(name, verdict, by=by, why=why)
     return judgement

@@ -15,7 +15,7 @@ from backend.nets.registry import RECORD_FILE, Registry
 from backend.registry.durable import alone, replace_whole, sync_folder
 from backend.registry.history import FOUND, JUDGED, PROMOTED, PUBLISHED, ROLLED_BACK, Event, History, moves, served
 from backend.registry.publishing import check_loads, clean, publish
-from backend.registry.record import Facts, Record, Verdict
+from backend.registry.record import BESIDE, Facts, Record, Verdict
 
 __all__ = ["Model", "Models"]
 
@@ -51,8 +51,8 @@ class Model:
 
     @property
     def proven(self) -> bool:
-        """Whether it needs no force: the gate let it pass, or it served before."""
-        return self.promoted is not None or (self.verdict is not None and self.verdict.passed)
+        """Whether it needs no force: the gate let it pass when it was asked last."""
+        return self.verdict is not None and self.verdict.passed
 
 
 class Models:
@@ -161,12 +161,14 @@ class Models:
             name: Which.
             why: Goes into the history.
             by: Which command or program does it.
-            force: Whether to do so against the gate's verdict, or without one; needs a reason.
-            pointed: What the pointer said when the model was judged, None for no pointer; left out, it is not asked.
+            force: Whether to do so against the gate's verdict, without one, or with one beside another model; needs a
+                reason.
+            pointed: The published model that it was judged beside, None for unpublished weights. Left out, its verdict
+                tells; what served before may come back whatever serves now.
 
         Raises:
             BadWeights: It is damaged, or cannot serve.
-            PointerMoved: Another model was promoted, or one was rolled back, since it was judged.
+            PointerMoved: Another model serves than the one that it was judged beside.
             RegistryError: There is no such model, or the gate refused it or was never asked, or the move cannot be
                 written.
         """
@@ -175,14 +177,17 @@ class Models:
             if not model.proven and not (force and why):
                 raise RegistryError(f"{_unproven(model)}: to promote it all the same, force it and say why")
             now = self._registry.pointed()
-            if pointed is not ... and now != pointed:
+            if pointed is ... and model.promoted is None and model.verdict is not None:
+                pointed = model.verdict.figures.get(BESIDE, ...)
+            another = pointed is not ... and now != pointed
+            if another and not (force and why):
                 was, serves = (one or "the unpublished weights" for one in (pointed, now))
                 raise PointerMoved(
-                    f"{name} was judged beside {was}, but {serves} took that place since: `models judge {name}` asks "
-                    "the gate again"
+                    f"{name} was judged beside {was}, but by now {serves} serves where MODEL is `auto`: there "
+                    f"`models judge {name}` asks the gate again"
                 )
             check_loads(self._registry.folder_of(name))
-            return self._move(PROMOTED, name, why=why, by=by, forced=not model.proven)
+            return self._move(PROMOTED, name, why=why, by=by, forced=another or not model.proven)
 
     def rollback(self, *, why: str, by: str) -> Event:
         """Lets the model serve that served before the last promotion, or none where that was the first.

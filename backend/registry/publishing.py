@@ -80,13 +80,12 @@ def publish(
 
 
 def check_loads(folder: Path) -> None:
-    """Loads the networks of a folder, as far as it has them, as serving does.
+    """Loads the networks of a folder as serving does: its classifier, and the detector if it has one of its own.
 
     Raises:
         BadWeights: One cannot serve.
     """
-    if (folder / CONFIG_FILE).exists() or (folder / WEIGHTS_FILE).exists():
-        Network(folder / WEIGHTS_FILE, ClassifierConfig.read(folder / CONFIG_FILE), threads=1)
+    Network(folder / WEIGHTS_FILE, ClassifierConfig.read(folder / CONFIG_FILE), threads=1)
     if (folder / DETECTOR_CONFIG_FILE).exists() or (folder / DETECTOR_WEIGHTS_FILE).exists():
         config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
         DetectorNetwork(folder / DETECTOR_WEIGHTS_FILE, config, threads=1)

@@ -12,7 +12,10 @@ from typing import Any, Self
 from backend.errors import RegistryError
 from backend.nets.registry import RECORD_FILE
 
-__all__ = ["Facts", "Record", "Verdict"]
+__all__ = ["BESIDE", "Facts", "Record", "Verdict"]
+
+BESIDE = "beside"
+"""Figure of a verdict: the published model that the gate saw the candidate beside; None for unpublished weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

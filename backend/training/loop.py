@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import ResNet, resnet18
@@ -191,7 +191,7 @@ def network_from(path: Path) -> ResNet:
     try:
         state = state_dict_from_onnx(path) if path.suffix == ".onnx" else load_file(path)
         network.load_state_dict(_grown(state))
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise BadWeights(f"{path} cannot be the base of a training: {error}") from error
     return network
 

@@ -32,6 +32,9 @@ class Stage:
     head_only: bool = False
     shares: Mapping[str, float] | None = None
 
+    def __post_init__(self) -> None:
+        _ask_for_counts(size=self.size, epochs=self.epochs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Corrections:
@@ -128,6 +131,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.stages:
             raise ValueError("a recipe needs at least one stage")
+        _ask_for_counts(samples=self.samples, batch=self.batch)
         if not 0 <= self.label_smoothing <= 0.05:
             raise ValueError(f"label_smoothing is {self.label_smoothing}: more than 0.05 would spoil the probabilities")
 
@@ -146,6 +150,17 @@ class Recipe:
     def digest(self) -> str:
         """Twelve hexadecimal digits that change exactly when the recipe does."""
         return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _ask_for_counts(**counts: object) -> None:
+    """Refuses what is no whole number above 0.
+
+    Raises:
+        ValueError: One is none; it is named.
+    """
+    for name, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} is {value!r}: a whole number above 0")
 
 
 BUNDLED = Recipe(

@@ -204,7 +204,7 @@ def test_what_is_pulled_is_judged_at_once_by_what_its_puller_says_it_has_seen(
     assert (nobody["passed"], named["passed"], none["passed"]) == (False, False, True)
     assert "nobody says which documents" in nobody["sentence"]
     assert "trained on 1 of the 2 gold documents: page-00042" in named["sentence"]
-    assert models.events()[-1].why == "its training saw none of these pages: they say so"
+    assert models.events()[-1].why == "its training saw no other: they say so"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from backend.nets.registry import Registry
 from backend.nets.weights import CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
 from backend.pages.source import from_path
 from backend.pipeline import Marks
-from backend.registry.candidates import DOCUMENTS_FILE
+from backend.registry.candidates import DOCUMENTS_FILE, documents_of
 from backend.registry.models import Models
 from backend.registry.record import Facts
 from backend.serving import Serving
@@ -85,6 +85,7 @@ def champion(settings: Settings, tmp_path: Path) -> str:
     folder = says("stamp", tmp_path / "champion")
     reach = [[2 * REACH] * 4, [2 * REACH] * 4, [2 * SMALL] * 4]
     ink_detector(folder, reach, fusion=FUSION, pixel_mm=0.254)
+    (folder / DOCUMENTS_FILE).write_text("the classifier's contract\n")
     models = Models(settings.data_dir / "models")
     record = models.publish(folder, Facts(source="a test"))
     models.promote(record.name, why="a test", by="tests", force=True)
@@ -234,5 +235,40 @@ def test_documents_may_be_named_by_hand(champion: str, gold: Path, settings: Set
     (tmp_path / "seen.txt").write_text("4\n")
     assert judge(name, gold, "--seen", str(tmp_path / "seen.txt")) == 1
     (tmp_path / "seen.txt").write_text("another contract\n")
-    assert judge(name, gold, "--seen", str(tmp_path / "seen.txt")) == 0
-    assert Models(settings.data_dir / "models").get(name).status == "candidate"
+    assert judge(name, gold, "--seen", str(tmp_path / "seen.txt"), "--why", "they say so") == 0
+    models = Models(settings.data_dir / "models")
+    assert models.get(name).status == "candidate"
+    assert models.events()[-1].why == "1 documents that its training saw were named by hand: they say so"
+    (tmp_path / "seen.txt").write_text("\n")
+    assert judge(name, gold, "--seen", str(tmp_path / "seen.txt")) == 2
+
+
+def test_what_is_named_by_hand_takes_nothing_from_what_is_known(
+    champion: str, gold: Path, settings: Settings, tmp_path: Path
+) -> None:
+    name = publish(detector(tmp_path / "leaked", documents="3\n"), settings)
+    (tmp_path / "seen.txt").write_text("another contract\n")
+    for said in (str(tmp_path / "seen.txt"), "none"):
+        assert judge(name, gold, "--seen", said, "--why", "somebody's word") == 1
+        verdict = Models(settings.data_dir / "models").get(name).verdict
+        assert verdict is not None
+        assert any("trained on 1 of the 6 gold documents: 3" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_the_other_networks_training_saw_is_known_or_nothing_is(
+    known: bool, champion: str, settings: Settings, tmp_path: Path
+) -> None:
+    served = settings.data_dir / "models" / champion / DOCUMENTS_FILE
+    if not known:
+        served.parent.chmod(0o755)
+        served.unlink()
+        record = served.with_name("record.json")
+        record.chmod(0o644)
+        facts = json.loads(record.read_text())
+        del facts["files"][DOCUMENTS_FILE]
+        record.write_text(json.dumps(facts))
+    name = publish(detector(tmp_path / "new"), settings)
+    assert documents_of(settings.data_dir / "models" / name) == (
+        {"another contract", "the classifier's contract"} if known else None
+    )

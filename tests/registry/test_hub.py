@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from backend.errors import BadWeights, RegistryError, WeightsUnavailable
+from backend.nets.config import ClassifierConfig
 from backend.nets.hub import REPOSITORY
 from backend.nets.registry import RECORD_FILE, Registry
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE, Weights
@@ -50,13 +52,15 @@ def hub() -> Iterator[LoopbackHub]:
 def trained(models: Models, tmp_path: Path) -> str:
     """A model with everything beside it that a training may leave there."""
     candidate = says("stamp", tmp_path / "candidate")
+    said = {"data": "/srv/leases-of-Mr-Smith", "numbers": "int8"}
+    dataclasses.replace(ClassifierConfig.read(candidate / CONFIG_FILE), provenance=said).write(candidate / CONFIG_FILE)
     (candidate / "report.html").write_text("<img src='data:image/png;base64,crop'>")
     (candidate / "notes.txt").write_text("trained on the leases of Mr Smith")
     facts = Facts(
         source="training",
         recipe={"base": "/home/mr-smith/seed.pt", "stages": [{"size": 64, "head_only": False}], "pool": 2},
         seed=7,
-        versions={"torch": "2.14.1"},
+        versions={"torch": "2.14.1", "ours": "of /home/mr-smith"},
         dataset="d" * 64,
         seconds=12.5,
         metrics=FIGURES,
@@ -82,6 +86,8 @@ def test_a_push_brings_weights_card_and_figures_and_nothing_else(
     assert record["metrics"]["end_to_end"]["0.5"]["confusion"] == [[3, 0], [1, 2]]
     assert record["recipe"] == {"stages": [{"size": 64, "head_only": False}], "pool": 2}
     assert record["gate"] == {"passed": True}
+    assert record["versions"] == {"torch": "2.14.1"}
+    assert json.loads(files[CONFIG_FILE])["provenance"] == {"numbers": "int8"}
     assert "0.981 (0.970 to 0.990)" in files[CARD_FILE].decode()
     everything = b"".join(files.values()).lower()
     for person in (b"smith", b"ivborw", b"lease", b"/home"):

@@ -17,7 +17,7 @@ from backend.nets.registry import RECORD_FILE, Registry
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
 from backend.registry.history import FOUND
 from backend.registry.models import Models
-from backend.registry.record import Facts, Record, Verdict
+from backend.registry.record import BESIDE, Facts, Record, Verdict
 
 from .conftest import Publish
 from .tiny import finds_nothing, says
@@ -152,6 +152,17 @@ class TestPromotion:
         promote(models, three)
         assert models.rollback(why="worse, too", by="tests").model == one, "not to the one that was taken back"
 
+    def test_a_rollback_that_was_cut_off_leaves_the_way_back_as_it_was(
+        self, models: Models, folder: Path, published: Publish
+    ) -> None:
+        one, two = published("stamp"), published("thumb")
+        for name in (one, two, one):
+            promote(models, name)
+        models.rollback(why="killed before the pointer moved", by="tests")
+        Registry(folder).pointer.write_text(f"{one}\n")
+        for expected in (two, one, None):
+            assert models.rollback(why="worse on site", by="tests").model == expected
+
     def test_of_what_the_gate_refused_needs_force_and_a_reason(
         self, models: Models, folder: Path, published: Publish
     ) -> None:
@@ -178,10 +189,36 @@ class TestPromotion:
         assert not models.promote(name, why="it passed", by="tests").forced
 
     def test_of_what_served_before_needs_none(self, models: Models, folder: Path, published: Publish) -> None:
-        one, two = published("stamp"), published("thumb")
-        promote(models, one)
+        one, two = published("stamp", verdict=Verdict(passed=True, figures={BESIDE: None})), published("thumb")
+        models.promote(one, why="it passed", by="tests")
         promote(models, two)
         assert not models.promote(one, why="better after all", by="tests").forced
+
+    def test_of_what_was_forced_before_needs_force_again(self, models: Models, published: Publish) -> None:
+        name = published(verdict=REFUSED)
+        promote(models, name)
+        models.rollback(why="it was bad", by="tests")
+        with pytest.raises(RegistryError, match=f"the gate refused {name}"):
+            models.promote(name, why="", by="tests")
+
+    def test_of_what_was_refused_since_needs_force(self, models: Models, published: Publish) -> None:
+        name = published(verdict=Verdict(passed=True, figures={BESIDE: None}))
+        models.promote(name, why="it passed", by="tests")
+        models.judge(name, REFUSED, by="evaluate")
+        models.rollback(why="a test", by="tests")
+        with pytest.raises(RegistryError, match=f"the gate refused {name}"):
+            models.promote(name, why="", by="tests")
+
+    def test_by_name_asks_what_the_verdict_was_beside(self, models: Models, folder: Path, published: Publish) -> None:
+        """Two were judged beside the same model: the second was never seen beside the first."""
+        one, two = (
+            published(label, verdict=Verdict(passed=True, figures={BESIDE: None})) for label in ("stamp", "thumb")
+        )
+        models.promote(one, why="it passed", by="tests")
+        with pytest.raises(PointerMoved, match=f"{two} was judged beside the unpublished weights, but by now {one}"):
+            models.promote(two, why="it passed", by="tests")
+        assert Registry(folder).active() == one
+        assert models.promote(two, why="I know better", by="tests", force=True).forced
 
     @pytest.mark.parametrize("first", [None, "stamp"])
     def test_after_a_verdict_beside_another_model_does_not_come_about(
@@ -193,7 +230,7 @@ class TestPromotion:
         judged = published("signature", verdict=Verdict(passed=True))
         pointed = Registry(folder).pointed()
         promote(models, other)
-        with pytest.raises(PointerMoved, match=rf"judged beside .*, but {other} took that place since"):
+        with pytest.raises(PointerMoved, match=rf"judged beside .*, but by now {other} serves where MODEL is `auto`"):
             models.promote(judged, why="it passed the gate", by="tests", pointed=pointed)
         assert Registry(folder).active() == other
         models.promote(judged, why="it passed the gate", by="tests", pointed=other)

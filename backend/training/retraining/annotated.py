@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 
 from backend.dataset.sides import Look, known_documents
 from backend.dataset.sides import sides as assigned
-from backend.errors import BackendError, LabelStudioError, PageError, RequestError
+from backend.errors import BackendError, LabelStudioError, PageError, PagesAway, RequestError
 from backend.feedback.splits import document_key, split_of
 from backend.feedback.tables import annotation, sample
 from backend.feedback.tables import document as table
@@ -69,6 +69,7 @@ def annotated_pages(
     spool: Path,
     missing: list[str],
     without: Collection[int] = (),
+    insist: bool = False,
 ) -> Iterator[KnownPage]:
     """Pages of tasks whose document is on one of `sides`, the newest tasks first; a task is there wholly or not.
 
@@ -84,12 +85,22 @@ def annotated_pages(
         spool: Folder for a task's pages until all of them are known, in a file without a name.
         missing: Where a sentence goes for each task that could not be had.
         without: Tasks that are passed over.
+        insist: Whether it is an error that of ten in a row, the newest ones, none can be fetched.
+
+    Raises:
+        PagesAway: That is so.
     """
     found = in_vain = 0
     for left in _newest(engine):
         if found == most:
             return
         if in_vain == _PATIENCE:
+            if insist and not found:
+                told = first_and_last(missing)
+                raise PagesAway(
+                    f"none of the newest {_PATIENCE} tasks can be fetched, {told}: the training can go on when Label "
+                    "Studio gives them again"
+                )
             missing[-1] += f" (the last of {_PATIENCE} in a row: no more were asked for)"
             return
         if left.task in without:

@@ -39,13 +39,13 @@ class Base:
         name: Of the weights, with the beginning of their checksum.
         path: Their file, of ONNX or safetensors.
         pool: Side of the squares over which they average their input first; 1 where they do not.
-        documents: What they have seen, as far as it is known.
+        documents: What they have seen; None where nobody says.
     """
 
     name: str
     path: Path
     pool: int
-    documents: frozenset[str] = frozenset()
+    documents: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def read_base(weights: Weights) -> Base:
         name=f"{weights.name}@{weights.config.sha256[:_DIGITS]}",
         path=weights.trainable,
         pool=int(sides[0]) if sides else 1,
-        documents=documents_of(weights.folder) or frozenset(),
+        documents=documents_of(weights.folder),
     )
 
 

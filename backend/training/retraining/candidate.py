@@ -55,7 +55,7 @@ __all__ = ["TENSORS_FILE", "add_detector", "quantise_candidate", "write_candidat
 
 TENSORS_FILE = "classifier.safetensors"
 _CALIBRATION_CROPS = 200
-_MORE = 1.05
+_MORE = 1.1
 """How many times what serves finds of a class on validation pages is to be found: on other pages it may be less."""
 _ALL = 0.999
 """Nearest that a share may come to everything where its odds are taken."""

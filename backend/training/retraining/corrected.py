@@ -26,7 +26,9 @@ _MOST_BARE = 2
 """Pages of a document without a mark that teach though nothing was corrected on them: a lease has many of these."""
 
 
-def collect_pages(folder: Path, engine: Engine, page_of: PageOf) -> tuple[PageStore, tuple[str, ...]]:
+def collect_pages(
+    folder: Path, engine: Engine, page_of: PageOf, *, insist: bool = False
+) -> tuple[PageStore, tuple[str, ...]]:
     """Fetches the pages that annotators submitted, but those of gold documents, to a folder that holds nothing else.
 
     Only its owner may read it, and the caller removes it after the training. A page teaches where it tells its document
@@ -38,11 +40,13 @@ def collect_pages(folder: Path, engine: Engine, page_of: PageOf) -> tuple[PageSt
         folder: Made for it.
         engine: The ledger's database.
         page_of: Fetches a page.
+        insist: Whether it is an error that nothing can be had for now.
 
     Returns:
         The pages, and a sentence for each task that could not be had.
 
     Raises:
+        PagesAway: That is so.
         OSError: The disk is full.
     """
     folder.mkdir(parents=True, mode=0o700)
@@ -50,7 +54,7 @@ def collect_pages(folder: Path, engine: Engine, page_of: PageOf) -> tuple[PageSt
     hard, blind, bare = _corrected(engine), _blind(engine), Counter[str]()
     sides = {"train", "validation"}
     found = annotated_pages(
-        engine, page_of, sides=sides, most=_MOST_PAGES, spool=folder, missing=missing, without=blind
+        engine, page_of, sides=sides, most=_MOST_PAGES, spool=folder, missing=missing, without=blind, insist=insist
     )
     for known in found:
         if there == _MOST_PAGES:

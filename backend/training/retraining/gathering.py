@@ -101,7 +101,7 @@ def gather(
         say: Tells a person what went in.
 
     Raises:
-        TrainingError: There are too few samples.
+        TrainingError: There are too few samples, or Label Studio gives no page for now.
         BackendError: A part of the material or the base cannot be used.
     """
     plan = recipe.corrections or Corrections()
@@ -109,6 +109,8 @@ def gather(
     _ask_enough(taught, plan)
     parent = Sources.of(settings).at_once()
     base = base_of(parent, settings, wanted=recipe.base)
+    if base.documents is None:
+        say(f"nobody says what {base.name} was trained on: it is taken to have seen none of the documents here")
     detector = build_detector(settings.detector, parent.folder, threads=threads)
     pages, crops = draw_base(drawn, pages=plan.drawn_pages, detector=detector)
     material = Material({one.crop.file: one for one in taught}, store.crops, crops)
@@ -124,7 +126,7 @@ def gather(
         except BadWeights as reason:
             say(f"the detector stays as it is: {reason}")
             return None
-        found, missing = collect_pages(annotated, store.engine, page_of)
+        found, missing = collect_pages(annotated, store.engine, page_of, insist=bool(settings.label_studio_api_key))
         if missing:
             say(f"{len(missing)} tasks teach the detector nothing, {first_and_last(missing)}")
         return page_lessons(found, recipe.detector, plan, start, folder=drawn, say=say)

@@ -56,7 +56,7 @@ class Gold:
         return f"gold pages: {self.annotated} of annotators' documents, {drawn} drawn{partly}{lost}"
 
 
-def gold_pages(folder: Path, drawn: PageStore, engine: Engine, page_of: PageOf) -> Gold:
+def gold_pages(folder: Path, drawn: PageStore, engine: Engine, page_of: PageOf, *, insist: bool = False) -> Gold:
     """Writes the gold pages to `folder`, which only its owner may read and the caller removes after the trial.
 
     Of each task of a gold document the newest submitted annotation counts, with the task's pages; the newest tasks come
@@ -67,8 +67,10 @@ def gold_pages(folder: Path, drawn: PageStore, engine: Engine, page_of: PageOf) 
         drawn: Drawn pages; those of gold documents are taken.
         engine: The ledger's database.
         page_of: Fetches a page.
+        insist: Whether it is an error that nothing can be had for now: drawn pages alone would judge.
 
     Raises:
+        PagesAway: That is so.
         EvaluationError: A box lies off its page.
         OSError: The disk is full.
     """
@@ -76,7 +78,10 @@ def gold_pages(folder: Path, drawn: PageStore, engine: Engine, page_of: PageOf) 
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     annotated = partly = 0
-    for known in annotated_pages(engine, page_of, sides={_GOLD}, most=_MOST_TASKS, spool=folder, missing=missing):
+    found = annotated_pages(
+        engine, page_of, sides={_GOLD}, most=_MOST_TASKS, spool=folder, missing=missing, insist=insist
+    )
+    for known in found:
         if not set(MARKS) <= set(known.complete):
             partly += 1
             continue

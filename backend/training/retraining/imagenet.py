@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -22,7 +21,8 @@ REPOSITORY = "timm/resnet18.tv_in1k"
 """torchvision's ResNet18 of ImageNet-1k (`IMAGENET1K_V1`) under its own names, but as no pickle; BSD-3-Clause."""
 REVISION = "590dfdd48494d2316a8385e1ca7fbec3b9359b35"
 FILENAME = "model.safetensors"
-_READY = "base.safetensors"
+_READY = "base-{revision}.safetensors"
+_DIGITS = 12
 _CLASSES = 1000
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """By which its input was normalised, of RGB in [0, 1]; ours is not."""
@@ -44,8 +44,8 @@ def fetch_imagenet(folder: Path, *, endpoint: str | None = None, revision: str =
         WeightsUnavailable: They are not here, and the Hub does not answer or has no such file.
         BadWeights: The file is damaged, or not a ResNet18 of ImageNet's classes.
     """
-    ready, given = folder / _READY, folder / FILENAME
-    if ready.is_file():
+    ready, given = folder / _READY.format(revision=revision[:_DIGITS]), folder / FILENAME
+    if _is_whole(ready):
         return ready
     if not given.is_file():
         hub = Hub(folder=folder, endpoint=endpoint, repository=REPOSITORY, revision=revision, filename=FILENAME)
@@ -57,10 +57,16 @@ def fetch_imagenet(folder: Path, *, endpoint: str | None = None, revision: str =
             ) from error
     state = _of_our_input(_read(given))
     folder.mkdir(parents=True, exist_ok=True)
-    part = ready.with_name(f"{_READY}.{os.getpid()}")
-    save(state, part, {"source": f"huggingface:{REPOSITORY}"})
-    part.replace(ready)
+    save(state, ready, {"source": f"huggingface:{REPOSITORY}", "revision": revision})
     return ready
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether what was made before is there, and not cut off by a power cut."""
+    try:
+        return path.is_file() and bool(load_file(path))
+    except (OSError, SafetensorError):
+        return False
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

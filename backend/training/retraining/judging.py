@@ -17,7 +17,7 @@ from backend.evaluation.rates import macro_f1
 from backend.evaluation.trial import trial
 from backend.nets.config import CLASSES
 from backend.registry.candidates import documents_of
-from backend.registry.record import Verdict
+from backend.registry.record import BESIDE, Verdict
 from backend.serving import build_pipeline
 from backend.training.batches import CORRECTED
 from backend.training.retraining.gold import Gold, gold_pages
@@ -33,10 +33,7 @@ if TYPE_CHECKING:
     from backend.training.retraining.annotated import PageOf
     from backend.training.retraining.material import Material
 
-__all__ = ["BESIDE", "as_verdict", "closed_set", "judge_candidate"]
-
-BESIDE = "beside"
-"""Figure of a verdict: what the pointer said when the gate was asked."""
+__all__ = ["as_verdict", "closed_set", "judge_candidate"]
 
 
 def closed_set(weights_: Weights, material: Material, *, threads: int) -> dict[str, Any]:
@@ -87,12 +84,13 @@ def judge_candidate(
         folder: Where the gold pages are for the time of the trial; made for it.
 
     Raises:
+        PagesAway: Label Studio gives no page for now.
         EvaluationError: The gold pages cannot be used.
         BadWeights: One of the two cannot be loaded.
     """
     folder.mkdir(mode=0o700)
     try:
-        gold = gold_pages(folder, pages, store.engine, page_of)
+        gold = gold_pages(folder, pages, store.engine, page_of, insist=bool(settings.label_studio_api_key))
         judgement = trial(
             build_pipeline(champion, settings),
             build_pipeline(challenger, settings),
@@ -107,7 +105,7 @@ def judge_candidate(
 
 
 def as_verdict(judgement: Judgement, gold: Gold, *, beside: str | None) -> Verdict:
-    """The gate's word as the registry keeps it, with what the pointer said when it was asked."""
+    """The gate's word as the registry keeps it, with the model that the candidate was seen beside."""
     said = judgement.reasons or tuple(check.sentence for check in judgement.checks)
     figures = judgement.as_json() | {
         BESIDE: beside,

@@ -52,7 +52,7 @@ def make(given: Given, run: Path, *, kind: str, threads: int, workers: int, tell
     progress = fit_together(work, lambda far: tell(f"classifier: {far}"))
     seconds = sum(line.seconds for line in progress.history)
     write_candidate(run, progress, given.recipe, given.material, candidate, plan=given.plan)
-    add_documents(candidate, given.base.documents)
+    add_documents(candidate, given.base.documents or ())
     if (given.parent.folder / FLOAT_WEIGHTS_FILE).is_file():
         quantise_candidate(candidate, given.material)
     place, judges = detector_folder(given.parent), JoinedPages((given.pages,))

@@ -91,6 +91,8 @@ def _changes(facts: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("pool follows from the weights that are started from")
     if not isinstance(facts.get("base", ""), str):
         raise TypeError("base is no name of weights")
+    if facts.get("base") == "auto":
+        raise ValueError("base is auto: each training would go on from the last; name weights, or leave it out")
     changes = dict(facts)
     if "stages" in facts:
         changes["stages"] = tuple(Stage(**stage) for stage in facts["stages"])
@@ -105,8 +107,9 @@ def _changed(name: str, part: Any, facts: Mapping[str, Any]) -> Any:
         raise TypeError(f"{name} is no object with fields to replace")
     if fixed := {"base", "shares", "shape"} & set(facts) & {one.name for one in dataclasses.fields(part)}:
         raise ValueError(f"the detector's {', '.join(sorted(fixed))} follow from what it goes on from, and the pages")
-    changes = {
-        field: _changed(field, getattr(part, field), value) if field == "changes" else value
-        for field, value in facts.items()
-    }
+    changes = dict(facts)
+    if "changes" in facts:
+        changes["changes"] = _changed("changes", part.changes, facts["changes"])
+    if "factors" in facts:
+        changes["factors"] = {**part.factors, **facts["factors"]}
     return dataclasses.replace(part, **changes)

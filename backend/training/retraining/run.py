@@ -16,13 +16,15 @@ from backend.nets.config import MARKS, ClassifierConfig
 from backend.nets.registry import Registry
 from backend.nets.sources import Sources
 from backend.nets.weights import CONFIG_FILE, Weights
+from backend.registry.judging import beside
 from backend.registry.models import Model, Models
-from backend.registry.record import Facts
+from backend.registry.record import BESIDE, Facts
 from backend.training.publish import versions
 from backend.training.retraining.gathering import Given, gather
-from backend.training.retraining.judging import BESIDE, as_verdict, closed_set, judge_candidate
+from backend.training.retraining.judging import as_verdict, closed_set, judge_candidate
 from backend.training.retraining.making import make
 from backend.training.retraining.recipe import RetrainingRecipe
+from backend.training.retraining.state import PRIVATE
 from backend.training.retraining.table import went_in
 from backend.training.telling import Tell, nobody
 
@@ -33,10 +35,8 @@ if TYPE_CHECKING:
     from backend.settings import Settings
     from backend.training.retraining.annotated import PageOf
 
-__all__ = ["PRIVATE", "Result", "Retraining"]
+__all__ = ["Result", "Retraining"]
 
-PRIVATE = "private"
-"""Folder of annotators' pages, for as long as a training takes."""
 _BY = "train"
 _TOLD = "told"
 
@@ -167,7 +167,6 @@ class Retraining:
     def _judge(self, models: Models, name: str, given: Given, gold_folder: Path, *, promote: bool) -> Result:
         """Asks the gate, beside what serves by now, notes its word, and promotes where it may."""
         registry = Registry(models.folder)
-        pointed = registry.pointed()
         champion = Sources.of(self.settings).at_once()
         if champion.name == name:
             return Result(outcome="nothing new", model=name, reason="it serves already")
@@ -182,25 +181,25 @@ class Retraining:
             folder=gold_folder,
         )
         self.say(f"{gold}\n{judgement}")
-        verdict = as_verdict(judgement, gold, beside=pointed)
+        verdict = as_verdict(judgement, gold, beside=beside(champion))
         models.judge(name, verdict, by=_BY)
         reason = "; ".join(verdict.reasons)
         if not verdict.passed:
             return Result(outcome="refused", model=name, reason=reason)
         if not promote:
             return Result(outcome="candidate", model=name, reason="it passed the gate, and was not to be promoted")
-        return self._promote(models, name, reason=reason, pointed=pointed)
+        return self._promote(models, name, reason=reason, pointed=beside(champion))
 
     def _again(self, models: Models, made: Model, *, promote: bool) -> Result:
         """Of a model that the gate has spoken about: what was cut off, or was not wanted then, may be done now."""
         same = "the same samples made it before"
         if made.verdict is None or not made.verdict.passed or made.promoted is not None:
             return Result(outcome="nothing new", model=made.name, reason=f"{same} ({made.status})")
-        beside = made.verdict.figures.get(BESIDE, ...)
-        if not promote or beside is ...:
+        pointed = made.verdict.figures.get(BESIDE, ...)
+        if not promote or pointed is ...:
             waits = f"it passed the gate and waits: `models promote {made.name}`"
             return Result(outcome="nothing new", model=made.name, reason=f"{same}; {waits}")
-        return self._promote(models, made.name, reason="; ".join(made.verdict.reasons), pointed=beside)
+        return self._promote(models, made.name, reason="; ".join(made.verdict.reasons), pointed=pointed)
 
     def _promote(self, models: Models, name: str, *, reason: str, pointed: str | EllipsisType | None) -> Result:
         try:

@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-from backend.errors import BackendError, TrainingError
+from backend.errors import BackendError, PagesAway, TrainingError
 from backend.feedback.service import Store, task_page
 from backend.labelstudio.connections import Connections
 from backend.pages.source import PageSource
@@ -24,8 +24,8 @@ __all__ = ["run"]
 _LOWEST_PRIORITY = 19
 _LEAVING = (signal.SIGTERM, signal.SIGHUP)
 """The second comes where a terminal or a connection is closed."""
-_WAIT_SECONDS = 2.0
-"""For those who only look whether a training runs."""
+_WAIT_SECONDS = 8.0
+"""For those who only look whether a training runs, and for the helpers of one that was killed: these end within 5 s."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,6 +84,10 @@ def _noted(begun: Training, folder: Path, args: argparse.Namespace, settings: Se
     """Runs it, and notes how it ended, whichever way that was."""
     try:
         result = _retrain(begun, folder, args, settings, store)
+    except (SystemExit, PagesAway) as error:
+        # Not for good: the host goes down, or Label Studio is away. It counts as cut off, and goes on.
+        note(folder, dataclasses.replace(begun, reason=_reason(error)))
+        raise
     except BaseException as error:
         note(folder, dataclasses.replace(begun, ended=time.time(), result="failed", reason=_reason(error)))
         raise

@@ -17,7 +17,16 @@ from sqlalchemy import Engine, func, select
 
 from backend.feedback.matching import Outcome
 from backend.feedback.tables import event, sample
-from backend.training.retraining.state import CUT_OFF, Training, folder_of, is_running, last_training, note, take_lock
+from backend.training.retraining.state import (
+    CUT_OFF,
+    Training,
+    folder_of,
+    is_running,
+    last_training,
+    note,
+    remove_left,
+    take_lock,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +127,8 @@ class Starter:
         self._told = False
 
     def look(self) -> bool:
-        """Starts a training if it is time for one; tells whether it did."""
+        """Starts a training if it is time for one; tells whether it did. What a killed one left behind is removed."""
+        remove_left(self._folder)
         if self._child is not None and self._child.poll() is not None:
             self._child = None
         if decide(self._situation(), every=self._settings.retrain_after) is None:

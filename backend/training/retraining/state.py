@@ -6,6 +6,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,22 @@ from pathlib import Path
 from backend.errors import TrainingError
 from backend.registry.durable import replace_whole
 
-__all__ = ["CUT_OFF", "Training", "folder_of", "is_running", "last_training", "note", "take_lock"]
+__all__ = [
+    "CUT_OFF",
+    "PRIVATE",
+    "Training",
+    "folder_of",
+    "is_running",
+    "last_training",
+    "note",
+    "remove_left",
+    "take_lock",
+]
 
 CUT_OFF = "cut off"
 """Result of a training that did not come to its end: it was killed, or the machine stopped."""
+PRIVATE = "private"
+"""Folder of annotators' pages, for as long as a training takes."""
 _LOCK = "lock"
 _STATE = "state.json"
 _LOOK_SECONDS = 0.05
@@ -97,6 +110,23 @@ def take_lock(folder: Path, *, seconds: float = 0.0) -> int | None:
             time.sleep(_LOOK_SECONDS)
         else:
             return handle
+
+
+def remove_left(folder: Path) -> None:
+    """Removes annotators' pages that a training left because it was killed; of one that runs, nothing.
+
+    Raises:
+        OSError: They could not be removed.
+    """
+    if not (folder / PRIVATE).exists():
+        return
+    handle = take_lock(folder)
+    if handle is None:
+        return
+    try:
+        shutil.rmtree(folder / PRIVATE)
+    finally:
+        os.close(handle)
 
 
 def is_running(folder: Path) -> bool:

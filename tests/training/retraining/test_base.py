@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save
+from torchvision.models import resnet18
 
 from backend.cli import main
 from backend.errors import BadWeights, RegistryError, UnknownModel
@@ -19,6 +21,7 @@ from backend.registry.record import Facts
 from backend.settings import Settings
 from backend.training.detector.network import Shape
 from backend.training.retraining.base import Base, DetectorBase, base_of, detector_base
+from backend.training.retraining.imagenet import FILENAME
 from tests.nets.detectors import random_network, write_detector
 from tests.registry.tiny import says
 
@@ -97,11 +100,12 @@ def test_a_recipe_may_want_another_base(settings: Settings) -> None:
 
 
 def test_imagenets_weights_may_be_the_root(settings: Settings) -> None:
-    ready = settings.data_dir / "hub" / "imagenet" / "base.safetensors"
-    ready.parent.mkdir(parents=True)
-    ready.write_bytes(b"fetched before")
+    given = settings.data_dir / "hub" / "imagenet" / FILENAME
+    given.parent.mkdir(parents=True)
+    given.write_bytes(save(resnet18().state_dict()))
     wanted = base(settings, "imagenet")
-    assert wanted.path == ready
+    assert wanted.path.parent == given.parent
+    assert wanted.documents == frozenset()
     assert wanted.pool == base(settings).pool > 1, "as fast as what serves"
     publish(settings, "stamp", Facts(source="retraining", parent="bundled", recipe={"base": wanted.name}))
     assert root(settings) == "imagenet"

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from sqlalchemy import delete, insert, update
 
 from backend.detection.choice import build_detector
-from backend.errors import PageUnavailable
+from backend.errors import PagesAway, PageUnavailable
 from backend.evaluation.running import fingerprints
 from backend.feedback.database import writing
 from backend.feedback.journal import Journal
@@ -204,6 +204,8 @@ def test_where_nothing_can_be_had_ten_tasks_are_asked_for(store: Store, tmp_path
     assert first_and_last(missing) == f"the first of them: {missing[0]}; the last: {missing[-1]}"
     assert first_and_last(missing[:1]) == f"the first of them: {missing[0]}"
     assert pages.read() == []
+    with pytest.raises(PagesAway, match="none of the newest 10 tasks can be fetched, the first of them: task 24: "):
+        collect_pages(tmp_path / "insisting", store.engine, away, insist=True)
     store.engine.dispose()
 
 

@@ -23,8 +23,8 @@ from backend.settings import Settings
 from backend.training.detector import loop
 from backend.training.detector.loop import CHECKPOINT_FILE
 from backend.training.retraining.recipe import read_recipe
-from backend.training.retraining.run import PRIVATE, Result, Retraining
-from backend.training.retraining.state import folder_of
+from backend.training.retraining.run import Result, Retraining
+from backend.training.retraining.state import PRIVATE, folder_of
 from backend.training.telling import nobody
 from tests.feedback.annotating import drawn as left
 from tests.feedback.annotating import page_of

@@ -54,6 +54,13 @@ def test_they_are_fetched_once(file: bytes, tmp_path: Path) -> None:
     assert server.asked[0] == f"GET /api/models/{REPOSITORY}/revision/{REVISION}"
     assert server.asked[-1] == f"GET /{REPOSITORY}/resolve/{COMMIT}/{FILENAME}"
     assert fetch_imagenet(tmp_path, endpoint=NOWHERE) == path
+    whole = load_file(path)
+    part = path.read_bytes()[:1000]
+    path.unlink()  # what was read of it is still mapped
+    path.write_bytes(part)
+    (tmp_path / FILENAME).write_bytes(file)
+    assert fetch_imagenet(tmp_path, endpoint=NOWHERE) == path, "what a power cut left is made again"
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in load_file(path).items())
     assert len(network_from(path).fc.bias) == len(CLASSES)
 
 
@@ -108,7 +115,7 @@ def test_a_retraining_goes_on_from_them(
     assert model.record is not None
     assert model.record.recipe["base"].startswith("imagenet@")
     assert model.record.parent == "bundled"
-    first = load_file(folder / "base.safetensors")
+    first = load_file(folder / f"base-{REVISION[:12]}.safetensors")
     taught = load_file(settings.data_dir / "models" / model.name / "classifier.safetensors")
     body = "layer4.1.conv2.weight"
     likeness = torch.cosine_similarity(taught[body].flatten(), first[body].flatten(), dim=0)

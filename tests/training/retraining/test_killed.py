@@ -17,8 +17,8 @@ from backend.registry.record import Facts
 from backend.serving import build_pipeline
 from backend.settings import Settings
 from backend.training.loop import CHECKPOINT_FILE
-from backend.training.retraining.run import PRIVATE
-from backend.training.retraining.state import folder_of, is_running, last_training
+from backend.training.retraining.starting import REST_SECONDS, Situation, decide
+from backend.training.retraining.state import PRIVATE, folder_of, is_running, last_training
 
 from .ledger import open_ledger, teach
 
@@ -82,7 +82,7 @@ def test_a_killed_training_leaves_the_serving_model_alone_and_goes_on_when_start
     assert Registry(models.folder).active() == champion
 
 
-def test_a_training_that_is_told_to_stop_notes_its_end_and_keeps_no_page(settings: Settings) -> None:
+def test_a_training_that_is_told_to_stop_keeps_no_page_and_goes_on_later(settings: Settings) -> None:
     settings = Settings(**{**vars(settings), "detector": "model"})
     store = open_ledger(settings.data_dir)
     teach(store, 24)
@@ -95,8 +95,10 @@ def test_a_training_that_is_told_to_stop_notes_its_end_and_keeps_no_page(setting
         told.wait()
     assert told.returncode == 128 + signal.SIGTERM
     assert not (folder / PRIVATE).exists()
-    ended = last_training(folder)
-    assert ended is not None
-    assert (ended.result, ended.reason) == ("failed", "it was told to stop")
+    cut = last_training(folder)
+    assert cut is not None
+    assert (cut.ended, cut.reason) == (None, "it was told to stop"), "by a host that goes down: it shall go on"
+    later = Situation(now=cut.began + REST_SECONDS, running=False, last=cut, asked=None, hard=cut.hard)
+    assert decide(later, every=100) == "the last training was cut off"
     assert not is_running(folder)
     assert Models(settings.data_dir / "models").all() == []

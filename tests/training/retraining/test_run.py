@@ -37,8 +37,8 @@ from backend.training.pagestore import PageStore
 from backend.training.quantise import quantise_classifier
 from backend.training.retraining.candidate import TENSORS_FILE
 from backend.training.retraining.recipe import read_recipe
-from backend.training.retraining.run import PRIVATE, Retraining
-from backend.training.retraining.state import folder_of, last_training
+from backend.training.retraining.run import Retraining
+from backend.training.retraining.state import PRIVATE, folder_of, last_training
 from tests.feedback.annotating import page_of, saved
 from tests.feedback.test_worker import send
 
@@ -260,7 +260,7 @@ def test_a_promotion_that_was_cut_off_waits_where_another_model_serves_by_now(wa
     ended = last_training(folder_of(waiting))
     assert ended is not None
     assert ended.result == "candidate"
-    assert f"but {other} took that place since" in ended.reason
+    assert f"but by now {other} serves where MODEL is `auto`" in ended.reason
     assert Registry(waiting / "models").pointed() == other
 
 
@@ -291,7 +291,7 @@ def test_what_passed_beside_a_model_that_serves_no_more_waits(waiting: Path, goo
     store.engine.dispose()
     [other] = others
     assert result.outcome == "candidate"
-    assert f"but {other} took that place since" in result.reason
+    assert f"but by now {other} serves where MODEL is `auto`" in result.reason
     assert Registry(waiting / "models").pointed() == other
     model = Models(waiting / "models").get(result.model)
     assert model.verdict is not None
@@ -347,8 +347,13 @@ def test_too_few_samples_are_refused_with_what_is_missing(
     ("text", "reason"),
     [
         ("not json", "is no recipe"),
+        ('{"stages": [{"size": 224, "epochs": 0, "learning_rate": 1e-3}]}', "epochs is 0: a whole number above 0"),
+        ('{"batch": 0}', "batch is 0"),
+        ('{"samples": "3200"}', "samples is '3200'"),
+        ('{"base": "auto"}', "each training would go on from the last"),
+        ('{"base": 3}', "base is no name of weights"),
         ('{"colour": 1}', "unexpected keyword argument 'colour'"),
-        ('{"base": "x"}', "base follow from the weights that are started from"),
+        ('{"pool": 2}', "pool follows from the weights that are started from"),
         ('{"corrections": {"hard_share": 0.9}}', "hard_share is 0.9"),
         ("[]", "it is no object with the recipe's fields"),
         ('{"detector": "off"}', "detector is no object with fields to replace"),

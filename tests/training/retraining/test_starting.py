@@ -30,6 +30,7 @@ from backend.training.retraining.starting import (
     decide,
 )
 from backend.training.retraining.state import (
+    PRIVATE,
     Training,
     folder_of,
     is_running,
@@ -176,6 +177,23 @@ def test_without_torch_it_is_said_once(
     assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["a training was due"]
     assert "`train` extra" in starter.status()["unable"]
     assert not sleepers.started
+    store.engine.dispose()
+
+
+def test_pages_that_a_killed_training_left_are_removed_by_who_looks(tmp_path: Path) -> None:
+    """A container that is stopped kills its training, and may not train again."""
+    store, folder = open_ledger(tmp_path), folder_of(tmp_path)
+    page = folder / PRIVATE / "annotated" / "page.png"
+    page.parent.mkdir(parents=True)
+    page.write_bytes(b"confidential")
+    starter = Starter(Settings(data_dir=tmp_path), store.engine)
+    handle = take_lock(folder)
+    assert handle is not None
+    assert not starter.look()
+    assert page.exists(), "they are those of a training that runs"
+    os.close(handle)
+    assert not starter.look()
+    assert not (folder / PRIVATE).exists()
     store.engine.dispose()
 
 
