@@ -272,3 +272,24 @@ def test_what_the_other_networks_training_saw_is_known_or_nothing_is(
     assert documents_of(settings.data_dir / "models" / name) == (
         {"another contract", "the classifier's contract"} if known else None
     )
+
+
+def test_what_passed_beside_another_model_than_auto_serves_does_not_take_that_ones_place(  # noqa: PLR0917  as above
+    champion: str,
+    gold: Path,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    better = publish(detector(tmp_path / "better"), settings)
+    folder = says("stamp", tmp_path / "other")
+    ink_detector(folder, [[2 * SMALL] * 4] * 3, fusion=FUSION, pixel_mm=0.254)
+    other = Models(settings.data_dir / "models").publish(folder, Facts(source="a test"))
+    monkeypatch.setenv("MODEL", other.name)
+    assert judge(better, gold, "--promote") == 2
+    assert f"{better} was judged beside {other.name}, but by now {champion} serves" in capsys.readouterr().err
+    assert Registry(settings.data_dir / "models").active() == champion
+    monkeypatch.setenv("MODEL", "auto")
+    assert judge(better, gold, "--promote") == 0
+    assert Registry(settings.data_dir / "models").active() == better
