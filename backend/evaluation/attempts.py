@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,30 @@ def note_attempt(data_dir: Path, *, gold: str, pages: Sequence[str], challenger:
     }
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with file.open("a+", encoding="utf-8") as lines:
+        # Without a buffer: what is left in one would be written when the file is closed, after it was cut back.
+        with file.open("a+b", buffering=0) as lines:
             fcntl.flock(lines, fcntl.LOCK_EX)
             lines.seek(0)
-            before = sum(_same(_read(one, number, file), gold, today) for number, one in enumerate(lines, 1))
-            lines.write(json.dumps(line) + "\n")
-            lines.flush()
-            os.fsync(lines.fileno())
+            known = lines.read()
+            whole = known[: known.rfind(b"\n") + 1]  # what a full disk left of a line is no attempt
+            lines.truncate(len(whole))
+            earlier = whole.decode("utf-8", "replace").splitlines()
+            before = sum(_same(_read(one, number, file), gold, today) for number, one in enumerate(earlier, 1))
+            _append(lines, json.dumps(line).encode() + b"\n", end=len(whole))
     except OSError as error:
         raise EvaluationError(f"{file} cannot be written ({error.strerror}): attempts have to be counted") from error
     return before + 1
+
+
+def _append(file: RawIOBase, line: bytes, *, end: int) -> None:
+    """Writes a line durably, or nothing of it."""
+    try:
+        while line:
+            line = line[file.write(line) or 0 :]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(end)
+        raise
 
 
 def _same(line: dict[str, Any], gold: str, today: frozenset[str]) -> bool:

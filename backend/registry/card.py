@@ -80,14 +80,19 @@ def macro_f1(metrics: Mapping[str, Any], what: str) -> Mapping[str, float] | Non
 
 
 def measured(record: Record | None, verdict: Verdict | None) -> dict[str, Any]:
-    """Figures of a model: those it was published with, and before them those of the gate's trial on whole pages.
+    """Figures of a model: those it was published with, and those of the gate's trial on whole pages.
+
+    Of a model of our own the former count where there are both; of one from the Hub the latter, for others measured the
+    former on other pages.
 
     Args:
         record: The model's; None where it has none.
         verdict: The gate's; None where it was not asked.
     """
     tried = verdict.figures if verdict is not None else {}
-    return {name: tried[name] for name in _TRIAL if name in tried} | (dict(record.metrics) if record else {})
+    trial = {name: tried[name] for name in _TRIAL if name in tried}
+    known = dict(record.metrics) if record else {}
+    return known | trial if record and record.source.startswith("huggingface:") else trial | known
 
 
 def gain(verdict: Verdict | None) -> float | None:

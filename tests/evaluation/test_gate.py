@@ -374,6 +374,13 @@ def test_a_damaged_count_is_said_and_not_passed_over(tmp_path: Path) -> None:
         note_attempt(tmp_path, gold="a", pages=[], challenger="one")
 
 
+def test_what_a_full_disk_left_of_a_line_is_no_attempt(tmp_path: Path) -> None:
+    file = tmp_path / ATTEMPTS_FILE
+    file.write_text('{"gold": "a"}\n{"gold": "a", "chal')
+    assert note_attempt(tmp_path, gold="a", pages=[], challenger="one") == 2
+    assert [json.loads(line)["gold"] for line in file.read_text().splitlines()] == ["a", "a"]
+
+
 def test_attempts_of_before_pages_were_noted_count_for_the_same_set(tmp_path: Path) -> None:
     (tmp_path / ATTEMPTS_FILE).write_text('{"gold": "a", "challenger": "one", "when": "2026-11-22"}\n')
     assert note_attempt(tmp_path, gold="a", pages=[sha256(1)], challenger="two") == 2

@@ -14,6 +14,7 @@ from backend.nets.config import ClassifierConfig
 from backend.nets.hub import REPOSITORY
 from backend.nets.registry import RECORD_FILE, Registry
 from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE, Weights
+from backend.registry.card import measured
 from backend.registry.hub import CARD_FILE, pull, push, upload
 from backend.registry.models import Models
 from backend.registry.record import Facts, Verdict
@@ -154,6 +155,9 @@ def test_what_was_pushed_is_pulled_as_a_candidate_without_its_verdict(
     made = Registry(tmp_path / "elsewhere").folder_of(record.name)
     assert (made / WEIGHTS_FILE).read_bytes() == (folder / trained / WEIGHTS_FILE).read_bytes()
     assert list((tmp_path / "scratch").iterdir()) == []
+    assert measured(record, None)["end_to_end"] == record.metrics["end_to_end"]
+    ours = {"0.5": {"macro": {"f1": {"value": 0.5}}}}
+    assert measured(record, Verdict(passed=False, figures={"end_to_end": ours}))["end_to_end"] == ours, "of our pages"
 
 
 @pytest.mark.parametrize(

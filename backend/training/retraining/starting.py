@@ -75,8 +75,9 @@ def decide(situation: Situation, *, every: int) -> str | None:
     last = situation.last
     if situation.running or (last is not None and situation.now < last.began + REST_SECONDS):
         return None
-    if last is not None and last.ended is None and last.why != _RESUMED:
-        return _RESUMED  # once: what kills it twice would kill it a third time
+    if last is not None and last.ended is None and (last.reason or last.why != _RESUMED):
+        # Where it says what stopped it, that may be over; killed without a word it was twice, it would be a third time.
+        return _RESUMED
     if situation.asked is not None and (last is None or situation.asked > last.began):
         return START_TRAINING
     new = situation.hard - (last.hard if last is not None else 0)

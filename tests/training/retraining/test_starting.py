@@ -68,6 +68,16 @@ LATER = 1000.0 + REST_SECONDS
         # Cut off by a kill: once more, not for ever.
         ({"last": dataclasses.replace(LAST, ended=None)}, 100, "the last training was cut off"),
         ({"last": dataclasses.replace(LAST, ended=None, why="the last training was cut off")}, 100, None),
+        # Told to stop, or Label Studio was away: for as long as that is so.
+        (
+            {
+                "last": dataclasses.replace(
+                    LAST, ended=None, why="the last training was cut off", reason="it was told to stop"
+                )
+            },
+            100,
+            "the last training was cut off",
+        ),
     ],
 )
 def test_a_training_starts_for_a_reason(changes: dict[str, object], every: int, why: str | None) -> None:
