@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backend.durable import alone, replace_whole, sync_folder
 from backend.errors import DocumentError, RegistryError
-from backend.registry.durable import alone, replace_whole, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

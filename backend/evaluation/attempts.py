@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
+from backend.durable import append_line, whole_lines
 from backend.errors import EvaluationError
 
 __all__ = ["ATTEMPTS_FILE", "note_attempt"]
@@ -46,30 +45,14 @@ def note_attempt(data_dir: Path, *, gold: str, pages: Sequence[str], challenger:
     }
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        # Without a buffer: what is left in one would be written when the file is closed, after it was cut back.
         with file.open("a+b", buffering=0) as lines:
             fcntl.flock(lines, fcntl.LOCK_EX)
-            lines.seek(0)
-            known = lines.read()
-            whole = known[: known.rfind(b"\n") + 1]  # what a full disk left of a line is no attempt
-            lines.truncate(len(whole))
-            earlier = whole.decode("utf-8", "replace").splitlines()
+            earlier = whole_lines(lines)
             before = sum(_same(_read(one, number, file), gold, today) for number, one in enumerate(earlier, 1))
-            _append(lines, json.dumps(line).encode() + b"\n", end=len(whole))
+            append_line(lines, json.dumps(line))
     except OSError as error:
         raise EvaluationError(f"{file} cannot be written ({error.strerror}): attempts have to be counted") from error
     return before + 1
-
-
-def _append(file: RawIOBase, line: bytes, *, end: int) -> None:
-    """Writes a line durably, or nothing of it."""
-    try:
-        while line:
-            line = line[file.write(line) or 0 :]
-        os.fsync(file.fileno())
-    except OSError:
-        file.truncate(end)
-        raise
 
 
 def _same(line: dict[str, Any], gold: str, today: frozenset[str]) -> bool:

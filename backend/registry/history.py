@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from backend.durable import append_line, sync_folder, whole_lines
 from backend.errors import RegistryError
-from backend.registry.durable import sync_folder
 from backend.registry.record import Verdict
 
 __all__ = ["FOUND", "JUDGED", "PROMOTED", "PUBLISHED", "ROLLED_BACK", "Event", "History", "moves", "served"]
@@ -89,28 +88,13 @@ class History:
         Raises:
             RegistryError: It cannot be written; nothing of it is left then.
         """
-        line = json.dumps(event.as_json(), ensure_ascii=False).encode() + b"\n"
         try:
-            # Without a buffer: what is left in one would be written when the file is closed, after it was cut back.
             with self._path.open("a+b", buffering=0) as file:
-                end = _whole_lines(file.fileno())
-                file.truncate(end)
-                try:
-                    while line:
-                        line = line[file.write(line) :]
-                    os.fsync(file.fileno())
-                except OSError:
-                    file.truncate(end)
-                    raise
+                whole_lines(file)
+                append_line(file, json.dumps(event.as_json(), ensure_ascii=False))
             sync_folder(self._path.parent)
         except OSError as error:
             raise RegistryError(f"{self._path} cannot be written: {error.strerror}") from error
-
-
-def _whole_lines(handle: int) -> int:
-    """Bytes of a file up to the end of its last whole line."""
-    size = os.fstat(handle).st_size
-    return os.pread(handle, size, 0).rfind(b"\n") + 1
 
 
 def moves(events: Sequence[Event], *, pointed: str | None) -> list[Event]:

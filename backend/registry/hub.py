@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backend.durable import copy_whole
 from backend.errors import BadWeights, RegistryError, WeightsUnavailable
 from backend.nets.config import ClassifierConfig
 from backend.nets.hub import FILENAME, Hub
 from backend.nets.registry import RECORD_FILE
 from backend.nets.weights import CONFIG_FILE
 from backend.registry.card import card, measured
-from backend.registry.durable import copy_whole
 from backend.registry.models import Model, Models
 from backend.registry.record import Facts, Record
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import EllipsisType
 
+from backend.durable import alone, replace_whole, sync_folder
 from backend.errors import PointerMoved, RegistryError
 from backend.nets.registry import RECORD_FILE, Registry
-from backend.registry.durable import alone, replace_whole, sync_folder
 from backend.registry.history import FOUND, JUDGED, PROMOTED, PUBLISHED, ROLLED_BACK, Event, History, moves, served
 from backend.registry.publishing import check_loads, clean, publish
 from backend.registry.record import BESIDE, Facts, Record, Verdict

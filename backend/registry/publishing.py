@@ -11,13 +11,13 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from backend.durable import copy_whole, sync_folder, write_synced
 from backend.errors import BadWeights, RegistryError
 from backend.nets.config import ClassifierConfig
 from backend.nets.detector import DetectorConfig, DetectorNetwork
 from backend.nets.network import Network
 from backend.nets.registry import RECORD_FILE
 from backend.nets.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
-from backend.registry.durable import copy_whole, sync_folder, write_synced
 from backend.registry.record import Facts, Record
 
 __all__ = ["HALF", "check_loads", "clean", "publish"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import multiprocessing
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from backend.training.command import add_arguments, run
 from backend.training.crops import CropStore
 from backend.training.loop import BEST_FILE, CHECKPOINT_FILE, fit
 from backend.training.recipe import Recipe, Stage
+from tests.training.torchrun import run_both
 
 RECIPE = Recipe(
     stages=(
@@ -61,19 +60,8 @@ def _train(recipe: Recipe, store: CropStore, folder: Path, environment: dict[str
 
 
 def both(recipe: Recipe, store: CropStore, folder: Path) -> list[int | None]:
-    """Exit codes of two processes in an environment as torchrun makes it."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    own = [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in (0, 1)]
-    context = multiprocessing.get_context("spawn")
-    started = [context.Process(target=_train, args=(recipe, store, folder, environment)) for environment in own]
-    for one in started:
-        one.start()
-    for one in started:
-        one.join()
-    return [one.exitcode for one in started]
+    """Exit codes of two processes that train as one."""
+    return run_both(_train, recipe, store, folder)
 
 
 def test_two_processes_end_with_the_weights_of_one(store: CropStore, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from backend.durable import replace_whole
 from backend.errors import TrainingError
-from backend.registry.durable import replace_whole
 
 __all__ = [
     "CUT_OFF",

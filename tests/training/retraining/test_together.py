@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -12,37 +10,23 @@ from backend.cli import main
 from backend.registry.models import Models
 from backend.settings import Settings
 from backend.training.retraining.state import folder_of, last_training
+from tests.training.torchrun import run_both
 
 from .ledger import open_ledger, teach
 
 WORDS = ("train", "--threads", "1", "--jobs", "0")
 
 
-def _train(environment: dict[str, str], output: Path) -> None:
-    os.environ.update(environment)
-    with output.open("w") as file:
+def _train(settings: Settings, folder: Path, environment: dict[str, str]) -> None:
+    os.environ.update(settings.as_environment() | environment)
+    with (folder / f"said-{environment['RANK']}").open("w") as file:
         os.dup2(file.fileno(), 1)
         sys.exit(main(WORDS))
 
 
 def both(settings: Settings, folder: Path) -> list[int | None]:
-    """Exit codes of two processes in an environment as torchrun makes it."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)} | settings.as_environment()
-    context = multiprocessing.get_context("spawn")
-    started = [
-        context.Process(
-            target=_train, args=(shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, folder / f"said-{rank}")
-        )
-        for rank in (0, 1)
-    ]
-    for one in started:
-        one.start()
-    for one in started:
-        one.join()
-    return [one.exitcode for one in started]
+    """Exit codes of two processes that retrain as one."""
+    return run_both(_train, settings, folder)
 
 
 def test_two_processes_make_one_candidate(settings: Settings, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, also after a kill or a power cut; and a lock that dies with its holder."""
+"""Files and lines that are whole or not there at all, also after a power cut; and a lock that dies with its holder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 from backend.errors import RegistryError
 
-__all__ = ["alone", "copy_whole", "replace_whole", "sync_folder", "write_synced"]
+__all__ = ["alone", "append_line", "copy_whole", "replace_whole", "sync_folder", "whole_lines", "write_synced"]
 
 _BLOCK = 1 << 20
 _READ_ONLY = 0o444
@@ -43,6 +44,35 @@ def replace_whole(path: Path, text: str) -> None:
     write_synced(aside, text)
     os.replace(aside, path)
     sync_folder(path.parent)
+
+
+def whole_lines(file: FileIO) -> list[str]:
+    """The lines of a file that is open for reading and appending; what an earlier writer left of one is cut off."""
+    file.seek(0)
+    text = file.read()
+    text = text[: text.rfind(b"\n") + 1]
+    file.truncate(len(text))
+    return text.decode("utf-8", "replace").split("\n")[:-1]
+
+
+def append_line(file: FileIO, line: str) -> None:
+    """Adds a line to whole ones, durably.
+
+    Args:
+        file: Without a buffer: what is left in one would be written when it is closed, after it was cut back.
+        line: Without its end.
+
+    Raises:
+        OSError: It cannot be written; nothing of it is left then.
+    """
+    end, left = file.seek(0, os.SEEK_END), line.encode() + b"\n"
+    try:
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(end)
+        raise
 
 
 def copy_whole(source: Path, target: Path) -> str:
