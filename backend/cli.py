@@ -20,20 +20,32 @@ _PROGRAM = "contract-marks"
 _COMMANDS = {
     "serve": ("backend.commands.serve", "answer Label Studio"),
     "connect": ("backend.commands.connect", "connect a Label Studio project to this backend"),
-    "doctor": ("backend.commands.doctor", "look at both directions, and say what is not well and what to do"),
-    "import": ("backend.commands.import_documents", "bring PDF, TIFF and image files into a project, as tasks"),
+    "doctor": (
+        "backend.commands.doctor.doctor_command",
+        "look at both directions, and say what is not well and what to do",
+    ),
+    "import": (
+        "backend.commands.import_documents.import_command",
+        "bring PDF, TIFF and image files into a project, as tasks",
+    ),
     "predict": ("backend.commands.predict", "print the marks of images and PDFs, without any server"),
-    "prelabel": ("backend.commands.prelabel", "give every task of a project, or a folder, its predictions"),
-    "worker": ("backend.commands.worker", "turn corrections into training examples, beside the server"),
+    "prelabel": (
+        "backend.commands.prelabel.prelabel_command",
+        "give every task of a project, or a folder, its predictions",
+    ),
+    "worker": ("backend.commands.run_worker", "turn corrections into training examples, beside the server"),
     "sync": ("backend.commands.sync", "ask Label Studio for corrections that its webhooks did not tell"),
-    "samples": ("backend.commands.samples", "show what the corrections made"),
+    "samples": ("backend.commands.show_samples", "show what the corrections made"),
     "dataset": ("backend.commands.dataset", "freeze corrected pages as a versioned data set, and hand it out"),
-    "review": ("backend.commands.review", "list annotations that the current model doubts, the worst first"),
-    "draw": ("backend.synthetic.command", "draw contract pages with known marks"),
+    "review": (
+        "backend.commands.review.review_command",
+        "list annotations that the current model doubts, the worst first",
+    ),
+    "draw": ("backend.commands.draw", "draw contract pages with known marks"),
     "evaluate": ("backend.commands.evaluate", "measure a model on pages whose marks are known"),
     "models": ("backend.commands.models", "list, promote and roll back models, and exchange them with the Hub"),
-    "train": ("backend.training.command", "retrain on the corrections; a better model is promoted"),
-    "demo": ("backend.demo.command", "start Label Studio with drawn contracts and this backend"),
+    "train": ("backend.commands.train", "retrain on the corrections; a better model is promoted"),
+    "demo": ("backend.commands.demo.demo_command", "start Label Studio with drawn contracts and this backend"),
 }
 """Name: module with `add_arguments(parser)` and `run(args) -> exit code`, and what it does."""
 _BAD_USE = 2

@@ -12,18 +12,18 @@ from __future__ import annotations
 import os
 from functools import cache
 
-from backend.application import Application
-from backend.labelstudio import model
+from backend.server import ml_backend
+from backend.server.application import Application
 from backend.settings import Settings
 
 __all__ = ["ContractMarks"]
 
 
-class ContractMarks(model.ContractMarks):
+class ContractMarks(ml_backend.ContractMarks):
     """The same class, with parts that the process starts from its environment when they are first asked for."""
 
     @classmethod
-    def parts(cls) -> model.Parts:
+    def parts(cls) -> ml_backend.Parts:
         """The process's parts.
 
         Raises:
@@ -34,6 +34,6 @@ class ContractMarks(model.ContractMarks):
 
 
 @cache
-def _parts() -> model.Parts:
+def _parts() -> ml_backend.Parts:
     application = Application.start(Settings.from_environment(os.environ))
-    return model.Parts(predictor=application.predictor, inbox=application.inbox)
+    return ml_backend.Parts(predictor=application.predictor, inbox=application.inbox)

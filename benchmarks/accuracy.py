@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from backend.nets.sources import Sources
+from backend.models.serving import Sources
 from backend.settings import Settings
 from benchmarks.inks import is_coloured
 from benchmarks.truth import REALDATA, TruePage, drawn_pages, real_pages

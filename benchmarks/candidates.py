@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.detection.choice import DETECTORS, Detects, build_detector
 from backend.geometry import Boxes, iou
+from backend.vision.finders import DETECTORS, Detects, build_detector
 from benchmarks.hsv_baseline import hsv_boxes
 from benchmarks.truth import REALDATA, Mark, TruePage, drawn_pages, real_pages
 

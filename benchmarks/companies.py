@@ -9,21 +9,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.synthetic.drawn import LANGUAGES
+from backend.synthetic.drawn_page import look
 from backend.synthetic.english import ENGLISH
-from backend.synthetic.engraving import engrave
 from backend.synthetic.impression import Layer, pick_impression, press
-from backend.synthetic.inks import pick_ink
 from backend.synthetic.layout import write_page
-from backend.synthetic.marks import Mark, ink_box, trimmed
+from backend.synthetic.marks import LANGUAGES, Mark, ink_box, pick_ink, trimmed
 from backend.synthetic.ornaments import PRINT_COLOURS, logo
+from backend.synthetic.paper import draw_warp
 from backend.synthetic.placing import PlacedMark, place_marks
 from backend.synthetic.scan import develop, draw_style
 from backend.synthetic.sheet import Rect, Sheet
-from backend.synthetic.sight import look
-from backend.synthetic.stamp_texts import pick_words
+from backend.synthetic.stamp_faces import engrave
+from backend.synthetic.stamp_parts import pick_words
 from backend.synthetic.texts import Writer
-from backend.synthetic.warp import draw_warp
 
 __all__ = ["CompanyPage", "company_page"]
 

@@ -12,8 +12,8 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.detection import ColourDetector
 from backend.geometry import coverage, iou
+from backend.vision.colour_detector import ColourDetector
 from benchmarks.truth import REALDATA, TruePage, drawn_pages, real_pages
 
 __all__ = ["fit", "main", "material"]

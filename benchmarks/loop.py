@@ -27,14 +27,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from backend.detection.choice import DETECTORS, build_detector
 from backend.errors import BackendError
 from backend.evaluation.rates import rates
-from backend.nets.config import MARKS
-from backend.nets.weights import BUNDLED
 from backend.settings import Settings
 from backend.training.retraining.material import draw_base, draw_replay
-from backend.training.retraining.state import folder_of
+from backend.training.retraining.starting import folder_of
+from backend.vision.finders import DETECTORS, build_detector
+from backend.vision.network_config import MARKS
+from backend.vision.weights import BUNDLED
 from benchmarks.annotator import Work
 from benchmarks.loop_arm import Arm, Served
 from benchmarks.loop_report import AIM, Round, closing_lines, fall, plot, table

@@ -23,28 +23,28 @@ from flask.testing import FlaskClient
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
-from backend.application import Application
+from backend.commands.connect import label_config
+from backend.corrections.memory import Memory
+from backend.corrections.recall import RecallingClassifier
+from backend.corrections.service import Feedback, Store
+from backend.corrections.tables import annotation
 from backend.errors import TrainingError
-from backend.evaluation.matching import Found, match
-from backend.feedback.memory import Memory
-from backend.feedback.recall import RecallingClassifier
-from backend.feedback.service import Feedback, Store
-from backend.feedback.tables import annotation
+from backend.evaluation.matching import FoundMarks, match
 from backend.labelstudio.annotations import Region
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.results import drawn_box
-from backend.nets.config import CLASSES
-from backend.nets.registry import Registry
+from backend.models.promotion import Models
+from backend.models.published import Registry
+from backend.models.serving import Serving
 from backend.pages.source import PageSource, from_path
-from backend.registry.models import Models
-from backend.serving import Serving
-from backend.setup.label_configs import label_config
-from backend.training.retraining.state import folder_of, last_training
+from backend.server.application import Application
+from backend.training.retraining.starting import folder_of, last_training
+from backend.vision.network_config import CLASSES
 from benchmarks.annotator import Work, correct, saved
 
 if TYPE_CHECKING:
-    from backend.classification.classifier import Classifies
     from backend.settings import Settings
+    from backend.vision.classifier import Classifies
     from benchmarks.loop_work import KnownPage
 
 __all__ = ["Arm", "Served", "Trained"]
@@ -125,7 +125,7 @@ class Served:
                 for place, (label, box) in enumerate(zip(marks.names, marks.boxes.tolist(), strict=True))
             ]
             work += correct(shown, known.marks, name="added").work
-            found = Found(boxes=marks.boxes, labels=marks.labels, scores=marks.scores)
+            found = FoundMarks(boxes=marks.boxes, labels=marks.labels, scores=marks.scores)
             confusion += match(known.true, found, _IOU).confusion
         return work, confusion
 

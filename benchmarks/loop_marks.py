@@ -10,11 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.synthetic.impression import pick_impression, press
-from backend.synthetic.inks import Ink
-from backend.synthetic.marks import Label, Mark, pixels_of, trimmed
+from backend.synthetic.marks import Ink, Label, Mark, pixels_of, trimmed
 from backend.synthetic.signatures import draw_signature
-from backend.synthetic.stamp_parts import SHIFT, fitted, pick_stamp_font, put, ring, stack
-from backend.synthetic.stamp_texts import StampWords, pick_date, pick_words
+from backend.synthetic.stamp_parts import (
+    SHIFT,
+    StampWords,
+    fitted,
+    pick_date,
+    pick_stamp_font,
+    pick_words,
+    put,
+    ring,
+    stack,
+)
 from backend.synthetic.texts import pick
 from backend.synthetic.thumbs import draw_thumb
 
@@ -30,7 +38,7 @@ NEW_INKS: Mapping[str, tuple[float, float, float]] = {
     "pink": (0.05, 0.62, 0.16),
     "olive": (0.46, 0.36, 0.86),
 }
-"""Optical density in red, green and blue; `backend.synthetic.inks` has none of them."""
+"""Optical density in red, green and blue; `backend.synthetic.marks` has none of them."""
 _FINE_DPI = 200.0
 _FAINTER = 0.15
 
@@ -149,4 +157,4 @@ NEW_STAMPS: Mapping[str, Callable[[np.random.Generator, StampWords, float], Laye
     "negative": _negative,
     "postmark": _postmark,
 }
-"""Shapes that `backend.synthetic.engraving` does not cut."""
+"""Shapes that `backend.synthetic.stamp_faces` does not cut."""

@@ -16,17 +16,16 @@ from backend.geometry import as_boxes, coverage
 from backend.synthetic import lettering
 from backend.synthetic.arabic import ARABIC
 from backend.synthetic.blocks import Draft, clauses, heading, signature_block
-from backend.synthetic.drawn import DrawnMark, DrawnPage, Language
-from backend.synthetic.emblems import draw_star
+from backend.synthetic.drawn_page import Sighting, look, share_ink
 from backend.synthetic.english import ENGLISH
-from backend.synthetic.marks import Label, Mark
+from backend.synthetic.marks import DrawnMark, DrawnPage, Label, Language, Mark
+from backend.synthetic.paper import draw_warp
 from backend.synthetic.placing import PlacedMark
 from backend.synthetic.scan import develop, draw_style
 from backend.synthetic.sheet import Density, Rect, Sheet, density_of, diluted
-from backend.synthetic.sight import Sighting, look, share_ink
+from backend.synthetic.stamp_parts import draw_star
 from backend.synthetic.texts import Writer, pick
 from backend.synthetic.typeset import Type
-from backend.synthetic.warp import draw_warp
 from benchmarks.loop_marks import NEW_INKS, draw_new_mark
 
 __all__ = ["new_page"]

@@ -17,11 +17,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from backend.durable import replace_whole
 from backend.errors import EvaluationError
 from backend.evaluation.truth import TruePage
+from backend.files import replace_whole
 from backend.geometry import as_boxes
-from backend.nets.config import MARKS
+from backend.vision.network_config import MARKS
 from benchmarks.annotator import TrueMark
 from benchmarks.loop_pages import new_page
 

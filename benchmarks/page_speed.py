@@ -16,13 +16,13 @@ from torchvision import transforms
 from torchvision.models import ResNet, resnet18
 
 from backend.geometry import Boxes
-from backend.nets.weights import Weights
 from backend.pages.decode import decode
 from backend.pages.page import Limits
-from backend.pipeline import Pipeline
 from backend.settings import Settings
-from backend.synthetic.page import draw_page
-from backend.training.graph import state_dict_from_onnx
+from backend.synthetic.drawn_page import draw_page
+from backend.training.export import state_dict_from_onnx
+from backend.vision.pipeline import Pipeline
+from backend.vision.weights import Weights
 from benchmarks.hsv_baseline import hsv_boxes
 
 __all__ = ["PageSpeed", "contract_jpeg", "measure_pages"]

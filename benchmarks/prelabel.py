@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backend.synthetic.page import draw_page
+from backend.synthetic.drawn_page import draw_page
 from benchmarks.loopback_studio import LoopbackStudio
 from benchmarks.prelabel_run import Run, timed_run
 

@@ -28,16 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from backend.classification.classifier import Classification
-from backend.detection.candidates import Candidates
+from backend.corrections.recall import Remembered, follow, thumbnails, unit
 from backend.errors import ModelError
-from backend.feedback.recall import Remembered, follow, thumbnails, unit
 from backend.geometry import Boxes, as_boxes, coverage, iou
-from backend.nets.config import CLASSES, NONE
-from backend.nets.sources import Sources
-from backend.pipeline import Marks, Pipeline
-from backend.serving import build_pipeline
+from backend.models.serving import Sources, build_pipeline
 from backend.settings import Settings
+from backend.vision.candidates import Candidates
+from backend.vision.classifier import Classification
+from backend.vision.network_config import CLASSES, NONE
+from backend.vision.pipeline import Marks, Pipeline
 from benchmarks.companies import CompanyPage, company_page
 
 DISTANCES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)

@@ -12,8 +12,7 @@ import cv2
 import torch
 
 from backend.errors import BackendError
-from backend.nets.sources import Sources
-from backend.serving import build_pipeline
+from backend.models.serving import Sources, build_pipeline
 from backend.settings import Settings
 from benchmarks.page_speed import PageSpeed, contract_jpeg, measure_pages
 from benchmarks.server_speed import ServerSpeed, measure_server

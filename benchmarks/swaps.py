@@ -20,12 +20,11 @@ from tempfile import TemporaryDirectory
 import httpx2
 import numpy as np
 
-from backend.demo.backend import backend_service, wait_for_model
-from backend.demo.services import LOOPBACK, free_port
-from backend.nets.config import ClassifierConfig
-from backend.nets.weights import BUNDLED, CONFIG_FILE
-from backend.registry.models import Models
-from backend.registry.record import Facts
+from backend.commands.demo.services import LOOPBACK, backend_service, free_port, wait_for_model
+from backend.models.promotion import Models
+from backend.models.published import Facts
+from backend.vision.network_config import ClassifierConfig
+from backend.vision.weights import BUNDLED, CONFIG_FILE
 
 __all__ = ["main"]
 

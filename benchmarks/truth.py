@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, areas, as_boxes
-from backend.nets.config import MARKS
-from backend.synthetic.page import draw_page
-from backend.training.realdata import document_of, sides_of
+from backend.synthetic.drawn_page import draw_page
+from backend.training.training_pages import document_of, sides_of
+from backend.vision.network_config import MARKS
 
 __all__ = ["DRAWN_DPI", "REALDATA", "Mark", "TruePage", "drawn_pages", "real_pages"]
 

@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.classification.classifier import load_classifier
-from backend.detection.candidates import Candidates
-from backend.detection.choice import DETECTORS, build_detector
 from backend.geometry import Boxes
-from backend.nets.config import MARKS
-from backend.nets.detector import Fusion
-from backend.nets.weights import Weights
-from backend.pipeline import Marks, Pipeline, PipelineConfig
 from backend.settings import Settings
+from backend.vision.candidates import Candidates
+from backend.vision.classifier import load_classifier
+from backend.vision.engine import Fusion
+from backend.vision.finders import DETECTORS, build_detector
+from backend.vision.network_config import MARKS
+from backend.vision.pipeline import Marks, Pipeline, PipelineConfig
+from backend.vision.weights import Weights
 from benchmarks.hsv_baseline import hsv_boxes
 from benchmarks.scoring import INKS, Score, recalled
 from benchmarks.truth import TruePage

@@ -33,7 +33,7 @@ import cv2
 import httpx2
 from tqdm import tqdm
 
-from backend.synthetic.page import draw_page
+from backend.synthetic.drawn_page import draw_page
 from benchmarks.server_speed import Latency
 
 ROOT = Path(__file__).parents[1]

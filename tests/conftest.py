@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture(scope="session")
 def four_class_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of four classes, as the bundled ones have, but random."""
-    from tests.nets.models import random_model, write_weights
+    from tests.models.models import random_model, write_weights
 
     folder = tmp_path_factory.mktemp("four")
     write_weights(random_model(outputs=4, seed=1), folder, half=True)
@@ -20,7 +20,7 @@ def four_class_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def three_class_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of three classes, as the seed's checkpoint has, but random."""
-    from tests.nets.models import random_model, write_weights
+    from tests.models.models import random_model, write_weights
 
     folder = tmp_path_factory.mktemp("three")
     write_weights(random_model(outputs=3, seed=2), folder)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from backend.cli import main
-from backend.nets.config import MARKS
+from backend.vision.network_config import MARKS
 
 ROOT = Path(__file__).parents[1]
 

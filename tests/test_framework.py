@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backend.framework import ContractMarks
-from backend.labelstudio import model
+from backend.server import ml_backend
 
 CONFIG = (
     '<View><Image name="page" value="$image"/><RectangleLabels name="mark" toName="page">'
@@ -28,4 +28,4 @@ def test_objects_share_what_the_environment_says(tmp_path: Path, monkeypatch: py
 
 def test_the_plain_class_says_that_it_has_no_parts() -> None:
     with pytest.raises(NotImplementedError, match="see served_by"):
-        model.ContractMarks(project_id="1", label_config=CONFIG)
+        ml_backend.ContractMarks(project_id="1", label_config=CONFIG)

@@ -1,1 +1,1 @@
-"""Commands that belong to no part by themselves: each module has `add_arguments` and `run`."""
+"""What a person starts: each command is a module with `add_arguments` and `run`, or a folder that holds one."""

@@ -11,20 +11,19 @@ from typing import Any
 
 from tqdm import tqdm
 
+from backend.dataset.dataset_report import html_report
 from backend.dataset.difference import difference
 from backend.dataset.exporting import FORMATS, export
 from backend.dataset.freezing import Frozen, datasets, freeze, freeze_known
 from backend.dataset.manifest import SPLITS
-from backend.dataset.report import html_report
-from backend.dataset.statistics import SLICES, Statistics, statistics
+from backend.dataset.statistics import SLICES, Statistics, statistics, wants
 from backend.dataset.store import Version
-from backend.dataset.thin import wants
 from backend.errors import DatasetError, SettingsError
-from backend.evaluation.private import write_private
 from backend.evaluation.truth import read_coco
+from backend.files import write_private
 from backend.labelstudio.client import LabelStudio
-from backend.nets.config import MARKS
 from backend.settings import Settings
+from backend.vision.network_config import MARKS
 
 __all__ = ["add_arguments", "run"]
 

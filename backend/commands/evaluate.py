@@ -7,23 +7,21 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backend.corrections.service import Store
 from backend.errors import EvaluationError
-from backend.evaluation.blind import compare, readings
-from backend.evaluation.blind_table import blind_table
-from backend.evaluation.history import read_history
-from backend.evaluation.private import write_private
-from backend.evaluation.running import study
-from backend.evaluation.table import table
+from backend.evaluation.blind import blind_table, compare, readings
+from backend.evaluation.figures import table
+from backend.evaluation.plots import read_history
+from backend.evaluation.study import study
 from backend.evaluation.truth import read_coco
-from backend.feedback.service import Store
-from backend.nets.sources import Sources
-from backend.serving import build_pipeline
+from backend.files import write_private
+from backend.models.serving import Sources, build_pipeline
 from backend.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
 
-    from backend.evaluation.history import Epoch
+    from backend.evaluation.plots import PlottedEpoch
 
 __all__ = ["add_arguments", "run"]
 
@@ -89,8 +87,8 @@ def _blind(args: argparse.Namespace) -> int:
 
 def _on_pages(args: argparse.Namespace) -> int:
     try:
+        from backend.evaluation.evaluation_report import html_report  # noqa: PLC0415
         from backend.evaluation.measuring import measure  # noqa: PLC0415  a serving install has no COCO library
-        from backend.evaluation.report import html_report  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise EvaluationError(
             f"evaluating needs {error.name}: install this program with its `evaluate` extra"
@@ -120,7 +118,7 @@ def _refuse_early(file: Path | None) -> None:
         raise EvaluationError(f"{file} cannot be written: {file.parent} is no folder that you may write to")
 
 
-def _history(wanted: Path | None, folder: Path) -> list[Epoch]:
+def _history(wanted: Path | None, folder: Path) -> list[PlottedEpoch]:
     """The history asked for; else the one beside the weights, which not every model has."""
     if wanted is not None:
         return read_history(wanted)

@@ -12,20 +12,18 @@ from tqdm import tqdm
 
 from backend.errors import LabelConfigError, PageError
 from backend.labelstudio.labelling import Binding, bind, versioned
-from backend.labelstudio.reasons import why_empty
-from backend.labelstudio.results import prediction, regions
-from backend.nets.config import MARKS
-from backend.nets.sources import Sources
+from backend.labelstudio.results import prediction, regions, why_empty
+from backend.models.serving import Sources, build_pipeline
 from backend.pages.source import from_path
-from backend.serving import build_pipeline
 from backend.settings import Settings
+from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
     from backend.pages.page import Page
-    from backend.pipeline import Marks, Pipeline
+    from backend.vision.pipeline import Marks, Pipeline
 
 __all__ = ["add_arguments", "run"]
 

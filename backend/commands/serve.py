@@ -1,25 +1,111 @@
-"""The command `serve`: the backend as Label Studio talks to it."""
+"""The command `serve`: the backend as Label Studio talks to it.
+
+Runs the server under gunicorn: threads that mostly wait, a model that loads beside them, a graceful stop.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from backend.application import Application
-from backend.labelstudio.serve import serve
-from backend.nets.sources import Sources
+from gunicorn.app.base import BaseApplication
+
+from backend.models.serving import Sources
+from backend.server.application import Application
 from backend.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
-__all__ = ["add_arguments", "give_back_pages", "run"]
+    from flask import Flask
 
+__all__ = ["Serveable", "add_arguments", "give_back_pages", "run", "serve"]
+
+_LOG = logging.getLogger(__name__)
+# Label Studio waits 100 s for predictions; a stop lets those under way finish, within reason.
+_GRACEFUL_SECONDS = 30
+# A worker that gives no sign for this long is replaced; on a crowded machine a sign may take its time.
+_SILENCE_SECONDS = 120
+# An idle connection that is closed just when its client writes again is an error to that client; it costs no thread.
+_KEPT_SECONDS = 75
 # glibc's `mallopt`: parameter (malloc.h) and value.
 _TRIM_THRESHOLD = (-1, 32 * 2**20)
 _MMAP_THRESHOLD = (-3, 8 * 2**20)
 _ARENA_MAX = (-8, 2)
+
+
+class Serveable(Protocol):
+    """A program that was started in a worker process."""
+
+    @property
+    def flask(self) -> Flask: ...
+
+    def stop(self) -> None: ...
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn, told what to run by the settings alone: it reads no configuration file and no command line."""
+
+    def __init__(self, settings: Settings, start: Callable[[Settings], Serveable]) -> None:
+        self._settings = settings
+        self._start = start
+        self._started: Serveable | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings = self._settings
+        options: dict[str, Any] = {
+            "bind": f"{settings.host}:{settings.port}",
+            "worker_class": "gthread",
+            "workers": settings.workers,
+            "threads": settings.threads,
+            "preload_app": False,
+            "timeout": _SILENCE_SECONDS,
+            "graceful_timeout": _GRACEFUL_SECONDS,
+            "keepalive": _KEPT_SECONDS,
+            "control_socket_disable": True,
+            "loglevel": "warning",  # its own lines about starting and stopping are said better here
+            "proc_name": "contract-marks",
+            "when_ready": _announce,
+            "worker_exit": self._leave,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Called in each worker, after the fork: the model and the threads are the worker's own."""
+        self._started = self._start(self._settings)
+        return self._started.flask
+
+    def _leave(self, _: Any, __: Any) -> None:
+        """Called in each worker, when its last request is answered."""
+        if self._started is not None:
+            self._started.stop()
+
+
+def serve(settings: Settings, start: Callable[[Settings], Serveable]) -> None:
+    """Serves until it is told to stop (SIGTERM, SIGINT).
+
+    Args:
+        settings: Address, processes and threads.
+        start: Starts the program, in each worker process.
+    """
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if settings.workers > 1 and not settings.label_studio_api_key:
+        _LOG.warning(
+            "%d workers and no LABEL_STUDIO_API_KEY: the token that Label Studio sends reaches one worker only, "
+            "the others cannot fetch its uploads",
+            settings.workers,
+        )
+    _Server(settings, start).run()
+
+
+def _announce(arbiter: Any) -> None:
+    addresses = ", ".join(f"http://{':'.join(map(str, address))}" for address in arbiter.cfg.address)
+    _LOG.info("listening on %s; Label Studio connects to this address", addresses)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

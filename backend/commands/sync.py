@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from backend.corrections.counts import count
+from backend.corrections.journal import known_projects
+from backend.corrections.reconciling import Reconciled, sync
+from backend.corrections.service import Feedback, Store
 from backend.errors import SettingsError
-from backend.feedback.report import count
-from backend.feedback.service import Feedback, Store
-from backend.feedback.sync import Reconciled, sync
-from backend.feedback.watermarks import known_projects
 from backend.labelstudio.connections import Connections
 from backend.pages.source import PageSource
 from backend.settings import Settings

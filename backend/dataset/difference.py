@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from backend.corrections.outcomes import Outcome, match
 from backend.dataset.manifest import FrozenMark, FrozenPage, Manifest
-from backend.feedback.matching import Outcome, match
 from backend.labelstudio.annotations import Region
 
 __all__ = ["Change", "Difference", "difference"]

@@ -8,18 +8,18 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from backend.dataset.formats import coco, crops, huggingface, voc, yolo
+from backend.dataset import format_coco, format_crops, format_huggingface, format_voc, format_yolo
 from backend.dataset.store import Version
 from backend.errors import DatasetError
 
 __all__ = ["FORMATS", "export"]
 
 FORMATS: Mapping[str, Callable[[Version, Path], None]] = {
-    "coco": coco.save,
-    "yolo": yolo.save,
-    "voc": voc.save,
-    "crops": crops.save,
-    "huggingface": huggingface.save,
+    "coco": format_coco.save,
+    "yolo": format_yolo.save,
+    "voc": format_voc.save,
+    "crops": format_crops.save,
+    "huggingface": format_huggingface.save,
 }
 """Name: writes a version into an empty folder."""
 

@@ -1,22 +1,31 @@
-"""Annotated tasks → pages in a draft, upright, with their marks; a task is there wholly or not at all."""
+"""Annotated tasks → pages in a draft, upright, with their marks; a task is there wholly or not at all.
+
+Which side of the split each document is on: the ledger's, decided once and shared with every copy of a page.
+
+The ledger's samples that belong to the pages of a version.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from backend.dataset.manifest import Corners, FrozenMark, FrozenPage, Origin, corners
-from backend.dataset.sides import Look
+from sqlalchemy import Connection, Engine, create_engine, select
+
+from backend.corrections.crop_store import perceptual
+from backend.corrections.database import writing
+from backend.corrections.samples import CONTRADICTION
+from backend.corrections.splits import assign_split, document_key
+from backend.corrections.tables import document as table
+from backend.corrections.tables import sample
+from backend.dataset.manifest import Corners, FrozenMark, FrozenPage, FrozenSample, Origin, corners
 from backend.errors import RequestError
-from backend.feedback.crops import perceptual
-from backend.feedback.samples import CONTRADICTION
-from backend.feedback.splits import document_key
 from backend.geometry import as_boxes, iou
-from backend.labelstudio.annotated import Ruling, turned_page, turns
 from backend.labelstudio.connections import Pages, first_page
-from backend.nets.config import MARKS
+from backend.labelstudio.project_annotations import Ruling, turned_page, turns
+from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
     from backend.dataset.store import Draft
@@ -24,7 +33,68 @@ if TYPE_CHECKING:
     from backend.labelstudio.tasks import Sheet
     from backend.pages.page import Page
 
-__all__ = ["Gathered", "gather", "page_name"]
+__all__ = ["Gathered", "Look", "gather", "known_documents", "page_name", "samples_of", "sides", "sides_without_ledger"]
+
+_PORTION = 500
+_SAME_MOMENT = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How a page of a document is known again.
+
+    Attributes:
+        document: The document's key.
+        page_sha256: Of the page's upright pixels.
+        page_phash: Perceptual hash of the page.
+    """
+
+    document: str
+    page_sha256: str
+    page_phash: str
+
+
+def sides(engine: Engine, looks: Sequence[Look]) -> dict[str, str]:
+    """The side of each document by its key; those that the ledger did not know are on theirs from now on.
+
+    Args:
+        engine: The ledger's database.
+        looks: The pages that tell a document, in an order that does not depend on chance.
+    """
+    with writing(engine) as connection:
+        return _assigned(connection, looks)
+
+
+def sides_without_ledger(looks: Sequence[Look]) -> dict[str, str]:
+    """As `sides`, by the same rules, for documents that no ledger knows."""
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        table.create(connection)
+        found = _assigned(connection, looks)
+    engine.dispose()
+    return found
+
+
+def known_documents(engine: Engine, tasks: Iterable[int]) -> dict[int, str]:
+    """The key that the ledger has for the document of each task that it has samples of."""
+    wanted = sorted(set(tasks))
+    found: dict[int, str] = {}
+    with engine.connect() as connection:
+        for start in range(0, len(wanted), _PORTION):
+            here = sample.c.task.in_(wanted[start : start + _PORTION])
+            rows = connection.execute(select(sample.c.task, sample.c.document).where(here).order_by(sample.c.id))
+            for row in rows:
+                found.setdefault(row.task, row.document)
+    return found
+
+
+def _assigned(connection: Connection, looks: Iterable[Look]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for look in looks:
+        # One page at a time: blank ones are copies of each other, and must not draw all documents to one side.
+        side = assign_split(connection, [look])
+        found.setdefault(look.document, side.split)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,3 +224,31 @@ def _with_marks(
         else:
             marks.append(FrozenMark(id=one.id, label=one.label, box=box, rotation=round(rotations.get(one.id, 0.0), 2)))
     return FrozenPage(**vars(page) | {"marks": tuple(marks), "ignored": tuple(ignored)})
+
+
+def samples_of(engine: Engine, gathered: Sequence[Gathered]) -> Iterator[FrozenSample]:
+    """Samples of the annotations that rule, in the very state that was frozen; disputed ones are left out.
+
+    A sample of an older state, which a worker has not replaced yet, or of a page whose pixels have changed since, would
+    speak of something else than the version's pages.
+    """
+    states = {one.annotation: one for one in gathered}
+    ids = sorted(states)
+    with engine.connect() as connection:
+        for start in range(0, len(ids), _PORTION):
+            here = sample.c.annotation.in_(ids[start : start + _PORTION])
+            for row in connection.execute(select(sample).where(here, sample.c.quarantine.is_(None))):
+                one = states[row.annotation]
+                pixels = {index: page.sha256 for index, page in enumerate(one.pages)}
+                if abs(row.annotated - one.updated) > _SAME_MOMENT or pixels.get(row.page) != row.page_sha256:
+                    continue
+                yield FrozenSample(
+                    id=row.id,
+                    page=page_name(row.task, row.page),
+                    outcome=row.outcome,
+                    label=row.label,
+                    wrong=row.wrong,
+                    weak=row.weak,
+                    version=row.version,
+                    box=corners((row.x1, row.y1, row.x2, row.y2)),
+                )

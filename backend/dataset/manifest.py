@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from backend.errors import DatasetError
-from backend.nets.config import MARKS
+from backend.vision.network_config import MARKS
 
 __all__ = ["SPLITS", "Corners", "FrozenMark", "FrozenPage", "FrozenSample", "Manifest", "Origin", "corners"]
 

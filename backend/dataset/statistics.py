@@ -1,4 +1,9 @@
-"""What a version is made of: its marks by class, side, size, ink, overlap and language, and its pages without marks."""
+"""What a version is made of: its marks by class, side, size, ink, overlap and language, and its pages without marks.
+
+The colour of a mark's ink, by the optical density of what is coloured in its box.
+
+What a version has too little of, by a plain rule: what should be collected next, the scarcest first.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +13,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from backend.dataset.inks import ink_names
 from backend.dataset.manifest import SPLITS, FrozenMark, FrozenPage
 from backend.dataset.store import Version
-from backend.detection.config import DetectionConfig
-from backend.detection.ink import ink_of
-from backend.detection.paper import paper_colour
-from backend.detection.raster import Raster, rasterise
-from backend.geometry import as_boxes, coverage
-from backend.nets.config import MARKS
+from backend.geometry import Boxes, as_boxes, clip, coverage
+from backend.vision.ink import OD_STEPS, DetectionConfig, Ink, ink_of, paper_colour
+from backend.vision.network_config import MARKS
+from backend.vision.working_raster import Raster, rasterise
 
-__all__ = ["SLICES", "MarkFacts", "Statistics", "statistics"]
+__all__ = ["INKS", "LEAST", "SLICES", "MarkFacts", "Statistics", "Want", "ink_names", "statistics", "wants"]
 
+INKS = ("blue", "violet", "red", "green", "black", "pale")
+"""Names of ink groups; `pale` is too weak to tell, `black` has no colour, grey and pencil among it."""
+_SECTORS = (("violet", 38), ("red", 64), ("green", 130), ("blue", 173))
+"""Where a name's hues end and this name's begin, in OpenCV's steps of 2 degrees, of the density: blue ink, which
+absorbs red and some green, is at 14 to 32, purple at 45, magenta to red at 73 to 84, green at 165."""
+_DARK_OD = 0.12
+_COLOURED = 0.35
+"""Share of a mark's inked pixels that are coloured, from which its ink is: text under a stamp is black as well."""
+_LEAST_PIXELS = 12
+_STRONG = 2.0
 SLICES = ("size", "ink", "overlap", "language")
 """Ways of sorting the marks of a class."""
 SMALL_MM, LARGE_MM = 20.0, 45.0
@@ -28,6 +41,55 @@ SMALL_MM, LARGE_MM = 20.0, 45.0
 _TOUCHING = 0.05
 """Share of a mark's box within another's from which they overlap."""
 _UNKNOWN = "unknown"
+LEAST = {"train": 100, "validation": 20, "gold": 20}
+"""Marks of a class on each side. 20: with fewer a retraining fits no threshold (see docs/training.md). 100: a third of
+the signatures that the seed's model began with."""
+_LEAST_DOCUMENTS = 20
+"""Gold documents: with fewer, intervals over documents are too narrow (see docs/evaluation.md)."""
+_LEAST_SHARE = 0.05
+"""Of a class's training marks, in each group of a slice that the version knows."""
+_LEAST_WITHOUT_MARKS = 0.1
+"""Of the pages on each side: without them nobody sees boxes on nothing."""
+
+
+def ink_names(ink: Ink, boxes: Boxes) -> list[str]:
+    """Names the ink in each box.
+
+    Args:
+        ink: Of the page, at the working resolution.
+        boxes: (N, 4) pixels of that resolution.
+    """
+    height, width = ink.colour.shape
+    inside = clip(boxes, width=width, height=height)
+    whole = np.column_stack([np.floor(inside[:, :2]), np.ceil(inside[:, 2:])]).astype(int)
+    return [_name(ink, box) for box in whole]
+
+
+def _name(ink: Ink, box: NDArray[np.int_]) -> str:
+    left, top, right, bottom = box
+    place = slice(top, bottom), slice(left, right)
+    colour, neutral, hue = ink.colour[place], ink.neutral[place], ink.hue[place]
+    coloured = colour >= _STRONG * ink.weakest
+    dark = ~coloured & (neutral >= _DARK_OD * OD_STEPS)
+    inked = int(coloured.sum()) + int(dark.sum())
+    if inked < _LEAST_PIXELS:
+        return "pale"
+    if coloured.sum() < _COLOURED * inked:
+        return "black"
+    weights = np.bincount(hue[coloured], weights=colour[coloured].astype(np.float64), minlength=256)
+    totals = dict.fromkeys(INKS, 0.0)
+    for step, weight in enumerate(weights[:180]):
+        totals[_sector(step)] += float(weight)
+    return max(totals, key=lambda name: totals[name])
+
+
+def _sector(step: int) -> str:
+    """The name of a hue."""
+    name = "blue"
+    for other, begin in _SECTORS:
+        if step >= begin:
+            name = other
+    return name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +100,7 @@ class MarkFacts:
         page: Its page.
         mark: As it was frozen.
         size_mm: Longer side in mm.
-        ink: Of `backend.dataset.inks.INKS`.
+        ink: Of `backend.dataset.statistics.INKS`.
         size: small, medium or large.
         overlap: overlaps or alone.
         language: Of the document, or unknown.
@@ -144,3 +206,55 @@ def _sizes_mm(raster: Raster, page: FrozenPage) -> list[float]:
     """The longer side of each mark."""
     boxes = raster.from_page(as_boxes([mark.box for mark in page.marks])) * raster.pixel_mm
     return [float(side) for side in np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    """One thing to collect.
+
+    Attributes:
+        what: In words.
+        have: How much there is.
+        want: How much there should be.
+    """
+
+    what: str
+    have: int
+    want: int
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.have}, should be {self.want}"
+
+
+def wants(found: Statistics) -> list[Want]:
+    """What is thin, by how little of it there is; a group within a class only where the class itself is not thin."""
+    rows = [*_classes(found), *_documents(found), *_without_marks(found), *_groups(found)]
+    return sorted((row for row in rows if row.have < row.want), key=lambda row: row.have / row.want)
+
+
+def _classes(found: Statistics) -> Iterator[Want]:
+    for split in SPLITS:
+        for label in MARKS:
+            yield Want(what=f"{label} marks for {split}", have=found.counts[split][label], want=LEAST[split])
+
+
+def _documents(found: Statistics) -> Iterator[Want]:
+    yield Want(what="gold documents", have=found.counts["gold"]["documents"], want=_LEAST_DOCUMENTS)
+
+
+def _without_marks(found: Statistics) -> Iterator[Want]:
+    for split in SPLITS:
+        row = found.counts[split]
+        wanted = round(_LEAST_WITHOUT_MARKS * row["pages"])
+        yield Want(what=f"pages without marks for {split}", have=row["pages_without_marks"], want=wanted)
+
+
+def _groups(found: Statistics) -> Iterator[Want]:
+    for kind in SLICES:
+        groups = sorted({group for row in found.slices(kind).values() for group in row} - {"unknown", "pale"})
+        for label, row in found.slices(kind, "train").items():
+            marks = found.counts["train"][label]
+            if marks >= LEAST["train"]:
+                for group in groups:
+                    what = f"{label} marks for train, {kind}: {group}"
+                    yield Want(what=what, have=row[group], want=round(_LEAST_SHARE * marks))

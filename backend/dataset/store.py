@@ -1,4 +1,7 @@
-"""Versions on disk: written aside, moved into their place whole, never changed, and checked when they are read."""
+"""Versions on disk: written aside, moved into their place whole, never changed, and checked when they are read.
+
+What the formats share: checked pages as files, and their folders.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +22,13 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
-from backend.dataset.manifest import FrozenPage, Manifest
+from backend.corrections.crop_store import fingerprint
+from backend.dataset.manifest import SPLITS, FrozenPage, Manifest
 from backend.errors import DatasetError
-from backend.feedback.crops import fingerprint
 
-__all__ = ["Datasets", "Draft", "Version"]
+__all__ = ["Datasets", "Draft", "Version", "by_split", "lay", "watched"]
 
 HALF = ".freezing-"
 """What the names of half-written folders begin with; no version's name can."""
@@ -240,3 +245,29 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def by_split(version: Version) -> Iterator[tuple[str, list[FrozenPage]]]:
+    """Each side of the split that has pages, with them."""
+    for split in SPLITS:
+        here = [page for page in version.manifest.pages if page.split == split]
+        if here:
+            yield split, here
+
+
+def watched(pages: Sequence[FrozenPage], split: str) -> Iterator[FrozenPage]:
+    """The pages, with a bar over them on a terminal."""
+    yield from tqdm(pages, unit="page", desc=split, disable=None, file=sys.stderr)
+
+
+def lay(version: Version, page: FrozenPage, folder: Path) -> str:
+    """Copies a page, checked, into a folder that is made where needed; gives the file's name.
+
+    Raises:
+        DatasetError: The page is damaged.
+    """
+    version.pixels(page)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{page.name}.png"
+    shutil.copyfile(version.file(page), folder / name)
+    return name

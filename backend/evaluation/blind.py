@@ -1,6 +1,8 @@
 """What the model finds and misses by the word of people who saw no boxes, beside those who did; out of the ledger.
 
 Who is shown boxes overlooks what the boxes lack. Recall told by such pages flatters; on blind pages it does not.
+
+Blind pages and pages with boxes side by side, for a terminal.
 """
 
 from __future__ import annotations
@@ -16,23 +18,57 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, select
 
+from backend.corrections.shown import Prediction, origin_of, shown_before
+from backend.corrections.tables import annotation
 from backend.errors import EvaluationError
 from backend.evaluation.bootstrap import RESAMPLES, SEED, by_document, weights
-from backend.evaluation.by_class import by_class
-from backend.evaluation.figures import IOUS, Rates
-from backend.evaluation.matching import BACKGROUND, Found, match
+from backend.evaluation.figures import IOUS, Rates, by_class
+from backend.evaluation.matching import BACKGROUND, FoundMarks, match
 from backend.evaluation.truth import TruePage
-from backend.feedback.proposals import Prediction, shown_before
-from backend.feedback.tables import annotation
 from backend.geometry import as_boxes
 from backend.labelstudio.annotations import Annotation, Region
-from backend.labelstudio.blinding import origin_of
-from backend.nets.config import MARKS
+from backend.vision.network_config import MARKS
 
-__all__ = ["AtIou", "BlindFigures", "Group", "Reading", "compare", "readings"]
+__all__ = ["AtIou", "BlindFigures", "Group", "Reading", "blind_table", "compare", "readings"]
 
+_NOTES = (
+    "on blind pages what people overlook counts against the box, so that its precision is at least this; on pages with",
+    "boxes people overlook what the boxes lack, so that its recall is at most this",
+)
 _ANY_SIZE = (1000, 1000)
 """Of a page on which nothing was found: whatever its marks are compared with is not there."""
+
+
+def blind_table(figures: BlindFigures) -> str:
+    """All figures with their 95 % intervals, as lines of text."""
+    return "\n".join(_lines(figures))
+
+
+def _lines(figures: BlindFigures) -> Iterator[str]:
+    for version, tasks in figures.versions.items():
+        yield f"{version}: {tasks} blind tasks"
+    yield f"[ ] are 95 % intervals, {figures.resamples} resamples of documents"
+    for iou, blind in figures.blind.end_to_end.items():
+        shown = figures.shown.end_to_end[iou]
+        yield ""
+        yield f"IoU {iou:<9}{'blind: ' + _size(figures.blind):<56}shown: {_size(figures.shown)}"
+        yield f"  {'':<11}" + "".join(f"{'marks':>5}  {'recall':<23}{'precision':<26}" for _ in (0, 1)).rstrip()
+        for (name, left), (_, right) in zip(_rows(blind), _rows(shown), strict=True):
+            yield f"  {name:<11}{_cells(left):<56}{_cells(right)}".rstrip()
+    yield ""
+    yield from _NOTES
+
+
+def _rows(part: AtIou) -> list[tuple[str, Rates]]:
+    return [*part.classes.items(), ("macro", part.macro)]
+
+
+def _cells(one: Rates) -> str:
+    return f"{one.marks:>5}  {one.recall!s:<23}{one.precision!s:<26}"
+
+
+def _size(group: Group) -> str:
+    return f"{group.documents} documents, {group.tasks} tasks"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +85,7 @@ class Reading:
     document: str
     version: str
     blind: bool
-    pages: tuple[tuple[TruePage, Found], ...]
+    pages: tuple[tuple[TruePage, FoundMarks], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +196,7 @@ def _reading(connection: Connection, state: Annotation) -> Iterator[Reading]:
     )
 
 
-def _pages(state: Annotation, prediction: Prediction) -> Iterator[tuple[TruePage, Found]]:
+def _pages(state: Annotation, prediction: Prediction) -> Iterator[tuple[TruePage, FoundMarks]]:
     sizes = {one.region.page: one.page_size for one in prediction.proposals}
     numbers = sorted(state.pages() | sizes.keys())
     marks = state.regions({number: sizes.get(number, _ANY_SIZE) for number in numbers})
@@ -168,7 +204,7 @@ def _pages(state: Annotation, prediction: Prediction) -> Iterator[tuple[TruePage
         boxes = [one for one in prediction.proposals if one.region.page == number]
         yield (
             _true_page(state, number, [one for one in marks if one.page == number], sizes.get(number)),
-            Found(
+            FoundMarks(
                 boxes=as_boxes([one.region.box for one in boxes]),
                 labels=np.array([MARKS.index(one.region.label) for one in boxes], np.intp),
                 scores=np.array([one.score for one in boxes], np.float64),

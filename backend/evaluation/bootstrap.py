@@ -2,23 +2,51 @@
 
 Counts are summed by document once; a resample is then a weighted sum of them, and all resamples are one matrix product
 (percentile bootstrap over clusters; Davison and Hinkley, 1997, chapters 2.4 and 3.8).
+
+The exact McNemar test: of the objects on which two models differ, do they split as a fair coin would?
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["LEVEL", "RESAMPLES", "SEED", "Estimate", "by_document", "estimate", "estimates", "interval", "weights"]
+__all__ = [
+    "LEVEL",
+    "RESAMPLES",
+    "SEED",
+    "Estimate",
+    "by_document",
+    "estimate",
+    "estimates",
+    "interval",
+    "mcnemar",
+    "weights",
+]
 
 RESAMPLES = 1000
 SEED = 20260101
 LEVEL = 0.95
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p-value of `only_first` objects right by the first model alone, and `only_second` by the second alone.
+
+    Exact, by the binomial distribution in whole numbers (McNemar, 1947); 1 where the models never differ.
+
+    Example:
+        >>> mcnemar(0, 5)
+        0.0625
+    """
+    differing = only_first + only_second
+    tail = sum(comb(differing, fewer) for fewer in range(min(only_first, only_second) + 1))
+    return min(1.0, 2 * tail / (1 << differing))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.evaluation.bootstrap import Estimate, by_document, estimates, weights
-from backend.evaluation.calibration import calibration_error
-from backend.evaluation.rates import accuracy, macro_f1, rates
+from backend.evaluation.rates import accuracy, calibration_error, macro_f1, rates
 
 __all__ = ["SEED_ACCURACY", "SEED_MACRO_F1", "ClassScore", "Evaluation", "evaluate", "softmax"]
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from backend.evaluation.truth import TruePage
 from backend.geometry import Boxes, coverage, iou
-from backend.nets.config import MARKS
+from backend.vision.network_config import MARKS
 
-__all__ = ["BACKGROUND", "NOBODY", "Found", "Match", "match", "take"]
+__all__ = ["BACKGROUND", "NOBODY", "FoundMarks", "Match", "match", "take"]
 
 BACKGROUND = len(MARKS)
 """Row of the confusion matrix for boxes on nothing, and column for marks without a box."""
@@ -21,7 +21,7 @@ _IGNORED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
+class FoundMarks:
     """What a pipeline found on a page.
 
     Attributes:
@@ -62,7 +62,7 @@ class Match:
         return np.asarray(self.mark != NOBODY)
 
 
-def match(page: TruePage, found: Found, threshold: float) -> Match:
+def match(page: TruePage, found: FoundMarks, threshold: float) -> Match:
     """Judges what was found on a page.
 
     By falling score each box takes the free mark of its own class that it overlaps most, at IoU `threshold` or more. Of

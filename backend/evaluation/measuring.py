@@ -9,16 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.evaluation.bootstrap import RESAMPLES, SEED, Estimate, by_document, estimate, weights
-from backend.evaluation.by_class import by_class
-from backend.evaluation.calibration import error_of_bins, mass_bins, reliability, sums
-from backend.evaluation.figures import IOUS, Calibration, ClosedSet, EndToEnd, Figures, Slice
+from backend.evaluation.figures import IOUS, Calibration, ClosedSet, EndToEnd, Figures, Slice, by_class
 from backend.evaluation.matching import BACKGROUND, Match, match
 from backend.evaluation.mistakes import KINDS, corrections
 from backend.evaluation.ranking import map_estimates
-from backend.evaluation.rates import accuracy, macro
-from backend.evaluation.running import Run, Study, shown_scores
+from backend.evaluation.rates import accuracy, error_of_bins, macro, mass_bins, reliability, sums
+from backend.evaluation.study import Run, Study, shown_scores
 from backend.evaluation.truth import TRAITS
-from backend.nets.config import CLASSES, MARKS
+from backend.vision.network_config import CLASSES, MARKS
 
 __all__ = ["measure"]
 

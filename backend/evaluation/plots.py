@@ -1,24 +1,63 @@
-"""Plots as inline SVG: no plotting library, no script, and colours of the page's own theme, light or dark."""
+"""Plots as inline SVG: no plotting library, no script, and colours of the page's own theme, light or dark.
+
+The history of a training, as `training.json` beside the weights has it.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from backend.evaluation.calibration import Bin
+from backend.errors import EvaluationError
 from backend.evaluation.figures import EndToEnd, Slice
-from backend.evaluation.history import Epoch
 from backend.evaluation.ranking import Curve
+from backend.evaluation.rates import Bin
 
-__all__ = ["learning_curves", "precision_recall", "reliability_diagram", "slice_plot"]
+__all__ = ["PlottedEpoch", "learning_curves", "precision_recall", "read_history", "reliability_diagram", "slice_plot"]
 
 _FINEST = 400
 """Points of a curve that are drawn at most: more than the pixels across."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlottedEpoch:
+    """One epoch: mean loss on training crops, score (macro F1) on validation documents, by domain too."""
+
+    stage: int
+    loss: float
+    score: float
+    by_domain: dict[str, float]
+
+
+def read_history(path: Path) -> list[PlottedEpoch]:
+    """The epochs in order.
+
+    Raises:
+        EvaluationError: The file cannot be read, or holds no history.
+    """
+    try:
+        lines = json.loads(path.read_text(encoding="utf-8"))["history"]
+        epochs = [
+            PlottedEpoch(
+                stage=int(line["stage"]),
+                loss=float(line["loss"]),
+                score=float(line["score"]),
+                by_domain={str(name): float(value) for name, value in line.get("by_domain", {}).items()},
+            )
+            for line in lines
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EvaluationError(f"{path} holds no training history: {error!r}") from error
+    # A stage whose head alone is trained for no step has no loss; JSON writes it as NaN.
+    return [epoch for epoch in epochs if math.isfinite(epoch.score)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +179,7 @@ def slice_plot(slices: Sequence[Slice]) -> Markup:
     return frame.svg(body, title="Recall by slice", x_title="recall at IoU .5, 95 % interval; rings: IoU .3")
 
 
-def learning_curves(epochs: Sequence[Epoch]) -> tuple[Markup, Markup]:
+def learning_curves(epochs: Sequence[PlottedEpoch]) -> tuple[Markup, Markup]:
     """Loss on training crops and score on validation documents by epoch; stages are parted by a line."""
     count = max(2, len(epochs))
     x_ticks = [float(tick) for tick in range(1, count + 1, max(1, round(count / 8)))]
@@ -181,7 +220,7 @@ def _line(frame: _Frame, points: Sequence[tuple[int, float]], kind: str, *, labe
     return body
 
 
-def _stages(frame: _Frame, epochs: Sequence[Epoch]) -> list[str]:
+def _stages(frame: _Frame, epochs: Sequence[PlottedEpoch]) -> list[str]:
     floor = frame.height - frame.bottom
     body = []
     for number, (one, following) in enumerate(pairwise(epochs), 1):

@@ -15,10 +15,10 @@ from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untype
 from numpy.typing import NDArray
 
 from backend.evaluation.bootstrap import Estimate, interval
-from backend.evaluation.matching import NOBODY, Found, take
+from backend.evaluation.matching import NOBODY, FoundMarks, take
 from backend.evaluation.truth import TruePage
 from backend.geometry import areas, coverage, iou
-from backend.nets.config import MARKS
+from backend.vision.network_config import MARKS
 
 __all__ = ["THRESHOLDS", "Curve", "average_precision", "coco_map", "curves", "map_estimates"]
 
@@ -66,7 +66,7 @@ class _Ranked:
     marks: NDArray[np.float64]
 
 
-def coco_map(pages: Sequence[TruePage], found: Sequence[Found]) -> tuple[float, float]:
+def coco_map(pages: Sequence[TruePage], found: Sequence[FoundMarks]) -> tuple[float, float]:
     """MAP at IoU .5 and mean over IoU .5 to .95, by faster-coco-eval; NaN where there is no mark."""
     truth, boxes = COCO(_truth(pages)), list(_boxes(pages, found))
     if not boxes or not any(len(page) for page in pages):
@@ -83,7 +83,7 @@ def coco_map(pages: Sequence[TruePage], found: Sequence[Found]) -> tuple[float, 
 
 
 def map_estimates(
-    pages: Sequence[TruePage], found: Sequence[Found], drawn: NDArray[np.int64]
+    pages: Sequence[TruePage], found: Sequence[FoundMarks], drawn: NDArray[np.int64]
 ) -> tuple[Estimate, Estimate]:
     """mAP50 and mAP50-95 with intervals over the resamples `drawn` (R, D)."""
     values = coco_map(pages, found)
@@ -111,7 +111,7 @@ def average_precision(ranked: _Ranked, drawn: NDArray[np.int64]) -> NDArray[np.f
     return found
 
 
-def curves(pages: Sequence[TruePage], found: Sequence[Found]) -> list[Curve]:
+def curves(pages: Sequence[TruePage], found: Sequence[FoundMarks]) -> list[Curve]:
     """Precision-recall curves at IoU .5 of the classes that have marks."""
     result = []
     everything = np.ones((1, len({page.document for page in pages})))
@@ -153,7 +153,7 @@ def _area(
     return np.where(marks > 0, areas_, np.nan)
 
 
-def _ranked(pages: Sequence[TruePage], found: Sequence[Found]) -> Iterable[_Ranked]:
+def _ranked(pages: Sequence[TruePage], found: Sequence[FoundMarks]) -> Iterable[_Ranked]:
     """The boxes of each class, ranked over all pages and judged at each IoU."""
     places = {name: place for place, name in enumerate(dict.fromkeys(page.document for page in pages))}
     for label in range(len(MARKS)):
@@ -178,7 +178,7 @@ def _ranked(pages: Sequence[TruePage], found: Sequence[Found]) -> Iterable[_Rank
 
 
 def _judged(
-    page: TruePage, found: Found, label: int
+    page: TruePage, found: FoundMarks, label: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Scores (N,), hits and counting (N, len(THRESHOLDS)) of one class's boxes on a page, best first."""
     own = np.flatnonzero(found.labels == label)
@@ -217,7 +217,7 @@ def _truth(pages: Sequence[TruePage]) -> dict[str, Any]:
     }
 
 
-def _boxes(pages: Sequence[TruePage], found: Sequence[Found]) -> Iterable[dict[str, Any]]:
+def _boxes(pages: Sequence[TruePage], found: Sequence[FoundMarks]) -> Iterable[dict[str, Any]]:
     for image, (_, boxes) in enumerate(zip(pages, found, strict=True), 1):
         for box, label, score in zip(boxes.boxes, boxes.labels, boxes.scores, strict=True):
             yield {"image_id": image, "category_id": int(label) + 1, "bbox": _xywh(box), "score": float(score)}

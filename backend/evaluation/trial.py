@@ -1,22 +1,92 @@
-"""A challenger's trial: counted, run beside the champion on the gold pages, and judged."""
+"""A challenger's trial: counted, run beside the champion on the gold pages, and judged.
+
+How often challengers were judged on most of the same gold pages: each try is a chance to win by luck.
+
+A published model asked by the gate, detector and classifier together, beside what serves; its word is kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+import fcntl
+import json
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from backend.evaluation.attempts import note_attempt
-from backend.evaluation.gate import judge
-from backend.evaluation.hard import HardExample, right_now
-from backend.evaluation.running import fingerprints, race
-from backend.evaluation.verdict import Verdict
+from backend.errors import EvaluationError, RegistryError
+from backend.evaluation.gate import Verdict, judge
+from backend.evaluation.hard_examples import HardExample, right_now
+from backend.evaluation.study import fingerprints, race
+from backend.files import append_line, whole_lines
+from backend.models.published import BESIDE, RESERVED, RecordedVerdict, Registry
+from backend.models.publishing import documents_of
+from backend.models.serving import Sources, build_pipeline
+from backend.vision.weights import Weights
 
 if TYPE_CHECKING:
+    from backend.evaluation.gate import Verdict as Judgement
     from backend.evaluation.truth import Truth
-    from backend.pipeline import Pipeline
+    from backend.models.promotion import Models
     from backend.settings import Settings
+    from backend.vision.pipeline import Pipeline
 
-__all__ = ["trial"]
+__all__ = ["ATTEMPTS_FILE", "beside", "judge_model", "note_attempt", "trial"]
+
+ATTEMPTS_FILE = "gate-attempts.jsonl"
+_DIGITS = 16
+_MOST = 0.5
+"""Share of today's pages that an earlier attempt saw more than for it to count: gold sets grow page by page."""
+
+
+def note_attempt(data_dir: Path, *, gold: str, pages: Sequence[str], challenger: str) -> int:
+    """Appends an attempt, on disk before it returns; gives how many there were on these gold pages, this one included.
+
+    An earlier attempt counts where it saw more than half of today's pages, whatever was boxed on them then. The file is
+    only ever added to. Processes that write at once are counted one after the other.
+
+    Args:
+        data_dir: Made when missing; holds `gate-attempts.jsonl`.
+        gold: SHA-256 of the gold pages and their marks.
+        pages: SHA-256 of each page's pixels.
+        challenger: Version that is judged.
+
+    Raises:
+        EvaluationError: The file cannot be written, or a line of it cannot be read.
+    """
+    file = data_dir / ATTEMPTS_FILE
+    today = frozenset(sha256[:_DIGITS] for sha256 in pages)
+    line = {
+        "gold": gold,
+        "challenger": challenger,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "pages": sorted(today),
+    }
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with file.open("a+b", buffering=0) as lines:
+            fcntl.flock(lines, fcntl.LOCK_EX)
+            earlier = whole_lines(lines)
+            before = sum(_same(_read(one, number, file), gold, today) for number, one in enumerate(earlier, 1))
+            append_line(lines, json.dumps(line))
+    except OSError as error:
+        raise EvaluationError(f"{file} cannot be written ({error.strerror}): attempts have to be counted") from error
+    return before + 1
+
+
+def _same(line: dict[str, Any], gold: str, today: frozenset[str]) -> bool:
+    """Whether an earlier attempt was on the same set, or on most of today's pages."""
+    return line["gold"] == gold or len(today & set(line["pages"])) > _MOST * len(today)
+
+
+def _read(line: str, number: int, file: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads(line)
+        return {"pages": [], **facts, "gold": facts["gold"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(
+            f"{file}, line {number}, is no attempt: mend the line by hand, keep the others"
+        ) from error
 
 
 def trial(
@@ -49,3 +119,62 @@ def trial(
     before, after = race(champion, challenger, gold, settings)
     right = right_now(challenger.classifier, hard)
     return judge(before, after, trained_on=trained_on, pages=pages, hard=right, attempts=attempts)
+
+
+def beside(champion: Weights) -> str | None:
+    """What a verdict says of the weights that serve: a published model's name, None for any others."""
+    return None if champion.name in RESERVED else champion.name
+
+
+def judge_model(
+    models: Models,
+    name: str,
+    gold: Truth,
+    *,
+    settings: Settings,
+    hard: Iterable[HardExample] = (),
+    trained_on: Collection[str] | None = None,
+    by: str,
+    why: str = "",
+) -> Judgement:
+    """Runs a published model beside the one that serves, on whole pages, and notes what the gate says of it.
+
+    The DETECTOR setting stands for both: with `colour`, no network that detects is judged.
+
+    Args:
+        models: The registry.
+        name: Which model.
+        gold: Pages that no training saw.
+        settings: Which weights serve, how they find and select, and how pages are read.
+        hard: Earlier hard examples.
+        trained_on: Documents that its training saw, besides those that the file beside its weights names; None where
+            there is nothing to add.
+        by: Which command or program asks.
+        why: Goes into the history, such as how somebody knows what it was trained on.
+
+    Raises:
+        RegistryError: There is no such model, it serves already, or its verdict cannot be noted.
+        BadWeights: One of the two cannot be loaded.
+        PageError: A gold page cannot be read.
+        EvaluationError: Pages and boxes do not fit, or attempts cannot be counted.
+    """
+    models.get(name)
+    champion = Sources.of(settings).at_once()
+    if champion.name == name:
+        raise RegistryError(f"{name} serves already: there is nothing to judge it beside")
+    folder = Registry(models.folder).folder_of(name)
+    known = documents_of(folder)
+    judgement = trial(
+        build_pipeline(champion, settings),
+        build_pipeline(Weights.open(folder, name=name), settings),
+        gold,
+        trained_on=known if trained_on is None else frozenset(trained_on) | (known or frozenset()),
+        hard=hard,
+        settings=settings,
+    )
+    said = judgement.reasons or tuple(check.sentence for check in judgement.checks)
+    verdict = RecordedVerdict(
+        passed=judgement.promoted, reasons=said, figures=judgement.as_json() | {BESIDE: beside(champion)}
+    )
+    models.judge(name, verdict, by=by, why=why)
+    return judgement

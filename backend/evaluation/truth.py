@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from backend.errors import EvaluationError
 from backend.geometry import Boxes, as_boxes
-from backend.nets.config import MARKS
+from backend.vision.network_config import MARKS
 
 __all__ = ["TRAITS", "TruePage", "Truth", "document_of", "read_coco"]
 

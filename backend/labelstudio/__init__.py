@@ -1,0 +1,1 @@
+"""Label Studio's JSON and its REST API: the wire, and nothing else."""

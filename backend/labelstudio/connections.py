@@ -15,8 +15,8 @@ from backend.labelstudio.client import LabelStudio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from backend.pages.access import Access
     from backend.pages.page import Page
+    from backend.pages.references import Access
     from backend.settings import Settings
 
 __all__ = ["Connections", "Pages", "decoded", "fetched", "first_page", "same_origin"]

@@ -12,7 +12,7 @@ import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
 from backend.errors import LabelConfigError
-from backend.nets.config import MARKS
+from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

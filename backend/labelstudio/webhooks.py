@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from backend.labelstudio.annotations import moment
-from backend.labelstudio.credentials import SECRET_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NEEDED_ACTIONS",
+    "SECRET_HEADER",
     "Webhook",
     "create_webhook",
     "update_webhook",
@@ -23,6 +23,8 @@ __all__ = [
     "webhook_url",
     "webhooks",
 ]
+
+SECRET_HEADER = "X-Webhook-Secret"  # noqa: S105  a name
 
 NEEDED_ACTIONS = frozenset({"ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"})
 """Events that corrections are learnt from."""

@@ -1,4 +1,7 @@
-"""Raster files (JPEG, PNG, TIFF, WebP, BMP, GIF) → upright RGB pages."""
+"""Raster files (JPEG, PNG, TIFF, WebP, BMP, GIF) → upright RGB pages.
+
+EXIF orientation: the eight ways a camera or scanner can say how its picture is to be turned.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from backend.errors import LimitExceeded, PageError, PageUnavailable, UndecodablePage
-from backend.pages.orientation import orientation_of, upright
 from backend.pages.page import Page
 
 if TYPE_CHECKING:
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 
     from backend.pages.page import Limits
 
-__all__ = ["count_guard", "decode_raster", "decoding"]
+__all__ = ["count_guard", "decode_raster", "decoding", "orientation_of", "upright"]
 
+_ORIENTATION_TAG = 0x0112
 # Pillow warns of, and then refuses, large pictures by a number of its own; here MAX_PIXELS decides, from the header.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -30,6 +33,37 @@ _MOST_FRAMES = 10_000  # of one file, whichever are wanted: finding a page walks
 _MOST_SCANS = 100  # a progressive JPEG has about ten; each scan costs as much time as the whole picture
 _LONGEST_SHEET_INCHES = 24.0
 _WHITE_IS_ZERO = 0
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none, or none that can be read, as browsers have it."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged EXIF makes the parser raise anything, and does not spoil the picture
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The stored (H, W, 3) pixels turned as EXIF `orientation` asks, C-contiguous; (W, H, 3) for 5 to 8."""
+    match orientation:
+        case 2:
+            turned = cv2.flip(pixels, 1)
+        case 3:
+            turned = cv2.rotate(pixels, cv2.ROTATE_180)
+        case 4:
+            turned = cv2.flip(pixels, 0)
+        case 5:
+            turned = cv2.transpose(pixels)
+        case 6:
+            turned = cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE)
+        case 7:
+            turned = cv2.flip(cv2.transpose(pixels), -1)
+        case 8:
+            turned = cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE)
+        case _:
+            turned = pixels
+    return np.ascontiguousarray(turned, dtype=np.uint8)
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""References of a task → what to open: parsing, the allow-list, and the shortened form that messages show."""
+"""References of a task → what to open: parsing, the allow-list, and the shortened form that messages show.
+
+What pages need to know of Label Studio, and no more: its address, its authorisation, its presign route.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import binascii
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs, unquote, unquote_to_bytes
 
 import httpx2
@@ -15,11 +18,10 @@ import httpx2
 from backend.errors import LimitExceeded, PageUnavailable, ReferenceRefused, SettingsError, UndecodablePage
 
 if TYPE_CHECKING:
-    from backend.pages.access import Access
     from backend.pages.page import Limits
     from backend.settings import Settings
 
-__all__ = ["AllowList", "Inline", "LocalFile", "Remote", "Source", "resolve", "shorten"]
+__all__ = ["Access", "AllowList", "Inline", "LocalFile", "Remote", "Source", "resolve", "shorten"]
 
 CLOUD_SCHEMES = ("s3", "gs", "azure-blob", "azure")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -28,6 +30,23 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PAGE_ROUTES = re.compile(r"data/|storage-data/|(?:tasks|projects)/\d+/(?:presign|resolve)/|static/")
 _LOCAL_FILES = "data/local-files/"
 _LONGEST_SHOWN = 200
+
+
+class Access(Protocol):
+    """A way into one Label Studio; shared by threads."""
+
+    @property
+    def base_url(self) -> str:
+        """Address of Label Studio, with its path prefix where it has one."""
+        ...
+
+    def headers(self) -> dict[str, str]:
+        """Authorisation, for `base_url` only; may fetch or renew a token."""
+        ...
+
+    def presigned(self, uri: str, task_id: int) -> str:
+        """Address of Label Studio's presign route for an s3, gs, azure-blob or azure `uri` of a task."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.synthetic.drawn import LANGUAGES, DrawnMark, DrawnPage, Language
-from backend.synthetic.marks import Label
+from backend.synthetic.marks import LANGUAGES, DrawnMark, DrawnPage, Label, Language
 
 __all__ = ["CATEGORIES", "PageTruth", "read", "truth_of", "write"]
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from backend.synthetic.blocks import Draft
-from backend.synthetic.handwriting import PEN_COLOURS, pick_hand_font, write_by_hand
+from backend.synthetic.blocks import PEN_COLOURS, Draft, pick_hand_font, write_by_hand
 from backend.synthetic.lettering import Font
 from backend.synthetic.sheet import BLACK, Density, Rect, diluted
 from backend.synthetic.texts import pick

@@ -9,8 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from backend.synthetic.letterforms import ARABIC, ARABIC_ENDS, CAPITALS, LETTERS, Shape
-from backend.synthetic.penstroke import Target
+from backend.synthetic.letterforms import ARABIC, ARABIC_ENDS, CAPITALS, LETTERS, Shape, Target
 
 __all__ = ["Composition", "Hand", "Stroke", "compose", "pick_hand", "pick_syllables"]
 

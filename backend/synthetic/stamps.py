@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.synthetic.engraving import STAMP_KINDS, StampKind, engrave
 from backend.synthetic.impression import cut_by_contact, pick_impression, press
-from backend.synthetic.inks import Ink, pick_ink
-from backend.synthetic.marks import Mark, pixels_of, trimmed
-from backend.synthetic.stamp_texts import pick_words
+from backend.synthetic.marks import Ink, Mark, pick_ink, pixels_of, trimmed
+from backend.synthetic.stamp_faces import STAMP_KINDS, StampKind, engrave
+from backend.synthetic.stamp_parts import pick_words
 
 __all__ = ["STAMP_KINDS", "StampKind", "draw_stamp"]
 

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.synthetic.impression import blotches, cut_by_contact, levelled
-from backend.synthetic.inks import Ink, pick_ink
-from backend.synthetic.marks import Mark, pixels_of, trimmed
+from backend.synthetic.marks import Ink, Mark, pick_ink, pixels_of, trimmed
 
 __all__ = ["THUMB_KINDS", "ThumbKind", "draw_ridges", "draw_thumb"]
 

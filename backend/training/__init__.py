@@ -1,1 +1,1 @@
-"""Crops become classifier weights: harvest, augmentation, resumable loop, evaluation, model card. Needs torch."""
+"""Samples and pages become weights that serve. Needs torch."""

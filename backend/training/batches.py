@@ -16,12 +16,21 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from backend.errors import TrainingError
-from backend.nets.config import CLASSES, NONE
 from backend.training.augment import Augmentation, augment, centre, square
+from backend.training.classifier_recipe import Corrections
 from backend.training.crops import Crop
-from backend.training.recipe import Corrections
+from backend.vision.network_config import CLASSES, NONE
 
-__all__ = ["CORRECTED", "HARD", "Crops", "Memory", "epoch_order", "plain_batches", "pooled_order", "training_batches"]
+__all__ = [
+    "CORRECTED",
+    "HARD",
+    "CropArrays",
+    "Crops",
+    "epoch_order",
+    "plain_batches",
+    "pooled_order",
+    "training_batches",
+]
 
 CORRECTED = "corrected"
 """Domain of annotators' samples."""
@@ -31,7 +40,7 @@ _PLAIN_BATCH = 128
 
 
 class Crops(Protocol):
-    """Where crops come from; `backend.training.crops.CropStore` is one."""
+    """Where crops come from; `backend.training.crops.CropFolder` is one."""
 
     @property
     def folder(self) -> Path: ...
@@ -46,7 +55,7 @@ class Crops(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class CropArrays:
     """Crops of one split as arrays.
 
     Attributes:
@@ -62,7 +71,7 @@ class Memory:
     size: int
 
     @classmethod
-    def load(cls, store: Crops, split: str, size: int, *, most: int | None = None) -> Memory:
+    def load(cls, store: Crops, split: str, size: int, *, most: int | None = None) -> CropArrays:
         """Reads the crops of a split at one size; of a domain with more than `most`, as many, evenly spaced.
 
         Raises:
@@ -159,7 +168,7 @@ class _Epoch(Dataset[tuple[torch.Tensor, int]]):
 
     def __init__(
         self,
-        memory: Memory,
+        memory: CropArrays,
         order: NDArray[np.intp],
         positions: NDArray[np.intp],
         strength: Augmentation,
@@ -203,7 +212,7 @@ class _Epoch(Dataset[tuple[torch.Tensor, int]]):
 
 
 def training_batches(
-    memory: Memory,
+    memory: CropArrays,
     order: NDArray[np.intp],
     *,
     batch: int,
@@ -237,7 +246,7 @@ def training_batches(
         yield _unit(pixels), labels
 
 
-def plain_batches(memory: Memory) -> Iterator[torch.Tensor]:
+def plain_batches(memory: CropArrays) -> Iterator[torch.Tensor]:
     """All crops unchanged, in order, as batches of pixels (B, 3, size, size) in [0, 1]."""
     for start in range(0, len(memory), _PLAIN_BATCH):
         boxes = [centre(crop, memory.size) for crop in memory.pixels[start : start + _PLAIN_BATCH]]

@@ -14,26 +14,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from backend.detection.choice import build_detector
 from backend.errors import TrainingError
-from backend.nets.config import MARKS, sha256_of
-from backend.nets.weights import BUNDLED as WEIGHTS
-from backend.nets.weights import WEIGHTS_FILE
-from backend.registry.candidates import add_documents, documents_of
-from backend.training.crops import CropStore
-from backend.training.detector.loop import fit_detector
-from backend.training.detector.publish import publish_detector
-from backend.training.detector.recipe import BUNDLED_DETECTOR
+from backend.models.publishing import add_documents, documents_of
+from backend.training.classifier_loop import fit, network_from
+from backend.training.classifier_publishing import publish
+from backend.training.classifier_recipe import BUNDLED, Recipe
+from backend.training.crops import CropFolder
+from backend.training.detector.detector_loop import fit_detector
+from backend.training.detector.detector_publishing import publish_detector
+from backend.training.detector.detector_recipe import BUNDLED_DETECTOR
 from backend.training.detector.scenes import load_stock
-from backend.training.drawing import draw_into
-from backend.training.frozen import ask_for_folder, has_frozen, is_frozen, run_name, shared
 from backend.training.fusion import fit_fusion
 from backend.training.harvest import harvest_marks, harvest_pages
-from backend.training.loop import fit, network_from
 from backend.training.pagestore import LabelledPage, PageStore
-from backend.training.publish import publish
-from backend.training.realdata import add_real_pages, real_marks
-from backend.training.recipe import BUNDLED, Recipe
+from backend.training.training_pages import (
+    add_real_pages,
+    ask_for_folder,
+    draw_into,
+    has_frozen,
+    is_frozen,
+    real_marks,
+    run_name,
+    shared,
+)
+from backend.vision.finders import build_detector
+from backend.vision.network_config import MARKS, sha256_of
+from backend.vision.weights import BUNDLED as WEIGHTS
+from backend.vision.weights import WEIGHTS_FILE
 
 __all__ = ["collect", "fit_classifier", "fit_pages", "harvest", "publish_classifier", "weigh"]
 
@@ -169,8 +176,8 @@ def _pages(work: Path) -> PageStore:
     return PageStore(work / "pages")
 
 
-def _crops(work: Path) -> CropStore:
-    return CropStore(work / "crops")
+def _crops(work: Path) -> CropFolder:
+    return CropFolder(work / "crops")
 
 
 def _recipe(work: Path) -> tuple[Recipe, Path]:

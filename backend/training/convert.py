@@ -16,9 +16,9 @@ import torch
 from torchvision.models import resnet18
 
 from backend.errors import BadWeights
-from backend.nets.config import CLASSES, MARKS, ClassifierConfig, sha256_of
-from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE
 from backend.training.export import export_classifier
+from backend.vision.network_config import CLASSES, MARKS, ClassifierConfig, sha256_of
+from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
 
 __all__ = ["convert", "main", "read_checkpoint"]
 

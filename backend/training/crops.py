@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from backend.errors import TrainingError
 from backend.geometry import Boxes
 
-__all__ = ["MARGIN", "SPLITS", "Crop", "CropStore", "Found", "cut", "split_of"]
+__all__ = ["MARGIN", "SPLITS", "Crop", "CropFolder", "LabelledBox", "cut", "split_of"]
 
 SPLITS = ("train", "validation", "gold")
 MARGIN = 0.125
@@ -51,7 +51,7 @@ class Crop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class LabelledBox:
     """A labelled box of a page, before it is cut out."""
 
     box: tuple[float, float, float, float]
@@ -93,7 +93,7 @@ def cut(pixels: NDArray[np.uint8], box: Boxes) -> NDArray[np.uint8]:
     return np.asarray(crop, np.uint8)
 
 
-class CropStore:
+class CropFolder:
     """A folder of crops that grows page by page; a page is in it wholly or not at all.
 
     Args:
@@ -110,7 +110,7 @@ class CropStore:
     def __contains__(self, page: str) -> bool:
         return self._index_file(page).exists()
 
-    def add(self, page: str, pixels: NDArray[np.uint8], found: Iterable[Found], facts: Mapping[str, str]) -> None:
+    def add(self, page: str, pixels: NDArray[np.uint8], found: Iterable[LabelledBox], facts: Mapping[str, str]) -> None:
         """Cuts the found boxes out of a page and indexes them; `facts` are the remaining fields of `Crop`."""
         key = _key(page)
         self._images.mkdir(parents=True, exist_ok=True)

@@ -1,29 +1,117 @@
-"""A torch ResNet18 written as the ONNX classifier that serves; `graph.state_dict_from_onnx` reads it back without loss.
+"""ONNX graphs built node by node, with a state dict's own names on the initializers: one file serves and trains.
+
+A torch ResNet18 written as the ONNX classifier that serves; `graph.state_dict_from_onnx` reads it back without loss.
 
 The graph is built node by node rather than by `torch.onnx.export`: the optimising exporter folds every BatchNorm into
 its convolution, after which no state dict can be recovered and no training started from the file; the plain one leaves
 the exporting machine's stack traces in it. This graph has the state dict's own names on its initializers, so that one
 file serves and trains. ONNX Runtime folds BatchNorm and casts when it loads the file.
+
+A trained detector written as the ONNX file that serves, with the state dict's names on its initializers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torchvision.models import ResNet
 
-from backend.training.graph import GraphBuilder
+from backend.errors import BadWeights
+from backend.training.detector.detector_network import STRIDE, DetectorNet
 
-__all__ = ["export_classifier"]
+__all__ = ["GraphBuilder", "export_classifier", "export_detector", "half_precision", "state_dict_from_onnx"]
 
+_OPSET = 20
+_IR_VERSION = 10
+_UNUSED = "num_batches_tracked"
+"""BatchNorm counts batches only where its momentum is None, which is never the case here."""
 INPUT_SIZE = 224
 EMBEDDING = 512
 _STAGES = (("layer1", 1), ("layer2", 2), ("layer3", 2), ("layer4", 2))
+
+
+def half_precision(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state dict as a float16 export keeps it: convolutions and head rounded to float16, given back as float32."""
+    return {name: tensor.half().float() if _is_large(name, tensor.ndim) else tensor for name, tensor in state.items()}
+
+
+def state_dict_from_onnx(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict (float32) that an exporter wrote to `path`, ready for `load_state_dict(strict=True)`.
+
+    Raises:
+        BadWeights: The file is no ONNX graph.
+    """
+    try:
+        graph = onnx.load(path).graph
+    except Exception as error:  # protobuf's own error class is private
+        raise BadWeights(f"{path}: not an ONNX file ({error})") from error
+    state = {
+        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32)) for tensor in graph.initializer
+    }
+    norms = [name.removesuffix("running_mean") for name in state if name.endswith("running_mean")]
+    return state | {norm + _UNUSED: torch.tensor(0) for norm in norms}
+
+
+def _is_large(name: str, dimensions: int) -> bool:
+    """Whether a parameter is one that a float16 export rounds: matrices and kernels."""
+    return name.endswith("weight") and dimensions > 1
+
+
+class GraphBuilder:
+    """The nodes and initializers of a graph while it grows."""
+
+    def __init__(self, state: Mapping[str, NDArray[Any]], *, half: bool) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.names: dict[str, str] = {}
+        self.initializers: list[onnx.TensorProto] = []
+        for name, values in state.items():
+            if not name.endswith(_UNUSED):
+                self._keep(name, values, half=half and _is_large(name, values.ndim))
+
+    def _keep(self, name: str, values: NDArray[Any], *, half: bool) -> None:
+        self.initializers.append(numpy_helper.from_array(values.astype(np.float16 if half else np.float32), name))
+        self.names[name] = self.add("Cast", name, name=f"{name}.float", to=TensorProto.FLOAT) if half else name
+
+    def add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def project(self, x: str, layer: str, *, name: str) -> str:
+        """A 1 x 1 convolution with a bias."""
+        return self.add("Conv", x, self.names[f"{layer}.weight"], f"{layer}.bias", name=name, kernel_shape=[1, 1])
+
+    def convolve(self, x: str, layer: str, norm: str, *, kernel: int, stride: int) -> str:
+        """A convolution that keeps the size (divided by `stride`), and its BatchNorm."""
+        pads = [kernel // 2] * 4
+        weight = self.names[f"{layer}.weight"]
+        y = self.add("Conv", x, weight, name=layer, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads)
+        parameters = [self.names[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+        return self.add("BatchNormalization", y, *parameters, name=norm, epsilon=1e-5)
+
+    def block(self, x: str, block: str, *, stride: int) -> str:
+        """A basic residual block of He et al., 2016 (arXiv:1512.03385)."""
+        y = self.convolve(x, f"{block}.conv1", f"{block}.bn1", kernel=3, stride=stride)
+        y = self.add("Relu", y, name=f"{block}.relu1")
+        y = self.convolve(y, f"{block}.conv2", f"{block}.bn2", kernel=3, stride=1)
+        if f"{block}.downsample.0.weight" in self.names:
+            x = self.convolve(x, f"{block}.downsample.0", f"{block}.downsample.1", kernel=1, stride=stride)
+        return self.add("Relu", self.add("Add", y, x, name=f"{block}.add"), name=f"{block}.relu2")
+
+    def finish(
+        self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
+    ) -> onnx.ModelProto:
+        """The model, checked."""
+        proto = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
+        model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
+        onnx.checker.check_model(model, full_check=True)
+        return model
 
 
 def export_classifier(model: ResNet, path: Path, *, half: bool = False, pool: int = 1) -> None:
@@ -66,3 +154,63 @@ def _graph(state: Mapping[str, NDArray[Any]], *, half: bool, pool: int) -> onnx.
         helper.make_tensor_value_info("embedding", number, ["N", EMBEDDING]),
     ]
     return graph.finish("classifier", inputs, outputs)
+
+
+def export_detector(network: DetectorNet, path: Path, *, half: bool = True) -> None:
+    """Writes `network` as ONNX: `pixels` (N, H, W, 3) uint8 → `heat` (N, 3, h, w) in [0, 1], `edges` (N, 12, h, w).
+
+    The bytes depend on the weights alone, so equal weights give an equal checksum.
+
+    Args:
+        network: The trained network.
+        path: The file to write.
+        half: Keeps the kernels as float16; the graph casts them back and computes in float32.
+    """
+    state = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+    graph = GraphBuilder(state, half=half)
+    # Nodes and not initializers, so that the initializers are the state dict and nothing else.
+    for name, value in (("white", 255), ("stride", STRIDE), ("twice", [1, 1, 2, 2])):
+        graph.add("Constant", name=name, value=numpy_helper.from_array(np.array(value, np.float32)))
+    x = graph.add("Cast", "pixels", name="pixels.float", to=TensorProto.FLOAT)
+    x = graph.add("Transpose", graph.add("Div", x, "white", name="unit"), name="planes", perm=[0, 3, 1, 2])
+    x = _unit(graph, x, "stem", stride=2)
+    found = []
+    for level, blocks in enumerate(network.shape.blocks):
+        x = _unit(graph, x, f"levels.{level}.0", stride=2)
+        for block in range(1, blocks + 1):
+            x = _block(graph, x, f"levels.{level}.{block}")
+        found.append(x)
+    merged = ""
+    for lateral in reversed(range(len(found) - 1)):
+        side = _unit(graph, found[lateral + 1], f"laterals.{lateral}", kernel=1)
+        merged = graph.add("Add", side, merged, name=f"laterals.{lateral}.sum") if merged else side
+        if lateral:
+            merged = graph.add("Resize", merged, "", "twice", name=f"laterals.{lateral}.twice", **_NEAREST)
+    x = _unit(graph, merged, "smooth")
+    graph.add("Sigmoid", _head(graph, x, "heat"), name="heat")
+    distances = graph.add("Softplus", _head(graph, x, "edges"), name="edges.positive")
+    graph.add("Mul", distances, "stride", name="edges")
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", "H", "W", 3])
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", channels, "h", "w"])
+        for name, channels in (("heat", network.classes), ("edges", 4 * network.classes))
+    ]
+    onnx.save(graph.finish("detector", [pixels], outputs), path)
+
+
+_NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+
+
+def _unit(graph: GraphBuilder, x: str, layer: str, *, kernel: int = 3, stride: int = 1) -> str:
+    y = graph.convolve(x, f"{layer}.0", f"{layer}.1", kernel=kernel, stride=stride)
+    return graph.add("Relu", y, name=f"{layer}.relu")
+
+
+def _block(graph: GraphBuilder, x: str, layer: str) -> str:
+    y = _unit(graph, x, f"{layer}.first")
+    y = graph.convolve(y, f"{layer}.second.0", f"{layer}.second.1", kernel=3, stride=1)
+    return graph.add("Relu", graph.add("Add", x, y, name=f"{layer}.add"), name=f"{layer}.relu")
+
+
+def _head(graph: GraphBuilder, x: str, layer: str) -> str:
+    return graph.project(_unit(graph, x, f"{layer}.0"), f"{layer}.1", name=f"{layer}.last")

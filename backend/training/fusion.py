@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from tqdm import tqdm
 
-from backend.classification.classifier import load_classifier
-from backend.classification.fusion import evidence
-from backend.detection.candidates import Candidates
-from backend.detection.choice import build_detector
 from backend.errors import TrainingError
 from backend.geometry import coverage, iou
-from backend.nets.config import CLASSES, MARKS, NONE
-from backend.nets.detector import DetectorConfig, Fusion
-from backend.nets.weights import DETECTOR_CONFIG_FILE, Weights
-from backend.training.harvest import truth_of
-from backend.training.labelling import DONT_CARE, HIT, Truth
+from backend.training.harvest import DONT_CARE, HIT, Truth, truth_of
 from backend.training.pagestore import LabelledPage, Pages
+from backend.vision.candidates import Candidates
+from backend.vision.classifier import load_classifier
+from backend.vision.engine import DetectorConfig, Fusion
+from backend.vision.finders import build_detector
+from backend.vision.network_config import CLASSES, MARKS, NONE
+from backend.vision.pipeline import evidence
+from backend.vision.weights import DETECTOR_CONFIG_FILE, Weights
 
 __all__ = ["fit_fusion", "fitted", "shown_as"]
 

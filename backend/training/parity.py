@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 from backend.evaluation.closed_set import softmax
 from backend.evaluation.matching import match
 from backend.evaluation.rates import macro_f1
-from backend.evaluation.running import Run, race
+from backend.evaluation.study import Run, race
 from backend.evaluation.truth import Truth, read_coco
-from backend.nets.config import MARKS
-from backend.nets.detector import DetectorConfig, DetectorNetwork
-from backend.nets.network import Network
-from backend.nets.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, Weights
-from backend.serving import build_pipeline
+from backend.models.serving import build_pipeline
 from backend.synthetic import coco
-from backend.synthetic.page import draw_page
+from backend.synthetic.drawn_page import draw_page
 from backend.training.quantise import CALIBRATION_SEED, Calibration, detector_folder
+from backend.vision.engine import DetectorConfig, DetectorNetwork, Network
+from backend.vision.network_config import MARKS
+from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, Weights
 
 if TYPE_CHECKING:
     from backend.settings import Settings

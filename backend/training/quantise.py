@@ -21,13 +21,16 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from tqdm import tqdm
 
-from backend.classification.preprocessing import network_input
-from backend.detection.choice import build_detector
-from backend.detection.model import padded, page_input
 from backend.errors import BadWeights, TrainingError
-from backend.nets.config import sha256_of
-from backend.nets.detector import DetectorConfig
-from backend.nets.weights import (
+from backend.synthetic.drawn_page import draw_page
+from backend.training.pagestore import PageStore
+from backend.training.training_pages import add_real_pages, real_marks
+from backend.vision.classifier import network_input
+from backend.vision.engine import DetectorConfig
+from backend.vision.finders import build_detector
+from backend.vision.network_config import sha256_of
+from backend.vision.network_detector import padded, page_input
+from backend.vision.weights import (
     BUNDLED,
     CONFIG_FILE,
     DETECTOR_CONFIG_FILE,
@@ -36,9 +39,6 @@ from backend.nets.weights import (
     WEIGHTS_FILE,
     Weights,
 )
-from backend.synthetic.page import draw_page
-from backend.training.pagestore import PageStore
-from backend.training.realdata import add_real_pages, real_marks
 
 __all__ = [
     "CALIBRATION_SEED",

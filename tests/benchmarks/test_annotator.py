@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from backend.feedback.matching import Outcome, match
+from backend.commands.connect import label_config
+from backend.corrections.outcomes import Outcome, match
 from backend.labelstudio.annotations import Region, read_event
-from backend.setup.label_configs import label_config
 from benchmarks.annotator import KINDS, TrueMark, Work, correct, saved
 
 Box = tuple[float, float, float, float]

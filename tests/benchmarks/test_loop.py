@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from backend.feedback.database import default_url, open_database
-from backend.feedback.matching import Outcome
-from backend.feedback.tables import sample
-from backend.nets.config import sha256_of
-from backend.nets.weights import BUNDLED, DETECTOR_WEIGHTS_FILE
+from backend.corrections.database import default_url, open_database
+from backend.corrections.outcomes import Outcome
+from backend.corrections.tables import sample
+from backend.vision.network_config import sha256_of
+from backend.vision.weights import BUNDLED, DETECTOR_WEIGHTS_FILE
 from benchmarks.annotator import KINDS
 from benchmarks.loop import main
 

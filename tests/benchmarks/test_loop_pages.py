@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.nets.config import MARKS
-from backend.synthetic.engraving import STAMP_KINDS
-from backend.synthetic.inks import INK_NAMES
-from backend.synthetic.marks import Label
-from backend.synthetic.stamp_texts import pick_words
+from backend.synthetic.marks import INK_NAMES, Label
+from backend.synthetic.stamp_faces import STAMP_KINDS
+from backend.synthetic.stamp_parts import pick_words
+from backend.vision.network_config import MARKS
 from benchmarks.loop_marks import NEW_INKS, NEW_STAMPS, draw_new_mark
 from benchmarks.loop_pages import new_page
 

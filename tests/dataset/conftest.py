@@ -12,8 +12,7 @@ from backend.dataset.manifest import FrozenPage, FrozenSample, Manifest
 from backend.dataset.store import Datasets, Version
 from backend.labelstudio.client import LabelStudio
 from backend.settings import Settings
-
-from .studio import PROJECT, TOKEN, Studio, serving
+from tests.dataset.studio import PROJECT, TOKEN, Studio, serving
 
 Make = Callable[..., Version]
 

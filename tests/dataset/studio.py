@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 from PIL import Image
 
-from tests.feedback.annotating import CONFIG, iso
+from tests.corrections.annotating import CONFIG, iso
 
 TOKEN = "0123456789abcdef"
 PROJECT, TITLE = 7, "Leases"

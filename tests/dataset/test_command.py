@@ -10,9 +10,8 @@ import pytest
 
 from backend.cli import main
 from backend.dataset.store import Datasets
-
-from .studio import TITLE, TOKEN, Studio, annotation, file_of, page, region
-from .test_known import coco
+from tests.dataset.studio import TITLE, TOKEN, Studio, annotation, file_of, page, region
+from tests.dataset.test_known import coco
 
 A, SIZE = (40, 60, 120, 100), (240, 320)
 

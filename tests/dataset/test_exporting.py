@@ -18,10 +18,9 @@ from backend.dataset.manifest import FrozenMark, FrozenPage, FrozenSample
 from backend.dataset.store import Version
 from backend.errors import DatasetError
 from backend.evaluation.truth import read_coco
-from backend.nets.config import MARKS
-
-from .conftest import Make
-from .studio import Studio, annotation, file_of, page, region
+from backend.vision.network_config import MARKS
+from tests.dataset.conftest import Make
+from tests.dataset.studio import Studio, annotation, file_of, page, region
 
 SIZE = (240, 320)
 A, B, EDGE = (40.0, 60.0, 120.0, 100.0), (100.25, 200.5, 220.75, 260.0), (0.0, 0.0, 240.0, 20.0)

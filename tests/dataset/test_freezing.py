@@ -9,21 +9,20 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from backend.corrections.journal import Journal
+from backend.corrections.reconciling import sync
+from backend.corrections.service import Store, task_page
+from backend.corrections.splits import split_of
+from backend.corrections.tables import sample
+from backend.corrections.worker import Worker
 from backend.dataset.freezing import Frozen, datasets, freeze
 from backend.dataset.manifest import FrozenPage
 from backend.errors import DatasetError, LabelConfigError, LabelStudioError
-from backend.feedback.journal import Journal
-from backend.feedback.service import Store, task_page
-from backend.feedback.splits import split_of
-from backend.feedback.sync import sync
-from backend.feedback.tables import sample
-from backend.feedback.worker import Worker
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import Connections
 from backend.pages.source import PageSource
 from backend.settings import Settings
-
-from .studio import PROJECT, TITLE, TOKEN, Studio, annotation, file_of, page, region
+from tests.dataset.studio import PROJECT, TITLE, TOKEN, Studio, annotation, file_of, page, region
 
 SIZE = (240, 320)
 A, B = (40, 60, 120, 100), (100, 200, 220, 260)

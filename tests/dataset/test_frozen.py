@@ -11,16 +11,14 @@ import pytest
 from backend.dataset.manifest import FrozenMark
 from backend.settings import Settings
 from backend.training.batches import epoch_order
-from backend.training.detector.recipe import BUNDLED_DETECTOR
+from backend.training.detector.detector_recipe import BUNDLED_DETECTOR
 from backend.training.detector.scenes import load_stock
-from backend.training.drawing import draw_into
-from backend.training.frozen import add_frozen, collect_frozen, is_frozen, run_name, shared
 from backend.training.pagestore import PageStore
-
-from .conftest import Make
-from .studio import page
-from .test_known import coco
-from .test_known import frozen as known
+from backend.training.training_pages import add_frozen, collect_frozen, draw_into, is_frozen, run_name, shared
+from tests.dataset.conftest import Make
+from tests.dataset.studio import page
+from tests.dataset.test_known import coco
+from tests.dataset.test_known import frozen as known
 
 A, B = (40.0, 60.0, 120.0, 100.0), (100.0, 200.0, 220.0, 260.0)
 PAGES = [

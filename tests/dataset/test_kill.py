@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from backend.dataset.store import HALF, Datasets
-
-from .stopping import STEPS, publish
+from tests.dataset.stopping import STEPS, publish
 
 ROOT = Path(__file__).resolve().parents[2]
 

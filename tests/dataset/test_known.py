@@ -13,8 +13,7 @@ from backend.dataset.freezing import Frozen, freeze_known
 from backend.errors import DatasetError
 from backend.evaluation.truth import read_coco
 from backend.settings import Settings
-
-from .studio import file_of, page
+from tests.dataset.studio import file_of, page
 
 BOX = [40, 60, 80, 40]
 

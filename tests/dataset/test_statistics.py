@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backend.dataset.dataset_report import html_report
 from backend.dataset.manifest import SPLITS, FrozenMark
-from backend.dataset.report import html_report
-from backend.dataset.statistics import MarkFacts, Statistics, statistics
-from backend.dataset.thin import LEAST, wants
-from backend.nets.config import MARKS
-
-from .conftest import Make
+from backend.dataset.statistics import LEAST, MarkFacts, Statistics, statistics, wants
+from backend.vision.network_config import MARKS
+from tests.dataset.conftest import Make
 
 A4 = (827, 1169)
 """At 100 dpi."""

@@ -13,9 +13,8 @@ import pytest
 from backend.dataset.manifest import FrozenMark, FrozenPage, FrozenSample, Manifest, Origin
 from backend.dataset.store import Datasets
 from backend.errors import DatasetError
-
-from .conftest import Make
-from .studio import page
+from tests.dataset.conftest import Make
+from tests.dataset.studio import page
 
 PAGES = [({"name": "one"}, page(1)), ({"name": "two", "split": "gold"}, page(2))]
 

@@ -15,13 +15,19 @@ import pytest
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, ViewportSize, expect, sync_playwright
 
-from backend.demo.backend import backend_service, wait_for_model
-from backend.demo.projects import connect
-from backend.demo.services import LOOPBACK, Service, free_port
-from backend.demo.studio import Login, label_studio_service
+from backend.commands.demo.demo_projects import connect
+from backend.commands.demo.services import (
+    LOOPBACK,
+    Login,
+    Service,
+    backend_service,
+    free_port,
+    label_studio_service,
+    wait_for_model,
+)
 from backend.labelstudio.client import LabelStudio
-from backend.synthetic.drawn import DrawnMark, Language
-from backend.synthetic.page import draw_page
+from backend.synthetic.drawn_page import draw_page
+from backend.synthetic.marks import DrawnMark, Language
 from backend.synthetic.scan import ScanStyle
 
 ROOT = Path(__file__).resolve().parents[2]

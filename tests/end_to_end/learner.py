@@ -15,15 +15,14 @@ import httpx2
 from PIL import Image
 from sqlalchemy import Table, select
 
-from backend.demo.backend import backend_service
-from backend.demo.services import LOOPBACK, free_port
-from backend.feedback.database import default_url, open_database
-from backend.feedback.tables import event, memory, sample
+from backend.commands.demo.services import LOOPBACK, backend_service, free_port
+from backend.corrections.database import default_url, open_database
+from backend.corrections.tables import event, memory, sample
 from backend.labelstudio.client import LabelStudio
-from backend.synthetic.page import draw_page
-from backend.training.retraining.state import folder_of, is_running
+from backend.synthetic.drawn_page import draw_page
+from backend.training.retraining.starting import folder_of, is_running
 from tests.end_to_end.conftest import CONFIG, Project, Server
-from tests.nets.models import random_model, write_weights
+from tests.models.models import random_model, write_weights
 
 __all__ = ["Learner", "Outcome", "call", "drawn_jpeg", "eventually", "learning", "learning_project", "until"]
 

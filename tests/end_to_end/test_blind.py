@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from backend.demo.backend import backend_service, wait_for_model
-from backend.demo.projects import connect
-from backend.demo.services import LOOPBACK, free_port
+from backend.commands.demo.demo_projects import connect
+from backend.commands.demo.services import LOOPBACK, backend_service, free_port, wait_for_model
+from backend.corrections.database import default_url, open_database
+from backend.corrections.shown import is_blind, origin_of
+from backend.corrections.tables import prediction, proposal, sample
 from backend.evaluation.blind import compare, readings
-from backend.feedback.database import default_url, open_database
-from backend.feedback.tables import prediction, proposal, sample
-from backend.labelstudio.blinding import is_blind, origin_of
 from backend.labelstudio.client import LabelStudio
 from tests.end_to_end.conftest import CONFIG, DrawnFile, Server
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backend.feedback.crops import CropStore
+from backend.corrections.crop_store import CropStore
 from backend.labelstudio import client
 from backend.labelstudio.annotations import moment
 from backend.labelstudio.client import LabelStudio

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from backend.feedback.crops import CropStore
+from backend.corrections.crop_store import CropStore
 from backend.labelstudio.client import LabelStudio
 from tests.end_to_end.conftest import ROOT, Project, Server
 from tests.end_to_end.editor import Editor

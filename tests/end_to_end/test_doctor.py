@@ -14,13 +14,11 @@ from typing import Any
 import pytest
 
 from backend.cli import main
-from backend.demo.backend import backend_service
-from backend.demo.services import LOOPBACK, Service, free_port
-from backend.demo.studio import label_studio_service
+from backend.commands.demo.services import LOOPBACK, Service, backend_service, free_port, label_studio_service
+from backend.commands.running_backend import serving_version
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.webhooks import webhooks
-from backend.setup.running import serving_version
-from tests.doctor.conftest import Report, unprivileged
+from tests.commands.doctor.conftest import Report, unprivileged
 from tests.end_to_end.conftest import DrawnFile, Server
 from tests.end_to_end.learner import call
 

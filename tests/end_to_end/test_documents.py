@@ -16,9 +16,9 @@ from PIL import Image
 
 from backend.cli import main
 from backend.labelstudio.client import LabelStudio
-from backend.nets.config import MARKS
-from backend.synthetic.drawn import Language
-from tests.documents.papers import packed
+from backend.synthetic.marks import Language
+from backend.vision.network_config import MARKS
+from tests.commands.import_documents.papers import packed
 from tests.end_to_end.conftest import DrawnFile, Server, drawn_file
 
 pytestmark = pytest.mark.label_studio

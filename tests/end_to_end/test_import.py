@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from backend.cli import main
+from backend.commands.connect import label_config
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.webhooks import webhooks
-from backend.setup.label_configs import label_config
-from tests.documents.papers import marked, packed
+from tests.commands.import_documents.papers import marked, packed
 from tests.end_to_end.conftest import DrawnFile, Server
 
 pytestmark = pytest.mark.label_studio

@@ -9,8 +9,8 @@ import pytest
 from backend.cli import main
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.stored_predictions import store
+from tests.commands.prelabel.conftest import stamped
 from tests.end_to_end.conftest import CONFIG, Server
-from tests.prelabel.conftest import stamped
 
 pytestmark = pytest.mark.label_studio
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import httpx2
 import pytest
 
-from backend.demo.backend import backend_service
-from backend.demo.services import LOOPBACK, free_port
+from backend.commands.demo.services import LOOPBACK, backend_service, free_port
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.stored_predictions import store
-from backend.registry.models import Models
-from backend.registry.record import Facts
+from backend.models.promotion import Models
+from backend.models.published import Facts
 from tests.end_to_end.conftest import CONFIG, DrawnFile, Server
-from tests.registry.tiny import says
+from tests.models.tiny import says
 
 pytestmark = pytest.mark.label_studio
 

@@ -18,25 +18,23 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from backend.demo.backend import backend_service, wait_for_model
-from backend.demo.projects import connect
-from backend.demo.services import LOOPBACK, free_port
-from backend.feedback.database import default_url, open_database
-from backend.feedback.report import Facts as Counts
-from backend.feedback.report import count
-from backend.feedback.splits import document_key, split_of
+from backend.commands.demo.demo_projects import connect
+from backend.commands.demo.services import LOOPBACK, backend_service, free_port, wait_for_model
+from backend.corrections.counts import Facts as Counts
+from backend.corrections.counts import count
+from backend.corrections.database import default_url, open_database
+from backend.corrections.splits import document_key, split_of
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.client import LabelStudio
-from backend.registry.models import Models
-from backend.registry.record import Facts
-from backend.synthetic.drawn import DrawnMark
-from backend.synthetic.page import draw_page
+from backend.models.promotion import Models
+from backend.models.published import Facts
+from backend.synthetic.drawn_page import draw_page
+from backend.synthetic.marks import DrawnMark
 from backend.synthetic.scan import ScanStyle
-from backend.training.retraining.starting import LOG_FILE, START_TRAINING
-from backend.training.retraining.state import Training, folder_of, last_training
+from backend.training.retraining.starting import LOG_FILE, START_TRAINING, Training, folder_of, last_training
 from tests.end_to_end.conftest import CONFIG, Server
 from tests.end_to_end.learner import call
-from tests.registry.spoiled import mistakes
+from tests.models.spoiled import mistakes
 
 pytestmark = pytest.mark.label_studio
 

@@ -12,9 +12,9 @@ from playwright.sync_api import Page, expect
 
 from backend.cli import main
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.columns import write_columns
+from backend.labelstudio.projects import write_columns
+from tests.commands.review.archive import Sheet, draw, regions
 from tests.end_to_end.conftest import CONFIG, PAGES_CONFIG, Server
-from tests.review.archive import Sheet, draw, regions
 
 pytestmark = pytest.mark.label_studio
 

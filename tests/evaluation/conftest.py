@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.synthetic.command import add_arguments, run
+from backend.commands.draw import add_arguments, run
 from tests.end_to_end.conftest import missing
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.evaluation.matching import Found
-from backend.evaluation.running import Run
+from backend.evaluation.matching import FoundMarks
+from backend.evaluation.study import Run
 from backend.evaluation.truth import TruePage, Truth
 from backend.geometry import as_boxes
-from backend.nets.config import MARKS
+from backend.vision.network_config import MARKS
 
 Box = tuple[float, float, float, float]
 Mark = tuple[str, Box]
@@ -32,8 +32,8 @@ def known(
     )
 
 
-def found(*boxes: tuple[str, Box, float]) -> Found:
-    return Found(
+def found(*boxes: tuple[str, Box, float]) -> FoundMarks:
+    return FoundMarks(
         boxes=as_boxes([box for _, box, _ in boxes]),
         labels=np.array([MARKS.index(name) for name, _, _ in boxes], dtype=np.intp),
         scores=np.array([score for _, _, score in boxes], dtype=np.float64),
@@ -44,5 +44,5 @@ def truth(*pages: TruePage, sha256: str = "a" * 64) -> Truth:
     return Truth(pages=pages, sha256=sha256)
 
 
-def run(version: str, gold: Truth, shown: Sequence[Found], milliseconds: float = 100.0) -> Run:
+def run(version: str, gold: Truth, shown: Sequence[FoundMarks], milliseconds: float = 100.0) -> Run:
     return Run(version=version, truth=gold, shown=tuple(shown), milliseconds=np.full(len(gold.pages), milliseconds))

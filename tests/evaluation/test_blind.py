@@ -12,17 +12,16 @@ import pytest
 from sqlalchemy import Engine, update
 
 from backend.cli import main
+from backend.corrections.database import default_url, open_database, writing
+from backend.corrections.journal import Journal
+from backend.corrections.shown import Proposals
+from backend.corrections.tables import annotation
+from backend.corrections.worker import fold_event
 from backend.errors import EvaluationError
-from backend.evaluation.blind import Group, compare, readings
-from backend.evaluation.blind_table import blind_table
-from backend.feedback.database import default_url, open_database, writing
-from backend.feedback.journal import Journal
-from backend.feedback.proposals import Proposals
-from backend.feedback.tables import annotation
-from backend.feedback.worker import fold_event
+from backend.evaluation.blind import Group, blind_table, compare, readings
 from backend.labelstudio.annotations import without_secrets
-from tests.feedback.annotating import deleted, drawn, saved, shown
-from tests.feedback.conftest import database_url, postgresql
+from tests.corrections.annotating import deleted, drawn, saved, shown
+from tests.corrections.conftest import database_url, postgresql
 
 __all__ = ["database_url", "postgresql"]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.evaluation.calibration import BINS, calibration_error, mass_bins, reliability
+from backend.evaluation.rates import BINS, calibration_error, mass_bins, reliability
 
 
 def test_the_error_is_the_gap_weighted_by_cases() -> None:

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 
 from backend.errors import EvaluationError
-from backend.evaluation.attempts import ATTEMPTS_FILE, note_attempt
-from backend.evaluation.gate import judge
-from backend.evaluation.matching import Found
-from backend.evaluation.mcnemar import mcnemar
-from backend.evaluation.running import Run
+from backend.evaluation.bootstrap import mcnemar
+from backend.evaluation.gate import Verdict, judge
+from backend.evaluation.matching import FoundMarks
+from backend.evaluation.study import Run
+from backend.evaluation.trial import ATTEMPTS_FILE, note_attempt
 from backend.evaluation.truth import TruePage
-from backend.evaluation.verdict import Verdict
 from tests.evaluation.pages import found, known, run, truth
 
 PLACES = {
@@ -39,7 +38,7 @@ def always(number: int, name: str) -> bool:
 def model(version: str, right: Right, *, score: float = 0.9, milliseconds: float = 100.0) -> Run:
     """A model that boxes a mark where `right(document, class)`, and calls it by no other name."""
 
-    def shown(number: int, page: TruePage) -> Found:
+    def shown(number: int, page: TruePage) -> FoundMarks:
         return found(*((name, PLACES[name], score) for name in PLACES if right(number, name)))
 
     return run(version, GOLD, [shown(*one) for one in enumerate(GOLD.pages)], milliseconds)
@@ -236,7 +235,7 @@ def test_two_points_of_recall_may_go_and_no_more(lost: int, passes: bool) -> Non
     """Fifty signatures: one is two points."""
     gold = truth(*(known(*PLACES.items(), document=f"d{number}") for number in range(50)))
 
-    def shown(missing: set[tuple[int, str]]) -> list[Found]:
+    def shown(missing: set[tuple[int, str]]) -> list[FoundMarks]:
         return [
             found(*((name, PLACES[name], 0.9) for name in PLACES if (number, name) not in missing))
             for number in range(50)

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from backend.evaluation.hard import HardExample, hard_examples
-from backend.feedback.crops import CropStore
-from backend.feedback.database import default_url, open_database
-from backend.feedback.journal import Journal
-from backend.feedback.proposals import Proposals
-from backend.feedback.tables import sample
-from backend.feedback.worker import Worker
+from backend.corrections.crop_store import CropStore
+from backend.corrections.database import default_url, open_database
+from backend.corrections.journal import Journal
+from backend.corrections.shown import Proposals
+from backend.corrections.tables import sample
+from backend.corrections.worker import Worker
+from backend.evaluation.hard_examples import HardExample, hard_examples
 from backend.labelstudio.annotations import without_secrets
-from tests.feedback import annotating
-from tests.feedback.annotating import drawn, saved, shown
+from tests.corrections import annotating
+from tests.corrections.annotating import drawn, saved, shown
 
 RENAMED, KEPT, DELETED = (200.0, 300.0, 300.0, 360.0), (20.0, 30.0, 120.0, 130.0), (50.0, 450.0, 150.0, 550.0)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.evaluation.matching import NOBODY, match
-from backend.nets.config import MARKS
+from backend.vision.network_config import MARKS
 from tests.evaluation.pages import Mark, found, known
 
 A = (100.0, 100.0, 200.0, 200.0)

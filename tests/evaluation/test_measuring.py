@@ -9,14 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from backend.evaluation.figures import Figures
-from backend.evaluation.matching import Found
+from backend.corrections.outcomes import Outcome
+from backend.evaluation.figures import Figures, table
+from backend.evaluation.matching import FoundMarks
 from backend.evaluation.measuring import measure
 from backend.evaluation.mistakes import Mistake, corrections, worst
-from backend.evaluation.running import Study
-from backend.evaluation.table import table
+from backend.evaluation.study import Study
 from backend.evaluation.truth import TruePage
-from backend.feedback.matching import Outcome
 from tests.evaluation.pages import found, known, run, truth
 
 A = (100.0, 100.0, 200.0, 200.0)
@@ -25,7 +24,7 @@ B = (500.0, 500.0, 600.0, 600.0)
 C = (700.0, 100.0, 800.0, 200.0)
 
 
-def study(pages: Sequence[TruePage], shown: Sequence[Found], named: Sequence[Sequence[Sequence[float]]]) -> Study:
+def study(pages: Sequence[TruePage], shown: Sequence[FoundMarks], named: Sequence[Sequence[Sequence[float]]]) -> Study:
     return Study(
         run=run("model-1", truth(*pages), shown, 250.0),
         ranked=tuple(shown),

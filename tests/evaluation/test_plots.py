@@ -11,12 +11,18 @@ import pytest
 
 from backend.errors import EvaluationError
 from backend.evaluation.bootstrap import Estimate
-from backend.evaluation.calibration import reliability
 from backend.evaluation.figures import EndToEnd, Rates, Slice
-from backend.evaluation.history import Epoch, read_history
-from backend.evaluation.plots import learning_curves, precision_recall, reliability_diagram, slice_plot
-from backend.evaluation.private import write_private
+from backend.evaluation.plots import (
+    PlottedEpoch,
+    learning_curves,
+    precision_recall,
+    read_history,
+    reliability_diagram,
+    slice_plot,
+)
 from backend.evaluation.ranking import Curve
+from backend.evaluation.rates import reliability
+from backend.files import write_private
 
 SVG = ET.fromstring  # the input is our own
 
@@ -25,8 +31,8 @@ def shapes(svg: str, name: str, kind: str = "") -> list[ET.Element]:
     return [one for one in SVG(svg).iter(name) if kind in one.get("class", "").split() or not kind]
 
 
-def epoch(stage: int, loss: float, score: float, **by_domain: float) -> Epoch:
-    return Epoch(stage=stage, loss=loss, score=score, by_domain=by_domain)
+def epoch(stage: int, loss: float, score: float, **by_domain: float) -> PlottedEpoch:
+    return PlottedEpoch(stage=stage, loss=loss, score=score, by_domain=by_domain)
 
 
 def test_learning_curves_part_the_stages_and_pass_over_epochs_without_a_loss() -> None:
@@ -40,7 +46,7 @@ def test_learning_curves_part_the_stages_and_pass_over_epochs_without_a_loss() -
 
 
 @pytest.mark.parametrize("history", [[epoch(0, 0.7, 0.5)], [epoch(0, math.nan, 0.5)], [epoch(0, 40_000.0, 0.5)]])
-def test_a_short_or_odd_history_is_drawn(history: list[Epoch]) -> None:
+def test_a_short_or_odd_history_is_drawn(history: list[PlottedEpoch]) -> None:
     for svg in learning_curves(history):
         assert "nan" not in svg
         assert SVG(svg).get("viewBox") == "0 0 420 330"

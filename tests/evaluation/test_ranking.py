@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backend.evaluation.bootstrap import Estimate, weights
-from backend.evaluation.matching import Found
+from backend.evaluation.matching import FoundMarks
 from backend.evaluation.ranking import coco_map, curves, map_estimates
 from backend.evaluation.truth import TruePage
 from tests.evaluation.pages import found, known
@@ -37,7 +37,7 @@ B = (500.0, 500.0, 600.0, 600.0)
         ([known(("stamp", A), ("stamp", B))], [found(("stamp", A, 0.9))], 51 / 101, 51 / 101),
     ],
 )
-def test_by_hand(pages: list[TruePage], boxes: list[Found], map50: float, map50_95: float) -> None:
+def test_by_hand(pages: list[TruePage], boxes: list[FoundMarks], map50: float, map50_95: float) -> None:
     assert coco_map(pages, boxes) == pytest.approx((map50, map50_95))
 
 
@@ -47,7 +47,7 @@ def test_without_a_mark_there_is_no_figure() -> None:
     assert curves(pages, boxes) == []
 
 
-def random_pages(seed: int) -> tuple[list[TruePage], list[Found]]:
+def random_pages(seed: int) -> tuple[list[TruePage], list[FoundMarks]]:
     """Marks with boxes near them, boxes on nothing, regions that do not count; scores that often tie."""
     rng = np.random.default_rng(seed)
     pages, boxes = [], []

@@ -7,16 +7,15 @@ import re
 
 import pytest
 
-from backend.evaluation.gate import judge
-from backend.evaluation.running import Run, race
+from backend.commands.draw import add_arguments, run
+from backend.evaluation.gate import Bounds, Verdict, judge
+from backend.evaluation.study import Run, race
 from backend.evaluation.truth import Truth, read_coco
-from backend.evaluation.verdict import Bounds, Verdict
-from backend.nets.weights import BUNDLED, Weights
-from backend.pipeline import Pipeline
-from backend.serving import build_pipeline
+from backend.models.serving import build_pipeline
 from backend.settings import Settings
-from backend.synthetic.command import add_arguments, run
-from tests.registry.spoiled import forgets, mistakes
+from backend.vision.pipeline import Pipeline
+from backend.vision.weights import BUNDLED, Weights
+from tests.models.spoiled import forgets, mistakes
 
 PATIENT = Bounds(latency=100.0)
 """The same network takes as long, however its head is spoiled: on a busy machine, time would tell of something else."""

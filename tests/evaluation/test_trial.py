@@ -9,19 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.evaluation.attempts import ATTEMPTS_FILE, note_attempt
-from backend.evaluation.hard import HardExample, right_now
-from backend.evaluation.running import fingerprints
-from backend.evaluation.trial import trial
+from backend.corrections.crop_store import fingerprint
+from backend.evaluation.hard_examples import HardExample, right_now
+from backend.evaluation.study import fingerprints
+from backend.evaluation.trial import ATTEMPTS_FILE, note_attempt, trial
 from backend.evaluation.truth import Truth, read_coco
-from backend.feedback.crops import fingerprint
 from backend.geometry import as_boxes
-from backend.nets.config import CLASSES
-from backend.nets.weights import BUNDLED, Weights
+from backend.models.serving import build_pipeline
 from backend.pages.source import from_path
-from backend.pipeline import Pipeline
-from backend.serving import build_pipeline
 from backend.settings import Settings
+from backend.vision.network_config import CLASSES
+from backend.vision.pipeline import Pipeline
+from backend.vision.weights import BUNDLED, Weights
 
 
 @pytest.fixture

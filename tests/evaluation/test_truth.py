@@ -12,7 +12,7 @@ from PIL import Image
 
 from backend.errors import EvaluationError
 from backend.evaluation.truth import Truth, document_of, read_coco
-from backend.nets.config import MARKS
+from backend.vision.network_config import MARKS
 
 
 def coco(**changes: Any) -> dict[str, Any]:

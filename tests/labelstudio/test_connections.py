@@ -4,8 +4,7 @@ import pytest
 
 from backend.labelstudio.connections import Connections
 from backend.settings import Settings
-
-from .conftest import MemoryPages
+from tests.server.conftest import MemoryPages
 
 URL = "http://studio.test:8080"
 

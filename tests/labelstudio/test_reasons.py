@@ -3,10 +3,9 @@
 import pytest
 
 from backend.labelstudio.labelling import Binding
-from backend.labelstudio.reasons import of_pages, why_empty
-from backend.pipeline import Rejected
-
-from .conftest import found
+from backend.labelstudio.results import of_pages, why_empty
+from backend.vision.pipeline import Rejected
+from tests.server.conftest import found
 
 BOX = (0.0, 0.0, 9.0, 9.0)
 

@@ -7,8 +7,7 @@ import pytest
 
 from backend.labelstudio.labelling import Binding
 from backend.labelstudio.results import drawn_box, prediction, refined, region_id, regions
-
-from .conftest import found
+from tests.server.conftest import found
 
 
 def binding(**changes) -> Binding:

@@ -14,8 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from backend.settings import Settings
-
-from .files import packed, picture
+from tests.pages.files import packed, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

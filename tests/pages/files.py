@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from backend.pages import Limits, Page, decode
+from backend.pages.decode import decode
+from backend.pages.page import Limits, Page
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,9 +7,8 @@ import threading
 import pytest
 
 from backend.errors import PageUnavailable
-from backend.pages.cache import Cache
-
-from .conftest import wait_until
+from backend.pages.source import Cache
+from tests.pages.conftest import wait_until
 
 
 class Clock:

@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backend.errors import LimitExceeded, PageError, UndecodablePage
-
-from .files import LIMITS, endless, noisy, packed, pages_of, pdf, picture, pixels_of, png_chunk, sheets, tiff
+from tests.pages.files import LIMITS, endless, noisy, packed, pages_of, pdf, picture, pixels_of, png_chunk, sheets, tiff
 
 ROOT = Path(__file__).parents[2]
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")

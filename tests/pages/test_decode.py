@@ -12,10 +12,8 @@ import pytest
 from PIL import Image
 
 from backend.errors import LimitExceeded, UndecodablePage
-from backend.pages import decode
-from backend.pages.decode import sniff
-
-from .files import LIMITS, packed, pages_of, pdf, picture, pixels_of, sheets
+from backend.pages.decode import decode, sniff
+from tests.pages.files import LIMITS, packed, pages_of, pdf, picture, pixels_of, sheets
 
 if TYPE_CHECKING:
     pass

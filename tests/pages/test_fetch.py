@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.errors import PageUnavailable, ReferenceRefused
-from backend.pages import PageSource, fetch
+from backend.pages import fetch
 from backend.pages.fetch import is_public
+from backend.pages.source import PageSource
 
 if TYPE_CHECKING:
     from backend.settings import Settings
-
-    from .conftest import Access, Studio
+    from tests.pages.conftest import Access, Studio
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import zlib
 import pytest
 
 from backend.errors import LimitExceeded, PageError, UndecodablePage
-from backend.pages import Limits, decode
-
-from .files import LIMITS, endless, noisy, pages_of, pdf, picture_pdf
+from backend.pages.decode import decode
+from backend.pages.page import Limits
+from tests.pages.files import LIMITS, endless, noisy, pages_of, pdf, picture_pdf
 
 
 def test_a_pdf_page_is_rendered_at_the_resolution_wanted() -> None:

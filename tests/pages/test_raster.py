@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from backend.errors import UndecodablePage
-
-from .files import packed, pages_of, picture, pixels_of, png_chunk, tiff
+from tests.pages.files import packed, pages_of, picture, pixels_of, png_chunk, tiff
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

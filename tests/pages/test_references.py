@@ -9,8 +9,7 @@ from backend.errors import ReferenceRefused, SettingsError
 from backend.pages.page import Limits
 from backend.pages.references import AllowList, Remote, resolve, shorten
 from backend.settings import Settings
-
-from .conftest import Access
+from tests.pages.conftest import Access
 
 BASE = "http://ls.example:8080/label-studio"
 SETTINGS = Settings(allowed_hosts="files.example, other.example:8443 ,[2001:db8::1]:9000")

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from backend.errors import LimitExceeded, PageUnavailable, UndecodablePage
-from backend.pages import Limits
+from backend.pages.page import Limits
 from backend.pages.renderer import Renderer, renderer
-
-from .conftest import wait_until
-from .files import LIMITS, endless, pdf, picture_pdf
+from tests.pages.conftest import wait_until
+from tests.pages.files import LIMITS, endless, pdf, picture_pdf
 
 ROOT = Path(__file__).parents[2]
 ENDLESS = picture_pdf(endless(scans=50_000, side=4000), width=4000, height=4000)

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.errors import FetchTimeout, LimitExceeded, PageError, PageUnavailable, ReferenceRefused, UndecodablePage
-from backend.pages import PageSource, from_path
+from backend.pages.source import PageSource, from_path
 from backend.settings import Settings
-
-from .conftest import TOKEN, Access, Studio, wait_until
-from .files import packed, picture
+from tests.pages.conftest import TOKEN, Access, Studio, wait_until
+from tests.pages.files import packed, picture
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backend.synthetic import coco
-from backend.synthetic.drawn import DrawnMark, DrawnPage
+from backend.synthetic.marks import DrawnMark, DrawnPage
 
 STAMP = DrawnMark(
     label="stamp", box=(10.0, 20.0, 110.5, 95.0), ink="blue", kind="round", faded=True, partial=False, overlaps=True

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.synthetic.handwriting import PEN_COLOURS, pick_hand_font, write_by_hand
+from backend.synthetic.blocks import PEN_COLOURS, pick_hand_font, write_by_hand
 from backend.synthetic.sheet import Sheet
 
 

@@ -7,8 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from backend.synthetic.inks import INK_NAMES, Ink, Use, lay, pick_ink
-from backend.synthetic.marks import Mark, ink_box, trimmed
+from backend.synthetic.marks import INK_NAMES, Ink, Mark, Use, ink_box, lay, pick_ink, trimmed
 
 
 def test_ink_multiplies_the_paper_and_leaves_bare_paper_alone() -> None:

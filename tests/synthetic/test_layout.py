@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.synthetic.drawn import LANGUAGES, Language
 from backend.synthetic.layout import write_page
+from backend.synthetic.marks import LANGUAGES, Language
 from backend.synthetic.sheet import Sheet
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.synthetic.inks import Ink
-from backend.synthetic.marks import Mark
+from backend.synthetic.drawn_page import Sighting, look, share_ink
+from backend.synthetic.marks import Ink, Mark
+from backend.synthetic.paper import flat
 from backend.synthetic.placing import PlacedMark
 from backend.synthetic.scan import ScanStyle
-from backend.synthetic.sight import Sighting, look, share_ink
-from backend.synthetic.warp import flat
 
 FRAME = np.ones((9, 9), bool)
 FRAME[1:-1, 1:-1] = False

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from backend.synthetic.letterforms import ARABIC, ARABIC_ENDS, CAPITALS, LETTERS
-from backend.synthetic.penstroke import write
+from backend.synthetic.letterforms import ARABIC, ARABIC_ENDS, CAPITALS, LETTERS, write
 from backend.synthetic.signatures import SIGNATURE_KINDS, SignatureKind, draw_signature
 
 MM = 25.4

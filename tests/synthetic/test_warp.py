@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.synthetic.warp import Warp, draw_warp, flat
+from backend.synthetic.paper import Warp, draw_warp, flat
 
 
 def bent(seed: int) -> Warp:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from backend.nets.config import CLASSES
-from backend.training.crops import SPLITS, CropStore, Found
-from backend.training.drawing import draw_into
+from backend.training.classifier_recipe import Recipe, Stage
+from backend.training.crops import SPLITS, CropFolder, LabelledBox
 from backend.training.pagestore import PageStore
-from backend.training.recipe import Recipe, Stage
+from backend.training.training_pages import draw_into
+from backend.vision.network_config import CLASSES
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,17 +34,19 @@ def processor_threads(processor_threads_of_a_module: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
+def store(tmp_path_factory: pytest.TempPathFactory) -> CropFolder:
     """Twelve crops of each class and domain, four on each side; each class has its own shade."""
     rng = np.random.default_rng(1)
-    made = CropStore(tmp_path_factory.mktemp("crops"))
+    made = CropFolder(tmp_path_factory.mktemp("crops"))
     for domain in ("drawn", "real"):
         for number in range(12):
             page = rng.integers(0, 40, (40, 200, 3), dtype=np.uint8)
             boxes = [(50.0 * place + 5, 5.0, 50.0 * place + 45, 35.0) for place in range(len(CLASSES))]
             for place in range(len(CLASSES)):
                 page[:, 50 * place : 50 * place + 50] += np.uint8(50 * place)
-            found = [Found(box=box, label=label, origin="truth") for box, label in zip(boxes, CLASSES, strict=True)]
+            found = [
+                LabelledBox(box=box, label=label, origin="truth") for box, label in zip(boxes, CLASSES, strict=True)
+            ]
             name = f"{domain}-{number}"
             facts = {
                 "document": name,

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from backend.nets.config import CLASSES
 from backend.training.augment import Augmentation, augment, centre, square
+from backend.vision.network_config import CLASSES
 
 SIZE = 64
 STILL = Augmentation(

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from backend.errors import TrainingError
-from backend.nets.config import CLASSES
 from backend.training.augment import Augmentation
-from backend.training.batches import Memory, epoch_order, plain_batches, training_batches
-from backend.training.crops import Crop, CropStore
+from backend.training.batches import CropArrays, epoch_order, plain_batches, training_batches
+from backend.training.crops import Crop, CropFolder
+from backend.vision.network_config import CLASSES
 
 
 def test_each_group_has_its_share_and_shows_all_before_any_twice() -> None:
@@ -45,11 +45,11 @@ def test_groups_that_nobody_asked_for_are_an_error() -> None:
 
 def test_a_store_without_the_split_is_an_error(tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(TrainingError, match="harvest some first"):
-        Memory.load(CropStore(tmp_path_factory.mktemp("empty")), "train", 16)
+        CropArrays.load(CropFolder(tmp_path_factory.mktemp("empty")), "train", 16)
 
 
-def test_batches_are_pixels_of_the_unit_interval_with_their_labels(store: CropStore) -> None:
-    memory = Memory.load(store, "train", 16)
+def test_batches_are_pixels_of_the_unit_interval_with_their_labels(store: CropFolder) -> None:
+    memory = CropArrays.load(store, "train", 16)
     order = np.arange(len(memory))
     batches = list(training_batches(memory, order, batch=8, strength=Augmentation(), seed=(1, 0, 0), workers=0))
     assert [tuple(pixels.shape) for pixels, _ in batches] == [(8, 3, 16, 16)] * (len(memory) // 8)
@@ -79,7 +79,7 @@ def test_marks_are_printed_over_by_marks_of_other_classes_alone(label: str, over
     ]
     shown = []
     for count in (3, 4):  # without the signature, and with it
-        memory = Memory(
+        memory = CropArrays(
             pixels[:count], np.array([CLASSES.index(one.label) for one in crops[:count]]), crops[:count], 16
         )
         strength = Augmentation(overlap=overlap)
@@ -88,17 +88,17 @@ def test_marks_are_printed_over_by_marks_of_other_classes_alone(label: str, over
     assert torch.equal(*shown) is not changes
 
 
-def test_plain_crops_are_the_box_without_its_margin(store: CropStore) -> None:
-    memory = Memory.load(store, "gold", 16)
+def test_plain_crops_are_the_box_without_its_margin(store: CropFolder) -> None:
+    memory = CropArrays.load(store, "gold", 16)
     pixels = torch.cat(list(plain_batches(memory)))
     assert pixels.shape == (len(memory), 3, 16, 16)
     np.testing.assert_allclose(pixels[0].permute(1, 2, 0).numpy() * 255, memory.pixels[0][2:-2, 2:-2], atol=1e-3)
 
 
-def test_of_a_domain_with_too_many_crops_as_many_are_read_evenly_spaced(store: CropStore) -> None:
-    every = Memory.load(store, "validation", 16)
-    some = Memory.load(store, "validation", 16, most=6)
+def test_of_a_domain_with_too_many_crops_as_many_are_read_evenly_spaced(store: CropFolder) -> None:
+    every = CropArrays.load(store, "validation", 16)
+    some = CropArrays.load(store, "validation", 16, most=6)
     assert Counter(crop.domain for crop in some.crops) == {"drawn": 6, "real": 6}
     assert set(some.crops) <= set(every.crops)
     assert len(set(some.labels.tolist())) > 1, "evenly spaced, not the first"
-    assert len(Memory.load(store, "validation", 16, most=10**6)) == len(every)
+    assert len(CropArrays.load(store, "validation", 16, most=10**6)) == len(every)

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from backend.training.checkpoint import follow, part, rate_at, save
+from backend.training.loop_parts import follow, part, rate_at, save
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from backend.errors import TrainingError
 from backend.geometry import as_boxes
-from backend.training.crops import MARGIN, SPLITS, CropStore, Found, cut, split_of
+from backend.training.crops import MARGIN, SPLITS, CropFolder, LabelledBox, cut, split_of
 
 FACTS = {"document": "contract-1", "split": "train", "domain": "drawn", "source": "drawn", "licence": "Apache-2.0"}
 
@@ -47,10 +47,10 @@ def test_a_box_off_the_page_is_an_error_that_names_it(page: np.ndarray) -> None:
 
 def test_what_is_added_is_read_back_whatever_the_order(tmp_path: Path, page: np.ndarray) -> None:
     found = [
-        Found(box=(10, 10, 60, 60), label="stamp", origin="candidate"),
-        Found(box=(80, 20, 150, 60), label="none", origin="patch"),
+        LabelledBox(box=(10, 10, 60, 60), label="stamp", origin="candidate"),
+        LabelledBox(box=(80, 20, 150, 60), label="none", origin="patch"),
     ]
-    stores = [CropStore(tmp_path / name) for name in ("forth", "back")]
+    stores = [CropFolder(tmp_path / name) for name in ("forth", "back")]
     for store, names in zip(stores, (["a", "b"], ["b", "a"]), strict=True):
         for name in names:
             store.add(name, page, found, FACTS | {"document": name})
@@ -64,10 +64,10 @@ def test_what_is_added_is_read_back_whatever_the_order(tmp_path: Path, page: np.
 
 
 def test_a_page_whose_harvest_was_cut_short_is_not_in_the_store(tmp_path: Path, page: np.ndarray) -> None:
-    store = CropStore(tmp_path)
+    store = CropFolder(tmp_path)
     broken = [
-        Found(box=(10, 10, 60, 60), label="stamp", origin="candidate"),
-        Found(box=(900, 900, 950, 950), label="none", origin="patch"),
+        LabelledBox(box=(10, 10, 60, 60), label="stamp", origin="candidate"),
+        LabelledBox(box=(900, 900, 950, 950), label="none", origin="patch"),
     ]
     with pytest.raises(ValueError, match="lies outside"):
         store.add("a", page, broken, FACTS)
@@ -78,15 +78,15 @@ def test_a_page_whose_harvest_was_cut_short_is_not_in_the_store(tmp_path: Path, 
 def test_the_checksum_follows_pixels_and_labels(tmp_path: Path, page: np.ndarray) -> None:
     sums = set()
     for name, pixels, label in (("1", page, "stamp"), ("2", page, "none"), ("3", 255 - page, "stamp")):
-        store = CropStore(tmp_path / name)
-        store.add("a", pixels, [Found(box=(10, 10, 60, 60), label=label, origin="candidate")], FACTS)
+        store = CropFolder(tmp_path / name)
+        store.add("a", pixels, [LabelledBox(box=(10, 10, 60, 60), label=label, origin="candidate")], FACTS)
         sums.add(store.checksum())
     assert len(sums) == 3
 
 
 def test_a_missing_image_is_an_error_that_names_the_file(tmp_path: Path, page: np.ndarray) -> None:
-    store = CropStore(tmp_path)
-    store.add("a", page, [Found(box=(10, 10, 60, 60), label="stamp", origin="candidate")], FACTS)
+    store = CropFolder(tmp_path)
+    store.add("a", page, [LabelledBox(box=(10, 10, 60, 60), label="stamp", origin="candidate")], FACTS)
     crop = store.read()[0]
     (tmp_path / crop.file).unlink()
     with pytest.raises(TrainingError, match=crop.file):

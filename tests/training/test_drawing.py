@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from backend.geometry import as_boxes
-from backend.nets.config import MARKS
 from backend.training.crops import split_of
-from backend.training.drawing import DRAWN_SEED, draw_into
 from backend.training.pagestore import LabelledPage, PageStore
+from backend.training.training_pages import DRAWN_SEED, draw_into
+from backend.vision.network_config import MARKS
 
 BLANK = np.full((20, 20, 3), 255, np.uint8)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.evaluation.calibration import calibration_error
 from backend.evaluation.closed_set import softmax
-from backend.training.evaluation import fit_temperature, likelihood
+from backend.evaluation.rates import calibration_error
+from backend.training.classifier_publishing import fit_temperature, likelihood
 
 
 def error(probabilities: np.ndarray, truth: np.ndarray) -> float:

@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.classification.classifier import load_classifier
-from backend.classification.fusion import fuse
-from backend.nets.config import CLASSES, MARKS
-from backend.nets.detector import DetectorConfig, Fusion
-from backend.nets.weights import DETECTOR_CONFIG_FILE, Weights
 from backend.pages.page import Page
-from backend.pipeline import Pipeline
 from backend.training.fusion import fit_fusion, fitted
 from backend.training.pagestore import LabelledPage, PageStore
-from tests.nets.detectors import ink_detector, open_detector
-from tests.registry.tiny import says
+from backend.vision.classifier import load_classifier
+from backend.vision.engine import DetectorConfig, Fusion
+from backend.vision.network_config import CLASSES, MARKS
+from backend.vision.pipeline import Pipeline, fuse
+from backend.vision.weights import DETECTOR_CONFIG_FILE, Weights
+from tests.models.detectors import ink_detector, open_detector
+from tests.models.tiny import says
 
 MARK, BLOT = (0, 255, 255), (150, 255, 255)
 """Two strengths of cyan ink: the detector's heat is 1 and .4."""

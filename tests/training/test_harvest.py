@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.detection import ColourDetector
-from backend.detection.candidates import Candidates
 from backend.geometry import as_boxes
-from backend.nets.config import CLASSES, MARKS
-from backend.training.crops import CropStore
-from backend.training.harvest import finds, found_on, harvest_pages, truth_of
-from backend.training.labelling import Truth
+from backend.training.crops import CropFolder
+from backend.training.harvest import Truth, finds, found_on, harvest_pages, truth_of
 from backend.training.pagestore import LabelledPage, PageStore
-from tests.nets.detectors import ink_detector, open_detector
+from backend.vision.candidates import Candidates
+from backend.vision.colour_detector import ColourDetector
+from backend.vision.network_config import CLASSES, MARKS
+from tests.models.detectors import ink_detector, open_detector
 
 TRUTH = Truth(boxes=as_boxes([(0, 0, 100, 100), (300, 0, 400, 100)]), labels=("stamp", "thumb"))
 PAGE = LabelledPage(
@@ -126,7 +125,7 @@ def test_what_a_drawn_page_teaches_is_the_same_each_time_and_lies_on_it(drawn_pa
 
 
 def test_all_crops_of_a_page_are_on_the_side_of_its_document(drawn_pages: PageStore, tmp_path: Path) -> None:
-    stores = [CropStore(tmp_path / name) for name in ("one", "other")]
+    stores = [CropFolder(tmp_path / name) for name in ("one", "other")]
     for store in stores:
         harvest_pages(store, drawn_pages, ColourDetector())
     crops = stores[0].read()
@@ -155,7 +154,7 @@ def test_harvesting_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     for place in range(4):
         pages.add(replace(plain, name=str(place)), np.full((100, 100, 3), 100 + 40 * place, np.uint8))
     shades = [int(pages.pixels(page)[0, 0, 0]) for page in pages.read()]
-    store, detector = CropStore(tmp_path / "crops"), Watched()
+    store, detector = CropFolder(tmp_path / "crops"), Watched()
     harvest_pages(store, pages, detector, step=2, offset=1)
     assert detector.shades == shades[1::2], "of two processes, the second has every second page"
     harvest_pages(store, pages, detector)
@@ -169,7 +168,7 @@ def test_what_a_network_sees_at_the_edge_of_a_page_can_be_cut_out(tmp_path: Path
     ink_detector(tmp_path / "detector", [[3.0, 3.0, 3.0, 3.0]] * 3, least_heat=0.3)
     pixels = np.full((585, 413, 3), 255, np.uint8)
     pixels[570:] = pixels[:, 400:] = 0
-    pages, store = PageStore(tmp_path / "pages"), CropStore(tmp_path / "crops")
+    pages, store = PageStore(tmp_path / "pages"), CropFolder(tmp_path / "crops")
     pages.add(replace(PAGE, dpi=50.0, boxes=(), labels=(), ignored=(), logos=()), pixels)
     harvest_pages(store, pages, open_detector(tmp_path / "detector"))
     assert {crop.label for crop in store.read()} == {"none"}

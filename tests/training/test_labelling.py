@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backend.geometry import as_boxes
-from backend.training.labelling import Truth, label_boxes
+from backend.training.harvest import Truth, label_boxes
 
 STAMP = (100, 100, 200, 200)
 PEN = (300, 100, 400, 140)

@@ -16,14 +16,14 @@ from torch import nn
 from torchvision.models import resnet18
 
 from backend.errors import BadWeights, TrainingError
-from backend.nets.config import CLASSES
-from backend.training import loop
-from backend.training.batches import Memory
-from backend.training.checkpoint import follow
-from backend.training.crops import CropStore
+from backend.training import classifier_loop
+from backend.training.batches import CropArrays
+from backend.training.classifier_loop import BEST_FILE, CHECKPOINT_FILE, first_network, fit, logits_of
+from backend.training.classifier_recipe import Recipe, Stage
+from backend.training.crops import CropFolder
 from backend.training.export import export_classifier
-from backend.training.loop import BEST_FILE, CHECKPOINT_FILE, first_network, fit, logits_of
-from backend.training.recipe import Recipe, Stage
+from backend.training.loop_parts import follow
+from backend.vision.network_config import CLASSES
 from tests.training.conftest import RECIPE, TinyNetwork, tiny
 
 
@@ -33,7 +33,7 @@ def same(first: Path, second: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def whole(store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(store: CropFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     progress = fit(RECIPE, store, folder, build=tiny)
@@ -43,7 +43,7 @@ def whole(store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("stops", [(1,), (2,), (3, 1)])
 def test_a_run_that_was_stopped_ends_with_the_same_weights(
-    stops: tuple[int, ...], store: CropStore, whole: Path, folder: Path
+    stops: tuple[int, ...], store: CropFolder, whole: Path, folder: Path
 ) -> None:
     for epochs in stops:
         fit(RECIPE, store, folder, build=tiny, stop_after=epochs)
@@ -54,7 +54,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(
     assert same(folder / BEST_FILE, whole / BEST_FILE)
 
 
-def _run_until_killed(store: CropStore, folder: Path) -> None:
+def _run_until_killed(store: CropFolder, folder: Path) -> None:
     """Kills its own process in the middle of the third epoch."""
     steps = 0
 
@@ -65,11 +65,11 @@ def _run_until_killed(store: CropStore, folder: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         follow(average, network, averaging)
 
-    loop.follow = dying  # type: ignore[attr-defined]
+    classifier_loop.follow = dying  # type: ignore[attr-defined]
     fit(RECIPE, store, folder, build=tiny)
 
 
-def test_a_killed_process_loses_only_its_last_epoch(store: CropStore, whole: Path, folder: Path) -> None:
+def test_a_killed_process_loses_only_its_last_epoch(store: CropFolder, whole: Path, folder: Path) -> None:
     victim = multiprocessing.get_context("spawn").Process(target=_run_until_killed, args=(store, folder))
     victim.start()
     victim.join()
@@ -79,12 +79,12 @@ def test_a_killed_process_loses_only_its_last_epoch(store: CropStore, whole: Pat
     assert same(folder / CHECKPOINT_FILE, whole / CHECKPOINT_FILE)
 
 
-def test_more_processes_that_augment_change_nothing(store: CropStore, whole: Path, folder: Path) -> None:
+def test_more_processes_that_augment_change_nothing(store: CropFolder, whole: Path, folder: Path) -> None:
     fit(RECIPE, store, folder, build=tiny, workers=1)
     assert same(folder / CHECKPOINT_FILE, whole / CHECKPOINT_FILE)
 
 
-def test_a_finished_run_does_nothing_more(store: CropStore, folder: Path) -> None:
+def test_a_finished_run_does_nothing_more(store: CropFolder, folder: Path) -> None:
     recipe = dataclasses.replace(RECIPE, stages=RECIPE.stages[:1])
     first = fit(recipe, store, folder, build=tiny)
     before = (folder / CHECKPOINT_FILE).stat().st_mtime_ns
@@ -92,13 +92,13 @@ def test_a_finished_run_does_nothing_more(store: CropStore, folder: Path) -> Non
     assert (folder / CHECKPOINT_FILE).stat().st_mtime_ns == before
 
 
-def test_another_recipe_does_not_go_on_from_a_checkpoint(store: CropStore, folder: Path) -> None:
+def test_another_recipe_does_not_go_on_from_a_checkpoint(store: CropFolder, folder: Path) -> None:
     fit(RECIPE, store, folder, build=tiny, stop_after=1)
     with pytest.raises(TrainingError, match="choose another folder"):
         fit(dataclasses.replace(RECIPE, seed=2), store, folder, build=tiny)
 
 
-def test_a_stage_of_the_head_leaves_the_rest_alone(store: CropStore, folder: Path) -> None:
+def test_a_stage_of_the_head_leaves_the_rest_alone(store: CropFolder, folder: Path) -> None:
     recipe = dataclasses.replace(RECIPE, stages=(Stage(size=16, epochs=1, learning_rate=0.1, head_only=True),))
     torch.manual_seed(recipe.seed)
     first = {f"network.{name}": value for name, value in TinyNetwork().state_dict().items()}
@@ -108,21 +108,21 @@ def test_a_stage_of_the_head_leaves_the_rest_alone(store: CropStore, folder: Pat
     assert moved == {"network.fc.weight", "network.fc.bias"}
 
 
-def test_it_learns_and_keeps_its_best_epoch(store: CropStore, folder: Path) -> None:
+def test_it_learns_and_keeps_its_best_epoch(store: CropFolder, folder: Path) -> None:
     mild = dataclasses.replace(RECIPE.augmentation, tint=0, fade=0, black=0, hue=0, overprint=0)
     stages = (Stage(size=16, epochs=8, learning_rate=3e-2),)
     recipe = dataclasses.replace(RECIPE, stages=stages, patience=8, samples=256, augmentation=mild)
     progress = fit(recipe, store, folder, build=tiny)
     network = TinyNetwork()
     network.load_state_dict(load_file(folder / BEST_FILE))
-    judge = Memory.load(store, "validation", 16)
+    judge = CropArrays.load(store, "validation", 16)
     right = (logits_of(network, judge).argmax(axis=1) == judge.labels).mean()
     best = max(line.score for line in progress.history)
     assert best > 0.8
     assert right == pytest.approx(best, abs=0.15)
 
 
-def test_patience_ends_a_stage(store: CropStore, folder: Path) -> None:
+def test_patience_ends_a_stage(store: CropFolder, folder: Path) -> None:
     still = Stage(size=16, epochs=9, learning_rate=0.0)
     progress = fit(dataclasses.replace(RECIPE, stages=(still,), patience=2, averaging=1.0), store, folder, build=tiny)
     assert len(progress.history) == 3

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from backend.errors import TrainingError
-from backend.nets.config import MARKS
 from backend.training.pagestore import JoinedPages, LabelledPage, PageStore
+from backend.vision.network_config import MARKS
 
 PAGE = LabelledPage(
     name="folder/a page.png",

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from backend.commands.train import add_arguments, run
 from backend.errors import TrainingError
-from backend.nets.config import CLASSES
-from backend.training.command import add_arguments, run
-from backend.training.crops import CropStore
-from backend.training.loop import BEST_FILE, CHECKPOINT_FILE, fit
-from backend.training.recipe import Recipe, Stage
+from backend.training.classifier_loop import BEST_FILE, CHECKPOINT_FILE, fit
+from backend.training.classifier_recipe import Recipe, Stage
+from backend.training.crops import CropFolder
+from backend.vision.network_config import CLASSES
 from tests.training.torchrun import run_both
 
 RECIPE = Recipe(
@@ -49,7 +49,7 @@ def plain(recipe: Recipe) -> PlainNetwork:
     return PlainNetwork()
 
 
-def _train(recipe: Recipe, store: CropStore, folder: Path, environment: dict[str, str]) -> None:
+def _train(recipe: Recipe, store: CropFolder, folder: Path, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     torch.set_num_threads(1)
     try:
@@ -59,12 +59,12 @@ def _train(recipe: Recipe, store: CropStore, folder: Path, environment: dict[str
         sys.exit(2)
 
 
-def both(recipe: Recipe, store: CropStore, folder: Path) -> list[int | None]:
+def both(recipe: Recipe, store: CropFolder, folder: Path) -> list[int | None]:
     """Exit codes of two processes that train as one."""
     return run_both(_train, recipe, store, folder)
 
 
-def test_two_processes_end_with_the_weights_of_one(store: CropStore, tmp_path: Path) -> None:
+def test_two_processes_end_with_the_weights_of_one(store: CropFolder, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     alone = fit(RECIPE, store, tmp_path / "one", build=plain)
     assert len(alone.history) == 3
@@ -77,7 +77,7 @@ def test_two_processes_end_with_the_weights_of_one(store: CropStore, tmp_path: P
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(
-    store: CropStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    store: CropFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert both(dataclasses.replace(RECIPE, batch=15), store, tmp_path) == [2, 2]
     assert "a batch of 15 crops cannot be divided among 2 processes" in capfd.readouterr().err

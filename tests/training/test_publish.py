@@ -14,23 +14,22 @@ from torch.nn.functional import avg_pool2d
 from torchvision.models import resnet18
 
 from backend.errors import TrainingError
-from backend.nets.config import CLASSES, ClassifierConfig, sha256_of
-from backend.nets.network import Network
-from backend.nets.weights import Weights
-from backend.registry.candidates import DOCUMENTS_FILE, add_documents, documents_of
-from backend.training.crops import CropStore
-from backend.training.export import export_classifier
-from backend.training.graph import half_precision, state_dict_from_onnx
-from backend.training.loop import BEST_FILE, Epoch, Progress
-from backend.training.publish import CARD_FILE, NONE_SHARE, RECORD_FILE, publish
-from backend.training.recipe import Recipe, Stage
+from backend.models.publishing import DOCUMENTS_FILE, add_documents, documents_of
+from backend.training.classifier_loop import BEST_FILE, Epoch, Progress
+from backend.training.classifier_publishing import CARD_FILE, NONE_SHARE, RECORD_FILE, publish
+from backend.training.classifier_recipe import Recipe, Stage
+from backend.training.crops import CropFolder
+from backend.training.export import export_classifier, half_precision, state_dict_from_onnx
+from backend.vision.engine import Network
+from backend.vision.network_config import CLASSES, ClassifierConfig, sha256_of
+from backend.vision.weights import Weights
 
 RECIPE = Recipe(pool=2, stages=(Stage(size=112, epochs=1, learning_rate=1e-3),))
 LINE = Epoch(stage=0, epoch=0, loss=1.0, score=0.5, by_domain={"drawn": 0.5}, seconds=60.0)
 
 
 @pytest.fixture(scope="module")
-def published(store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published(store: CropFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run, out = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("published")
     torch.manual_seed(5)
     save_file(resnet18(num_classes=len(CLASSES)).state_dict(), run / BEST_FILE)
@@ -77,7 +76,7 @@ def test_the_bias_of_none_is_moved_from_the_share_of_training_to_that_of_serving
     np.testing.assert_allclose(served - trained, [0, 0, 0, gain * temperature], atol=1e-5)
 
 
-def test_the_documents_that_trained_and_tuned_it_are_named_for_the_gate(published: Path, store: CropStore) -> None:
+def test_the_documents_that_trained_and_tuned_it_are_named_for_the_gate(published: Path, store: CropFolder) -> None:
     crops = store.read()
     gold = {crop.document for crop in crops if crop.split == "gold"}
     assert documents_of(published) == {crop.document for crop in crops} - gold
@@ -90,7 +89,7 @@ def test_what_the_other_network_saw_stays_noted(tmp_path: Path) -> None:
     assert (tmp_path / DOCUMENTS_FILE).read_text() == "a lease\nanother\nits page\n"
 
 
-def test_the_record_holds_recipe_data_versions_and_figures(published: Path, store: CropStore) -> None:
+def test_the_record_holds_recipe_data_versions_and_figures(published: Path, store: CropFolder) -> None:
     record = json.loads((published / RECORD_FILE).read_text())
     assert record["recipe"]["stages"] == [
         {"size": 112, "epochs": 1, "learning_rate": 1e-3, "head_only": False, "shares": None}
@@ -101,7 +100,7 @@ def test_the_record_holds_recipe_data_versions_and_figures(published: Path, stor
     assert record["measured"]["Real documents"]["accuracy"] == pytest.approx(0.25, abs=0.25)
 
 
-def test_the_card_names_the_file_the_data_and_the_command(published: Path, store: CropStore) -> None:
+def test_the_card_names_the_file_the_data_and_the_command(published: Path, store: CropFolder) -> None:
     card = (published / CARD_FILE).read_text()
     assert ClassifierConfig.read(published / "classifier.json").sha256 in card
     assert store.checksum() in card
@@ -111,7 +110,7 @@ def test_the_card_names_the_file_the_data_and_the_command(published: Path, store
     assert "| real | Apache-2.0 | gold | 4 | 4 | 4 | 4 |" in card
 
 
-def test_a_run_that_never_reached_the_serving_resolution_is_not_published(store: CropStore, tmp_path: Path) -> None:
+def test_a_run_that_never_reached_the_serving_resolution_is_not_published(store: CropFolder, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no epoch of the last stage"):
         publish(tmp_path, Progress(recipe=RECIPE.digest), RECIPE, store, tmp_path / "out", command="")
     assert not (tmp_path / "out").exists()

@@ -11,13 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.classification.classifier import load_classifier
 from backend.cli import main
 from backend.errors import BadWeights, TrainingError
-from backend.nets.config import ClassifierConfig, sha256_of
-from backend.nets.detector import DetectorConfig, DetectorNetwork, Fusion
-from backend.nets.registry import Registry
-from backend.nets.weights import (
+from backend.models.promotion import Models
+from backend.models.published import Registry
+from backend.models.publishing import add_documents, documents_of
+from backend.settings import Settings
+from backend.synthetic.drawn_page import draw_page
+from backend.training.export import export_classifier
+from backend.training.parity import compare, drawn_truth
+from backend.training.quantise import CALIBRATION_SEED, Calibration, calibration, quantise
+from backend.training.retraining.base_weights import read_base
+from backend.vision.classifier import load_classifier
+from backend.vision.engine import DetectorConfig, DetectorNetwork, Fusion
+from backend.vision.network_config import ClassifierConfig, sha256_of
+from backend.vision.weights import (
     CONFIG_FILE,
     DETECTOR_CONFIG_FILE,
     DETECTOR_WEIGHTS_FILE,
@@ -25,16 +33,8 @@ from backend.nets.weights import (
     WEIGHTS_FILE,
     Weights,
 )
-from backend.registry.candidates import add_documents, documents_of
-from backend.registry.models import Models
-from backend.settings import Settings
-from backend.synthetic.page import draw_page
-from backend.training.export import export_classifier
-from backend.training.parity import compare, drawn_truth
-from backend.training.quantise import CALIBRATION_SEED, Calibration, calibration, quantise
-from backend.training.retraining.base import read_base
-from tests.nets.detectors import random_network, write_detector
-from tests.nets.models import random_model
+from tests.models.detectors import random_network, write_detector
+from tests.models.models import random_model
 
 ROOT = Path(__file__).parents[2]
 PAGES = 2
@@ -139,8 +139,8 @@ def test_whole_numbers_are_not_quantised_again(whole: Weights, seen: Calibration
 
 def test_serving_them_needs_no_onnx(whole: Weights) -> None:
     code = (
-        "import sys; from pathlib import Path; from backend.nets.weights import Weights; "
-        "from backend.serving import build_pipeline; from backend.settings import Settings; "
+        "import sys; from pathlib import Path; from backend.vision.weights import Weights; "
+        "from backend.models.serving import build_pipeline; from backend.settings import Settings; "
         f"build_pipeline(Weights.open(Path({str(whole.folder)!r}), name='int8'), Settings(model_threads=1)); "
         "assert not {'onnx', 'torch'} & sys.modules.keys()"
     )

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.detection import ColourDetector
 from backend.errors import TrainingError
-from backend.nets.config import MARKS
-from backend.training.crops import CropStore, split_of
+from backend.training.crops import CropFolder, split_of
 from backend.training.harvest import harvest_marks, harvest_pages
 from backend.training.pagestore import LabelledPage, PageStore
-from backend.training.realdata import add_real_pages, document_of, real_marks
+from backend.training.training_pages import add_real_pages, document_of, real_marks
+from backend.vision.colour_detector import ColourDetector
+from backend.vision.network_config import MARKS
 
 STAMP = {"class": "stamp", "x": 10, "y": 10, "w": 80, "h": 80}
 WRITING = {"class": "handwriting", "x": 200, "y": 200, "w": 100, "h": 40}
@@ -97,7 +97,7 @@ def test_images_of_a_measured_document_share_its_side_and_copies_are_left_out(tm
         image("page_stamp_only", [STAMP]) | {"document": "copy", "file": "copy.png"},
     ]
     write(tmp_path, rows, {"page.png": PAGE, "crop.png": PAGE[:40, :90], "copy.png": PAGE // 2 + 60})
-    pages, store = PageStore(tmp_path / "pages"), CropStore(tmp_path / "crops")
+    pages, store = PageStore(tmp_path / "pages"), CropFolder(tmp_path / "crops")
     add_real_pages(pages, tmp_path)
     assert [(page.name, page.split) for page in pages.read()] == [("page.png", "gold")], "a mark is no page"
     harvest_pages(store, pages, ColourDetector())
@@ -142,7 +142,7 @@ def pages_of(folder: Path) -> None:
 
 
 def crops_of(folder: Path) -> None:
-    harvest_marks(CropStore(folder / "crops"), folder)
+    harvest_marks(CropFolder(folder / "crops"), folder)
 
 
 @pytest.mark.parametrize(("reads", "kind"), [(pages_of, "page"), (crops_of, "stamp")])

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from backend.training.recipe import BUNDLED, Recipe, Stage
-from backend.training.retraining.recipe import RETRAINING
+from backend.training.classifier_recipe import BUNDLED, Recipe, Stage
+from backend.training.retraining.retraining_recipe import RETRAINING
 
 
 def test_the_digest_follows_every_field() -> None:

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.detection.model import page_input
 from backend.geometry import Boxes, areas, as_boxes, clip, coverage
-from backend.nets.config import MARKS
-from backend.nets.detector import PIXEL_MM
 from backend.training.augment import hue_turn
 from backend.training.detector.targets import Knowledge
 from backend.training.pagestore import LabelledPage, Pages
+from backend.vision.engine import PIXEL_MM
+from backend.vision.network_config import MARKS
+from backend.vision.network_detector import page_input
 
 __all__ = ["CANVAS", "Changes", "PastedMark", "Scene", "Stock", "changed", "load_stock"]
 

@@ -1,4 +1,7 @@
-"""A finished run becomes a candidate's folder: calibrated ONNX and safetensors, and the record of the run."""
+"""A finished run becomes a candidate's folder: calibrated ONNX and safetensors, and the record of the run.
+
+Where a network's word is taken: bars with the wanted precision, and odds that lose no class its recall.
+"""
 
 from __future__ import annotations
 
@@ -15,35 +18,30 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torchvision.models import ResNet, resnet18
 
-from backend.classification.classifier import load_classifier
-from backend.classification.fusion import fuse
-from backend.classification.preprocessing import network_input
-from backend.detection.choice import build_detector
 from backend.errors import TrainingError
 from backend.evaluation.closed_set import softmax
-from backend.nets.config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
-from backend.nets.detector import DetectorConfig
-from backend.nets.network import Network
-from backend.nets.weights import (
-    CONFIG_FILE,
-    DETECTOR_CONFIG_FILE,
-    DETECTOR_WEIGHTS_FILE,
-    WEIGHTS_FILE,
-    Weights,
+from backend.models.publishing import add_documents, documents_of
+from backend.training.classifier_loop import BEST_FILE, Progress, shown_in
+from backend.training.classifier_publishing import (
+    NONE_SHARE,
+    RECORD_FILE,
+    box_within,
+    fit_temperature,
+    logits_of_crops,
+    truth_of_crops,
 )
-from backend.registry.candidates import add_documents, documents_of
-from backend.training.checkpoint import save
-from backend.training.evaluation import fit_temperature
+from backend.training.classifier_recipe import Corrections, Recipe
 from backend.training.export import export_classifier
 from backend.training.fusion import fit_fusion, shown_as
-from backend.training.harvest import truth_of
-from backend.training.labelling import label_boxes
-from backend.training.loop import BEST_FILE, Progress, shown_in
-from backend.training.publish import NONE_SHARE, RECORD_FILE
+from backend.training.harvest import label_boxes, truth_of
+from backend.training.loop_parts import save
 from backend.training.quantise import quantise_classifier
-from backend.training.recipe import Corrections, Recipe
-from backend.training.retraining.calibrating import raised, shifts, shown, thresholds
-from backend.training.served import box_within, logits_of_crops, truth_of_crops
+from backend.vision.classifier import load_classifier, network_input
+from backend.vision.engine import DetectorConfig, Network
+from backend.vision.finders import build_detector
+from backend.vision.network_config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
+from backend.vision.pipeline import fuse
+from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE, Weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,14 +49,122 @@ if TYPE_CHECKING:
     from backend.training.pagestore import LabelledPage, Pages
     from backend.training.retraining.material import Material
 
-__all__ = ["TENSORS_FILE", "add_detector", "quantise_candidate", "write_candidate"]
+__all__ = [
+    "TENSORS_FILE",
+    "add_detector",
+    "quantise_candidate",
+    "raised",
+    "shifts",
+    "shown",
+    "thresholds",
+    "write_candidate",
+]
 
+_BAR = 0.5
+"""Where CONFIDENCE is, if nobody sets it."""
+_STEPS = np.linspace(0, 1.5, 16)
+"""Log odds by which a class may be raised."""
 TENSORS_FILE = "classifier.safetensors"
 _CALIBRATION_CROPS = 200
 _MORE = 1.1
 """How many times what serves finds of a class on validation pages is to be found: on other pages it may be less."""
 _ALL = 0.999
 """Nearest that a share may come to everything where its odds are taken."""
+
+
+def thresholds(
+    probabilities: NDArray[np.float64], truth: NDArray[np.integer], *, precision: float, least: int
+) -> tuple[float, ...]:
+    """For each of `MARKS` the lowest probability from which on what is called so is right as often as wanted.
+
+    Never above what the data can tell: at least `least` right ones have to lie at or above it, else it is 0, which
+    leaves the operator's own bar alone.
+
+    Args:
+        probabilities: (N, 4) over `CLASSES`.
+        truth: (N,) indices into `CLASSES`.
+        precision: Wanted share of right ones.
+        least: Fewest right ones at or above a threshold.
+    """
+    return tuple(
+        _threshold(probabilities, np.asarray(truth), place, precision=precision, least=least)
+        for place in range(len(MARKS))
+    )
+
+
+def _threshold(
+    probabilities: NDArray[np.float64], truth: NDArray[np.integer], place: int, *, precision: float, least: int
+) -> float:
+    called = probabilities.argmax(axis=1) == place
+    order = np.argsort(-probabilities[called, place], kind="stable")
+    scores = probabilities[called, place][order]
+    right = np.cumsum(truth[called][order] == place)
+    if not len(scores):
+        return 0.0
+    precise = right / np.arange(1, len(scores) + 1) >= precision
+    # A bar takes all crops of its score: only where the next one is lower does the count end.
+    ends = np.append(scores[1:] < scores[:-1], True)
+    good = np.flatnonzero(precise & ends & (right >= least))
+    if not len(good) or good[-1] == len(scores) - 1:
+        return 0.0
+    return float(scores[good[-1]])
+
+
+def shown(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Of each of `MARKS` how many boxes would be right, and how many wrong, at a probability of at least .5: (3,) each.
+
+    Args:
+        probabilities: (N, 4) over `CLASSES`.
+        truth: (N,) indices into `CLASSES`.
+    """
+    said = np.where(probabilities.max(axis=1, initial=0) >= _BAR, probabilities.argmax(axis=1), -1)
+    called = said[:, None] == np.arange(len(MARKS))
+    right = called & (np.asarray(truth)[:, None] == np.arange(len(MARKS)))
+    return right.sum(axis=0), (called & ~right).sum(axis=0)
+
+
+def raised(probabilities: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities (N, 4) after the log odds of each of `MARKS` grew by `shift` (3,)."""
+    weighed = probabilities * np.exp(np.append(shift, np.zeros(probabilities.shape[1] - len(shift))))
+    return np.asarray(weighed / weighed.sum(axis=1, keepdims=True))
+
+
+def shifts(
+    probabilities: NDArray[np.float64],
+    truth: NDArray[np.integer],
+    *,
+    wanted: NDArray[np.number],
+    most_wrong: NDArray[np.integer],
+    precision: float,
+) -> NDArray[np.float64]:
+    """The smallest growth of each class's log odds with which as many of its marks are found as are wanted: (3,).
+
+    An annotator has more work with a mark that is not shown than with a box on nothing, so that a better network should
+    not show fewer. Odds grow no further than the bounds on wrong boxes let them; what that does not reach is left.
+
+    Args:
+        probabilities: (N, 4) over `CLASSES`.
+        truth: (N,) indices into `CLASSES`.
+        wanted: (3,) marks that are to be found.
+        most_wrong: (3,) wrong boxes that growth may come to: those of what serves, lest they become more each time.
+        precision: Least share of right ones that it may come to.
+    """
+    chosen = np.zeros(len(MARKS))
+    right, _ = shown(probabilities, truth)
+    for place in range(len(MARKS)):
+        best = right[place]
+        for step in _STEPS[1:]:
+            if best >= wanted[place]:
+                break
+            hits, wrong = (
+                counts[place]
+                for counts in shown(raised(probabilities, np.where(np.arange(len(MARKS)) == place, step, 0.0)), truth)
+            )
+            if wrong > most_wrong[place] or hits < precision * (hits + wrong):
+                break
+            if hits > best:
+                chosen[place], best = step, hits
+    return chosen
 
 
 def write_candidate(

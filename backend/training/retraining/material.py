@@ -1,4 +1,7 @@
-"""What a retraining learns from: annotators' samples as the ledger has them, and drawn pages beside, lest it forget."""
+"""What a retraining learns from: annotators' samples as the ledger has them, and drawn pages beside, lest it forget.
+
+Annotators' pages as a store that a detector can learn from: what they left, and whether they had to correct it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,26 +21,127 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine, select
 
+from backend.corrections.outcomes import Outcome
+from backend.corrections.tables import document, prediction, sample
 from backend.errors import TrainingError
-from backend.feedback.matching import Outcome
-from backend.feedback.tables import sample
 from backend.training.batches import CORRECTED, HARD
-from backend.training.crops import SPLITS, Crop, CropStore, cut, split_of
-from backend.training.drawing import draw_into, draw_seeds
+from backend.training.crops import SPLITS, Crop, CropFolder, cut, split_of
 from backend.training.harvest import harvest_pages
-from backend.training.pagestore import PageStore
+from backend.training.pagestore import LabelledPage, PageStore
+from backend.training.retraining.annotators_pages import annotated_pages
+from backend.training.training_pages import draw_into, draw_seeds
 
 if TYPE_CHECKING:
-    from backend.detection.choice import Detects
-    from backend.feedback.crops import CropStore as Pictures
+    from backend.corrections.crop_store import CropStore as Pictures
+    from backend.training.retraining.annotators_pages import KnownPage, PageOf
+    from backend.vision.finders import Detects
 
-__all__ = ["REPLAY_SEED", "RETRAINING_SEED", "Lesson", "Material", "draw_base", "draw_replay", "lessons"]
+__all__ = [
+    "ACCEPTED_PAGE",
+    "CORRECTED_PAGE",
+    "REPLAY_SEED",
+    "RETRAINING_SEED",
+    "Lesson",
+    "Material",
+    "collect_pages",
+    "draw_base",
+    "draw_replay",
+    "lessons",
+]
 
+CORRECTED_PAGE, ACCEPTED_PAGE = "corrected", "accepted"
+"""Sources of pages: something was changed on them, or nothing was."""
+_MOST_PAGES = 1000
+"""Of the newest tasks; as many are some 2 GB of memory."""
+_MOST_BARE = 2
+"""Pages of a document without a mark that teach though nothing was corrected on them: a lease has many of these."""
 RETRAINING_SEED = 2_001_000
 """Seed of the first page that is drawn for retraining: away from those of the bundled weights, tests, benchmarks."""
 REPLAY_SEED = 2_100_000
 """Seed of the first page that is drawn for the detector alone."""
 _HARD = (Outcome.RELABELLED, Outcome.REJECTED)
+
+
+def collect_pages(
+    folder: Path, engine: Engine, page_of: PageOf, *, insist: bool = False
+) -> tuple[PageStore, tuple[str, ...]]:
+    """Fetches the pages that annotators submitted, but those of gold documents, to a folder that holds nothing else.
+
+    Only its owner may read it, and the caller removes it after the training. A page teaches where it tells its document
+    in the ledger: where marks are on it or were shown on it, or if the document has none. So a gold document that has
+    the same page is known to have it. Of a blind task the pages do not teach: people overlook marks, and nobody had
+    shown them any.
+
+    Args:
+        folder: Made for it.
+        engine: The ledger's database.
+        page_of: Fetches a page.
+        insist: Whether it is an error that nothing can be had for now.
+
+    Returns:
+        The pages, and a sentence for each task that could not be had.
+
+    Raises:
+        PagesAway: That is so.
+        OSError: The disk is full.
+    """
+    folder.mkdir(parents=True, mode=0o700)
+    store, missing, there = PageStore(folder), list[str](), 0
+    hard, blind, bare = _corrected(engine), _blind(engine), Counter[str]()
+    sides = {"train", "validation"}
+    found = annotated_pages(
+        engine, page_of, sides=sides, most=_MOST_PAGES, spool=folder, missing=missing, without=blind, insist=insist
+    )
+    for known in found:
+        if there == _MOST_PAGES:
+            break
+        if known.sha256 not in _telling(engine, known.document):
+            continue
+        corrected = known.sha256 in hard
+        if not (known.marks or known.disputed or corrected):
+            bare[known.document] += 1
+            if bare[known.document] > _MOST_BARE:
+                continue
+        store.add(_facts(known, CORRECTED_PAGE if corrected else ACCEPTED_PAGE), known.pixels)
+        there += 1
+    return store, tuple(missing)
+
+
+def _facts(known: KnownPage, source: str) -> LabelledPage:
+    return LabelledPage(
+        name=known.name,
+        document=known.document,
+        split=known.side,
+        domain="real",
+        source=source,
+        licence="not to be passed on",
+        dpi=known.dpi,
+        boxes=tuple((box[0], box[1], box[2], box[3]) for _, box in known.marks),
+        labels=tuple(label for label, _ in known.marks),
+        ignored=tuple((box[0], box[1], box[2], box[3]) for box in known.disputed),
+        complete=known.complete,
+        sha256=known.sha256,
+    )
+
+
+def _telling(engine: Engine, key: str) -> set[str]:
+    """The pages by which a document is known, by the SHA-256 of their pixels; none that another document had first."""
+    with engine.connect() as connection:
+        return set(connection.execute(select(document.c.page_sha256).where(document.c.key == key)).scalars())
+
+
+def _blind(engine: Engine) -> set[int]:
+    """Tasks that were served without the boxes found for them."""
+    with engine.connect() as connection:
+        return set(connection.execute(select(prediction.c.task).where(prediction.c.blind).distinct()).scalars())
+
+
+def _corrected(engine: Engine) -> set[str]:
+    """Pages, by the SHA-256 of their pixels, on which an annotator changed something."""
+    changed = (Outcome.MOVED, Outcome.RELABELLED, Outcome.REJECTED, Outcome.DUPLICATE, Outcome.MISSED)
+    wanted = select(sample.c.page_sha256).where(sample.c.outcome.in_(changed), sample.c.weak.is_(False)).distinct()
+    with engine.connect() as connection:
+        return set(connection.execute(wanted).scalars())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +195,7 @@ def lessons(engine: Engine) -> list[Lesson]:
     ]
 
 
-def draw_base(folder: Path, *, pages: int, detector: Detects) -> tuple[PageStore, CropStore]:
+def draw_base(folder: Path, *, pages: int, detector: Detects) -> tuple[PageStore, CropFolder]:
     """Pages drawn afresh, and the crops that the serving detector finds on them; what is there already is kept.
 
     Args:
@@ -108,7 +213,7 @@ def draw_base(folder: Path, *, pages: int, detector: Detects) -> tuple[PageStore
     if missing:
         raise TrainingError(f"{pages} drawn pages leave no document for {', '.join(sorted(missing))}: draw more")
     digest = hashlib.sha256(json.dumps([detector.name, detector.facts], sort_keys=True).encode()).hexdigest()[:8]
-    crops = CropStore(folder / f"crops-{digest}", only=names)
+    crops = CropFolder(folder / f"crops-{digest}", only=names)
     for other in folder.glob("crops-*"):
         if other != crops.folder:
             shutil.rmtree(other)
@@ -144,7 +249,7 @@ class Material:
 
     samples: Mapping[str, Lesson]
     pictures: Pictures
-    drawn: CropStore
+    drawn: CropFolder
 
     @property
     def folder(self) -> Path:

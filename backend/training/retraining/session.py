@@ -9,15 +9,14 @@ import signal
 import time
 from pathlib import Path
 
+from backend.corrections.service import Store, task_page
 from backend.errors import BackendError, PagesAway, TrainingError
-from backend.feedback.service import Store, task_page
 from backend.labelstudio.connections import Connections
 from backend.pages.source import PageSource
 from backend.settings import Settings
-from backend.training.retraining.recipe import RETRAINING, read_recipe
-from backend.training.retraining.run import Result, Retraining
-from backend.training.retraining.starting import count_hard
-from backend.training.retraining.state import Training, folder_of, last_training, note, take_lock
+from backend.training.retraining.retraining_recipe import RETRAINING, read_recipe
+from backend.training.retraining.retraining_run import Result, Retraining
+from backend.training.retraining.starting import Training, count_hard, folder_of, last_training, note, take_lock
 
 __all__ = ["run"]
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backend.training.loop import Progress, fit, network_from
-from backend.training.parallel import ranks
-from backend.training.telling import Tell, nobody
+from backend.training.classifier_loop import Progress, fit, network_from
+from backend.training.loop_parts import Tell, nobody, ranks
 
 if TYPE_CHECKING:
-    from backend.training.recipe import Recipe
+    from backend.training.classifier_recipe import Recipe
     from backend.training.retraining.material import Material
 
 __all__ = ["Work", "fit_together", "together"]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from backend.geometry import as_boxes
-from backend.nets.config import MARKS
 from backend.training.detector.scenes import CANVAS, Changes, Scene
 from backend.training.detector.targets import Knowledge
+from backend.vision.network_config import MARKS
 
 __all__ = ["STILL", "known", "plain_scene"]
 

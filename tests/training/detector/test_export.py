@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from backend.errors import BadWeights
-from backend.nets.config import sha256_of
-from backend.nets.detector import DetectorConfig, DetectorNetwork
-from backend.training.detector.export import export_detector
-from backend.training.detector.network import DetectorNet, Shape
-from backend.training.graph import half_precision, state_dict_from_onnx
-from tests.nets.detectors import TINY, random_network
+from backend.training.detector.detector_network import DetectorNet, Shape
+from backend.training.export import export_detector, half_precision, state_dict_from_onnx
+from backend.vision.engine import DetectorConfig, DetectorNetwork
+from backend.vision.network_config import sha256_of
+from tests.models.detectors import TINY, random_network
 
 SHAPES = [
     TINY,

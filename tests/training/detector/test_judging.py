@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.training.detector.judging import score, seen
+from backend.training.detector.detector_loop import score, seen
 from backend.training.detector.scenes import Scene, Stock
 from backend.training.detector.targets import Knowledge
-from tests.nets.detectors import even_network
+from tests.models.detectors import even_network
 from tests.training.detector.conftest import known
 
 NETWORK = even_network(heat=0.6, reach=100)

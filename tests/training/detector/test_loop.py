@@ -12,11 +12,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from backend.errors import TrainingError
-from backend.training.detector.loop import AVERAGE_FILE, CHECKPOINT_FILE, fit_detector
-from backend.training.detector.network import DetectorNet
-from backend.training.detector.recipe import DetectorRecipe
+from backend.training.detector.detector_loop import AVERAGE_FILE, CHECKPOINT_FILE, fit_detector
+from backend.training.detector.detector_network import DetectorNet
+from backend.training.detector.detector_recipe import DetectorRecipe
 from backend.training.detector.scenes import Changes, Stock
-from tests.nets.detectors import TINY
+from tests.models.detectors import TINY
 from tests.training.detector.conftest import STILL, plain_scene
 
 RECIPE = DetectorRecipe(

@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from backend.training.detector.loss import edge_loss, heat_loss
-from backend.training.detector.targets import targets_of
+from backend.training.detector.targets import edge_loss, heat_loss, targets_of
 from tests.training.detector.conftest import known
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from backend.training.detector.network import STRIDE, DetectorNet, Shape
-from tests.nets.detectors import TINY, even_network
+from backend.training.detector.detector_network import STRIDE, DetectorNet, Shape
+from tests.models.detectors import TINY, even_network
 
 
 @pytest.mark.parametrize(

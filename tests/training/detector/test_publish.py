@@ -11,15 +11,15 @@ import pytest
 from safetensors.torch import save_file
 
 from backend.errors import TrainingError
-from backend.nets.config import MARKS, sha256_of
-from backend.nets.detector import DetectorConfig
-from backend.nets.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
-from backend.registry.candidates import DOCUMENTS_FILE, documents_of
-from backend.training.detector.loop import AVERAGE_FILE, DetectorEpoch, DetectorProgress
-from backend.training.detector.publish import DETECTOR_CARD_FILE, DETECTOR_RECORD_FILE, publish_detector
-from backend.training.detector.recipe import DetectorRecipe
+from backend.models.publishing import DOCUMENTS_FILE, documents_of
+from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorEpoch, DetectorProgress
+from backend.training.detector.detector_publishing import DETECTOR_CARD_FILE, DETECTOR_RECORD_FILE, publish_detector
+from backend.training.detector.detector_recipe import DetectorRecipe
 from backend.training.pagestore import Corners, LabelledPage, PageStore
-from tests.nets.detectors import TINY, even_network, open_detector
+from backend.vision.engine import DetectorConfig
+from backend.vision.network_config import MARKS, sha256_of
+from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from tests.models.detectors import TINY, even_network, open_detector
 
 RECIPE = DetectorRecipe(shape=TINY, epochs=2)
 LINES = tuple(

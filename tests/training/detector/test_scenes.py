@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.geometry import iou
-from backend.nets.config import MARKS
 from backend.training.detector.scenes import CANVAS, Changes, PastedMark, Scene, changed, load_stock
 from backend.training.pagestore import LabelledPage, PageStore
+from backend.vision.network_config import MARKS
 from tests.training.detector.conftest import STILL, Corners, known, plain_scene
 
 HEIGHT, WIDTH = CANVAS

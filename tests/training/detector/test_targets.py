@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.detection.peaks import peaks_of
-from backend.nets.config import MARKS
-from backend.training.detector.network import STRIDE
+from backend.training.detector.detector_network import STRIDE
 from backend.training.detector.targets import Knowledge, Targets, targets_of
+from backend.vision.network_config import MARKS
+from backend.vision.network_detector import peaks_of
 from tests.training.detector.conftest import Corners, known
 
 HEIGHT, WIDTH = 128, 192

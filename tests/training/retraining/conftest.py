@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.detection.choice import build_detector
 from backend.settings import Settings
 from backend.training.retraining.material import draw_base
+from backend.vision.finders import build_detector
 
 PAGES = 4
 TINY = {

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.feedback.crops import CropStore, cut
-from backend.feedback.database import default_url, open_database, writing
-from backend.feedback.matching import Outcome
-from backend.feedback.samples import Sample, replace_samples
-from backend.feedback.service import Store
-from backend.nets.config import CLASSES
+from backend.corrections.crop_store import CropStore, cut
+from backend.corrections.database import default_url, open_database, writing
+from backend.corrections.outcomes import Outcome
+from backend.corrections.samples import Sample, replace_samples
+from backend.corrections.service import Store
+from backend.vision.network_config import CLASSES
 
 __all__ = ["KINDS", "Kind", "open_ledger", "teach"]
 

@@ -10,20 +10,18 @@ from torchvision.models import resnet18
 
 from backend.cli import main
 from backend.errors import BadWeights, RegistryError, UnknownModel
-from backend.nets.config import ClassifierConfig
-from backend.nets.detector import PIXEL_MM
-from backend.nets.registry import Registry
-from backend.nets.sources import Sources
-from backend.nets.weights import BUNDLED, CONFIG_FILE, WEIGHTS_FILE
-from backend.registry.candidates import documents_of
-from backend.registry.models import Models
-from backend.registry.record import Facts
+from backend.models.promotion import Models
+from backend.models.published import Facts, Registry
+from backend.models.publishing import documents_of
+from backend.models.serving import Sources
 from backend.settings import Settings
-from backend.training.detector.network import Shape
-from backend.training.retraining.base import Base, DetectorBase, base_of, detector_base
-from backend.training.retraining.imagenet import FILENAME
-from tests.nets.detectors import random_network, write_detector
-from tests.registry.tiny import says
+from backend.training.detector.detector_network import Shape
+from backend.training.retraining.base_weights import FILENAME, Base, DetectorBase, base_of, detector_base
+from backend.vision.engine import PIXEL_MM
+from backend.vision.network_config import ClassifierConfig
+from backend.vision.weights import BUNDLED, CONFIG_FILE, WEIGHTS_FILE
+from tests.models.detectors import random_network, write_detector
+from tests.models.tiny import says
 
 
 @pytest.fixture

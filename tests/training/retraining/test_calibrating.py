@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from backend.classification.fusion import fuse
-from backend.nets.config import CLASSES, MARKS
-from backend.nets.detector import Fusion
-from backend.training.retraining.calibrating import raised, shifts, shown, thresholds
+from backend.training.retraining.candidate import raised, shifts, shown, thresholds
+from backend.vision.engine import Fusion
+from backend.vision.network_config import CLASSES, MARKS
+from backend.vision.pipeline import fuse
 
 
 def said(*rows: tuple[str, float, str]) -> tuple[np.ndarray, np.ndarray]:

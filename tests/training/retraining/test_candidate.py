@@ -11,23 +11,21 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import resnet18
 
-from backend.nets.config import CLASSES, MARKS, ClassifierConfig, sha256_of
-from backend.nets.detector import DetectorConfig, Fusion
-from backend.nets.weights import CONFIG_FILE, WEIGHTS_FILE, Weights
-from backend.registry.candidates import DOCUMENTS_FILE, documents_of
-from backend.serving import build_pipeline
+from backend.models.publishing import DOCUMENTS_FILE, documents_of
+from backend.models.serving import build_pipeline
 from backend.settings import Settings
+from backend.training.classifier_loop import BEST_FILE, Epoch, Progress
+from backend.training.classifier_recipe import Corrections, Recipe, Stage
 from backend.training.export import export_classifier
-from backend.training.loop import BEST_FILE, Epoch, Progress
 from backend.training.pagestore import PageStore
-from backend.training.recipe import Corrections, Recipe, Stage
-from backend.training.retraining.base import read_base
-from backend.training.retraining.calibrating import thresholds
-from backend.training.retraining.candidate import _said_together, add_detector, write_candidate
-from tests.nets.detectors import random_network, write_detector
-
-from .ledger import open_ledger, teach
-from .test_resume import material
+from backend.training.retraining.base_weights import read_base
+from backend.training.retraining.candidate import _said_together, add_detector, thresholds, write_candidate
+from backend.vision.engine import DetectorConfig, Fusion
+from backend.vision.network_config import CLASSES, MARKS, ClassifierConfig, sha256_of
+from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE, Weights
+from tests.models.detectors import random_network, write_detector
+from tests.training.retraining.ledger import open_ledger, teach
+from tests.training.retraining.test_resume import material
 
 PLAN = Corrections()
 

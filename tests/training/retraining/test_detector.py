@@ -15,48 +15,47 @@ from onnxruntime import InferenceSession
 from safetensors.torch import load_file
 from sqlalchemy import delete, insert, update
 
-from backend.detection.choice import build_detector
+from backend.corrections.database import writing
+from backend.corrections.journal import Journal
+from backend.corrections.outcomes import Outcome
+from backend.corrections.service import Store
+from backend.corrections.tables import prediction, sample
+from backend.corrections.worker import Worker
 from backend.errors import PagesAway, PageUnavailable
-from backend.evaluation.running import fingerprints
-from backend.feedback.database import writing
-from backend.feedback.journal import Journal
-from backend.feedback.matching import Outcome
-from backend.feedback.service import Store
-from backend.feedback.tables import prediction, sample
-from backend.feedback.worker import Worker
+from backend.evaluation.study import fingerprints
 from backend.labelstudio.annotations import Annotation
-from backend.nets.config import MARKS, sha256_of
-from backend.nets.detector import DetectorConfig
-from backend.nets.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
 from backend.pages.page import Page
 from backend.settings import Settings
-from backend.training.detector.loop import AVERAGE_FILE
-from backend.training.detector.network import DetectorNet
-from backend.training.detector.publish import DETECTOR_RECORD_FILE
-from backend.training.detector.recipe import DetectorRecipe
+from backend.training.classifier_recipe import Corrections
+from backend.training.detector.detector_loop import AVERAGE_FILE
+from backend.training.detector.detector_network import DetectorNet
+from backend.training.detector.detector_publishing import DETECTOR_RECORD_FILE
+from backend.training.detector.detector_recipe import DetectorRecipe
 from backend.training.detector.scenes import Changes
-from backend.training.graph import state_dict_from_onnx
+from backend.training.export import state_dict_from_onnx
 from backend.training.pagestore import PageStore
-from backend.training.recipe import Corrections
-from backend.training.retraining.annotated import first_and_last
-from backend.training.retraining.base import DetectorBase
-from backend.training.retraining.corrected import collect_pages
-from backend.training.retraining.detector import (
+from backend.training.retraining.annotators_pages import first_and_last
+from backend.training.retraining.base_weights import DetectorBase
+from backend.training.retraining.detector_retraining import (
     DETECTOR_TENSORS_FILE,
     PageLessons,
     page_lessons,
     teach,
     write_taught,
 )
-from backend.training.retraining.gold import gold_pages
-from tests.feedback.annotating import drawn as left
-from tests.feedback.annotating import page_of, saved
-from tests.feedback.test_worker import send
-from tests.nets.detectors import TINY, random_network
-from tests.nets.detectors import write_detector as written
-
-from .ledger import open_ledger
-from .test_gold import named
+from backend.training.retraining.gold_trial import gold_pages
+from backend.training.retraining.material import collect_pages
+from backend.vision.engine import DetectorConfig
+from backend.vision.finders import build_detector
+from backend.vision.network_config import MARKS, sha256_of
+from backend.vision.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from tests.corrections.annotating import drawn as left
+from tests.corrections.annotating import page_of, saved
+from tests.corrections.test_worker import send
+from tests.models.detectors import TINY, random_network
+from tests.models.detectors import write_detector as written
+from tests.training.retraining.ledger import open_ledger
+from tests.training.retraining.test_gold import named
 
 A, B = (10.0, 10.0, 110.0, 110.0), (200.0, 300.0, 300.0, 360.0)
 SIDES = ("train", "train", "validation", "gold")

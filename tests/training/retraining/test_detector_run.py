@@ -13,26 +13,25 @@ import pytest
 import torch
 
 from backend.cli import main
-from backend.nets.config import sha256_of
-from backend.nets.detector import DetectorConfig
-from backend.nets.sources import Sources
-from backend.nets.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
-from backend.registry.candidates import documents_of
-from backend.registry.models import Models
+from backend.models.promotion import Models
+from backend.models.publishing import documents_of
+from backend.models.serving import Sources
 from backend.settings import Settings
-from backend.training.detector import loop
-from backend.training.detector.loop import CHECKPOINT_FILE
-from backend.training.retraining.recipe import read_recipe
-from backend.training.retraining.run import Result, Retraining
-from backend.training.retraining.state import PRIVATE, folder_of
-from backend.training.telling import nobody
-from tests.feedback.annotating import drawn as left
-from tests.feedback.annotating import page_of
-
-from .conftest import TINY
-from .ledger import open_ledger
-from .test_detector import annotate
-from .test_gold import named
+from backend.training.detector import detector_loop
+from backend.training.detector.detector_loop import CHECKPOINT_FILE
+from backend.training.loop_parts import nobody
+from backend.training.retraining.retraining_recipe import read_recipe
+from backend.training.retraining.retraining_run import Result, Retraining
+from backend.training.retraining.starting import PRIVATE, folder_of
+from backend.vision.engine import DetectorConfig
+from backend.vision.network_config import sha256_of
+from backend.vision.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from tests.corrections.annotating import drawn as left
+from tests.corrections.annotating import page_of
+from tests.training.retraining.conftest import TINY
+from tests.training.retraining.ledger import open_ledger
+from tests.training.retraining.test_detector import annotate
+from tests.training.retraining.test_gold import named
 
 STEPS = 2
 """Of an epoch of the detector."""
@@ -73,7 +72,7 @@ def retrain(settings: Settings, say: Callable[[object], None] = print, tell: Cal
 
 def _until_killed(settings: Settings) -> None:
     torch.set_num_threads(1)
-    follow, done = loop.follow, 0
+    follow, done = detector_loop.follow, 0
 
     def dying(average: torch.nn.Module, network: torch.nn.Module, averaging: float) -> None:
         nonlocal done
@@ -82,7 +81,7 @@ def _until_killed(settings: Settings) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         follow(average, network, averaging)
 
-    loop.follow = dying
+    detector_loop.follow = dying
     retrain(settings)
 
 

@@ -11,26 +11,25 @@ import pytest
 from PIL import Image
 from sqlalchemy import select, update
 
-from backend.dataset.sides import Look, sides
+from backend.corrections.crop_store import fingerprint, perceptual
+from backend.corrections.database import writing
+from backend.corrections.journal import Journal
+from backend.corrections.service import Store
+from backend.corrections.splits import document_key, split_of
+from backend.corrections.tables import annotation, sample
+from backend.corrections.tables import document as table
+from backend.corrections.worker import Worker
+from backend.dataset.gathering import Look, sides
 from backend.errors import PageUnavailable
-from backend.feedback.crops import fingerprint, perceptual
-from backend.feedback.database import writing
-from backend.feedback.journal import Journal
-from backend.feedback.service import Store
-from backend.feedback.splits import document_key, split_of
-from backend.feedback.tables import annotation, sample
-from backend.feedback.tables import document as table
-from backend.feedback.worker import Worker
 from backend.labelstudio.annotations import Annotation
-from backend.nets.config import MARKS
 from backend.pages.page import Page
 from backend.training.pagestore import PageStore
-from backend.training.retraining.gold import gold_pages
-from tests.feedback.annotating import drawn as left
-from tests.feedback.annotating import page_of, saved
-from tests.feedback.test_worker import send
-
-from .ledger import open_ledger
+from backend.training.retraining.gold_trial import gold_pages
+from backend.vision.network_config import MARKS
+from tests.corrections.annotating import drawn as left
+from tests.corrections.annotating import page_of, saved
+from tests.corrections.test_worker import send
+from tests.training.retraining.ledger import open_ledger
 
 A, B = (10.0, 10.0, 110.0, 110.0), (200.0, 300.0, 300.0, 360.0)
 TASKS = range(1, 21)

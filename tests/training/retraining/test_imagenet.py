@@ -13,15 +13,14 @@ from torchvision.models import ResNet, resnet18
 
 from backend.cli import main
 from backend.errors import BadWeights, WeightsUnavailable
-from backend.nets.config import CLASSES
-from backend.registry.models import Models
+from backend.models.promotion import Models
 from backend.settings import Settings
-from backend.training.loop import network_from
-from backend.training.retraining.imagenet import FILENAME, REPOSITORY, REVISION, fetch_imagenet
-from tests.nets.hub_server import COMMIT, LoopbackHub, serve
-
-from .conftest import TINY
-from .ledger import open_ledger, teach
+from backend.training.classifier_loop import network_from
+from backend.training.retraining.base_weights import FILENAME, REPOSITORY, REVISION, fetch_imagenet
+from backend.vision.network_config import CLASSES
+from tests.models.hub_server import COMMIT, LoopbackHub, serve
+from tests.training.retraining.conftest import TINY
+from tests.training.retraining.ledger import open_ledger, teach
 
 NOWHERE = "http://127.0.0.1:9"
 MEAN, DEVIATION = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

@@ -9,18 +9,22 @@ import sys
 import time
 from pathlib import Path
 
-from backend.nets.registry import Registry
-from backend.nets.sources import Sources
-from backend.nets.weights import BUNDLED
-from backend.registry.models import Models
-from backend.registry.record import Facts
-from backend.serving import build_pipeline
+from backend.models.promotion import Models
+from backend.models.published import Facts, Registry
+from backend.models.serving import Sources, build_pipeline
 from backend.settings import Settings
-from backend.training.loop import CHECKPOINT_FILE
-from backend.training.retraining.starting import REST_SECONDS, Situation, decide
-from backend.training.retraining.state import PRIVATE, folder_of, is_running, last_training
-
-from .ledger import open_ledger, teach
+from backend.training.classifier_loop import CHECKPOINT_FILE
+from backend.training.retraining.starting import (
+    PRIVATE,
+    REST_SECONDS,
+    Situation,
+    decide,
+    folder_of,
+    is_running,
+    last_training,
+)
+from backend.vision.weights import BUNDLED
+from tests.training.retraining.ledger import open_ledger, teach
 
 COMMAND = (sys.executable, "-m", "backend", "train", "--threads", "1", "--jobs", "0")
 ROOT = Path(__file__).parents[3]

@@ -8,23 +8,22 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from backend.detection.choice import build_detector
+from backend.corrections.database import writing
+from backend.corrections.outcomes import Outcome
+from backend.corrections.service import Store
+from backend.corrections.tables import sample
 from backend.errors import LedgerError, TrainingError
-from backend.feedback.database import writing
-from backend.feedback.matching import Outcome
-from backend.feedback.service import Store
-from backend.feedback.tables import sample
 from backend.training.batches import CORRECTED, HARD
-from backend.training.crops import SPLITS, CropStore
+from backend.training.classifier_publishing import box_within
+from backend.training.crops import SPLITS, CropFolder
 from backend.training.retraining.material import RETRAINING_SEED, Material, draw_base, lessons
-from backend.training.served import box_within
-
-from .ledger import KINDS, open_ledger, teach
+from backend.vision.finders import build_detector
+from tests.training.retraining.ledger import KINDS, open_ledger, teach
 
 
 def material(store: Store, drawn: Path) -> Material:
     [crops] = drawn.glob("crops-*")
-    return Material({one.crop.file: one for one in lessons(store.engine)}, store.crops, CropStore(crops))
+    return Material({one.crop.file: one for one in lessons(store.engine)}, store.crops, CropFolder(crops))
 
 
 def test_each_sample_is_a_crop_with_its_side_and_its_pool(tmp_path: Path) -> None:

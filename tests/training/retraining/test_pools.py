@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from backend.nets.config import CLASSES
 from backend.training.batches import CORRECTED, HARD, pooled_order
+from backend.training.classifier_recipe import Corrections
 from backend.training.crops import Crop
-from backend.training.recipe import Corrections
+from backend.vision.network_config import CLASSES
 
 
 def crops(*, drawn: int, seen: dict[str, int], hard: int) -> list[Crop]:

@@ -12,14 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from backend.training import loop
-from backend.training.crops import CropStore
-from backend.training.loop import BEST_FILE, CHECKPOINT_FILE, fit
-from backend.training.recipe import Corrections, Recipe, Stage
+from backend.training import classifier_loop
+from backend.training.classifier_loop import BEST_FILE, CHECKPOINT_FILE, fit
+from backend.training.classifier_recipe import Corrections, Recipe, Stage
+from backend.training.crops import CropFolder
 from backend.training.retraining.material import Material, lessons
 from tests.training.conftest import tiny
-
-from .ledger import open_ledger, teach
+from tests.training.retraining.ledger import open_ledger, teach
 
 RECIPE = Recipe(
     base="tiny",
@@ -39,12 +38,12 @@ def material(data: Path, drawn: Path) -> Material:
     found = {one.crop.file: one for one in lessons(store.engine)}
     store.engine.dispose()
     [crops] = drawn.glob("crops-*")
-    return Material(found, store.crops, CropStore(crops))
+    return Material(found, store.crops, CropFolder(crops))
 
 
 def _until_killed(data: Path, drawn: Path, folder: Path, steps: int) -> None:
     torch.set_num_threads(1)
-    follow, done = loop.follow, 0
+    follow, done = classifier_loop.follow, 0
 
     def dying(average: torch.nn.Module, network: torch.nn.Module, averaging: float) -> None:
         nonlocal done
@@ -53,7 +52,7 @@ def _until_killed(data: Path, drawn: Path, folder: Path, steps: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         follow(average, network, averaging)
 
-    loop.follow = dying
+    classifier_loop.follow = dying
     fit(RECIPE, material(data, drawn), folder, build=tiny)
 
 
@@ -65,7 +64,11 @@ def test_a_killed_training_ends_as_if_nothing_had_been(tmp_path: Path, drawn: Pa
     whole = fit(RECIPE, material(tmp_path, drawn), tmp_path / "whole", build=tiny)
     assert [(line.stage, line.epoch) for line in whole.history] == [(0, 0), (1, 0), (1, 1), (1, 2)]
     assert set(whole.history[0].by_domain) == {"drawn", "corrected"}
-    steps = 3 * len(loop.shown_in(RECIPE, material(tmp_path, drawn).side("train"), stage=0, epoch=0)) // RECIPE.batch
+    steps = (
+        3
+        * len(classifier_loop.shown_in(RECIPE, material(tmp_path, drawn).side("train"), stage=0, epoch=0))
+        // RECIPE.batch
+    )
     victim = multiprocessing.get_context("spawn").Process(
         target=_until_killed, args=(tmp_path, drawn, tmp_path / "cut", steps - 1)
     )
@@ -93,7 +96,7 @@ def test_a_killed_training_ends_as_if_nothing_had_been(tmp_path: Path, drawn: Pa
     ],
 )
 def test_the_whole_net_has_to_beat_the_head_alone(
-    change: dict[str, object], kept: bool, store: CropStore, tmp_path: Path
+    change: dict[str, object], kept: bool, store: CropFolder, tmp_path: Path
 ) -> None:
     mild = dataclasses.replace(RECIPE.augmentation, tint=0, fade=0, black=0, hue=0, overprint=0)
     head = Stage(size=16, epochs=4, learning_rate=3e-2)

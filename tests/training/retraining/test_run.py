@@ -14,37 +14,35 @@ import pytest
 from sqlalchemy import update
 
 from backend.cli import main
+from backend.corrections.crop_store import fingerprint
+from backend.corrections.database import writing
+from backend.corrections.journal import Journal
+from backend.corrections.outcomes import Outcome
+from backend.corrections.tables import sample
+from backend.corrections.worker import Worker
 from backend.errors import TrainingError
-from backend.evaluation.attempts import ATTEMPTS_FILE
-from backend.feedback.crops import fingerprint
-from backend.feedback.database import writing
-from backend.feedback.journal import Journal
-from backend.feedback.matching import Outcome
-from backend.feedback.tables import sample
-from backend.feedback.worker import Worker
+from backend.evaluation.trial import ATTEMPTS_FILE
 from backend.labelstudio.annotations import Annotation
-from backend.nets.config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
-from backend.nets.registry import Registry
-from backend.nets.weights import BUNDLED, CONFIG_FILE, FLOAT_WEIGHTS_FILE, WEIGHTS_FILE, Weights
+from backend.models.promotion import Models
+from backend.models.published import Facts, Registry
+from backend.models.publishing import documents_of
 from backend.pages.page import Page
-from backend.registry.candidates import documents_of
-from backend.registry.models import Models
-from backend.registry.record import Facts
 from backend.settings import Settings
+from backend.training.classifier_loop import network_from
 from backend.training.export import export_classifier
-from backend.training.loop import network_from
 from backend.training.pagestore import PageStore
 from backend.training.quantise import quantise_classifier
 from backend.training.retraining.candidate import TENSORS_FILE
-from backend.training.retraining.recipe import read_recipe
-from backend.training.retraining.run import Retraining
-from backend.training.retraining.state import PRIVATE, folder_of, last_training
-from tests.feedback.annotating import page_of, saved
-from tests.feedback.test_worker import send
-
-from .conftest import TINY
-from .ledger import KINDS, Kind, open_ledger, teach
-from .test_gold import named
+from backend.training.retraining.retraining_recipe import read_recipe
+from backend.training.retraining.retraining_run import Retraining
+from backend.training.retraining.starting import PRIVATE, folder_of, last_training
+from backend.vision.network_config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
+from backend.vision.weights import BUNDLED, CONFIG_FILE, FLOAT_WEIGHTS_FILE, WEIGHTS_FILE, Weights
+from tests.corrections.annotating import page_of, saved
+from tests.corrections.test_worker import send
+from tests.training.retraining.conftest import TINY
+from tests.training.retraining.ledger import KINDS, Kind, open_ledger, teach
+from tests.training.retraining.test_gold import named
 
 WORDS = ("train", "--threads", "1", "--jobs", "0")
 SAMPLES = 24

@@ -15,32 +15,29 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from backend.corrections.journal import Journal
+from backend.corrections.service import Feedback
 from backend.errors import TrainingError
-from backend.feedback.journal import Journal
-from backend.feedback.service import Feedback
-from backend.feedback.web import feedback_pages
-from backend.registry.models import Models
+from backend.models.promotion import Models
+from backend.server.status_pages import feedback_pages
 from backend.settings import Settings
 from backend.training.retraining.starting import (
+    PRIVATE,
     REST_SECONDS,
     START_TRAINING,
     Situation,
     Starter,
+    Training,
     count_hard,
     decide,
-)
-from backend.training.retraining.state import (
-    PRIVATE,
-    Training,
     folder_of,
     is_running,
     last_training,
     note,
     take_lock,
 )
-from tests.feedback.test_service import Told
-
-from .ledger import KINDS, open_ledger, teach
+from tests.corrections.test_service import Told
+from tests.training.retraining.ledger import KINDS, open_ledger, teach
 
 LAST = Training(began=1000.0, why="by hand", hard=7, ended=1500.0, result="refused")
 LATER = 1000.0 + REST_SECONDS

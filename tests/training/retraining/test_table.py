@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from backend.nets.config import CLASSES
-from backend.training.retraining.recipe import RETRAINING
-from backend.training.retraining.table import SEED, went_in
-
-from .test_pools import crops
+from backend.training.retraining.gathering_material import SEED, went_in
+from backend.training.retraining.retraining_recipe import RETRAINING
+from backend.vision.network_config import CLASSES
+from tests.training.retraining.test_pools import crops
 
 
 def test_the_seeds_figures_are_those_of_its_card() -> None:

@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 
 from backend.cli import main
-from backend.registry.models import Models
+from backend.models.promotion import Models
 from backend.settings import Settings
-from backend.training.retraining.state import folder_of, last_training
+from backend.training.retraining.starting import folder_of, last_training
+from tests.training.retraining.ledger import open_ledger, teach
 from tests.training.torchrun import run_both
-
-from .ledger import open_ledger, teach
 
 WORDS = ("train", "--threads", "1", "--jobs", "0")
 

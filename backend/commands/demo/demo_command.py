@@ -1,0 +1,260 @@
+"""The demo's course: Label Studio up, backend up, contracts drawn and boxed; all of it stopped again on Ctrl-C.
+
+What the demo says while it works: one line a step, rewritten in place on a terminal.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from backend.commands.demo.demo_projects import (
+    Filled,
+    connect,
+    document_pages,
+    draw_contracts,
+    fill_project,
+    retrieve_boxes,
+    single_pages,
+)
+from backend.commands.demo.services import (
+    LOOPBACK,
+    Login,
+    Service,
+    backend_service,
+    free_port,
+    label_studio_service,
+    wait_for_model,
+)
+from backend.errors import DemoError
+from backend.labelstudio.client import LabelStudio
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator
+    from types import FrameType
+    from typing import NoReturn
+
+__all__ = ["Step", "Steps", "add_arguments", "run"]
+
+_ROOT = Path(__file__).resolve().parents[3]
+_LABEL_STUDIO_SECONDS = 600.0
+_BACKEND_SECONDS = 60.0
+_WATCH_SECONDS = 0.5
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Step:
+    """A step under way."""
+
+    def __init__(self, out: TextIO, what: str) -> None:
+        self._out = out
+        self._what = what
+        self._started = time.monotonic()
+        self.outcome = what
+
+    def note(self, progress: str) -> None:
+        """Shows how far the step is, on a terminal only: a log file needs the outcome, not each tick."""
+        if self._out.isatty():
+            self._out.write(f"\r\033[K  … {self._what} · {progress}")
+            self._out.flush()
+
+    def waited(self) -> None:
+        """Notes the seconds that have passed."""
+        self.note(f"{time.monotonic() - self._started:.0f} s")
+
+    def close(self, tick: str) -> None:
+        """Replaces the progress by the outcome and the time it took."""
+        clear = "\r\033[K" if self._out.isatty() else ""
+        self._out.write(f"{clear}  {tick} {self.outcome} ({time.monotonic() - self._started:.1f} s)\n")
+        self._out.flush()
+
+
+class Steps:
+    """Writes steps to `out`.
+
+    Example:
+        >>> with Steps(sys.stdout).step("Drawing contracts") as step:  # doctest: +SKIP
+        ...     step.note("3 of 12")
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[Step]:
+        """Opens a step; it ends with a tick, or with a cross when the block raises."""
+        step = Step(self._out, what)
+        if self._out.isatty():
+            step.waited()
+        try:
+            yield step
+        except BaseException:
+            step.close("✗")
+            raise
+        step.close("✓")
+
+    def say(self, text: str) -> None:
+        """Prints `text` as it is."""
+        self._out.write(f"{text}\n")
+        self._out.flush()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    parser.add_argument("--folder", type=Path, default=Path(".demo"), help="holds all it makes (%(default)s)")
+    parser.add_argument("--fresh", action="store_true", help="forget earlier runs: delete the folder first")
+    parser.add_argument("--port", type=int, default=8080, help="Label Studio's; a free one if taken (%(default)s)")
+    parser.add_argument("--backend-port", type=int, default=9090, help="the backend's, likewise (%(default)s)")
+    parser.add_argument(
+        "--label-studio",
+        type=Path,
+        default=_ROOT / ".venv-label-studio" / "bin" / "label-studio",
+        metavar="EXECUTABLE",
+        help="which Label Studio to start (the one that `make label-studio` installs)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo until Ctrl-C, SIGTERM or the end of the terminal; gives the exit code.
+
+    Raises:
+        DemoError: Something did not start, or ended; all that did start has been stopped.
+    """
+    steps = Steps(sys.stdout)
+    for number in _ENDINGS:
+        signal.signal(number, _interrupt)
+    with ExitStack() as stack:
+        try:
+            _watch(_start(args, steps, stack))
+        except KeyboardInterrupt:
+            for number in _ENDINGS:  # a second Ctrl-C must not leave a server behind
+                signal.signal(number, signal.SIG_IGN)
+            steps.say("\n  Stopping …")
+    steps.say("  Stopped. What was imported is kept: the next start is quick.")
+    return 0
+
+
+def _start(args: argparse.Namespace, steps: Steps, stack: ExitStack) -> list[Service]:
+    """Does all of it; gives the services, running."""
+    folder = _folder(args.folder, stack, fresh=args.fresh)
+    login = Login.of(folder)
+    studio_url, backend_url = (f"http://{LOOPBACK}:{free_port(port)}" for port in (args.port, args.backend_port))
+
+    steps.say("\n  Contracts with their signatures, stamps and thumbprints boxed, in Label Studio\n")
+    label_studio = label_studio_service(
+        args.label_studio, folder / "label-studio", login=login, port=int(studio_url.rpartition(":")[2])
+    )
+    first = not (folder / "label-studio" / "label_studio.sqlite3").exists()
+    stack.enter_context(label_studio)
+    with steps.step("Drawing contracts") as step:
+        draw_contracts(folder / "contracts", drawn=lambda done, total: step.note(f"{done} of {total} pages"))
+        step.outcome = "Contracts are drawn"
+    with steps.step("Starting Label Studio" + (": it makes its database, about a minute" if first else "")) as step:
+        label_studio.wait_until_answers(f"{studio_url}/health", seconds=_LABEL_STUDIO_SECONDS, waited=step.waited)
+        studio = stack.enter_context(LabelStudio(studio_url, login.token))
+        step.outcome = f"Label Studio {studio.version()} is at {studio_url}"
+    backend = backend_service(
+        port=int(backend_url.rpartition(":")[2]),
+        studio_url=studio_url,
+        token=login.token,
+        data_dir=folder / "backend",
+        log=folder / "backend.log",
+    )
+    with steps.step("Starting the backend") as step:
+        stack.enter_context(backend)
+        backend.wait_until_answers(f"{backend_url}/health", seconds=_BACKEND_SECONDS, waited=step.waited)
+        version = wait_for_model(backend_url, seconds=_BACKEND_SECONDS, waited=step.waited)
+        step.outcome = f"The backend is at {backend_url} with model {version}"
+    _box(folder, steps, studio, login, backend_url=backend_url, version=version)
+    return [label_studio, backend]
+
+
+def _box(folder: Path, steps: Steps, studio: LabelStudio, login: Login, *, backend_url: str, version: str) -> None:
+    """Fills both projects, waits for their boxes, and says where to look."""
+    contracts = folder / "contracts"
+    config, pages_config = _label_config("label_config.xml"), _label_config("label_config_pages.xml")
+    with steps.step("Importing the contracts") as step:
+        singles = fill_project(
+            studio,
+            title="Contracts",
+            label_config=config,
+            field="image",
+            documents=[[page] for page in single_pages(contracts)],
+        )
+        document = fill_project(
+            studio,
+            title="Contracts of several pages",
+            label_config=pages_config,
+            field="pages",
+            documents=[document_pages(contracts)],
+        )
+        for filled in (singles, document):
+            connect(studio, filled.project, backend_url, version=version)
+        step.outcome = f"{len(singles.tasks) + len(document.tasks)} contracts are in, the backend is connected"
+    with steps.step("Boxing") as step:
+        boxes = retrieve_boxes(
+            studio,
+            (singles, document),
+            version=version,
+            done=lambda done, total: step.note(f"{done} of {total} contracts"),
+        )
+        step.outcome = f"{boxes} boxes are in Label Studio"
+    _invite(steps, studio.base_url, login, singles, document)
+
+
+def _invite(steps: Steps, url: str, login: Login, singles: Filled, document: Filled) -> None:
+    def link(filled: Filled) -> str:
+        return f"{url}/projects/{filled.project}/data?task={filled.tasks[0]}"
+
+    steps.say(
+        f"\n  Open      {link(singles)}\n"
+        f"  or        {link(document)}  (a contract of several pages)\n"
+        f"  log in    {login.email}\n"
+        f"  password  {login.password}\n\n"
+        "  Ctrl-C stops it."
+    )
+
+
+def _folder(folder: Path, stack: ExitStack, *, fresh: bool) -> Path:
+    """Makes or empties the demo's folder, and keeps a second demo out of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not Login.is_in(folder):
+        raise DemoError(f"{folder} holds files that are not the demo's: give it a folder of its own with --folder")
+    lock = os.open(folder, os.O_RDONLY)
+    stack.callback(os.close, lock)
+    try:
+        # The system lets go when this process ends, however it ends.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DemoError(f"a demo is running in {folder} already: stop it, or use another --folder") from error
+    if fresh:
+        for entry in folder.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    return folder
+
+
+def _label_config(name: str) -> str:
+    try:
+        return (_ROOT / name).read_text()
+    except FileNotFoundError as error:
+        raise DemoError(f"{error.filename} is missing: the demo runs from a checkout of the repository") from error
+
+
+def _watch(services: Iterable[Service]) -> NoReturn:
+    """Waits for Ctrl-C; raises DemoError when a service ends by itself."""
+    while True:
+        for service in services:
+            service.check()
+        time.sleep(_WATCH_SECONDS)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

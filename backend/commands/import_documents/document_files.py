@@ -1,0 +1,117 @@
+"""Which files are meant by the paths that an operator names, and their bytes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.errors import LimitExceeded, PageUnavailable
+
+__all__ = ["DocumentFiles", "LeftOut", "find", "name_of", "read"]
+
+SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Something in a folder that is not imported.
+
+    Attributes:
+        path: What.
+        reason: Why, in a few words.
+    """
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentFiles:
+    """What the named paths stand for.
+
+    Attributes:
+        files: Files to import, in order: paths as they were named, the files of a folder sorted.
+        left_out: What was seen in folders and is not imported.
+    """
+
+    files: tuple[Path, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def find(paths: Iterable[Path], *, recursive: bool) -> DocumentFiles:
+    """The files of the named paths.
+
+    A file that is named is taken whatever it is called, and a link that is named is followed. Of a folder, those files
+    are taken whose names end like a document's or an image's. What is hidden (its name begins with a dot) is left out,
+    as are links to folders and links that lead out of the folder: nobody named what lies there.
+
+    Args:
+        paths: Files and folders; one that does not exist is kept, and fails when it is read.
+        recursive: Whether folders inside folders are looked into.
+    """
+    files: list[Path] = []
+    left_out: list[LeftOut] = []
+    for path in paths:
+        if path.is_dir():
+            for entry in _entries(path, root=path.resolve(), recursive=recursive):
+                files.append(entry) if isinstance(entry, Path) else left_out.append(entry)
+        else:
+            files.append(path)
+    return DocumentFiles(files=tuple(dict.fromkeys(files)), left_out=tuple(left_out))
+
+
+def name_of(path: Path) -> str:
+    """A file's name as Unicode text; bytes in it that are no UTF-8 are replaced."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
+
+
+def read(path: Path, *, max_bytes: int) -> bytes:
+    """The whole of a file.
+
+    Raises:
+        PageUnavailable: No such file, not a plain file, or not readable.
+        LimitExceeded: Larger than `max_bytes`.
+    """
+    try:
+        # Asked before opening: opening a pipe would wait for a writer.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise PageUnavailable(str(path), "not a plain file")
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise PageUnavailable(str(path), f"the file cannot be read ({error.strerror})") from error
+    if len(data) > max_bytes:
+        raise LimitExceeded(str(path), f"larger than MAX_BYTES ({max_bytes} bytes)")
+    return data
+
+
+def _entries(folder: Path, *, root: Path, recursive: bool) -> Iterator[Path | LeftOut]:
+    """Sorted by name, so that a run that goes on where another stopped meets the same order."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        yield LeftOut(path=folder, reason=f"the folder cannot be read ({error.strerror})")
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            yield LeftOut(path=entry, reason="hidden")
+        elif entry.is_dir():
+            if entry.is_symlink():
+                yield LeftOut(path=entry, reason="a link to a folder")
+            elif recursive:
+                yield from _entries(entry, root=root, recursive=True)
+            else:
+                yield LeftOut(path=entry, reason="a folder; --recursive looks into it")
+        else:
+            yield _file(entry, root)
+
+
+def _file(entry: Path, root: Path) -> Path | LeftOut:
+    if entry.suffix.lower() not in SUFFIXES:
+        return LeftOut(path=entry, reason="its name ends like no document's or image's")
+    if entry.is_symlink() and not entry.resolve().is_relative_to(root):
+        return LeftOut(path=entry, reason="a link out of the folder")
+    return entry

@@ -1,0 +1,144 @@
+"""The command `import`: PDF, TIFF and image files into a Label Studio project, as tasks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from backend.commands.import_documents.document_files import DocumentFiles, find
+from backend.commands.import_documents.importing import Importer, ImportJournal, Outcome, State, Tasks, tasks_of
+from backend.errors import DocumentError, LabelConfigError, LabelStudioError, SettingsError
+from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.labelling import bind
+from backend.labelstudio.projects import find_project
+from backend.pages.page import Limits
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backend.labelstudio.labelling import Binding
+
+__all__ = ["add_arguments", "run"]
+
+# A page of a few megabytes over a slow line.
+_UPLOAD_SECONDS = 120.0
+_MOST_LISTED = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `import`."""
+    parser.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="PDF, TIFF or image, or a folder")
+    parser.add_argument("--project", required=True, metavar="ID|TITLE", help="where to; digits alone are an id")
+    parser.add_argument(
+        "--last", "--last-pages", type=_count, metavar="N", help="only the last N pages of each document; else all"
+    )
+    parser.add_argument("--dpi", type=_count, help="at which pages of PDF files are rendered (RENDER_DPI)")
+    parser.add_argument(
+        "--tasks",
+        choices=[one.value for one in Tasks],
+        help="what becomes a task; what the project's label config shows when left out",
+    )
+    parser.add_argument("--recursive", action="store_true", help="look into folders inside folders, too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Imports all that is new; gives 1 where some of it could not be imported.
+
+    Raises:
+        SettingsError: There is no token.
+        DocumentError: There is nothing to import, or it does not fit the project.
+        LabelStudioError: There is no such project, or Label Studio refused or did not answer before anything was done.
+        LabelConfigError: The project's label config offers nothing to put marks on.
+    """
+    settings = Settings.from_environment(os.environ, render_dpi=args.dpi)
+    if not settings.label_studio_api_key:
+        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `import` uses Label Studio's API and needs a token")
+    found = find(args.paths, recursive=args.recursive)
+    _tell_left_out(found)
+    if not found.files:
+        raise DocumentError("there is no document in what was named: PDF, TIFF, JPEG, PNG, WebP, BMP and GIF are taken")
+    with LabelStudio(settings.label_studio_url, settings.label_studio_api_key, timeout=_UPLOAD_SECONDS) as studio:
+        project = find_project(studio, args.project)
+        if project is None:
+            raise DocumentError(
+                f"{studio.base_url} has no project with the title {args.project!r}: `connect --project` makes one"
+            )
+        binding = _binding(studio, project)
+        tasks_of(binding, Tasks(args.tasks) if args.tasks else None)
+        importer = Importer(
+            studio,
+            project,
+            binding=binding,
+            journal=ImportJournal.of(settings.data_dir, base_url=studio.base_url, project=project),
+            limits=Limits.of(settings),
+            dpi=settings.render_dpi,
+            last=args.last,
+        )
+        return _import(importer, found.files, where=f"{studio.base_url}/projects/{project}")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def _binding(studio: LabelStudio, project: int) -> Binding:
+    """The place for marks in the project's label config: it names the field of a task's data."""
+    try:
+        return bind(str(studio.project(project).get("label_config") or ""))[0]
+    except LabelConfigError as error:
+        raise LabelConfigError(f"project {project} cannot take documents yet: {error} (see `connect`)") from error
+
+
+def _import(importer: Importer, files: Sequence[Path], *, where: str) -> int:
+    """Imports with a bar over the documents, tells of those that failed, and counts."""
+    outcomes: list[Outcome] = []
+    stopped = False
+    with tqdm(total=len(files), unit="document", disable=None, file=sys.stderr) as bar:
+        try:
+            for outcome in importer.run(files):
+                outcomes.append(outcome)
+                bar.update()
+                if outcome.state is State.FAILED:
+                    _say(f"{outcome.path}: {outcome.reason}")
+        except LabelStudioError as error:
+            if not outcomes:
+                raise
+            _say(f"{error}\ncontract-marks: the same command goes on from here")
+            stopped = True
+    print(_table(outcomes, left=len(files) - len(outcomes)))
+    print(where)
+    return 1 if stopped or any(outcome.state is State.FAILED for outcome in outcomes) else os.EX_OK
+
+
+def _say(text: str) -> None:
+    tqdm.write(f"contract-marks: {text}", file=sys.stderr)
+
+
+def _table(outcomes: Sequence[Outcome], *, left: int) -> str:
+    lines = [f"{'':<30}{'documents':>10}{'pages':>8}{'tasks':>8}"]
+    for state in State:
+        these = [outcome for outcome in outcomes if outcome.state is state]
+        if these or state is State.IMPORTED:
+            pages, tasks = sum(one.pages for one in these), sum(one.tasks for one in these)
+            counts = f"{pages:>8}{tasks:>8}" if state is State.IMPORTED else ""
+            lines.append(f"{state.value:<30}{len(these):>10}{counts}")
+    if left:
+        lines.append(f"{'not reached':<30}{left:>10}")
+    return "\n".join(lines)
+
+
+def _tell_left_out(found: DocumentFiles) -> None:
+    """Says what is not imported of the named folders: a few of each reason, and how many."""
+    for reason, count in Counter(one.reason for one in found.left_out).items():
+        names = [str(one.path) for one in found.left_out if one.reason == reason][:_MOST_LISTED]
+        more = f" and {count - len(names)} more" if count > len(names) else ""
+        _say(f"left out ({reason}): {', '.join(names)}{more}")

@@ -1,0 +1,272 @@
+"""What there is to look at without Label Studio: files of folders and object stores, and tasks of lists.
+
+One item of an archive → its pages' predictions, one row a page, or one row a task.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import fsspec
+
+from backend.commands.prelabel.worker_model import Failed, Fixed, NotedPages, bulk_settings
+from backend.errors import LabelConfigError, LimitExceeded, PageError, PageUnavailable, RequestError, SettingsError
+from backend.labelstudio.connections import Connections
+from backend.labelstudio.labelling import Binding, bind
+from backend.labelstudio.results import NOT_DONE, prediction, regions, why_empty
+from backend.labelstudio.tasks import sheets
+from backend.models.serving import Sources, build_pipeline
+from backend.pages.decode import decode
+from backend.pages.page import Limits
+from backend.pages.source import PageSource
+from backend.server.predictor import Predictor
+from backend.vision.network_config import MARKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from backend.pages.page import Page
+    from backend.pages.references import Access
+    from backend.settings import Settings
+
+__all__ = ["Item", "Looked", "Looker", "Row", "items", "make_looker", "read_label_config"]
+
+Row = dict[str, Any]
+"""`document`, `page` (from 1; 0 for a task), `data` of the task, `prediction`."""
+_PAGE_FILES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".pdf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What became of an item.
+
+    Attributes:
+        name: The item's.
+        pages: Pages that were looked at.
+        rows: Its predictions; none where it failed.
+        failure: Kind and reason, where it failed.
+    """
+
+    name: str
+    pages: int
+    rows: tuple[Row, ...] = ()
+    failure: tuple[str, str] | None = None
+
+
+class _Unremembered:
+    """A ledger for predictions that are not shown yet: whoever imports them gives their tasks other ids."""
+
+    def remember(self, **_: object) -> None:
+        """Remembers nothing."""
+
+
+class Looker:
+    """Looks at items; one for a process.
+
+    Args:
+        settings: Limits, model and the way to Label Studio, whose files a list of tasks may name.
+        label_config: Whose names the regions bear; empty for those of the project's own label_config.xml.
+
+    Raises:
+        ModelError: There is no model.
+        LabelConfigError: The label config has no place for marks.
+    """
+
+    def __init__(self, settings: Settings, label_config: str) -> None:
+        self._failed: Failed = {}
+
+        def source(access: Access) -> NotedPages:
+            return NotedPages(PageSource(settings, access), self._failed)
+
+        self._settings = settings
+        self._limits = Limits.of(settings)
+        self._pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
+        self._predictor = Predictor(
+            settings, Fixed(self._pipeline), Connections(settings, source=source), ledger=_Unremembered()
+        )
+        own = (_own_binding(settings.confidence),)
+        self._bindings = bind(label_config, confidence=settings.confidence) if label_config else own
+        self.version = str(self._predictor.version(self._bindings))
+
+    def __call__(self, portion: Sequence[Item]) -> list[Looked]:
+        """Looks at some items, one after the other."""
+        return [self._look(item) for item in portion]
+
+    def _look(self, item: Item) -> Looked:
+        try:
+            rows = self._task(item, item.task) if item.task is not None else self._file(item)
+        except (PageError, RequestError) as error:
+            return Looked(name=item.name, pages=0, failure=(type(error).__name__, str(error)))
+        if isinstance(rows, tuple):
+            return Looked(name=item.name, pages=0, failure=rows)
+        pages = len(rows) if item.task is None else len(sheets(0, item.task, self._bindings))
+        return Looked(name=item.name, pages=pages, rows=tuple(rows))
+
+    def _file(self, item: Item) -> list[Row]:
+        data = self._bytes(item)
+        found = decode(data, reference=item.name, limits=self._limits, dpi=self._settings.render_dpi, pages=None)
+        facts = {"document": Path(item.name).name, "document_sha256": hashlib.sha256(data).hexdigest()}
+        return [self._row(item, page, facts) for page in found]
+
+    def _row(self, item: Item, page: Page, facts: Mapping[str, str]) -> Row:
+        binding = self._bindings[0]
+        marks = self._pipeline.marks(page, confidence=binding.threshold)
+        place = 0 if binding.paged else None
+        result = regions(marks, width=page.width, height=page.height, binding=binding, task=None, item=place)
+        reference = [item.reference] if binding.paged else item.reference
+        return {
+            "document": item.name,
+            "page": page.index + 1,
+            "data": {binding.field: reference, **facts, "page_numbers": [page.index + 1]},
+            "prediction": prediction(
+                result, certainties=[marks.certainty], version=self.version, reason=why_empty(marks, [binding])
+            ),
+        }
+
+    def _task(self, item: Item, task: dict[str, Any]) -> list[Row] | tuple[str, str]:
+        """A task's row; kind and reason where it could not be looked at whole."""
+        self._failed.clear()
+        if not sheets(0, task, self._bindings):
+            raise RequestError("the list of its pages is empty")
+        _, [found] = self._predictor.predict([task], self._bindings, project="")
+        if self._failed:
+            return next(iter(self._failed.values()))
+        if found == NOT_DONE:
+            return "Error", "looking at its pages failed: the log says how"
+        return [{"document": item.name, "page": 0, "data": task["data"], "prediction": found}]
+
+    def _bytes(self, item: Item) -> bytes:
+        try:
+            # Asked before opening: opening a pipe would wait for a writer.
+            if not item.remote and not stat.S_ISREG(Path(item.name).stat().st_mode):
+                raise PageUnavailable(item.name, "not a plain file")
+            with fsspec.open(item.name, "rb").open() as file:
+                data = bytes(file.read(self._limits.max_bytes + 1))
+        except OSError as error:
+            raise PageUnavailable(item.name, f"the file cannot be read ({error.strerror or error})") from error
+        if len(data) > self._limits.max_bytes:
+            raise LimitExceeded(item.name, f"larger than MAX_BYTES ({self._limits.max_bytes} bytes)")
+        return data
+
+
+def make_looker(settings: Settings, label_config: str, processes: int) -> Looker:
+    """A looker with its share of the processors."""
+    logging.getLogger("backend.server.predictor").setLevel(logging.ERROR)
+    return Looker(bulk_settings(settings, processes=processes), label_config)
+
+
+def read_label_config(file: Path | None) -> str:
+    """The text of a label config; empty for none.
+
+    Raises:
+        LabelConfigError: It cannot be read.
+    """
+    if file is None:
+        return ""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelConfigError(f"{file} cannot be read ({error})") from error
+
+
+def _own_binding(confidence: float) -> Binding:
+    """Names of this project's own label_config.xml."""
+    labels = {mark: mark for mark in MARKS}
+    return Binding(control="mark", image="page", field="image", paged=False, labels=labels, threshold=confidence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A file of pages, or a task.
+
+    Attributes:
+        name: What tells it from all others: its path or URL, or its place in a list.
+        reference: What a task's data name as the file; empty for a task.
+        task: The task, as a list has it; None for a file.
+    """
+
+    name: str
+    reference: str = ""
+    task: dict[str, Any] | None = None
+
+    @property
+    def remote(self) -> bool:
+        return "://" in self.name
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        return cls(**json.loads(text))
+
+
+def items(inputs: Sequence[str], *, prefix: str) -> Iterator[Item]:
+    """The items of folders, files, URLs and lists of tasks, in order; made as they are asked for.
+
+    Args:
+        inputs: Local paths, URLs that fsspec knows such as `s3://bucket/folder`, and lists of tasks: `.json`, an array
+            as Label Studio exports it, or `.jsonl`, one task a line.
+        prefix: Before the path of a local file within its folder; a URL is its own reference.
+
+    Raises:
+        SettingsError: There is no such thing, or a list is none.
+    """
+    for one in inputs:
+        if "://" in one:
+            yield from _of_url(one)
+        elif one.endswith((".json", ".jsonl")):
+            yield from _of_list(Path(one))
+        else:
+            yield from _of_path(Path(one), prefix)
+
+
+def _of_path(path: Path, prefix: str) -> Iterator[Item]:
+    if path.is_file():
+        yield Item(name=str(path), reference=f"{prefix}{path.name}")
+        return
+    if not path.is_dir():
+        raise SettingsError(f"{path} is neither a folder nor a file")
+    for folder, below, files in os.walk(path):
+        below.sort()
+        for name in sorted(files):
+            if name.lower().endswith(_PAGE_FILES):
+                file = Path(folder, name)
+                yield Item(name=str(file), reference=f"{prefix}{file.relative_to(path).as_posix()}")
+
+
+def _of_url(url: str) -> Iterator[Item]:
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+        if system.isfile(path):
+            yield Item(name=url, reference=url)
+            return
+        if not system.isdir(path):
+            raise SettingsError(f"{url} is neither a folder nor a file")
+        for folder, _, files in system.walk(path):
+            for name in sorted(files):
+                if name.lower().endswith(_PAGE_FILES):
+                    found = system.unstrip_protocol(f"{folder}/{name}")
+                    yield Item(name=found, reference=found)
+    except (OSError, ImportError, ValueError) as error:
+        raise SettingsError(f"{url} cannot be listed ({type(error).__name__}: {error})") from error
+
+
+def _of_list(file: Path) -> Iterator[Item]:
+    try:
+        with file.open(encoding="utf-8") as text:
+            tasks = json.load(text) if file.suffix == ".json" else map(json.loads, text)
+            for place, task in enumerate(tasks):
+                if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
+                    raise SettingsError(f"{file}: entry {place} is no task: it has no data")
+                kept = {name: task[name] for name in ("id", "data") if name in task}
+                yield Item(name=f"{file}#{place}", task=kept)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{file} is no list of tasks ({error})") from error

@@ -1,0 +1,230 @@
+"""One portion of a project's tasks: seen to it that each has one prediction of this version, whatever was there."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from backend.commands.prelabel.failures import Failure
+from backend.commands.prelabel.worker_model import Failed, bulk_settings, served_predictor
+from backend.errors import LabelStudioError, RequestError
+from backend.labelstudio.labelling import bind
+from backend.labelstudio.results import NOT_DONE
+from backend.labelstudio.stored_predictions import delete_prediction, read_tasks, store
+from backend.labelstudio.tasks import sheets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from backend.labelstudio.client import LabelStudio
+    from backend.labelstudio.stored_predictions import Stored, StoredTask
+    from backend.server.predictor import Predictor
+    from backend.settings import Settings
+
+__all__ = ["Job", "Settled", "Settler", "Wanted", "make_settler", "patiently"]
+
+_LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+# Label Studio may be restarted, or busy; together a minute and a half.
+_WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 32.0)
+_SERVER_ERROR = 500
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all portions of a run have in common.
+
+    Attributes:
+        project: The project's id.
+        label_config: Its label config.
+        replace: Whether predictions of other versions go, where no annotation was made of them.
+    """
+
+    project: int
+    label_config: str
+    replace: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A task to see to.
+
+    Attributes:
+        task: Its id.
+        predict: Whether it gets a prediction where it has none; else only what is too much is deleted.
+    """
+
+    task: int
+    predict: bool = True
+
+
+@dataclass(kw_only=True)
+class Settled:
+    """What became of a portion.
+
+    Attributes:
+        predicted: Tasks that got a prediction.
+        pages: Pages that were looked at.
+        duplicates: Second predictions of this version that were deleted.
+        replaced: Predictions of other versions that were deleted.
+        failures: Tasks that have none.
+    """
+
+    predicted: int = 0
+    pages: int = 0
+    duplicates: int = 0
+    replaced: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+
+class Settler:
+    """Settles portions of one project's tasks; what it does can be done again at any time, to no harm.
+
+    Each portion begins with what Label Studio has: only tasks without a prediction of this version get one, and where
+    an earlier run was killed between sending and noting, or two ran at once, all but one are deleted.
+
+    Args:
+        job: Project and label config.
+        predictor: Predicts, and tells the ledger.
+        failed: Where the predictor's sources note what failed, by task.
+        sleep: Waits some seconds.
+    """
+
+    def __init__(
+        self, job: Job, predictor: Predictor, failed: Failed, *, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._job = job
+        self._predictor = predictor
+        self._failed = failed
+        self._sleep = sleep
+        self._bindings = bind(job.label_config, confidence=predictor.confidence)
+        self._studio: LabelStudio = predictor.connections.studio(str(job.project))
+        self.version = str(predictor.version(self._bindings))
+
+    def __call__(self, portion: list[Wanted]) -> Settled:
+        """Settles some tasks.
+
+        Raises:
+            LabelStudioError: Label Studio refuses the token, or what no other portion would fare better with.
+        """
+        return patiently(lambda: self._settle(portion), sleep=self._sleep)
+
+    def _settle(self, portion: Sequence[Wanted]) -> Settled:
+        self._failed.clear()
+        found = read_tasks(self._studio, self._job.project, [one.task for one in portion])
+        done = Settled()
+        wanted = [one.task for one in portion if one.predict]
+        done.failures += [_gone(task, self._job.project) for task in wanted if task not in found]
+        lacking = [found[task] for task in dict.fromkeys(wanted) if task in found and not self._current(found[task])]
+        predictions = self._predict([task for task in lacking if self._has_pages(task)])
+        stored = self._store(predictions)
+        done.predicted = len(stored)
+        done.pages = sum(len(sheets(0, found[task].body, self._bindings)) for task in predictions)
+        done.failures += [self._failure(task.id) for task in lacking if task.id not in stored]
+        for task in found.values():
+            self._tidy(task, done, current=task.id in stored or bool(self._current(task)))
+        return done
+
+    def _current(self, task: StoredTask) -> list[Stored]:
+        return [one for one in task.predictions if one.version == self.version]
+
+    def _has_pages(self, task: StoredTask) -> bool:
+        try:
+            pages = sheets(0, task.body, self._bindings)
+        except RequestError as error:
+            self._failed[task.id] = (type(error).__name__, str(error))
+            return False
+        if not pages:
+            self._failed[task.id] = (RequestError.__name__, "the list of its pages is empty")
+        return bool(pages)
+
+    def _predict(self, tasks: Sequence[StoredTask]) -> dict[int, Any]:
+        """The predictions of those that could be looked at whole."""
+        if not tasks:
+            return {}
+        bodies = [task.body for task in tasks]
+        _, found = self._predictor.predict(bodies, self._bindings, project=str(self._job.project))
+        return {
+            task.id: one
+            for task, one in zip(tasks, found, strict=True)
+            if one != NOT_DONE and task.id not in self._failed
+        }
+
+    def _store(self, predictions: Mapping[int, Any]) -> set[int]:
+        """Stores them; gives the ids of those that were. What one task is refused for is not held against the rest."""
+        if not predictions:
+            return set()
+        try:
+            store(self._studio, self._job.project, predictions)
+        except LabelStudioError as error:
+            if _everywhere(error):
+                raise
+            if len(predictions) == 1:
+                self._failed.update(dict.fromkeys(predictions, (type(error).__name__, str(error))))
+                return set()
+            return set().union(*(self._store({task: one}) for task, one in predictions.items()))
+        return set(predictions)
+
+    def _tidy(self, task: StoredTask, done: Settled, *, current: bool) -> None:
+        """Deletes second predictions of this version, never one that an annotation was made of; the oldest stays."""
+        mine = sorted(self._current(task), key=lambda one: (not one.used, one.id))
+        done.duplicates += self._delete([one for one in mine[1:] if not one.used])
+        if self._job.replace and current:
+            others = [one for one in task.predictions if one.version != self.version and not one.used]
+            done.replaced += self._delete(others)
+
+    def _delete(self, predictions: Sequence[Stored]) -> int:
+        for one in predictions:
+            try:
+                delete_prediction(self._studio, one.id)
+            except LabelStudioError as error:
+                if error.answered != _NOT_FOUND:
+                    raise
+        return len(predictions)
+
+    def _failure(self, task: int) -> Failure:
+        kind, reason = self._failed.get(task, ("Error", "looking at its pages failed: the log above says how"))
+        return Failure(what=task, kind=kind, reason=reason)
+
+
+def make_settler(settings: Settings, job: Job, processes: int) -> Settler:
+    """A settler over a model of its own.
+
+    Raises:
+        ModelError: There is no model.
+        LedgerError: The database or the crop store cannot be used.
+        LabelConfigError: The project has no place for marks.
+    """
+    # What it warns of, task by task, is in the report.
+    logging.getLogger("backend.server.predictor").setLevel(logging.ERROR)
+    failed: Failed = {}
+    return Settler(job, served_predictor(bulk_settings(settings, processes=processes), failed), failed)
+
+
+def patiently(ask: Callable[[], T], *, sleep: Callable[[float], object] = time.sleep) -> T:
+    """Does it again while Label Studio does not answer, or answers that it has trouble of its own.
+
+    Raises:
+        LabelStudioError: It refused, or went on like that for a minute and a half.
+    """
+    for seconds in _WAITS:
+        try:
+            return ask()
+        except LabelStudioError as error:
+            if error.answered is not None and error.answered < _SERVER_ERROR:
+                raise
+            _LOG.warning("again in %g s: %s", seconds, error)
+            sleep(seconds)
+    return ask()
+
+
+def _everywhere(error: LabelStudioError) -> bool:
+    """Whether the next task would fare no better."""
+    return error.answered in (None, 401, 403) or error.answered >= _SERVER_ERROR
+
+
+def _gone(task: int, project: int) -> Failure:
+    return Failure(what=task, kind="NoSuchTask", reason=f"project {project} has no such task")

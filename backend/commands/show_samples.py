@@ -1,0 +1,223 @@
+"""The command `samples`: what the corrections made, as a table, a contact sheet, or the story of one.
+
+Samples to look at: a contact sheet of their crops, as a page or an image, and the story of one of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader
+from PIL import Image, ImageDraw, ImageFont
+from sqlalchemy import Connection, Row, func, select
+
+from backend.corrections.counts import count, tables
+from backend.corrections.crop_store import CropStore, difference
+from backend.corrections.outcomes import Outcome
+from backend.corrections.service import Store
+from backend.corrections.splits import COPY_BITS
+from backend.corrections.tables import memory, sample
+from backend.errors import LedgerError, SettingsError
+from backend.settings import Settings
+from backend.vision.network_config import CLASSES
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["Shelf", "add_arguments", "html_sheet", "png_sheet", "run", "shelves", "story"]
+
+SIDE = 132
+COLUMNS = 8
+CAPTION = 34
+HEADING = 30
+MEANINGS: Mapping[str, str] = {
+    Outcome.RELABELLED: "shown under a wrong name: hard examples",
+    Outcome.REJECTED: "shown where nothing is: hard negatives",
+    Outcome.MISSED: "not shown at all",
+    Outcome.MOVED: "shown in the wrong place",
+    Outcome.DUPLICATE: "shown twice",
+    Outcome.ACCEPTED: "shown, seen and left as they were",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """Samples of one outcome, with their crops.
+
+    Attributes:
+        total: How many there are, of which the newest are shown.
+    """
+
+    outcome: str
+    meaning: str
+    total: int
+    samples: Sequence[tuple[Row[Any], Image.Image]]
+
+
+def shelves(connection: Connection, crops: CropStore, *, most: int) -> list[Shelf]:
+    """Samples by outcome, those that teach the most first; `most` of each, the newest."""
+    found = []
+    for outcome, meaning in MEANINGS.items():
+        rows = connection.execute(
+            select(sample)
+            .where(sample.c.outcome == outcome)
+            .order_by(sample.c.annotated.desc(), sample.c.id)
+            .limit(most)
+        ).all()
+        total = connection.execute(select(func.count()).where(sample.c.outcome == outcome)).scalar() or 0
+        shown = list(_with_crops(rows, crops))
+        if total:
+            found.append(Shelf(outcome=str(outcome), meaning=meaning, total=total, samples=shown))
+    return found
+
+
+def html_sheet(found: Sequence[Shelf]) -> str:
+    """The contact sheet as one page that needs no other file."""
+    environment = Environment(loader=PackageLoader("backend.commands"), autoescape=True)
+    return environment.get_template("sheet.html").render(shelves=found, data_uri=_data_uri, moment=_moment)
+
+
+def png_sheet(found: Sequence[Shelf]) -> Image.Image:
+    """The contact sheet as one image."""
+    rows = [-(-len(shelf.samples) // COLUMNS) for shelf in found]
+    height = sum(HEADING + size * (SIDE + CAPTION) for size in rows) + 12
+    sheet = Image.new("RGB", (COLUMNS * (SIDE + 8) + 8, max(height, HEADING)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    top = 6
+    for shelf, size in zip(found, rows, strict=True):
+        pen.text((8, top + 6), f"{shelf.outcome} ({shelf.total}): {shelf.meaning}", fill="black", font=font)
+        for place, (row, crop) in enumerate(shelf.samples):
+            left, down = 8 + place % COLUMNS * (SIDE + 8), top + HEADING + place // COLUMNS * (SIDE + CAPTION)
+            sheet.paste(crop, (left + (SIDE - crop.width) // 2, down + (SIDE - crop.height) // 2))
+            pen.text((left, down + SIDE + 2), f"{_verdict(row)}\n{row.id[:20]}", fill="#555", font=font, spacing=1)
+        top += HEADING + size * (SIDE + CAPTION)
+    return sheet
+
+
+def story(connection: Connection, name: str) -> str:
+    """What is known of one sample, for a person to read.
+
+    Raises:
+        LedgerError: There is none of that name.
+    """
+    row = connection.execute(select(sample).where(sample.c.id == name)).first()
+    if row is None:
+        raise LedgerError(f"there is no sample {name!r}: `samples --sheet FILE.html` shows their names")
+    told = list(_chapters(row, *_copies(connection, row)))
+    of_it = select(func.sum(memory.c.suppressed)).where(memory.c.sample == name)
+    if suppressed := connection.execute(of_it).scalar():
+        told.append(f"  recall     kept {suppressed} boxes that look like it from being shown")
+    return "\n".join(told)
+
+
+def _chapters(row: Row[Any], exact: Sequence[str], near: Sequence[str]) -> Iterator[str]:
+    place = f"x {row.x1:.0f} to {row.x2:.0f}, y {row.y1:.0f} to {row.y2:.0f} of {row.page_width} x {row.page_height} px"
+    yield f"sample {row.id}: {row.label}, {row.outcome}" + (", weak evidence" if row.weak else "")
+    yield f"  where      project {row.project}, task {row.task}, page {row.page + 1}, {place}"
+    if row.shown is None:
+        yield "  shown      nothing was proposed there"
+    else:
+        certainty = ", ".join(f"{name} {share:.1%}" for name, share in zip(CLASSES, row.probabilities, strict=True))
+        seen = "hidden" if row.blind else "shown "
+        yield f"  {seen}     {_moment(row.shown)} as {row.wrong or row.label} by {row.version}"
+        yield f"             {certainty}"
+    worked = "" if row.lead_time is None else f", after {row.lead_time:.0f} s of work"
+    yield f"  corrected  {_moment(row.annotated)} in annotation {row.annotation} by annotator {row.annotator}{worked}"
+    yield f"  verdict    {_verdict(row)}"
+    yield f"  split      {row.split}, as the whole document {row.document[:12]}"
+    yield f"  crop       {row.crop}.png, page {row.page_sha256[:12]}"
+    if exact:
+        yield f"  copies     to the pixel: {', '.join(exact)}"
+    if near:
+        yield f"  look-alike {', '.join(near)}"
+    if row.quarantine:
+        yield f"  quarantine {row.quarantine}"
+
+
+def _copies(connection: Connection, row: Row[Any]) -> tuple[list[str], list[str]]:
+    """Names of samples with the same pixels, and of those whose perceptual hash is within 3 bits."""
+    others = select(sample.c.id, sample.c.crop_sha256, sample.c.phash).where(sample.c.id != row.id)
+    exact, near = [], []
+    for other in connection.execute(others.order_by(sample.c.id)):
+        if other.crop_sha256 == row.crop_sha256:
+            exact.append(other.id)
+        elif difference(other.phash, row.phash) <= COPY_BITS:
+            near.append(other.id)
+    return exact, near
+
+
+def _verdict(row: Row[Any]) -> str:
+    said = f"{row.wrong} → {row.label}" if row.wrong else str(row.label)
+    return f"{said} (blind)" if row.blind else said
+
+
+def _with_crops(rows: Sequence[Row[Any]], crops: CropStore) -> Iterator[tuple[Row[Any], Image.Image]]:
+    for row in rows:
+        image = Image.fromarray(crops.get(row.crop))
+        image.thumbnail((SIDE, SIDE))
+        yield row, image
+
+
+def _data_uri(image: Image.Image) -> str:
+    file = BytesIO()
+    image.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `samples`."""
+    parser.add_argument("show", nargs="*", metavar="show ID", help="tell the story of one sample")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet of the crops, .html or .png")
+    parser.add_argument("--most", type=int, default=200, help="most crops of one outcome on the sheet (default: 200)")
+    parser.add_argument("--json", action="store_true", help="the counts as one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints counts beside the seed's, or a story, or writes a sheet.
+
+    Raises:
+        LedgerError: The database or a crop cannot be used, or there is no such sample.
+        SettingsError: The arguments cannot be understood.
+    """
+    settings = Settings.from_environment(os.environ)
+    if args.show and (len(args.show) != 2 or args.show[0] != "show"):
+        raise SettingsError("samples takes `show ID` or nothing, besides its options")
+    store = Store.open(settings)
+    if args.show:
+        with store.engine.connect() as connection:
+            print(story(connection, args.show[1]))
+    elif args.sheet is not None:
+        _write_sheet(store, args.sheet, most=args.most)
+    elif args.json:
+        print(json.dumps(count(store.engine).as_json()))
+    else:
+        print(tables(count(store.engine)))
+    store.engine.dispose()
+    return os.EX_OK
+
+
+def _write_sheet(store: Store, file: Path, *, most: int) -> None:
+    if file.suffix.lower() not in {".html", ".png"}:
+        raise SettingsError(f"{file}: a sheet is an .html page or a .png image")
+    with store.engine.connect() as connection:
+        found = shelves(connection, store.crops, most=most)
+    try:
+        if file.suffix.lower() == ".html":
+            file.write_text(html_sheet(found), encoding="utf-8")
+        else:
+            png_sheet(found).save(file)
+    except OSError as error:
+        raise LedgerError(f"{file} cannot be written ({error.strerror})") from error
+    print(f"{file}: {sum(len(shelf.samples) for shelf in found)} crops")

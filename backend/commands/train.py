@@ -1,0 +1,97 @@
+"""The command `train`: retrains on annotators' samples, or makes the bundled weights again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from backend.errors import TrainingError
+from backend.settings import Settings
+from backend.vision.weights import BUNDLED
+
+__all__ = ["STEPS", "add_arguments", "run"]
+
+STEPS = ("pages", "detector", "crops", "classifier", "publish", "fusion")
+_PAGES = 3600
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `train`."""
+    parser.add_argument(
+        "--no-promote", dest="promote", action="store_false", help="let a better model wait as a candidate"
+    )
+    parser.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="JSON whose fields replace the recipe's (RETRAIN_RECIPE)"
+    )
+    parser.add_argument("--why", default="by hand", help="goes into the record of trainings")
+    parser.add_argument("--background", type=int, metavar="LOCK", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--bundled-recipe",
+        action="store_true",
+        help="make the weights that come with this program, from drawn and open pages; the options below are for that",
+    )
+    parser.add_argument("--work", type=Path, default=Path("out/training"), help="folder for crops and checkpoints")
+    parser.add_argument("--out", type=Path, default=BUNDLED, help="folder for the finished weights")
+    parser.add_argument("--real", type=Path, help="folder with a manifest.json of real pages and crops")
+    parser.add_argument("--pages", type=int, default=_PAGES, help=f"how many pages to draw (default {_PAGES})")
+    parser.add_argument(
+        "--dataset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="learn from this frozen data set as well; needs --out",
+    )
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="do only these (default all)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads that compute (default all cores)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that draw pages and augment (default 1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does one of the two; what was stopped goes on. Gives the exit code: 1 where the gate refused what was trained.
+
+    Raises:
+        TrainingError: What training needs is not installed or not there: an earlier step, or enough samples.
+    """
+    try:
+        from backend.training import bundled, training_pages  # noqa: PLC0415  a serving install has no torch
+        from backend.training.loop_parts import processes  # noqa: PLC0415
+        from backend.training.retraining import session  # noqa: PLC0415
+        from backend.training.retraining.together import together  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise TrainingError(f"training needs {error.name}: install this program with its `train` extra") from error
+    if not args.bundled_recipe:
+        return together(lambda: session.run(args))
+    if processes() > 1 and set(args.steps) != {"classifier"}:
+        raise TrainingError(
+            "of the bundled recipe several processes can do the step `classifier` alone: do the others without "
+            "torchrun, and that one with --steps classifier"
+        )
+    if args.dataset:
+        training_pages.ask_for_folder(args.out)
+    if "pages" in args.steps:
+        bundled.collect(args.work, pages=args.pages, real=args.real, jobs=args.jobs)
+        training_pages.collect_frozen(args.work, args.dataset, Settings.from_environment(os.environ))
+    if "detector" in args.steps:
+        _say(bundled.fit_pages(args.work, args.out, real=args.real, threads=args.threads, jobs=args.jobs))
+    if "crops" in args.steps:
+        bundled.harvest(args.work, args.out, real=args.real, jobs=args.jobs)
+    if "classifier" in args.steps:
+        bundled.fit_classifier(args.work, threads=args.threads, jobs=args.jobs)
+    if "publish" in args.steps:
+        _say(bundled.publish_classifier(args.work, args.out, threads=args.threads, command=_command(args)))
+    if "fusion" in args.steps:
+        _say([bundled.weigh(args.work, args.out, threads=args.threads)])
+    return os.EX_OK
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command line that does all steps again, without this machine's folders."""
+    real = " --real FOLDER_OF_REAL_PAGES" if args.real else ""
+    frozen = "".join(f" --dataset {name}" for name in args.dataset) + (" --out FOLDER" if args.dataset else "")
+    return f"python -m backend train --bundled-recipe --pages {args.pages}{real}{frozen}"

@@ -1,0 +1,251 @@
+"""Opens the ledger's database, SQLite by default or any PostgreSQL URL, and brings its tables up to date.
+
+The ledger's database as it is: opened without being made, migrated or tuned, and described.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, SQLAlchemyError, StatementError
+
+from backend.corrections.tables import metadata
+from backend.errors import LedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "Condition",
+    "condition",
+    "default_url",
+    "in_words",
+    "open_as_it_is",
+    "open_database",
+    "parse",
+    "refuses_values",
+    "revisions",
+    "writing",
+]
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_SECONDS = 30
+_turns_of: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
+_turns_lock = threading.Lock()
+MIGRATION_LOCK = 0x6D61726B  # any number, as long as every process of ours takes the same one
+# A server that is writing holds the lock for milliseconds.
+_BUSY_SECONDS = 10
+_ANSWER_SECONDS = 10
+
+
+def default_url(data_dir: Path) -> str:
+    """The SQLite file inside the data folder."""
+    return f"sqlite:///{(data_dir / 'ledger.sqlite3').absolute()}"
+
+
+def open_database(url: str) -> Engine:
+    """Connects, creates what is missing and migrates; any number of processes may do so at once.
+
+    Args:
+        url: An SQLAlchemy URL; `postgresql://` is taken by psycopg 3.
+
+    Raises:
+        LedgerError: The URL cannot be used, the database does not answer, or a newer program made it.
+    """
+    try:
+        parsed = parse(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=64)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _durable)
+        with _opening(parsed):
+            try:
+                _migrate(engine)
+            except BaseException:
+                engine.dispose()
+                raise
+    except (SQLAlchemyError, ArgumentError, OSError, ModuleNotFoundError) as error:
+        raise LedgerError(
+            f"the database {in_words(url)} cannot be opened: {error}; check DATABASE_URL and DATA_DIR"
+        ) from error
+    return engine
+
+
+def parse(url: str) -> URL:
+    """A database's address, with the driver that it is taken by.
+
+    Raises:
+        ArgumentError: It is none.
+    """
+    parsed = make_url(url)
+    if parsed.drivername in {"postgres", "postgresql"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def in_words(url: str) -> str:
+    """A database's address as messages may show it: without its password."""
+    return make_url(url).render_as_string(hide_password=True) if "://" in url else url
+
+
+def revisions() -> list[str]:
+    """The migrations that there are, oldest first."""
+    return sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def refuses_values(error: Exception) -> bool:
+    """Whether a statement failed because the database has no room for its values: a second try changes nothing."""
+    if isinstance(error, StatementError):
+        return isinstance(error, DataError) or not isinstance(error, DBAPIError)
+    return isinstance(error, OverflowError)  # sqlite3's own, for a number of more than 64 bits
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that takes the write lock at once, so that what it reads is still true when it writes.
+
+    SQLite: BEGIN IMMEDIATE. PostgreSQL: an ordinary transaction, in which callers lock rows with FOR UPDATE.
+    """
+    sqlite = engine.dialect.name == "sqlite"
+    with _turns(engine) if sqlite else nullcontext(), engine.connect() as connection:
+        if sqlite:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection  # an exception leaves the block without a commit, and closing rolls back
+        connection.commit()
+
+
+@contextmanager
+def _opening(url: URL) -> Iterator[None]:
+    """One process at a time makes an SQLite file: the move to WAL answers "locked" at once, busy_timeout or not."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        yield
+        return
+    with Path(f"{url.database}.opening").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the file, and with the process
+        yield
+
+
+def _turns(engine: Engine) -> threading.Lock:
+    """One writer of this process at a time: SQLite itself makes the others sleep, and for ever longer."""
+    with _turns_lock:
+        return _turns_of.setdefault(engine, threading.Lock())
+
+
+def _durable(connection: object, _record: object) -> None:
+    """WAL lets readers pass a writer; FULL makes an acknowledged commit survive a power cut."""
+    connection.isolation_level = None  # type: ignore[attr-defined]
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _migrate(engine: Engine) -> None:
+    """Brings the tables up to date; a start that finds them so does not load the migration library."""
+    ours, theirs = revisions(), None
+    with engine.connect() as connection:
+        if inspect(connection).has_table("alembic_version"):
+            theirs = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if theirs == ours[-1]:
+        return
+    if theirs is not None and theirs not in ours:
+        where = engine.url.render_as_string(hide_password=True)
+        raise LedgerError(
+            f"the database {where} is at migration {theirs}, this program's newest is {ours[-1]}: "
+            "install the newer release that made it, or name another database with DATABASE_URL or DATA_DIR"
+        )
+    from alembic import command  # noqa: PLC0415  a third of a second that most starts do not need
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """How a database is.
+
+    Attributes:
+        empty: Whether it has no tables at all.
+        revision: The migration that it is at; None where it knows of none.
+        missing: Tables, and columns as `table.column`, that the ledger has and this database has not.
+        journal_mode: SQLite's; None for others.
+    """
+
+    empty: bool
+    revision: str | None
+    missing: tuple[str, ...]
+    journal_mode: str | None
+
+
+def open_as_it_is(url: str) -> Engine | None:
+    """Connects to a ledger's database; None where it is a file that is not there. Nothing is kept open.
+
+    Raises:
+        LedgerError: The URL cannot be used.
+    """
+    try:
+        parsed = parse(url)
+        if parsed.get_backend_name() != "sqlite":
+            return create_engine(parsed, poolclass=NullPool, connect_args={"connect_timeout": _ANSWER_SECONDS})
+        path = Path(parsed.database or "")
+        return create_engine("sqlite://", creator=_opener(path), poolclass=NullPool) if path.exists() else None
+    except (SQLAlchemyError, OSError, ModuleNotFoundError) as error:
+        raise LedgerError(f"the database {in_words(url)} cannot be opened: {error}; check DATABASE_URL") from error
+
+
+def condition(engine: Engine) -> Condition:
+    """Describes a database, and makes sure that it can be written: in SQLite's case by writing, and taking it back.
+
+    Raises:
+        LedgerError: It does not answer, is no database, or cannot be written.
+    """
+    try:
+        with engine.connect() as connection:
+            mode = None
+            if engine.dialect.name == "sqlite":
+                mode = str(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                # The lock alone does not tell: of a file that can only be read, SQLite makes no more than a reader.
+                same = connection.exec_driver_sql("PRAGMA user_version").scalar()
+                connection.exec_driver_sql(f"PRAGMA user_version = {same}")
+            return _described(connection, mode)
+    except SQLAlchemyError as error:
+        # The driver's own words: SQLAlchemy adds the statement and a link.
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        raise LedgerError(reason) from error
+
+
+def _opener(path: Path) -> Callable[[], Any]:
+    # Not by the path alone: SQLite would make a file that is not there.
+    address = f"file:{quote(str(path.absolute()))}?mode=rw"
+    return lambda: sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+
+
+def _described(connection: Connection, mode: str | None) -> Condition:
+    found = inspect(connection)
+    there = set(found.get_table_names())
+    known = text("SELECT version_num FROM alembic_version")
+    revision = connection.execute(known).scalar() if "alembic_version" in there else None
+    missing = [name for name in metadata.tables if name not in there]
+    for name, table in metadata.tables.items():
+        names = [column.name for column in table.columns]
+        columns = {column["name"] for column in found.get_columns(name)} if name in there else set(names)
+        missing += [f"{name}.{column}" for column in names if column not in columns]
+    return Condition(empty=not there, revision=revision, missing=tuple(missing), journal_mode=mode)

@@ -1,0 +1,179 @@
+"""The memory of corrected crops: kept in the ledger by the network that embedded them, held ready for `recall`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine, Row, and_, delete, not_, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from backend.corrections.crop_store import CropStore
+from backend.corrections.database import writing
+from backend.corrections.outcomes import Outcome
+from backend.corrections.recall import THUMBNAIL, RecalledVerdict, Remembered, thumbnails, unit
+from backend.corrections.tables import memory, sample
+from backend.errors import LedgerError
+from backend.geometry import Boxes, as_boxes
+from backend.vision.engine import EMBEDDING
+
+__all__ = ["Memory"]
+
+_LOG = logging.getLogger(__name__)
+
+BATCH = 64
+MOST_VARIABLES = 500
+# Second boxes on one mark say nothing about its look, contradictions wait for a person, and who never saw a box did not
+# reject it.
+_TEACHES = and_(
+    sample.c.quarantine.is_(None),
+    sample.c.outcome != Outcome.DUPLICATE,
+    not_(and_(sample.c.outcome == Outcome.REJECTED, sample.c.weak)),
+)
+
+
+class Memory:
+    """The verdicts of one network's embedding space; shared by threads.
+
+    Args:
+        engine: The ledger's database.
+        crops: Where the corrected crops are.
+        embed: Gives the embeddings (N, 512) of boxes (N, 4) on a page (H, W, 3).
+        network: Name of the weights that `embed` uses: embeddings of other weights mean nothing to it.
+        distance: Furthest at which a crop counts as the same; 0 turns recall off.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        crops: CropStore,
+        *,
+        embed: Callable[[NDArray[np.uint8], Boxes], NDArray[np.float32]],
+        network: str,
+        distance: float,
+    ) -> None:
+        self._engine = engine
+        self._crops = crops
+        self._embed = embed
+        self._network = network
+        self._distance = distance
+        self._known = Remembered.nothing()
+        self._unreadable: set[str] = set()
+        self._suppressed: Counter[str] = Counter()
+        self._counting = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._known.samples)
+
+    def recall(self, embeddings: NDArray[np.float32], pictures: NDArray[np.uint8]) -> list[RecalledVerdict | None]:
+        """The verdict on each of N crops, by embeddings (N, 512) and thumbnails (N, 768)."""
+        return self._known.recall(embeddings, pictures, distance=self._distance)
+
+    def count_suppressed(self, samples: Iterable[str]) -> None:
+        """Counts boxes that samples kept from being shown; `refresh` writes it down."""
+        with self._counting:
+            self._suppressed.update(samples)
+
+    def refresh(self) -> int:
+        """Learns samples that are new to this network and forgets those that are gone.
+
+        Returns:
+            How many were learnt or forgotten, at most 64 learnt at a time; 0 when nothing is left to do.
+        """
+        self._write_suppressed()
+        new, gone = self._differences()
+        rows = [row for row in map(self._remembered, new) if row]
+        if rows or gone:
+            stale = [*gone, *(row["sample"] for row in rows)]
+            with writing(self._engine) as connection:
+                old = and_(memory.c.network == self._network, memory.c.sample.in_(stale))
+                connection.execute(delete(memory).where(old))
+                if rows:
+                    make = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+                    connection.execute(make(memory).on_conflict_do_nothing(), rows)
+        self._load()
+        return len(rows) + len(gone)
+
+    def _write_suppressed(self) -> None:
+        with self._counting:
+            counted, self._suppressed = self._suppressed, Counter()
+        if not counted:
+            return
+        with writing(self._engine) as connection:
+            for name, number in sorted(counted.items()):
+                mine = and_(memory.c.sample == name, memory.c.network == self._network)
+                connection.execute(update(memory).where(mine).values(suppressed=memory.c.suppressed + number))
+
+    def _differences(self) -> tuple[Sequence[Row[Any]], Sequence[str]]:
+        """Samples that are not remembered as they are now, and names of remembered ones that are no more."""
+        lost = memory.c.sample.is_(None)
+        differs = or_(
+            memory.c.label != sample.c.label,
+            memory.c.crop_sha256 != sample.c.crop_sha256,
+            memory.c.acts != sample.c.wrong.is_not(None),
+        )
+        mine = and_(memory.c.sample == sample.c.id, memory.c.network == self._network)
+        with self._engine.connect() as connection:
+            new = connection.execute(
+                select(sample)
+                .outerjoin(memory, mine)
+                .where(_TEACHES, or_(lost, differs), sample.c.crop.not_in(self._unreadable))
+                .order_by(sample.c.id)
+                .limit(BATCH)
+            ).all()
+            alive = select(sample.c.id).where(_TEACHES)
+            forgotten = select(memory.c.sample).where(memory.c.network == self._network, memory.c.sample.not_in(alive))
+            return new, connection.execute(forgotten).scalars().all()
+
+    def _remembered(self, row: Row[Any]) -> dict[str, Any] | None:
+        """A sample with the embedding of its mark, margin left out; None where its crop is not to be had."""
+        left, top = row.margin[:2]
+        box = as_boxes([row.x1 - left, row.y1 - top, row.x2 - left, row.y2 - top])
+        try:
+            pixels = self._crops.get(row.crop)
+        except LedgerError as error:
+            _LOG.warning("sample %s is not remembered: %s", row.id, error)
+            self._unreadable.add(row.crop)
+            return None
+        return {
+            "sample": row.id,
+            "network": self._network,
+            "label": row.label,
+            "crop_sha256": row.crop_sha256,
+            "acts": row.wrong is not None,
+            "embedding": self._embed(pixels, box)[0].astype("<f2").tobytes(),
+            "thumbnail": thumbnails(pixels, box)[0].tobytes(),
+        }
+
+    def _load(self) -> None:
+        """Takes over what the table has, also what other processes put there; what is known is not read again."""
+        known = self._known
+        mine = memory.c.network == self._network
+        columns = (memory.c.sample, memory.c.label, memory.c.crop_sha256, memory.c.acts)
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(*columns).where(mine).order_by(memory.c.sample)).all()
+            before = list(zip(known.samples, known.labels, known.crops, known.acts, strict=True))
+            if [tuple(row) for row in rows] == before:
+                return
+            have = dict(zip(known.crops, zip(known.embeddings, known.thumbnails, strict=True), strict=True))
+            missing = [row.sample for row in rows if row.crop_sha256 not in have]
+            for start in range(0, len(missing), MOST_VARIABLES):
+                some = memory.c.sample.in_(missing[start : start + MOST_VARIABLES])
+                for one in connection.execute(select(memory).where(mine, some)):
+                    embedding = unit(np.frombuffer(one.embedding, "<f2").astype(np.float32)[None])[0]
+                    have[one.crop_sha256] = embedding, np.frombuffer(one.thumbnail, np.uint8)
+        rows = [row for row in rows if row.crop_sha256 in have]  # one may have gone between the two looks
+        kept = [have[row.crop_sha256] for row in rows]
+        self._known = Remembered(
+            samples=tuple(row.sample for row in rows),
+            labels=tuple(row.label for row in rows),
+            crops=tuple(row.crop_sha256 for row in rows),
+            acts=tuple(row.acts for row in rows),
+            embeddings=np.array([embedding for embedding, _ in kept], np.float32).reshape(len(rows), EMBEDDING),
+            thumbnails=np.array([picture for _, picture in kept], np.uint8).reshape(len(rows), THUMBNAIL),
+        )

@@ -1,0 +1,129 @@
+"""Asks Label Studio what the webhooks did not tell, so that the ledger ends up the same whatever was lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, select
+
+from backend.corrections.database import writing
+from backend.corrections.journal import advance, reached
+from backend.corrections.tables import annotation as table
+from backend.corrections.worker import fold, forget, forget_tasks
+from backend.errors import RequestError
+from backend.labelstudio.annotations import moment, read_annotation
+
+__all__ = ["Reconciled", "Studio", "sync"]
+
+_LOG = logging.getLogger(__name__)
+
+# Saves that were under way while an earlier run listed may bear a moment before its watermark.
+OVERLAP_SECONDS = 120.0
+
+
+class Studio(Protocol):
+    """What is asked of Label Studio."""
+
+    def project(self, project: int) -> Mapping[str, Any]: ...
+
+    def tasks(self, project: int, *, since: float | None = None) -> Iterable[Mapping[str, Any]]: ...
+
+    def has_task(self, task: int) -> bool: ...
+
+    def newest_change(self, project: int) -> str | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciled:
+    """What a run found.
+
+    Attributes:
+        tasks: Tasks looked at.
+        saved: Annotations that were new, or newer than known.
+        deleted: Annotations that are no longer there.
+        unreadable: Annotations that no sample can be made of.
+    """
+
+    tasks: int = 0
+    saved: int = 0
+    deleted: int = 0
+    unreadable: int = 0
+
+
+def sync(
+    engine: Engine,
+    studio: Studio,
+    project: int,
+    *,
+    everything: bool = False,
+    progress: Callable[[Reconciled], None] = lambda _: None,
+) -> Reconciled:
+    """Reconciles one project: only tasks that changed since the last run, or all of them.
+
+    A task's `updated_at` moves with every save and deletion of one of its annotations, so that the watermark misses
+    nothing but tasks deleted whole. Those are found by a run over everything, which asks after each task that it did
+    not come across: one may have been made after the list was. The watermark moves when all is done, and no further
+    than the newest change before the run: what changed behind the list is for the next one. A run that was cut off is
+    repeated from where it began, to no harm.
+
+    Args:
+        engine: The ledger's database.
+        studio: Label Studio's API.
+        project: The project's id.
+        everything: Whether to look at every task, and to forget what Label Studio no longer has.
+        progress: Called after each task with what was found so far.
+
+    Raises:
+        LabelStudioError: Label Studio refused or did not answer.
+    """
+    label_config = str(studio.project(project).get("label_config") or "")
+    since = None if everything else reached(engine, project)
+    newest = studio.newest_change(project)
+    seen, found = set(), Reconciled()
+    for task in studio.tasks(project, since=None if since is None else since - OVERLAP_SECONDS):
+        with writing(engine) as connection:
+            found = _reconcile(connection, task, label_config, found)
+        seen.add(int(task["id"]))
+        progress(found)
+    vanished = _vanished(engine, studio, project, seen) if everything else ()
+    with writing(engine) as connection:
+        gone = forget_tasks(connection, vanished)
+        advance(connection, project, to=max(since or 0.0, moment(newest) if newest else 0.0))
+    return replace(found, deleted=found.deleted + gone)
+
+
+def _reconcile(connection: Connection, task: Mapping[str, Any], label_config: str, found: Reconciled) -> Reconciled:
+    listed = list(task.get("annotations") or ())
+    saved = deleted = unreadable = 0
+    for one in listed:
+        try:
+            saved += fold(connection, read_annotation(one, task=task, label_config=label_config))
+        except RequestError as error:
+            unreadable += 1
+            _LOG.warning("annotation %s cannot be read: %s", one.get("id"), error)
+    known = select(table.c.id).where(
+        table.c.task == task["id"],
+        table.c.deleted.is_(False),
+        table.c.id.not_in([int(one["id"]) for one in listed]),
+        # One that was saved after Label Studio made this list is not missing from it.
+        table.c.updated <= moment(task["updated_at"]),
+    )
+    for identity in connection.execute(known).scalars().all():
+        deleted += forget(connection, identity)
+    return Reconciled(
+        tasks=found.tasks + 1,
+        saved=found.saved + saved,
+        deleted=found.deleted + deleted,
+        unreadable=found.unreadable + unreadable,
+    )
+
+
+def _vanished(engine: Engine, studio: Studio, project: int, seen: Collection[int]) -> list[int]:
+    """Tasks with living annotations that the list lacked, and that Label Studio says it does not have."""
+    known = select(table.c.task).where(table.c.project == project, table.c.deleted.is_(False)).distinct()
+    with engine.connect() as connection:
+        missing = [task for task in connection.execute(known).scalars() if task not in seen]
+    return [task for task in missing if not studio.has_task(task)]

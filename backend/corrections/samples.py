@@ -1,0 +1,257 @@
+"""Training examples with their history: what a match says, what the crop is, whether annotators agree about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, delete, insert, select, text, update
+
+from backend.corrections.crop_store import Crop, cut, fingerprint, perceptual
+from backend.corrections.outcomes import SAME_PLACE, Match, Outcome, match
+from backend.corrections.splits import Side, assign_split, document_key
+from backend.corrections.tables import sample
+from backend.geometry import as_boxes, iou
+from backend.vision.network_config import CLASSES
+
+if TYPE_CHECKING:
+    from backend.corrections.shown import Prediction, Proposal
+    from backend.labelstudio.annotations import Annotation, Region
+    from backend.pages.page import Page
+
+__all__ = ["BACKGROUND", "Sample", "make_samples", "replace_samples"]
+
+BACKGROUND = CLASSES[-1]
+SAMPLES_LOCK = 0x73706C69  # any number that nothing else locks
+CONTRADICTION = 0.5
+_ELSEWHERE = "another document has its page on"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One training example: a box on a page, what it truly is, and how that became known.
+
+    Attributes:
+        id: Annotation and region: the same correction always has the same id.
+        label: The truth: signature, stamp, thumb or none.
+        wrong: What was shown instead, where that differs: this makes it a hard example, or a hard negative.
+        weak: The annotator saw the mark and left it untouched, or never saw the box at all: counts for less.
+        blind: What the model found was kept from the annotator, who drew the mark unaided.
+        box: x1, y1, x2, y2 in pixels of the upright page.
+        outer: The box of the stored crop, margin included.
+        document: Key of the document, by which splits are made.
+    """
+
+    id: str
+    annotation: int
+    task: int
+    project: int | None
+    page: int
+    region: str
+    outcome: Outcome
+    label: str
+    wrong: str | None
+    weak: bool
+    probabilities: tuple[float, ...] | None
+    version: str | None
+    box: tuple[float, float, float, float]
+    page_size: tuple[int, int]
+    page_sha256: str
+    page_phash: str
+    crop: Crop
+    document: str
+    annotator: int | None
+    lead_time: float | None
+    shown: float | None
+    annotated: float
+    blind: bool = False
+
+
+def make_samples(
+    annotation: Annotation,
+    prediction: Prediction | None,
+    pages: Mapping[int, Page],
+    *,
+    answers: Sequence[Prediction] = (),
+) -> tuple[Sample, ...]:
+    """What one annotation teaches, given what had been shown and the pages; skipped tasks teach nothing.
+
+    On a blind page nobody accepted or rejected a box. A mark drawn unaided where the model has one of the same name is
+    no weak evidence; another name makes it a hard example only at IoU .5 or more, for who saw no box renamed none; and
+    a hidden box that nobody drew teaches nothing: people overlook marks as well.
+
+    Args:
+        annotation: Its newest state.
+        prediction: What the annotator had before them, or would have had on a blind page; None where nothing was.
+        pages: Every upright page that bears a shown or an annotated region, by its index.
+        answers: What was answered to rectangles drawn on the task: a mark that the backend had missed, and then called
+            by a wrong name, is a hard example as well.
+    """
+    if annotation.skipped:
+        return ()
+    shown = [one.region for one in prediction.proposals] if prediction else []
+    rows = match(shown, annotation.regions({index: (page.width, page.height) for index, page in pages.items()}))
+    blind = prediction is not None and prediction.blind
+    if blind:
+        rows = _unaided(rows)
+    if not rows:
+        return ()
+    hashes = {index: (fingerprint(page.pixels), perceptual(page.pixels)) for index, page in pages.items()}
+    source = _Source(
+        annotation=annotation,
+        prediction=prediction,
+        answers=answers,
+        pages=pages,
+        hashes=hashes,
+        document=document_key(annotation.document, annotation.references),
+        saw_boxes=not blind and (annotation.began_with_boxes or any(row.shown and row.drawn for row in rows)),
+        blind=blind,
+    )
+    return tuple(_sample(row, source) for row in rows)
+
+
+def _unaided(rows: Iterable[Match]) -> tuple[Match, ...]:
+    """The rows that a page without boxes can tell of."""
+    return tuple(
+        replace(row, outcome=Outcome.MISSED, shown=None)
+        if row.outcome is Outcome.RELABELLED and row.overlap < SAME_PLACE
+        else row
+        for row in rows
+        if row.outcome is not Outcome.REJECTED
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What all samples of one annotation share."""
+
+    annotation: Annotation
+    prediction: Prediction | None
+    answers: Sequence[Prediction]
+    pages: Mapping[int, Page]
+    hashes: Mapping[int, tuple[str, str]]
+    document: str
+    saw_boxes: bool
+    blind: bool
+
+    def proposal(self, row: Match) -> tuple[Prediction, Proposal] | None:
+        """What was shown, or answered to the drawing, where a match speaks of it."""
+        if row.shown is not None:
+            shown = (self.prediction,) if self.prediction else ()
+            return next((made, one) for made in shown for one in made.proposals if one.region == row.shown)
+        if row.drawn is None:
+            return None
+        drawn = row.drawn
+        near = [
+            (_nearness(one.region, drawn), made.shown, made, one) for made in self.answers for one in made.proposals
+        ]
+        _, _, made, one = max(near, key=lambda row: row[:2], default=(0.0, 0.0, None, None))
+        return (made, one) if made and one and _nearness(one.region, drawn) >= SAME_PLACE else None
+
+
+def _sample(row: Match, source: _Source) -> Sample:
+    at_shown = row.outcome in {Outcome.REJECTED, Outcome.DUPLICATE}
+    region = row.shown if at_shown else row.drawn
+    assert region is not None  # noqa: S101  a match has at least one side, and these outcomes name which
+    annotation, page = source.annotation, source.pages[region.page]
+    made, proposal = source.proposal(row) or (None, None)
+    label = row.drawn.label if row.drawn else BACKGROUND
+    wrong = proposal.region.label if proposal and proposal.region.label != label else None
+    misnamed = row.outcome is Outcome.MISSED and wrong is not None
+    return Sample(
+        id=f"{annotation.id}-{region.id}",
+        annotation=annotation.id,
+        task=annotation.task,
+        project=annotation.project,
+        page=region.page,
+        region=region.id,
+        outcome=Outcome.RELABELLED if misnamed else row.outcome,
+        label=label,
+        wrong=wrong,
+        weak=(row.outcome is Outcome.ACCEPTED and not source.blind)
+        or (row.outcome is Outcome.REJECTED and not source.saw_boxes),
+        blind=source.blind,
+        probabilities=proposal.probabilities if proposal else None,
+        version=made.version if made else None,
+        box=region.box,
+        page_size=(page.width, page.height),
+        page_sha256=source.hashes[region.page][0],
+        page_phash=source.hashes[region.page][1],
+        crop=cut(page.pixels, region.box),
+        document=source.document,
+        annotator=annotation.annotator,
+        lead_time=annotation.lead_time,
+        shown=made.shown if made else None,
+        annotated=annotation.updated,
+    )
+
+
+def _nearness(answer: Region, drawn: Region) -> float:
+    """IoU of what was answered and what was left; 1 where the region itself is the same."""
+    if answer.page != drawn.page:
+        return 0.0
+    return 1.0 if answer.id == drawn.id else float(iou(as_boxes([answer.box]), as_boxes([drawn.box]))[0, 0])
+
+
+def replace_samples(connection: Connection, *, annotation: int, task: int | None, samples: Iterable[Sample]) -> None:
+    """Puts an annotation's samples in the place of those it had, and looks at its task for contradictions anew."""
+    if connection.dialect.name == "postgresql":
+        # Two workers with copies of one document must not decide its side at once; SQLite has one writer anyway.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SAMPLES_LOCK})
+    connection.execute(delete(sample).where(sample.c.annotation == annotation))
+    if made := list(samples):
+        side = assign_split(connection, made)
+        connection.execute(insert(sample), [_row(one, side) for one in made])
+    if task is not None:
+        _quarantine(connection, task)
+
+
+def _quarantine(connection: Connection, task: int) -> None:
+    """Samples of different annotators that call one place by different names wait for a person; both of them.
+
+    One whose page is on another side waits already, for that is not mended by who calls it what.
+    """
+    rows = connection.execute(
+        select(sample).where(sample.c.task == task, sample.c.outcome != Outcome.DUPLICATE).order_by(sample.c.id)
+    ).all()
+    boxes = as_boxes([(row.x1, row.y1, row.x2, row.y2) for row in rows])
+    overlaps = iou(boxes, boxes)
+    for here, row in enumerate(rows):
+        against = [
+            other
+            for there, other in enumerate(rows)
+            if other.annotation != row.annotation
+            and other.page == row.page
+            and other.label != row.label
+            and overlaps[here, there] >= CONTRADICTION
+        ]
+        reason = f"annotation {against[0].annotation} calls it {against[0].label}" if against else None
+        if reason != row.quarantine and not (row.quarantine or "").startswith(_ELSEWHERE):
+            connection.execute(update(sample).where(sample.c.id == row.id).values(quarantine=reason))
+
+
+def _row(one: Sample, side: Side) -> dict[str, Any]:
+    same = {
+        field.name: getattr(one, field.name)
+        for field in fields(one)
+        if field.name not in {"box", "page_size", "page_phash", "crop", "probabilities"}
+    }
+    x1, y1, x2, y2 = one.box
+    elsewhere = side.elsewhere.get(one.page_sha256)
+    return {
+        **same,
+        "probabilities": list(one.probabilities) if one.probabilities else None,
+        "x1": x1,
+        "y1": y1,
+        "x2": x2,
+        "y2": y2,
+        "page_width": one.page_size[0],
+        "page_height": one.page_size[1],
+        "crop": one.crop.key,
+        "crop_sha256": one.crop.sha256,
+        "phash": one.crop.phash,
+        "margin": list(one.crop.outer),
+        "split": side.split,
+        "quarantine": f"{_ELSEWHERE} the {elsewhere} side" if elsewhere else None,
+    }

@@ -1,0 +1,255 @@
+"""Everything that learns from corrections, put together over one database; one for each process.
+
+A thread that does chores again and again: at once when it is woken, else every second; it stops when it is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy import Engine
+
+from backend.corrections.crop_store import CropStore
+from backend.corrections.database import default_url, open_database, writing
+from backend.corrections.journal import Journal, ask, finish, known_projects, lease_asked
+from backend.corrections.memory import Memory
+from backend.corrections.recall import RecallingClassifier
+from backend.corrections.reconciling import Studio, sync
+from backend.corrections.shown import Proposals
+from backend.corrections.worker import Worker
+from backend.errors import LabelStudioError, RequestError
+from backend.labelstudio.connections import first_page
+
+if TYPE_CHECKING:
+    from backend.labelstudio.annotations import Annotation
+    from backend.labelstudio.connections import Pages
+    from backend.pages.page import Page
+    from backend.settings import Settings
+    from backend.vision.classifier import Classifies
+
+__all__ = ["Feedback", "Loop", "Reach", "Store", "reconcile_asked", "task_page"]
+
+_LOG = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 1.0
+# After a chore failed unexpectedly, such as a database that is gone for a while.
+FAILURE_SECONDS = 5.0
+# How soon one process learns what another's worker made of a correction.
+LOOK_SECONDS = 5.0
+RETRY_SECONDS = 600.0
+STOP_SECONDS = 10.0
+# Annotations between two looks at the journal and at the wish to stop.
+PORTION = 20
+
+
+class Loop:
+    """Runs one chore in a thread of its own.
+
+    Args:
+        chore: Does some of what is open and gives how much that was; called again at once unless that is 0.
+        name: The thread's name.
+    """
+
+    def __init__(self, chore: Callable[[], int], *, name: str) -> None:
+        self._chore = chore
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Says that there is something to do."""
+        self._woken.set()
+
+    def stop(self, *, timeout: float) -> None:
+        """Lets the chore under way finish, for at most `timeout` seconds: what is left over is leased, not lost."""
+        self._stopping.set()
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            if not self._do():
+                self._woken.wait(PAUSE_SECONDS)
+
+    def _do(self) -> int:
+        try:
+            return self._chore()
+        except Exception:
+            # The thread must outlive a database that is away: nothing else would turn the journal into samples.
+            _LOG.exception("%s failed; again in %g s", self._thread.name, FAILURE_SECONDS)
+            self._stopping.wait(FAILURE_SECONDS)
+            return 0
+
+
+class Reach(Protocol):
+    """Ways into Label Studio, by project; `backend.labelstudio.connections.Connections` has them."""
+
+    def pages(self, project: str) -> Pages: ...
+
+    def studio(self, project: str) -> Studio: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """Where everything is kept."""
+
+    engine: Engine
+    crops: CropStore
+
+    @classmethod
+    def open(cls, settings: Settings) -> Store:
+        """Opens the database, made and migrated where needed, and the crop store.
+
+        Raises:
+            LedgerError: One of them cannot be used.
+        """
+        url = settings.database_url or default_url(settings.data_dir)
+        return cls(engine=open_database(url), crops=CropStore(settings.storage_url or str(settings.data_dir)))
+
+
+class Feedback:
+    """Journal, ledger, worker and memory of one process; nothing runs before `start`.
+
+    Args:
+        store: Where everything is kept.
+        reach: Ways into Label Studio.
+        recall_distance: Furthest at which a crop counts as one that was corrected; 0 turns recall off.
+        clock: Seconds since the epoch.
+        retrain: Asked by the worker whenever the journal is done with: starts a training where it is time for one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        reach: Reach,
+        *,
+        recall_distance: float,
+        clock: Callable[[], float] = time.time,
+        retrain: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.store = store
+        self.journal = Journal(store.engine, appended=self.wake, clock=clock)
+        self.ledger = Proposals(store.engine, clock=clock)
+        self.worker = Worker(
+            engine=store.engine, journal=self.journal, crops=store.crops, page_of=task_page(reach), clock=clock
+        )
+        self._reach = reach
+        self._distance = recall_distance
+        self._clock = clock
+        self._memory: Memory | None = None
+        self._looked = 0.0
+        self._retrain = retrain
+        self._asked = 0.0
+        self._loops: list[Loop] = []
+
+    def recalling(self, classifier: Classifies) -> Classifies:
+        """The classifier, corrected by what annotators said of crops like those it sees."""
+        if not self._distance:
+            return classifier
+        memory = Memory(
+            self.store.engine,
+            self.store.crops,
+            embed=lambda pixels, boxes: classifier.classify(pixels, boxes).embeddings,
+            network=classifier.version,
+            distance=self._distance,
+        )
+        self._memory = memory
+        self._looked = 0.0
+        self.wake()
+        return RecallingClassifier(classifier, memory, suppressed=memory.count_suppressed)
+
+    def start(self, *, working: bool = True) -> None:
+        """Starts the threads; after a fork, never before.
+
+        Args:
+            working: Whether this process turns events into samples; else it only keeps its memory fresh.
+        """
+        if working:
+            with writing(self.store.engine) as connection:
+                for project in known_projects(connection):
+                    ask(connection, project, at=self._clock())
+        chores = {"memory": self._remember} if not working else {"samples": self._learn, "sync": self._reconcile}
+        self._loops = [Loop(chore, name=name) for name, chore in chores.items()]
+        for loop in self._loops:
+            loop.start()
+
+    def wake(self) -> None:
+        """Says that there is something to do."""
+        for loop in self._loops:
+            loop.wake()
+
+    def stop(self) -> None:
+        """Stops the threads and closes the database."""
+        for loop in self._loops:
+            loop.stop(timeout=STOP_SECONDS)
+        self.store.engine.dispose()
+
+    def _learn(self) -> int:
+        steps = self.worker.work(limit=PORTION)
+        if steps:
+            self._looked = self._asked = 0.0
+        elif self._clock() >= self._asked + LOOK_SECONDS:
+            # Only when all that came in is in the samples: a training should learn from all of it.
+            self._asked = self._clock()
+            self._retrain()
+        return steps + self._remember()
+
+    def _remember(self) -> int:
+        """Keeps the memory fresh; it is looked at less often than the journal, for every sample is compared."""
+        memory = self._memory
+        if memory is None or self._clock() < self._looked + LOOK_SECONDS:
+            return 0
+        learnt = memory.refresh()
+        if not learnt:
+            self._looked = self._clock()
+        return learnt
+
+    def _reconcile(self) -> int:
+        done = reconcile_asked(self.store.engine, self._reach, clock=self._clock)
+        if done:
+            self.wake()
+        return done
+
+
+def task_page(reach: Reach) -> Callable[[Annotation, int], Page]:
+    """A function that fetches one upright page of an annotation's task, by the page's index within the task."""
+
+    def page_of(annotation: Annotation, index: int) -> Page:
+        sheets = annotation.sheets
+        if not 0 <= index < len(sheets):
+            raise RequestError(
+                f"annotation {annotation.id} speaks of page {index}, task {annotation.task} has {len(sheets)}"
+            )
+        project = "" if annotation.project is None else str(annotation.project)
+        return first_page(reach.pages(project), sheets[index].reference, task=annotation.task)
+
+    return page_of
+
+
+def reconcile_asked(engine: Engine, reach: Reach, *, clock: Callable[[], float] = time.time) -> int:
+    """Reconciles one project that waits for it; gives 1, or 0 where none waits."""
+    leased = lease_asked(engine, now=clock())
+    if leased is None:
+        return 0
+    project, asked = leased
+    try:
+        found = sync(engine, reach.studio(str(project)), project)
+    except LabelStudioError as error:
+        # Without LABEL_STUDIO_API_KEY there is no token before the project's first /setup: until then, 401.
+        passing = error.answered is None or error.answered == 401 or error.answered >= 500
+        _LOG.warning("project %d is not reconciled%s: %s", project, ", tried again later" if passing else "", error)
+        finish(engine, project, asked=None if passing else asked, now=clock(), wait=RETRY_SECONDS)
+    else:
+        _LOG.info("project %d reconciled: tasks=%d new=%d gone=%d", project, found.tasks, found.saved, found.deleted)
+        finish(engine, project, asked=asked, now=clock())
+    return 1

@@ -1,0 +1,283 @@
+"""What was shown: every region that left for Label Studio, because an annotation does not say what it corrected.
+
+What the server hands on: each event to an inbox, each shown region to a ledger. `backend.corrections` has both.
+
+Which tasks are served without boxes, so that what people find unaided tells what the model misses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import Connection, Engine, RowMapping, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.corrections.database import writing
+from backend.corrections.tables import prediction, proposal
+from backend.errors import LedgerError
+from backend.labelstudio.annotations import Region
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "Inbox",
+    "Ledger",
+    "Prediction",
+    "Proposal",
+    "Proposals",
+    "answered_before",
+    "is_blind",
+    "origin_of",
+    "shown_before",
+]
+
+_NAMES = ("document_sha256", "document")
+# Further apart, an annotation was rather made of another backend's prediction, before this one was connected.
+_CLOCKS_APART_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """One region as it was shown.
+
+    Attributes:
+        region: Its place and label; `label` is the class (signature, stamp, thumb), not the config's word for it.
+        probabilities: Of signature, stamp, thumb and none, in this order.
+        page_size: Width and height of the upright page in pixels.
+        recalled: The sample whose verdict replaced the network's, if one did.
+    """
+
+    region: Region
+    probabilities: tuple[float, ...]
+    score: float
+    page_size: tuple[int, int]
+    recalled: str | None = None
+
+
+class Inbox(Protocol):
+    """Takes events."""
+
+    def append(self, action: str, *, project: int | None, body: Mapping[str, Any]) -> int:
+        """Stores an event durably before it returns; raises LedgerError where it did not."""
+        ...
+
+
+class Ledger(Protocol):
+    """Remembers what was shown."""
+
+    def remember(
+        self,
+        *,
+        task: int,
+        project: int | None,
+        version: str,
+        proposals: Sequence[Proposal],
+        drawn: bool = False,
+        blind: bool = False,
+    ) -> None:
+        """Stores one task's prediction, also one without a region.
+
+        Args:
+            task: The task's id.
+            project: The project's id, where it is known.
+            version: The model version that the prediction bears.
+            proposals: Its regions.
+            drawn: Whether these answer what an annotator just drew, instead of being shown before any work began.
+            blind: Whether they were kept from the annotator, who was served an empty page.
+        """
+        ...
+
+
+def origin_of(data: Mapping[str, Any], references: Sequence[str]) -> str:
+    """The document that a task is of: as the import names it, by content or else by name; else the task's own pages.
+
+    Args:
+        data: The task's data.
+        references: Where its pages are, in order.
+    """
+    for name in _NAMES:
+        value = data.get(name)
+        if isinstance(value, str) and value:
+            return f"{name} {value}"
+    return f"pages {json.dumps(list(references))}"
+
+
+def is_blind(origin: str, *, share: float) -> bool:
+    """Whether the tasks of a document are served without boxes: the same in every process, for every model.
+
+    The documents of a smaller share are among those of a larger one. Nothing else goes by this hash, least of all the
+    split into training, validation and gold.
+
+    Args:
+        origin: As `origin_of` gives it.
+        share: Of all documents, from 0 to 1.
+    """
+    digest = hashlib.sha256(f"blind\0{origin}".encode()).digest()
+    return int.from_bytes(digest[:8]) < share * 2**64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What was shown for one task at once, or kept from its annotators.
+
+    Attributes:
+        version: The model version that it bears.
+        shown: When it was made, in seconds since the epoch.
+        blind: Whether an empty page was served in its place.
+    """
+
+    version: str
+    shown: float
+    proposals: tuple[Proposal, ...]
+    blind: bool = False
+
+
+class Proposals:
+    """Remembers what was shown."""
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def remember(
+        self,
+        *,
+        task: int,
+        project: int | None,
+        version: str,
+        proposals: Sequence[Proposal],
+        drawn: bool = False,
+        blind: bool = False,
+    ) -> None:
+        """Stores one task's prediction, also one without a region; shown again, it keeps its first time.
+
+        One version may show other regions later, because a correction taught it better: that is another edition. So
+        is the same prediction shown after it was blind.
+
+        Args:
+            task: The task's id.
+            project: The project's id, where it is known.
+            version: The model version that the prediction bears.
+            proposals: Its regions.
+            drawn: Whether these answer what an annotator just drew: they are remembered for what they were called, but
+                not as something that could be accepted or rejected.
+            blind: Whether they were kept from the annotator, who was served an empty page.
+
+        Raises:
+            LedgerError: The database did not take it.
+        """
+        edition = _edition(proposals, blind=blind)
+        shown = {"task": task, "version": version, "edition": edition, "project": project}
+        shown |= {"drawn": drawn, "blind": blind}
+        rows = [_row(one, task=task, version=version, edition=edition) for one in proposals]
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(insert(prediction).on_conflict_do_nothing(), [{**shown, "shown": self._clock()}])
+                if rows:
+                    connection.execute(insert(proposal).on_conflict_do_nothing(), rows)
+        except SQLAlchemyError as error:
+            raise LedgerError(f"what was shown could not be stored: {error}; is the disk full?") from error
+
+
+def shown_before(
+    connection: Connection, *, task: int, regions: Sequence[str], moment: float, began_with_boxes: bool = False
+) -> Prediction | None:
+    """The one prediction that an annotation corrected, or was made in ignorance of; None where there was none.
+
+    It is the one that shares the most region ids with the annotation; where none does (all deleted, or drawn anew),
+    the one made last before the annotation was first saved. Nobody can have taken a region from a blind one.
+
+    When a prediction was made is told by our clock, when an annotation was saved by Label Studio's. So an annotation
+    that was made of a prediction, but by these clocks before there was any, has the earliest of up to an hour later.
+
+    Args:
+        connection: An open transaction.
+        task: The task's id.
+        regions: Region ids left in the annotation.
+        moment: When the annotation was first saved, in seconds since the epoch.
+        began_with_boxes: Whether it was made of a prediction.
+    """
+    kept = set(regions)
+
+    def fits(one: Prediction) -> tuple[int, bool, float, str]:
+        shared = 0 if one.blind else sum(proposal.region.id in kept for proposal in one.proposals)
+        return shared, one.shown <= moment, one.shown, one.version
+
+    found = _predictions(connection, task, drawn=False)
+    fitting = [one for one in found if fits(one)[0] or one.shown <= moment]
+    if fitting or not began_with_boxes:
+        return max(fitting, key=fits, default=None)
+    return next((one for one in found if one.shown <= moment + _CLOCKS_APART_SECONDS), None)
+
+
+def answered_before(connection: Connection, *, task: int) -> tuple[Prediction, ...]:
+    """What was answered to rectangles that annotators drew on a task."""
+    return tuple(_predictions(connection, task, drawn=True))
+
+
+def _predictions(connection: Connection, task: int, *, drawn: bool) -> list[Prediction]:
+    members: dict[tuple[str, str], list[Proposal]] = {}
+    for row in connection.execute(select(proposal).where(proposal.c.task == task).order_by(proposal.c.region)):
+        members.setdefault((row.version, row.edition), []).append(_proposal(row._mapping))
+    rows = connection.execute(
+        select(prediction)
+        .where(prediction.c.task == task, prediction.c.drawn.is_(drawn))
+        .order_by(prediction.c.shown, prediction.c.version, prediction.c.edition)
+    )
+    return [
+        Prediction(
+            version=row.version,
+            shown=row.shown,
+            proposals=tuple(members.get((row.version, row.edition), ())),
+            blind=row.blind,
+        )
+        for row in rows
+    ]
+
+
+def _edition(proposals: Sequence[Proposal], *, blind: bool) -> str:
+    """The same for the same regions, in whatever order."""
+    regions = sorted((one.region.page, one.region.id, one.region.label) for one in proposals)
+    named = repr(("blind", regions)) if blind else repr(regions)
+    return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+
+
+def _row(one: Proposal, *, task: int, version: str, edition: str) -> dict[str, object]:
+    x1, y1, x2, y2 = one.region.box
+    return {
+        "task": task,
+        "version": version,
+        "edition": edition,
+        "page": one.region.page,
+        "region": one.region.id,
+        "label": one.region.label,
+        "probabilities": list(one.probabilities),
+        "score": one.score,
+        "page_width": one.page_size[0],
+        "page_height": one.page_size[1],
+        "x1": x1,
+        "y1": y1,
+        "x2": x2,
+        "y2": y2,
+        "recalled": one.recalled,
+    }
+
+
+def _proposal(row: RowMapping) -> Proposal:
+    return Proposal(
+        region=Region(
+            id=row["region"], page=row["page"], label=row["label"], box=(row["x1"], row["y1"], row["x2"], row["y2"])
+        ),
+        probabilities=tuple(row["probabilities"]),
+        score=row["score"],
+        page_size=(row["page_width"], row["page_height"]),
+        recalled=row["recalled"],
+    )

@@ -1,0 +1,266 @@
+"""Turns the journal into samples: events fold into the newest state of each annotation, and states become examples.
+
+Folding is a write to the database alone, in one transaction with the event's mark of being done. Turning a state
+into samples needs the pages, so it is leased, retried and in the end parked; it replaces the annotation's samples as a
+whole. Both depend on the newest state only: the order and the repetition of events change nothing in the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import Connection, Engine, and_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from backend.corrections.database import refuses_values, writing
+from backend.corrections.journal import ask
+from backend.corrections.samples import Sample, make_samples, replace_samples
+from backend.corrections.shown import Prediction, answered_before, shown_before
+from backend.corrections.tables import annotation as table
+from backend.corrections.tables import gone_task
+from backend.errors import (
+    BackendError,
+    FetchTimeout,
+    LabelConfigError,
+    LabelStudioError,
+    LedgerError,
+    PageUnavailable,
+    RequestError,
+)
+from backend.labelstudio.annotations import Annotation, read_event, task_ids
+
+if TYPE_CHECKING:
+    from backend.corrections.crop_store import CropStore
+    from backend.corrections.journal import Entry, Journal
+    from backend.pages.page import Page
+
+__all__ = ["PageOf", "Worker", "fold", "fold_event", "forget", "forget_tasks", "unpark"]
+
+_LOG = logging.getLogger(__name__)
+
+# Actions that say something about an annotation; every other one is kept in the journal and counted, and needs no work.
+ANNOTATION_ACTIONS = frozenset(
+    f"{noun}_{verb}" for noun in ("ANNOTATION", "ANNOTATIONS") for verb in ("CREATED", "UPDATED", "DELETED")
+)
+LEASE_SECONDS = 120.0
+FIRST_DELAY, LONGEST_DELAY = 2.0, 3600.0
+MOST_ATTEMPTS = 12
+# What may be gone in a minute is tried again; what a second look cannot change is parked at once.
+PASSING = (PageUnavailable, FetchTimeout, LabelStudioError, LedgerError)
+_MOST_VARIABLES = 500
+
+
+class PageOf(Protocol):
+    """Gives one upright page of a task."""
+
+    def __call__(self, annotation: Annotation, index: int, /) -> Page: ...
+
+
+def fold_event(connection: Connection, entry: Entry) -> str | None:
+    """Takes one journal entry into the annotations; gives the reason why it cannot be taken."""
+    try:
+        with connection.begin_nested():
+            _fold_read(connection, entry)
+    except (RequestError, LabelConfigError) as error:
+        return str(error)
+    except Exception as error:
+        if not isinstance(error, (AttributeError, TypeError, ValueError)) and not refuses_values(error):
+            raise
+        # A payload of a shape that no Label Studio sends: kept for a person to look at, and out of the others' way.
+        _LOG.warning("event %d (%s) cannot be read: %s", entry.id, entry.action, type(error).__name__)
+        return f"the payload is not of Label Studio's shape ({type(error).__name__})"
+    return None
+
+
+def _fold_read(connection: Connection, entry: Entry) -> None:
+    """What an entry says; whatever its sender wrote into it, it fails in here."""
+    if entry.action == "TASKS_DELETED":
+        forget_tasks(connection, task_ids(entry.body))
+    elif entry.action == "START_TRAINING" and entry.project is not None:
+        ask(connection, entry.project, at=entry.received)
+    elif entry.action in ANNOTATION_ACTIONS:
+        event = read_event(entry.body)
+        for state in event.saved:
+            fold(connection, state)
+        for identity in event.deleted:
+            forget(connection, identity)
+
+
+def fold(connection: Connection, state: Annotation) -> bool:
+    """Keeps a state if it is newer than what is known, and the annotation was not deleted. Tells whether it did."""
+    known = _lock(connection, state.id, task=state.task, project=state.project)
+    if connection.execute(select(gone_task).where(gone_task.c.id == state.task)).first():
+        return forget(connection, state.id)
+    if known.deleted or known.updated >= state.updated:
+        return False
+    values = {"task": state.task, "project": state.project, "updated": state.updated}
+    _renew(connection, state.id, **values, body=dataclasses.asdict(state))
+    return True
+
+
+def forget(connection: Connection, identity: int) -> bool:
+    """Marks an annotation as deleted, for good: Label Studio never gives its id again. Tells whether that is news."""
+    if _lock(connection, identity, task=None, project=None).deleted:
+        return False
+    _renew(connection, identity, deleted=True)
+    return True
+
+
+def forget_tasks(connection: Connection, tasks: Sequence[int]) -> int:
+    """Marks tasks and their annotations as deleted, for good; gives how many annotations that is news for."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    news = 0
+    for start in range(0, len(tasks), _MOST_VARIABLES):
+        some = tasks[start : start + _MOST_VARIABLES]
+        connection.execute(make(gone_task).on_conflict_do_nothing(), [{"id": task} for task in some])
+        theirs = select(table.c.id).where(table.c.task.in_(some)).order_by(table.c.id)
+        news += sum(forget(connection, identity) for identity in connection.execute(theirs).scalars().all())
+    return news
+
+
+def _lock(connection: Connection, identity: int, *, task: int | None, project: int | None) -> Any:
+    """The annotation's row, made if it is not there, and held until the transaction ends."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    blank = {
+        "deleted": False,
+        "updated": 0.0,
+        "folded": time.time(),
+        "body": {},
+        "attempts": 0,
+        "due": 0.0,
+        "lease": 0.0,
+        "parked": False,
+    }
+    connection.execute(make(table).values(id=identity, task=task, project=project, **blank).on_conflict_do_nothing())
+    return connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
+
+
+def _renew(connection: Connection, identity: int, **values: Any) -> None:
+    """Sets values, and asks for the samples to be made anew, whatever came of earlier attempts."""
+    fresh = {"turned": None, "attempts": 0, "due": 0.0, "lease": 0.0, "reason": None, "parked": False}
+    connection.execute(update(table).where(table.c.id == identity).values(**values, **fresh, folded=time.time()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """Does what is open; any number of them, in any number of processes, may run at once.
+
+    Attributes:
+        page_of: Fetches a page; its errors decide between another try and parking.
+    """
+
+    engine: Engine
+    journal: Journal
+    crops: CropStore
+    page_of: PageOf
+    clock: Callable[[], float] = time.time
+
+    def work(self, *, limit: int = 100) -> int:
+        """Does what is open and due, and gives the number of steps that it took; 0 when nothing was left to do.
+
+        Args:
+            limit: Most events to take, and most annotations to turn into samples, before returning.
+        """
+        steps = self.journal.take(fold_event, limit=limit)
+        turns = 0
+        while turns < limit and self._turn_one():
+            turns += 1
+        return steps + turns
+
+    def others_at_work(self) -> bool:
+        """Whether a worker elsewhere has an annotation in hand; for one that died, until its lease ends."""
+        held = and_(table.c.turned.is_(None), table.c.parked.is_(False), table.c.lease > self.clock())
+        with self.engine.connect() as connection:
+            return connection.execute(select(table.c.id).where(held).limit(1)).first() is not None
+
+    def _turn_one(self) -> bool:
+        leased = self._lease()
+        if leased is None:
+            return False
+        identity, updated, body = leased
+        try:
+            self._commit(identity, updated, self._samples(body) if body else ())
+        except BackendError as error:
+            self._put_off(identity, updated, str(error), final=not isinstance(error, PASSING))
+        except Exception as error:
+            # Whatever one annotation does to a library or the database, those behind it are still to be worked on.
+            _LOG.exception("annotation %d failed", identity)
+            # A database driver's own words: SQLAlchemy adds the statement and its values.
+            words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            reason = f"{type(error).__name__}: {words}"
+            self._put_off(identity, updated, reason, final=refuses_values(error))
+        return True
+
+    def _lease(self) -> tuple[int, float, Mapping[str, Any] | None] | None:
+        """Takes the longest due annotation for a while; a worker that dies gives it back by the lease's end."""
+        now = self.clock()
+        due = and_(table.c.turned.is_(None), table.c.parked.is_(False), table.c.due <= now, table.c.lease <= now)
+        with self.engine.connect() as connection:
+            if connection.execute(select(table.c.id).where(due).limit(1)).first() is None:
+                return None  # without a lock: idle workers must not stand in the way of senders
+        with writing(self.engine) as connection:
+            row = connection.execute(
+                select(table).where(due).order_by(table.c.due, table.c.id).limit(1).with_for_update(skip_locked=True)
+            ).first()
+            if row is None:
+                return None
+            connection.execute(update(table).where(table.c.id == row.id).values(lease=now + LEASE_SECONDS))
+        return row.id, row.updated, None if row.deleted else row.body
+
+    def _samples(self, body: Mapping[str, Any]) -> tuple[Sample, ...]:
+        state = Annotation(**body)
+        if state.skipped:
+            return ()
+        prediction, answers = self._shown(state)
+        shown = {one.region.page for one in prediction.proposals} if prediction else set()
+        pages = {index: self.page_of(state, index) for index in sorted(shown | state.pages())}
+        samples = make_samples(state, prediction, pages, answers=answers)
+        for one in samples:
+            self.crops.put(one.crop)
+        return samples
+
+    def _shown(self, state: Annotation) -> tuple[Prediction | None, tuple[Prediction, ...]]:
+        with self.engine.connect() as connection:
+            prediction = shown_before(
+                connection,
+                task=state.task,
+                regions=state.region_ids(),
+                moment=state.created,
+                began_with_boxes=state.began_with_boxes,
+            )
+            return prediction, answered_before(connection, task=state.task)
+
+    def _commit(self, identity: int, updated: float, samples: tuple[Sample, ...]) -> None:
+        """Replaces the samples, unless a newer state arrived meanwhile: then the next turn is that one's."""
+        with writing(self.engine) as connection:
+            row = connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
+            if row.updated != updated or (row.deleted and samples):
+                return
+            replace_samples(connection, annotation=identity, task=row.task, samples=samples)
+            values = {"turned": updated, "attempts": 0, "lease": 0.0, "reason": None}
+            connection.execute(update(table).where(table.c.id == identity).values(values))
+
+    def _put_off(self, identity: int, updated: float, reason: str, *, final: bool) -> None:
+        """Tries again later, longer each time, or parks the annotation with the reason."""
+        with writing(self.engine) as connection:
+            row = connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
+            if row.updated != updated or row.deleted:
+                return
+            attempts = row.attempts + 1
+            parked = final or attempts >= MOST_ATTEMPTS
+            delay = min(FIRST_DELAY * 2**row.attempts, LONGEST_DELAY)
+            values = {"attempts": attempts, "due": self.clock() + delay, "lease": 0.0, "parked": parked}
+            connection.execute(update(table).where(table.c.id == identity).values(**values, reason=reason))
+        _LOG.warning("annotation %d %s: %s", identity, "parked" if parked else f"again in {delay:.0f} s", reason)
+
+
+def unpark(engine: Engine) -> int:
+    """Gives every parked annotation another chance; for after the cause was mended. Gives their number."""
+    with writing(engine) as connection:
+        values = {"parked": False, "attempts": 0, "due": 0.0, "lease": 0.0}
+        return int(connection.execute(update(table).where(table.c.parked).values(values)).rowcount)

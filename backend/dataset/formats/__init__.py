@@ -1,1 +1,0 @@
-"""A file for each format: how a frozen version is laid out for its readers."""

@@ -1,0 +1,165 @@
+"""The seed's checkpoint on the Hugging Face Hub: downloaded and converted once, then served from the data folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.errors import BadWeights, WeightsUnavailable
+from backend.vision.network_config import ClassifierConfig, sha256_of
+from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
+
+__all__ = ["CHECKSUM", "FILENAME", "REPOSITORY", "REVISION", "Hub"]
+
+REPOSITORY = "Ooredoo-Group/stamp-thumb-signature-classifier-resnet18"
+FILENAME = "pytorch_model.bin"
+REVISION = "main"
+"""The revision that is fetched. A commit id belongs here; the seed's was not known where this was written (no way to
+the Hub), so the first download pins itself: it is kept under this name, with the commit and the SHA-256 that it had,
+and is not fetched again."""
+CHECKSUM: str | None = None
+"""SHA-256 of the file at that revision, to be set together with the commit id; None accepts what the Hub says it is."""
+
+_TIMEOUT = 10.0
+_CONVERSION_SECONDS = 300.0
+_NEEDED = ("torch", "torchvision", "onnx")
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub:
+    """One checkpoint on one Hub, and its place on disk.
+
+    Attributes:
+        folder: Holds the download cache and the converted weights.
+        endpoint: Address of the Hub; None for HF_ENDPOINT or the public one.
+        repository: The repository.
+        revision: Branch, tag or commit.
+        checksum: SHA-256 that the file must have; None for no pin.
+        filename: Of the checkpoint.
+    """
+
+    folder: Path
+    endpoint: str | None = None
+    repository: str = REPOSITORY
+    revision: str = REVISION
+    checksum: str | None = CHECKSUM
+    filename: str = FILENAME
+
+    @property
+    def converted(self) -> Path:
+        """Where the weights are, once `pull` has succeeded."""
+        return self.folder / "converted" / self.revision.replace("/", "--")
+
+    def pull(self) -> Path:
+        """Downloads the checkpoint and converts it, in a process of its own; gives the folder of the weights.
+
+        Raises:
+            WeightsUnavailable: The Hub does not answer or has no such file, or torch, which converts it, is not there.
+            BadWeights: The file is damaged, of another architecture, or holds anything but tensors.
+        """
+        if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+            raise WeightsUnavailable(
+                f"converting the checkpoint of {self.repository} needs {', '.join(missing)}: install the `train` extra"
+            )
+        checkpoint, commit = self.download()
+        self._convert(checkpoint, commit)
+        return self.converted
+
+    def is_here(self) -> bool:
+        """Whether the converted weights are here, and whole; damaged ones are thrown away, which the log says."""
+        if not self.converted.is_dir():
+            return False
+        whole = self.is_whole()
+        if not whole:
+            _LOG.warning("%s is damaged: thrown away, to be fetched again", self.converted)
+            shutil.rmtree(self.converted)
+        return whole
+
+    def is_whole(self) -> bool:
+        """Whether the converted weights are what their config says."""
+        try:
+            return (
+                sha256_of(self.converted / WEIGHTS_FILE) == ClassifierConfig.read(self.converted / CONFIG_FILE).sha256
+            )
+        except BadWeights:
+            return False
+
+    def download(self) -> tuple[Path, str]:
+        """The checkpoint's path in the download cache, and the commit it is of.
+
+        Raises:
+            WeightsUnavailable: The Hub does not answer or has no such file.
+            BadWeights: The file is damaged.
+        """
+        import httpx2  # noqa: PLC0415  with the Hub's client half a second to load, and most starts need neither
+        from huggingface_hub import HfApi  # noqa: PLC0415
+        from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
+
+        api = HfApi(endpoint=self.endpoint)
+        try:
+            info = api.model_info(self.repository, revision=self.revision, timeout=_TIMEOUT, files_metadata=True)
+            commit = info.sha or self.revision
+            path = Path(
+                api.hf_hub_download(
+                    self.repository,
+                    self.filename,
+                    revision=commit,
+                    cache_dir=self.folder / "downloads",
+                    etag_timeout=_TIMEOUT,
+                )
+            )
+        except (httpx2.HTTPError, OSError, HFValidationError) as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise WeightsUnavailable(
+                f"{self.repository} could not be fetched from {api.endpoint}: {reason[0]}"
+            ) from error
+        promised = next(
+            (row.lfs.sha256 for row in info.siblings or () if row.rfilename == self.filename and row.lfs), None
+        )
+        self._check(path, self.checksum or promised)
+        return path, commit
+
+    def _check(self, path: Path, promised: str | None) -> None:
+        found = sha256_of(path)
+        if promised is not None and found != promised:
+            path.resolve().unlink()
+            raise BadWeights(
+                f"{self.filename} of {self.repository} has SHA-256 {found[:12]}…, not {promised[:12]}…: damaged on "
+                "its way or replaced; it was thrown away"
+            )
+        _LOG.info("fetched %s of %s, sha256 %s", self.filename, self.repository, found)
+
+    def _convert(self, checkpoint: Path, commit: str) -> None:
+        """Runs the converter beside the final place, then moves its folder there in one step."""
+        self.converted.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.converted.parent, prefix=".") as scratch:
+            command = [sys.executable, "-m", "backend.training.convert", str(checkpoint), scratch]
+            command += ["--note", f"source=huggingface:{self.repository}", "--note", f"revision={commit}"]
+            try:
+                done = subprocess.run(  # noqa: S603  our own module, our own arguments
+                    command, capture_output=True, text=True, timeout=_CONVERSION_SECONDS, check=False
+                )
+            except subprocess.TimeoutExpired as error:
+                raise BadWeights(f"{self.filename} of {self.repository}: its conversion did not end") from error
+            if done.returncode:
+                reason = done.stderr.strip().splitlines()[-1:] or [f"the converter ended with {done.returncode}"]
+                raise BadWeights(f"{self.filename} of {self.repository}: {reason[0]}")
+            ready = Path(scratch) / "ready"
+            ready.mkdir()
+            for file in [path for path in Path(scratch).iterdir() if path.is_file()]:
+                file.rename(ready / file.name)
+            try:
+                os.rename(ready, self.converted)
+            except OSError:
+                # Another process converted the same file meanwhile; its folder is as good.
+                if not self.converted.is_dir():
+                    raise

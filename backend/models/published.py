@@ -1,0 +1,233 @@
+"""Reads the models that were published here: one immutable folder for each, and a pointer to the promoted one.
+
+What is known of a published model, as JSON beside its weights: how it was made, what it does, what the gate said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from backend.errors import BadWeights, RegistryError, UnknownModel
+from backend.vision.network_config import sha256_of
+from backend.vision.weights import CONFIG_FILE
+
+__all__ = ["BESIDE", "RECORD_FILE", "RESERVED", "Facts", "Record", "RecordedVerdict", "Registry", "Stamp"]
+
+RESERVED = ("auto", "hub", "bundled")
+"""Words of the MODEL setting that no trained model can be called."""
+RECORD_FILE = "record.json"
+"""What stands beside published weights; its `files` name each of them with its SHA-256."""
+
+Stamp = tuple[int, int, int]
+
+_POINTER = "active"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+BESIDE = "beside"
+"""Figure of a verdict: the published model that the gate saw the candidate beside; None for unpublished weights."""
+
+
+class Registry:
+    """Reads the models below one folder; `backend.models` writes them.
+
+    `<folder>/<name>/` holds a model; the file `<folder>/active` holds the promoted model's name and is replaced whole,
+    so that a reader sees the old name or the new one. A folder appears under its name when it is complete: what a
+    publisher left half-written bears a name that no model can have.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def pointer(self) -> Path:
+        """The file that names the promoted model."""
+        return self.folder / _POINTER
+
+    def names(self) -> list[str]:
+        """Names of the models there are, sorted."""
+        if not self.folder.is_dir():
+            return []
+        found = (path.name for path in self.folder.iterdir() if _is_model(path))
+        return sorted(name for name in found if _NAME.fullmatch(name) and name not in RESERVED)
+
+    def stamp(self) -> Stamp | None:
+        """Changes with every move of the pointer, and costs one look at the folder; None while there is none."""
+        try:
+            found = self.pointer.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def pointed(self) -> str | None:
+        """What the pointer says, whether there is such a model or not; None where there is no pointer."""
+        try:
+            return self.pointer.read_text(encoding="utf-8", errors="replace").strip()
+        except FileNotFoundError:
+            return None
+
+    def active(self) -> str | None:
+        """Name of the promoted model; None when none was promoted yet.
+
+        Raises:
+            BadWeights: The pointer names no model.
+        """
+        name = self.pointed()
+        if name is not None and name not in self.names():
+            raise BadWeights(
+                f"{self.pointer} names the model {name[:64]!r}, which is not there: promote another, or delete the "
+                "pointer"
+            )
+        return name
+
+    def folder_of(self, name: str) -> Path:
+        """Folder of the model called `name`, each of whose files has the checksum that its record promises.
+
+        Raises:
+            UnknownModel: There is none.
+            BadWeights: A file is missing, or is not the one that was published.
+        """
+        names = self.names()
+        if name not in names:
+            raise UnknownModel(f"there is no model {name[:64]!r}; known are {', '.join((*RESERVED, *names))}")
+        folder = self.folder / name
+        for file, checksum in _promised(folder).items():
+            found = sha256_of(folder / file)
+            if found != checksum:
+                raise BadWeights(
+                    f"{folder / file}: its SHA-256 is {found[:12]}…, its record says {checksum[:12]}…: it was damaged "
+                    "or changed after it was published; promote another model, or publish it anew"
+                )
+        return folder
+
+
+def _is_model(path: Path) -> bool:
+    return (path / RECORD_FILE).is_file() or (path / CONFIG_FILE).is_file()
+
+
+def _promised(folder: Path) -> Mapping[str, str]:
+    """Files of a folder and their checksums; none where it was put there by hand, without a record."""
+    path = folder / RECORD_FILE
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise BadWeights(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadWeights(f"{path} is no record of a model: promote another, or publish it anew") from error
+    if not isinstance(files, dict) or not files or not all(_is_promise(*row) for row in files.items()):
+        raise BadWeights(f"{path} does not say which files it is about: promote another, or publish it anew")
+    return files
+
+
+def _is_promise(name: object, checksum: object) -> bool:
+    return isinstance(name, str) and bool(_FILE.fullmatch(name)) and isinstance(checksum, str)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedVerdict:
+    """What the gate said of a candidate.
+
+    Attributes:
+        passed: Whether it may be promoted.
+        reasons: Why not, or what speaks for it; one sentence each.
+        figures: What that rests on, as JSON.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> RecordedVerdict:
+        """Reads what `dataclasses.asdict` made.
+
+        Raises:
+            KeyError: A field is missing.
+        """
+        return cls(passed=bool(facts["passed"]), reasons=tuple(facts["reasons"]), figures=dict(facts["figures"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What whoever made a model says of it.
+
+    Attributes:
+        source: Where it is from: `training`, or `huggingface:<repository>@<commit>`.
+        parent: Name of the model that it was trained from or judged against; None where there was none.
+        recipe: The recipe it was made by, as JSON.
+        seed: Of the random numbers.
+        versions: Packages and their versions.
+        dataset: Hash of the data it was trained on.
+        seconds: How long that took.
+        metrics: Figures by what they were measured on; `closed_set` and `end_to_end` in the shape of `evaluate`'s JSON.
+        verdict: The gate's, where it was asked before the model was published.
+    """
+
+    source: str
+    parent: str | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    dataset: str | None = None
+    seconds: float | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    verdict: RecordedVerdict | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Facts):
+    """A published model, as `record.json` tells of it; never changed after.
+
+    Attributes:
+        name: The model's name.
+        published: When, in ISO 8601, UTC.
+        files: Each file of the folder, besides the record itself, and its SHA-256.
+    """
+
+    name: str
+    published: str
+    files: Mapping[str, str]
+
+    @classmethod
+    def of(cls, facts: Facts, *, name: str, published: str, files: Mapping[str, str]) -> Record:
+        """The record of a model of which `facts` are known."""
+        known = {row.name: getattr(facts, row.name) for row in dataclasses.fields(Facts)}
+        return cls(**known, name=name, published=published, files=files)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Reads the record of a model's folder.
+
+        Raises:
+            RegistryError: It cannot be read, or is no record.
+        """
+        path = folder / RECORD_FILE
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            verdict = facts.pop("verdict")
+            return cls(**facts, verdict=verdict and RecordedVerdict.from_json(verdict))
+        except OSError as error:
+            raise RegistryError(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RegistryError(f"{path} is no record of a model: {error}") from error
+
+    def as_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def text(self) -> str:
+        """The record as it is written.
+
+        Raises:
+            RegistryError: It holds what JSON cannot say, such as a figure that is not a number.
+        """
+        try:
+            return json.dumps(self.as_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        except (TypeError, ValueError) as error:
+            raise RegistryError(f"the record of {self.name} cannot be written as JSON: {error}") from error

@@ -1,0 +1,280 @@
+"""The pipeline that serves: loaded in the background, and swapped whole when a model is promoted or the Hub has one.
+
+Which weights serve: a model promoted here, the Hub's checkpoint, or the bundled ones, in this order.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backend.errors import BackendError, BadWeights, ModelError, WeightsUnavailable
+from backend.models.original_model import Hub
+from backend.models.published import RESERVED, Registry
+from backend.vision.classifier import load_classifier
+from backend.vision.finders import build_detector
+from backend.vision.pipeline import Pipeline, PipelineConfig
+from backend.vision.weights import BUNDLED, Weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backend.settings import Settings
+    from backend.vision.classifier import Classifies
+
+__all__ = ["Serving", "Sources", "build_pipeline"]
+
+_LOG = logging.getLogger(__name__)
+# How often a process looks whether another model was promoted; one look is one stat of one file.
+LOOK_SECONDS = 0.2
+AGAIN_SECONDS = 30.0
+"""After which what could not be loaded is tried again: memory, a disk or the Hub may have been short for a moment."""
+
+
+class Sources:
+    """Answers the MODEL setting.
+
+    Args:
+        model: `auto`, `hub`, `bundled` or the name of a trained model.
+        data_dir: Holds trained and downloaded models.
+        hub: Where the checkpoint is; the seed's by default.
+        bundled: Folder of the bundled weights.
+    """
+
+    def __init__(self, model: str, data_dir: Path, *, hub: Hub | None = None, bundled: Path = BUNDLED) -> None:
+        self._model = model
+        self._registry = Registry(data_dir / "models")
+        self._hub = hub or Hub(folder=data_dir / "hub")
+        self._bundled = bundled
+
+    @classmethod
+    def of(cls, settings: Settings) -> Sources:
+        return cls(settings.model, settings.data_dir)
+
+    def versions(self) -> list[str]:
+        """What MODEL may be, besides `auto`: `hub`, `bundled`, and the models trained here."""
+        return ["hub", "bundled", *self._registry.names()]
+
+    def check(self) -> None:
+        """Refuses a MODEL that there is not, before anything is loaded.
+
+        Raises:
+            UnknownModel: MODEL names no model.
+        """
+        if self._model not in RESERVED:
+            self._registry.folder_of(self._model)
+
+    def at_once(self) -> Weights:
+        """The best weights on this disk; only MODEL=hub, without them, waits for a download.
+
+        Raises:
+            UnknownModel: MODEL names no model.
+            WeightsUnavailable: MODEL is `hub`, and the Hub or torch is out of reach.
+            BadWeights: A file is missing or is not what it should be.
+        """
+        if self._model == "bundled":
+            return self._open(self._bundled, "bundled")
+        if self._model == "hub":
+            return self._open(self._hub.converted if self._hub.is_here() else self._hub.pull(), "hub")
+        if self._model != "auto":
+            return self._open(self._registry.folder_of(self._model), self._model)
+        promoted = self._registry.active()
+        if promoted is not None:
+            return self._open(self._registry.folder_of(promoted), promoted)
+        if self._hub.is_here():
+            return self._open(self._hub.converted, "hub")
+        return self._open(self._bundled, "bundled")
+
+    def better_later(self) -> bool:
+        """Whether `auto` would rather serve the Hub's weights, which are not on this disk yet."""
+        return self._model == "auto" and self._registry.active() is None and not self._hub.is_here()
+
+    def from_hub(self) -> Weights:
+        """Fetches and converts the Hub's weights.
+
+        Raises:
+            WeightsUnavailable: The Hub or torch is out of reach.
+            BadWeights: The checkpoint is not what it should be.
+        """
+        return self._open(self._hub.pull(), "hub")
+
+    def _open(self, folder: Path, name: str) -> Weights:
+        return Weights.open(folder, name=name, gate_folder=self._bundled)
+
+
+def _as_it_is(classifier: Classifies) -> Classifies:
+    return classifier
+
+
+def build_pipeline(
+    weights: Weights, settings: Settings, *, around: Callable[[Classifies], Classifies] = _as_it_is
+) -> Pipeline:
+    """Loads weights into a pipeline.
+
+    Args:
+        weights: What to load.
+        settings: Threads and confidence.
+        around: Puts something between the classifier and the pipeline.
+
+    Raises:
+        BadWeights: A file is not what its config promises.
+    """
+    classifier = around(load_classifier(weights, threads=settings.model_threads))
+    detector = build_detector(settings.detector, weights.folder, threads=settings.model_threads)
+    return Pipeline(detector, classifier, PipelineConfig(confidence=settings.confidence))
+
+
+class Serving:
+    """Holds the pipeline that serves.
+
+    A caller takes the pipeline once for each answer: every answer is of one version, also while another moves in.
+    With MODEL=auto, each process watches the registry's pointer: what is promoted, or rolled back to, is loaded beside
+    the serving model and takes its place; what cannot be loaded leaves it there.
+
+    Args:
+        settings: Which weights, where, and how sure.
+        sources: Where weights come from; those of the settings by default.
+        around: Puts something between each classifier and its pipeline.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        sources: Sources | None = None,
+        around: Callable[[Classifies], Classifies] = _as_it_is,
+    ) -> None:
+        self._settings = settings
+        self._around = around
+        self._sources = sources or Sources.of(settings)
+        self._registry = Registry(settings.data_dir / "models")
+        # Taken before the first load reads the pointer: a promotion in between is seen as one.
+        self._seen = self._registry.stamp()
+        self._settled = threading.Event()
+        self._stopped = threading.Event()
+        self._swapping = threading.Lock()
+        self._weights: Weights | None = None
+        self._pipeline: Pipeline | None = None
+        self._failure: BackendError | None = None
+        self._again = math.inf
+
+    @classmethod
+    def start(
+        cls,
+        settings: Settings,
+        *,
+        sources: Sources | None = None,
+        around: Callable[[Classifies], Classifies] = _as_it_is,
+    ) -> Serving:
+        """A holder that loads in the background, first what is on this disk, then, in `auto`, what comes later."""
+        serving = cls(settings, sources=sources, around=around)
+        threading.Thread(target=serving.load, name="load-model", daemon=True).start()
+        if settings.model == "auto":
+            threading.Thread(target=serving.watch, name="watch-models", daemon=True).start()
+        return serving
+
+    def stop(self) -> None:
+        """Ends the watch."""
+        self._stopped.set()
+
+    def pipeline(self, *, timeout: float | None = None) -> Pipeline:
+        """The pipeline of this moment, waited for while the first one loads.
+
+        Raises:
+            ModelError: There is none, or not within `timeout` seconds.
+        """
+        if not self._settled.wait(timeout):
+            raise WeightsUnavailable(f"MODEL={self._settings.model} is still loading: ask again in a moment")
+        if self._pipeline is not None:
+            return self._pipeline
+        raise ModelError(str(self._failure)) from self._failure
+
+    def state(self) -> dict[str, Any]:
+        """What /health says: `model` (the setting), `model_state`, `model_version`; `model_error` where one failed.
+
+        A `model_error` beside the state `ready` is of a promoted model that could not take the serving one's place.
+        """
+        pipeline, failure = self._pipeline, self._failure
+        condition = "ready" if pipeline else "failed" if failure else "loading"
+        state = {
+            "model": self._settings.model,
+            "model_state": condition,
+            "model_version": pipeline and pipeline.version,
+        }
+        return state | ({"model_error": str(failure)} if failure else {})
+
+    def load(self) -> None:
+        """Loads what is on this disk, then looks for better on the Hub; returns when nothing is left to do."""
+        try:
+            with self._swapping:
+                self._swap(self._sources.at_once())
+        except BackendError as error:
+            _LOG.error("MODEL=%s cannot serve: %s", self._settings.model, error)
+            self._failure, self._again = error, time.monotonic() + AGAIN_SECONDS
+        except Exception as error:
+            self._failure = BadWeights(f"MODEL={self._settings.model} could not be loaded ({type(error).__name__})")
+            self._again = time.monotonic() + AGAIN_SECONDS
+            raise
+        finally:
+            self._settled.set()
+        if self._registry_is_well() and self._sources.better_later():
+            self._look_at_the_hub()
+
+    def watch(self) -> None:
+        """Looks for another promoted model, again and again, until it is stopped."""
+        self._settled.wait()
+        while not self._stopped.wait(LOOK_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """Takes over what was promoted since the last look, if anything was.
+
+        What cannot serve is said once, and tried again now and then.
+        """
+        try:
+            stamp = self._registry.stamp()
+            if stamp == self._seen and time.monotonic() < self._again:
+                return
+            self._seen, self._again = stamp, math.inf
+            with self._swapping:
+                weights = self._sources.at_once()
+                if weights != self._weights:
+                    self._swap(weights)
+                self._failure = None
+        except BackendError as error:
+            self._keep(error)
+        except Exception as error:
+            # Whatever a model does while it is loaded, the watch must go on: the next one may be better.
+            self._keep(BadWeights(f"the promoted model could not be loaded ({type(error).__name__})"), cause=error)
+
+    def _keep(self, error: BackendError, *, cause: Exception | None = None) -> None:
+        said = self._failure is not None and str(self._failure) == str(error)
+        self._failure, self._again = error, time.monotonic() + AGAIN_SECONDS
+        serves = self._pipeline.version if self._pipeline else "nothing"
+        if not said:
+            _LOG.error("the promoted model cannot serve, %s goes on serving: %s", serves, error, exc_info=cause)
+
+    def _registry_is_well(self) -> bool:
+        """Whether the pointer, if there is one, names a model; if not, that was said already."""
+        return self._registry.pointed() in (None, *self._registry.names())
+
+    def _look_at_the_hub(self) -> None:
+        try:
+            weights = self._sources.from_hub()
+            with self._swapping:
+                # A model that was promoted while the Hub was asked comes first.
+                if self._registry.active() is None:
+                    self._swap(weights)
+        except ModelError as error:
+            serves = self._pipeline.version if self._pipeline else "nothing"
+            _LOG.warning("MODEL=auto: the Hub's weights are not to be had, %s goes on serving: %s", serves, error)
+
+    def _swap(self, weights: Weights) -> None:
+        """Loads weights beside the serving ones, then puts them in their place; for the holder of the lock only."""
+        pipeline = build_pipeline(weights, self._settings, around=self._around)
+        self._pipeline, self._weights, self._failure = pipeline, weights, None
+        _LOG.info("serving %s from %s", pipeline.version, weights.folder)

@@ -1,0 +1,376 @@
+"""Tasks → predictions: pages fetched ahead, decoded and looked at one or two at a time, all within a deadline."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from backend.corrections.shown import Proposal, is_blind, origin_of
+from backend.errors import BackendError, LedgerError, LimitExceeded, RequestError, UndecodablePage
+from backend.labelstudio.annotations import Region as ShownRegion
+from backend.labelstudio.connections import decoded, fetched
+from backend.labelstudio.labelling import versioned
+from backend.labelstudio.results import NOT_DONE, drawn_box, of_pages, placed, prediction, refined, why_empty
+from backend.labelstudio.tasks import Sheet, listed, project_id, sheets, task_id
+from backend.pages.references import shorten
+from backend.server.prefetch import Prefetcher
+from backend.vision.network_config import MARKS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
+
+    from backend.corrections.shown import Ledger
+    from backend.labelstudio.connections import Connections, Pages
+    from backend.labelstudio.labelling import Binding
+    from backend.labelstudio.results import Region
+    from backend.settings import Settings
+    from backend.vision.pipeline import Marks, Pipeline
+
+__all__ = ["Predictor", "Serves"]
+
+_LOG = logging.getLogger(__name__)
+# Pages under way, over all requests: fetched, or being fetched, or looked at.
+_PAGES_UNDER_WAY = 8
+_PAGES_AHEAD = 2
+# Pages that are decoded and looked at, at once. More only share the processors, and each takes memory: an A4 page at
+# 300 dpi is 26 MB, and a file of it 1 or 2.
+_MOST_AT_ONCE = 2
+_PAGED_FILES = (".pdf", ".tif", ".tiff")
+
+
+class Serves(Protocol):
+    """Holds the pipeline that serves, and loads it in the background; `backend.models.serving.Serving` does."""
+
+    def pipeline(self, *, timeout: float) -> Pipeline:
+        """The pipeline, waited for while it loads; raises ModelError."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """`model_state` (loading, ready or failed), `model_version`, and what else /health shows."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What one page shows, without the page."""
+
+    marks: Marks
+    width: int
+    height: int
+
+
+@dataclass(kw_only=True)
+class _Outcome:
+    """What is known of one task so far; where it is blind, nobody is shown it."""
+
+    sheets: list[Sheet]
+    blind: bool = False
+    looked_at: int = 0
+    result: list[Region] = field(default_factory=list)
+    proposals: list[Proposal] = field(default_factory=list)
+    certainties: list[float] = field(default_factory=list)
+    # Why there is none, by the page's index; under 0 where there is no page.
+    empty: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        return self.looked_at == len(self.sheets)
+
+    def prediction(self, version: str) -> Any:
+        if not self.complete:
+            return NOT_DONE
+        # The score stays, blind or not: by it tasks queue, and blind ones shall be a sample of all.
+        if self.blind:
+            return prediction([], certainties=self.certainties, version=version)
+        return prediction(self.result, certainties=self.certainties, version=version, reason=self.reason)
+
+    @property
+    def reason(self) -> str:
+        return of_pages(self.empty, pages=max(1, len(self.sheets)))
+
+
+class Predictor:
+    """Predicts tasks; one for a process, shared by its request threads.
+
+    Args:
+        settings: Deadline, default confidence, and the share of documents that are served without boxes.
+        serving: Holds the pipeline, or loads it at the moment.
+        connections: Page sources by project.
+        ledger: Remembers what is shown.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        serving: Serves,
+        connections: Connections,
+        *,
+        ledger: Ledger,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.serving = serving
+        self.connections = connections
+        self.confidence = settings.confidence
+        self._ledger = ledger
+        self._deadline = settings.predict_deadline
+        self._blind_share = settings.blind_share
+        self._clock = clock
+        self._prefetch = Prefetcher(room=_PAGES_UNDER_WAY, ahead=_PAGES_AHEAD, threads=_PAGES_UNDER_WAY)
+        self._processors = threading.BoundedSemaphore(min(_MOST_AT_ONCE, os.cpu_count() or 1))
+
+    def version(self, bindings: Sequence[Binding]) -> str | None:
+        """The version of such a project's predictions: the pipeline's, and thresholds that differ from its own.
+
+        None while the first model loads, or when none can serve; it is not waited for.
+        """
+        if self.serving.state()["model_state"] != "ready":
+            return None
+        return self._version(self.serving.pipeline(timeout=0), bindings)
+
+    def check(self) -> None:
+        """Raises what kept the model from loading; a model that still loads is well.
+
+        Raises:
+            ModelError: There is no model, and there will be none.
+        """
+        if self.serving.state()["model_state"] == "failed":
+            self.serving.pipeline(timeout=0)
+
+    def predict(
+        self, tasks: Sequence[Mapping[str, Any]], bindings: Sequence[Binding], *, project: str
+    ) -> tuple[str, list[Any]]:
+        """The version that served, and one prediction for each task, in order.
+
+        A task is `NOT_DONE` when the deadline passed before all its pages were looked at, or a page did not arrive.
+        What asking again cannot change (the task names no page, the file is no image) is logged and counts as a page
+        without marks. No page fails the others. A blind task's prediction is empty: what was found is in the ledger.
+
+        Raises:
+            ModelError: There is no model.
+        """
+        started = self._clock()
+        left = partial(self._left, started)
+        pipeline = self.serving.pipeline(timeout=left())
+        outcomes = [self._begun(place, task, bindings) for place, task in enumerate(tasks)]
+        planned = [sheet for outcome in outcomes for sheet in outcome.sheets]
+        source = self.connections.pages(project)
+        jobs = [partial(self._look, pipeline, source, sheet, left) for sheet in planned]
+        with closing(self._prefetch.run(jobs, remaining=left)) as finished:
+            for sheet, future in zip(planned, finished, strict=False):
+                _add(sheet, future, outcomes[sheet.place])
+        if left() <= 0:
+            _LOG.warning("PREDICT_DEADLINE of %g s passed: ask again for what is not done", self._deadline)
+        version = self._version(pipeline, bindings)
+        self._remember(project, tasks, outcomes, version=version)
+        _log_batch(project, tasks, outcomes, milliseconds=1000 * (self._clock() - started), version=version)
+        return version, [outcome.prediction(version) for outcome in outcomes]
+
+    def refine(
+        self, task: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]], bindings: Sequence[Binding], *, project: str
+    ) -> tuple[str, dict[str, Any]]:
+        """The version that served, and one prediction for the rectangles that an annotator just drew.
+
+        Each is tightened to the ink inside it, and labelled.
+
+        Raises:
+            ModelError: There is no model, or not before the deadline.
+            PageError: The page cannot be had.
+            RequestError: What was drawn is no rectangle, or not on a page of the task.
+        """
+        started = self._clock()
+        left = partial(self._left, started)
+        pipeline = self.serving.pipeline(timeout=left())
+        source = self.connections.pages(project)
+        pages = sheets(0, task, bindings)
+        result: list[Region] = []
+        proposals: list[Proposal] = []
+        for region in drawn:
+            binding = _binding_of(region, bindings)
+            index, sheet = _sheet_of(region, pages, binding)
+            file = fetched(source, sheet.reference, task=sheet.task)
+            with self._processors:
+                page = decoded(file)
+                box = drawn_box(region, width=page.width, height=page.height)
+                seen = _Seen(marks=pipeline.refine(page, box), width=page.width, height=page.height)
+                del page
+            result.append(refined(seen.marks, region, width=seen.width, height=seen.height, binding=binding))
+            proposals.append(_proposal(seen, 0, result[-1], index=index, binding=binding))
+        version = self._version(pipeline, bindings)
+        self._tell(project, task, version=version, proposals=proposals, drawn=True)
+        _LOG.info(
+            "refined project=%s task=%s boxes=%d ms=%.0f version=%s",
+            project,
+            task_id(task),
+            len(result),
+            1000 * (self._clock() - started),
+            version,
+        )
+        return version, prediction(result, certainties=[region["score"] for region in result], version=version)
+
+    def _begun(self, place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> _Outcome:
+        try:
+            pages = sheets(place, task, bindings)
+        except RequestError as error:
+            _LOG.warning("task %s: no marks: %s", task_id(task), error)
+            return _Outcome(sheets=[], empty={0: str(error)})
+        if not pages:
+            return _Outcome(sheets=[], empty={0: "the task's list of pages is empty"})
+        if not self._blind_share:
+            return _Outcome(sheets=pages)
+        origin = origin_of(task["data"], [sheet.reference for sheet in pages])
+        return _Outcome(sheets=pages, blind=is_blind(origin, share=self._blind_share))
+
+    def _remember(
+        self, project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], *, version: str
+    ) -> None:
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            if outcome.complete:
+                known = self._tell(
+                    project, task, version=version, proposals=outcome.proposals, drawn=False, blind=outcome.blind
+                )
+                # An empty page that nobody remembers as blind would teach that everything on it was overlooked.
+                outcome.blind = outcome.blind and known
+
+    def _tell(
+        self,
+        project: str,
+        task: Mapping[str, Any],
+        *,
+        version: str,
+        proposals: Sequence[Proposal],
+        drawn: bool,
+        blind: bool = False,
+    ) -> bool:
+        """Tells the ledger, and whether it knows now; boxes that it did not take are still better than none."""
+        identity = task_id(task)
+        if identity is None:
+            return False
+        try:
+            self._ledger.remember(
+                task=identity,
+                project=project_id(project),
+                version=version,
+                proposals=proposals,
+                drawn=drawn,
+                blind=blind,
+            )
+        except LedgerError as error:
+            _LOG.error("task %s: its corrections will not be understood: %s", identity, error)
+            return False
+        return True
+
+    def _left(self, started: float) -> float:
+        return started + self._deadline - self._clock()
+
+    def _version(self, pipeline: Pipeline, bindings: Sequence[Binding]) -> str:
+        return versioned(pipeline.version, bindings, confidence=self.confidence)
+
+    def _look(self, pipeline: Pipeline, source: Pages, sheet: Sheet, left: Callable[[], float]) -> _Seen:
+        """Fetches a page beside others; decodes it, and finds its marks, when its turn has come."""
+        file = fetched(source, sheet.reference, task=sheet.task)
+        if left() <= 0 or not self._processors.acquire(timeout=max(0.0, left())):
+            raise LimitExceeded(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
+        try:
+            page = decoded(file)
+            if page.reference.lower().endswith(_PAGED_FILES):
+                way_out = "its first page is looked at; use valueList for tasks of several"
+                _LOG.info("task %s: %s: %s", sheet.task, page.reference, way_out)
+            marks = pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings))
+            return _Seen(marks=marks, width=page.width, height=page.height)
+        finally:
+            self._processors.release()
+
+
+def _add(sheet: Sheet, future: Future[_Seen], outcome: _Outcome) -> None:
+    """Adds what one page shows to its task's outcome; a page that fails leaves it incomplete."""
+    index = outcome.sheets.index(sheet)
+    try:
+        seen = future.result()
+    except UndecodablePage as error:
+        _LOG.warning("task %s: no marks, page unreadable: %s", sheet.task, error)
+        outcome.looked_at += 1
+        outcome.empty[index] = f"unreadable: {error.reason}"
+    except BackendError as error:
+        _LOG.warning("task %s: not done: %s", sheet.task, error)
+    except Exception:
+        # Whatever one page does to a decoder or the model, the other tasks of the request are still to be answered.
+        _LOG.exception("task %s: not done, page failed: %s", sheet.task, shorten(sheet.reference))
+    else:
+        outcome.looked_at += 1
+        outcome.certainties.append(seen.marks.certainty)
+        before = len(outcome.result)
+        for binding in sheet.bindings:
+            for place, region in placed(
+                seen.marks, width=seen.width, height=seen.height, binding=binding, task=sheet.task, item=sheet.item
+            ):
+                outcome.result.append(region)
+                outcome.proposals.append(_proposal(seen, place, region, index=index, binding=binding))
+        if len(outcome.result) == before:
+            outcome.empty[index] = why_empty(seen.marks, sheet.bindings)
+
+
+def _binding_of(region: Mapping[str, Any], bindings: Sequence[Binding]) -> Binding:
+    """The control that a region was drawn with; else the first on its image, since only bound controls get labels."""
+    by_control = [binding for binding in bindings if binding.control == region.get("from_name")]
+    by_image = [binding for binding in bindings if binding.image == region.get("to_name")]
+    return next(iter([*by_control, *by_image, *bindings]))
+
+
+def _sheet_of(region: Mapping[str, Any], pages: Sequence[Sheet], binding: Binding) -> tuple[int, Sheet]:
+    """The page that a region was drawn on, and its index within the task."""
+    item = region.get("item_index") or 0
+    own = [(index, sheet) for index, sheet in enumerate(pages) if binding in sheet.bindings]
+    if not isinstance(item, int) or not 0 <= item < len(own):
+        raise RequestError(
+            f"params.context.result holds a region of item_index {item!r}: the task has {len(own)} pages"
+        )
+    return own[item]
+
+
+def _proposal(seen: _Seen, place: int, region: Region, *, index: int, binding: Binding) -> Proposal:
+    """A region that is shown, as the ledger remembers it: the mark that its label stands for, in pixels."""
+    marks = seen.marks
+    probabilities = marks.probabilities[place]
+    [label] = region["value"]["rectanglelabels"]
+    named = [mark for mark, its_label in binding.labels.items() if its_label == label]
+    x1, y1, x2, y2 = marks.boxes[place].tolist()
+    return Proposal(
+        region=ShownRegion(
+            id=region["id"],
+            page=index,
+            label=max(named, key=lambda mark: probabilities[MARKS.index(mark)]),
+            box=(x1, y1, x2, y2),
+        ),
+        probabilities=tuple(probabilities.tolist()),
+        score=region["score"],
+        page_size=(seen.width, seen.height),
+        recalled=marks.recalled[place] if marks.recalled else None,
+    )
+
+
+def _log_batch(
+    project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], *, milliseconds: float, version: str
+) -> None:
+    _LOG.info(
+        "predicted project=%s tasks=%s pages=%d marks=%d blind=%d not_done=%d ms=%.0f version=%s",
+        project,
+        listed([task_id(task) for task in tasks]),
+        sum(outcome.looked_at for outcome in outcomes),
+        sum(len(outcome.result) for outcome in outcomes),
+        sum(outcome.blind for outcome in outcomes),
+        sum(not outcome.complete for outcome in outcomes),
+        milliseconds,
+        version,
+    )
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        # Where no page was looked at, it was said why.
+        if outcome.complete and outcome.certainties and not outcome.result:
+            _LOG.info("task %s: no marks: %s", task_id(task), outcome.reason)

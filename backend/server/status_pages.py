@@ -1,0 +1,195 @@
+"""Two pages about the ledger: `/metrics` for Prometheus, `/status` for a person or, asked for JSON, a program.
+
+The ledger's numbers in Prometheus' words; read from the database, so that every process tells the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from flask import Blueprint, Response, jsonify, render_template, request
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine
+
+from backend.corrections.counts import SEED_MISCLASSIFIED, SPLITS, Facts, count
+from backend.corrections.outcomes import Outcome
+from backend.vision.network_config import CLASSES, MARKS
+
+__all__ = ["CONTENT_TYPE", "exposition", "feedback_pages"]
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+PREFIX = "contract_marks"
+
+
+def exposition(engine: Engine, *, training: Mapping[str, Any] | None = None, refused: int | None = None) -> bytes:
+    """The text that Prometheus scrapes.
+
+    Args:
+        engine: The ledger's database.
+        training: How trainings stand, as for `/status`; None where that is not known.
+        refused: Webhooks that came to this process without their credentials; None where that is not known.
+    """
+    registry = CollectorRegistry()
+    registry.register(_Ledger(count(engine)))
+    if training is not None:
+        registry.register(_Trainings(training))
+    if refused is not None:
+        registry.register(_Refused(refused))
+    return generate_latest(registry)
+
+
+class _Trainings(Collector):
+    """Metrics of the trainings on this data folder."""
+
+    def __init__(self, training: Mapping[str, Any]) -> None:
+        self._training = training
+
+    def describe(self) -> Iterator[Metric]:
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        known = self._training
+        for name, meaning, value in (
+            ("training_running", "Whether a training runs.", int(known["running"])),
+            ("training_began_seconds", "When the last training began; 0 if never.", known.get("began") or 0),
+            ("training_ended_seconds", "When it ended; 0 if it has not.", known.get("ended") or 0),
+            ("new_hard_examples", "Hard examples since the last training began.", known["new_hard_examples"]),
+        ):
+            yield GaugeMetricFamily(f"{PREFIX}_{name}", meaning, value=value)
+        result = GaugeMetricFamily(f"{PREFIX}_training_result", "1 for what became of the last one.", labels=["result"])
+        if known.get("result"):
+            result.add_metric([known["result"]], 1)
+        yield result
+
+
+class _Refused(Collector):
+    """The webhooks that this process let nobody hear of."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def describe(self) -> Iterator[Metric]:
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        meaning = "Webhooks that came to this process without their credentials."
+        yield CounterMetricFamily(f"{PREFIX}_webhooks_refused", meaning, value=self._number)
+
+
+class _Ledger(Collector):
+    """Metrics of one moment's facts."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+
+    def describe(self) -> Iterator[Metric]:
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        facts = self._facts
+        received = CounterMetricFamily(f"{PREFIX}_events_received", "Acknowledged webhook events.", labels=["action"])
+        states = GaugeMetricFamily(f"{PREFIX}_events", "Journal entries by state.", labels=["action", "state"])
+        by_action: dict[str, int] = {}
+        for (action, state), number in sorted(facts.events.items()):
+            by_action[action] = by_action.get(action, 0) + number
+            states.add_metric([action, state], number)
+        for action, number in by_action.items():
+            received.add_metric([action], number)
+        yield received
+        yield states
+        yield GaugeMetricFamily(
+            f"{PREFIX}_oldest_open_event_seconds",
+            "Age of the oldest acknowledged event that is not yet in the samples; 0 where there is none.",
+            value=facts.oldest_open or 0.0,
+        )
+        annotations = GaugeMetricFamily(
+            f"{PREFIX}_annotations", "Annotations by what became of them.", labels=["state"]
+        )
+        for state, number in sorted(facts.annotations.items()):
+            annotations.add_metric([state], number)
+        yield annotations
+        samples = GaugeMetricFamily(f"{PREFIX}_samples", "Training examples.", labels=["outcome", "class", "split"])
+        for key, number in sorted(facts.samples.items()):
+            samples.add_metric(list(key), number)
+        yield samples
+        proposals = GaugeMetricFamily(f"{PREFIX}_proposals", "Regions that were shown.", labels=["class"])
+        for label, number in sorted(facts.proposals.items()):
+            proposals.add_metric([label], number)
+        yield proposals
+        for name, meaning, value in (
+            ("predictions", "Predictions that were shown.", facts.predictions),
+            ("blind_tasks", "Tasks that were served without the boxes found for them.", facts.blind),
+            ("quarantined_samples", "Samples in dispute between annotators or sides.", facts.quarantined),
+            ("recalled_proposals", "Shown regions that followed an annotator's verdict.", facts.recalled),
+            ("suppressed_boxes", "Boxes that an annotator's verdict kept from being shown.", facts.suppressed),
+            ("remembered_crops", "Corrected crops in the memory.", facts.remembered),
+        ):
+            yield GaugeMetricFamily(f"{PREFIX}_{name}", meaning, value=value)
+
+
+class Refused(Protocol):
+    """Webhooks that came without their credentials; `backend.server.routes.RefusedWebhooks` counts them."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def remedy(self) -> str: ...
+
+
+def feedback_pages(
+    engine: Engine,
+    *,
+    state: Callable[[], Mapping[str, Any]],
+    training: Callable[[], Mapping[str, Any]] | None = None,
+    refused: Refused | None = None,
+) -> Blueprint:
+    """The pages.
+
+    Args:
+        engine: The ledger's database.
+        state: Gives `model_version` and `model_state`.
+        training: Gives how trainings stand: `running`, `new_hard_examples`, `retrain_after`, and of the last one, if
+            there was one, `began`, `why`, `doing`, `ended`, `result`, `reason`, `model`; None where this process starts
+            none.
+        refused: Webhooks that came to this process without their credentials; None where nobody counts them.
+    """
+    pages = Blueprint("feedback", __name__, template_folder="templates")
+
+    @pages.get("/metrics")
+    def metrics() -> Response:
+        number = None if refused is None else refused.count
+        told = exposition(engine, training=training and training(), refused=number)
+        return Response(told, content_type=CONTENT_TYPE)
+
+    @pages.get("/status")
+    def status() -> Response | str:
+        facts, model, trainings = count(engine), state(), training and training()
+        if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
+            told: dict[str, Any] = {"training": dict(trainings)} if trainings else {}
+            told |= {"refused_webhooks": refused.count} if refused else {}
+            return jsonify({"model": dict(model), **told, **facts.as_json()})
+        return render_template(
+            "status.html",
+            facts=facts,
+            model=model,
+            training=trainings,
+            refused=refused,
+            moment=_moment,
+            outcomes=[str(outcome) for outcome in Outcome],
+            classes=CLASSES,
+            marks=MARKS,
+            splits=SPLITS,
+            seed=SEED_MISCLASSIFIED,
+        )
+
+    return pages
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

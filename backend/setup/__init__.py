@@ -1,1 +1,0 @@
-"""Setting up: a Label Studio project, its label config, this backend and its webhook, brought together."""

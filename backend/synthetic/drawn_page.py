@@ -1,0 +1,175 @@
+"""One drawn contract page: print, marks, wear, warp and scan put together, with the true boxes.
+
+What can be seen of a mark on the finished image: its visible ink, the box around it, what it shares with others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.synthetic.layout import write_page
+from backend.synthetic.marks import LANGUAGES, DrawnMark, DrawnPage, Language, Mark
+from backend.synthetic.paper import Warp, draw_warp, show_through, uneven_toner, wear
+from backend.synthetic.placing import PlacedMark, draw_count, place_marks
+from backend.synthetic.scan import ScanStyle, compressed, develop, draw_style
+from backend.synthetic.sheet import A4, Sheet
+
+__all__ = ["Sighting", "draw_page", "look", "share_ink"]
+
+_LEAST_PIXELS = 12
+"""Visible ink of fewer pixels is no mark that anyone would box."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sighting:
+    """Visible ink of one mark on an image.
+
+    Attributes:
+        ink: Where it is visible, (h, w), cut to its bounds.
+        left: Image column of the first column of `ink`.
+        top: Image row of the first row of `ink`.
+        cut: It touches the image's edge.
+    """
+
+    ink: NDArray[np.bool_]
+    left: int
+    top: int
+    cut: bool = False
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Bounds on the image, xyxy in pixels."""
+        height, width = self.ink.shape
+        return self.left, self.top, self.left + width, self.top + height
+
+
+def look(placed: PlacedMark, warp: Warp, style: ScanStyle) -> Sighting | None:
+    """Finds a mark's visible ink after the warp and in that kind of scan; None when there is next to none."""
+    coverage, left, top = warp.patch(placed.mark.coverage, placed.x, placed.y)
+    ink = style.visible(coverage, placed.mark.ink.density)
+    if np.count_nonzero(ink) < _LEAST_PIXELS:
+        return None
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    tight = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    left, top = left + int(columns[0]), top + int(rows[0])
+    width, height = warp.size
+    cut = left <= 0 or top <= 0 or left + tight.shape[1] >= width or top + tight.shape[0] >= height
+    return Sighting(ink=tight, left=left, top=top, cut=cut)
+
+
+def share_ink(one: Sighting, other: Sighting) -> bool:
+    """Whether any pixel shows ink of both."""
+    left, top = max(one.left, other.left), max(one.top, other.top)
+    right, bottom = min(one.box[2], other.box[2]), min(one.box[3], other.box[3])
+    if right <= left or bottom <= top:
+        return False
+    first, second = (
+        mark.ink[top - mark.top : bottom - mark.top, left - mark.left : right - mark.left] for mark in (one, other)
+    )
+    return bool((first & second).any())
+
+
+def draw_page(
+    seed: int,
+    *,
+    dpi: float = 200,
+    language: Language | None = None,
+    marks: int | None = None,
+    style: ScanStyle | None = None,
+    size: tuple[int, int] | None = None,
+) -> DrawnPage:
+    """Draws an A4 contract page, one in 25 lying on its side; the same arguments give the same page.
+
+    Print, marks, wear, warp and scan each draw from a random stream of their own, so `marks=0` gives the very page of
+    the same seed without its marks.
+
+    Args:
+        seed: Not negative.
+        dpi: Resolution that the page is drawn and scanned at, such as 72 to 300.
+        language: `ar`, `en` or `mixed` (two columns, or one of both); random when None.
+        marks: How many marks to lay; random when None. A mark without a free place, or too faint for the scan, is not
+            counted as drawn.
+        style: How the page is captured; random when None.
+        size: Width and height in pixels to squash the finished page to, such as (640, 640).
+    """
+    choices, print_, laying, using, landing, scanning = map(
+        np.random.default_rng, np.random.SeedSequence(seed).spawn(6)
+    )
+    spoken: Language = LANGUAGES[int(choices.choice(3, p=(0.4, 0.35, 0.25)))]
+    count, own_style = draw_count(choices), draw_style(choices)
+    printed_through, worn_toner, landscape = choices.random(3) < (0.15, 0.35, 0.04)
+    spoken, style = language or spoken, style or own_style
+    count = count if marks is None else marks
+
+    sheet = Sheet(dpi, A4[::-1] if landscape else A4)
+    anchors = write_page(sheet, print_, spoken)
+    if printed_through:
+        show_through(sheet, using)
+    if worn_toner:
+        uneven_toner(sheet, using)
+    wear(sheet, using)
+    placed = place_marks(sheet, laying, anchors, count)
+    for one in placed:
+        sheet.lay(one.mark.coverage, one.x, one.y, one.mark.ink.density)
+
+    warp = _landing(sheet, landing, style)
+    seen = [(one.mark, found) for one in placed if (found := look(one, warp, style)) is not None]
+    pixels = develop(warp.page(sheet.density, outside=style.surround), scanning, style, dpi=dpi)
+    page = DrawnPage(pixels=pixels, dpi=dpi, language=spoken, marks=_truth(seen), seed=seed)
+    return page if size is None else _squashed(page, size, style)
+
+
+def _landing(sheet: Sheet, rng: np.random.Generator, style: ScanStyle) -> Warp:
+    """How the sheet lies under the scanner or in front of the telephone."""
+    height, width = sheet.density.shape[:2]
+    skew = rng.choice([0.0, 0.25, 0.9], p=[0.35, 0.4, 0.25])
+    photo = rng.uniform(0.008, 0.045), rng.uniform(0, 0.004)
+    perspective, curl = photo if style.photo else (0.0, 0.0)
+    shown = 1.0
+    if rng.random() < 0.12:
+        shown = rng.uniform(0.86, 1.06)
+    return draw_warp(rng, width, height, skew=float(skew), perspective=perspective, curl=curl, zoom=shown)
+
+
+def _truth(seen: Sequence[tuple[Mark, Sighting]]) -> tuple[DrawnMark, ...]:
+    return tuple(
+        DrawnMark(
+            label=mark.label,
+            box=_floats(sighting.box),
+            ink=mark.ink.name,
+            kind=mark.kind,
+            faded=mark.faded,
+            partial=mark.partial or sighting.cut,
+            overlaps=any(share_ink(sighting, other) for _, other in seen if other is not sighting),
+        )
+        for mark, sighting in seen
+    )
+
+
+def _floats(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = box
+    return float(left), float(top), float(right), float(bottom)
+
+
+def _squashed(page: DrawnPage, size: tuple[int, int], style: ScanStyle) -> DrawnPage:
+    """The page resized to `size` without keeping its shape, and saved once more."""
+    height, width = page.pixels.shape[:2]
+    across, down = size[0] / width, size[1] / height
+    smaller = across < 1 and down < 1
+    pixels = cv2.resize(page.pixels, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    pixels = compressed(np.asarray(pixels, np.uint8), quality=style.quality, subsampled=style.subsampled)
+    marks = tuple(_scaled(mark, across, down) for mark in page.marks)
+    return DrawnPage(
+        pixels=pixels, dpi=page.dpi * (across + down) / 2, language=page.language, marks=marks, seed=page.seed
+    )
+
+
+def _scaled(mark: DrawnMark, across: float, down: float) -> DrawnMark:
+    left, top, right, bottom = mark.box
+    box = (left * across, top * down, right * across, bottom * down)
+    return replace(mark, box=box)

@@ -1,0 +1,270 @@
+"""A finished run becomes a detector that serves: float16 ONNX, its config, the record of the run, and its card.
+
+The card beside the bundled detector: what it is, how it was made, how good it is by itself, its limits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from backend.errors import TrainingError
+from backend.geometry import as_boxes, coverage, iou
+from backend.models.publishing import add_documents
+from backend.training.classifier_publishing import versions
+from backend.training.crops import SPLITS
+from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgress
+from backend.training.detector.detector_network import DetectorNet
+from backend.training.detector.detector_recipe import DetectorRecipe
+from backend.training.export import export_detector
+from backend.training.pagestore import LabelledPage, PageStore
+from backend.vision.engine import PIXEL_MM, DetectorConfig, DetectorNetwork
+from backend.vision.network_config import MARKS, sha256_of
+from backend.vision.network_detector import ModelDetector
+from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+
+__all__ = ["DETECTOR_CARD_FILE", "DETECTOR_RECORD_FILE", "ClassRecall", "detector_card", "publish_detector"]
+
+_HEAD = """# Bundled detector
+
+A small residual network with a feature pyramid that finds signatures, stamps and thumbprints on whole pages, whatever
+the colour of their ink. It proposes; the classifier names each crop and may say `none`.
+
+| | |
+|---|---|
+| file | `detector.onnx`, {megabytes:.1f} MB, float16 kernels computed in float32; {parameters:.1f} M parameters |
+| SHA-256 | `{sha256}` |
+| input | RGB page at {pixel_mm:.3f} mm a pixel ({dpi:.0f} dpi), sides padded to multiples of 32, uint8 |
+| outputs | at every eighth pixel a heat for each of {classes}, and the distances to the four edges of a box of each |
+| licence | Apache-2.0; the sources of its real pages stand in `NOTICE` |
+
+## How it was made
+
+From random weights by recipe `{digest}`, {epochs} epochs of {samples} pages, in {minutes:.0f} minutes on two
+cores{restarts}.
+Pages are changed each time as scanners and pens change them (never mirrored, never cut together), and single real marks
+are printed onto them. Of pages on which only stamps are boxed, nothing is learned beyond those boxes; what lies in them
+is no signature. A run that is stopped goes on where it was. The recipe in full, the versions and every epoch stand in
+`detector-training.json`.
+
+| pages | {splits} |
+|---|--:|--:|--:|
+{rows}
+
+## Measured
+
+By itself, on pages of documents that training never saw: marks that have a candidate of their class, and the F1 that
+the best threshold for the class would give. What detector and classifier do together is in the README.
+"""
+_LIMITS = """
+## Limits
+
+- Nobody's thumbprint is on the real pages: thumbs were learned from drawn ones alone.
+- The real signatures are Latin and Chinese, the real stamps Indian, Russian, German, Chinese; Arabic ones were drawn.
+- A mark below some 6 mm is two cells at this resolution: it may be missed, and its box is coarse.
+- It knows A4-like pages. A photograph of a page on a desk, or a page without its margins, is not what it learned from.
+"""
+
+Measured = Mapping[str, tuple[int, Mapping[str, tuple[int, tuple[int, ...], float]]]]
+DETECTOR_RECORD_FILE = "detector-training.json"
+DETECTOR_CARD_FILE = "DETECTOR_CARD.md"
+_IOUS = (0.5, 0.3)
+
+
+def detector_card(
+    *,
+    megabytes: float,
+    sha256: str,
+    parameters: int,
+    recipe: DetectorRecipe,
+    minutes: float,
+    pages: Sequence[LabelledPage],
+    measured: Measured,
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        megabytes: Size of the weights.
+        sha256: Of the weights.
+        parameters: How many it has.
+        recipe: What was followed.
+        minutes: How long the training took.
+        pages: All pages of the store.
+        measured: By set of pages their number, and by class: true marks, those hit at IoU .5 and .3, the best F1.
+    """
+    counts = Counter((page.source, page.split) for page in pages)
+    rows = [
+        f"| {source} | " + " | ".join(str(counts[source, split]) for split in SPLITS) + " |"
+        for source in sorted({page.source for page in pages})
+    ]
+    head = _HEAD.format(
+        megabytes=megabytes,
+        sha256=sha256,
+        parameters=parameters / 1e6,
+        classes=", ".join(f"`{name}`" for name in MARKS),
+        pixel_mm=PIXEL_MM,
+        dpi=25.4 / PIXEL_MM,
+        digest=recipe.digest,
+        epochs=recipe.epochs,
+        samples=recipe.samples,
+        minutes=minutes,
+        restarts=_restarts(recipe),
+        splits=" | ".join(SPLITS),
+        rows="\n".join(rows),
+    )
+    return "\n".join([head, *(_table(title, *facts) for title, facts in measured.items())]) + _LIMITS
+
+
+def _restarts(recipe: DetectorRecipe) -> str:
+    if not recipe.restarts:
+        return ""
+    return f"; the learning rate started at its top again after epoch {' and '.join(map(str, recipe.restarts))}"
+
+
+def _table(title: str, pages: int, classes: Mapping[str, tuple[int, tuple[int, ...], float]]) -> str:
+    lines = [
+        f"### {title}",
+        "",
+        f"{pages} pages.",
+        "",
+        "| | marks | found, IoU .5 | found, IoU .3 | best F1, IoU .5 |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for name, (true, hits, f1) in classes.items():
+        shares = " | ".join(f"{hit / true:.3f}" for hit in hits)
+        lines.append(f"| {name} | {true} | {shares} | {f1:.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassRecall:
+    """How many marks of a class have a candidate of that class.
+
+    Attributes:
+        true: Marks.
+        hit: Of them found, at each of IoU .5 and .3.
+        best_f1: At IoU .5, with the best threshold of all for this class: what the detector could do by itself.
+    """
+
+    true: int
+    hit: tuple[int, ...]
+    best_f1: float
+
+
+def publish_detector(
+    run: Path, progress: DetectorProgress, recipe: DetectorRecipe, store: PageStore, out: Path
+) -> list[str]:
+    """Writes the detector and what belongs to it to `out`; gives what was measured on gold pages, a line a set.
+
+    The documents that trained it are added to `documents.txt`, for the gate to ask.
+
+    Raises:
+        TrainingError: The run has no whole epoch.
+    """
+    if not progress.history:
+        raise TrainingError(f"{run} has no whole epoch: let the training go on before publishing")
+    out.mkdir(parents=True, exist_ok=True)
+    network = DetectorNet(recipe.shape)
+    network.load_state_dict(load_file(run / AVERAGE_FILE))
+    weights = out / DETECTOR_WEIGHTS_FILE
+    export_detector(network.eval(), weights)
+    facts = {"recipe": recipe.digest, "licence": "Apache-2.0", "base": "random weights"}
+    config = DetectorConfig(sha256=sha256_of(weights), provenance=facts)
+    config.write(out / DETECTOR_CONFIG_FILE)
+    add_documents(out, store.seen())
+    detector = ModelDetector(DetectorNetwork(weights, config, threads=torch.get_num_threads()))
+    pages = store.read()
+    sets = {
+        "Drawn pages": [page for page in pages if page.split == "gold" and page.domain == "drawn"],
+        "Real pages with every mark boxed (`page_full`)": [
+            page for page in pages if page.split == "gold" and page.source == "page_full"
+        ],
+    }
+    measured = {title: _measure(detector, store, members) for title, members in sets.items() if members}
+    seconds = sum(line.seconds for line in progress.history)
+    record = {
+        "recipe": recipe.as_json(),
+        "versions": versions(),
+        "pages": {
+            f"{domain} {split}": sum(page.domain == domain and page.split == split for page in pages)
+            for domain in ("drawn", "real")
+            for split in ("train", "validation", "gold")
+        },
+        "seconds": round(seconds),
+        "history": [dataclasses.asdict(line) for line in progress.history],
+        "measured": {
+            title: {name: dataclasses.asdict(one) for name, one in found.items()} for title, found in measured.items()
+        },
+    }
+    (out / DETECTOR_RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    card = detector_card(
+        megabytes=weights.stat().st_size / 1e6,
+        sha256=config.sha256,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        recipe=recipe,
+        minutes=seconds / 60,
+        pages=pages,
+        measured={
+            title: (len(sets[title]), {name: (one.true, one.hit, one.best_f1) for name, one in found.items()})
+            for title, found in measured.items()
+        },
+    )
+    (out / DETECTOR_CARD_FILE).write_text(card, encoding="utf-8")
+    return [
+        f"{title}: " + ", ".join(f"{name} {one.hit[0]} of {one.true}" for name, one in found.items())
+        for title, found in measured.items()
+    ]
+
+
+def _measure(detector: ModelDetector, store: PageStore, pages: Sequence[LabelledPage]) -> dict[str, ClassRecall]:
+    """What is found on pages of which every mark is known, by class."""
+    rows: dict[str, list[tuple[float, bool]]] = {name: [] for name in MARKS}
+    true = dict.fromkeys(MARKS, 0)
+    hit = {name: np.zeros(len(_IOUS), int) for name in MARKS}
+    for page in pages:
+        candidates = detector(store.pixels(page), page.dpi)
+        ignored = coverage(candidates.boxes, as_boxes(page.ignored)).max(axis=1, initial=0) >= _IOUS[0]
+        for label, name in enumerate(MARKS):
+            marks = as_boxes([box for box, of in zip(page.boxes, page.labels, strict=True) if of == name])
+            own = candidates.heat[:, label] > 0
+            overlap = iou(candidates.boxes[own], marks)
+            true[name] += len(marks)
+            hits = _paired(overlap)
+            for place, bar in enumerate(_IOUS):
+                hit[name][place] += int((overlap >= bar).any(axis=0).sum())
+            heat = candidates.heat[own, label]
+            rows[name] += [
+                (float(score), bool(good))
+                for score, good, doubtful in zip(heat, hits, ignored[own], strict=True)
+                if good or not doubtful
+            ]
+    return {
+        name: ClassRecall(true=true[name], hit=tuple(map(int, hit[name])), best_f1=_best_f1(rows[name], true[name]))
+        for name in MARKS
+        if true[name]
+    }
+
+
+def _paired(overlap: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which candidates, best first, are the first to hit a mark at IoU .5."""
+    taken, hits = np.zeros(overlap.shape[1], bool), np.zeros(len(overlap), bool)
+    for row, values in enumerate(overlap):
+        free = np.where(taken, 0, values)
+        if free.max(initial=0) >= _IOUS[0]:
+            taken[int(free.argmax())] = hits[row] = True
+    return hits
+
+
+def _best_f1(rows: Sequence[tuple[float, bool]], true: int) -> float:
+    """The highest F1 that a threshold on the scores gives."""
+    good = np.array([hit for _, hit in sorted(rows, key=lambda row: -row[0])], float)
+    shown = np.arange(1, len(good) + 1)
+    return float((2 * good.cumsum() / (shown + true)).max(initial=0.0))

@@ -1,0 +1,143 @@
+"""Finds the candidates of a page with a trained network, whatever the colour of their ink.
+
+The peaks of the detector network's heat-maps, and the boxes that its edges give them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.geometry import Boxes, as_boxes, clip, iou, suppress
+from backend.vision.candidates import Candidates
+from backend.vision.engine import PIXEL_MM, DetectorNetwork
+from backend.vision.network_config import MARKS
+from backend.vision.working_raster import rasterise
+
+__all__ = ["ModelDetector", "Peaks", "padded", "page_input", "peaks_of"]
+
+_ONE_BOX = 0.8
+"""IoU above which peaks of different classes are one candidate: the classifier would see the same pixels."""
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """What the network sees on a page, best first.
+
+    Attributes:
+        boxes: (N, 4) xyxy, pixels of the network's input.
+        labels: (N,) indices into `MARKS`.
+        scores: (N,) heat, in [0, 1].
+    """
+
+    boxes: Boxes
+    labels: NDArray[np.intp]
+    scores: NDArray[np.float64]
+
+
+def peaks_of(
+    heat: NDArray[np.float32], edges: NDArray[np.float32], *, stride: int, least: float, most: int, same: float
+) -> Peaks:
+    """Reads one page's output.
+
+    Args:
+        heat: (C, h, w) in [0, 1].
+        edges: (4C, h, w) distances from the cells' middles to left, top, right and bottom, pixels of the input.
+        stride: Pixels to a cell.
+        least: Lowest heat of a peak.
+        most: Peaks of one class at most, before those that are the same mark are put together.
+        same: IoU above which two peaks of one class are the same mark.
+    """
+    boxes, labels, scores = [as_boxes([])], [np.zeros(0, np.intp)], [np.zeros(0)]
+    for label, values in enumerate(heat):
+        around = cv2.dilate(values, np.ones((3, 3), np.uint8))
+        rows, columns = np.nonzero((values >= around) & (values >= least))
+        found = values[rows, columns].astype(np.float64)
+        best = np.argsort(-found, kind="stable")[:most]
+        rows, columns, found = rows[best], columns[best], found[best]
+        left, top, right, bottom = edges[4 * label : 4 * label + 4, rows, columns].astype(np.float64)
+        x, y = (columns + 0.5) * stride, (rows + 0.5) * stride
+        these = as_boxes(np.stack([x - left, y - top, x + right, y + bottom], axis=1))
+        kept = suppress(these, found, threshold=same)
+        boxes.append(these[kept])
+        labels.append(np.full(len(kept), label, np.intp))
+        scores.append(found[kept])
+    every, order = np.concatenate(scores), np.argsort(-np.concatenate(scores), kind="stable")
+    return Peaks(np.concatenate(boxes)[order], np.concatenate(labels)[order], every[order])
+
+
+class ModelDetector:
+    """Proposes what a network takes for a mark, with its heat for each class.
+
+    Args:
+        network: The network.
+        name: What its part of the version begins with, such as `bundled`.
+    """
+
+    def __init__(self, network: DetectorNetwork, *, name: str = "model") -> None:
+        self._network = network
+        self.name = name
+        self.fusion = network.config.fusion
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that decides what is proposed, as plain JSON: a change of it is a change of version."""
+        return self._network.config.facts
+
+    def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
+        """Gives the candidates of an (H, W, 3) uint8 RGB page, best first.
+
+        Args:
+            pixels: The page.
+            dpi: Its resolution, where it is known; otherwise the page is taken for A4.
+        """
+        config = self._network.config
+        small, scale = page_input(pixels, dpi, pixel_mm=config.pixel_mm)
+        heat, edges = self._network.run(padded(small, config.multiple))
+        peaks = peaks_of(
+            heat, edges, stride=config.stride, least=config.least_heat, most=config.most, same=config.same_iou
+        )
+        boxes = clip(peaks.boxes / scale, width=pixels.shape[1], height=pixels.shape[0])
+        own = np.zeros((len(boxes), len(MARKS)))
+        own[np.arange(len(boxes)), peaks.labels] = peaks.scores
+        # The network also looks at the padding, which is beyond the page.
+        shown = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+        return _merged(Candidates(boxes[shown], peaks.scores[shown], own[shown]))
+
+
+def _merged(found: Candidates) -> Candidates:
+    """One candidate for peaks of several classes in nearly one place: the box of the hottest, the heat of all."""
+    overlap = iou(found.boxes, found.boxes)
+    kept: list[int] = []
+    heat = found.heat.copy()
+    for row in range(len(found)):
+        same = [place for place in kept if overlap[row, place] > _ONE_BOX]
+        if same:
+            heat[same[0]] = np.maximum(heat[same[0]], heat[row])
+        else:
+            kept.append(row)
+    return Candidates(as_boxes(found.boxes[kept]), found.scores[kept], heat[kept])
+
+
+def page_input(
+    pixels: NDArray[np.uint8], dpi: float | None, *, pixel_mm: float = PIXEL_MM
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """An (H, W, 3) RGB page at the network's resolution, and what boxes of the page are multiplied by, (4,).
+
+    It is averaged from twice the resolution, so that thin strokes do not depend on the page's own.
+    """
+    raster = rasterise(pixels, dpi, pixel_mm=pixel_mm / 2)
+    height, width = raster.pixels.shape[:2]
+    small = cv2.resize(raster.pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    across, down = small.shape[1] / pixels.shape[1], small.shape[0] / pixels.shape[0]
+    return np.asarray(small, np.uint8), np.array([across, down, across, down])
+
+
+def padded(pixels: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
+    """The page with more of its right and lower edges, so that its sides are multiples."""
+    down, right = (-side % multiple for side in pixels.shape[:2])
+    return np.asarray(cv2.copyMakeBorder(pixels, 0, down, 0, right, cv2.BORDER_REPLICATE), np.uint8)

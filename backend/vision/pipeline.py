@@ -1,0 +1,293 @@
+"""Detection and classification together: a page to its marks; server, command line and evaluation share this object.
+
+What the detector saw and what the classifier says, weighed into one probability.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.geometry import Boxes, areas, as_boxes, coverage, iou, union
+from backend.vision.candidates import Candidates
+from backend.vision.classifier import Classification, Classifies
+from backend.vision.engine import Fusion
+from backend.vision.finders import Detects
+from backend.vision.network_config import MARKS, NONE
+
+if TYPE_CHECKING:
+    from backend.pages.page import Page
+
+__all__ = ["Marks", "Pipeline", "PipelineConfig", "Rejected", "evidence", "fuse", "select"]
+
+_LEAST_HEAT = 0.03
+"""Stands for the heat of a class about which the detector said nothing."""
+_LEAST_ODDS = 1e-6
+_LOGIT_LIMIT = 6.0
+_LEAST = 1e-9
+"""Stands for a probability of zero where a logarithm or a division is to come."""
+
+
+def evidence(
+    probabilities: NDArray[np.float64], heat: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What `Fusion` weighs: log probabilities (N, 4), and log odds of the heat (N, 3)."""
+    bounded = np.clip(heat, _LEAST_HEAT, 1 - _LEAST_HEAT)
+    return np.log(np.maximum(probabilities, _LEAST_ODDS)), np.log(bounded / (1 - bounded))
+
+
+def fuse(probabilities: NDArray[np.float64], heat: NDArray[np.float64], fusion: Fusion) -> NDArray[np.float64]:
+    """Probabilities (N, 4) over `CLASSES`; rows sum to 1.
+
+    Args:
+        probabilities: (N, 4) of the classifier.
+        heat: (N, 3) of the detector, 0 where it said nothing.
+        fusion: The weights of both.
+    """
+    said, seen = evidence(probabilities, heat)
+    scores = fusion.classified * said
+    scores[:, : len(MARKS)] += fusion.seen * seen + np.array(fusion.biases)
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig:
+    """How classified candidates become marks.
+
+    Attributes:
+        confidence: Lowest probability at which a candidate is a mark.
+        same_iou: IoU above which two candidates of one class are the same mark.
+        same_cover: Share of the smaller candidate inside the larger above which they are the same mark, of one class.
+        same_crop: IoU above which two candidates are the same pixels, so that only one class can be right.
+        size_weight: What a candidate of e times the area is worth beside its rival, in units of log odds.
+        inside: Share of a candidate inside an annotator's rough box above which it belongs to what was meant.
+    """
+
+    confidence: float = 0.5
+    same_iou: float = 0.5
+    same_cover: float = 0.75
+    same_crop: float = 0.85
+    size_weight: float = 0.5
+    inside: float = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A candidate that became no mark.
+
+    Attributes:
+        name: The likeliest mark that it could have been, such as `stamp`.
+        score: Probability of that.
+        bar: Lowest probability at which it would have been one.
+        none: Probability that it is none; above the score, it is none whatever the bar.
+    """
+
+    name: str
+    score: float
+    bar: float
+    none: float
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """The marks of one page as parallel arrays, best first.
+
+    Attributes:
+        boxes: (N, 4) xyxy, pixels of the upright page.
+        probabilities: (N, 4) over `CLASSES`.
+        labels: (N,) index into `MARKS`.
+        scores: (N,) probability of the label.
+        embeddings: (N, 512) features of the crops.
+        certainty: Least of the highest probabilities among all that was judged, rejected candidates included; 1 where
+            there was nothing to judge.
+        version: Version of the pipeline that found them.
+        recalled: For each mark the correction that decided instead of the network, None where none did; empty where
+            corrections are not asked.
+        candidates: How many candidates were looked at.
+        nearest: Where none of them became a mark, the one that came nearest.
+    """
+
+    boxes: Boxes
+    probabilities: NDArray[np.float64]
+    labels: NDArray[np.intp]
+    scores: NDArray[np.float64]
+    embeddings: NDArray[np.float32]
+    certainty: float
+    version: str
+    recalled: tuple[str | None, ...] = ()
+    candidates: int = 0
+    nearest: Rejected | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def names(self) -> list[str]:
+        """The label of each mark, such as `stamp`."""
+        return [MARKS[label] for label in self.labels]
+
+
+class Pipeline:
+    """Finds, names and selects the marks of a page.
+
+    Args:
+        detector: Gives the candidates.
+        classifier: Gives their probabilities.
+        config: How they become marks.
+
+    Example:
+        >>> marks = pipeline.marks(page)  # doctest: +SKIP
+        >>> list(zip(marks.names, marks.scores))  # doctest: +SKIP
+        [('stamp', 0.98), ('signature', 0.93)]
+    """
+
+    def __init__(self, detector: Detects, classifier: Classifies, config: PipelineConfig = PipelineConfig()) -> None:
+        self.detector = detector
+        self.classifier = classifier
+        self.config = config
+        facts = {"detector": detector.facts, "pipeline": dataclasses.asdict(config)}
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+        self._version = f"{classifier.version}.{detector.name}-{digest}"
+
+    @property
+    def version(self) -> str:
+        """Changes exactly when weights, thresholds or settings of detector and selection do."""
+        return self._version
+
+    def marks(self, page: Page, *, confidence: float | None = None) -> Marks:
+        """Finds the marks of a page.
+
+        Args:
+            page: The page.
+            confidence: Takes the place of the configured one, as a label config may ask.
+        """
+        candidates = self.detector(page.pixels, page.dpi)
+        found = self.classifier.classify(page.pixels, candidates.boxes)
+        return self.judge(candidates, found, confidence=confidence)
+
+    def judge(self, candidates: Candidates, found: Classification, *, confidence: float | None = None) -> Marks:
+        """Selects the marks among classified candidates."""
+        boxes, probabilities = candidates.boxes, self._fused(found, candidates.heat)
+        bar = np.maximum(self.classifier.thresholds, self.config.confidence if confidence is None else confidence)
+        kept = select(boxes, probabilities, bar, self.config)
+        labels, scores = _labels(probabilities)
+        return Marks(
+            boxes[kept],
+            probabilities[kept],
+            labels[kept],
+            scores[kept],
+            found.embeddings[kept],
+            _certainty(boxes, probabilities, kept, self.config),
+            self.version,
+            tuple(found.recalled[index] for index in kept) if found.recalled else (),
+            len(boxes),
+            None if len(kept) else _nearest(probabilities, bar),
+        )
+
+    def _fused(self, found: Classification, heat: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities of detector and classifier together; what a correction speaks about stays as it is."""
+        both = fuse(found.probabilities, heat, self.detector.fusion)
+        if found.settled:
+            settled = np.array(found.settled)
+            both[settled] = found.probabilities[settled]
+        return both
+
+    def refine(self, page: Page, box: Boxes) -> Marks:
+        """Tightens the rough `box` (1, 4) of an annotator to the ink inside, and names it: always exactly one mark.
+
+        The annotator has said that there is a mark, so the probabilities are those given that it is one: `none` gets 0.
+        """
+        found = self.detector(page.pixels, page.dpi).boxes
+        inside = found[coverage(found, box)[:, 0] > self.config.inside]
+        tight = union(inside) if len(inside) else as_boxes(box)
+        judged = self.classifier.classify(page.pixels, tight)
+        # A network that is certain of `none` still has to choose.
+        probabilities = np.maximum(judged.probabilities, _LEAST)
+        probabilities[:, NONE] = 0
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        labels, scores = _labels(probabilities)
+        return Marks(
+            tight,
+            probabilities,
+            labels,
+            scores,
+            judged.embeddings,
+            float(scores[0]),
+            self.version,
+            # A correction that says "no mark" is not followed here.
+            judged.recalled if judged.probabilities[0].argmax() != NONE else (),
+        )
+
+
+def select(
+    boxes: Boxes, probabilities: NDArray[np.float64], bar: NDArray[np.float64], config: PipelineConfig
+) -> NDArray[np.intp]:
+    """Chooses the candidates that are marks: indices, best score first, (K,).
+
+    A detector proposes one mark several times: whole, in parts, in several inks. Among candidates of one class that
+    overlap or lie in each other, the best stays and the others go. Best is the highest log odds of the score plus
+    `size_weight` times the log of the area, so that a whole signature beats a fragment of it of like score, while a box
+    around two marks, which the classifier doubts, loses to each of them. Classes do not suppress each other (a
+    signature on a stamp is two marks), except where two boxes hold the same pixels.
+
+    Args:
+        boxes: (N, 4) candidates.
+        probabilities: (N, 4) over `CLASSES`.
+        bar: (3,) lowest probability for each of `MARKS`.
+        config: The limits.
+    """
+    labels, scores = _labels(probabilities)
+    passing = (probabilities.argmax(axis=1) != NONE) & (scores >= bar[labels])
+    odds = np.clip(np.log(np.maximum(scores, _LEAST) / np.maximum(1 - scores, _LEAST)), -_LOGIT_LIMIT, _LOGIT_LIMIT)
+    rank = odds + config.size_weight * np.log(np.maximum(areas(boxes), 1.0))
+    same = _same(boxes, labels, config)
+    kept: list[int] = []
+    for index in np.argsort(-rank, kind="stable"):
+        if passing[index] and not same[index, kept].any():
+            kept.append(int(index))
+    chosen = np.array(kept, dtype=np.intp)
+    return chosen[np.argsort(-scores[chosen], kind="stable")]
+
+
+def _labels(probabilities: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The likeliest mark of each row, and its probability."""
+    labels = probabilities[:, : len(MARKS)].argmax(axis=1)
+    return labels, probabilities[np.arange(len(labels)), labels]
+
+
+def _nearest(probabilities: NDArray[np.float64], bar: NDArray[np.float64]) -> Rejected | None:
+    """The best of the candidates, none of which is a mark."""
+    if not len(probabilities):
+        return None
+    labels, scores = _labels(probabilities)
+    best = int(scores.argmax())
+    return Rejected(
+        name=MARKS[labels[best]],
+        score=float(scores[best]),
+        bar=float(bar[labels[best]]),
+        none=float(probabilities[best, NONE]),
+    )
+
+
+def _same(boxes: Boxes, labels: NDArray[np.intp], config: PipelineConfig) -> NDArray[np.bool_]:
+    """Which pairs of candidates, (N, N), cannot both be marks."""
+    overlap = iou(boxes, boxes)
+    inside = coverage(boxes, boxes)
+    one_mark = (overlap > config.same_iou) | (np.maximum(inside, inside.T) > config.same_cover)
+    return np.asarray((one_mark & (labels[:, None] == labels[None, :])) | (overlap > config.same_crop))
+
+
+def _certainty(
+    boxes: Boxes, probabilities: NDArray[np.float64], kept: NDArray[np.intp], config: PipelineConfig
+) -> float:
+    """Least of the highest probabilities among the marks and the candidates that no mark explains."""
+    judged = coverage(boxes, boxes[kept]).max(axis=1, initial=0) <= config.same_cover
+    judged[kept] = True
+    return float(probabilities.max(axis=1)[judged].min(initial=1.0))

@@ -1,0 +1,72 @@
+"""A folder with weights and their config: where it is, what it is called, and the classifier in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.errors import BadWeights
+from backend.vision.network_config import ClassifierConfig
+
+__all__ = [
+    "BUNDLED",
+    "CONFIG_FILE",
+    "DETECTOR_CONFIG_FILE",
+    "DETECTOR_WEIGHTS_FILE",
+    "FLOAT_WEIGHTS_FILE",
+    "WEIGHTS_FILE",
+    "Weights",
+]
+
+WEIGHTS_FILE = "classifier.onnx"
+FLOAT_WEIGHTS_FILE = "classifier.float.onnx"
+"""Beside weights of whole numbers: what they were made from, and what a training goes on from."""
+CONFIG_FILE = "classifier.json"
+DETECTOR_WEIGHTS_FILE = "detector.onnx"
+DETECTOR_CONFIG_FILE = "detector.json"
+BUNDLED = Path(__file__).parents[1] / "models" / "bundled"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights that can serve.
+
+    Attributes:
+        name: `bundled`, `hub` or the name of a promoted model.
+        folder: Holds `classifier.onnx` and `classifier.json`.
+        config: What `classifier.json` says.
+        gate: The four-class weights that say `none` in place of weights that cannot.
+    """
+
+    name: str
+    folder: Path
+    config: ClassifierConfig
+    gate: Weights | None = None
+
+    @property
+    def path(self) -> Path:
+        """The ONNX file."""
+        return self.folder / WEIGHTS_FILE
+
+    @property
+    def trainable(self) -> Path:
+        """The ONNX file that a training can start from."""
+        kept = self.folder / FLOAT_WEIGHTS_FILE
+        return kept if kept.is_file() else self.path
+
+    @classmethod
+    def open(cls, folder: Path, *, name: str, gate_folder: Path = BUNDLED) -> Weights:
+        """Opens a folder of weights, with the gate of `gate_folder` where they cannot say `none`.
+
+        Raises:
+            BadWeights: A file is missing, or the config does not parse.
+        """
+        config = ClassifierConfig.read(folder / CONFIG_FILE)
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise BadWeights(f"{folder} holds no {WEIGHTS_FILE}")
+        if config.knows_none:
+            return cls(name, folder, config)
+        gate = cls(BUNDLED.name, gate_folder, ClassifierConfig.read(gate_folder / CONFIG_FILE))
+        if not gate.config.knows_none:
+            raise BadWeights(f"{gate_folder} cannot say `none`: weights of three classes need a gate that can")
+        return cls(name, folder, config, gate)

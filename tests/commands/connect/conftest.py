@@ -1,0 +1,46 @@
+"""This backend's own server and a Label Studio, both on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from backend.labelstudio.client import LabelStudio
+from backend.settings import Settings
+from tests.commands.import_documents.loopback import Loopback, loopback, serving
+from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing, make_app
+
+BASIC = ("annotator", "pässword")
+SECRET = "hush"
+ServeBackend = Callable[..., str]
+
+
+@pytest.fixture
+def studio() -> Iterator[Loopback]:
+    with loopback() as made:
+        yield made
+
+
+@pytest.fixture
+def client(studio: Loopback) -> Iterator[LabelStudio]:
+    with studio.client() as made:
+        yield made
+
+
+@pytest.fixture
+def serve_backend() -> Iterator[ServeBackend]:
+    """Serves this backend with a pipeline that was told its version; gives its address."""
+    with ExitStack() as stack:
+
+        def serve(*, guarded: bool = False, loading: bool = False, failure: str = "", version: str = "told-1") -> str:
+            guard = (
+                {"basic_auth_user": BASIC[0], "basic_auth_pass": BASIC[1], "webhook_secret": SECRET} if guarded else {}
+            )
+            pipeline = ToldPipeline(version=version)
+            serving_model = ToldServing(pipeline, loading=loading, failure=failure)
+            app = make_app(Settings(**guard), serving=serving_model, pages=MemoryPages())
+            return stack.enter_context(serving(app))
+
+        yield serve

@@ -1,0 +1,89 @@
+"""The command `connect`: what it prints, and the codes that scripts can rely on."""
+
+from __future__ import annotations
+
+import pytest
+
+from backend.cli import main
+from tests.commands.connect.conftest import BASIC, SECRET, ServeBackend
+from tests.commands.import_documents.loopback import TOKEN, Loopback
+
+
+@pytest.fixture
+def url(studio: Loopback, serve_backend: ServeBackend, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("LABEL_STUDIO_URL", studio.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
+    monkeypatch.setenv("BASIC_AUTH_USER", BASIC[0])
+    monkeypatch.setenv("BASIC_AUTH_PASS", BASIC[1])
+    monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
+    return serve_backend(guarded=True)
+
+
+def test_changes_are_printed_and_then_there_are_none(
+    studio: Loopback, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["connect", "--project", "Contracts", "--pages", "--url", url]) == 0
+    made = capsys.readouterr().out.splitlines()
+    [project] = studio.projects
+    assert made == [
+        "project 'Contracts' made, for documents of several pages",
+        f"backend {url} connected as told-1",
+        "webhook given the header X-Webhook-Secret, the header Authorization",
+        f"{studio.url}/projects/{project} is served by told-1",
+    ]
+    assert main(["connect", "--project", "Contracts", "--url", url]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "nothing to change"
+
+
+def test_a_dry_run_prints_what_would_be(studio: Loopback, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["connect", "--project", "Contracts", "--url", url, "--dry-run"]) == 0
+    assert all(line.startswith("would change: ") for line in capsys.readouterr().out.splitlines())
+    assert studio.writes == []
+
+
+def test_the_address_is_that_of_serve(
+    studio: Loopback, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", url.rpartition(":")[2])
+    monkeypatch.setenv("HOST", "0.0.0.0")  # noqa: S104 - nothing is bound
+    assert main(["connect", "--project", "Contracts"]) == 0
+    [connection] = studio.connections.values()
+    assert connection["url"] == url.replace("127.0.0.1", "localhost")
+
+
+def test_notes_go_to_stderr(studio: Loopback, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["connect", "--project", "Contracts", "--url", url])
+    [project] = studio.projects.values()
+    project["show_collab_predictions"] = False
+    capsys.readouterr()
+    assert main(["connect", "--project", "Contracts", "--url", url]) == 0
+    out, err = capsys.readouterr()
+    assert "Live Predictions" in err
+    assert "nothing to change" in out
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        # no token
+        ("LABEL_STUDIO_API_KEY", "", "LABEL_STUDIO_API_KEY is empty"),
+        # a token that Label Studio does not know
+        ("LABEL_STUDIO_API_KEY", "other", "401"),
+        # credentials that the backend does not know
+        ("BASIC_AUTH_PASS", "other", "BASIC_AUTH_USER and BASIC_AUTH_PASS as for `serve`"),
+    ],
+)
+def test_what_cannot_be_done_is_code_2(
+    *,
+    studio: Loopback,
+    url: str,
+    variable: str,
+    value: str,
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert main(["connect", "--project", "Contracts", "--url", url]) == 2
+    assert reason in capsys.readouterr().err
+    assert studio.writes == []

@@ -1,0 +1,51 @@
+"""What the demo does before it starts anything."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from backend.commands.demo import demo_command
+from backend.commands.demo.demo_command import add_arguments
+from backend.commands.demo.services import Login
+from backend.errors import DemoError
+
+
+def prepared(folder: Path, stack: ExitStack, *, fresh: bool = False) -> Path:
+    return demo_command._folder(folder, stack, fresh=fresh)
+
+
+def test_a_folder_with_other_files_is_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with ExitStack() as stack, pytest.raises(DemoError, match="not the demo's"):
+        prepared(tmp_path, stack, fresh=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_fresh_forgets_what_earlier_runs_made(tmp_path: Path) -> None:
+    login = Login.of(tmp_path)
+    (tmp_path / "contracts").mkdir()
+    with ExitStack() as stack:
+        prepared(tmp_path, stack, fresh=True)
+    assert not any(tmp_path.iterdir())
+    assert Login.of(tmp_path) != login
+
+
+def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:
+    with ExitStack() as first, ExitStack() as second:
+        prepared(tmp_path, first)
+        with pytest.raises(DemoError, match="running"):
+            prepared(tmp_path, second)
+    with ExitStack() as third:
+        assert prepared(tmp_path, third) == tmp_path
+
+
+def test_nothing_needs_to_be_said_to_start_it() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args([])
+    assert (args.port, args.backend_port, args.fresh) == (8080, 9090, False)
+    assert args.label_studio.parts[-3:] == (".venv-label-studio", "bin", "label-studio")

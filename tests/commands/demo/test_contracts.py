@@ -1,0 +1,26 @@
+"""The demo's contracts are drawn once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from backend.commands.demo import demo_projects
+
+
+def test_only_missing_pages_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_projects, "_SINGLES", (("en", 1), ("ar", 0)))
+    monkeypatch.setattr(demo_projects, "_DOCUMENT", (("mixed", 2),))
+    kept = demo_projects.single_pages(tmp_path)[1]
+    kept.write_bytes(b"drawn earlier")
+    told: list[tuple[int, int]] = []
+    demo_projects.draw_contracts(tmp_path, drawn=lambda done, total: told.append((done, total)))
+
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert kept.read_bytes() == b"drawn earlier"
+    with Image.open(demo_projects.document_pages(tmp_path)[0]) as page:
+        assert page.format == "JPEG"
+        assert page.height > page.width > 1000
+    assert len(list(tmp_path.iterdir())) == 3

@@ -1,0 +1,118 @@
+"""Filling a Label Studio again finishes what an earlier run began, and repeats nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.commands.demo.demo_projects import Filled, connect, fill_project, retrieve_boxes
+from backend.errors import DemoError
+from tests.commands.import_documents.loopback import loopback
+
+
+class MemoryStudio:
+    """The part of Label Studio's API that the demo uses, kept in memory."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+        self.imported: list[dict[str, Any]] = []
+        self.stored: dict[int, list[dict[str, Any]]] = {}
+        self.answers: str | None = "v1"
+        self.asked = 0
+
+    def find_project(self, title: str) -> int | None:
+        return self.titles.index(title) if title in self.titles else None
+
+    def create_project(self, title: str, label_config: str, **options: Any) -> int:
+        self.titles.append(title)
+        return len(self.titles) - 1
+
+    def create_tab(self, project: int, title: str, *, shown: Sequence[str]) -> int:
+        return project
+
+    def tasks(self, project: int) -> Iterator[dict[str, Any]]:
+        return (task for task in self.imported if task["project"] == project)
+
+    def upload(self, project: int, name: str, data: bytes) -> str:
+        return f"/data/upload/{project}/{name}"
+
+    def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
+        first = len(self.imported)
+        self.imported += [{"id": first + n, "project": project, "data": task} for n, task in enumerate(tasks)]
+        return list(range(first, len(self.imported)))
+
+    def predictions(self, task: int) -> list[dict[str, Any]]:
+        return self.stored.get(task, [])
+
+    def retrieve_predictions(self, project: int, tasks: Sequence[int]) -> None:
+        self.asked += 1
+        if self.answers:
+            for task in tasks:
+                self.stored.setdefault(task, []).append({"model_version": self.answers, "result": [{}, {}]})
+
+
+@pytest.fixture
+def studio() -> Any:
+    return MemoryStudio()
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for path in paths:
+        path.write_bytes(b"a page")
+    return paths
+
+
+def fill(studio: Any, documents: list[list[Path]], field: str = "image") -> Filled:
+    return fill_project(studio, title="Contracts", label_config="<View/>", field=field, documents=documents)
+
+
+def test_a_page_is_one_reference_and_a_document_is_a_list(studio: Any, pages: list[Path]) -> None:
+    fill(studio, [[pages[0]], pages[1:]], field="pages")
+    assert [task["data"]["pages"] for task in studio.imported] == [
+        "/data/upload/0/0.jpg",
+        ["/data/upload/0/1.jpg", "/data/upload/0/2.jpg"],
+    ]
+
+
+def test_a_project_that_is_filled_stays_as_it_is(studio: Any, pages: list[Path]) -> None:
+    documents = [[page] for page in pages]
+    assert fill(studio, documents) == fill(studio, documents)
+    assert len(studio.titles) == 1
+    assert len(studio.imported) == 3
+
+
+def test_a_project_that_was_left_empty_is_filled(studio: Any, pages: list[Path]) -> None:
+    studio.create_project("Contracts", "<View/>")
+    assert fill(studio, [pages[:1]]) == Filled(project=0, tasks=(0,))
+
+
+def test_a_new_version_or_address_renews_the_connection_and_its_webhook() -> None:
+    with loopback() as server, server.client() as client:
+        project = server.add_project("<View/>")
+        connect(client, project, "http://127.0.0.1:9090", version="v1")
+        connect(client, project, "http://127.0.0.1:9090", version="v1")
+        assert len(server.writes) == 1
+        connect(client, project, "http://127.0.0.1:9091", version="v2")
+        assert [(one["url"], one["title"]) for one in server.connections.values()] == [("http://127.0.0.1:9091", "v2")]
+        assert "http://127.0.0.1:9091/webhook" in [one["url"] for one in server.webhooks.values()]
+
+
+def test_only_tasks_without_boxes_of_this_version_are_asked_for(studio: Any) -> None:
+    studio.stored = {0: [{"model_version": "v1", "result": [{}]}], 1: [{"model_version": "v0", "result": []}]}
+    told: list[tuple[int, int]] = []
+    filled = [Filled(project=0, tasks=(0, 1)), Filled(project=1, tasks=(2,))]
+    boxes = retrieve_boxes(studio, filled, version="v1", done=lambda done, total: told.append((done, total)))
+    assert boxes == 1 + 2 + 2
+    assert studio.asked == 2
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_task_that_gets_no_prediction_is_an_error_that_names_it(studio: Any) -> None:
+    studio.answers = None
+    with pytest.raises(DemoError, match="task 7 got no prediction of v1"):
+        retrieve_boxes(studio, [Filled(project=0, tasks=(7,))], version="v1", done=lambda *_: None)

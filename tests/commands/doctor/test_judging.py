@@ -1,0 +1,168 @@
+"""What single checks make of single facts."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from backend.commands.doctor.check_connection import judge_delivery
+from backend.commands.doctor.check_label_studio import Kind, judge_release
+from backend.commands.doctor.check_label_studio import kind_of as kind_of_token
+from backend.commands.doctor.check_model import TRAINING_MODULES, check_training
+from backend.commands.doctor.check_pages import kind_of
+from backend.commands.doctor.check_storage import check_folder, judge_journal, judge_space
+from backend.commands.doctor.findings import State
+from backend.corrections.counts import Facts, Parked
+from backend.labelstudio.probing import Latest
+from backend.pages.references import AllowList
+from tests.commands.doctor.conftest import token_of
+
+ROOT = Path(__file__).parents[3]
+NOW = 1_000_000.0
+
+
+def saved(ago: float) -> Latest:
+    return Latest(id=7, task=3, updated=NOW - ago)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "event", "since", "state", "words"),
+    [
+        # nobody annotated, nothing came
+        (None, None, 500, State.OK, "nothing is annotated yet"),
+        # what was saved last came
+        (60, 60, 500, State.OK, "annotation 7 was saved 1 minute ago; EVENT came 1 minute ago"),
+        # it came, by a clock that is a minute slow
+        (60, 120, 500, State.OK, "EVENT came 2 minutes ago"),
+        # nothing ever came, and should have
+        (60, None, 500, State.FAILURE, "no event of an annotation ever came: the webhook does not arrive"),
+        # what came last came before the webhook was changed
+        (60, 900, 500, State.FAILURE, "the webhook does not arrive"),
+        # one came since, but not the last
+        (60, 400, 500, State.WARNING, "one event at least was lost"),
+        # nothing was saved since the webhook was made: nothing is known
+        (900, None, 500, State.WARNING, "nothing was saved since the webhook was last changed"),
+        # a Label Studio that does not say when that was
+        (600, None, None, State.FAILURE, "the webhook does not arrive"),
+        (60, 7200, None, State.WARNING, "one event at least was lost"),
+    ],
+)
+def test_the_last_delivery(
+    *, annotation: float | None, event: float | None, since: float | None, state: State, words: str
+) -> None:
+    finding = judge_delivery(
+        None if annotation is None else saved(annotation),
+        None if event is None else ("EVENT", NOW - event),
+        project=4,
+        since=None if since is None else NOW - since,
+        now=NOW,
+    ).finding
+    assert finding.state is state
+    assert words in finding.found
+    assert state is State.OK or "sync --project 4" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("facts", "state", "words"),
+    [
+        (Facts(), State.OK, "0 events, none parked"),
+        # work that a server is at
+        (Facts(events={("A", "open"): 2}, oldest_open=30.0), State.OK, "2 events"),
+        # work that nobody is at
+        (Facts(events={("A", "open"): 2}, oldest_open=7200.0), State.WARNING, "waits for 2 hours"),
+        # what waits for a person
+        (
+            Facts(annotations={"parked": 1}, parked=(Parked(kind="annotation", id=1, reason="no page"),)),
+            State.WARNING,
+            "0 events and 1 annotation are parked, such as: no page",
+        ),
+        (Facts(events={("A", "parked"): 3}), State.WARNING, "3 events and 0 annotations are parked"),
+    ],
+)
+def test_the_journal(facts: Facts, state: State, words: str) -> None:
+    finding = judge_journal(facts).finding
+    assert finding.state is state
+    assert words in finding.found
+
+
+@pytest.mark.parametrize(
+    ("free", "state"), [(10_000, State.FAILURE), (1_000_000_000, State.WARNING), (50_000_000_000, State.OK)]
+)
+def test_disk_space(free: int, state: State) -> None:
+    assert judge_space(free).finding.state is state
+
+
+def test_a_data_folder_that_is_still_to_be_made(tmp_path: Path) -> None:
+    checked = check_folder(tmp_path / "far" / "away")
+    assert checked.value == tmp_path
+    assert "not there yet" in checked.finding.found
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("release", "state", "words"),
+    [
+        ("1.23.2", State.OK, "Label Studio 1.23.2"),
+        ("1.9.0", State.WARNING, "tested with 1.23"),
+        ("1.24.0rc1", State.OK, "newer than 1.23"),
+        ("2.0", State.OK, "newer"),
+    ],
+)
+def test_releases(release: str, state: State, words: str) -> None:
+    checked = judge_release(release, "http://studio")
+    assert (checked.finding.state, checked.value) == (state, release)
+    assert words in checked.finding.found
+
+
+@pytest.mark.parametrize(
+    ("token", "kind"),
+    [
+        ("", Kind.NONE),
+        ("0123456789abcdef0123456789abcdef01234567", Kind.LEGACY),
+        (token_of("refresh", expires=NOW), Kind.PERSONAL),
+        (token_of("access", expires=NOW), Kind.BEARER),
+        # a JWT that says nothing of itself
+        ("a.b.c", Kind.PERSONAL),
+        ("a.WzFd.c", Kind.PERSONAL),
+    ],
+)
+def test_kinds_of_tokens(token: str, kind: Kind) -> None:
+    assert kind_of_token(token) is kind
+
+
+@pytest.mark.parametrize(
+    ("reference", "kind"),
+    [
+        ("/data/upload/1/a.png", "upload"),
+        ("http://studio:8080/ls/data/upload/1/a.png", "upload"),
+        ("/data/local-files/?d=a.png", "local file"),
+        ("http://studio:8080/ls/data/local-files/?d=a.png", "local file"),
+        ("https://elsewhere/a.png", "http"),
+        ("HTTP://elsewhere:8080/data/local-files/?d=a", "http"),
+        ("http://[bad", "http"),
+        ("s3://bucket/a.png", "cloud"),
+        ("azure-blob://box/a.png", "cloud"),
+        ("data:image/png;base64,AA==", "data URI"),
+    ],
+)
+def test_kinds_of_references(reference: str, kind: str) -> None:
+    assert kind_of(reference, own=AllowList(base_url="http://studio:8080/ls", allowed_hosts="")) == kind
+
+
+def test_training_needs_its_modules_only_where_it_is_wanted() -> None:
+    assert check_training(100, modules=["json"]).finding.state is State.OK
+    lacking = check_training(100, modules=["json", "no_such_module"]).finding
+    assert (lacking.state, "no_such_module" in lacking.found) == (State.WARNING, True)
+    assert "RETRAIN_AFTER=0" in lacking.remedy
+    assert check_training(0, modules=["no_such_module"]).finding.state is State.OK
+
+
+def test_the_modules_are_those_of_the_train_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = {line.split(">")[0] for name in ("train", "synthetic", "evaluate") for line in extras[name]}
+    wanted -= {line for line in wanted if line.startswith("contract-marks[")}
+    made = {name for module in TRAINING_MODULES for name in packages_distributions()[module]}
+    assert made == wanted

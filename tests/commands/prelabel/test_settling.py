@@ -1,0 +1,195 @@
+"""A portion is settled: each task has one prediction of this version, whatever was there and whatever goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from backend.commands.prelabel.settling import Job, Settler, Wanted
+from backend.commands.prelabel.worker_model import Failed, bulk_settings, served_predictor
+from backend.corrections.database import default_url, open_database, writing
+from backend.corrections.tables import metadata, prediction, proposal
+from backend.errors import LabelStudioError
+from backend.settings import Settings
+from benchmarks.loopback_studio import LoopbackStudio
+from tests.commands.prelabel.conftest import CONFIG
+
+IMPORT = "POST /api/projects/1/import/predictions"
+Make = Callable[..., Settler]
+
+
+@pytest.fixture
+def settings(models: tuple[Path, str], studio: LoopbackStudio, tmp_path: Path) -> Iterator[Settings]:
+    (tmp_path / "models").symlink_to(models[0] / "models")
+    with studio.serving() as url:
+        yield Settings(
+            data_dir=tmp_path,
+            model=models[1],
+            detector="colour",
+            recall_distance=0.0,
+            label_studio_url=url,
+            label_studio_api_key="token",
+            model_threads=1,
+        )
+
+
+@pytest.fixture
+def waited() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def make(settings: Settings, waited: list[float]) -> Make:
+    def make(**changes: bool) -> Settler:
+        failed: Failed = {}
+        job = Job(project=1, label_config=CONFIG, **changes)
+        predictor = served_predictor(bulk_settings(settings, processes=1), failed)
+        return Settler(job, predictor, failed, sleep=waited.append)
+
+    return make
+
+
+def wanted(*tasks: int) -> list[Wanted]:
+    return [Wanted(task=task) for task in tasks]
+
+
+def test_each_task_gets_one_prediction_and_a_second_time_nothing(make: Make, studio: LoopbackStudio) -> None:
+    settler = make()
+    done = settler(wanted(1, 2, 3))
+    assert (done.predicted, done.pages, done.failures) == (3, 3, [])
+    assert studio.imports == 1
+    assert [studio.versions(task) for task in (1, 2, 3, 4)] == [[settler.version]] * 3 + [[]]
+    [region] = studio.predictions[1][0]["result"]
+    assert region["value"]["rectanglelabels"] == ["stamp"]
+    again = settler(wanted(1, 2, 3))
+    assert (again.predicted, again.pages, studio.imports) == (0, 0, 1)
+
+
+def test_what_was_stored_is_in_the_ledger_under_the_same_region_ids(
+    make: Make, studio: LoopbackStudio, settings: Settings
+) -> None:
+    make()(wanted(1, 2))
+    with open_database(default_url(settings.data_dir)).connect() as ledger:
+        shown = {(row.task, row.region) for row in ledger.execute(select(proposal))}
+        made = {(row.task, row.project, row.drawn) for row in ledger.execute(select(prediction))}
+    stored = {(task, region["id"]) for task in (1, 2) for region in studio.predictions[task][0]["result"]}
+    assert shown == stored
+    assert len(shown) == 2
+    assert made == {(1, 1, False), (2, 1, False)}
+
+
+def test_second_predictions_of_this_version_go_and_the_oldest_stays(make: Make, studio: LoopbackStudio) -> None:
+    settler = make()
+    first, second, third = (studio.add(1, settler.version) for _ in range(3))
+    done = settler(wanted(1))
+    assert (done.predicted, done.duplicates) == (0, 2)
+    assert [one["id"] for one in studio.predictions[1]] == [first]
+    # One that an annotation was made of is not deleted, even where it is not the oldest.
+    fourth = studio.add(1, settler.version)
+    studio.annotations[1] = [{"id": 9, "parent_prediction": fourth}]
+    assert settler(wanted(1)).duplicates == 1
+    assert [one["id"] for one in studio.predictions[1]] == [fourth]
+    assert second < third < fourth
+
+
+def test_predictions_of_other_versions_stay(make: Make, studio: LoopbackStudio) -> None:
+    studio.add(1, "older")
+    settler = make()
+    settler(wanted(1))
+    assert studio.versions(1) == ["older", settler.version]
+
+
+def test_or_are_replaced_but_for_those_that_an_annotation_was_made_of(make: Make, studio: LoopbackStudio) -> None:
+    studio.add(1, "older")
+    used = studio.add(2, "older")
+    studio.annotations[2] = [{"id": 9, "parent_prediction": used}]
+    studio.add(3, "older")
+    studio.data[3] = {"image": "/data/upload/1/none.png"}
+    settler = make(replace=True)
+    done = settler(wanted(1, 2, 3))
+    assert done.replaced == 1
+    assert studio.versions(1) == [settler.version]
+    assert studio.versions(2) == ["older", settler.version]
+    assert studio.versions(3) == ["older"]  # the new one could not be made
+
+
+def test_a_version_that_only_begins_alike_is_another(make: Make, studio: LoopbackStudio) -> None:
+    settler = make()
+    studio.add(1, f"{settler.version}-t0.3")
+    assert settler(wanted(1)).predicted == 1
+
+
+def test_the_second_look_at_named_tasks_only_deletes_what_is_too_much(make: Make, studio: LoopbackStudio) -> None:
+    settler = make()
+    studio.add(1, settler.version)
+    studio.add(1, settler.version)
+    done = settler([Wanted(task=1, predict=False), Wanted(task=2, predict=False), Wanted(task=99, predict=False)])
+    assert (done.predicted, done.duplicates, done.failures) == (0, 1, [])
+    assert studio.versions(2) == []
+
+
+def test_what_fails_is_told_with_its_reason_and_holds_nothing_up(
+    make: Make, studio: LoopbackStudio, settings: Settings
+) -> None:
+    studio.data[1] = {"image": "/data/upload/1/none.png"}  # not there
+    studio.data[2] = {"text": "no page"}  # not what the label config asks for
+    studio.data[3] = {"image": "data:image/png;base64,aGFyZGx5"}  # no image
+    studio.data[4] = {"image": "http://elsewhere.test/page.png"}  # not on the allow-list
+    studio.gone.add(5)
+    settler = make()
+    done = settler(wanted(1, 2, 3, 4, 5, 6))
+    assert {failure.what: failure.kind for failure in done.failures} == {
+        1: "PageUnavailable",
+        2: "RequestError",
+        3: "UndecodablePage",
+        4: "ReferenceRefused",
+        5: "NoSuchTask",
+    }
+    assert all(failure.reason for failure in done.failures)
+    assert [task for task in range(1, 7) if studio.versions(task)] == [6]
+    with open_database(default_url(settings.data_dir)).connect() as ledger:
+        assert {row.task for row in ledger.execute(select(prediction))} == {6}
+
+
+def test_nothing_is_stored_that_the_ledger_did_not_take(make: Make, studio: LoopbackStudio, settings: Settings) -> None:
+    settler = make()
+    with writing(open_database(default_url(settings.data_dir))) as ledger:
+        metadata.tables["prediction"].drop(ledger)
+    [failure] = settler(wanted(1)).failures
+    assert failure.kind == "LedgerError"
+    assert studio.versions(1) == []
+
+
+def test_an_answer_that_was_lost_makes_no_second_prediction(
+    make: Make, studio: LoopbackStudio, waited: list[float]
+) -> None:
+    answers = iter([False])
+    studio.after_import = lambda _: next(answers, True)
+    settler = make()
+    settler(wanted(1, 2))
+    assert [studio.versions(task) for task in (1, 2)] == [[settler.version]] * 2
+    assert studio.imports == 1
+    assert waited == [1.0]
+
+
+def test_trouble_is_waited_for(make: Make, studio: LoopbackStudio, waited: list[float]) -> None:
+    studio.troubles = {IMPORT: [503], "GET /api/tasks/": [502, None]}
+    assert make()(wanted(1)).predicted == 1
+    assert waited == [1.0, 2.0, 4.0]
+
+
+def test_a_token_that_is_refused_is_not_tried_on_the_next_task(make: Make, studio: LoopbackStudio) -> None:
+    studio.troubles = {"GET /api/tasks/": [401]}
+    with pytest.raises(LabelStudioError, match="LABEL_STUDIO_API_KEY"):
+        make()(wanted(1))
+
+
+def test_a_task_that_is_refused_does_not_hold_up_the_others(make: Make, studio: LoopbackStudio) -> None:
+    studio.troubles = {IMPORT: [400, 400]}  # all three together, then the first alone
+    done = make()(wanted(1, 2, 3))
+    assert (done.predicted, [failure.what for failure in done.failures]) == (2, [1])
+    assert "400" in done.failures[0].reason
+    assert [bool(studio.versions(task)) for task in (1, 2, 3)] == [False, True, True]

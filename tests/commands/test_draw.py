@@ -1,0 +1,60 @@
+"""The command `draw` leaves pages, their COCO file and an overview in a folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from backend.commands.draw import add_arguments, overview, run
+from backend.synthetic import coco
+from backend.synthetic.drawn_page import draw_page
+
+
+def draw(folder: Path, *options: str) -> int:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return run(parser.parse_args(["--out", str(folder), "--dpi", "72", *options]))
+
+
+def test_pages_are_written_with_their_boxes(tmp_path: Path) -> None:
+    assert draw(tmp_path / "new", "--pages", "2", "--seed", "5", "--format", "png") == 0
+    truths = coco.read(tmp_path / "new" / "annotations.json")
+    assert [truth.seed for truth in truths] == [5, 6]
+    for truth in truths:
+        page = draw_page(truth.seed, dpi=72)
+        stored = cv2.imread(str(tmp_path / "new" / truth.file_name))
+        assert stored is not None
+        np.testing.assert_array_equal(stored[..., ::-1], page.pixels)
+        assert truth.marks == page.marks
+    assert (tmp_path / "new" / "overview.jpg").stat().st_size > 1000
+
+
+def test_several_processes_draw_the_same_pages(tmp_path: Path) -> None:
+    draw(tmp_path / "one", "--pages", "3", "--seed", "5")
+    draw(tmp_path / "two", "--pages", "3", "--seed", "5", "--jobs", "2")
+    for name in ("annotations.json", "page-00005.jpg", "page-00007.jpg", "overview.jpg"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_no_page_at_all_is_an_empty_data_set(tmp_path: Path) -> None:
+    assert draw(tmp_path, "--pages", "0") == 0
+    assert coco.read(tmp_path / "annotations.json") == []
+
+
+@pytest.mark.parametrize(
+    ("tiles", "shape"),
+    [
+        # fewer tiles than columns
+        (2, (10, 12, 3)),
+        # one full row
+        (6, (10, 36, 3)),
+        # a second row that is not full
+        (7, (20, 36, 3)),
+    ],
+)
+def test_an_overview_sets_tiles_in_rows_of_six(tiles: int, shape: tuple[int, ...]) -> None:
+    assert overview([np.zeros((10, 6, 3), np.uint8)] * tiles).shape == shape

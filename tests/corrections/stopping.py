@@ -1,0 +1,83 @@
+"""A real serving process that comes to a halt at one step, and says so: for a kill that lands exactly there.
+
+Run as a program: `python -m tests.corrections.stopping STEP DATABASE_URL FOLDER PORT`. It serves under gunicorn, prints
+"reached" when its worker thread is at the step, and stays there until it is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from backend.commands.serve import serve
+from backend.corrections import worker
+from backend.corrections.crop_store import CropStore
+from backend.corrections.database import open_database
+from backend.corrections.service import Feedback, Store
+from backend.labelstudio.connections import Connections
+from backend.server.application import Application
+from backend.settings import Settings
+from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing
+
+__all__ = ["STEPS"]
+
+# Where the halt is: before or after what, of which object. In the order in which a correction passes them.
+STEPS: dict[str, tuple[Any, str, str]] = {
+    "acknowledged, not yet taken": (worker, "fold_event", "before"),
+    "taken, not yet committed": (worker, "fold_event", "after"),
+    "committed, not yet leased": (worker.Worker, "_lease", "before"),
+    "leased": (worker.Worker, "_lease", "after"),
+    "pages fetched": (worker, "make_samples", "before"),
+    "samples made": (worker, "make_samples", "after"),
+    "crop written aside": (os, "replace", "before"),
+    "crop renamed": (os, "replace", "after"),
+    "crops stored": (worker.Worker, "_commit", "before"),
+    "samples written, not yet committed": (worker, "replace_samples", "after"),
+    "samples committed": (worker.Worker, "_commit", "after"),
+}
+
+
+def halt(target: Any, name: str, moment: str) -> None:
+    """Lets the first call that is about an annotation halt."""
+    original: Callable[..., Any] = getattr(target, name)
+
+    def halting(*arguments: Any, **named: Any) -> Any:
+        if name == "_lease" and not _waits(arguments[0]):
+            return original(*arguments, **named)
+        answer = original(*arguments, **named) if moment == "after" else None
+        sys.stdout.write("reached\n")
+        sys.stdout.flush()
+        threading.Event().wait()
+        return answer
+
+    setattr(target, name, halting)
+
+
+def _waits(one: worker.Worker) -> bool:
+    """Whether anything is there to be leased: an idle worker looks as well."""
+    with one.engine.connect() as connection:
+        return connection.execute(worker.select(worker.table.c.id)).first() is not None
+
+
+def start(url: str, folder: str) -> Callable[[Settings], Application]:
+    def started(settings: Settings) -> Application:
+        connections = Connections(settings, source=MemoryPages())
+        store = Store(engine=open_database(url), crops=CropStore(folder))
+        feedback = Feedback(store, connections, recall_distance=0)
+        serving = ToldServing(ToldPipeline())
+        application = Application.build(settings, serving=serving, connections=connections, feedback=feedback)
+        feedback.start()
+        return application
+
+    return started
+
+
+if __name__ == "__main__":
+    step, url, folder, port = sys.argv[1:]
+    if step != "none":
+        halt(*STEPS[step])
+    serve(Settings(port=int(port), data_dir=Path(folder)), start(url, folder))

@@ -1,0 +1,102 @@
+"""A project of Label Studio's after a history of payloads: its API answers in this process, as the real one does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx2
+
+from backend.labelstudio.annotations import moment
+from backend.labelstudio.client import LabelStudio
+from tests.corrections.annotating import CONFIG, iso
+
+__all__ = ["Studio"]
+
+PROJECT = 1
+
+
+class Studio:
+    """Tasks with their annotations, told by events.
+
+    Args:
+        payloads: What happened before, in order.
+        portion: The most tasks that one answer lists, whatever was asked for.
+
+    Attributes:
+        tasks: By their ids.
+        listed: Ids of the tasks that were listed.
+        meanwhile: What happens next, each before one more list is answered.
+    """
+
+    def __init__(self, *payloads: Mapping[str, Any], portion: int = 100) -> None:
+        self.tasks: dict[int, dict[str, Any]] = {}
+        self.listed: list[int] = []
+        self.meanwhile: list[Callable[[], object]] = []
+        self._portion = portion
+        for at, payload in enumerate(payloads):
+            self.happen(payload, at=2000.0 + at)
+
+    def client(self) -> LabelStudio:
+        """A client of this Label Studio."""
+        return LabelStudio("http://studio.test", "token", transport=httpx2.MockTransport(self._answer))
+
+    def add(self, *tasks: int, at: float = 1000.0) -> None:
+        """Imports tasks that nobody annotates."""
+        for task in tasks:
+            data = {"pages": [f"/data/upload/1/t{task}p0"]}
+            self.tasks[task] = {"id": task, "project": PROJECT, "data": data, "annotations": [], "updated_at": iso(at)}
+
+    def happen(self, payload: Mapping[str, Any], *, at: float) -> None:
+        """What an event tells of becomes so."""
+        if payload["action"] == "TASKS_DELETED":
+            for one in payload["tasks"]:
+                self.tasks.pop(one["id"], None)
+        elif payload["action"].endswith("DELETED"):
+            gone = {one["id"] for one in payload["annotations"]}
+            for task in self.tasks.values():
+                kept = [one for one in task["annotations"] if one["id"] not in gone]
+                if kept != task["annotations"]:
+                    task.update(annotations=kept, updated_at=iso(at))
+        elif "annotation" in payload:
+            one = payload["annotation"]
+            task = self.tasks.setdefault(one["task"], {**payload["task"], "annotations": []})
+            others = [other for other in task["annotations"] if other["id"] != one["id"]]
+            task.update(annotations=[*others, one], updated_at=iso(at))
+
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        parts = request.url.path.strip("/").split("/")
+        if parts == ["api", "projects", str(PROJECT)]:
+            return httpx2.Response(200, json={"id": PROJECT, "label_config": CONFIG})
+        if parts == ["api", "tasks"]:
+            return httpx2.Response(200, json=self._list(request.url.params))
+        assert parts[:2] == ["api", "tasks"], f"the real one has more, but is not asked for {request.url.path}"
+        task = self.tasks.get(int(parts[2]))
+        return httpx2.Response(404, json={"detail": "Not found."}) if task is None else httpx2.Response(200, json=task)
+
+    def _list(self, asked: Mapping[str, str]) -> dict[str, Any]:
+        """Numbered pages of the tasks that fulfil the Data Manager's conditions, in its order."""
+        assert asked["project"] == str(PROJECT)
+        wanted = json.loads(asked.get("query", "{}"))
+        if asked.get("fields") == "all" and self.meanwhile:
+            self.meanwhile.pop(0)()
+        found = sorted(self.tasks.values(), key=lambda task: int(task["id"]))
+        for condition in wanted.get("filters", {}).get("items", ()):
+            assert condition["operator"] == "greater"
+            column = condition["filter"].removeprefix("filter:tasks:")
+            bound = moment(condition["value"]) if column == "updated_at" else condition["value"]
+            found = [task for task in found if _column(task, column) > bound]
+        for order in wanted.get("ordering", ()):
+            column = order.lstrip("-").removeprefix("tasks:")
+            found.sort(key=lambda task, column=column: _column(task, column), reverse=order.startswith("-"))
+        size = min(int(asked["page_size"]), self._portion)
+        start = size * (int(asked["page"]) - 1)
+        shown = found[start : start + size]
+        if asked.get("fields") == "all":
+            self.listed += [task["id"] for task in shown]
+        return {"tasks": shown, "total": len(found)}
+
+
+def _column(task: Mapping[str, Any], name: str) -> float:
+    return moment(task[name]) if name == "updated_at" else float(task[name])

@@ -1,0 +1,185 @@
+"""kill -9 of a real serving process, at every step from acknowledgement to sample: nothing is lost, nothing doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import Engine, select
+
+from backend.corrections.counts import count
+from backend.corrections.crop_store import CropStore
+from backend.corrections.database import open_database
+from backend.corrections.journal import Journal
+from backend.corrections.service import task_page
+from backend.corrections.shown import Proposals
+from backend.corrections.tables import event, sample
+from backend.corrections.worker import LEASE_SECONDS, Worker
+from tests.corrections.annotating import drawn, saved, shown
+from tests.corrections.stopping import STEPS
+from tests.corrections.test_service import Told, eventually
+
+ROOT = Path(__file__).parents[2]
+A, B = (10.0, 10.0, 60.0, 60.0), (100.0, 20.0, 150.0, 80.0)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(step: str, url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The program in a session of its own, so that the master and its worker die together."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.corrections.stopping", step, url, str(folder), str(port)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as process:
+        address = f"http://127.0.0.1:{port}"
+        try:
+            eventually(lambda: answers(address))
+            yield process, address
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def answers(address: str) -> bool:
+    try:
+        return httpx2.get(f"{address}/health", timeout=5).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def finish(engine: Engine, folder: Path) -> Worker:
+    """What the next process does, once the dead one's leases ran out, and the database noticed that it is dead."""
+    worker = Worker(
+        engine=engine,
+        journal=Journal(engine),
+        crops=CropStore(str(folder)),
+        page_of=task_page(Told()),
+        clock=lambda: time.time() + LEASE_SECONDS,
+    )
+    eventually(lambda: worker.work() == 0 and nothing_waits(engine))
+    return worker
+
+
+def nothing_waits(engine: Engine) -> bool:
+    facts = count(engine)
+    return not facts.event_count(state="open") and not facts.annotations["open"]
+
+
+def everything(engine: Engine) -> list[tuple[Any, ...]]:
+    columns = [column for column in sample.c if column.name != "shown"]
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(select(*columns).order_by(sample.c.id))]
+
+
+def show(engine: Engine) -> None:
+    proposals = [shown("a", "stamp", A), shown("b", "thumb", B)]
+    Proposals(engine, clock=lambda: 900.0).remember(task=7, project=1, version="v1", proposals=proposals)
+
+
+CORRECTION = saved(1, task=7, at=950, result=[drawn("a", "signature", A), drawn("n", "stamp", B, page=1)])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """What the correction gives when nobody is killed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    engine = open_database(f"sqlite:///{folder / 'ledger.sqlite3'}")
+    show(engine)
+    Journal(engine).append(CORRECTION["action"], project=1, body=CORRECTION)
+    finish(engine, folder)
+    rows = everything(engine)
+    engine.dispose()
+    assert [row[sample.c.keys().index("outcome")] for row in rows] == ["relabelled", "rejected", "missed"]
+    return rows
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_step_gives_the_same_samples(
+    step: str, database_url: str, engine: Engine, tmp_path: Path, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    show(engine)
+    with serving(step, database_url, tmp_path) as (process, address):
+        assert httpx2.post(f"{address}/webhook", json=CORRECTION, timeout=30).status_code == 200
+        assert process.stdout is not None
+        assert process.stdout.readline() == "reached\n"
+    worker = finish(engine, tmp_path)
+    assert everything(engine) == undisturbed
+    assert worker.journal.counts() == {("ANNOTATION_CREATED", "done"): 1}
+    for row in everything(engine):  # each crop is whole
+        assert worker.crops.get(row[sample.c.keys().index("crop")]).size
+
+
+def test_killed_under_sixty_four_senders_loses_and_doubles_nothing(
+    database_url: str, engine: Engine, tmp_path: Path
+) -> None:
+    with serving("none", database_url, tmp_path) as (_, address), httpx2.Client(timeout=30) as http:
+        acknowledged: list[int] = []
+
+        def send(number: int) -> None:
+            body = saved(number, task=number, at=950, result=[drawn(f"r{number}", "stamp", A)])
+            try:
+                if http.post(f"{address}/webhook", json=body).status_code == 200:
+                    acknowledged.append(number)
+            except httpx2.TransportError:
+                return  # it was killed: no acknowledgement, no promise
+
+        with ThreadPoolExecutor(64) as pool:
+            sent = [pool.submit(send, number) for number in range(1, 601)]
+            eventually(lambda: len(acknowledged) >= 200)
+            os.killpg(_.pid, signal.SIGKILL)
+            for one in sent:
+                one.result()
+    assert 200 <= len(acknowledged) < 600
+    finish(engine, tmp_path)
+    with engine.connect() as connection:
+        stored = [body["annotation"]["id"] for body in connection.execute(select(event.c.body)).scalars()]
+        made = list(connection.execute(select(sample.c.annotation)).scalars())
+    assert set(acknowledged) <= set(stored)
+    assert sorted(made) == sorted(stored) == sorted(set(stored))
+
+
+WORKER = """
+import sys
+from backend.corrections.crop_store import CropStore
+from backend.corrections.database import open_database
+from backend.corrections.journal import Journal
+from backend.corrections.service import task_page
+from backend.corrections.worker import Worker
+from tests.corrections.test_service import Told
+engine = open_database(sys.argv[1])
+worker = Worker(engine=engine, journal=Journal(engine), crops=CropStore(sys.argv[2]), page_of=task_page(Told()))
+print(sum(iter(worker.work, 0)))
+"""
+
+
+def test_several_worker_processes_do_each_correction_once(database_url: str, engine: Engine, tmp_path: Path) -> None:
+    journal = Journal(engine)
+    for number in range(1, 41):
+        for at in (950, 960):
+            body = saved(number, task=number, at=at, created=950, result=[drawn("a", "stamp", A)])
+            journal.append(body["action"], project=1, body=body)
+    command = [sys.executable, "-c", WORKER, database_url, str(tmp_path)]
+    workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    steps = [int(worker.communicate(timeout=120)[0]) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
+    with engine.connect() as connection:
+        made = list(connection.execute(select(sample.c.annotation)).scalars())
+    assert sorted(made) == list(range(1, 41))
+    # 80 events, and each of 40 annotations turned once, or twice where its update came in between
+    assert 120 <= sum(steps) <= 160

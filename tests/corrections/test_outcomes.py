@@ -1,0 +1,87 @@
+"""The table of corrections: each outcome by its rule, whatever the order."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.corrections.outcomes import Outcome, match
+from backend.labelstudio.annotations import Region
+
+A = (100.0, 100.0, 200.0, 200.0)
+NEAR_A = (110.0, 100.0, 210.0, 200.0)  # IoU with A: 9/11
+APART_A = (150.0, 100.0, 250.0, 200.0)  # IoU with A: 1/3
+TOUCH_A = (190.0, 100.0, 290.0, 200.0)  # IoU with A: 1/19
+FAR = (900.0, 900.0, 950.0, 950.0)
+
+
+def region(identity: str, label: str, box: tuple[float, float, float, float], page: int = 0) -> Region:
+    return Region(id=identity, page=page, label=label, box=box)
+
+
+@pytest.mark.parametrize(
+    ("shown", "drawn", "outcomes"),
+    [
+        ([("a", "stamp", A)], [("a", "stamp", A)], ["accepted"]),  # left as it was
+        ([("a", "stamp", A)], [("z", "stamp", NEAR_A)], ["accepted"]),  # drawn anew on the same place
+        ([("a", "stamp", A)], [("a", "stamp", APART_A)], ["moved"]),  # dragged
+        ([("a", "stamp", A)], [("a", "stamp", FAR)], ["moved"]),  # dragged far: the id says it is the same region
+        ([("a", "stamp", A)], [("z", "stamp", APART_A)], ["moved"]),  # deleted and drawn beside
+        ([("a", "stamp", A)], [("a", "thumb", A)], ["relabelled"]),  # label changed in place
+        ([("a", "stamp", A)], [("z", "thumb", NEAR_A)], ["relabelled"]),  # deleted, drawn anew with another label
+        ([("a", "stamp", A)], [], ["rejected"]),  # deleted
+        ([("a", "stamp", A)], [("z", "stamp", TOUCH_A)], ["rejected", "missed"]),  # IoU below .1 is another mark
+        ([("a", "stamp", A), ("b", "stamp", NEAR_A)], [("a", "stamp", A)], ["accepted", "duplicate"]),  # second box
+        ([], [("z", "stamp", A)], ["missed"]),  # nothing was shown there
+        ([], [], []),  # an empty page, rightly empty
+    ],
+)
+def test_outcome(
+    shown: list[tuple[str, str, object]], drawn: list[tuple[str, str, object]], outcomes: list[str]
+) -> None:
+    rows = match([region(*row) for row in shown], [region(*row) for row in drawn])  # type: ignore[arg-type]
+    assert [row.outcome.value for row in rows] == outcomes
+
+
+def test_equal_places_on_other_pages_are_other_marks() -> None:
+    rows = match([region("a", "stamp", A, page=0)], [region("z", "stamp", A, page=1)])
+    assert {row.outcome for row in rows} == {Outcome.REJECTED, Outcome.MISSED}
+
+
+def test_the_same_label_is_preferred_to_a_closer_box_of_another() -> None:
+    rows = match(
+        [region("a", "stamp", A)],
+        [region("y", "signature", A), region("z", "stamp", NEAR_A)],
+    )
+    paired = next(row for row in rows if row.shown)
+    assert paired.drawn is not None
+    assert (paired.outcome, paired.drawn.id) == (Outcome.ACCEPTED, "z")
+
+
+boxes = st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(5, 60), st.integers(5, 60)).map(
+    lambda v: (float(v[0]), float(v[1]), float(v[0] + v[2]), float(v[1] + v[3]))
+)
+regions = st.lists(
+    st.builds(
+        region,
+        st.sampled_from("abcdefgh"),
+        st.sampled_from(["signature", "stamp", "thumb"]),
+        boxes,
+        st.integers(0, 1),
+    ),
+    max_size=6,
+    unique_by=lambda one: one.id,
+)
+
+
+@given(shown=regions, drawn=regions, data=st.data())
+def test_every_region_is_accounted_for_once_in_any_order(
+    shown: list[Region], drawn: list[Region], data: st.DataObject
+) -> None:
+    rows = match(shown, drawn)
+    assert sorted(row.shown.id for row in rows if row.shown) == sorted(one.id for one in shown)
+    answered = [row.drawn.id for row in rows if row.drawn and row.outcome is not Outcome.DUPLICATE]
+    assert sorted(answered) == sorted(one.id for one in drawn)
+    shuffled = match(data.draw(st.permutations(shown)), data.draw(st.permutations(drawn)))
+    assert set(shuffled) == set(rows)

@@ -1,0 +1,27 @@
+"""The bundled weights are what their configs and their cards say, and no larger than they may be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+import pytest
+
+from backend.vision.weights import BUNDLED, CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
+
+LARGEST = 25 * 1024 * 1024
+NETS = [(WEIGHTS_FILE, CONFIG_FILE, "MODEL_CARD.md"), (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE, "DETECTOR_CARD.md")]
+
+
+@pytest.mark.parametrize(("weights", "config", "card"), NETS)
+def test_config_and_card_name_the_file_that_is_there(weights: str, config: str, card: str) -> None:
+    checksum = hashlib.sha256((BUNDLED / weights).read_bytes()).hexdigest()
+    assert json.loads((BUNDLED / config).read_text())["sha256"] == checksum
+    named = re.findall(r"^\| SHA-256 \| `([0-9a-f]{64})` \|$", (BUNDLED / card).read_text(), flags=re.MULTILINE)
+    assert named == [checksum]
+
+
+@pytest.mark.parametrize(("weights", "config", "card"), NETS)
+def test_each_net_is_small_enough_to_be_bundled(weights: str, config: str, card: str) -> None:
+    assert (BUNDLED / weights).stat().st_size <= LARGEST
