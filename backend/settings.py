@@ -65,9 +65,9 @@ class Settings:
         1, "1: serving processes turn corrections into samples themselves; 0: only `worker` processes do."
     )
     recall_distance: float = _setting(
-        0.05,
-        "How far a crop may be from a corrected one, as 1 − cosine of their embeddings, to follow the annotator's "
-        "verdict at once; 0 turns that off.",
+        0.12,
+        "How far a crop may be from a corrected one, as 1 − cosine of their embeddings, to be compared with it: where "
+        "both show the same print or the same rubber, the annotator's verdict is followed at once; 0 turns that off.",
     )
     blind_share: float = _setting(
         0.0,
@@ -118,7 +118,7 @@ class Settings:
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
             raise SettingsError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both, or neither")
         if not 0 <= self.recall_distance < 1:
-            raise SettingsError(f"RECALL_DISTANCE is {self.recall_distance}: from 0 (off) to below 1, such as 0.05")
+            raise SettingsError(f"RECALL_DISTANCE is {self.recall_distance}: from 0 (off) to below 1, such as 0.12")
         if not 0 <= self.blind_share <= 1:
             raise SettingsError(f"BLIND_SHARE is {self.blind_share}: a share from 0 to 1, such as 0.1")
         if self.retrain_after < 0:

@@ -1,6 +1,6 @@
-"""What one correction teaches at once: repeated mistakes that recall avoids, and what it costs, by RECALL_DISTANCE.
+"""Repeated mistakes that recall avoids, and what it costs: the right marks, by class, that it or a slip takes.
 
-    python -m benchmarks.recall [--companies N] [--pages N] [--seals] [--model NAME] [--json]
+    python -m benchmarks.recall [--companies N] [--pages N] [--seals] [--slips N] [--real N] [--model NAME] [--json]
 
 Invented companies each send pages with the same logo and the same rubber stamp, pressed and scanned anew. An annotator
 corrects the first page of every company: boxes on nothing are deleted, wrong names mended, missed marks added. The
@@ -12,6 +12,10 @@ adds. A good network makes few such mistakes: `--seals` gives every company a pr
 of them takes for a stamp until it is told. And the last two columns ask what recall could do for any: had each first
 page's best candidate on the logo been shown and deleted, what share of the best candidates on the same logo of later
 pages would be recognised, and what share of the candidates on true marks would be taken for a logo.
+
+`--slips N` tries N slips of each class, one at a time: a right mark deleted, or renamed, on a page whose other marks
+are accepted; lost are the right marks on N documents that have nothing to do with it, drawn ones and, with `--real N`,
+real ones that may lie beside the project.
 """
 
 from __future__ import annotations
@@ -22,24 +26,29 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from backend.corrections.recall import Remembered, follow, thumbnails, unit
+from backend.corrections.likeness import Look, look_at
+from backend.corrections.recall import Remembered, follow, unit
 from backend.errors import ModelError
 from backend.geometry import Boxes, as_boxes, coverage, iou
 from backend.models.serving import Sources, build_pipeline
 from backend.settings import Settings
 from backend.vision.candidates import Candidates
 from backend.vision.classifier import Classification
-from backend.vision.network_config import CLASSES, NONE
+from backend.vision.network_config import CLASSES, MARKS, NONE
 from backend.vision.pipeline import Marks, Pipeline
 from benchmarks.companies import CompanyPage, company_page
+from benchmarks.slips import SlipRow, looked_at, measure_slips
+from benchmarks.truth import drawn_pages, real_pages
 
-DISTANCES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
+FIRST_SEED = 20_000
+DISTANCES = (0.0, 0.02, 0.05, 0.08, 0.12, 0.2)
 RIGHT_PLACE = 0.5
 ON_LOGO = 0.5
 
@@ -61,8 +70,8 @@ class Judged:
     def boxes(self) -> Boxes:
         return self.candidates.boxes
 
-    def pictures(self, boxes: Boxes) -> NDArray[np.uint8]:
-        return thumbnails(self.page.pixels, boxes)
+    def looks(self, boxes: Boxes) -> tuple[Look, ...]:
+        return tuple(look_at(self.page.pixels, box) for box in boxes)
 
     def labels_of(self, boxes: Boxes) -> list[str]:
         """What each box truly holds: the mark it answers to, else none."""
@@ -139,7 +148,7 @@ class Lesson:
     label: str
     mistake: str | None
     embedding: NDArray[np.float32]
-    thumbnail: NDArray[np.uint8]
+    look: Look
 
 
 def correct(pipeline: Pipeline, one: Judged) -> Iterator[Lesson]:
@@ -150,14 +159,14 @@ def correct(pipeline: Pipeline, one: Judged) -> Iterator[Lesson]:
     embeddings = pipeline.classifier.classify(one.page.pixels, boxes).embeddings
     names: list[str | None] = [*marks.names, *[None] * len(missed)]
     on_logo, on_stamp, labels = one.on_logo(boxes), one.on_stamp(boxes), one.labels_of(boxes)
-    for place, (shown, picture) in enumerate(zip(names, one.pictures(boxes), strict=True)):
+    for place, (shown, look) in enumerate(zip(names, one.looks(boxes), strict=True)):
         yield Lesson(
             company=one.company,
             shown=shown,
             label=labels[place],
             mistake=one.mistake(labels[place], shown, on_logo=on_logo[place], on_stamp=on_stamp[place]),
             embedding=embeddings[place],
-            thumbnail=picture,
+            look=look,
         )
 
 
@@ -171,19 +180,20 @@ def delete_logo(one: Judged) -> Iterator[Lesson]:
             label=CLASSES[NONE],
             mistake="logo",
             embedding=one.found.embeddings[best],
-            thumbnail=one.pictures(one.boxes[[best]])[0],
+            look=one.looks(one.boxes[[best]])[0],
         )
 
 
 def remember(lessons: list[Lesson]) -> Remembered:
-    names = tuple(str(place) for place in range(len(lessons)))
+    names = tuple(f"{lesson.company}-{place}" for place, lesson in enumerate(lessons))
     return Remembered(
         samples=names,
         labels=tuple(lesson.label for lesson in lessons),
         crops=names,
         acts=tuple(lesson.shown not in {None, lesson.label} for lesson in lessons),
+        weak=tuple(lesson.shown == lesson.label for lesson in lessons),
         embeddings=unit(np.array([lesson.embedding for lesson in lessons], np.float32)),
-        thumbnails=np.array([lesson.thumbnail for lesson in lessons], np.uint8),
+        looks=[lesson.look for lesson in lessons].__getitem__,
     )
 
 
@@ -235,7 +245,8 @@ def _row(
     recognised: list[bool] = []
     captured: list[bool] = []
     for one, before in zip(later, without, strict=True):
-        verdicts = memory.recall(one.found.embeddings, one.pictures(one.boxes), distance=distance)
+        looks = one.looks(one.boxes)
+        verdicts = memory.recall(one.found.embeddings, looks.__getitem__, distance=distance)
         marks = pipeline.judge(one.candidates, follow(one.found, one.boxes, verdicts))
         now = right_marks(one, marks)
         right, lost, gained = right + len(now), lost + len(before - now), gained + len(now - before)
@@ -248,7 +259,7 @@ def _row(
             ) in mistakes
             repeated += truth != name and known
             wrong += truth != name and not known
-        supposed = logos.recall(one.found.embeddings, one.pictures(one.boxes), distance=distance)
+        supposed = logos.recall(one.found.embeddings, looks.__getitem__, distance=distance)
         captured += [
             verdict is not None
             for truth, verdict in zip(one.labels_of(one.boxes), supposed, strict=True)
@@ -288,25 +299,53 @@ def run(pipeline: Pipeline, *, companies: int, pages: int, seals: bool = False) 
     return measure(pipeline, later, remember(lessons), logos=remember(supposed), mistakes=mistakes), counts
 
 
+def slips(pipeline: Pipeline, *, pages: int, real: int, most: int, distance: float) -> dict[str, list[SlipRow]]:
+    """What slips cost on drawn and on real documents."""
+    found: dict[str, list[SlipRow]] = {}
+    kinds = {"drawn": (drawn_pages(range(FIRST_SEED, FIRST_SEED + pages)), pages)}
+    if real:
+        kinds["real"] = (real_pages("page_full"), real)
+    for name, (source, number) in kinds.items():
+        seen = list(islice(looked_at(source, pipeline), number))
+        found[name] = list(measure_slips(pipeline, seen, distance=distance, most=most))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--companies", type=int, default=16)
     parser.add_argument("--pages", type=int, default=5, help="pages of each company, the corrected one included")
     parser.add_argument("--seals", action="store_true", help="their logos are printed seals, which look like stamps")
+    parser.add_argument("--slips", type=int, default=12, metavar="N", help="slips of each class and kind (12; 0: none)")
+    parser.add_argument("--documents", type=int, default=60, metavar="N", help="drawn documents that slips could harm")
+    parser.add_argument("--real", type=int, default=0, metavar="N", help="real documents that slips could harm (0)")
     parser.add_argument("--model", help="as MODEL")
-    parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of the tables")
     args = parser.parse_args()
     settings = Settings.from_environment(os.environ, model=args.model)
     try:
         pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
     except ModelError as error:
         raise SystemExit(f"no weights to measure with: {error}") from error
-    rows, counts = run(pipeline, companies=args.companies, pages=args.pages, seals=args.seals)
-    facts: dict[str, Any] = {"model_version": pipeline.version, **counts, "rows": [asdict(row) for row in rows]}
+    facts: dict[str, Any] = {"model_version": pipeline.version}
+    if args.companies:
+        rows, counts = run(pipeline, companies=args.companies, pages=args.pages, seals=args.seals)
+        facts |= {**counts, "rows": [asdict(row) for row in rows]}
+        if not args.json:
+            print(", ".join(f"{number} {name}" for name, number in counts.items()) + f"; {pipeline.version}")
+            _print_rows(rows)
+    if args.slips:
+        distance = settings.recall_distance
+        found = slips(pipeline, pages=args.documents, real=args.real, most=args.slips, distance=distance)
+        facts["slips"] = {name: [asdict(row) for row in rows] for name, rows in found.items()}
+        if not args.json:
+            for name, costs in found.items():
+                _print_slips(name, costs, distance=distance)
     if args.json:
         print(json.dumps(facts))
-        return
-    print(", ".join(f"{number} {name}" for name, number in counts.items()) + f"; {pipeline.version}")
+
+
+def _print_rows(rows: list[Row]) -> None:
     print(
         f"{'distance':>8}{'repeated':>10}{'avoided':>9}{'right':>7}{'lost':>6}{'gained':>8}{'wrong':>7}"
         f"{'logos recognised':>18}{'marks captured':>16}"
@@ -317,6 +356,14 @@ def main() -> None:
             f"{row.distance:>8g}{row.repeated:>10}{avoided:>9}{row.right:>7}{row.lost:>6}{row.gained:>8}{row.wrong:>7}"
             f"{row.recognised:>18.1%}{row.captured:>16.1%}"
         )
+
+
+def _print_slips(name: str, rows: list[SlipRow], *, distance: float) -> None:
+    print(f"\nslips on {name} documents, at distance {distance:g}: lost of the right marks elsewhere")
+    print(f"{'slip':<22}{'tried':>6}" + "".join(f"{label:>18}" for label in MARKS) + f"{'worst of one slip':>20}")
+    for row in rows:
+        cells = "".join(f"{f'{row.lost[label]} of {row.marks[label]}':>18}" for label in MARKS)
+        print(f"{f'{row.label} {row.kind}':<22}{row.slips:>6}{cells}{row.worst:>20.1%}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command `samples`: what the corrections made, as a table, a contact sheet, or the story of one.
+"""The command `samples`: what the corrections made, as tables, a sheet, or the story of one; and what is followed.
 
 Samples to look at: a contact sheet of their crops, as a page or an image, and the story of one of them.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from backend.corrections.outcomes import Outcome
 from backend.corrections.service import Store
 from backend.corrections.splits import COPY_BITS
 from backend.corrections.tables import memory, sample
+from backend.corrections.verdicts import acting_verdicts, forget_verdict, restore_verdict, verdict_lines
 from backend.errors import LedgerError, SettingsError
 from backend.settings import Settings
 from backend.vision.network_config import CLASSES
@@ -46,6 +48,7 @@ MEANINGS: Mapping[str, str] = {
     Outcome.DUPLICATE: "shown twice",
     Outcome.ACCEPTED: "shown, seen and left as they were",
 }
+_WITH_ID = ("show", "forget", "restore")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,26 +181,35 @@ def _moment(seconds: float) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `samples`."""
-    parser.add_argument("show", nargs="*", metavar="show ID", help="tell the story of one sample")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="show ID | list | forget ID | restore ID",
+        help="tell the story of one sample; list the corrections that other boxes follow; take one back; let it act "
+        "again",
+    )
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet of the crops, .html or .png")
-    parser.add_argument("--most", type=int, default=200, help="most crops of one outcome on the sheet (default: 200)")
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=200,
+        help="most crops of an outcome, most lines (default: 200)",
+    )
     parser.add_argument("--json", action="store_true", help="the counts as one JSON document")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints counts beside the seed's, or a story, or writes a sheet.
+    """Prints counts beside the seed's, a story or a list, writes a sheet, or takes a verdict back.
 
     Raises:
         LedgerError: The database or a crop cannot be used, or there is no such sample.
         SettingsError: The arguments cannot be understood.
     """
     settings = Settings.from_environment(os.environ)
-    if args.show and (len(args.show) != 2 or args.show[0] != "show"):
-        raise SettingsError("samples takes `show ID` or nothing, besides its options")
+    _refuse(args.words)
     store = Store.open(settings)
-    if args.show:
-        with store.engine.connect() as connection:
-            print(story(connection, args.show[1]))
+    if args.words:
+        _word(store, *args.words, most=args.most)
     elif args.sheet is not None:
         _write_sheet(store, args.sheet, most=args.most)
     elif args.json:
@@ -206,6 +218,32 @@ def run(args: argparse.Namespace) -> int:
         print(tables(count(store.engine)))
     store.engine.dispose()
     return os.EX_OK
+
+
+def _refuse(words: list[str]) -> None:
+    """Refuses words that say nothing, before anything is opened."""
+    if words and words != ["list"] and (len(words) != 2 or words[0] not in _WITH_ID):
+        raise SettingsError(
+            "samples takes `show ID`, `list`, `forget ID`, `restore ID` or nothing, besides its options"
+        )
+
+
+def _word(store: Store, word: str, name: str = "", *, most: int) -> None:
+    """Does what one word says."""
+    if word == "forget":
+        forget_verdict(store.engine, name, at=time.time())
+        print(f"{name} is taken back: no box follows it from now on; `samples restore {name}` undoes that")
+    elif word == "restore":
+        restore_verdict(store.engine, name)
+        print(f"{name} is followed again")
+    else:
+        with store.engine.connect() as connection:
+            told = story(connection, name) if word == "show" else "\n".join(_listed(connection, most))
+        print(told)
+
+
+def _listed(connection: Connection, most: int) -> list[str]:
+    return verdict_lines(acting_verdicts(connection, most=most))
 
 
 def _write_sheet(store: Store, file: Path, *, most: int) -> None:

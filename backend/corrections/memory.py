@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
+from backend.corrections.likeness import Look, decoded, encoded, look_at
 from backend.corrections.outcomes import Outcome
-from backend.corrections.recall import THUMBNAIL, RecalledVerdict, Remembered, thumbnails, unit
-from backend.corrections.tables import memory, sample
+from backend.corrections.recall import RecalledVerdict, Remembered, unit
+from backend.corrections.tables import forgotten, memory, sample
 from backend.errors import LedgerError
 from backend.geometry import Boxes, as_boxes
 from backend.vision.engine import EMBEDDING
@@ -28,12 +30,14 @@ _LOG = logging.getLogger(__name__)
 
 BATCH = 64
 MOST_VARIABLES = 500
+_MOST_LOOKS = 128  # held decoded, with their key points: some 200 kB each
 # Second boxes on one mark say nothing about its look, contradictions wait for a person, and who never saw a box did not
 # reject it.
 _TEACHES = and_(
     sample.c.quarantine.is_(None),
     sample.c.outcome != Outcome.DUPLICATE,
     not_(and_(sample.c.outcome == Outcome.REJECTED, sample.c.weak)),
+    sample.c.id.not_in(select(forgotten.c.sample)),
 )
 
 
@@ -66,13 +70,16 @@ class Memory:
         self._unreadable: set[str] = set()
         self._suppressed: Counter[str] = Counter()
         self._counting = threading.Lock()
+        self._pictures: dict[str, tuple[bytes, tuple[float, ...]]] = {}
+        self._looks: OrderedDict[str, Look] = OrderedDict()
+        self._looking = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._known.samples)
 
-    def recall(self, embeddings: NDArray[np.float32], pictures: NDArray[np.uint8]) -> list[RecalledVerdict | None]:
-        """The verdict on each of N crops, by embeddings (N, 512) and thumbnails (N, 768)."""
-        return self._known.recall(embeddings, pictures, distance=self._distance)
+    def recall(self, embeddings: NDArray[np.float32], looks: Callable[[int], Look]) -> list[RecalledVerdict | None]:
+        """The verdict on each of N crops, by embeddings (N, 512) and pictures, asked for where one is near."""
+        return self._known.recall(embeddings, looks, distance=self._distance)
 
     def count_suppressed(self, samples: Iterable[str]) -> None:
         """Counts boxes that samples kept from being shown; `refresh` writes it down."""
@@ -92,6 +99,9 @@ class Memory:
             stale = [*gone, *(row["sample"] for row in rows)]
             with writing(self._engine) as connection:
                 old = and_(memory.c.network == self._network, memory.c.sample.in_(stale))
+                counted = select(memory.c.sample, memory.c.suppressed).where(old)
+                suppressed = {row.sample: row.suppressed for row in connection.execute(counted)}
+                rows = [row | {"suppressed": suppressed.get(row["sample"], 0)} for row in rows]
                 connection.execute(delete(memory).where(old))
                 if rows:
                     make = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
@@ -116,6 +126,8 @@ class Memory:
             memory.c.label != sample.c.label,
             memory.c.crop_sha256 != sample.c.crop_sha256,
             memory.c.acts != sample.c.wrong.is_not(None),
+            memory.c.weak != sample.c.weak,
+            memory.c.picture.is_(None),
         )
         mine = and_(memory.c.sample == sample.c.id, memory.c.network == self._network)
         with self._engine.connect() as connection:
@@ -140,6 +152,7 @@ class Memory:
             _LOG.warning("sample %s is not remembered: %s", row.id, error)
             self._unreadable.add(row.crop)
             return None
+        look = look_at(pixels, box[0])
         return {
             "sample": row.id,
             "network": self._network,
@@ -147,33 +160,52 @@ class Memory:
             "crop_sha256": row.crop_sha256,
             "acts": row.wrong is not None,
             "embedding": self._embed(pixels, box)[0].astype("<f2").tobytes(),
-            "thumbnail": thumbnails(pixels, box)[0].tobytes(),
+            "picture": encoded(look),
+            "place": [round(side, 2) for side in look.box],
+            "weak": row.weak,
         }
 
     def _load(self) -> None:
         """Takes over what the table has, also what other processes put there; what is known is not read again."""
         known = self._known
-        mine = memory.c.network == self._network
-        columns = (memory.c.sample, memory.c.label, memory.c.crop_sha256, memory.c.acts)
+        mine = and_(memory.c.network == self._network, memory.c.picture.is_not(None))
+        columns = (memory.c.sample, memory.c.label, memory.c.crop_sha256, memory.c.acts, memory.c.weak)
         with self._engine.connect() as connection:
             rows = connection.execute(select(*columns).where(mine).order_by(memory.c.sample)).all()
-            before = list(zip(known.samples, known.labels, known.crops, known.acts, strict=True))
+            before = list(zip(known.samples, known.labels, known.crops, known.acts, known.weak, strict=True))
             if [tuple(row) for row in rows] == before:
                 return
-            have = dict(zip(known.crops, zip(known.embeddings, known.thumbnails, strict=True), strict=True))
+            pictures = self._pictures
+            have = dict(zip(known.crops, known.embeddings, strict=True))
             missing = [row.sample for row in rows if row.crop_sha256 not in have]
             for start in range(0, len(missing), MOST_VARIABLES):
                 some = memory.c.sample.in_(missing[start : start + MOST_VARIABLES])
                 for one in connection.execute(select(memory).where(mine, some)):
-                    embedding = unit(np.frombuffer(one.embedding, "<f2").astype(np.float32)[None])[0]
-                    have[one.crop_sha256] = embedding, np.frombuffer(one.thumbnail, np.uint8)
+                    have[one.crop_sha256] = unit(np.frombuffer(one.embedding, "<f2").astype(np.float32)[None])[0]
+                    pictures |= {one.crop_sha256: (one.picture, tuple(one.place))}
         rows = [row for row in rows if row.crop_sha256 in have]  # one may have gone between the two looks
-        kept = [have[row.crop_sha256] for row in rows]
+        crops = tuple(row.crop_sha256 for row in rows)
+        self._pictures = {crop: pictures[crop] for crop in crops}
         self._known = Remembered(
             samples=tuple(row.sample for row in rows),
             labels=tuple(row.label for row in rows),
-            crops=tuple(row.crop_sha256 for row in rows),
+            crops=crops,
             acts=tuple(row.acts for row in rows),
-            embeddings=np.array([embedding for embedding, _ in kept], np.float32).reshape(len(rows), EMBEDDING),
-            thumbnails=np.array([picture for _, picture in kept], np.uint8).reshape(len(rows), THUMBNAIL),
+            weak=tuple(row.weak for row in rows),
+            embeddings=np.array([have[crop] for crop in crops], np.float32).reshape(len(rows), EMBEDDING),
+            looks=partial(self._look, self._pictures, crops),
         )
+
+    def _look(self, pictures: Mapping[str, tuple[bytes, Sequence[float]]], crops: Sequence[str], place: int) -> Look:
+        """One picture, decoded; those that were asked for last stay so."""
+        crop = crops[place]
+        with self._looking:
+            if (known := self._looks.get(crop)) is not None:
+                self._looks.move_to_end(crop)
+                return known
+        look = decoded(*pictures[crop])
+        with self._looking:
+            self._looks[crop] = look
+            while len(self._looks) > _MOST_LOOKS:
+                self._looks.popitem(last=False)
+        return look

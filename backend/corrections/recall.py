@@ -1,52 +1,47 @@
-"""Following the annotators: a crop that looks like a corrected one gets the verdict on that one.
+"""Following the annotators: what is the very thing that was corrected gets the verdict on it.
 
-Of every corrected crop the network's embedding and a small picture are kept. A new crop is the same thing again when
-its embedding is near, which says that it is of the same sort, and its picture correlates, which says that it is not
-just any of that sort: either alone takes marks for logos (`python -m benchmarks.recall`). The nearest such neighbour
-decides. Only corrections of the network act; confirmed and missed marks are remembered to shield what looks like them.
+Of every corrected crop the network's embedding and a picture are kept. The embedding finds what may be the same; the
+picture decides whether it is: the same print, the same rubber, a copy of the page (`backend.corrections.likeness`).
+What is merely of the same sort, as another thumb is, has no say. Confirmed and missed marks vote, and outvote slips.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from backend.corrections.likeness import Look, likeness, look_at
 from backend.geometry import Boxes, coverage
 from backend.vision.classifier import Classification, Classifies
 from backend.vision.engine import EMBEDDING
 from backend.vision.network_config import CLASSES, NONE
 
-__all__ = [
-    "THUMBNAIL",
-    "RecalledVerdict",
-    "RecallingClassifier",
-    "Recalls",
-    "Remembered",
-    "follow",
-    "thumbnails",
-    "unit",
-]
-
-THUMBNAIL = 16 * 16 * 3
-_LIKENESS = 0.6
+__all__ = ["RecalledVerdict", "RecallingClassifier", "Recalls", "Remembered", "follow", "unit"]
 
 # A hit is sure of itself, but leaves the network's own doubt visible among the other classes.
 CERTAINTY = 0.95
 AGREED = 0.5
 PART = 0.75
 
+_MOST_COMPARED = 6
+"""Pictures of either kind that a crop is compared with, the nearest first: each takes some milliseconds."""
+_WEAK = 0.5
+"""What a mark counts that was seen and left untouched: two of them are as good as a correction."""
+_DELETED_MARKS = 2
+"""Annotations that have to delete what was pressed or written, and not printed, until it is no mark elsewhere."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecalledVerdict:
-    """What annotators said of a crop like this one.
+    """What annotators said of this very thing.
 
     Attributes:
-        sample: The sample whose verdict it is.
+        sample: The sample whose verdict it is, the nearest of those that say so.
         label: signature, stamp, thumb or none.
         distance: 1 − cosine of the two embeddings: 0 for the same crop, at most 2.
     """
@@ -58,58 +53,82 @@ class RecalledVerdict:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Remembered:
-    """Corrected crops as parallel arrays of M.
+    """Corrected crops as parallel sequences of M.
 
     Attributes:
-        samples: Their names.
+        samples: Their names, `annotation-region`.
         labels: What annotators called them.
         crops: SHA-256 of their pixels.
-        acts: Whether each corrects the network, or shields what it had right.
+        acts: Whether each corrects the network, or confirms what it had right.
+        weak: Whether each was merely left untouched.
         embeddings: (M, 512), length 1 each.
-        thumbnails: (M, 768) small pictures.
+        looks: Gives the picture of one, by its place.
     """
 
     samples: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     crops: tuple[str, ...] = ()
     acts: tuple[bool, ...] = ()
+    weak: tuple[bool, ...] = ()
     embeddings: NDArray[np.float32]
-    thumbnails: NDArray[np.uint8]
+    looks: Callable[[int], Look]
 
     @classmethod
     def nothing(cls) -> Remembered:
-        return cls(embeddings=np.zeros((0, EMBEDDING), np.float32), thumbnails=np.zeros((0, THUMBNAIL), np.uint8))
+        return cls(embeddings=np.zeros((0, EMBEDDING), np.float32), looks=_no_look)
 
     def recall(
-        self, embeddings: NDArray[np.float32], pictures: NDArray[np.uint8], *, distance: float
+        self, embeddings: NDArray[np.float32], looks: Callable[[int], Look], *, distance: float
     ) -> list[RecalledVerdict | None]:
-        """The verdict on each of N crops, None where nothing like it was corrected.
+        """The verdict on each of N crops, None where nobody corrected this very thing.
 
         Args:
             embeddings: (N, 512).
-            pictures: (N, 768), as `thumbnails` gives them.
-            distance: Furthest at which a crop may be of the same sort.
+            looks: Gives the picture of a crop, by its place; asked only where an embedding is near.
+            distance: Furthest at which a crop may be the same thing; 0 turns recall off.
         """
-        if not self.samples or distance <= 0:
+        if not any(self.acts) or distance <= 0:
             return [None] * len(embeddings)
         distances = 1.0 - unit(embeddings) @ self.embeddings.T
-        return [self._verdict(*row, distance=distance) for row in zip(distances, pictures, strict=True)]
+        return [self._verdict(row, place, looks, distance=distance) for place, row in enumerate(distances)]
 
     def _verdict(
-        self, distances: NDArray[np.float32], picture: NDArray[np.uint8], *, distance: float
+        self, distances: NDArray[np.float32], place: int, looks: Callable[[int], Look], *, distance: float
     ) -> RecalledVerdict | None:
         near = np.flatnonzero(distances <= distance)
-        if not len(near):
+        near = near[np.argsort(distances[near], kind="stable")].tolist()
+        acting = [one for one in near if self.acts[one]][:_MOST_COMPARED]
+        if not acting:
             return None
-        alike = near[_levelled(self.thumbnails[near]) @ _levelled(picture[None])[0] >= _LIKENESS]
-        if not len(alike):
+        look = looks(place)
+        alike = {one: found for one in acting if (found := likeness(self.looks(one), look)).same}
+        if not alike:
             return None
-        nearest = int(alike[distances[alike].argmin()])
-        if not self.acts[nearest]:
+        others = [one for one in near if not self.acts[one]][:_MOST_COMPARED]
+        confirming = [one for one in others if likeness(self.looks(one), look).same]
+        label = self._elected([*alike, *confirming])
+        saying = [one for one in alike if self.labels[one] == label]
+        if not saying:
+            return None
+        printed = any(alike[one].print for one in saying)
+        if label == CLASSES[NONE] and not printed and len(self._annotations(saying)) < _DELETED_MARKS:
             return None
         return RecalledVerdict(
-            sample=self.samples[nearest], label=self.labels[nearest], distance=max(float(distances[nearest]), 0.0)
+            sample=self.samples[saying[0]], label=str(label), distance=max(float(distances[saying[0]]), 0.0)
         )
+
+    def _elected(self, voters: Sequence[int]) -> str | None:
+        """The label that most annotations give; None where two are equal."""
+        votes: dict[str, dict[str, float]] = defaultdict(dict)
+        for one in voters:
+            [annotation] = self._annotations([one])
+            weight = _WEAK if self.weak[one] else 1.0
+            votes[self.labels[one]][annotation] = max(weight, votes[self.labels[one]].get(annotation, 0.0))
+        ranked = sorted(((sum(given.values()), label) for label, given in votes.items()), reverse=True)
+        return None if len(ranked) > 1 and ranked[0][0] == ranked[1][0] else ranked[0][1]
+
+    def _annotations(self, places: Sequence[int]) -> set[str]:
+        return {self.samples[one].partition("-")[0] for one in places}
 
 
 class Recalls(Protocol):
@@ -117,7 +136,7 @@ class Recalls(Protocol):
 
     def __len__(self) -> int: ...
 
-    def recall(self, embeddings: NDArray[np.float32], pictures: NDArray[np.uint8]) -> list[RecalledVerdict | None]: ...
+    def recall(self, embeddings: NDArray[np.float32], looks: Callable[[int], Look]) -> list[RecalledVerdict | None]: ...
 
 
 class RecallingClassifier:
@@ -143,7 +162,8 @@ class RecallingClassifier:
         found = self._inner.classify(pixels, boxes)
         if not len(self._memory) or not len(boxes):
             return found
-        followed = follow(found, boxes, self._memory.recall(found.embeddings, thumbnails(pixels, boxes)))
+        verdicts = self._memory.recall(found.embeddings, lambda place: look_at(pixels, boxes[place]))
+        followed = follow(found, boxes, verdicts)
         if hidden := _hidden(found, followed, boxes, self.thresholds):
             self._suppressed(hidden)
         return followed
@@ -187,24 +207,6 @@ def _hidden(found: Classification, followed: Classification, boxes: Boxes, thres
     return list(kept.values())
 
 
-def thumbnails(pixels: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.uint8]:
-    """Small pictures, (N, 768), of `boxes` (N, 4) on an (H, W, 3) page: 16 by 16, whatever the box's shape."""
-    height, width = pixels.shape[:2]
-    pictures = np.zeros((len(boxes), THUMBNAIL), np.uint8)
-    for picture, box in zip(pictures, boxes, strict=True):
-        left, top = np.floor(np.clip(box[:2], 0, [width - 1, height - 1])).astype(int)
-        right, bottom = np.ceil(np.clip(box[2:], [left + 1, top + 1], [width, height])).astype(int)
-        crop = pixels[top:bottom, left:right]
-        picture[:] = np.asarray(cv2.resize(crop, (16, 16), interpolation=cv2.INTER_AREA), np.uint8).reshape(-1)
-    return pictures
-
-
-def _levelled(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Rows without their mean, scaled to length 1: their product is the normalised correlation."""
-    values = pictures.astype(np.float32)
-    return unit(values - values.mean(axis=1, keepdims=True))
-
-
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows scaled to length 1."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
@@ -220,3 +222,7 @@ def _decide(row: NDArray[np.float64], label: int) -> bool:
     row *= (1.0 - CERTAINTY) / (1.0 - row[label])
     row[label] = CERTAINTY
     return True
+
+
+def _no_look(place: int) -> Look:
+    raise IndexError(place)

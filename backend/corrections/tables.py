@@ -27,6 +27,7 @@ __all__ = [
     "annotation",
     "document",
     "event",
+    "forgotten",
     "gone_task",
     "memory",
     "metadata",
@@ -188,9 +189,19 @@ memory = Table(
     Column("crop_sha256", String(64), nullable=False),  # of which crop: a box that is moved again gets another
     Column("acts", Boolean, nullable=False),  # whether it corrects the network, or confirms it
     Column("embedding", LargeBinary, nullable=False),  # 512 little-endian float16
-    Column("thumbnail", LargeBinary, nullable=False),  # 16 by 16 RGB
+    Column("picture", LargeBinary),  # of its ink, margin included, as JPEG; null: embedded before there were pictures
+    Column("place", JSON),  # the mark's box in the picture
+    Column("weak", Boolean, nullable=False, server_default=false()),  # seen and left untouched
     Column("suppressed", Integer, nullable=False, server_default=text("0")),  # boxes that it kept from being shown
     comment="How corrected crops look, by the network that embedded them.",
+)
+
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("sample", String(96), primary_key=True),
+    Column("at", Float, nullable=False),
+    comment="Samples whose verdict a person took back: they are trained on, and not recalled.",
 )
 
 watermark = Table(

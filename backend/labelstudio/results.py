@@ -159,7 +159,10 @@ def refined(marks: Marks, drawn: Mapping[str, Any], *, width: int, height: int, 
 def _origin(marks: Marks, place: int) -> Region:
     """What the editor shows beside a region whose label comes from an earlier correction."""
     sample = marks.recalled[place] if marks.recalled else None
-    return {} if sample is None else {"meta": {"text": [f"as corrected in annotation {sample.partition('-')[0]}"]}}
+    if sample is None:
+        return {}
+    source = f"as corrected in annotation {sample.partition('-')[0]}"
+    return {"meta": {"text": [f"{source}; `samples forget {sample}` takes that back"]}}
 
 
 def _region(

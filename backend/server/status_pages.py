@@ -5,11 +5,13 @@ The ledger's numbers in Prometheus' words; read from the database, so that every
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -18,12 +20,14 @@ from sqlalchemy import Engine
 
 from backend.corrections.counts import SEED_MISCLASSIFIED, SPLITS, Facts, count
 from backend.corrections.outcomes import Outcome
+from backend.corrections.verdicts import acting_verdicts, forget_verdict, restore_verdict
 from backend.vision.network_config import CLASSES, MARKS
 
 __all__ = ["CONTENT_TYPE", "exposition", "feedback_pages"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "contract_marks"
+_VERDICTS = 50
 
 
 def exposition(engine: Engine, *, training: Mapping[str, Any] | None = None, refused: int | None = None) -> bytes:
@@ -170,13 +174,17 @@ def feedback_pages(
     @pages.get("/status")
     def status() -> Response | str:
         facts, model, trainings = count(engine), state(), training and training()
+        with engine.connect() as connection:
+            verdicts = acting_verdicts(connection, most=_VERDICTS)
         if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
             told: dict[str, Any] = {"training": dict(trainings)} if trainings else {}
             told |= {"refused_webhooks": refused.count} if refused else {}
+            told |= {"verdicts": [asdict(one) for one in verdicts]}
             return jsonify({"model": dict(model), **told, **facts.as_json()})
         return render_template(
             "status.html",
             facts=facts,
+            verdicts=verdicts,
             model=model,
             training=trainings,
             refused=refused,
@@ -187,6 +195,17 @@ def feedback_pages(
             splits=SPLITS,
             seed=SEED_MISCLASSIFIED,
         )
+
+    @pages.post("/status/verdicts/<name>")
+    def decide(name: str) -> Any:
+        # A page elsewhere must not be able to press this button for whoever looks at it.
+        if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+            abort(403)
+        if request.form.get("do") == "restore":
+            restore_verdict(engine, name)
+        else:
+            forget_verdict(engine, name, at=time.time())
+        return redirect("/status", code=303)
 
     return pages
 

@@ -21,6 +21,7 @@ from backend.corrections.database import default_url, open_database, writing
 from backend.corrections.journal import Journal
 from backend.corrections.shown import Proposals
 from backend.corrections.tables import annotation, event
+from backend.corrections.verdicts import acting_verdicts
 from backend.corrections.worker import Worker
 from backend.labelstudio.annotations import without_secrets
 from tests.corrections import annotating
@@ -128,11 +129,26 @@ def test_exact_copies_are_named_in_the_story(
     assert ", 2 exact copies;" in capsys.readouterr().out
 
 
+def test_the_words_of_the_command(corrected: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["samples", "list"]) == 0
+    assert "1-a  stamp → signature  task 7, 0 boxes renamed, 0 not shown" in capsys.readouterr().out
+    assert main(["samples", "forget", "1-a"]) == 0
+    assert "`samples restore 1-a` undoes that" in capsys.readouterr().out
+    assert main(["samples", "list"]) == 0
+    assert "0 not shown, taken back" in capsys.readouterr().out
+    assert main(["samples", "restore", "1-a"]) == 0
+    with corrected.connect() as connection:
+        assert not any(one.forgotten for one in acting_verdicts(connection, most=10))
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["show", "9-z"], "there is no sample '9-z'"),
         (["show"], "samples takes `show ID`"),
+        (["forget"], "samples takes `show ID`"),
+        (["forget", "9-z"], "there is no sample '9-z'"),
+        (["list", "1-a"], "samples takes `show ID`"),
         (["tell", "1-a"], "samples takes `show ID`"),
         (["--sheet", "sheet.pdf"], "an .html page or a .png image"),
         (["--sheet", "no/such/folder/sheet.png"], "cannot be written"),

@@ -31,10 +31,14 @@ COLOURS = {LOGO: (200, 60, 20), SEAL: (30, 40, 190), SEAL_AGAIN: (32, 40, 190)}
 
 
 def page() -> NDArray[np.uint8]:
-    """White, with a logo and two seals of almost the same blue."""
+    """White, with a logo and two seals of almost the same blue; what is cut out of them is of both seals the same."""
     pixels = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
-    for (x1, y1, x2, y2), colour in COLOURS.items():
-        pixels[int(y1) : int(y2), int(x1) : int(x2)] = colour
+    for place, (box, colour) in enumerate(COLOURS.items()):
+        x1, y1, x2, y2 = map(int, box)
+        pixels[y1:y2, x1:x2] = colour
+        pattern = np.random.default_rng(min(place, 1))
+        for left, top, size in pattern.integers((4, 4, 4), (80, 40, 14), (24, 3)).tolist():
+            pixels[y1 + top : y1 + top + size, x1 + left : x1 + left + size] = 255
     return pixels
 
 
