@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import tempfile
 import time
@@ -15,14 +16,16 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
-from backend.errors import EvaluationError, RegistryError
+from backend.errors import BackendError, EvaluationError
 
 __all__ = [
     "alone",
     "append_line",
     "copy_whole",
+    "hold",
     "replace_whole",
     "sync_folder",
+    "take_lock",
     "whole_lines",
     "write_private",
     "write_synced",
@@ -117,32 +120,67 @@ def copy_whole(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def alone(path: Path, *, seconds: float) -> Iterator[None]:
-    """Holds the lock on a file, which the system takes back when the holder dies.
+def hold(handle: int, *, seconds: float = 0.0, shared: bool = False) -> bool:
+    """Takes the lock on an open file; the system takes it back when all copies of the handle are closed.
+
+    Args:
+        handle: The file's descriptor. A child that inherits it goes on holding the lock after its parent has ended.
+        seconds: How long to wait for another holder; `math.inf` for as long as it takes.
+        shared: Whether others that want the lock shared may have it at the same time.
+
+    Returns:
+        Whether the lock was to be had.
+    """
+    how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    if seconds == math.inf:
+        fcntl.flock(handle, how)
+        return True
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= give_up:
+                return False
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return True
+
+
+def take_lock(path: Path, *, seconds: float = 0.0) -> int | None:
+    """Takes the lock on a file; None where another holds it all the time.
 
     Args:
         path: The file; made when missing, and left there.
         seconds: How long to wait for another holder.
 
-    Raises:
-        RegistryError: Another process held it all the time.
+    Returns:
+        The handle that holds the lock until it, and every copy of it, is closed.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        give_up = time.monotonic() + seconds
-        while not _locked(handle):
-            if time.monotonic() >= give_up:
-                raise RegistryError(f"another process is still changing {path.parent} after {seconds:g} s: try again")
-            time.sleep(_LOOK_SECONDS)
-        yield
+        if hold(handle, seconds=seconds):
+            return handle
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
+
+
+@contextmanager
+def alone(path: Path, *, seconds: float, refusal: BackendError) -> Iterator[int]:
+    """Holds the lock on a file, which the system takes back when the holder dies; gives its handle.
+
+    Args:
+        path: The file; made when missing, and left there.
+        seconds: How long to wait for another holder.
+        refusal: What is raised where another process held the lock all the time.
+    """
+    handle = take_lock(path, seconds=seconds)
+    if handle is None:
+        raise refusal
+    try:
+        yield handle
     finally:
         os.close(handle)
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

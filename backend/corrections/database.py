@@ -5,7 +5,7 @@ The ledger's database as it is: opened without being made, migrated or tuned, an
 
 from __future__ import annotations
 
-import fcntl
+import math
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, SQLAlchemyError
 
 from backend.corrections.tables import metadata
 from backend.errors import LedgerError
+from backend.files import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,7 +133,7 @@ def _opening(url: URL) -> Iterator[None]:
         yield
         return
     with Path(f"{url.database}.opening").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the file, and with the process
+        hold(lock.fileno(), seconds=math.inf)
         yield
 
 

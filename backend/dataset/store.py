@@ -5,7 +5,6 @@ What the formats share: checked pages as files, and their folders.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ from tqdm import tqdm
 from backend.corrections.crop_store import fingerprint
 from backend.dataset.manifest import SPLITS, FrozenPage, Manifest
 from backend.errors import DatasetError
+from backend.files import hold
 
 __all__ = ["Datasets", "Draft", "Version", "by_split", "lay", "watched"]
 
@@ -167,10 +167,8 @@ class Datasets:
         except OSError as error:
             raise DatasetError(f"{self.folder} cannot be written ({error.strerror}): check DATA_DIR") from error
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process
-            except BlockingIOError as error:
-                raise DatasetError(f"another process is freezing in {self.folder}: wait for its end") from error
+            if not hold(lock.fileno()):
+                raise DatasetError(f"another process is freezing in {self.folder}: wait for its end")
             for left in self.folder.glob(f"{HALF}*"):  # by one that was killed
                 shutil.rmtree(left)
             half = Path(tempfile.mkdtemp(dir=self.folder, prefix=HALF))

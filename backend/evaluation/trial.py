@@ -7,8 +7,8 @@ A published model asked by the gate, detector and classifier together, beside wh
 
 from __future__ import annotations
 
-import fcntl
 import json
+import math
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from backend.errors import EvaluationError, RegistryError
 from backend.evaluation.gate import Verdict, judge
 from backend.evaluation.hard_examples import HardExample, right_now
 from backend.evaluation.study import fingerprints, race
-from backend.files import append_line, whole_lines
+from backend.files import append_line, hold, whole_lines
 from backend.models.published import BESIDE, RESERVED, RecordedVerdict, Registry
 from backend.models.publishing import documents_of
 from backend.models.serving import Sources, build_pipeline
@@ -65,7 +65,7 @@ def note_attempt(data_dir: Path, *, gold: str, pages: Sequence[str], challenger:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with file.open("a+b", buffering=0) as lines:
-            fcntl.flock(lines, fcntl.LOCK_EX)
+            hold(lines.fileno(), seconds=math.inf)
             earlier = whole_lines(lines)
             before = sum(_same(_read(one, number, file), gold, today) for number, one in enumerate(earlier, 1))
             append_line(lines, json.dumps(line))

@@ -209,7 +209,8 @@ class Models:
         """Holds the lock, with the remains of those who died holding it cleared away."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with alone(self.folder / _LOCK, seconds=_WAIT_SECONDS):
+            text = f"another process is still changing {self.folder} after {_WAIT_SECONDS:g} s: try again"
+            with alone(self.folder / _LOCK, seconds=_WAIT_SECONDS, refusal=RegistryError(text)):
                 clean(self.folder)
                 self._set_right()
                 yield

@@ -6,7 +6,6 @@ A task whose predictions are all of another version shows no boxes, and is not p
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import threading
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend.errors import LabelConfigError, LabelStudioError
+from backend.files import take_lock
 from backend.labelstudio.labelling import bind
 
 if TYPE_CHECKING:
@@ -144,14 +144,8 @@ class Announcer:
         """Whether this process is the one; the lock of one that died is free."""
         if self._lock is None:
             self._lock_file.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                return False
-            self._lock = handle
-        return True
+            self._lock = take_lock(self._lock_file)
+        return self._lock is not None
 
     def _note(self, version: str) -> None:
         """Takes in another version, or another project; those that are known are read again."""

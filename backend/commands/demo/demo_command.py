@@ -5,7 +5,6 @@ What the demo says while it works: one line a step, rewritten in place on a term
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -34,6 +33,7 @@ from backend.commands.demo.services import (
     wait_for_model,
 )
 from backend.errors import DemoError
+from backend.files import hold
 from backend.labelstudio.client import LabelStudio
 
 if TYPE_CHECKING:
@@ -230,11 +230,8 @@ def _folder(folder: Path, stack: ExitStack, *, fresh: bool) -> Path:
         raise DemoError(f"{folder} holds files that are not the demo's: give it a folder of its own with --folder")
     lock = os.open(folder, os.O_RDONLY)
     stack.callback(os.close, lock)
-    try:
-        # The system lets go when this process ends, however it ends.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DemoError(f"a demo is running in {folder} already: stop it, or use another --folder") from error
+    if not hold(lock):
+        raise DemoError(f"a demo is running in {folder} already: stop it, or use another --folder")
     if fresh:
         for entry in folder.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

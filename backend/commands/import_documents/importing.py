@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.commands.import_documents.document_files import name_of, read
-from backend.errors import DocumentError, LabelStudioError, PageError, PageUnavailable, RegistryError, UndecodablePage
+from backend.errors import DocumentError, LabelStudioError, PageError, PageUnavailable, UndecodablePage
 from backend.files import alone, replace_whole, sync_folder
 from backend.labelstudio.projects import DIGEST_FIELD, documents_in
 from backend.pages.decode import decode
@@ -76,11 +76,8 @@ class ImportJournal:
             DocumentError: Another import is under way.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(alone(self._folder / "lock", seconds=0))
-            except RegistryError as error:
-                raise DocumentError("another import into this project is under way: wait until it has ended") from error
+        busy = DocumentError("another import into this project is under way: wait until it has ended")
+        with alone(self._folder / "lock", seconds=0, refusal=busy):
             yield
 
     def begun(self) -> Begun | None:

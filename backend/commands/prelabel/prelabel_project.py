@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +12,7 @@ from backend.commands.prelabel.crew import Crew, Lost
 from backend.commands.prelabel.failures import Failure
 from backend.commands.prelabel.settling import Wanted, make_settler, patiently
 from backend.errors import SetupError
+from backend.files import alone
 from backend.labelstudio.stored_predictions import list_tasks
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ __all__ = ["Counts", "prelabel_project"]
 # Tasks of one request for a list; what is known of the tasks ahead is never more than this.
 _LISTED = 200
 _LOCK_SECONDS = 60.0
-_POLL_SECONDS = 0.1
 
 
 @dataclass(kw_only=True)
@@ -162,18 +160,6 @@ def _alone(data_dir: Path, project: int) -> Iterator[int]:
     """One run at a time for each project; the workers of one that was killed are waited for: they end at once."""
     file = data_dir / "prelabel" / f"project-{project}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
-    give_up = time.monotonic() + _LOCK_SECONDS
-    with file.open("a") as lock:
-        while not _locked(lock.fileno()):
-            if time.monotonic() > give_up:
-                raise SetupError(f"another `prelabel` is at project {project}: wait for it, or end it")
-            time.sleep(_POLL_SECONDS)
-        yield lock.fileno()
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    busy = SetupError(f"another `prelabel` is at project {project}: wait for it, or end it")
+    with alone(file, seconds=_LOCK_SECONDS, refusal=busy) as lock:
+        yield lock

@@ -5,7 +5,6 @@ A set of names of which a million take eight megabytes.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ import fsspec
 import numpy as np
 
 from backend.errors import SettingsError, SetupError
+from backend.files import hold
 from backend.labelstudio.stored_predictions import importable
 
 if TYPE_CHECKING:
@@ -89,11 +89,9 @@ class RowJournal:
         self._done = Seen()
         file.parent.mkdir(parents=True, exist_ok=True)
         self._lines: IO[bytes] = file.open("a+b")
-        try:
-            fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not hold(self._lines.fileno()):
             self._lines.close()
-            raise SetupError("another `prelabel` writes the same output: wait for it, or end it") from error
+            raise SetupError("another `prelabel` writes the same output: wait for it, or end it")
         try:
             self._resume(facts)
         except BaseException:

@@ -16,7 +16,7 @@ from backend.pages.source import PageSource
 from backend.settings import Settings
 from backend.training.retraining.retraining_recipe import RETRAINING, read_recipe
 from backend.training.retraining.retraining_run import Result, Retraining
-from backend.training.retraining.starting import Training, count_hard, folder_of, last_training, note, take_lock
+from backend.training.retraining.starting import Training, count_hard, folder_of, hold_training, last_training, note
 
 __all__ = ["run"]
 
@@ -71,7 +71,7 @@ def _held(given: int | None, folder: Path) -> int:
         os.nice(_LOWEST_PRIORITY)
         os.set_inheritable(given, False)
         return given
-    handle = take_lock(folder, seconds=_WAIT_SECONDS)
+    handle = hold_training(folder, seconds=_WAIT_SECONDS)
     if handle is None:
         last = last_training(folder)
         since = time.strftime("%H:%M", time.localtime(last.began)) if last else "just now"

@@ -6,7 +6,6 @@ Whether a training runs, and how the last one went: a lock that dies with its ho
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import importlib.util
 import json
 import logging
@@ -25,7 +24,7 @@ from sqlalchemy import Engine, func, select
 from backend.corrections.outcomes import Outcome
 from backend.corrections.tables import event, sample
 from backend.errors import TrainingError
-from backend.files import replace_whole
+from backend.files import hold, replace_whole, take_lock
 
 if TYPE_CHECKING:
     from backend.settings import Settings
@@ -42,11 +41,11 @@ __all__ = [
     "count_hard",
     "decide",
     "folder_of",
+    "hold_training",
     "is_running",
     "last_training",
     "note",
     "remove_left",
-    "take_lock",
 ]
 
 CUT_OFF = "cut off"
@@ -55,7 +54,6 @@ PRIVATE = "private"
 """Folder of annotators' pages, for as long as a training takes."""
 _LOCK = "lock"
 _STATE = "state.json"
-_LOOK_SECONDS = 0.05
 _LOG = logging.getLogger(__name__)
 
 START_TRAINING = "START_TRAINING"
@@ -120,8 +118,8 @@ def note(folder: Path, training: Training) -> None:
     replace_whole(folder / _STATE, json.dumps(dataclasses.asdict(training)) + "\n")
 
 
-def take_lock(folder: Path, *, seconds: float = 0.0) -> int | None:
-    """Takes the lock, and gives the handle that holds it until it, and every copy of it, is closed.
+def hold_training(folder: Path, *, seconds: float = 0.0) -> int | None:
+    """Takes the lock of trainings, and gives the handle that holds it until it, and every copy of it, is closed.
 
     A child that inherits the handle goes on holding the lock, also after its parent has ended.
 
@@ -130,18 +128,7 @@ def take_lock(folder: Path, *, seconds: float = 0.0) -> int | None:
         seconds: How long to wait for another holder; None is given when it keeps the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    give_up = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= give_up:
-                os.close(handle)
-                return None
-            time.sleep(_LOOK_SECONDS)
-        else:
-            return handle
+    return take_lock(folder / _LOCK, seconds=seconds)
 
 
 def remove_left(folder: Path) -> None:
@@ -152,7 +139,7 @@ def remove_left(folder: Path) -> None:
     """
     if not (folder / PRIVATE).exists():
         return
-    handle = take_lock(folder)
+    handle = hold_training(folder)
     if handle is None:
         return
     try:
@@ -168,12 +155,9 @@ def is_running(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not hold(handle, shared=True)
     finally:
         os.close(handle)
-    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +253,7 @@ class Starter:
                 self._told = True
                 _LOG.warning("a training was due, but %s", _NO_TORCH)
             return False
-        handle = take_lock(self._folder)
+        handle = hold_training(self._folder)
         if handle is None:
             return False
         try:

@@ -31,10 +31,10 @@ from backend.training.retraining.starting import (
     count_hard,
     decide,
     folder_of,
+    hold_training,
     is_running,
     last_training,
     note,
-    take_lock,
 )
 from tests.corrections.test_service import Told
 from tests.training.retraining.ledger import KINDS, open_ledger, teach
@@ -140,10 +140,10 @@ def _train_by_hand(settings: Settings) -> None:
 def test_those_who_look_do_not_keep_a_training_from_starting(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
     assert not is_running(folder)
-    handle = take_lock(folder)
+    handle = hold_training(folder)
     assert handle is not None
     assert is_running(folder)
-    assert take_lock(folder) is None
+    assert hold_training(folder) is None
     os.close(handle)
     assert not is_running(folder)
 
@@ -154,7 +154,7 @@ def test_how_far_it_is_is_told_while_it_runs(tmp_path: Path) -> None:
     pages = Flask("pages")
     state = {"model_version": "x", "model_state": "ready"}
     pages.register_blueprint(feedback_pages(store.engine, state=lambda: state, training=starter.status))
-    handle = take_lock(folder)
+    handle = hold_training(folder)
     assert handle is not None
     note(folder, Training(began=5.0, why="by hand", doing="detector: epoch 2 of 6, 3 min left at most"))
     told = pages.test_client().get("/status", headers={"Accept": "text/html"}).text
@@ -194,7 +194,7 @@ def test_pages_that_a_killed_training_left_are_removed_by_who_looks(tmp_path: Pa
     page.parent.mkdir(parents=True)
     page.write_bytes(b"confidential")
     starter = Starter(Settings(data_dir=tmp_path), store.engine)
-    handle = take_lock(folder)
+    handle = hold_training(folder)
     assert handle is not None
     assert not starter.look()
     assert page.exists(), "they are those of a training that runs"
