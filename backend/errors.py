@@ -5,6 +5,7 @@ BackendError
 ├── PageError                  a page reference did not become pixels (carries reference and reason)
 │   ├── ReferenceRefused       the scheme, host or folder is not on the allow-list
 │   ├── PageUnavailable        the source did not answer, or answered that it has no such thing; or no memory is left
+│   │   └── CutShort           the bytes end before the page does: it may be whole another time
 │   ├── LimitExceeded          bytes, pixels, pages, time or redirects went over a limit
 │   │   └── FetchTimeout       the source did not answer in time: it may, another time
 │   └── UndecodablePage        the bytes are no image or document that can be read
@@ -36,6 +37,7 @@ from typing import ClassVar
 __all__ = [
     "BackendError",
     "BadWeights",
+    "CutShort",
     "DatasetError",
     "DemoError",
     "DocumentError",
@@ -94,6 +96,10 @@ class ReferenceRefused(PageError):
 
 class PageUnavailable(PageError):
     """The source did not answer, or answered that it has no such thing; or there is no memory for it at the moment."""
+
+
+class CutShort(PageUnavailable):
+    """The bytes end before the page does: the file may still be on its way, and whole another time."""
 
 
 class LimitExceeded(PageError):

@@ -102,7 +102,7 @@ class Settings:
     max_pixels: int = _setting(120_000_000, "Largest page, in pixels, that is decoded.")
     max_pages: int = _setting(200, "Most pages that are read from one file.")
     fetch_timeout: float = _setting(
-        20.0, "Seconds that fetching one file, or rendering one page of a PDF, may take in all."
+        20.0, "Seconds that fetching one file, or decoding one page of it, may take in all."
     )
     cache_bytes: int = _setting(256 * 1024 * 1024, "Size of the in-memory cache of fetched files; 0 turns it off.")
     cache_seconds: float = _setting(600.0, "Age at which a cached file is forgotten.")

@@ -14,6 +14,7 @@ from backend.errors import LabelConfigError, PageError
 from backend.labelstudio.labelling import Binding, bind, versioned
 from backend.labelstudio.results import prediction, regions, why_empty
 from backend.models.serving import Sources, build_pipeline
+from backend.pages.decode import ENOUGH_DPI
 from backend.pages.source import from_path
 from backend.settings import Settings
 from backend.vision.network_config import MARKS
@@ -80,7 +81,7 @@ def _binding(label_config: Path | None, settings: Settings) -> Binding:
 
 
 def _lines(file: Path, pipeline: Pipeline, binding: Binding, settings: Settings, *, as_json: bool) -> Iterator[str]:
-    for page in from_path(file, settings):
+    for page in from_path(file, settings, enough=ENOUGH_DPI):
         marks = pipeline.marks(page, confidence=binding.threshold)
         version = versioned(marks.version, [binding], confidence=settings.confidence)
         if as_json:

@@ -16,6 +16,7 @@ from backend.corrections.crop_store import fingerprint
 from backend.errors import EvaluationError
 from backend.evaluation.matching import FoundMarks, Match
 from backend.evaluation.truth import TruePage, Truth
+from backend.pages.decode import ENOUGH_DPI
 from backend.pages.source import from_path
 
 if TYPE_CHECKING:
@@ -70,14 +71,14 @@ def study(pipeline: Pipeline, truth: Truth, settings: Settings) -> Study:
     """
     shown, ranked, named, times = [], [], [], []
     for number, known in enumerate(_bar(truth)):
-        page = pixels_of(known, settings)
+        page = pixels_of(known, settings, enough=ENOUGH_DPI)
         if number == 0:
             pipeline.marks(page)  # the first prediction also sets up the network's memory: not to be timed
         marks, took = _timed(pipeline, page)
         shown.append(_found(marks))
         times.append(took)
         ranked.append(_found(pipeline.marks(page, confidence=LOW_BAR)))
-        named.append(pipeline.classifier.classify(page.pixels, known.boxes).probabilities)
+        named.append(pipeline.classifier.classify(page.pixels, known.boxes * page.scale).probabilities)
     run = Run(version=pipeline.version, truth=truth, shown=tuple(shown), milliseconds=np.array(times))
     return Study(run=run, ranked=tuple(ranked), named=tuple(named))
 
@@ -95,7 +96,7 @@ def race(champion: Pipeline, challenger: Pipeline, truth: Truth, settings: Setti
     shown: tuple[list[FoundMarks], list[FoundMarks]] = ([], [])
     times = np.full((2, len(truth.pages)), np.inf)
     for number, known in enumerate(_bar(truth)):
-        page = pixels_of(known, settings)
+        page = pixels_of(known, settings, enough=ENOUGH_DPI)
         if number == 0:
             for runner in runners:
                 runner.marks(page)
@@ -135,14 +136,19 @@ def fingerprints(truth: Truth, settings: Settings) -> tuple[str, ...]:
     return tuple(fingerprint(pixels_of(page, settings).pixels) for page in truth.pages)
 
 
-def pixels_of(known: TruePage, settings: Settings) -> Page:
+def pixels_of(known: TruePage, settings: Settings, *, enough: float | None = None) -> Page:
     """The page's pixels.
+
+    Args:
+        known: The page.
+        settings: Limits.
+        enough: Dots an inch that are needed, as when a server looks at it; all there are when `None`.
 
     Raises:
         PageError: The image cannot be read.
         EvaluationError: It has not the size that its boxes were drawn on.
     """
-    page = next(from_path(known.path, settings, pages=slice(0, 1)))
+    page = next(from_path(known.path, settings, pages=slice(0, 1), enough=enough))
     if known.size is not None and known.size != (page.width, page.height):
         raise EvaluationError(
             f"{known.name} is {page.width} x {page.height} px upright, but its boxes were drawn on "

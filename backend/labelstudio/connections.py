@@ -32,8 +32,10 @@ _MOST_TOKENS = 4
 class Pages(Protocol):
     """A source of pages."""
 
-    def pages(self, reference: str, *, task_id: int | None, pages: slice | None) -> Iterator[Page]:
-        """The wanted upright pages of a reference; raises PageError."""
+    def pages(
+        self, reference: str, *, task_id: int | None, pages: slice | None, enough: float | None = None
+    ) -> Iterator[Page]:
+        """The wanted upright pages of a reference, with as many dots an inch as are `enough`; raises PageError."""
         ...
 
 
@@ -104,13 +106,19 @@ def first_page(source: Pages, reference: str, *, task: int | None) -> Page:
     return decoded(fetched(source, reference, task=task))
 
 
-def fetched(source: Pages, reference: str, *, task: int | None) -> Iterator[Page]:
+def fetched(source: Pages, reference: str, *, task: int | None, enough: float | None = None) -> Iterator[Page]:
     """The file that a task refers to, its first page not decoded yet: that is when it becomes large.
+
+    Args:
+        source: Where pages come from.
+        reference: As the task has it.
+        task: The task.
+        enough: Dots an inch that the caller can use; all there are when `None`.
 
     Raises:
         PageError: It is not to be had.
     """
-    return source.pages(reference, task_id=task, pages=slice(0, 1))
+    return source.pages(reference, task_id=task, pages=slice(0, 1), enough=enough)
 
 
 def decoded(file: Iterator[Page]) -> Page:

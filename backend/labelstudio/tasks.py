@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,11 @@ __all__ = ["UNNAMED_FIELD", "Sheet", "listed", "project_id", "sheets", "task_id"
 # Where Label Studio puts a file that was uploaded before the project had a label config.
 UNNAMED_FIELD = "$undefined$"
 _MOST_LISTED = 20
+# A book has some hundreds; each page is fetched and looked at for every request.
+_MOST_PAGES = 1000
+# `doc.image`, `images[0]`, `docs[0].pages[1]`, `rows.0.image`.
+_STEP = re.compile(r"([^.\[\]]+)|\[([0-9]{1,6})\]")
+_PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,6}\])*")
 # What the ledger's database has room for, and Label Studio's own.
 _IDS = range(2**63)
 _MOST_DIGITS = 19
@@ -61,7 +67,9 @@ def listed(ids: Sequence[int | None]) -> str:
 
 
 def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> list[Sheet]:
-    """The pages of a task: one for an Image with `value`, one for each entry of the list behind a `valueList`.
+    """The pages of a task: one for an Image whose field holds a reference, one for each entry of a list.
+
+    Label Studio's editor shows the pages of a list behind `value`, too, not only behind `valueList`.
 
     Raises:
         RequestError: The task's data lacks a field of the label config, or holds something else than references there.
@@ -70,20 +78,50 @@ def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> 
     found: list[Sheet] = []
     for image, name, paged in images:
         wanting = tuple(binding for binding in bindings if binding.image == image)
-        for index, reference in enumerate(_references(task.get("data"), name, paged=paged)):
-            item = index if paged else None
+        value = _value(task.get("data"), name)
+        alone = isinstance(value, str) and not paged
+        for index, reference in enumerate([value] if isinstance(value, str) else value):
+            item = None if alone else index
             found.append(Sheet(place=place, task=task_id(task), item=item, reference=reference, bindings=wanting))
     return found
 
 
-def _references(data: Any, name: str, *, paged: bool) -> list[str]:
+def _value(data: Any, name: str) -> str | list[str]:
+    """What the task's data holds for an Image: a reference, or a list of them."""
     if not isinstance(data, dict):
         raise RequestError("the task has no data")
-    value = data.get(name, data.get(UNNAMED_FIELD))
+    value = _found(data, name)
+    if value is None:
+        value = data.get(UNNAMED_FIELD)
     if value is None:
         raise RequestError(f"the task's data has no field {name!r}, which the label config's Image asks for")
-    if paged and isinstance(value, list) and all(isinstance(reference, str) for reference in value):
-        return value
     if isinstance(value, str):
-        return [value]
-    raise RequestError(f"field {name!r} of the task's data holds no {'list of references' if paged else 'reference'}")
+        return value
+    if not isinstance(value, list) or not all(isinstance(reference, str) for reference in value):
+        raise RequestError(f"field {name!r} of the task's data holds no reference, and no list of references")
+    if len(value) > _MOST_PAGES:
+        raise RequestError(
+            f"field {name!r} of the task's data lists {len(value)} pages: at most {_MOST_PAGES} are read"
+        )
+    return value
+
+
+def _found(data: dict[str, Any], name: str) -> Any:
+    """The value that a name leads to: a key of the data, or else a path such as `doc.image` or `images[0]`.
+
+    The editor reads the names of a label config so.
+    """
+    if name in data:
+        return data[name]
+    if not _PATH.fullmatch(name):
+        return None
+    value: Any = data
+    for key, index in _STEP.findall(name):
+        step = key or index
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from backend.settings import Settings
@@ -22,21 +23,38 @@ class Page:
         pixels: (H, W, 3) uint8 RGB, C-contiguous, EXIF orientation applied.
         reference: Where it came from, shortened and without query or credentials: fit for a log.
         index: 0-based place within its file.
-        dpi: Dots an inch where the file says so plausibly, else `None`.
+        dpi: Dots an inch of the page where the file says so plausibly, else `None`.
+        size: Width and height of the page, where `pixels` are fewer; `None` where they are all there are.
+
+    Example:
+        >>> page = Page(pixels=np.zeros((50, 100, 3), np.uint8), reference="scan", dpi=300.0, size=(200, 100))
+        >>> page.width, page.scale.tolist(), page.pixels_dpi
+        (200, [0.5, 0.5, 0.5, 0.5], 150.0)
     """
 
     pixels: NDArray[np.uint8]
     reference: str
     index: int = 0
     dpi: float | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def width(self) -> int:
-        return int(self.pixels.shape[1])
+        return self.size[0] if self.size else int(self.pixels.shape[1])
 
     @property
     def height(self) -> int:
-        return int(self.pixels.shape[0])
+        return self.size[1] if self.size else int(self.pixels.shape[0])
+
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """What boxes of the page are multiplied by to be boxes of `pixels`, (4,)."""
+        return np.array([self.pixels.shape[1] / self.width, self.pixels.shape[0] / self.height] * 2)
+
+    @property
+    def pixels_dpi(self) -> float | None:
+        """Dots an inch of `pixels`."""
+        return None if self.dpi is None else self.dpi * self.pixels.shape[1] / self.width
 
 
 @dataclass(frozen=True, kw_only=True)

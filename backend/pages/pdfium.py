@@ -1,156 +1,95 @@
-"""The program that renders PDF documents, one at a time, in a process of its own: bytes in on stdin, pixels on stdout.
-
-PDFium cannot be stopped while it decodes one picture or loads one page, and a hostile file keeps it there for as long
-as it likes; a process can be ended. `backend.pages.renderer` starts this one by its path and speaks to it: it knows
-PDFium and nothing of this package, so that it is ready in a tenth of a second. It ends with its standard input, or
-with the process that started it.
-"""
+"""PDF documents → RGB pages as they would be printed, in a decoder process."""
 
 from __future__ import annotations
 
 import math
-import os
-import signal
-import struct
-import sys
-import threading
-import time
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "ANSWER",
-    "BAD",
-    "CLOSE",
-    "DONE",
-    "LARGE",
-    "LOCKED",
-    "OPEN",
-    "PAGE",
-    "REQUEST",
-    "SHORT",
-]
+import pypdfium2
+import pypdfium2.internal
+from pypdfium2 import raw
 
-REQUEST = struct.Struct("<cQQQ")
-"""What is wanted, and: the length of the file that follows (OPEN); the page's index, dpi and most pixels (PAGE)."""
-OPEN, PAGE, CLOSE = b"o", b"p", b"c"
+from backend.errors import UndecodablePage
+from backend.pages.document import Drawn, Refusal
+from backend.pages.headers import examine
 
-ANSWER = struct.Struct("<cQQ")
-"""What became of it, and: the number of pages (OPEN); width and height, 3 × width × height bytes after them (PAGE)."""
-DONE = b"d"
-LARGE = b"l"
-"""A page of more pixels than may be; its width and height."""
-LOCKED = b"k"
-"""Encrypted with a password."""
-SHORT = b"s"
-"""There is no memory for it."""
-BAD = b"b"
-"""Damaged."""
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-_WATCH_SECONDS = 1.0
-_MOST = 2**63
-_Answer = tuple[bytes, int, int, Any]
+    from backend.pages.document import Desk
+
+__all__ = ["PdfDocument"]
+
+_MOST = 2**31
 
 
-class _Renderer:
-    """Holds the document that is open."""
+class PdfDocument:
+    """A PDF that is open; annotations and form fields are drawn with its pages.
 
-    def __init__(self) -> None:
-        # Here and not above: the process that speaks to this one reads this file too, and needs no PDFium.
-        import pypdfium2  # noqa: PLC0415
-        import pypdfium2.internal  # noqa: PLC0415
-        import pypdfium2.raw  # noqa: PLC0415
+    Args:
+        data: The whole file.
 
-        self._library = pypdfium2
-        self._document: Any = None
+    Raises:
+        Refusal: Damaged, cut short, or encrypted with a password.
+    """
 
-    def answer(self, wanted: bytes, numbers: tuple[int, int, int], requests: BinaryIO) -> _Answer:
+    def __init__(self, data: bytes) -> None:
+        examine(data, "PDF")
         try:
-            if wanted == OPEN:
-                return DONE, self._open(requests.read(numbers[0])), 0, b""
-            if wanted == PAGE:
-                return self._page(*numbers)
-            self._close()
-        except MemoryError:
-            return SHORT, 0, 0, b""
-        except self._library.PdfiumError as error:
-            locked = error.err_code == self._library.raw.FPDF_ERR_PASSWORD
-            return LOCKED if locked else BAD, 0, 0, b""
-        except (ArithmeticError, ValueError):
+            self._document: Any = pypdfium2.PdfDocument(data)
+            self._document.init_forms()
+        except pypdfium2.PdfiumError as error:
+            if error.err_code == raw.FPDF_ERR_PASSWORD:
+                raise Refusal(UndecodablePage, "the PDF is encrypted: save it without a password") from error
+            raise _damaged() from error
+
+    def indices(self, wanted: slice | None) -> range:
+        """Which pages `wanted` means."""
+        return range(len(self._document))[wanted or slice(None)]
+
+    def page(self, index: int, desk: Desk) -> Drawn:
+        """Draws one page on white paper, at the desk's resolution; raises `Refusal`."""
+        try:
+            page = self._document[index]
+            try:
+                # Rounded first: 595.276 pt at 72 dpi must not become a column more than the page has.
+                sides = (max(1, math.ceil(round(side * desk.dpi / 72, 3))) for side in page.get_size())
+                width, height = (min(side, _MOST) for side in sides)
+                desk.admit(width, height, what=f"page {index + 1} has ", hint=f"; RENDER_DPI is {desk.dpi}")
+                self._draw(page, desk.canvas(height, width))
+            finally:
+                page.close()
+        except (pypdfium2.PdfiumError, ArithmeticError, ValueError) as error:
             # Such as a page as large as no number.
-            return BAD, 0, 0, b""
-        return DONE, 0, 0, b""
+            raise _damaged() from error
+        return Drawn(size=(width, height), dpi=float(desk.dpi))
 
-    def _open(self, data: bytes) -> int:
-        self._close()
-        self._document = self._library.PdfDocument(data)
-        self._document.init_forms()
-        return len(self._document)
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._document.close()
 
-    def _close(self) -> None:
-        if self._document is not None:
-            self._document.close()
-            self._document = None
-
-    def _page(self, index: int, dpi: int, most: int) -> _Answer:
-        page = self._document[index]
+    def _draw(self, page: Any, canvas: NDArray[np.uint8]) -> None:
+        height, width = canvas.shape[:2]
+        canvas[...] = 255
+        bitmap = raw.FPDFBitmap_CreateEx(width, height, raw.FPDFBitmap_BGR, canvas.ctypes.data, canvas.strides[0])
+        if not bitmap:
+            raise MemoryError
         try:
-            # Rounded first: 595.276 pt at 72 dpi must not become a column more than the page has.
-            width, height = (max(1, math.ceil(round(side * dpi / 72, 3))) for side in page.get_size())
-            if width * height > most:
-                return LARGE, min(width, _MOST), min(height, _MOST), b""
-            return DONE, width, height, self._pixels(page, width, height)
-        finally:
-            page.close()
-
-    def _pixels(self, page: Any, width: int, height: int) -> Any:
-        """(height, width, 3) RGB on white paper, as printed: annotations and form fields included."""
-        library, raw = self._library, self._library.raw
-        bitmap = library.PdfBitmap.new_native(width, height, raw.FPDFBitmap_BGR, rev_byteorder=True)
-        try:
-            bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
-            flags = raw.FPDF_ANNOT | raw.FPDF_REVERSE_BYTE_ORDER
-            place = (bitmap, page, 0, 0, width, height, 0, flags)
+            place = (bitmap, page, 0, 0, width, height, 0, raw.FPDF_ANNOT | raw.FPDF_REVERSE_BYTE_ORDER)
             pause = raw.IFSDK_PAUSE(version=1)
-            library.internal.set_callback(pause, "NeedToPauseNow", lambda _: False)
+            pypdfium2.internal.set_callback(pause, "NeedToPauseNow", lambda _: False)
             try:
                 # In steps that never pause: drawn in one, a page would not say whether it could be.
                 if raw.FPDF_RenderPageBitmap_Start(*place, pause) != raw.FPDF_RENDER_DONE:
-                    raise ValueError("a page that cannot be rendered")
+                    raise _damaged()
             finally:
                 raw.FPDF_RenderPage_Close(page)
             if self._document.formenv:
                 raw.FPDF_FFLDraw(self._document.formenv, *place)
-            return bitmap.buffer
         finally:
-            bitmap.close()
+            raw.FPDFBitmap_Destroy(bitmap)
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_WATCH_SECONDS)
-    os._exit(1)
-
-
-def _main() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Sent to the whole group, they are for the process that started this one, and may want a page still.
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    answers, requests = os.fdopen(os.dup(1), "wb"), sys.stdin.buffer
-    os.dup2(2, 1)  # whatever else is printed must not get between the answers
-    renderer = _Renderer()
-    answers.write(ANSWER.pack(DONE, 0, 0))
-    answers.flush()
-    while len(head := requests.read(REQUEST.size)) == REQUEST.size:
-        wanted, *numbers = REQUEST.unpack(head)
-        kind, first, second, body = renderer.answer(wanted, (numbers[0], numbers[1], numbers[2]), requests)
-        answers.write(ANSWER.pack(kind, first, second))
-        answers.write(body)
-        answers.flush()
-
-
-if __name__ == "__main__":
-    try:
-        _main()
-    except BrokenPipeError:
-        os._exit(1)
+def _damaged() -> Refusal:
+    return Refusal(UndecodablePage, "damaged or cut short: the PDF cannot be read")

@@ -1,147 +1,135 @@
-"""Raster files (JPEG, PNG, TIFF, WebP, BMP, GIF) → upright RGB pages.
-
-EXIF orientation: the eight ways a camera or scanner can say how its picture is to be turned.
-"""
+"""Picture files → upright RGB, in a decoder process: one page at a time, no larger than whoever asks can use."""
 
 from __future__ import annotations
 
 import io
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import AvifImagePlugin, BmpImagePlugin, Image
 
-from backend.errors import LimitExceeded, PageError, PageUnavailable, UndecodablePage
-from backend.pages.page import Page
+from backend.errors import CutShort, UndecodablePage
+from backend.pages.document import Drawn, Refusal
+from backend.pages.headers import ends_in_nothing, examine, still_webp
+from backend.pages.rgb import Bands, bands_of, on_paper, paint, shrunk, turned
+from backend.pages.tiff import Directories, beginning_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
-    from backend.pages.page import Limits
+    from backend.pages.document import Desk
 
-__all__ = ["count_guard", "decode_raster", "decoding", "orientation_of", "upright"]
+__all__ = ["Picture"]
 
-_ORIENTATION_TAG = 0x0112
 # Pillow warns of, and then refuses, large pictures by a number of its own; here MAX_PIXELS decides, from the header.
 Image.MAX_IMAGE_PIXELS = None
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
-_MOST_FRAMES = 10_000  # of one file, whichever are wanted: finding a page walks all directories before it
-_MOST_SCANS = 100  # a progressive JPEG has about ten; each scan costs as much time as the whole picture
+_ORIENTATION_TAG = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)
 _LONGEST_SHEET_INCHES = 24.0
-_WHITE_IS_ZERO = 0
+_A4_INCHES = 297 / 25.4
+_MOST_SHRUNK = 8
+_MOST_PIXELS_A_BYTE = 8 * 64
+"""Of a JPEG: each block of 8 by 8 pixels takes a bit at least."""
+_NEARLY = 0.98
+"""Of a resolution that was meant: PNG counts dots a metre, and 300 dpi come back as 299.9994."""
+_REDUCED = {
+    1: (cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE),
+    2: (cv2.IMREAD_REDUCED_COLOR_2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
+    4: (cv2.IMREAD_REDUCED_COLOR_4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
+    8: (cv2.IMREAD_REDUCED_COLOR_8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
+}
 
 
-def orientation_of(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none, or none that can be read, as browsers have it."""
-    try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # damaged EXIF makes the parser raise anything, and does not spoil the picture
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+class Picture:
+    """A picture file that is open; of animations, and of the several pictures in a phone's JPEG, the first is the page.
 
-
-def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The stored (H, W, 3) pixels turned as EXIF `orientation` asks, C-contiguous; (W, H, 3) for 5 to 8."""
-    match orientation:
-        case 2:
-            turned = cv2.flip(pixels, 1)
-        case 3:
-            turned = cv2.rotate(pixels, cv2.ROTATE_180)
-        case 4:
-            turned = cv2.flip(pixels, 0)
-        case 5:
-            turned = cv2.transpose(pixels)
-        case 6:
-            turned = cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE)
-        case 7:
-            turned = cv2.flip(cv2.transpose(pixels), -1)
-        case 8:
-            turned = cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE)
-        case _:
-            turned = pixels
-    return np.ascontiguousarray(turned, dtype=np.uint8)
-
-
-@contextmanager
-def decoding(reference: str) -> Iterator[None]:
-    """Turns what a decoder raises on bad bytes into `UndecodablePage`, and a want of memory into `PageUnavailable`.
-
-    The second passes: the same page asked for later may well be had.
-    """
-    try:
-        yield
-    except PageError:
-        raise
-    except Exception as error:
-        if _is_short_of_memory(error):
-            raise PageUnavailable(reference, "there is no memory to decode it at the moment: ask again") from error
-        raise UndecodablePage(reference, f"damaged or cut short: it cannot be read ({type(error).__name__})") from error
-
-
-def _is_short_of_memory(error: Exception) -> bool:
-    """Whether there was no memory, in the words of Python and NumPy, of OpenCV, or of Pillow's decoders."""
-    if isinstance(error, cv2.error):
-        return error.code == cv2.Error.StsNoMem
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and "out of memory" in str(error))
-
-
-def count_guard(count: int, pages: slice | None, *, reference: str, limits: Limits) -> range:
-    """Indices of the wanted pages of a file of `count`.
+    Args:
+        data: The whole file.
+        kind: A Pillow format name, as `sniff` gives it.
 
     Raises:
-        LimitExceeded: More than `limits.max_pages` are wanted.
+        Refusal: Its headers are not those of a page.
     """
-    wanted = range(count)[pages or slice(None)]
-    if len(wanted) > limits.max_pages:
-        raise LimitExceeded(reference, f"{len(wanted)} pages, more than MAX_PAGES ({limits.max_pages})")
-    return wanted
 
+    def __init__(self, data: bytes, kind: str) -> None:
+        examine(data, kind)
+        if kind == "HEIF":
+            # Here and not above: few files need it, and it is another library to load.
+            import pi_heif  # noqa: PLC0415
 
-def decode_raster(data: bytes, kind: str, *, reference: str, limits: Limits, pages: slice | None) -> Iterator[Page]:
-    """Pages of a file that `kind` (a Pillow format name) can read; one at a time is in memory.
+            pi_heif.register_heif_opener(thumbnails=False)
+        self._data = data
+        self._kind = kind
+        self._directories = Directories(data) if kind == "TIFF" else None
 
-    Of animations, and of the several pictures that phones put in one JPEG, the first is the page.
+    def indices(self, wanted: slice | None) -> range:
+        """Which pages `wanted` means."""
+        return self._directories.indices(wanted) if self._directories else range(1)[wanted or slice(None)]
 
-    Raises:
-        LimitExceeded: Pixels of a page, scans of a JPEG, or the number of pages.
-        PageUnavailable: There is no memory for it at the moment.
-        UndecodablePage: Damaged, cut short, or of a pixel type that is no page's.
-    """
-    with decoding(reference), Image.open(io.BytesIO(data), formats=(kind,)) as image:
-        count = _frames(image, reference) if kind == "TIFF" else 1
-        for index in count_guard(count, pages, reference=reference, limits=limits):
-            if kind == "TIFF":
-                image.seek(index)
-            yield _page(image, data, reference, index, limits)
-
-
-def _frames(image: Image.Image, reference: str) -> int:
-    for count in range(_MOST_FRAMES):
+    def page(self, index: int, desk: Desk) -> Drawn:
+        """Draws one page; raises `Refusal`."""
+        offset = self._directories.offset(index) if self._directories else None
         try:
-            image.seek(count)
-        except EOFError:
-            return count
-    raise LimitExceeded(reference, f"more than {_MOST_FRAMES} pages in one file")
+            return self._page(offset, desk)
+        except (Refusal, MemoryError):
+            raise
+        except Exception:
+            beyond = self._directories and offset and self._directories.is_cut(offset)
+            if beyond or ends_in_nothing(self._data):
+                raise Refusal(CutShort, "cut short: its last part is missing") from None
+            raise
+
+    def _page(self, offset: int | None, desk: Desk) -> Drawn:
+        still = still_webp(self._data) if self._kind == "WEBP" else None
+        if still:
+            return _draw_webp(self._data, still.size, _turn(_exif(still.exif)), desk)
+        data = self._data if offset is None else beginning_at(self._data, offset)
+        with Image.open(io.BytesIO(data), formats=(self._kind,)) as image:
+            return _draw(image, data, desk)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._data = b""
 
 
-def _page(image: Image.Image, data: bytes, reference: str, index: int, limits: Limits) -> Page:
+def _draw(image: Image.Image, data: bytes, desk: Desk) -> Drawn:
     width, height = image.size
-    if width * height > limits.max_pixels:
-        raise LimitExceeded(reference, f"{width}x{height} pixels, more than MAX_PIXELS ({limits.max_pixels})")
+    desk.admit(width, height)
     dpi = _dpi(image)
-    is_jpeg = image.format in ("JPEG", "MPO")
-    if is_jpeg:
-        _count_scans(data, reference)
-    if is_jpeg and image.mode in ("RGB", "L"):
-        pixels = _jpeg(data, (height, width), reference)
+    factor = _factor(image.size, dpi, desk.enough)
+    if image.format in ("JPEG", "MPO"):
+        bands, left = _jpeg(image, data, factor)
+    elif isinstance(image, BmpImagePlugin.BmpImageFile) and image.tile and image.tile[0].codec_name == "bmp_rle":
+        bands, left = _run_lengths(data, image.size), factor
     else:
-        pixels = _rgb(image, reference)
+        image.load()
+        bands, left = bands_of(image), factor
     # Only now: Pillow turns TIFF itself while loading, and then says 1.
-    return Page(pixels=upright(pixels, orientation_of(image)), reference=reference, index=index, dpi=dpi)
+    return _drawn(bands, left, _turn(image), desk, size=image.size if left == factor else (width, height), dpi=dpi)
+
+
+def _drawn(bands: Bands, factor: int, turn: int, desk: Desk, *, size: tuple[int, int], dpi: float | None) -> Drawn:
+    """Puts a decoded picture on the canvas.
+
+    Args:
+        bands: The picture.
+        factor: What its sides are still to be divided by.
+        turn: EXIF orientation.
+        desk: Where.
+        size: Width and height of the page in its file, as it lies there.
+        dpi: Its resolution.
+    """
+    across, down = (shrunk(side, factor) for side in bands.size)
+    if turn == 1:
+        paint(bands, factor, desk.canvas(down, across))
+    else:
+        lying = np.empty((down, across, 3), np.uint8)
+        paint(bands, factor, lying)
+        turned(lying, turn, desk.canvas(*((across, down) if turn in _SIDEWAYS else (down, across))))
+    return Drawn(size=size[::-1] if turn in _SIDEWAYS else size, dpi=dpi)
 
 
 def _dpi(image: Image.Image) -> float | None:
@@ -154,65 +142,77 @@ def _dpi(image: Image.Image) -> float | None:
     return across if plausible and max(image.size) <= _LONGEST_SHEET_INCHES * across else None
 
 
-def _count_scans(data: bytes, reference: str) -> None:
-    """Raises LimitExceeded for a JPEG of any colours that would be decoded for ever."""
-    scans = data.count(b"\xff\xda")
-    if scans > _MOST_SCANS:
-        raise LimitExceeded(reference, f"a JPEG of {scans} scans; more than {_MOST_SCANS} only cost time")
+def _factor(size: tuple[int, int], dpi: float | None, enough: float | None) -> int:
+    """By how much a page may be made smaller: 1, 2, 4 or 8; where nothing tells its size, it is taken for A4."""
+    factor = 1
+    if enough:
+        dpi = dpi or max(size) / _A4_INCHES
+        while factor < _MOST_SHRUNK and dpi / (2 * factor) >= _NEARLY * enough:
+            factor *= 2
+    return factor
 
 
-def _jpeg(data: bytes, shape: tuple[int, int], reference: str) -> NDArray[np.uint8]:
-    """Greyscale and colour JPEG through OpenCV: the same pixels as Pillow's, a third sooner."""
-    if not _reaches_end(data):
-        raise UndecodablePage(reference, "cut short: the JPEG has no end")
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    if pixels is None or pixels.shape != (*shape, 3):
-        raise UndecodablePage(reference, "damaged: the JPEG cannot be decoded")
+def _exif(packed: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load(packed)
+    return exif
+
+
+def _turn(of: Image.Image | Image.Exif) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none, or none that can be read, as browsers have it."""
+    try:
+        value = (of if isinstance(of, Image.Exif) else of.getexif()).get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged EXIF makes the parser raise anything, and does not spoil the picture
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _jpeg(image: Image.Image, data: bytes, factor: int) -> tuple[Bands, int]:
+    """A JPEG at one `factor`-th of its size, or at a larger one and what is left to divide by.
+
+    Grey and colour go through OpenCV: the same pixels as Pillow's, a third sooner. Where it fails, Pillow says why.
+    """
+    if image.width * image.height > _MOST_PIXELS_A_BYTE * len(data):
+        raise Refusal(CutShort, "cut short: so few bytes cannot hold so many pixels")
+    if image.mode in ("RGB", "L"):
+        grey = image.mode == "L"
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[factor][grey] | cv2.IMREAD_IGNORE_ORIENTATION)
+        width, height = (shrunk(side, factor) for side in image.size)
+        if pixels is not None and pixels.shape[:2] == (height, width):
+            found = np.asarray(pixels, np.uint8)
+            _check_lower_part(found)
+            code = cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB
+            return Bands((width, height), lambda top, bottom: found[top:bottom], code), 1
+    image.load()
+    return bands_of(image), factor
+
+
+def _check_lower_part(pixels: NDArray[np.uint8]) -> None:
     # libjpeg fills what is missing before an end marker with exact mid-grey, and only warns.
     if (pixels[-1] == 128).all() and not (pixels[0] == 128).all():
-        raise UndecodablePage(reference, "cut short: the lower part of the JPEG is missing")
-    return np.asarray(pixels, dtype=np.uint8)
+        raise Refusal(CutShort, "cut short: the lower part of the JPEG is missing")
 
 
-def _reaches_end(data: bytes) -> bool:
-    """Whether an end marker follows the first scan; markers before it may belong to a thumbnail in the EXIF."""
-    position = 2
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            return False
-        marker = data[position + 1]
-        if marker == 0xDA:
-            return data.find(b"\xff\xd9", position) != -1
-        if marker == 0xFF:
-            position += 1
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            position += 2
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return False
+def _run_lengths(data: bytes, size: tuple[int, int]) -> Bands:
+    """A BMP in run lengths through OpenCV: Pillow's reader takes minutes for a hostile one."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None or pixels.shape[1::-1] != size:
+        raise Refusal(UndecodablePage, "damaged: the BMP cannot be decoded")
+    found = np.asarray(pixels, np.uint8)
+    return Bands(size, lambda top, bottom: found[top:bottom], cv2.COLOR_BGR2RGB)
 
 
-def _rgb(image: Image.Image, reference: str) -> NDArray[np.uint8]:
-    """(H, W, 3) of any picture Pillow opens: paper is white behind transparency, 16 bits are scaled, not clipped."""
-    image.load()
-    if image.mode.startswith("I;16"):
-        return _grey16(image)
-    if image.mode in ("I", "F", "LAB", "HSV"):
-        raise UndecodablePage(reference, f"pixels of type {image.mode} are no page's: save it as 8-bit RGB or grey")
-    if image.has_transparency_data:
-        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        paper = Image.new("RGB", rgba.size, "white")
-        paper.paste(rgba, mask=rgba.getchannel("A"))
-        return np.array(paper)
-    return np.array(image.convert("RGB"))
+def _draw_webp(data: bytes, size: tuple[int, int], turn: int, desk: Desk) -> Drawn:
+    """A WebP that is no animation through OpenCV: the same pixels as Pillow's, for a fifth of the memory."""
+    desk.admit(*size)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or pixels.shape[1::-1] != size:
+        raise Refusal(UndecodablePage, "damaged: the WebP cannot be decoded")
+    found = np.asarray(pixels, np.uint8)
 
+    def read(top: int, bottom: int) -> NDArray[np.uint8]:
+        band = found[top:bottom]
+        return band if band.shape[2] == 3 else on_paper(Image.fromarray(cv2.cvtColor(band, cv2.COLOR_BGRA2RGBA)))
 
-def _grey16(image: Image.Image) -> NDArray[np.uint8]:
-    tags = getattr(image, "tag_v2", {})
-    deepest = 2 ** int(tags.get(258, (16,))[0]) - 1
-    table = (np.minimum(np.arange(65536), deepest) * 255 + deepest // 2) // deepest
-    if tags.get(262) == _WHITE_IS_ZERO:
-        table = 255 - table
-    grey = table.astype(np.uint8)[np.asarray(image).astype(np.uint16, copy=False)]
-    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+    code = cv2.COLOR_BGR2RGB if found.shape[2] == 3 else None
+    return _drawn(Bands(size, read, code), _factor(size, None, desk.enough), turn, desk, size=size, dpi=None)

@@ -185,11 +185,13 @@ def resolve(
         )
     if re.match(r"data:", reference, re.IGNORECASE):
         return Inline(data=_inline(reference, limits))
-    if re.search(r"[\x00-\x20\x7f\\]", reference.strip()) and not _is_cloud(reference):
-        raise ReferenceRefused(shorten(reference), "spaces, control characters and backslashes must be percent-encoded")
     reference = reference.strip()
     if _is_cloud(reference):
         return Remote(url=_presigned(reference, task_id, access))
+    if re.search(r"[\x00-\x1f\x7f\\]", reference):
+        raise ReferenceRefused(shorten(reference), "control characters and backslashes must be percent-encoded")
+    # As browsers do, and so Label Studio's editor: names of files are written into tasks as they are.
+    reference = reference.replace(" ", "%20")
     url = _absolute(reference, allow_list)
     if allow_list.authorises(url) and allow_list.route(url) == _LOCAL_FILES and settings.local_files_root:
         return LocalFile(path=_local(url, Path(settings.local_files_root), shorten(reference)))

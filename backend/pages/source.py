@@ -13,7 +13,7 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from backend.errors import LabelStudioError, LimitExceeded, PageUnavailable
+from backend.errors import CutShort, LabelStudioError, LimitExceeded, PageUnavailable, UndecodablePage
 from backend.pages.decode import decode
 from backend.pages.fetch import Fetcher
 from backend.pages.page import Limits
@@ -78,6 +78,12 @@ class Cache:
             self._fly(key, flight, fetch)
         return flight.result()
 
+    def forget(self, key: Hashable) -> None:
+        """Drops the bytes of `key`: the next call fetches them anew."""
+        with self._lock:
+            if key in self._kept:
+                self._size -= len(self._kept.pop(key)[1])
+
     def _fly(self, key: Hashable, flight: Future[bytes], fetch: Callable[[], bytes]) -> None:
         """Fetches, keeps and tells the waiting; the flight ends whatever happens, or its waiters would never wake."""
         try:
@@ -132,25 +138,50 @@ class PageSource:
         self._fetcher = Fetcher(self._allow_list, self._limits)
         self._cache = Cache(max_bytes=settings.cache_bytes, max_age=settings.cache_seconds)
 
-    def pages(self, reference: str, *, task_id: int | None = None, pages: slice | None = None) -> Iterator[Page]:
+    def pages(
+        self, reference: str, *, task_id: int | None = None, pages: slice | None = None, enough: float | None = None
+    ) -> Iterator[Page]:
         """Upright RGB pages; the file is fetched now, its pages are decoded one by one as they are asked for.
+
+        A file that was cut short, or is damaged, is not kept in memory: asked for again, it is fetched again.
 
         Args:
             reference: As the task has it: a path of Label Studio's, http(s), s3, gs, azure-blob, azure or data.
             task_id: The task, which Label Studio needs to sign a cloud reference.
             pages: Which pages of the file; all when `None`.
+            enough: Dots an inch that the caller can use; all there are when `None`.
 
         Raises:
             ReferenceRefused: Not on the allow-list.
-            PageUnavailable: Nothing there, or no answer.
+            PageUnavailable: Nothing there, no answer, or, as `CutShort`, not all of it.
             LimitExceeded: Bytes, pixels, pages, seconds or redirects.
-            UndecodablePage: Not readable as a page. This one and `LimitExceeded` may also come while iterating.
+            UndecodablePage: Not readable as a page. This one, `CutShort` and `LimitExceeded` may also come while
+                iterating.
         """
-        data = self._bytes(reference, task_id)
-        shown = shorten(reference)
-        return decode(data, reference=shown, limits=self._limits, dpi=self._settings.render_dpi, pages=pages)
+        key, data = self._bytes(reference, task_id)
+        try:
+            found = decode(
+                data,
+                reference=shorten(reference),
+                limits=self._limits,
+                dpi=self._settings.render_dpi,
+                pages=pages,
+                enough=enough,
+            )
+        except (CutShort, UndecodablePage):
+            self._cache.forget(key)
+            raise
+        return self._watched(found, key)
 
-    def _bytes(self, reference: str, task_id: int | None) -> bytes:
+    def _watched(self, pages: Iterator[Page], key: Hashable) -> Iterator[Page]:
+        try:
+            yield from pages
+        except (CutShort, UndecodablePage):
+            self._cache.forget(key)
+            raise
+
+    def _bytes(self, reference: str, task_id: int | None) -> tuple[Hashable, bytes]:
+        """The file, and what it is kept under, if it is kept."""
         try:
             source = resolve(
                 reference,
@@ -162,33 +193,42 @@ class PageSource:
             )
             match source:
                 case Inline(data=data):
-                    return data
+                    return None, data
                 case LocalFile(path=path):
-                    return _read(path, shorten(reference), self._limits)
+                    return None, _read(path, shorten(reference), self._limits)
                 case Remote():
                     return self._fetch(source, shorten(reference))
         except LabelStudioError as error:
             raise PageUnavailable(shorten(reference), str(error)) from error
 
-    def _fetch(self, source: Remote, shown: str) -> bytes:
+    def _fetch(self, source: Remote, shown: str) -> tuple[Hashable, bytes]:
         authorised = self._allow_list.authorises(source.url)
         headers = self._access.headers() if self._access and authorised else {}
         # What one authorisation was given is not handed to another.
         scope = hashlib.sha256(repr(sorted(headers.items())).encode()).digest()
-        return self._cache.get((str(source.url), scope), lambda: self._fetcher.fetch(source.url, headers, shown=shown))
+        key = (str(source.url), scope)
+        return key, self._cache.get(key, lambda: self._fetcher.fetch(source.url, headers, shown=shown))
 
 
-def from_path(path: Path, settings: Settings, *, pages: slice | None = None) -> Iterator[Page]:
+def from_path(
+    path: Path, settings: Settings, *, pages: slice | None = None, enough: float | None = None
+) -> Iterator[Page]:
     """Pages of a file that the operator named; for the command line only, never for a task's reference.
 
+    Args:
+        path: The file.
+        settings: Limits, and the resolution of PDF pages.
+        pages: Which pages of the file; all when `None`.
+        enough: Dots an inch that the caller can use; all there are when `None`.
+
     Raises:
-        PageUnavailable: No such file, not a plain file, or not readable.
-        LimitExceeded: Bytes, pixels, pages or rendering time.
+        PageUnavailable: No such file, not a plain file, not readable, or, as `CutShort`, not all there.
+        LimitExceeded: Bytes, pixels, pages, time or memory.
         UndecodablePage: Not readable as a page.
     """
     limits = Limits.of(settings)
     data = _read(path, str(path), limits)
-    return decode(data, reference=str(path), limits=limits, dpi=settings.render_dpi, pages=pages)
+    return decode(data, reference=str(path), limits=limits, dpi=settings.render_dpi, pages=pages, enough=enough)
 
 
 def _read(path: Path, shown: str, limits: Limits) -> bytes:

@@ -18,6 +18,7 @@ from backend.labelstudio.connections import decoded, fetched
 from backend.labelstudio.labelling import versioned
 from backend.labelstudio.results import NOT_DONE, drawn_box, of_pages, placed, prediction, refined, why_empty
 from backend.labelstudio.tasks import Sheet, listed, project_id, sheets, task_id
+from backend.pages.decode import ENOUGH_DPI
 from backend.pages.references import shorten
 from backend.server.prefetch import Prefetcher
 from backend.vision.network_config import MARKS
@@ -195,7 +196,7 @@ class Predictor:
         for region in drawn:
             binding = _binding_of(region, bindings)
             index, sheet = _sheet_of(region, pages, binding)
-            file = fetched(source, sheet.reference, task=sheet.task)
+            file = fetched(source, sheet.reference, task=sheet.task, enough=ENOUGH_DPI)
             with self._processors:
                 page = decoded(file)
                 box = drawn_box(region, width=page.width, height=page.height)
@@ -275,7 +276,7 @@ class Predictor:
 
     def _look(self, pipeline: Pipeline, source: Pages, sheet: Sheet, left: Callable[[], float]) -> _Seen:
         """Fetches a page beside others; decodes it, and finds its marks, when its turn has come."""
-        file = fetched(source, sheet.reference, task=sheet.task)
+        file = fetched(source, sheet.reference, task=sheet.task, enough=ENOUGH_DPI)
         if left() <= 0 or not self._processors.acquire(timeout=max(0.0, left())):
             raise LimitExceeded(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
         try:

@@ -162,15 +162,16 @@ class Pipeline:
         return self._version
 
     def marks(self, page: Page, *, confidence: float | None = None) -> Marks:
-        """Finds the marks of a page.
+        """Finds the marks of a page, in pixels of the page, whatever its `pixels` were made smaller by.
 
         Args:
             page: The page.
             confidence: Takes the place of the configured one, as a label config may ask.
         """
-        candidates = self.detector(page.pixels, page.dpi)
+        candidates = self.detector(page.pixels, page.pixels_dpi)
         found = self.classifier.classify(page.pixels, candidates.boxes)
-        return self.judge(candidates, found, confidence=confidence)
+        marks = self.judge(candidates, found, confidence=confidence)
+        return dataclasses.replace(marks, boxes=marks.boxes / page.scale)
 
     def judge(self, candidates: Candidates, found: Classification, *, confidence: float | None = None) -> Marks:
         """Selects the marks among classified candidates."""
@@ -204,9 +205,9 @@ class Pipeline:
 
         The annotator has said that there is a mark, so the probabilities are those given that it is one: `none` gets 0.
         """
-        found = self.detector(page.pixels, page.dpi).boxes
-        inside = found[coverage(found, box)[:, 0] > self.config.inside]
-        tight = union(inside) if len(inside) else as_boxes(box)
+        found = self.detector(page.pixels, page.pixels_dpi).boxes
+        inside = found[coverage(found, box * page.scale)[:, 0] > self.config.inside]
+        tight = union(inside) if len(inside) else as_boxes(box * page.scale)
         judged = self.classifier.classify(page.pixels, tight)
         # A network that is certain of `none` still has to choose.
         probabilities = np.maximum(judged.probabilities, _LEAST)
@@ -214,7 +215,7 @@ class Pipeline:
         probabilities /= probabilities.sum(axis=1, keepdims=True)
         labels, scores = _labels(probabilities)
         return Marks(
-            tight,
+            tight / page.scale,
             probabilities,
             labels,
             scores,

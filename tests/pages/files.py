@@ -89,6 +89,10 @@ def picture(width: int = 60, height: int = 40) -> Image.Image:
 
 
 def packed(image: Image.Image, kind: str, **options: Any) -> bytes:
+    if kind == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
@@ -109,7 +113,7 @@ def sheets(count: int) -> bytes:
     return packed(images[0], "TIFF", save_all=True, append_images=images[1:], compression="tiff_lzw")
 
 
-def noisy(kind: str, **options: Any) -> bytes:
+def noisy(kind: str, *, side: int = 64, mode: str = "RGB", **options: Any) -> bytes:
     """A page of which every part of the file matters."""
-    noise = np.random.default_rng(7).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    return packed(Image.fromarray(noise), kind, **options)
+    noise = np.random.default_rng(7).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    return packed(Image.fromarray(noise).convert(mode), kind, **options)

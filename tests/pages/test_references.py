@@ -37,7 +37,13 @@ def resolved(reference: str, *, task_id: int | None = 3) -> str:
         (" /data/upload/1/a.png\n", f"{BASE}/data/upload/1/a.png"),  # space around it
         ("/data/upload/1/%D8%B9%D9%82%D8%AF.png", f"{BASE}/data/upload/1/%D8%B9%D9%82%D8%AF.png"),  # an Arabic name
         ("/data/upload/1/عقد.png", f"{BASE}/data/upload/1/%D8%B9%D9%82%D8%AF.png"),  # the same, not encoded
+        ("/data/upload/1/my scan 2.png", f"{BASE}/data/upload/1/my%20scan%202.png"),  # spaces, not encoded
+        ("https://files.example/my scan.png", "https://files.example/my%20scan.png"),
         ("/data/local-files/?d=a/b.png", f"{BASE}/data/local-files/?d=a/b.png"),
+        (
+            "/data/local-files/?d=عقد إيجار.jpg",
+            f"{BASE}/data/local-files/?d=%D8%B9%D9%82%D8%AF%20%D8%A5%D9%8A%D8%AC%D8%A7%D8%B1.jpg",
+        ),
         ("/storage-data/uploaded/?filepath=upload/1/a.png", f"{BASE}/storage-data/uploaded/?filepath=upload/1/a.png"),
         ("/tasks/4/presign/?fileuri=czM6", f"{BASE}/tasks/4/presign/?fileuri=czM6"),  # as Label Studio rewrites tasks
         ("/static/samples/sample.jpg", f"{BASE}/static/samples/sample.jpg"),  # the sample task of its own test request
@@ -74,6 +80,8 @@ def test_allowed_references_lead_to_their_address(reference: str, url: str) -> N
         ("/data/upload/..%2f..%2fapi/users", "page routes"),  # climbs, with encoded slashes
         ("/data/upload/%252e%252e/a", "page routes"),  # climbs, encoded twice
         ("/tasks/4/delete/", "page routes"),
+        ("http://files.example /a.png", "valid|ALLOWED_HOSTS"),  # a space in the host
+        ("/data/up load/../../api/users", "page routes"),  # climbs, with a space
         ("//evil.example/a.png", "http"),  # another host, without a scheme
         ("/\\evil.example/a.png", "percent-encoded"),  # a backslash that browsers take for a slash
         ("http://evil.example/a.png", "evil.example.*ALLOWED_HOSTS"),

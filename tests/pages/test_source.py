@@ -8,10 +8,19 @@ import logging
 import os
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
-from backend.errors import FetchTimeout, LimitExceeded, PageError, PageUnavailable, ReferenceRefused, UndecodablePage
+from backend.errors import (
+    CutShort,
+    FetchTimeout,
+    LimitExceeded,
+    PageError,
+    PageUnavailable,
+    ReferenceRefused,
+    UndecodablePage,
+)
 from backend.pages.source import PageSource, from_path
 from backend.settings import Settings
 from tests.pages.conftest import TOKEN, Access, Studio, wait_until
@@ -168,6 +177,20 @@ def test_a_second_request_is_answered_from_memory(source: PageSource, studio: St
     assert len(studio.requests) == 1
 
 
+@pytest.mark.parametrize("spoiled", ["cut", "damaged"])
+def test_a_page_that_was_cut_short_is_read_as_soon_as_it_is_whole(
+    spoiled: str, source: PageSource, studio: Studio, png: bytes
+) -> None:
+    """What came first is not kept in memory: nobody waits until the cache has forgotten it."""
+    bad = png[: len(png) // 2] if spoiled == "cut" else png.replace(b"IDAT", b"IDAT\xff\xff")
+    studio.routes["/open/late.png"] = lambda handler: handler.reply(200, bad)
+    reference = studio.url + "/open/late.png"
+    with pytest.raises(CutShort if spoiled == "cut" else PageError):
+        list(source.pages(reference))
+    studio.routes["/open/late.png"] = lambda handler: handler.reply(200, png)
+    assert next(source.pages(reference)).width == 60
+
+
 def test_another_authorisation_is_not_answered_from_memory(source: PageSource, access: Access, studio: Studio) -> None:
     assert next(source.pages("/data/upload/1/page.png")).width == 60
     access.token = "Bearer stolen"
@@ -220,6 +243,21 @@ def test_local_files_are_read_under_their_root(named: str, local_source: PageSou
     for reference in (f"/data/local-files/?d={named}", f"{studio.url}/data/local-files/?d={named}"):
         assert next(local_source.pages(reference)).width == 60
     assert studio.requests == []
+
+
+@pytest.mark.parametrize(
+    "name", ["my contract.png", "عقد إيجار.png", "Übergabe é.png", "it's (1).png", "a+b=c, 100%.png", "合同.png"]
+)
+def test_names_of_local_files_are_read_as_they_are_and_encoded(
+    name: str, local_source: PageSource, tmp_path: Path, png: bytes
+) -> None:
+    folder = tmp_path / "root" / "my scans"
+    folder.mkdir()
+    (folder / name).write_bytes(png)
+    encoded = f"my%20scans/{quote(name)}"
+    # A plus sign in a query means a space, to browsers and to Label Studio.
+    for named in (encoded,) if "+" in name else (encoded, f"my scans/{name}"):
+        assert next(local_source.pages(f"/data/local-files/?d={named}")).width == 60
 
 
 @pytest.mark.parametrize(

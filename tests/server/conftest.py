@@ -113,7 +113,7 @@ class MemoryPages:
         self.accesses.append(access)
         return self
 
-    def pages(self, reference: str, *, task_id: int | None, pages: slice | None):
+    def pages(self, reference: str, *, task_id: int | None, pages: slice | None, enough: float | None = None):
         self.asked.append((reference, task_id))
         kept = self.kept.get(reference, (200, 100))
         if isinstance(kept, Exception):

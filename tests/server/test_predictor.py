@@ -5,9 +5,9 @@ import time
 
 import pytest
 
+from backend.errors import PageUnavailable
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.labelling import bind
-from backend.pages.raster import decoding
 from backend.server.predictor import Predictor
 from backend.server.prefetch import Prefetcher
 from backend.settings import Settings
@@ -67,11 +67,10 @@ def test_tasks_that_the_deadline_overtakes_come_back_as_not_done(pages):
 
 def test_a_want_of_memory_leaves_its_task_for_later(pipeline):
     class Short(MemoryPages):
-        def pages(self, reference, *, task_id, pages):
-            with decoding(reference):
-                if reference == "page 1":
-                    raise MemoryError
-                yield from super().pages(reference, task_id=task_id, pages=pages)
+        def pages(self, reference, *, task_id, pages, enough=None):
+            if reference == "page 1":
+                raise PageUnavailable(reference, "there is no memory to decode it at the moment: ask again")
+            yield from super().pages(reference, task_id=task_id, pages=pages)
 
     _, predictions = predictor(pipeline, Short()).predict(tasks(3), bindings(), project="1")
     assert [bool(prediction) for prediction in predictions] == [True, False, True]
@@ -83,7 +82,7 @@ def test_no_more_pages_are_decoded_at_once_than_are_looked_at():
     now, most, turn = 0, 0, threading.Lock()
 
     class Counted(MemoryPages):
-        def pages(self, reference, *, task_id, pages):
+        def pages(self, reference, *, task_id, pages, enough=None):
             self.asked.append((reference, task_id))
             return self.decode(reference)
 

@@ -23,7 +23,7 @@ from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import NOT_DONE, prediction, regions, why_empty
 from backend.labelstudio.tasks import sheets
 from backend.models.serving import Sources, build_pipeline
-from backend.pages.decode import decode
+from backend.pages.decode import ENOUGH_DPI, decode
 from backend.pages.page import Limits
 from backend.pages.source import PageSource
 from backend.server.predictor import Predictor
@@ -111,7 +111,8 @@ class Looker:
 
     def _file(self, item: Item) -> list[Row]:
         data = self._bytes(item)
-        found = decode(data, reference=item.name, limits=self._limits, dpi=self._settings.render_dpi, pages=None)
+        dpi = self._settings.render_dpi
+        found = decode(data, reference=item.name, limits=self._limits, dpi=dpi, enough=ENOUGH_DPI)
         facts = {"document": Path(item.name).name, "document_sha256": hashlib.sha256(data).hexdigest()}
         return [self._row(item, page, facts) for page in found]
 

@@ -59,9 +59,11 @@ class NotedPages:
     inner: Pages
     failed: Failed
 
-    def pages(self, reference: str, *, task_id: int | None, pages: slice | None) -> Iterator[Page]:
+    def pages(
+        self, reference: str, *, task_id: int | None, pages: slice | None, enough: float | None = None
+    ) -> Iterator[Page]:
         try:
-            found = self.inner.pages(reference, task_id=task_id, pages=pages)
+            found = self.inner.pages(reference, task_id=task_id, pages=pages, enough=enough)
         except PageError as error:
             self._note(task_id, error)
             raise

@@ -1,7 +1,8 @@
-"""Processes that render PDF documents: kept while they are well, ended when they are not, gone with their owner."""
+"""Processes that decode: kept while they are well, ended when they are not, gone with their owner."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from backend.errors import LimitExceeded, PageUnavailable, UndecodablePage
-from backend.pages.page import Limits
-from backend.pages.renderer import Renderer, renderer
+from backend.pages.decoders import Decoder, decoder
+from backend.pages.headers import sniff
+from backend.pages.page import Limits, Page
 from tests.pages.conftest import wait_until
 from tests.pages.files import LIMITS, endless, pdf, picture_pdf
 
@@ -23,8 +25,12 @@ ENDLESS = picture_pdf(endless(scans=50_000, side=4000), width=4000, height=4000)
 """Its second page takes a quarter of an hour."""
 
 
-def pid(process: Renderer) -> int:
-    return process._process.pid
+def opened(process: Decoder, data: bytes) -> range:
+    return process.open(data, sniff(data) or "", None, reference="page", limits=LIMITS)
+
+
+def page(process: Decoder, index: int, *, dpi: int = 72, limits: Limits = LIMITS) -> Page:
+    return process.page(index, dpi=dpi, enough=None, reference="page", limits=limits)
 
 
 def lives(number: int) -> bool:
@@ -38,32 +44,30 @@ def lives(number: int) -> bool:
 def test_one_process_renders_one_document_after_the_other() -> None:
     seen = set()
     for count in (1, 3):
-        with renderer("page") as process:
-            assert process.open(pdf(count=count), reference="page", seconds=20.0) == count
-            assert process.page(0, 144, reference="page", limits=LIMITS).shape == (80, 120, 3)
-            seen.add(pid(process))
+        with decoder("page") as process:
+            assert list(opened(process, pdf(count=count))) == list(range(count))
+            assert page(process, 0, dpi=144).pixels.shape == (80, 120, 3)
+            seen.add(process.pid)
     assert len(seen) == 1
 
 
 def test_two_documents_at_once_have_a_process_each() -> None:
-    with renderer("one") as one, renderer("other") as other:
-        assert one.open(pdf(count=2), reference="one", seconds=20.0) == 2
-        assert other.open(pdf(count=3), reference="other", seconds=20.0) == 3
-        assert one.page(1, 72, reference="one", limits=LIMITS).shape == (40, 60, 3)
-        assert pid(one) != pid(other)
+    with decoder("one") as one, decoder("other") as other:
+        assert len(opened(one, pdf(count=2))) == 2
+        assert len(opened(other, pdf(count=3))) == 3
+        assert page(one, 1, dpi=72).pixels.shape == (40, 60, 3)
+        assert one.pid != other.pid
 
 
 def test_one_that_is_late_is_ended() -> None:
-    with renderer("page") as process:
-        process.open(ENDLESS, reference="page", seconds=20.0)
+    with decoder("page") as process:
+        opened(process, ENDLESS)
         with pytest.raises(LimitExceeded, match="FETCH_TIMEOUT"):
-            process.page(
-                1, 72, reference="page", limits=Limits(max_bytes=1, max_pixels=10**6, max_pages=1, seconds=0.3)
-            )
-        late = pid(process)
+            page(process, 1, limits=dataclasses.replace(LIMITS, seconds=0.3))
+        late = process.pid
     assert not lives(late)
-    with renderer("page") as process:
-        assert process.open(pdf(), reference="page", seconds=20.0) == 1
+    with decoder("page") as process:
+        assert len(opened(process, pdf())) == 1
 
 
 @pytest.mark.parametrize(
@@ -76,51 +80,50 @@ def test_one_that_is_late_is_ended() -> None:
     ],
 )
 def test_one_that_dies_takes_nobody_along(number: signal.Signals, error: type[Exception]) -> None:
-    with renderer("page") as process:
-        process.open(ENDLESS, reference="page", seconds=20.0)
-        killer = threading.Timer(0.3, os.kill, (pid(process), number))
+    with decoder("page") as process:
+        opened(process, ENDLESS)
+        killer = threading.Timer(0.3, os.kill, (process.pid, number))
         killer.start()
         with pytest.raises(error):
-            process.page(1, 72, reference="page", limits=LIMITS)
+            page(process, 1)
         killer.join()
-    with renderer("page") as process:
-        assert process.open(pdf(), reference="page", seconds=20.0) == 1
+    with decoder("page") as process:
+        assert len(opened(process, pdf())) == 1
 
 
 def test_one_that_died_while_nobody_had_it_is_not_handed_out() -> None:
-    with renderer("page") as idle:
+    with decoder("page") as idle:
         pass
-    os.kill(pid(idle), signal.SIGKILL)
+    os.kill(idle.pid, signal.SIGKILL)
     wait_until(lambda: idle._process.poll() is not None)
-    with renderer("page") as process:
-        assert process.open(pdf(), reference="page", seconds=20.0) == 1
+    with decoder("page") as process:
+        assert len(opened(process, pdf())) == 1
 
 
 def test_one_that_does_not_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.pages.renderer._IDLE", [])
+    monkeypatch.setattr("backend.pages.decoders._IDLE", [])
     monkeypatch.setattr("sys.executable", "/bin/false")
-    with pytest.raises(PageUnavailable, match="does not start"), renderer("page"):
+    with pytest.raises(PageUnavailable, match="does not start"), decoder("page"):
         pass
 
 
 def test_a_signal_to_the_whole_group_leaves_it_to_finish_the_page() -> None:
-    with renderer("page") as process:
-        process.open(pdf(count=2), reference="page", seconds=20.0)
+    with decoder("page") as process:
+        opened(process, pdf(count=2))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            os.kill(pid(process), number)
-        assert process.page(1, 72, reference="page", limits=LIMITS).shape == (40, 60, 3)
+            os.kill(process.pid, number)
+        assert page(process, 1, dpi=72).pixels.shape == (40, 60, 3)
 
 
 OWNER = """
 import sys
-from backend.pages.renderer import renderer
-from tests.pages.files import LIMITS
-from tests.pages.test_renderer import ENDLESS, pid
+from backend.pages.decoders import decoder
+from tests.pages.test_decoders import ENDLESS, opened, page
 
-with renderer("page") as process:
-    process.open(ENDLESS, reference="page", seconds=20.0)
-    print(pid(process), flush=True)
-    process.page(int(sys.argv[1]), 72, reference="page", limits=LIMITS)
+with decoder("page") as process:
+    opened(process, ENDLESS)
+    print(process.pid, flush=True)
+    page(process, int(sys.argv[1]))
     print("drawn", flush=True)
     sys.stdin.read()
 """

@@ -1,0 +1,260 @@
+"""The program of a decoder process: files in, pixels out through memory that both sides see, all within limits.
+
+A library that decodes one picture cannot be stopped, and a hostile file keeps it there for as long as it likes, or
+makes it take all the memory there is; a process can be bounded and ended. `backend.pages.decoders` starts this one and
+speaks to it: a request and its answer are one JSON object each, in one packet; the file, and the memory for a page's
+pixels, come as descriptors beside the request. It ends with its socket, or with the process that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from backend.errors import LimitExceeded, PageUnavailable, UndecodablePage
+from backend.pages.document import KEPT_BYTES, PACKET_BYTES, Refusal
+from backend.pages.raster import Picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from backend.pages.document import Document
+
+__all__ = ["MEBIBYTE", "ORDINARY_BYTES", "main", "room_for"]
+
+MEBIBYTE = 1 << 20
+ORDINARY_BYTES = 512 * MEBIBYTE
+"""Memory that opening a file, or decoding a page, may take beyond what the idle process has."""
+_BYTES_A_PIXEL = 10
+_BESIDES_PIXELS = 128 * MEBIBYTE
+_WATCH_SECONDS = 1.0
+_SPARE_SECONDS = 2
+_MOST_CANVASES = 3
+
+
+def room_for(pixels: int) -> int:
+    """Bytes that decoding a page of so many pixels may take.
+
+    It is `ORDINARY_BYTES`, unless the page itself needs more: 10 bytes a pixel (4 for the picture as a library holds
+    it, 3 for the answer, 3 for a progressive JPEG's coefficients), and 128 MiB for the file and the library. So pages
+    up to 40 million pixels are ordinary, and the largest that MAX_PIXELS allows by default may take 1.3 GB.
+    """
+    return max(ORDINARY_BYTES, _BYTES_A_PIXEL * pixels + _BESIDES_PIXELS)
+
+
+class _LargePage(Exception):
+    """A page that needs more than the ordinary room, which it has to wait for."""
+
+
+class _Desk:
+    """Where one page is drawn: see `backend.pages.document.Desk`."""
+
+    def __init__(self, request: dict[str, Any], canvas: Callable[[int], mmap.mmap], bounds: _Bounds) -> None:
+        self.dpi: int = request["dpi"]
+        self.enough: float | None = request["enough"]
+        self.drawn: tuple[int, int] = (0, 0)
+        self._most_pixels: int = request["max_pixels"]
+        self._large: bool = request["large"]
+        self._canvas = canvas
+        self._bounds = bounds
+
+    def admit(self, width: int, height: int, *, what: str = "", hint: str = "") -> None:
+        pixels = width * height
+        if pixels > self._most_pixels:
+            reason = f"{what}{width}x{height} pixels, more than MAX_PIXELS ({self._most_pixels}){hint}"
+            raise Refusal(LimitExceeded, reason)
+        room = room_for(pixels)
+        if room > ORDINARY_BYTES and not self._large:
+            raise _LargePage
+        self._bounds.memory(room)
+
+    def canvas(self, height: int, width: int) -> NDArray[np.uint8]:
+        size = 3 * width * height
+        self.drawn = width, height
+        return np.frombuffer(self._canvas(size), np.uint8, size).reshape(height, width, 3)
+
+
+class _Bounds:
+    """What the operating system holds this process to."""
+
+    def __init__(self) -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        self._inherited = resource.getrlimit(resource.RLIMIT_AS)
+        self._base = _size()
+        self._room = ORDINARY_BYTES
+
+    def begin(self, seconds: float) -> None:
+        """Before each file and page: so many seconds of a processor, and the ordinary memory."""
+        soft = math.ceil(time.process_time() + seconds) + _SPARE_SECONDS
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (soft if hard < 0 else min(soft, hard), hard))
+        self._base = _size()
+        self.memory(ORDINARY_BYTES)
+
+    def memory(self, room: int) -> None:
+        """So many bytes beyond those of the beginning."""
+        soft, hard = self._inherited
+        wanted = self._base + room
+        for inherited in (soft, hard):
+            wanted = wanted if inherited < 0 else min(wanted, inherited)
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+        self._room = room
+
+    def refusal(self) -> Refusal:
+        """Why there was no memory: the page took all its room, or this machine has none left, which passes."""
+        resource.setrlimit(resource.RLIMIT_AS, self._inherited)
+        try:
+            mmap.mmap(-1, self._room).close()
+        except OSError:
+            return Refusal(PageUnavailable, "there is no memory to decode it at the moment: ask again")
+        return Refusal(LimitExceeded, f"decoding it takes more than {self._room // MEBIBYTE} MiB of memory")
+
+
+class _Workbench:
+    """Holds the file that is open.
+
+    Args:
+        desk: The socket over which requests come.
+    """
+
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        self._bounds = _Bounds()
+        self._document: Document | None = None
+        self._canvases: dict[int, mmap.mmap] = {}
+
+    def answer(self, request: dict[str, Any], place: int) -> dict[str, Any]:
+        """What becomes of a request; `place` is the descriptor beside it."""
+        wanted = {"open": self._open, "page": self._page, "close": self._close}[request["do"]]
+        try:
+            return wanted(request, place)
+        except _LargePage:
+            return {"large": True}
+        except Refusal as refusal:
+            return _said(refusal)
+        except Exception as error:
+            if _is_short_of_memory(error):
+                return _said(self._bounds.refusal()) | {"worn": True}
+            return _said(Refusal(UndecodablePage, f"damaged: it cannot be read ({type(error).__name__})"))
+
+    def _open(self, request: dict[str, Any], place: int) -> dict[str, Any]:
+        if request["kind"] == "PDF":
+            # Here and not above: where no PDF comes, its library need not be loaded.
+            from backend.pages.pdfium import PdfDocument  # noqa: PLC0415
+        self._close(request, place)
+        self._bounds.begin(request["seconds"])
+        data = os.pread(place, request["length"], 0)
+        self._document = PdfDocument(data) if request["kind"] == "PDF" else Picture(data, request["kind"])
+        wanted = request["pages"]
+        indices = self._document.indices(slice(*wanted) if wanted else None)
+        return {"start": indices.start, "stop": indices.stop, "step": indices.step}
+
+    def _page(self, request: dict[str, Any], place: int) -> dict[str, Any]:
+        if self._document is None:
+            raise Refusal(UndecodablePage, "no file is open")
+        self._bounds.begin(request["seconds"])
+        desk = _Desk(request, lambda size: self._canvas(place, size), self._bounds)
+        drawn = self._document.page(request["index"], desk)
+        return {"pixels": desk.drawn, "size": drawn.size, "dpi": drawn.dpi}
+
+    def _canvas(self, place: int, size: int) -> mmap.mmap:
+        """Memory of at least `size` bytes behind a descriptor, which was seen before where it comes back."""
+        found = os.fstat(place)
+        memory = self._canvases.pop(found.st_ino, None)
+        if memory is None or len(memory) < size:
+            if found.st_size < size:
+                os.ftruncate(place, size)
+            memory = mmap.mmap(place, size)
+        if size <= KEPT_BYTES:
+            self._canvases[found.st_ino] = memory
+            if len(self._canvases) > _MOST_CANVASES:
+                del self._canvases[next(iter(self._canvases))]
+        return memory
+
+    def _close(self, _: dict[str, Any], __: int) -> dict[str, Any]:
+        if self._document is not None:
+            self._document.close()
+            self._document = None
+        return {"resident": _resident()}
+
+
+def _said(refusal: Refusal) -> dict[str, Any]:
+    return {"error": refusal.kind.__name__, "reason": refusal.reason}
+
+
+def _is_short_of_memory(error: Exception) -> bool:
+    """Whether there was no memory, in the words of Python and NumPy, of OpenCV, or of Pillow's decoders."""
+    if isinstance(error, cv2.error):
+        return error.code == cv2.Error.StsNoMem
+    if isinstance(error, OSError):
+        return "out of memory" in str(error) or "Cannot allocate memory" in str(error)
+    return isinstance(error, MemoryError)
+
+
+def _pages_of_memory(field: int) -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[field]) * mmap.PAGESIZE
+
+
+def _size() -> int:
+    """Bytes of address space."""
+    return _pages_of_memory(0)
+
+
+def _resident() -> int:
+    return _pages_of_memory(1)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
+
+
+def main(number: int) -> None:
+    """Answers requests until there are no more.
+
+    Args:
+        number: Descriptor of the socket.
+    """
+    for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Sent to the whole group, they are for the process that started this one, and may want a page still.
+        signal.signal(sent, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    cv2.setNumThreads(1)
+    with socket.socket(fileno=number) as requests:
+        workbench = _Workbench(requests)
+        requests.send(b"{}")
+        # What libraries say of a file is the file's own words: they must not get into anybody's log.
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        while True:
+            packet, places, _, _ = socket.recv_fds(requests, PACKET_BYTES, 1)
+            if not packet:
+                return
+            place = places[0] if places else -1
+            try:
+                answer = workbench.answer(json.loads(packet), place)
+            finally:
+                if places:
+                    os.close(place)
+            requests.send(json.dumps(answer).encode())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

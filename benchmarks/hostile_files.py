@@ -1,0 +1,119 @@
+"""What hostile and damaged files cost whoever decodes them: `python -m benchmarks.hostile_files`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backend.errors import PageError
+from backend.pages.decoders import Decoder, decoder
+from backend.pages.headers import sniff
+from backend.pages.page import Limits
+from backend.settings import Settings
+from tests.pages.damaged import VALID, damaged
+from tests.pages.hostile import HOSTILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["main"]
+
+_SPARE_SECONDS = 1.0
+_IDLE_MIB = 90
+_WORST = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cost:
+    """What one file cost.
+
+    Attributes:
+        name: The file.
+        outcome: The error's name, or `page`.
+        reason: The error's reason.
+        seconds: Until the answer.
+        mebibytes: The most that its process ever had in memory, its program included.
+    """
+
+    name: str
+    outcome: str
+    reason: str
+    seconds: float
+    mebibytes: float
+
+
+def main() -> int:
+    """Decodes them one by one, each in a process that was idle before, and prints what they cost."""
+    parser = argparse.ArgumentParser(description="Measure what hostile and damaged files cost.")
+    parser.add_argument("--damaged", type=int, default=5000, help="damaged files (%(default)s)")
+    parser.add_argument("--seed", type=int, default=16, help="of the damage (%(default)s)")
+    parser.add_argument("--only", default="", help="hostile files whose name has this in it")
+    parser.add_argument("--all", action="store_true", help="print every hostile file")
+    args = parser.parse_args()
+    limits = Limits.of(Settings.from_environment(os.environ))
+    chosen = {name: make for name, make in HOSTILE.items() if args.only in name}
+    costs = [_cost(name, make(), limits, alone=True) for name, make in chosen.items()]
+    _print("hostile", costs, limits, shown=len(costs) if args.all else _WORST)
+    if args.damaged:
+        files = _damaged(args.damaged, random.Random(args.seed))  # noqa: S311
+        _print("damaged", [_cost(name, data, limits, alone=False) for name, data in files], limits, shown=3)
+    return os.EX_OK
+
+
+def _damaged(count: int, dice: random.Random) -> Iterator[tuple[str, bytes]]:
+    names = list(VALID)
+    for number in range(count):
+        name = names[number % len(names)]
+        yield f"{name} {number}", damaged(VALID[name], dice)
+
+
+def _cost(name: str, data: bytes, limits: Limits, *, alone: bool) -> _Cost:
+    """Decodes the first two pages of a file; `alone`: in a process that has seen no other."""
+    outcome, reason, peak = "page", "", 0.0
+    process = Decoder(name) if alone else None
+    begun = time.perf_counter()
+    try:
+        with decoder(name) if process is None else nullcontext(process) as used:
+            try:
+                for index in used.open(data, sniff(data) or "", slice(0, 2), reference=name, limits=limits):
+                    used.page(index, dpi=200, enough=None, reference=name, limits=limits)
+            finally:
+                peak = _peak(used.pid)
+    except PageError as error:
+        outcome, reason = type(error).__name__, error.reason
+    if process is not None:
+        process.end()
+    return _Cost(
+        name=name, outcome=outcome, reason=reason, seconds=time.perf_counter() - begun, mebibytes=peak / (1 << 20)
+    )
+
+
+def _peak(number: int) -> float:
+    """Bytes that a process ever had in memory at once; 0 of one that is gone."""
+    try:
+        lines = Path(f"/proc/{number}/status").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return 0.0
+    return next((1024 * float(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def _print(what: str, costs: list[_Cost], limits: Limits, *, shown: int) -> None:
+    outcomes: dict[str, int] = {}
+    for cost in costs:
+        outcomes[cost.outcome] = outcomes.get(cost.outcome, 0) + 1
+    late = sum(cost.seconds > limits.seconds + _SPARE_SECONDS for cost in costs)
+    large = sum(cost.mebibytes > 512 + _IDLE_MIB for cost in costs)
+    print(f"{len(costs)} {what} files: {outcomes}; {late} over {limits.seconds:g} s, {large} over 512 MiB")
+    for cost in sorted(costs, key=lambda cost: -cost.seconds - cost.mebibytes / 100)[:shown]:
+        print(f"  {cost.seconds:6.2f} s {cost.mebibytes:6.0f} MiB  {cost.name}: {cost.outcome} {cost.reason}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""No file stops the program: each is a page or one typed error, within the bounds that its decoder is held to."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import resource
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.errors import CutShort, LimitExceeded, PageError, PageUnavailable
+from backend.pages.decode import decode
+from backend.pages.decoders import Decoder, decoder, finish
+from backend.pages.headers import sniff
+from backend.pages.page import Limits
+from backend.pages.workbench import ORDINARY_BYTES, room_for
+
+from .damaged import VALID, damaged
+from .files import LIMITS, noisy, packed, pages_of, pdf, picture, sheets
+from .hostile import HOSTILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FEW = Limits(max_bytes=80_000_000, max_pixels=2_000_000, max_pages=4, seconds=2.0)
+"""A page of 2 megapixels, and seconds that a test can wait."""
+SLOW_TO_MAKE = ("120 megapixels", "64 megapixels", "100 megapixels", "of nothing", "million", "than it says", "gigapix")
+"""Their kinds are here in small; `python -m benchmarks.hostile_files` has them all."""
+REFUSED_AT_ONCE = {
+    "TIFF: directories on one block": "60000 entries",
+    "TIFF: tables on one another": "longer than the file",
+    "TIFF: tiles of one pixel": "9000000 strips or tiles",
+    "TIFF: larger than numbers": "MAX_PIXELS",
+    "JPEG: 1,000 scans": "1000 scans",
+    "JPEG: fill bytes": "segments",
+    "JPEG: a header of 4 gigapixels": "MAX_PIXELS",
+    "PNG: larger than numbers": "MAX_PIXELS",
+    "GIF: a byte in each block": "blocks",
+    "AVIF: 100,000 boxes": "boxes",
+    "JPEG 2000: 4 billion tiles": "tiles",
+}
+
+
+@pytest.fixture
+def process() -> Iterator[Decoder]:
+    one = Decoder("page")
+    yield one
+    one.end()
+
+
+def looked_at(process: Decoder, data: bytes, *, limits: Limits = FEW) -> int:
+    """How many pages it gave."""
+    indices = process.open(data, sniff(data) or "", slice(0, 2), reference="page", limits=limits)
+    return len([process.page(index, dpi=72, enough=None, reference="page", limits=limits) for index in indices])
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if not any(part in name for part in SLOW_TO_MAKE)])
+def test_a_file_that_was_made_to_harm_is_a_page_or_one_typed_error(name: str) -> None:
+    data = HOSTILE[name]()
+    pages, said = [], ""
+    try:
+        pages = list(decode(data, reference="page", limits=FEW, dpi=72, pages=slice(0, 2)))
+    except PageError as error:
+        said = str(error)
+    assert len(said) < 300
+    assert all(page.width * page.height <= FEW.max_pixels for page in pages)
+    assert len(pages_of(pdf())) == 1  # the next is served
+
+
+@pytest.mark.parametrize("name", REFUSED_AT_ONCE)
+def test_what_no_page_needs_is_refused_before_anything_is_decoded(name: str, process: Decoder) -> None:
+    """With so little time that decoding it would have ended the process."""
+    with pytest.raises(LimitExceeded, match=REFUSED_AT_ONCE[name]):
+        looked_at(process, HOSTILE[name]())
+    assert process.is_well
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_damage_of_any_kind_is_pages_or_one_typed_error(kind: str) -> None:
+    """A few hundred of the thousands that `python -m benchmarks.hostile_files` decodes."""
+    dice = random.Random(kind)  # noqa: S311
+    for _ in range(12):
+        try:
+            pages = pages_of(damaged(VALID[kind], dice))
+        except PageError:
+            continue
+        assert all(page.pixels.shape == (page.height, page.width, 3) for page in pages)
+
+
+def test_of_a_tiff_only_the_wanted_page_is_reached() -> None:
+    """Behind the second of its pages lies no directory at all, and before it one that nobody could read."""
+    data = bytearray(sheets(3))
+    whole = pages_of(bytes(data), pages=slice(1, 2))[0]
+    first = int.from_bytes(data[4:8], "little")
+    entries = int.from_bytes(data[first : first + 2], "little")
+    data[first + 2 : first + 2 + 12 * entries] = b"\xff" * 12 * entries
+    second = int.from_bytes(data[first + 2 + 12 * entries : first + 6 + 12 * entries], "little")
+    after = second + 2 + 12 * int.from_bytes(data[second : second + 2], "little")
+    data[after : after + 4] = (2**32 - 2).to_bytes(4, "little")
+    [page] = pages_of(bytes(data), pages=slice(1, 2))
+    assert (page.index, page.width) == (1, 11)
+    assert (page.pixels == whole.pixels).all()
+    with pytest.raises(CutShort):
+        pages_of(bytes(data))
+
+
+def test_a_decoder_is_held_to_memory_and_time(process: Decoder) -> None:
+    before, _ = resource.prlimit(process.pid, resource.RLIMIT_AS)
+    assert looked_at(process, noisy("PNG")) == 1
+    memory, _ = resource.prlimit(process.pid, resource.RLIMIT_AS)
+    seconds, _ = resource.prlimit(process.pid, resource.RLIMIT_CPU)
+    assert before == resource.RLIM_INFINITY
+    assert ORDINARY_BYTES < memory < 2 * ORDINARY_BYTES
+    assert 0 < seconds < 60
+
+
+@pytest.mark.parametrize(
+    ("pixels", "mebibytes"),
+    [
+        (9_000_000, 512),  # A4 at 300 dpi
+        (35_000_000, 512),  # A4 at 600 dpi
+        (70_000_000, 795),  # A3 at 600 dpi
+        (120_000_000, 1272),  # the largest that MAX_PIXELS lets through
+    ],
+)
+def test_a_page_has_half_a_gibibyte_unless_it_needs_more_itself(pixels: int, mebibytes: int) -> None:
+    assert room_for(pixels) >> 20 == mebibytes
+
+
+def test_a_file_that_asks_for_ever_more_memory_is_refused_and_its_decoder_replaced(process: Decoder) -> None:
+    """Each use of the form asks for more; the bounds end it, by an error or by the library's own failure."""
+    with pytest.raises(PageError) as caught:
+        looked_at(process, HOSTILE["PDF: a form that contains itself twice"](), limits=FEW)
+    assert not isinstance(caught.value, PageUnavailable)
+    assert not process.is_well
+    assert len(pages_of(pdf())) == 1
+
+
+def test_two_hostile_files_hold_up_nobody() -> None:
+    """Both are at work for longer than the others take, and these are served meanwhile."""
+    slow = dataclasses.replace(FEW, max_pixels=120_000_000, seconds=6.0)
+    hostile = HOSTILE["PDF: a picture of endless scans"]()
+    refused: list[str] = []
+
+    def look() -> None:
+        try:
+            list(decode(hostile, reference="hostile", limits=slow, dpi=72))
+        except LimitExceeded as error:
+            refused.append(error.reason)
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for kind in ("JPEG", "PNG", "TIFF"):
+        assert len(pages_of(packed(picture(), kind), limits=LIMITS)) == 1
+    assert refused == []
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 2
+    assert all("FETCH_TIMEOUT" in reason for reason in refused)
+
+
+def test_no_page_outlasts_a_program_that_is_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.pages.decoders._CLOSING", type("_", (), {"at": float("inf")})())
+    hostile = HOSTILE["PDF: a picture of endless scans"]()
+    limits = dataclasses.replace(FEW, seconds=600.0)
+    pages = decode(hostile, reference="page", limits=limits, dpi=72)
+    next(pages)
+    ending = threading.Timer(0.3, finish, kwargs={"within": 0.0})
+    ending.start()
+    with pytest.raises(PageUnavailable, match="about to end"):
+        next(pages)
+    ending.join()
+
+
+def test_a_decoder_learns_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "s3cret")
+    one = Decoder("page")
+    with open(f"/proc/{one.pid}/environ", "rb") as file:
+        known = file.read()
+    one.end()
+    assert b"PATH=" in known
+    assert b"s3cret" not in known
+
+
+def test_memory_comes_back_and_goes_with_its_decoder() -> None:
+    """Pages that are kept stay as they are while others are drawn, and what they took is used again after them."""
+    with decoder("page") as process:
+        data = packed(picture(), "PNG")
+        process.open(data, "PNG", None, reference="page", limits=LIMITS)
+        kept = [process.page(0, dpi=72, enough=None, reference="page", limits=LIMITS) for _ in range(5)]
+        process.open(packed(picture(80, 40), "PNG"), "PNG", None, reference="page", limits=LIMITS)
+        other = process.page(0, dpi=72, enough=None, reference="page", limits=LIMITS)
+        assert all((page.pixels == kept[0].pixels).all() for page in kept)
+        assert other.width == 80
+        kept[0].pixels[:] = 7  # its own memory
+        assert not (kept[1].pixels == 7).any()
+        del kept, other
+        assert len(process._canvases) == 2
+    process.end()
+    assert process._canvases == []
