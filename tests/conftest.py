@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--annotator-edits", type=int, default=150, help="random edits of tests/corrections/test_fuzz.py")
+    parser.addoption("--annotator-seed", type=int, default=1, help="of the random edits")
+
+
 @pytest.fixture(scope="session")
 def four_class_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of four classes, as the bundled ones have, but random."""

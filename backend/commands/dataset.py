@@ -79,6 +79,8 @@ def _freeze(args: argparse.Namespace, settings: Settings) -> int:
     version = frozen.version
     for line in frozen.missing:
         print(f"left out: {line}", file=sys.stderr)
+    for line in frozen.unknown:
+        print(f"left open: {line}; map it by predicted_values, and freeze again", file=sys.stderr)
     print(f"{version.name} {version.id}{'' if frozen.new else ': frozen already, with the same content'}")
     print(_table(version.manifest.counts()))
     if frozen.unannotated:

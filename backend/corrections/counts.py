@@ -8,17 +8,30 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, select
+from sqlalchemy import Connection, Engine, and_, func, select, true
 
 from backend.corrections.outcomes import Outcome
-from backend.corrections.tables import annotation, event, memory, prediction, proposal, sample
+from backend.corrections.samples import BACKGROUND, teaches_hard
+from backend.corrections.tables import annotation, event, memory, prediction, proposal, sample, unread_task
 from backend.vision.network_config import CLASSES, MARKS
 
-__all__ = ["SEED_MISCLASSIFIED", "SPLITS", "Facts", "Parked", "count", "tables"]
+__all__ = [
+    "OUTCOMES",
+    "SEED_MISCLASSIFIED",
+    "SPLITS",
+    "Facts",
+    "Parked",
+    "UnknownLabel",
+    "Unread",
+    "count",
+    "tables",
+]
 
 # The misclassified samples that made the seed's model what it is, by their true class (its model card): 117 in all.
 SEED_MISCLASSIFIED: Mapping[str, int] = {"signature": 29, "stamp": 27, "thumb": 61}
 SPLITS = ("train", "validation", "gold")
+OUTCOMES = tuple(str(outcome) for outcome in Outcome if outcome is not Outcome.UNKNOWN)
+"""Of which there are samples."""
 PARKED_SHOWN = 50
 # What Label Studio is known to send; other names come from elsewhere and must not become labels without end.
 KNOWN_ACTIONS = frozenset(
@@ -42,6 +55,46 @@ class Parked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnknownLabel:
+    """A label that annotators' regions bear, and no label config of their project knows.
+
+    Attributes:
+        project: The project's id.
+        label: The label; "" for regions without one.
+        regions: How many bear it.
+        task: One of their tasks.
+    """
+
+    project: int | None
+    label: str
+    regions: int
+    task: int
+
+    def __str__(self) -> str:
+        named = f"the label {self.label!r}" if self.label else "no label"
+        many = "1 region has" if self.regions == 1 else f"{self.regions} regions have"
+        where = "" if self.project is None else f"project {self.project}: "
+        return f"{where}{many} {named}, such as on task {self.task}"
+
+    @property
+    def remedy(self) -> str:
+        """The way out, as one sentence of an instruction."""
+        if not self.label:
+            return "give the regions a label in Label Studio, and update the annotations"
+        mapped = f'predicted_values="stamp,{self.label}"'
+        return f'say what it stands for in the label config, such as <Label value="Seal" {mapped}/>, or name it back'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unread:
+    """A task that could not be looked at, and why."""
+
+    task: int
+    project: int | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """The ledger in numbers, all of one moment.
 
@@ -51,7 +104,8 @@ class Facts:
         oldest_open: Age in seconds of the oldest acknowledged event that is neither in the samples yet nor parked; None
             where there is none.
         samples: Number of samples by (outcome, class, split).
-        hard: Number of samples by class that were shown under another name: the seed's "misclassified".
+        hard: Number of hard examples by class, shown under another name and undisputed: the seed's "misclassified".
+        hard_negatives: Number of boxes on nothing, deleted by somebody who saw them, undisputed.
         quarantined: Samples that annotators contradict each other about, or whose page is on another side as well.
         copies: Samples whose mark another sample has to the pixel.
         predictions: Number of predictions that were shown.
@@ -61,6 +115,9 @@ class Facts:
         suppressed: Number of boxes that a remembered crop kept from being shown.
         remembered: Number of corrected crops in the memory.
         parked: What is parked, newest first; a page of it.
+        unknown: Labels of annotated regions that no label config of their project knows: they teach nothing.
+        unread: Number of tasks that could not be looked at when they were last asked for.
+        unread_such: Some of them, with the reason, the newest first.
     """
 
     events: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -68,6 +125,7 @@ class Facts:
     oldest_open: float | None = None
     samples: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     hard: Mapping[str, int] = field(default_factory=dict)
+    hard_negatives: int = 0
     quarantined: int = 0
     copies: int = 0
     predictions: int = 0
@@ -77,6 +135,9 @@ class Facts:
     suppressed: int = 0
     remembered: int = 0
     parked: tuple[Parked, ...] = ()
+    unknown: tuple[UnknownLabel, ...] = ()
+    unread: int = 0
+    unread_such: tuple[Unread, ...] = ()
 
     def count(self, *, outcome: str | None = None, label: str | None = None, split: str | None = None) -> int:
         """Number of samples of an outcome, a class, a split, or all of these."""
@@ -105,6 +166,7 @@ class Facts:
                 for (outcome, label, split), number in sorted(self.samples.items())
             ],
             "hard_examples": dict(self.hard),
+            "hard_negatives": self.hard_negatives,
             "seed_misclassified": dict(SEED_MISCLASSIFIED),
             "quarantined": self.quarantined,
             "copies": self.copies,
@@ -115,19 +177,24 @@ class Facts:
             "suppressed": self.suppressed,
             "remembered": self.remembered,
             "parked": [vars(one) for one in self.parked],
+            "unknown_labels": [vars(one) for one in self.unknown],
+            "unread": self.unread,
+            "unread_tasks": [vars(one) for one in self.unread_such],
         }
 
 
 def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> Facts:
     """Counts everything; cheap enough for a scrape every few seconds."""
     with engine.connect() as connection:
+        hard = _hard(connection)
         crops = connection.execute(select(func.count(), func.count(sample.c.crop_sha256.distinct()))).one()
         return Facts(
             events=_events(connection),
             annotations=_annotations(connection),
             oldest_open=_oldest_open(connection, clock()),
             samples=_counts(connection, sample.c.outcome, sample.c.label, sample.c.split),
-            hard={key: number for (key,), number in _hard(connection).items()},
+            hard={label: number for label, number in hard.items() if label in MARKS},
+            hard_negatives=hard.get(BACKGROUND, 0),
             quarantined=_number(connection, sample.c.quarantine.is_not(None), sample.c.id),
             copies=crops[0] - crops[1],
             predictions=_number(connection, ~prediction.c.drawn & ~prediction.c.blind, prediction.c.task),
@@ -137,12 +204,15 @@ def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> Facts:
             suppressed=int(connection.execute(select(func.sum(memory.c.suppressed))).scalar() or 0),
             remembered=int(connection.execute(select(func.count(memory.c.sample.distinct()))).scalar() or 0),
             parked=_parked(connection),
+            unknown=_unknown(connection),
+            unread=_number(connection, true(), unread_task.c.task),
+            unread_such=_unread(connection),
         )
 
 
 def tables(facts: Facts) -> str:
     """The samples as two tables of text: by class and outcome beside the seed's, and by class and split."""
-    outcomes = [str(outcome) for outcome in Outcome]
+    outcomes = OUTCOMES
     rows = [
         [
             name,
@@ -172,7 +242,8 @@ def tables(facts: Facts) -> str:
     notes += f"still to be turned into samples, {facts.annotations.get('parked', 0)} parked"
     notes += f"; recall kept {facts.suppressed} boxes from being shown" if facts.suppressed else ""
     notes += f"; {facts.blind} tasks were served without boxes, `evaluate --blind` compares" if facts.blind else ""
-    return f"{by_outcome}\n\n{by_split}\n\n{notes}"
+    told = "".join(f"\n{one}: it teaches nothing; {one.remedy}" for one in facts.unknown)
+    return f"{by_outcome}\n\n{by_split}\n\n{notes}{told}"
 
 
 def _events(connection: Connection) -> dict[tuple[str, str], int]:
@@ -216,10 +287,30 @@ def _shown(connection: Connection) -> dict[str, int]:
     return {row.label: row.regions for row in connection.execute(rows)}
 
 
-def _hard(connection: Connection) -> dict[tuple[str, ...], int]:
-    misnamed = and_(sample.c.wrong.is_not(None), sample.c.label.in_(MARKS))
-    rows = connection.execute(select(sample.c.label, func.count()).where(misnamed).group_by(sample.c.label))
-    return {(label,): number for label, number in rows}
+def _hard(connection: Connection) -> dict[str, int]:
+    rows = connection.execute(select(sample.c.label, func.count()).where(teaches_hard()).group_by(sample.c.label))
+    return {row[0]: row[1] for row in rows}
+
+
+def _unknown(connection: Connection) -> tuple[UnknownLabel, ...]:
+    """By project and label, the most frequent first."""
+    columns = (annotation.c.project, annotation.c.task, annotation.c.unknown)
+    wanted = select(*columns).where(annotation.c.unknown.is_not(None), annotation.c.deleted.is_(False))
+    number: Counter[tuple[int | None, str]] = Counter()
+    such: dict[tuple[int | None, str], int] = {}
+    for row in connection.execute(wanted.order_by(annotation.c.id)):
+        for label in row.unknown or ():
+            number[row.project, label] += 1
+            such[row.project, label] = row.task
+    return tuple(
+        UnknownLabel(project=project, label=label, regions=regions, task=such[project, label])
+        for (project, label), regions in number.most_common(PARKED_SHOWN)
+    )
+
+
+def _unread(connection: Connection) -> tuple[Unread, ...]:
+    newest = select(unread_task).order_by(unread_task.c.asked.desc(), unread_task.c.task).limit(PARKED_SHOWN)
+    return tuple(Unread(task=row.task, project=row.project, reason=row.reason) for row in connection.execute(newest))
 
 
 def _parked(connection: Connection) -> tuple[Parked, ...]:

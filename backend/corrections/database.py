@@ -6,6 +6,7 @@ The ledger's database as it is: opened without being made, migrated or tuned, an
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_DOWN_REVISION = re.compile(r"^down_revision(?:: [^=]+)? = (?:\"([^\"]*)\"|None)$", re.MULTILINE)
 BUSY_SECONDS = 30
 _turns_of: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 _turns_lock = threading.Lock()
@@ -101,8 +103,15 @@ def in_words(url: str) -> str:
 
 
 def revisions() -> list[str]:
-    """The migrations that there are, oldest first."""
-    return sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    """The migrations that there are, oldest first: each names the one before it, whatever its own number is."""
+    after: dict[str, str] = {}
+    for file in (MIGRATIONS / "versions").glob("[0-9]*.py"):
+        named = _DOWN_REVISION.search(file.read_text(encoding="utf-8"))
+        after[named[1] if named and named[1] else ""] = file.name.partition("_")[0]
+    found: list[str] = []
+    while (following := after.get(found[-1] if found else "")) is not None:
+        found.append(following)
+    return found
 
 
 def refuses_values(error: Exception) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.annotations import Region
+from backend.labelstudio.vocabulary import UNKNOWN
 
 __all__ = ["Match", "Outcome", "match"]
 
@@ -26,6 +27,8 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     DUPLICATE = "duplicate"
     MISSED = "missed"
+    UNKNOWN = "unknown"
+    """A label that nobody knows stands in the way: it teaches nothing, and makes no sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,8 @@ class Match:
 
     Attributes:
         shown: What the backend proposed; None for a missed mark.
-        drawn: What the annotator left; None for a rejected mark. A duplicate names the mark it repeats.
+        drawn: What the annotator left; None for a rejected mark, or one that a label nobody knows lies on. A duplicate
+            names the mark it repeats.
         overlap: IoU of the two, 0 where one is missing.
     """
 
@@ -62,11 +66,15 @@ def match(shown: Sequence[Region], drawn: Sequence[Region]) -> tuple[Match, ...]
         _only_shown(shown[s], drawn, overlaps[s]) for s in range(len(shown)) if s not in {pair[0] for pair in pairs}
     ]
     rows += [
-        Match(outcome=Outcome.MISSED, shown=None, drawn=drawn[d], overlap=0.0)
+        Match(outcome=_of_drawn(drawn[d]), shown=None, drawn=drawn[d], overlap=0.0)
         for d in range(len(drawn))
         if d not in {pair[1] for pair in pairs}
     ]
     return tuple(rows)
+
+
+def _of_drawn(drawn: Region) -> Outcome:
+    return Outcome.UNKNOWN if drawn.label == UNKNOWN else Outcome.MISSED
 
 
 def _overlaps(shown: Sequence[Region], drawn: Sequence[Region]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -82,10 +90,19 @@ def _overlaps(shown: Sequence[Region], drawn: Sequence[Region]) -> np.ndarray[tu
 def _pairs(
     shown: Sequence[Region], drawn: Sequence[Region], overlaps: np.ndarray[tuple[int, int], np.dtype[np.float64]]
 ) -> list[tuple[int, int]]:
-    """One-to-one pairs: equal ids, then the same label by falling IoU, then any label by falling IoU."""
+    """One-to-one pairs: equal ids, then the same label by falling IoU, then any label by falling IoU.
+
+    Boxes of different labels are one mark only at the same place: a stamp that was deleted where a signature was drawn
+    beside it became nothing. Of a box whose label is not known nobody can say so, and it is paired with any near it.
+    """
     by_id = {region.id: d for d, region in enumerate(drawn)}
     pairs = [(s, by_id[region.id]) for s, region in enumerate(shown) if region.id in by_id]
-    near = [(s, d) for s in range(len(shown)) for d in range(len(drawn)) if overlaps[s, d] >= SAME_MARK]
+    near = [
+        (s, d)
+        for s, one in enumerate(shown)
+        for d, other in enumerate(drawn)
+        if overlaps[s, d] >= (SAME_MARK if _could_be_one(one, other) else SAME_PLACE)
+    ]
     near.sort(key=lambda pair: (shown[pair[0]].label != drawn[pair[1]].label, -overlaps[pair], pair))
     for s, d in near:
         if all(s != taken_s and d != taken_d for taken_s, taken_d in pairs):
@@ -93,8 +110,14 @@ def _pairs(
     return pairs
 
 
+def _could_be_one(one: Region, other: Region) -> bool:
+    return one.label == other.label or UNKNOWN in (one.label, other.label)
+
+
 def _paired(shown: Region, drawn: Region, overlap: float) -> Match:
-    if shown.label != drawn.label:
+    if drawn.label == UNKNOWN:
+        outcome = Outcome.UNKNOWN
+    elif shown.label not in (drawn.label, UNKNOWN):
         outcome = Outcome.RELABELLED
     else:
         outcome = Outcome.ACCEPTED if overlap >= SAME_PLACE else Outcome.MOVED
@@ -104,8 +127,12 @@ def _paired(shown: Region, drawn: Region, overlap: float) -> Match:
 def _only_shown(
     shown: Region, drawn: Sequence[Region], overlaps: np.ndarray[tuple[int], np.dtype[np.float64]]
 ) -> Match:
-    """A shown mark that no annotated one answers to: a second box on a true mark, or no mark at all."""
-    best = int(overlaps.argmax()) if len(drawn) else -1
-    if best >= 0 and overlaps[best] >= SAME_MARK:
-        return Match(outcome=Outcome.DUPLICATE, shown=shown, drawn=drawn[best], overlap=float(overlaps[best]))
+    """A shown mark that no annotated one answers to: a second box on a mark of its class, or no mark of it at all."""
+    here = {d: float(overlap) for d, overlap in enumerate(overlaps) if overlap >= SAME_MARK}
+    same = [d for d in here if drawn[d].label == shown.label]
+    if shown.label == UNKNOWN or any(drawn[d].label == UNKNOWN for d in here):
+        return Match(outcome=Outcome.UNKNOWN, shown=shown, drawn=None, overlap=0.0)
+    if same:
+        best = max(same, key=lambda d: (here[d], -d))
+        return Match(outcome=Outcome.DUPLICATE, shown=shown, drawn=drawn[best], overlap=here[best])
     return Match(outcome=Outcome.REJECTED, shown=shown, drawn=None, overlap=0.0)

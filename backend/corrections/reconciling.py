@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Engine, select
 
 from backend.corrections.database import writing
 from backend.corrections.journal import advance, reached
+from backend.corrections.label_history import note_config
 from backend.corrections.tables import annotation as table
 from backend.corrections.worker import fold, forget, forget_tasks
 from backend.errors import RequestError
@@ -26,6 +28,11 @@ OVERLAP_SECONDS = 120.0
 
 class Studio(Protocol):
     """What is asked of Label Studio."""
+
+    @property
+    def has_token(self) -> bool: ...
+
+    def predictions(self, task: int) -> Sequence[Mapping[str, Any]]: ...
 
     def project(self, project: int) -> Mapping[str, Any]: ...
 
@@ -60,6 +67,7 @@ def sync(
     *,
     everything: bool = False,
     progress: Callable[[Reconciled], None] = lambda _: None,
+    clock: Callable[[], float] = time.time,
 ) -> Reconciled:
     """Reconciles one project: only tasks that changed since the last run, or all of them.
 
@@ -75,6 +83,7 @@ def sync(
         project: The project's id.
         everything: Whether to look at every task, and to forget what Label Studio no longer has.
         progress: Called after each task with what was found so far.
+        clock: Seconds since the epoch.
 
     Raises:
         LabelStudioError: Label Studio refused or did not answer.
@@ -82,6 +91,8 @@ def sync(
     label_config = str(studio.project(project).get("label_config") or "")
     since = None if everything else reached(engine, project)
     newest = studio.newest_change(project)
+    with writing(engine) as connection:
+        note_config(connection, project, label_config, at=clock())
     seen, found = set(), Reconciled()
     for task in studio.tasks(project, since=None if since is None else since - OVERLAP_SECONDS):
         with writing(engine) as connection:
@@ -100,7 +111,8 @@ def _reconcile(connection: Connection, task: Mapping[str, Any], label_config: st
     saved = deleted = unreadable = 0
     for one in listed:
         try:
-            saved += fold(connection, read_annotation(one, task=task, label_config=label_config))
+            state = read_annotation(one, task=task, label_config=label_config, assumed=True)
+            saved += fold(connection, state)
         except RequestError as error:
             unreadable += 1
             _LOG.warning("annotation %s cannot be read: %s", one.get("id"), error)

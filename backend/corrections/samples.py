@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, text, update
 
 from backend.corrections.crop_store import Crop, cut, fingerprint, perceptual
 from backend.corrections.outcomes import SAME_PLACE, Match, Outcome, match
 from backend.corrections.splits import Side, assign_split, document_key
 from backend.corrections.tables import sample
 from backend.geometry import as_boxes, iou
+from backend.labelstudio.vocabulary import UNKNOWN
 from backend.vision.network_config import CLASSES
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.annotations import Annotation, Region
     from backend.pages.page import Page
 
-__all__ = ["BACKGROUND", "Sample", "make_samples", "replace_samples"]
+__all__ = ["BACKGROUND", "Sample", "make_samples", "replace_samples", "teaches_hard"]
 
 BACKGROUND = CLASSES[-1]
 SAMPLES_LOCK = 0x73706C69  # any number that nothing else locks
@@ -68,6 +69,15 @@ class Sample:
     blind: bool = False
 
 
+def teaches_hard() -> ColumnElement[bool]:
+    """The condition for a hard example, or a hard negative: the one by which they are counted everywhere.
+
+    What was shown was renamed, or deleted by somebody who saw it, and no other annotator contradicts.
+    """
+    hard = sample.c.outcome.in_([Outcome.RELABELLED, Outcome.REJECTED])
+    return and_(hard, sample.c.weak.is_(False), sample.c.quarantine.is_(None))
+
+
 def make_samples(
     annotation: Annotation,
     prediction: Prediction | None,
@@ -76,6 +86,8 @@ def make_samples(
     answers: Sequence[Prediction] = (),
 ) -> tuple[Sample, ...]:
     """What one annotation teaches, given what had been shown and the pages; skipped tasks teach nothing.
+
+    Nor does a region whose label nobody knows, or a shown box that such a region lies on.
 
     On a blind page nobody accepted or rejected a box. A mark drawn unaided where the model has one of the same name is
     no weak evidence; another name makes it a hard example only at IoU .5 or more, for who saw no box renamed none; and
@@ -91,7 +103,9 @@ def make_samples(
     if annotation.skipped:
         return ()
     shown = [one.region for one in prediction.proposals] if prediction else []
-    rows = match(shown, annotation.regions({index: (page.width, page.height) for index, page in pages.items()}))
+    drawn = annotation.read({index: (page.width, page.height) for index, page in pages.items()})
+    every = match(shown, drawn)
+    rows = tuple(row for row in every if row.outcome is not Outcome.UNKNOWN)
     blind = prediction is not None and prediction.blind
     if blind:
         rows = _unaided(rows)
@@ -103,9 +117,10 @@ def make_samples(
         prediction=prediction,
         answers=answers,
         pages=pages,
+        drawn=drawn,
         hashes=hashes,
         document=document_key(annotation.document, annotation.references),
-        saw_boxes=not blind and (annotation.began_with_boxes or any(row.shown and row.drawn for row in rows)),
+        saw_boxes=not blind and (annotation.began_with_boxes or any(row.shown and row.drawn for row in every)),
         blind=blind,
     )
     return tuple(_sample(row, source) for row in rows)
@@ -130,10 +145,23 @@ class _Source:
     prediction: Prediction | None
     answers: Sequence[Prediction]
     pages: Mapping[int, Page]
+    drawn: Sequence[Region]
     hashes: Mapping[int, tuple[str, str]]
     document: str
     saw_boxes: bool
     blind: bool
+
+    def truth(self, row: Match, region: Region) -> str:
+        """What is in a sample's box.
+
+        A box that was deleted from the very place of another class's mark shows that mark: it is wrong to call it so,
+        and it would be wrong to teach that such a mark is none.
+        """
+        if row.drawn is not None:
+            return row.drawn.label
+        near = [(_nearness(one, region), one.label) for one in self.drawn if one.label != UNKNOWN]
+        overlap, label = max(near, default=(0.0, BACKGROUND))
+        return label if overlap >= SAME_PLACE else BACKGROUND
 
     def proposal(self, row: Match) -> tuple[Prediction, Proposal] | None:
         """What was shown, or answered to the drawing, where a match speaks of it."""
@@ -156,8 +184,9 @@ def _sample(row: Match, source: _Source) -> Sample:
     assert region is not None  # noqa: S101  a match has at least one side, and these outcomes name which
     annotation, page = source.annotation, source.pages[region.page]
     made, proposal = source.proposal(row) or (None, None)
-    label = row.drawn.label if row.drawn else BACKGROUND
-    wrong = proposal.region.label if proposal and proposal.region.label != label else None
+    label = source.truth(row, region)
+    called = proposal.region.label if proposal else UNKNOWN
+    wrong = called if called not in (label, UNKNOWN) else None
     misnamed = row.outcome is Outcome.MISSED and wrong is not None
     return Sample(
         id=f"{annotation.id}-{region.id}",

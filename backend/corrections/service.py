@@ -24,6 +24,7 @@ from backend.corrections.shown import Proposals
 from backend.corrections.worker import Worker
 from backend.errors import LabelStudioError, RequestError
 from backend.labelstudio.connections import first_page
+from backend.labelstudio.parents import task_parent
 
 if TYPE_CHECKING:
     from backend.labelstudio.annotations import Annotation
@@ -141,7 +142,12 @@ class Feedback:
         self.journal = Journal(store.engine, appended=self.wake, clock=clock)
         self.ledger = Proposals(store.engine, clock=clock)
         self.worker = Worker(
-            engine=store.engine, journal=self.journal, crops=store.crops, page_of=task_page(reach), clock=clock
+            engine=store.engine,
+            journal=self.journal,
+            crops=store.crops,
+            page_of=task_page(reach),
+            clock=clock,
+            parent_of=task_parent(reach.studio),
         )
         self._reach = reach
         self._distance = recall_distance

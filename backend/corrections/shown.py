@@ -10,21 +10,24 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Connection, Engine, RowMapping, select
+from sqlalchemy import Connection, Engine, RowMapping, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.database import writing
-from backend.corrections.tables import prediction, proposal
+from backend.corrections.tables import prediction, proposal, unread_task
 from backend.errors import LedgerError
 from backend.labelstudio.annotations import Region
+from backend.labelstudio.parents import word_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from backend.labelstudio.parents import Parent
 
 __all__ = [
     "Inbox",
@@ -36,11 +39,16 @@ __all__ = [
     "is_blind",
     "origin_of",
     "shown_before",
+    "shown_under",
+    "stored_prediction",
 ]
 
 _NAMES = ("document_sha256", "document")
 # Further apart, an annotation was rather made of another backend's prediction, before this one was connected.
 _CLOCKS_APART_SECONDS = 3600.0
+_LONGEST_REASON = 1000
+_AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 60.0, 3600.0
+_MOST_UNREAD = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +57,10 @@ class Proposal:
 
     Attributes:
         region: Its place and label; `label` is the class (signature, stamp, thumb), not the config's word for it.
-        probabilities: Of signature, stamp, thumb and none, in this order.
+        probabilities: Of signature, stamp, thumb and none, in this order; empty where only Label Studio knew of it.
         page_size: Width and height of the upright page in pixels.
         recalled: The sample whose verdict replaced the network's, if one did.
+        word: What the label config called the label then; None where an older ledger has not kept it.
     """
 
     region: Region
@@ -59,6 +68,7 @@ class Proposal:
     score: float
     page_size: tuple[int, int]
     recalled: str | None = None
+    word: str | None = None
 
 
 class Inbox(Protocol):
@@ -91,6 +101,16 @@ class Ledger(Protocol):
             proposals: Its regions.
             drawn: Whether these answer what an annotator just drew, instead of being shown before any work began.
             blind: Whether they were kept from the annotator, who was served an empty page.
+        """
+        ...
+
+    def note_unread(self, *, task: int, project: int | None, reason: str) -> None:
+        """Notes that a task could not be looked at, until a prediction of it is remembered.
+
+        Args:
+            task: The task's id.
+            project: The project's id, where it is known.
+            reason: Why not, for a person.
         """
         ...
 
@@ -183,8 +203,44 @@ class Proposals:
                 connection.execute(insert(prediction).on_conflict_do_nothing(), [{**shown, "shown": self._clock()}])
                 if rows:
                     connection.execute(insert(proposal).on_conflict_do_nothing(), rows)
+                if not drawn:
+                    connection.execute(delete(unread_task).where(unread_task.c.task == task))
         except SQLAlchemyError as error:
             raise LedgerError(f"what was shown could not be stored: {error}; is the disk full?") from error
+
+    def note_unread(self, *, task: int, project: int | None, reason: str) -> None:
+        """Notes that a task could not be looked at, until a prediction of it is remembered.
+
+        Raises:
+            LedgerError: The database did not take it.
+        """
+        now, told = self._clock(), {"project": project, "reason": reason[:_LONGEST_REASON]}
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        row = insert(unread_task).values(task=task, since=now, asked=now, **told)
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(row.on_conflict_do_update(index_elements=["task"], set_={**told, "asked": now}))
+        except SQLAlchemyError as error:
+            raise LedgerError(f"what could not be read could not be stored: {error}; is the disk full?") from error
+
+    def unread_again(self, project: int, *, most: int = 4) -> tuple[int, ...]:
+        """Tasks that could not be looked at and are to be tried again now; they are noted as asked for.
+
+        Each is tried after a minute, and then as long after the last time as it has been waiting, at most an hour.
+        """
+        now = self._clock()
+        waiting = select(unread_task).where(unread_task.c.project == project).order_by(unread_task.c.asked)
+        with self._engine.connect() as connection:
+            # A moment that is still to come is of a clock that was put back since.
+            due = [
+                row.task
+                for row in connection.execute(waiting.limit(_MOST_UNREAD))
+                if not 0 <= now - row.asked < min(max(row.asked - row.since, _AGAIN_SECONDS), _LONGEST_AGAIN_SECONDS)
+            ][:most]
+        if due:
+            with writing(self._engine) as connection:
+                connection.execute(update(unread_task).where(unread_task.c.task.in_(due)).values(asked=now))
+        return tuple(due)
 
 
 def shown_before(
@@ -216,6 +272,62 @@ def shown_before(
     if fitting or not began_with_boxes:
         return max(fitting, key=fits, default=None)
     return next((one for one in found if one.shown <= moment + _CLOCKS_APART_SECONDS), None)
+
+
+def shown_under(
+    connection: Connection,
+    *,
+    task: int,
+    taken: Iterable[str] = (),
+    same: Iterable[str] | None = None,
+    version: str = "",
+) -> Prediction | None:
+    """The one prediction that has certain regions; None where none of the task's has them, or where several differ.
+
+    Args:
+        connection: An open transaction.
+        task: The task's id.
+        taken: Ids of regions that it has, beside others, at least one; nobody can have taken one of a blind one.
+        same: Ids of all of its regions, as Label Studio has them stored; a blind prediction is stored without any.
+        version: In this case, its version.
+    """
+    found = _predictions(connection, task, drawn=False)
+    if same is not None:
+        wanted = frozenset(same)
+        fitting = [one for one in found if one.version == version and _stored_ids(one) == wanted]
+        # Of one version, what was blind and what was found empty look the same: the one that was blind says more.
+        return max(fitting, key=lambda one: (one.blind, one.shown), default=None)
+    some = frozenset(taken)
+    fitting = [one for one in found if some and some <= _stored_ids(one)]
+    return fitting[-1] if len({_stored_ids(one) for one in fitting}) == 1 else None
+
+
+def _stored_ids(one: Prediction) -> frozenset[str]:
+    return frozenset() if one.blind else frozenset(proposal.region.id for proposal in one.proposals)
+
+
+def stored_prediction(parent: Parent, sizes: Mapping[int, tuple[int, int]]) -> Prediction:
+    """What was shown, as Label Studio has it stored: nobody knows its probabilities any more.
+
+    Args:
+        parent: The stored prediction.
+        sizes: Width and height in pixels of each upright page that bears one of its regions.
+    """
+    proposals = tuple(
+        Proposal(
+            region=region,
+            probabilities=(),
+            score=_score(body.get("score")),
+            page_size=sizes[region.page],
+            word=word_of(body),
+        )
+        for region, body in parent.read(sizes)
+    )
+    return Prediction(version=parent.version, shown=parent.shown, proposals=proposals)
+
+
+def _score(score: object) -> float:
+    return float(score) if isinstance(score, int | float) and 0 <= score <= 1 else 0.0
 
 
 def answered_before(connection: Connection, *, task: int) -> tuple[Prediction, ...]:
@@ -268,6 +380,7 @@ def _row(one: Proposal, *, task: int, version: str, edition: str) -> dict[str, o
         "x2": x2,
         "y2": y2,
         "recalled": one.recalled,
+        "word": one.word,
     }
 
 
@@ -280,4 +393,5 @@ def _proposal(row: RowMapping) -> Proposal:
         score=row["score"],
         page_size=(row["page_width"], row["page_height"]),
         recalled=row["recalled"],
+        word=row["word"],
     )

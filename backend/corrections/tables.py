@@ -29,11 +29,13 @@ __all__ = [
     "event",
     "forgotten",
     "gone_task",
+    "label_config",
     "memory",
     "metadata",
     "prediction",
     "proposal",
     "sample",
+    "unread_task",
     "watermark",
 ]
 
@@ -99,6 +101,7 @@ proposal = Table(
     Column("page_height", Integer, nullable=False),
     *_box(),
     Column("recalled", String(96)),  # the sample whose verdict changed the label, if one did
+    Column("word", Text),  # what the label config called the label then
     comment="Every region that left for Label Studio, or stayed here because its prediction was blind.",
 )
 
@@ -118,9 +121,37 @@ annotation = Table(
     Column("lease", Float, nullable=False),
     Column("reason", Text),
     Column("parked", Boolean, nullable=False),
+    Column(
+        "unknown", JSON(none_as_null=True)
+    ),  # labels that nobody knows, one for each region; null where there is none
+    # Whether its own label config lacks one of its labels, so that it is read anew when another one becomes known.
+    Column("needs_past", Boolean, nullable=False, server_default=false()),
     Index("ix_annotation_due", "parked", "due"),
     Index("ix_annotation_task", "task"),
     comment="The newest known state of each annotation; a deletion is final.",
+)
+
+label_config = Table(
+    "label_config",
+    metadata,
+    Column("id", _Counter, primary_key=True, autoincrement=True),
+    Column("project", BigInteger, nullable=False),
+    Column("since", Float, nullable=False),  # the earliest moment of which it is known to have held
+    Column("config", Text, nullable=False),
+    Index("ix_label_config_project", "project", "since"),
+    sqlite_autoincrement=True,
+    comment="The label configs that each project has had, by which names of earlier regions are read.",
+)
+
+unread_task = Table(
+    "unread_task",
+    metadata,
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("project", BigInteger),
+    Column("since", Float, nullable=False),
+    Column("asked", Float, nullable=False),  # when it was last tried in vain
+    Column("reason", Text, nullable=False),
+    comment="Tasks that could not be looked at when they were last asked for: nothing is known of them.",
 )
 
 gone_task = Table(

@@ -14,15 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Connection, Engine, and_, select, update
+from sqlalchemy import Connection, Engine, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.corrections.database import refuses_values, writing
 from backend.corrections.journal import ask
+from backend.corrections.label_history import known_of, note_config
 from backend.corrections.samples import Sample, make_samples, replace_samples
-from backend.corrections.shown import Prediction, answered_before, shown_before
+from backend.corrections.shown import Prediction, answered_before, shown_before, shown_under, stored_prediction
 from backend.corrections.tables import annotation as table
-from backend.corrections.tables import gone_task
+from backend.corrections.tables import gone_task, unread_task
 from backend.errors import (
     BackendError,
     FetchTimeout,
@@ -32,14 +33,15 @@ from backend.errors import (
     PageUnavailable,
     RequestError,
 )
-from backend.labelstudio.annotations import Annotation, read_event, task_ids
+from backend.labelstudio.annotations import Annotation, read_config, read_event, task_ids
 
 if TYPE_CHECKING:
     from backend.corrections.crop_store import CropStore
     from backend.corrections.journal import Entry, Journal
+    from backend.labelstudio.parents import Parent
     from backend.pages.page import Page
 
-__all__ = ["PageOf", "Worker", "fold", "fold_event", "forget", "forget_tasks", "unpark"]
+__all__ = ["PageOf", "ParentOf", "Worker", "fold", "fold_event", "forget", "forget_tasks", "unpark"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ _LOG = logging.getLogger(__name__)
 ANNOTATION_ACTIONS = frozenset(
     f"{noun}_{verb}" for noun in ("ANNOTATION", "ANNOTATIONS") for verb in ("CREATED", "UPDATED", "DELETED")
 )
+PROJECT_ACTIONS = frozenset({"PROJECT_CREATED", "PROJECT_UPDATED"})
 LEASE_SECONDS = 120.0
 FIRST_DELAY, LONGEST_DELAY = 2.0, 3600.0
 MOST_ATTEMPTS = 12
@@ -59,6 +62,14 @@ class PageOf(Protocol):
     """Gives one upright page of a task."""
 
     def __call__(self, annotation: Annotation, index: int, /) -> Page: ...
+
+
+ParentOf = Callable[[Annotation], "Parent | None"]
+"""Asks Label Studio what an annotation was made of; None where it does not tell."""
+
+
+def _nobody(_: Annotation) -> None:
+    """Where no Label Studio can be asked."""
 
 
 def fold_event(connection: Connection, entry: Entry) -> str | None:
@@ -83,23 +94,30 @@ def _fold_read(connection: Connection, entry: Entry) -> None:
         forget_tasks(connection, task_ids(entry.body))
     elif entry.action == "START_TRAINING" and entry.project is not None:
         ask(connection, entry.project, at=entry.received)
+    elif entry.action in PROJECT_ACTIONS:
+        note_config(connection, entry.project, read_config(entry.body), at=entry.received)
     elif entry.action in ANNOTATION_ACTIONS:
         event = read_event(entry.body)
         for state in event.saved:
+            note_config(connection, state.project, state.label_config, at=state.updated)
             fold(connection, state)
         for identity in event.deleted:
             forget(connection, identity)
 
 
 def fold(connection: Connection, state: Annotation) -> bool:
-    """Keeps a state if it is newer than what is known, and the annotation was not deleted. Tells whether it did."""
+    """Keeps a state if it is newer than what is known, and the annotation was not deleted. Tells whether it did.
+
+    The same state, told by an event, takes the place of one that was read later under a label config that may be newer.
+    """
     known = _lock(connection, state.id, task=state.task, project=state.project)
     if connection.execute(select(gone_task).where(gone_task.c.id == state.task)).first():
         return forget(connection, state.id)
-    if known.deleted or known.updated >= state.updated:
+    told = known.updated == state.updated and known.body.get("assumed") and not state.assumed
+    if known.deleted or (known.updated >= state.updated and not told):
         return False
     values = {"task": state.task, "project": state.project, "updated": state.updated}
-    _renew(connection, state.id, **values, body=dataclasses.asdict(state))
+    _renew(connection, state.id, **values, body=state.body())
     return True
 
 
@@ -118,6 +136,7 @@ def forget_tasks(connection: Connection, tasks: Sequence[int]) -> int:
     for start in range(0, len(tasks), _MOST_VARIABLES):
         some = tasks[start : start + _MOST_VARIABLES]
         connection.execute(make(gone_task).on_conflict_do_nothing(), [{"id": task} for task in some])
+        connection.execute(delete(unread_task).where(unread_task.c.task.in_(some)))
         theirs = select(table.c.id).where(table.c.task.in_(some)).order_by(table.c.id)
         news += sum(forget(connection, identity) for identity in connection.execute(theirs).scalars().all())
     return news
@@ -147,11 +166,26 @@ def _renew(connection: Connection, identity: int, **values: Any) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Turned:
+    """What one state of an annotation became.
+
+    Attributes:
+        unknown: Labels that nobody knows, one for each region that has one.
+        needs_past: Whether another label config of the project's may tell more.
+    """
+
+    samples: tuple[Sample, ...] = ()
+    unknown: tuple[str, ...] = ()
+    needs_past: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Worker:
     """Does what is open; any number of them, in any number of processes, may run at once.
 
     Attributes:
         page_of: Fetches a page; its errors decide between another try and parking.
+        parent_of: Asks Label Studio what an annotation was made of, where the ledger does not know.
     """
 
     engine: Engine
@@ -159,6 +193,7 @@ class Worker:
     crops: CropStore
     page_of: PageOf
     clock: Callable[[], float] = time.time
+    parent_of: ParentOf = _nobody
 
     def work(self, *, limit: int = 100) -> int:
         """Does what is open and due, and gives the number of steps that it took; 0 when nothing was left to do.
@@ -184,7 +219,7 @@ class Worker:
             return False
         identity, updated, body = leased
         try:
-            self._commit(identity, updated, self._samples(body) if body else ())
+            self._commit(identity, updated, self._turned(body) if body else _Turned())
         except BackendError as error:
             self._put_off(identity, updated, str(error), final=not isinstance(error, PASSING))
         except Exception as error:
@@ -212,37 +247,61 @@ class Worker:
             connection.execute(update(table).where(table.c.id == row.id).values(lease=now + LEASE_SECONDS))
         return row.id, row.updated, None if row.deleted else row.body
 
-    def _samples(self, body: Mapping[str, Any]) -> tuple[Sample, ...]:
+    def _turned(self, body: Mapping[str, Any]) -> _Turned:
         state = Annotation(**body)
         if state.skipped:
-            return ()
-        prediction, answers = self._shown(state)
-        shown = {one.region.page for one in prediction.proposals} if prediction else set()
-        pages = {index: self.page_of(state, index) for index in sorted(shown | state.pages())}
+            return _Turned()
+        with self.engine.connect() as connection:
+            known = known_of(connection, project=state.project, task=state.task, label_config=state.label_config)
+            answers = answered_before(connection, task=state.task)
+        state = dataclasses.replace(state, known=known)
+        prediction, parent = self._shown(state)
+        if parent is not None:
+            state = dataclasses.replace(state, known=dataclasses.replace(known, shown=parent.words() | known.shown))
+        bearing = {one.region.page for one in prediction.proposals} if prediction else set()
+        bearing |= parent.pages() if parent else set()
+        pages = {index: self.page_of(state, index) for index in sorted(bearing | state.pages())}
+        if parent is not None:
+            prediction = stored_prediction(parent, {index: (one.width, one.height) for index, one in pages.items()})
         samples = make_samples(state, prediction, pages, answers=answers)
         for one in samples:
             self.crops.put(one.crop)
-        return samples
+        return _Turned(samples=samples, unknown=state.unknown_names(), needs_past=state.needs_past())
 
-    def _shown(self, state: Annotation) -> tuple[Prediction | None, tuple[Prediction, ...]]:
+    def _shown(self, state: Annotation) -> tuple[Prediction | None, Parent | None]:
+        """What the annotator had before them: as the ledger remembers it, or else as Label Studio has it.
+
+        Of the ledger's predictions, the one counts that has all regions which the editor took over, where just one has
+        them. Else Label Studio is asked. Where it does not tell, regions in common and clocks decide.
+        """
+        task = state.task
         with self.engine.connect() as connection:
+            known = shown_under(connection, task=task, taken=state.taken_ids())
+        parent = self.parent_of(state) if known is None and state.began_with_boxes else None
+        if known is not None:
+            return known, None
+        with self.engine.connect() as connection:
+            if parent is not None:
+                known = shown_under(connection, task=task, same=parent.ids, version=parent.version)
+                return (known, None) if known is not None else (None, parent)
             prediction = shown_before(
                 connection,
-                task=state.task,
-                regions=state.region_ids(),
+                task=task,
+                regions=[str(one.get("id")) for one in state.result],
                 moment=state.created,
                 began_with_boxes=state.began_with_boxes,
             )
-            return prediction, answered_before(connection, task=state.task)
+        return prediction, None
 
-    def _commit(self, identity: int, updated: float, samples: tuple[Sample, ...]) -> None:
+    def _commit(self, identity: int, updated: float, turned: _Turned) -> None:
         """Replaces the samples, unless a newer state arrived meanwhile: then the next turn is that one's."""
         with writing(self.engine) as connection:
             row = connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
-            if row.updated != updated or (row.deleted and samples):
+            if row.updated != updated or (row.deleted and turned.samples):
                 return
-            replace_samples(connection, annotation=identity, task=row.task, samples=samples)
-            values = {"turned": updated, "attempts": 0, "lease": 0.0, "reason": None}
+            replace_samples(connection, annotation=identity, task=row.task, samples=turned.samples)
+            values: dict[str, Any] = {"turned": updated, "attempts": 0, "lease": 0.0, "reason": None}
+            values |= {"unknown": list(turned.unknown) or None, "needs_past": turned.needs_past}
             connection.execute(update(table).where(table.c.id == identity).values(values))
 
     def _put_off(self, identity: int, updated: float, reason: str, *, final: bool) -> None:

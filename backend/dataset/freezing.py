@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from backend.corrections.crop_store import perceptual
+from backend.corrections.label_history import LabelHistory
 from backend.corrections.service import Store
 from backend.corrections.splits import document_key
 from backend.dataset.gathering import Gathered, Look, gather, known_documents, samples_of, sides, sides_without_ledger
@@ -112,12 +113,14 @@ class Frozen:
         new: False where the same content was frozen under that name already.
         missing: Tasks that are not in it, one sentence each.
         unannotated: Tasks of the projects that nobody annotated, or everybody skipped.
+        unknown: Regions whose label no label config knows, one sentence for each task: their places are left open.
     """
 
     version: Version
     new: bool
     missing: tuple[str, ...] = ()
     unannotated: int = 0
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass
@@ -171,13 +174,15 @@ def freeze(
     checked(name)
     ids = project_ids(studio, projects)
     with _ledger(store, settings) as ledger, datasets(settings).drafting() as draft:
-        tally = _gathered(ids, studio, PageSource(settings, studio), draft, progress)
+        past = LabelHistory(engine=ledger.engine)
+        tally = _gathered(ids, studio, PageSource(settings, studio), draft, progress, past=past)
         if tally.missing and not allow_missing:
             raise DatasetError(_refusal(tally.missing))
         manifest = _manifest(tally.gathered, ledger)
         made = _made(label_studio=studio.version(), projects=list(ids), missing=tally.missing)
         frozen, new = datasets(settings).publish(draft, name, manifest, made)
-    return Frozen(version=frozen, new=new, missing=tuple(tally.missing), unannotated=tally.unannotated)
+    missing, unknown = tuple(tally.missing), tuple(_unknown(tally.gathered))
+    return Frozen(version=frozen, new=new, missing=missing, unannotated=tally.unannotated, unknown=unknown)
 
 
 def freeze_known(
@@ -206,12 +211,18 @@ def freeze_known(
 
 
 def _gathered(
-    projects: Sequence[int], studio: LabelStudio, source: PageSource, draft: Draft, progress: Callable[[], object]
+    projects: Sequence[int],
+    studio: LabelStudio,
+    source: PageSource,
+    draft: Draft,
+    progress: Callable[[], object],
+    *,
+    past: LabelHistory,
 ) -> _Tally:
     tally = _Tally()
     for project in projects:
         tally.tasks += int(studio.project(project).get("task_number") or 0)
-        for task, ruling in rulings(studio, project):
+        for task, ruling in rulings(studio, project, past=past):
             try:
                 if isinstance(ruling, BackendError):
                     raise ruling
@@ -237,6 +248,13 @@ def _manifest(gathered: Sequence[Gathered], ledger: Store) -> Manifest:
 
 def _placed(one: Gathered, document: str, split: str) -> list[FrozenPage]:
     return [dataclasses.replace(page, document=document, split=split) for page in one.pages]
+
+
+def _unknown(gathered: Sequence[Gathered]) -> Iterator[str]:
+    for one in gathered:
+        if one.unknown:
+            named = ", ".join(repr(name) if name else "(none)" for name in sorted(set(one.unknown)))
+            yield f"task {one.task}: {len(one.unknown)} regions have a label that nobody knows: {named}"
 
 
 def _refusal(missing: Sequence[str]) -> str:

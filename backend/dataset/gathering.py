@@ -25,6 +25,7 @@ from backend.errors import RequestError
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.connections import Pages, first_page
 from backend.labelstudio.project_annotations import Ruling, turned_page, turns
+from backend.labelstudio.vocabulary import UNKNOWN
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Gathered:
         updated: When it was saved, seconds since the epoch.
         document: Key of the document, as the ledger would make it.
         pages: In order; their document and split are still empty.
+        unknown: Labels of regions that nobody knows; their places are neither right nor wrong.
         looks: (SHA-256, perceptual hash) of the pages that tell the document: those with marks, if there are any.
     """
 
@@ -116,6 +118,7 @@ class Gathered:
     document: str
     pages: tuple[FrozenPage, ...]
     looks: tuple[tuple[str, str], ...]
+    unknown: tuple[str, ...] = ()
 
     def looks_of(self, document: str) -> list[Look]:
         return [Look(document=document, page_sha256=sha, page_phash=phash) for sha, phash in self.looks]
@@ -143,7 +146,7 @@ def gather(ruling: Ruling, source: Pages, draft: Draft) -> Gathered:
         sizes[index] = page.width, page.height
         looks.append((draft.add(page.pixels), perceptual(page.pixels)))
         stored.append(_blank(page, sheet, ruling, index, looks[-1][0]))
-    regions = left.regions(sizes)
+    regions = left.read(sizes)
     disputed = _disputed(regions, [one.regions(sizes) for one in _readable(ruling.others, sizes)])
     rotations = turns(left)
     pages = [
@@ -158,6 +161,7 @@ def gather(ruling: Ruling, source: Pages, draft: Draft) -> Gathered:
         document=document_key(left.document, left.references),
         pages=tuple(pages),
         looks=tuple(marked),
+        unknown=left.unknown_names(),
     )
 
 
@@ -219,7 +223,7 @@ def _with_marks(
         box = corners(one.box)
         if box[2] <= box[0] or box[3] <= box[1]:
             continue  # less than a hundredth of a pixel wide: a click, not a mark
-        if one.id in disputed:
+        if one.id in disputed or one.label == UNKNOWN:
             ignored.append(box)
         else:
             marks.append(FrozenMark(id=one.id, label=one.label, box=box, rotation=round(rotations.get(one.id, 0.0), 2)))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, select
 
+from backend.corrections.label_history import with_past
 from backend.corrections.shown import Prediction, origin_of, shown_before
 from backend.corrections.tables import annotation
 from backend.errors import EvaluationError
@@ -140,7 +141,8 @@ def readings(engine: Engine) -> list[Reading]:
         )
         states = [Annotation(**row.body) for row in rows]
         newest = {state.task: state for state in states if not state.skipped}
-        return [found for task in sorted(newest) for found in _reading(connection, newest[task])]
+        ruling = with_past(connection, [newest[task] for task in sorted(newest)])
+        return [found for state in ruling for found in _reading(connection, state)]
 
 
 def compare(

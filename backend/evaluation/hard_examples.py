@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine, select
 
-from backend.corrections.outcomes import Outcome
+from backend.corrections.samples import teaches_hard
 from backend.corrections.tables import sample
 from backend.geometry import Boxes, as_boxes
 from backend.vision.network_config import CLASSES
@@ -45,15 +45,7 @@ def hard_examples(engine: Engine, crops: CropStore) -> Iterator[HardExample]:
     Raises:
         LedgerError: A crop cannot be read.
     """
-    wanted = (
-        select(sample)
-        .where(
-            sample.c.outcome.in_([Outcome.RELABELLED, Outcome.REJECTED]),
-            sample.c.weak.is_(False),
-            sample.c.quarantine.is_(None),
-        )
-        .order_by(sample.c.id)
-    )
+    wanted = select(sample).where(teaches_hard()).order_by(sample.c.id)
     with engine.connect() as connection:
         rows = connection.execute(wanted).all()
     for row in rows:

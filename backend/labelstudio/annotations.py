@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from backend.errors import LabelConfigError, RequestError
-from backend.labelstudio.labelling import Binding, bind
+from backend.labelstudio.labelling import bind
 from backend.labelstudio.results import drawn_box
 from backend.labelstudio.tasks import Sheet, sheets
+from backend.labelstudio.vocabulary import NOTHING_KNOWN, UNKNOWN, Known, meaning
 
 __all__ = [
     "Annotation",
@@ -19,6 +20,7 @@ __all__ = [
     "Region",
     "moment",
     "read_annotation",
+    "read_config",
     "read_event",
     "task_ids",
     "without_secrets",
@@ -52,7 +54,7 @@ class Region:
     Attributes:
         id: Label Studio's region id; it survives from a prediction into the annotation made of it.
         page: Index of the page within the task, from 0, over all images of the label config.
-        label: signature, stamp or thumb, whatever the label config calls it.
+        label: signature, stamp or thumb, whatever the label config calls it; `UNKNOWN` where it knows no such name.
         box: x1, y1, x2, y2 in pixels of the upright page.
     """
 
@@ -76,6 +78,9 @@ class Annotation:
         result: Label Studio's regions as they came.
         data: The task's data.
         label_config: The project's label config when it was saved.
+        assumed: Whether that is the label config that held later, since nobody told which one held then.
+        parent: Label Studio's id of the prediction that it was made of, where it says so.
+        known: What its names are read by, beside the label config; not stored with it.
     """
 
     id: int
@@ -90,6 +95,13 @@ class Annotation:
     result: Sequence[Mapping[str, Any]]
     data: Mapping[str, Any]
     label_config: str
+    assumed: bool = False
+    parent: int | None = None
+    known: Known = NOTHING_KNOWN
+
+    def body(self) -> dict[str, Any]:
+        """What is stored of it, as JSON values."""
+        return {name: value for name, value in asdict(self).items() if name != "known"}
 
     @cached_property
     def sheets(self) -> tuple[Sheet, ...]:
@@ -116,12 +128,28 @@ class Annotation:
     def region_ids(self) -> tuple[str, ...]:
         return tuple(str(region["id"]) for region, _, _ in self._rectangles())
 
+    def taken_ids(self) -> tuple[str, ...]:
+        """Ids of the regions that the editor took from a prediction, changed or not."""
+        return tuple(
+            str(one["id"]) for one in self.result if "id" in one and str(one.get("origin", "")).startswith("prediction")
+        )
+
     def pages(self) -> frozenset[int]:
         """Indices of the pages that bear a region."""
         return frozenset(page for _, page, _ in self._rectangles())
 
+    def unknown_names(self) -> tuple[str, ...]:
+        """The labels of regions that nobody knows a mark of, one for each region; "" for a region without a label."""
+        read = (region for region, _, marks in self._rectangles() if marks == (UNKNOWN,))
+        return tuple(next(iter(_names(region)), "") for region in read)
+
+    def needs_past(self) -> bool:
+        """Whether its own label config lacks one of its names, so that another one that turns up may tell more."""
+        read = (self._meaning(region, known=NOTHING_KNOWN) for region in self.result if _is_rectangle(region))
+        return any(marks == (UNKNOWN,) for marks in read)
+
     def regions(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[Region, ...]:
-        """The marks that the annotator left; regions under labels that stand for no mark are none.
+        """The marks that the annotator left; regions under labels that stand for no mark, or are not known, are none.
 
         Args:
             sizes: Width and height in pixels of each upright page that bears a region.
@@ -129,29 +157,84 @@ class Annotation:
         Raises:
             RequestError: A region is no rectangle.
         """
+        return tuple(one for one in self.read(sizes) if one.label != UNKNOWN)
+
+    def unread(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[Region, ...]:
+        """The regions whose label nobody knows: what is there cannot be said.
+
+        Args:
+            sizes: Width and height in pixels of each upright page that bears a region.
+
+        Raises:
+            RequestError: A region is no rectangle.
+        """
+        return tuple(one for one in self.read(sizes) if one.label == UNKNOWN)
+
+    def read(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[Region, ...]:
+        """The marks that the annotator left, and the regions whose label is not known, under `UNKNOWN`.
+
+        Args:
+            sizes: Width and height in pixels of each upright page that bears a region.
+
+        Raises:
+            RequestError: A region is no rectangle, or its label stands for several marks.
+        """
         found: dict[str, Region] = {}
-        for region, page, binding in self._rectangles():
-            label = _mark(region, binding)
-            if label is None:
+        for region, page, marks in self._rectangles():
+            if not marks:
                 continue
+            if len(marks) > 1:
+                such = f"the label {_names(region)[0]!r} stands for {' and '.join(marks)}"
+                raise RequestError(f"{such}: corrections need one label each")
             width, height = sizes[page]
             x1, y1, x2, y2 = drawn_box(region, width=width, height=height)[0].tolist()
             if x2 > x1 and y2 > y1:
-                one = Region(id=str(region["id"]), page=page, label=label, box=(x1, y1, x2, y2))
+                one = Region(id=str(region["id"]), page=page, label=marks[0], box=(x1, y1, x2, y2))
                 found.setdefault(one.id, one)
         return tuple(found.values())
 
-    def _rectangles(self) -> Iterator[tuple[Mapping[str, Any], int, Binding]]:
-        """Each rectangle of a control that marks are read from, with its page's index and the control."""
+    def _rectangles(self) -> Iterator[tuple[Mapping[str, Any], int, tuple[str, ...]]]:
+        """Each rectangle that marks are read from, with its page's index and the marks that its label stands for."""
         for region in self.result:
-            if region.get("type") != "rectanglelabels":
+            if not _is_rectangle(region):
                 continue
-            item = region.get("item_index")
-            for page, sheet in enumerate(self.sheets):
-                binding = next((one for one in sheet.bindings if one.control == region.get("from_name")), None)
-                if binding is not None and (sheet.item is None or sheet.item == (item or 0)):
-                    yield region, page, binding
-                    break
+            bound = any(region.get("from_name") == one.control for sheet in self.sheets for one in sheet.bindings)
+            marks = self._meaning(region, known=self.known)
+            page = self._page(region, bound=bound) if bound or marks else None
+            if page is not None:
+                yield region, page, marks
+
+    def _meaning(self, region: Mapping[str, Any], *, known: Known) -> tuple[str, ...]:
+        """Of several labels, the first counts that stands for a mark."""
+        read = [
+            meaning(
+                name,
+                control=str(region.get("from_name") or ""),
+                region=str(region.get("id")),
+                label_config=self.label_config,
+                assumed=self.assumed,
+                changed=region.get("origin", "prediction") != "prediction",
+                known=known,
+            )
+            for name in _names(region) or (None,)
+        ]
+        told = [marks for marks in read if marks and marks != (UNKNOWN,)]
+        return next(iter(told), (UNKNOWN,) if (UNKNOWN,) in read else ())
+
+    def _page(self, region: Mapping[str, Any], *, bound: bool) -> int | None:
+        """The page that a region is on: by its control, or by its image where the control has gone or was renamed."""
+        item = region.get("item_index") or 0
+        named = [
+            (page, sheet)
+            for page, sheet in enumerate(self.sheets)
+            if any(
+                one.control == region.get("from_name") if bound else one.image == region.get("to_name")
+                for one in sheet.bindings
+            )
+        ]
+        if not named and len({one.image for sheet in self.sheets for one in sheet.bindings}) == 1:
+            named = list(enumerate(self.sheets))  # the image was renamed, too
+        return next((page for page, sheet in named if sheet.item is None or sheet.item == item), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +286,12 @@ def read_event(payload: Mapping[str, Any]) -> AnnotationEvent:
     return AnnotationEvent(action=action, saved=tuple(saved))
 
 
+def read_config(payload: Mapping[str, Any]) -> str:
+    """The label config of the project that an event is about; "" where it does not say."""
+    found = next((project.get("label_config") for project in _many(payload, "project")), None)
+    return found if isinstance(found, str) else ""
+
+
 def task_ids(payload: Mapping[str, Any]) -> tuple[int, ...]:
     """Ids of the tasks that an event is about.
 
@@ -212,8 +301,16 @@ def task_ids(payload: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(_identity(task, "id", str(payload.get("action"))) for task in _many(payload, "task"))
 
 
-def read_annotation(annotation: Mapping[str, Any], *, task: Mapping[str, Any], label_config: str) -> Annotation:
+def read_annotation(
+    annotation: Mapping[str, Any], *, task: Mapping[str, Any], label_config: str, assumed: bool = False
+) -> Annotation:
     """Reads one annotation, as a webhook or the API gives it.
+
+    Args:
+        annotation: Label Studio's JSON.
+        task: Its task's.
+        label_config: The project's.
+        assumed: Whether that is the one that holds now, and not for certain the one that it was saved under.
 
     Raises:
         RequestError: A field that samples need is missing, or of a kind that Label Studio does not give.
@@ -242,7 +339,17 @@ def read_annotation(annotation: Mapping[str, Any], *, task: Mapping[str, Any], l
         result=regions,
         data=task.get("data") or {},
         label_config=label_config,
+        assumed=assumed,
+        parent=_parent(annotation.get("parent_prediction")),
     )
+
+
+def _parent(found: object) -> int | None:
+    """The id of a prediction, where it is one; what Label Studio says of it is asked for, never relied on."""
+    if isinstance(found, Mapping):
+        found = found.get("id")
+    is_id = isinstance(found, int) and not isinstance(found, bool) and 0 <= found < _LARGEST_ID
+    return found if isinstance(found, int) and is_id else None
 
 
 def _with_ids(result: list[Any]) -> Iterator[Mapping[str, Any]]:
@@ -308,18 +415,12 @@ def moment(text: Any) -> float:
         raise RequestError(f"{text!r} is no moment in ISO 8601") from error
 
 
-def _mark(region: Mapping[str, Any], binding: Binding) -> str | None:
-    """The mark that a region's label stands for; None where it stands for none.
+def _is_rectangle(region: Mapping[str, Any]) -> bool:
+    """Whether a region is a box with a label, or one whose label the editor has lost."""
+    return region.get("type") in ("rectanglelabels", "rectangle") and isinstance(region.get("value"), Mapping)
 
-    Raises:
-        RequestError: It stands for several marks.
-    """
-    value = region.get("value")
-    names = value.get("rectanglelabels") if isinstance(value, Mapping) else None
-    for name in names or ():
-        marks = binding.meanings.get(name, ())
-        if len(marks) > 1:
-            raise RequestError(f"the label {name!r} stands for {' and '.join(marks)}: corrections need one label each")
-        if marks:
-            return marks[0]
-    return None
+
+def _names(region: Mapping[str, Any]) -> tuple[str, ...]:
+    """A region's labels, most often one."""
+    names = region["value"].get("rectanglelabels")
+    return tuple(str(name) for name in names if name) if isinstance(names, list | tuple) else ()

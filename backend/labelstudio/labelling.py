@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-__all__ = ["Binding", "bind", "versioned"]
+__all__ = ["Binding", "Naming", "bind", "namings", "versioned"]
 
 _YES = ("1", "true", "yes")
 # A config has a handful; every mark is written once for each control, and a hostile config must not multiply them.
 _MOST_CONTROLS = 32
+# Those of label_config.xml and label_config_pages.xml.
+_OWN_NAMES = tuple(
+    [("mark", "page", field, paged, [(mark, mark) for mark in sorted(MARKS)])]
+    for field, paged in (("image", False), ("pages", True))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,23 @@ class Binding:
     labels: Mapping[str, str]
     threshold: float
     meanings: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """The words that one control has for regions.
+
+    Attributes:
+        control: Its name; a region's `from_name`.
+        labels: By each label as regions bear it, the marks that it stands for; none for labels of other things.
+        further: The same by the further names that `predicted_values` gives to labels, in small letters.
+        other: Whether marks are not read from it: it draws no rectangles, or says `model_skip`.
+    """
+
+    control: str
+    labels: Mapping[str, tuple[str, ...]]
+    further: Mapping[str, tuple[str, ...]]
+    other: bool
 
 
 def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
@@ -91,24 +113,47 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
     return useful
 
 
-def versioned(version: str, bindings: Sequence[Binding], *, confidence: float) -> str:
-    """The version of a project's predictions: the pipeline's, and the project's thresholds where they are its own.
+def namings(label_config: str) -> tuple[Naming, ...]:
+    """The words of every control of a label config, also of those that get no marks.
 
-    It changes exactly when they do. One threshold is named, such as `-t0.6`; where controls differ, a digest stands
-    for what each of them has.
+    Raises:
+        LabelConfigError: It is no XML.
+    """
+    return tuple(_naming(tag) for tag in _parse(label_config).iter() if tag.get("name") and tag.get("toName"))
+
+
+def versioned(version: str, bindings: Sequence[Binding], *, confidence: float) -> str:
+    """The version of a project's predictions: the pipeline's, and what of the project decides on their content.
+
+    It changes exactly when a prediction would: Label Studio takes a task for done that has one of this version. One
+    threshold is named, such as `-t0.6`; where controls differ, a digest stands for what each of them has. Another
+    digest, such as `-c1a2b3c4d`, stands for names of controls, labels and fields that are not those of this program's
+    own label configs.
 
     Args:
         version: The pipeline's.
         bindings: The project's controls.
         confidence: The operator's threshold, which the pipeline's version knows of.
     """
+    return version + _thresholds_part(bindings, confidence) + _names_part(bindings)
+
+
+def _thresholds_part(bindings: Sequence[Binding], confidence: float) -> str:
     thresholds = {binding.threshold for binding in bindings}
     if thresholds <= {confidence}:
-        return version
+        return ""
     if len(thresholds) == 1:
-        return f"{version}-t{thresholds.pop()!r}"
-    own = sorted({(binding.control, binding.image, repr(binding.threshold)) for binding in bindings})
-    return f"{version}-t{hashlib.sha256(json.dumps(own).encode()).hexdigest()[:8]}"
+        return f"-t{thresholds.pop()!r}"
+    return f"-t{_digest(sorted({(one.control, one.image, repr(one.threshold)) for one in bindings}))}"
+
+
+def _names_part(bindings: Sequence[Binding]) -> str:
+    names = sorted((one.control, one.image, one.field, one.paged, sorted(one.labels.items())) for one in bindings)
+    return "" if names in _OWN_NAMES else f"-c{_digest(names)}"
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
 
 
 def _parse(label_config: str) -> Element:
@@ -175,16 +220,40 @@ def _meanings(control: Element) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def _naming(control: Element) -> Naming:
+    name = control.get("name", "")
+    if not _is(control, "rectanglelabels") or control.get("model_skip", "").strip().lower() in _YES:
+        return Naming(control=name, labels={}, further={}, other=True)
+    labels: dict[str, tuple[str, ...]] = {}
+    further: dict[str, tuple[str, ...]] = {}
+    for tag in control.iter():
+        shown = tag.get("alias") or tag.get("value", "")
+        if not _is(tag, "label") or not shown:
+            continue
+        marks, _ = _marks_of(tag)
+        labels[shown] = labels.get(shown) or marks
+        for other in (tag.get("value", ""), *tag.get("predicted_values", "").split(",")):
+            if marks and other.strip():
+                further.setdefault(other.strip().casefold(), marks)
+    return Naming(control=name, labels=labels, further=further, other=False)
+
+
 def _label_tags(control: Element) -> Iterator[tuple[str, tuple[str, ...], bool]]:
     """Each label as regions bear it, the marks that it stands for, and whether `predicted_values` says so."""
     for tag in control.iter():
         shown = tag.get("alias") or tag.get("value", "")
         if not _is(tag, "label") or not shown:
             continue
-        values = {value.strip().casefold() for value in tag.get("predicted_values", "").split(",")}
-        names = {tag.get("alias", "").strip().casefold(), tag.get("value", "").strip().casefold()}
-        predicted = tuple(mark for mark in MARKS if mark in values)
-        yield shown, predicted or tuple(mark for mark in MARKS if mark in names), bool(predicted)
+        marks, explicit = _marks_of(tag)
+        yield shown, marks, explicit
+
+
+def _marks_of(label: Element) -> tuple[tuple[str, ...], bool]:
+    """The marks that a label stands for, and whether `predicted_values` says so."""
+    values = {value.strip().casefold() for value in label.get("predicted_values", "").split(",")}
+    names = {label.get("alias", "").strip().casefold(), label.get("value", "").strip().casefold()}
+    predicted = tuple(mark for mark in MARKS if mark in values)
+    return predicted or tuple(mark for mark in MARKS if mark in names), bool(predicted)
 
 
 def _threshold(control: Element, name: str, confidence: float) -> float:

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from backend.errors import LabelStudioError, RequestError
 from backend.labelstudio.annotations import Annotation, read_annotation
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.parents import parent_among
+from backend.labelstudio.vocabulary import NOTHING_KNOWN, Known
 
-__all__ = ["Ruling", "project_ids", "rulings", "turned_page", "turns"]
+__all__ = ["Past", "Ruling", "project_ids", "rulings", "turned_page", "turns"]
 
 _SAME_RATIO = 0.02
 """Difference of two aspect ratios, as a logarithm, up to which they are the same page's."""
+
+
+class Past(Protocol):
+    """What a ledger knows of a project's past; `backend.corrections.label_history.LabelHistory` has it."""
+
+    def known(self, *, project: int, task: int, label_config: str) -> Known:
+        """What an annotation's names are read by."""
+        ...
+
+    def saved_under(self, identity: int, *, updated: float) -> str | None:
+        """The label config that an annotation was saved under, where an event told."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +67,18 @@ def project_ids(studio: LabelStudio, wanted: Sequence[str]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def rulings(studio: LabelStudio, project: int) -> Iterator[tuple[int, Ruling | RequestError | None]]:
+def rulings(
+    studio: LabelStudio, project: int, *, past: Past | None = None
+) -> Iterator[tuple[int, Ruling | RequestError | None]]:
     """Each annotated task of a project by its id, ascending: what rules there; None where all that there is are skips.
 
-    An annotation that cannot be read is given as the error, so that one task does not hide the others.
+    An annotation that cannot be read is given as the error, so that one task does not hide the others. Labels are read
+    as the ledger's samples are: by what they stood for when they were given.
+
+    Args:
+        studio: Label Studio.
+        project: The project's id.
+        past: The ledger's memory of it; without one, the present label config and the stored predictions are all.
 
     Raises:
         LabelStudioError: Label Studio refused or did not answer.
@@ -65,14 +87,14 @@ def rulings(studio: LabelStudio, project: int) -> Iterator[tuple[int, Ruling | R
     label_config = str(studio.project(project).get("label_config") or "")
     for task in studio.tasks(project, annotated=True):
         try:
-            yield int(task["id"]), _ruling(task, label_config)
+            yield int(task["id"]), _ruling(task, project, label_config, past)
         except RequestError as error:
             yield int(task["id"]), error
 
 
-def _ruling(task: Mapping[str, Any], label_config: str) -> Ruling | None:
+def _ruling(task: Mapping[str, Any], project: int, label_config: str, past: Past | None) -> Ruling | None:
     bodies = {int(one["id"]): one for one in task.get("annotations") or () if not one.get("was_cancelled")}
-    states = [read_annotation(one, task=task, label_config=label_config) for one in bodies.values()]
+    states = [_state(one, task, project, label_config, past) for one in bodies.values()]
     if not states:
         return None
     # As the gold pages have it: of two saved in one moment the earlier one rules.
@@ -87,6 +109,26 @@ def _ruling(task: Mapping[str, Any], label_config: str) -> Ruling | None:
         language=language if isinstance(language, str) and language else None,
         numbers=tuple(numbers) if isinstance(numbers, list) and all(isinstance(one, int) for one in numbers) else (),
     )
+
+
+def _state(
+    body: Mapping[str, Any], task: Mapping[str, Any], project: int, label_config: str, past: Past | None
+) -> Annotation:
+    """An annotation, with what its names are read by."""
+    left = read_annotation(body, task=task, label_config=label_config, assumed=True)
+    known = NOTHING_KNOWN
+    if past is not None:
+        told = past.saved_under(left.id, updated=left.updated)
+        left = replace(left, label_config=told or label_config, assumed=told is None)
+        known = past.known(project=project, task=left.task, label_config=left.label_config)
+        if told is not None and label_config not in (told, *known.configs):
+            known = replace(known, configs=(label_config, *known.configs))
+    left = replace(left, known=known)
+    predictions = [one for one in task.get("predictions") or () if isinstance(one, Mapping)]
+    parent = parent_among(predictions, left) if predictions else None
+    # What the ledger remembers was noted with its mark when it was shown: that counts before what is read of it now.
+    shown = {} if parent is None else parent.words()
+    return replace(left, known=replace(known, shown=shown | known.shown))
 
 
 def turns(annotation: Annotation) -> dict[str, float]:

@@ -1,5 +1,8 @@
 """Tells Label Studio which version serves: titles move along, and tasks not yet annotated are predicted anew.
 
+A version changes with the model, and with what the project's label config makes of it. Tasks that could not be looked
+at, such as for a file that was still being copied, are asked for again as well.
+
 Label Studio shows, sorts and samples by the predictions of one version, which is the title of the backend's connection.
 A task whose predictions are all of another version shows no boxes, and is not predicted again when it is opened.
 """
@@ -18,7 +21,7 @@ from backend.files import take_lock
 from backend.labelstudio.labelling import bind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from backend.labelstudio.client import LabelStudio
     from backend.server.predictor import Predictor
@@ -86,6 +89,7 @@ class Announcer:
         settings: The data folder, and what requests to this backend must bring.
         predictor: Knows the version and the ways into Label Studio.
         projects: Gives the ids of the projects that are known.
+        unread: Gives a few tasks of a project that could not be looked at and are to be tried again now.
         clock: Seconds that never go back.
     """
 
@@ -95,6 +99,7 @@ class Announcer:
         predictor: Predictor,
         *,
         projects: Callable[[], Iterable[int]],
+        unread: Callable[[int], Sequence[int]] = lambda _: (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock_file = settings.data_dir / "announcer.lock"
@@ -102,6 +107,8 @@ class Announcer:
         self._basic_auth = (user, settings.basic_auth_pass) if user else None
         self._predictor = predictor
         self._known = projects
+        self._unread = unread
+        self._unread_due: dict[int, float] = {}
         self._clock = clock
         self._lock: int | None = None
         self._stopped = threading.Event()
@@ -130,6 +137,23 @@ class Announcer:
         for number, project in self._projects.items():
             if not (project.done and project.read) and project.due <= self._clock():
                 self._step(number, project)
+            elif project.done and not project.gone and self._unread_due.get(number, 0.0) <= self._clock():
+                self._ask_again(number)
+
+    def _ask_again(self, number: int) -> None:
+        """Lets a few tasks be looked at that could not be before; until none is due, at once, and then in a while."""
+        self._unread_due[number] = self._clock() + _PROJECTS_SECONDS
+        studio = self._predictor.connections.studio(str(number))
+        tasks = self._unread(number) if studio.has_token else ()
+        if not tasks:
+            return
+        started = self._clock()
+        try:
+            studio.retrieve_predictions(number, tasks)
+        except LabelStudioError as error:
+            _LOG.warning("project %d: tasks that could not be looked at are not asked for now: %s", number, error)
+            return
+        self._unread_due[number] = 2 * self._clock() - started
 
     def _run(self) -> None:
         while not self._stopped.wait(_LOOK_SECONDS):

@@ -68,7 +68,7 @@ class Application:
             with feedback.store.engine.connect() as connection:
                 return known_projects(connection)
 
-        announcer = Announcer(settings, predictor, projects=projects)
+        announcer = Announcer(settings, predictor, projects=projects, unread=feedback.ledger.unread_again)
         return cls(flask=flask, predictor=predictor, feedback=feedback, announcer=announcer)
 
     @classmethod

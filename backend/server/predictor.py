@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backend.corrections.shown import Proposal, is_blind, origin_of
-from backend.errors import BackendError, LedgerError, LimitExceeded, RequestError, UndecodablePage
+from backend.errors import BackendError, LedgerError, LimitExceeded, RequestError
 from backend.labelstudio.annotations import Region as ShownRegion
 from backend.labelstudio.connections import decoded, fetched
 from backend.labelstudio.labelling import versioned
@@ -77,12 +77,14 @@ class _Outcome:
     result: list[Region] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     certainties: list[float] = field(default_factory=list)
-    # Why there is none, by the page's index; under 0 where there is no page.
+    # Why there is none, by the index of a page that was looked at.
     empty: dict[int, str] = field(default_factory=dict)
+    # Why the task could not be looked at whole; nothing is known of it then.
+    unread: str = ""
 
     @property
     def complete(self) -> bool:
-        return self.looked_at == len(self.sheets)
+        return not self.unread and self.looked_at == len(self.sheets)
 
     def prediction(self, version: str) -> Any:
         if not self.complete:
@@ -95,6 +97,10 @@ class _Outcome:
     @property
     def reason(self) -> str:
         return of_pages(self.empty, pages=max(1, len(self.sheets)))
+
+
+class _OutOfTime(LimitExceeded):
+    """The request's time was over before a page was looked at: that says nothing about the page."""
 
 
 class Predictor:
@@ -150,9 +156,10 @@ class Predictor:
     ) -> tuple[str, list[Any]]:
         """The version that served, and one prediction for each task, in order.
 
-        A task is `NOT_DONE` when the deadline passed before all its pages were looked at, or a page did not arrive.
-        What asking again cannot change (the task names no page, the file is no image) is logged and counts as a page
-        without marks. No page fails the others. A blind task's prediction is empty: what was found is in the ledger.
+        A task is `NOT_DONE` when not all of its pages were looked at: the deadline passed, a page did not arrive or
+        cannot be read, the task's data name none. It stays open, and the ledger knows why: a file may have been copied
+        half, a label config may be mended. No task fails the others. A blind task's prediction is empty: what was found
+        is in the ledger.
 
         Raises:
             ModelError: There is no model.
@@ -220,10 +227,11 @@ class Predictor:
         try:
             pages = sheets(place, task, bindings)
         except RequestError as error:
-            _LOG.warning("task %s: no marks: %s", task_id(task), error)
-            return _Outcome(sheets=[], empty={0: str(error)})
+            _LOG.warning("task %s: not done: %s", task_id(task), error)
+            return _Outcome(sheets=[], unread=str(error))
         if not pages:
-            return _Outcome(sheets=[], empty={0: "the task's list of pages is empty"})
+            _LOG.warning("task %s: not done: its list of pages is empty", task_id(task))
+            return _Outcome(sheets=[], unread="the task's list of pages is empty")
         if not self._blind_share:
             return _Outcome(sheets=pages)
         origin = origin_of(task["data"], [sheet.reference for sheet in pages])
@@ -239,6 +247,17 @@ class Predictor:
                 )
                 # An empty page that nobody remembers as blind would teach that everything on it was overlooked.
                 outcome.blind = outcome.blind and known
+            elif outcome.unread:
+                self._note_unread(project, task, outcome.unread)
+
+    def _note_unread(self, project: str, task: Mapping[str, Any], reason: str) -> None:
+        identity = task_id(task)
+        if identity is None:
+            return
+        try:
+            self._ledger.note_unread(task=identity, project=project_id(project), reason=reason)
+        except LedgerError as error:
+            _LOG.error("task %s: nobody will be told that it could not be looked at: %s", identity, error)
 
     def _tell(
         self,
@@ -278,7 +297,7 @@ class Predictor:
         """Fetches a page beside others; decodes it, and finds its marks, when its turn has come."""
         file = fetched(source, sheet.reference, task=sheet.task, enough=ENOUGH_DPI)
         if left() <= 0 or not self._processors.acquire(timeout=max(0.0, left())):
-            raise LimitExceeded(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
+            raise _OutOfTime(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
         try:
             page = decoded(file)
             if page.reference.lower().endswith(_PAGED_FILES):
@@ -295,13 +314,14 @@ def _add(sheet: Sheet, future: Future[_Seen], outcome: _Outcome) -> None:
     index = outcome.sheets.index(sheet)
     try:
         seen = future.result()
-    except UndecodablePage as error:
-        _LOG.warning("task %s: no marks, page unreadable: %s", sheet.task, error)
-        outcome.looked_at += 1
-        outcome.empty[index] = f"unreadable: {error.reason}"
     except BackendError as error:
         _LOG.warning("task %s: not done: %s", sheet.task, error)
+        if isinstance(error, _OutOfTime):
+            return
+        where = f"page {index + 1}: " if len(outcome.sheets) > 1 else ""
+        outcome.unread = outcome.unread or f"{where}{error}"
     except Exception:
+        outcome.unread = outcome.unread or "looking at it failed: the log says how"
         # Whatever one page does to a decoder or the model, the other tasks of the request are still to be answered.
         _LOG.exception("task %s: not done, page failed: %s", sheet.task, shorten(sheet.reference))
     else:
@@ -354,6 +374,7 @@ def _proposal(seen: _Seen, place: int, region: Region, *, index: int, binding: B
         score=region["score"],
         page_size=(seen.width, seen.height),
         recalled=marks.recalled[place] if marks.recalled else None,
+        word=label,
     )
 
 

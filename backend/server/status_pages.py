@@ -18,8 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 
-from backend.corrections.counts import SEED_MISCLASSIFIED, SPLITS, Facts, count
-from backend.corrections.outcomes import Outcome
+from backend.corrections.counts import OUTCOMES, SEED_MISCLASSIFIED, SPLITS, Facts, count
 from backend.corrections.verdicts import acting_verdicts, forget_verdict, restore_verdict
 from backend.vision.network_config import CLASSES, MARKS
 
@@ -128,6 +127,12 @@ class _Ledger(Collector):
         for name, meaning, value in (
             ("predictions", "Predictions that were shown.", facts.predictions),
             ("blind_tasks", "Tasks that were served without the boxes found for them.", facts.blind),
+            ("unread_tasks", "Tasks that could not be looked at when they were last asked for.", facts.unread),
+            (
+                "unknown_labels",
+                "Annotated regions whose label no label config of their project knows.",
+                sum(one.regions for one in facts.unknown),
+            ),
             ("quarantined_samples", "Samples in dispute between annotators or sides.", facts.quarantined),
             ("recalled_proposals", "Shown regions that followed an annotator's verdict.", facts.recalled),
             ("suppressed_boxes", "Boxes that an annotator's verdict kept from being shown.", facts.suppressed),
@@ -189,7 +194,7 @@ def feedback_pages(
             training=trainings,
             refused=refused,
             moment=_moment,
-            outcomes=[str(outcome) for outcome in Outcome],
+            outcomes=OUTCOMES,
             classes=CLASSES,
             marks=MARKS,
             splits=SPLITS,

@@ -38,6 +38,7 @@ def shown(region: str, label: str, box: tuple[float, float, float, float], *, pa
         probabilities=(0.7, 0.1, 0.1, 0.1),
         score=0.7,
         page_size=(WIDTH, HEIGHT),
+        word=WORDS.get(label, label),
     )
 
 
@@ -79,6 +80,7 @@ def saved(
     created: float | None = None,
     action: str = "ANNOTATION_CREATED",
     pages: int = 2,
+    config: str = CONFIG,
     **fields: Any,
 ) -> dict[str, Any]:
     """The payload that Label Studio sends when an annotation is saved."""
@@ -98,7 +100,7 @@ def saved(
             **fields,
         },
         "task": {"id": task, "project": 1, "data": {"pages": [f"/data/upload/1/t{task}p{n}" for n in range(pages)]}},
-        "project": {"id": 1, "label_config": CONFIG, "token": "secret-token"},
+        "project": {"id": 1, "label_config": config, "token": "secret-token"},
     }
 
 

@@ -26,12 +26,16 @@ class Studio:
 
     Attributes:
         tasks: By their ids.
+        label_config: The project's, as it is now.
+        predictions: What is stored for each task.
         listed: Ids of the tasks that were listed.
         meanwhile: What happens next, each before one more list is answered.
     """
 
     def __init__(self, *payloads: Mapping[str, Any], portion: int = 100) -> None:
         self.tasks: dict[int, dict[str, Any]] = {}
+        self.label_config = CONFIG
+        self.predictions: dict[int, list[dict[str, Any]]] = {}
         self.listed: list[int] = []
         self.meanwhile: list[Callable[[], object]] = []
         self._portion = portion
@@ -68,7 +72,9 @@ class Studio:
     def _answer(self, request: httpx2.Request) -> httpx2.Response:
         parts = request.url.path.strip("/").split("/")
         if parts == ["api", "projects", str(PROJECT)]:
-            return httpx2.Response(200, json={"id": PROJECT, "label_config": CONFIG})
+            return httpx2.Response(200, json={"id": PROJECT, "label_config": self.label_config})
+        if parts == ["api", "predictions"]:
+            return httpx2.Response(200, json=self.predictions.get(int(request.url.params["task"]), []))
         if parts == ["api", "tasks"]:
             return httpx2.Response(200, json=self._list(request.url.params))
         assert parts[:2] == ["api", "tasks"], f"the real one has more, but is not asked for {request.url.path}"
@@ -95,8 +101,11 @@ class Studio:
         shown = found[start : start + size]
         if asked.get("fields") == "all":
             self.listed += [task["id"] for task in shown]
+            shown = [{**task, "predictions": self.predictions.get(task["id"], [])} for task in shown]
         return {"tasks": shown, "total": len(found)}
 
 
 def _column(task: Mapping[str, Any], name: str) -> float:
+    if name == "total_annotations":
+        return float(sum(not one["was_cancelled"] for one in task["annotations"]))
     return moment(task[name]) if name == "updated_at" else float(task[name])

@@ -26,6 +26,8 @@ from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing, found,
 STAMP = ("stamp", (20.0, 10.0, 60.0, 50.0), 0.9)
 THUMB = ("thumb", (100.0, 20.0, 150.0, 80.0), 0.8)
 TASK = {"id": 7, "project": 1, "data": {"pages": ["/data/upload/1/p0.png", "/data/upload/1/p1.png"]}}
+# The version of a project whose label config has names of its own.
+NAMED = "told-1-c29d51b41"
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_each_region_that_leaves_is_remembered_in_pixels_under_its_mark(client: 
     regions = predict(client)
     [made] = rows(engine, prediction)
     kept = {row.region: row for row in rows(engine, proposal)}
-    assert (made.task, made.project, made.version, made.drawn) == (7, 1, "told-1", False)
+    assert (made.task, made.project, made.version, made.drawn) == (7, 1, NAMED, False)
     assert set(kept) == {region["id"] for region in regions}
     seal = kept[regions[0]["id"]]
     assert regions[0]["value"]["rectanglelabels"] == ["Seal"]
@@ -101,8 +103,8 @@ def test_from_prediction_to_samples(client: FlaskClient, engine: Engine, applica
     assert client.post("/webhook", json=annotated([relabelled, added])).json["status"] == "stored"
     application.feedback.worker.work()
     assert {row.region: (row.outcome, row.wrong, row.label, row.version) for row in rows(engine, sample)} == {
-        seal["id"]: ("relabelled", "stamp", "signature", "told-1"),
-        thumb["id"]: ("rejected", "thumb", "none", "told-1"),
+        seal["id"]: ("relabelled", "stamp", "signature", NAMED),
+        thumb["id"]: ("rejected", "thumb", "none", NAMED),
         "new": ("missed", None, "signature", None),
     }
 

@@ -33,6 +33,16 @@ def region(identity: str, label: str, box: tuple[float, float, float, float], pa
         ([("a", "stamp", A)], [], ["rejected"]),  # deleted
         ([("a", "stamp", A)], [("z", "stamp", TOUCH_A)], ["rejected", "missed"]),  # IoU below .1 is another mark
         ([("a", "stamp", A), ("b", "stamp", NEAR_A)], [("a", "stamp", A)], ["accepted", "duplicate"]),  # second box
+        # A false box under a mark of another class is a mistake of its own, whatever lies beneath.
+        ([("a", "stamp", A), ("b", "thumb", A)], [("a", "stamp", A)], ["accepted", "rejected"]),
+        ([("b", "stamp", APART_A)], [("z", "signature", A)], ["rejected", "missed"]),  # not the same place
+        ([("b", "stamp", A), ("c", "stamp", NEAR_A)], [("b", "signature", A)], ["relabelled", "rejected"]),
+        # What nobody knows the name of is neither right nor wrong.
+        ([("a", "stamp", A)], [("a", "unknown", A)], ["unknown"]),
+        ([("a", "stamp", A)], [("z", "unknown", APART_A)], ["unknown"]),
+        ([("a", "stamp", A), ("b", "stamp", FAR)], [("z", "unknown", A)], ["unknown", "rejected"]),
+        ([("a", "unknown", A)], [("a", "stamp", A)], ["accepted"]),  # shown under a name that is not known any more
+        ([("a", "unknown", A)], [], ["unknown"]),
         ([], [("z", "stamp", A)], ["missed"]),  # nothing was shown there
         ([], [], []),  # an empty page, rightly empty
     ],

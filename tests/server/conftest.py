@@ -21,6 +21,8 @@ from backend.vision.pipeline import Marks, Rejected
 
 PAYLOADS = Path(__file__).parent / "payloads"
 VERSION = "told-1"
+# The same for the recorded project, whose label config names control and image otherwise than this program's own.
+NAMED = f"{VERSION}-c3631aaa4"
 
 
 def payload(name: str) -> dict:
@@ -143,6 +145,7 @@ class MemoryLedger:
 
     events: list[tuple[str, int | None, dict]] = field(default_factory=list)
     shown: list[dict] = field(default_factory=list)
+    unread: list[dict] = field(default_factory=list)
     failure: Exception | None = None
 
     def append(self, action: str, *, project: int | None, body: dict) -> int:
@@ -155,6 +158,11 @@ class MemoryLedger:
         if self.failure:
             raise self.failure
         self.shown.append(shown)
+
+    def note_unread(self, **unread) -> None:
+        if self.failure:
+            raise self.failure
+        self.unread.append(unread)
 
 
 def make_app(settings: Settings, *, serving: ToldServing, pages: MemoryPages, ledger: MemoryLedger | None = None):

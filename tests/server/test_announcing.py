@@ -6,6 +6,7 @@ import json
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import pytest
 
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import Connections
+from backend.labelstudio.labelling import bind
 from backend.server.announcing import Announcer
 from backend.server.predictor import Predictor
 from backend.settings import Settings
 from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing
 
 CONFIG = """<View><Image name="page" value="$image"/><RectangleLabels name="mark" toName="page"{}>
-<Label value="stamp"/></RectangleLabels></View>"""
+<Label value="signature"/><Label value="stamp"/><Label value="thumb"/></RectangleLabels></View>"""
 OURS = "http://backend:9090"
 
 
@@ -166,10 +168,11 @@ def pipeline() -> ToldPipeline:
 
 def announcer(studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, folder: Path, **changes: Any) -> Announcer:
     token = changes.pop("token", "token")
+    unread = changes.pop("unread", list)
     settings = Settings(data_dir=folder, **changes)
     connections = Reached(settings, studio, token)
     predictor = Predictor(settings, ToldServing(pipeline), connections, ledger=None)  # type: ignore[arg-type]
-    return Announcer(settings, predictor, projects=lambda: list(studio.tasks), clock=clock)
+    return Announcer(settings, predictor, projects=lambda: list(studio.tasks), unread=lambda _: unread(), clock=clock)
 
 
 def looks(one: Announcer, clock: Clock, *, times: int = 30, seconds: float = 1.0) -> None:
@@ -241,6 +244,33 @@ def test_a_project_that_changes_its_threshold_is_told_anew_without_a_restart(
         looks(one, clock, times=100)
         assert (studio.titles(1), studio.shown[1]) == ([version], version)
         assert all(version in versions for versions in studio.tasks[1].values())
+
+
+def test_a_project_whose_labels_are_renamed_is_told_anew_and_predicted_anew(
+    studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, tmp_path: Path
+) -> None:
+    studio.add(1, title="v2", tasks=2)
+    one = announcer(studio, pipeline, clock, tmp_path)
+    looks(one, clock)
+    assert not studio.portions
+    studio.configs[1] = studio.configs[1].replace('"stamp"', '"Seal" predicted_values="stamp"')
+    renamed = one._predictor.version(bind(studio.configs[1]))  # the version that /setup answers
+    assert renamed is not None
+    assert renamed.startswith("v2-c")
+    studio.answers = renamed
+    looks(one, clock, times=100)
+    assert studio.titles(1) == [renamed]
+    assert studio.portions == [[1, 2]]
+
+
+def test_what_could_not_be_looked_at_is_asked_for_again_once_all_else_is_done(
+    studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, tmp_path: Path
+) -> None:
+    studio.add(1, title="v2", tasks=0)
+    studio.tasks[1] = {number: set() for number in (4, 8)}
+    one = announcer(studio, pipeline, clock, tmp_path, unread=chain([[], [4, 8], [8]], repeat([])).__next__)
+    looks(one, clock, times=200)
+    assert studio.portions == [[4, 8], [8]]
 
 
 def test_a_longer_version_does_not_pass_for_the_one_that_serves(

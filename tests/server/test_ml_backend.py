@@ -11,7 +11,7 @@ from backend.server import ml_backend
 from backend.server.ml_backend import ContractMarks, LabelStudioMLBase, has_framework
 from backend.server.predictor import Predictor
 from backend.settings import Settings
-from tests.server.conftest import VERSION, MemoryLedger, ToldServing, found, payload
+from tests.server.conftest import NAMED, MemoryLedger, ToldServing, found, payload
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_it_is_made_as_the_frameworks_server_makes_it(model_class, pipeline):
     model = model_class(project_id="2", label_config=body["label_config"])
     response = model.predict(body["tasks"], context=None, login=None, password=None)
     answer = response.model_dump()
-    assert (model.get("model_version"), answer["model_version"]) == (VERSION, VERSION)
+    assert (model.get("model_version"), answer["model_version"]) == (NAMED, NAMED)
     assert [len(prediction["result"]) for prediction in answer["predictions"]] == [1]
     assert isinstance(model, LabelStudioMLBase)
 
@@ -77,9 +77,9 @@ def test_the_frameworks_own_server_serves_it(model_class):
     from label_studio_ml.api import init_app
 
     client = init_app(model_class).test_client()
-    assert client.post("/setup", json=payload("setup")).json == {"model_version": VERSION}
+    assert client.post("/setup", json=payload("setup")).json == {"model_version": NAMED}
     [prediction] = client.post("/predict", json=payload("predict")).json["results"]
-    assert prediction["model_version"] == VERSION
+    assert prediction["model_version"] == NAMED
 
 
 @pytest.mark.skipif(not has_framework(), reason="label_studio_ml 2.x is not installed; it is not on PyPI")

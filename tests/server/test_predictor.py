@@ -14,8 +14,8 @@ from backend.settings import Settings
 from tests.server.conftest import VERSION, MemoryLedger, MemoryPages, ToldPipeline, ToldServing, found
 
 CONFIG = (
-    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image" {}>'
-    '<Label value="stamp"/></RectangleLabels>{}</View>'
+    '<View><Image name="page" value="$image"/><RectangleLabels name="mark" toName="page" {}>'
+    '<Label value="signature"/><Label value="stamp"/><Label value="thumb"/></RectangleLabels>{}</View>'
 )
 
 
@@ -33,11 +33,16 @@ def tasks(count: int) -> list[dict]:
     return [{"id": place, "data": {"image": f"page {place}"}} for place in range(count)]
 
 
-def predictor(pipeline: ToldPipeline, pages: MemoryPages, clock: Clock | None = None, **settings) -> Predictor:
-    table = Settings(**settings)
-    return Predictor(
-        table, ToldServing(pipeline), Connections(table, source=pages), ledger=MemoryLedger(), clock=clock or Clock()
-    )
+def predictor(
+    pipeline: ToldPipeline,
+    pages: MemoryPages,
+    clock: Clock | None = None,
+    ledger: MemoryLedger | None = None,
+    **settings,
+) -> Predictor:
+    table, ledger = Settings(**settings), ledger or MemoryLedger()
+    connections = Connections(table, source=pages)
+    return Predictor(table, ToldServing(pipeline), connections, ledger=ledger, clock=clock or Clock())
 
 
 def bindings(attributes: str = "", more: str = ""):
@@ -55,7 +60,9 @@ def test_tasks_that_the_deadline_overtakes_come_back_as_not_done(pages):
                 clock.now += 30
             return found()
 
-    _, predictions = predictor(Slow(), pages, clock, predict_deadline=80).predict(tasks(200), bindings(), project="1")
+    ledger = MemoryLedger()
+    slow = predictor(Slow(), pages, clock, ledger, predict_deadline=80)
+    _, predictions = slow.predict(tasks(200), bindings(), project="1")
     # Three begin before the deadline, a fourth where two are looked at at once, and none after it. Which of those that
     # wait comes next, and how many of them are over when the deadline is seen to have passed, is the threads' affair.
     assert len(begun) in {3, 4}
@@ -63,6 +70,7 @@ def test_tasks_that_the_deadline_overtakes_come_back_as_not_done(pages):
     assert done <= set(begun)
     assert predictions.count([]) == 200 - len(done)
     assert predictions[5:] == [[]] * 195
+    assert not ledger.unread  # want of time says nothing about a page
 
 
 def test_a_want_of_memory_leaves_its_task_for_later(pipeline):
@@ -144,12 +152,12 @@ def test_the_version_names_thresholds_that_differ_from_the_operators(pipeline, p
 def test_the_pipeline_is_asked_for_the_lowest_threshold_and_each_control_keeps_its_own(pipeline, pages):
     pipeline.on_page["page 0"] = found(("stamp", (0, 0, 9, 9), 0.4), ("stamp", (50, 0, 90, 9), 0.8))
     second = (
-        '<RectangleLabels name="second" toName="image" model_score_threshold="0.3">'
+        '<RectangleLabels name="second" toName="page" model_score_threshold="0.3">'
         '<Label value="stamp"/></RectangleLabels>'
     )
     _, [prediction] = predictor(pipeline, pages).predict(tasks(1), bindings(more=second), project="1")
     assert pipeline.asked_confidence == [0.3]
-    assert [region["from_name"] for region in prediction["result"]] == ["label", "second", "second"]
+    assert [region["from_name"] for region in prediction["result"]] == ["mark", "second", "second"]
 
 
 class TestPrefetching:

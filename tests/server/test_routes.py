@@ -9,7 +9,7 @@ import pytest
 from backend.errors import LimitExceeded, PageUnavailable, ReferenceRefused, UndecodablePage
 from backend.settings import Settings
 from backend.vision.pipeline import Rejected
-from tests.server.conftest import VERSION, ToldServing, found, make_app, payload
+from tests.server.conftest import NAMED, VERSION, ToldServing, found, make_app, payload
 
 IMAGE = "/data/upload/2/062571dc-page.jpg"
 STAMP = ("stamp", (20.0, 10.0, 60.0, 50.0), 0.9)
@@ -20,7 +20,7 @@ def test_a_stamp_comes_back_as_a_region_of_the_projects_own_control(client, pipe
     [prediction] = client.post("/predict", json=payload("predict")).json["results"]
     [region] = prediction["result"]
     identity = region.pop("id")
-    assert (prediction["model_version"], prediction["score"]) == (VERSION, 0.9)
+    assert (prediction["model_version"], prediction["score"]) == (NAMED, 0.9)
     assert region == {
         "from_name": "label",
         "to_name": "image",
@@ -35,7 +35,7 @@ def test_a_stamp_comes_back_as_a_region_of_the_projects_own_control(client, pipe
 
 
 def test_setup_names_the_version_that_predictions_carry(client):
-    assert client.post("/setup", json=payload("setup")).json == {"model_version": VERSION}
+    assert client.post("/setup", json=payload("setup")).json == {"model_version": NAMED}
 
 
 @pytest.mark.parametrize("extra", [None, {}, {"a": 1}, "", '{"a": 1}'])
@@ -73,11 +73,8 @@ def test_no_tasks_give_no_results(client):
 @pytest.mark.parametrize(
     ("error", "answer"),
     [
-        # asking again cannot help: looked, and found nothing
-        (
-            UndecodablePage("bad", "not an image"),
-            {"result": [], "score": 1.0, "model_version": VERSION, "reason": "unreadable: not an image"},
-        ),
+        # a file that is still being copied, or a download cut short, is whole a minute later
+        (UndecodablePage("bad", "not an image"), []),
         # Label Studio or the storage may be back later
         (PageUnavailable("bad", "503"), []),
         # an operator can allow the host, and the task shall then be done
@@ -133,12 +130,15 @@ def test_a_project_is_remembered_where_a_database_can_hold_its_id(client, ledger
         ({"id": 7}, "no data"),
     ],
 )
-def test_a_task_that_names_no_page_is_empty_and_the_log_says_why(client, caplog, task, reason):
-    [prediction] = client.post("/predict", json=payload("predict") | {"tasks": [task]}).json["results"]
-    assert reason in prediction.pop("reason")
-    assert prediction == {"result": [], "score": 1.0, "model_version": VERSION}
-    assert "task 7: no marks: " in caplog.text
+def test_a_task_that_names_no_page_stays_open_and_it_is_said_why(client, ledger, caplog, task, reason):
+    """Its label config may be mended: then it is asked for again."""
+    assert client.post("/predict", json=payload("predict") | {"tasks": [task]}).json == {"results": [[]]}
+    assert "task 7: not done: " in caplog.text
     assert reason in caplog.text
+    [noted] = ledger.unread
+    assert (noted["task"], noted["project"]) == (7, 2)
+    assert reason in noted["reason"]
+    assert not ledger.shown
 
 
 def test_an_empty_prediction_says_why_and_so_does_the_log(client, pipeline, caplog):
@@ -155,17 +155,19 @@ def test_an_empty_prediction_says_why_and_so_does_the_log(client, pipeline, capl
     ]
 
 
-def test_an_empty_document_says_why_for_each_page(client, pipeline, pages):
-    pages.kept["/data/upload/4/4d035ba8-pg0.jpg"] = UndecodablePage("pg0", "truncated")
+def test_an_empty_document_says_why_for_each_page(client, pipeline):
+    near = Rejected(name="stamp", score=0.41237, bar=0.5, none=0.2)
+    pipeline.on_page = {"/data/upload/4/4d035ba8-pg0.jpg": found(candidates=13, nearest=near)}
     [prediction] = client.post("/predict", json=payload("predict_multipage")).json["results"]
-    assert prediction["reason"].startswith("page 1: unreadable: truncated; page 2: no candidate")
+    assert prediction["reason"].startswith("page 1: 13 candidates, the best of them a stamp at 0.4124, under 0.5; page")
+    assert "page 2: no candidate" in prediction["reason"]
 
 
-def test_a_document_of_no_pages_says_so(client):
+def test_a_document_of_no_pages_stays_open_and_it_is_said_so(client, ledger):
     body = payload("predict_multipage")
     body["tasks"][0]["data"]["pages"] = []
-    [prediction] = client.post("/predict", json=body).json["results"]
-    assert prediction["reason"] == "the task's list of pages is empty"
+    assert client.post("/predict", json=body).json == {"results": [[]]}
+    assert [noted["reason"] for noted in ledger.unread] == ["the task's list of pages is empty"]
 
 
 def test_a_file_uploaded_before_the_project_had_a_label_config_is_found(client, pipeline):
@@ -179,11 +181,13 @@ def test_a_missing_page_of_several_leaves_the_whole_task_for_later(client, pages
     assert client.post("/predict", json=payload("predict_multipage")).json == {"results": [[]]}
 
 
-def test_an_unreadable_page_of_several_leaves_the_others_their_marks(client, pages, pipeline):
+def test_an_unreadable_page_of_several_leaves_the_whole_task_for_later(client, pages, pipeline, ledger):
+    """What is stored for a task says of each of its pages that it was looked at."""
     pages.kept["/data/upload/4/4d035ba8-pg0.jpg"] = UndecodablePage("pg0", "truncated")
     pipeline.on_page["/data/upload/4/b6b38f13-pg1.jpg"] = found(STAMP)
-    [prediction] = client.post("/predict", json=payload("predict_multipage")).json["results"]
-    assert [region["item_index"] for region in prediction["result"]] == [1]
+    assert client.post("/predict", json=payload("predict_multipage")).json == {"results": [[]]}
+    assert [noted["reason"] for noted in ledger.unread] == ["page 1: pg0: truncated"]
+    assert not ledger.shown
 
 
 def test_doubtful_pages_come_before_sure_ones_and_empty_pages_last(client, pipeline):
@@ -333,7 +337,7 @@ class TestWhileTheModelLoads:
         assert app.test_client().get("/health").json["model_state"] == "loading"
         serving.settled.set()
         request.join(timeout=30)
-        assert answers[0].json["results"][0]["model_version"] == VERSION
+        assert answers[0].json["results"][0]["model_version"] == NAMED
 
 
 def test_a_model_that_cannot_serve_is_a_503_with_the_reason(pipeline, pages):
@@ -406,7 +410,7 @@ def test_64_clients_at_once_each_get_one_version(app, pipeline):
     for one in clients:
         one.join(timeout=60)
     assert len(answers) == 64
-    assert {prediction["model_version"] for results in answers for prediction in results} == {VERSION}
+    assert {prediction["model_version"] for results in answers for prediction in results} == {NAMED}
 
 
 def test_predictions_never_take_the_threads_that_the_other_routes_need(serving, pages):

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from backend.commands.doctor import check_connection, check_label_studio, check_model, check_pages, check_storage
+from backend.commands.doctor import (
+    check_connection,
+    check_label_studio,
+    check_model,
+    check_pages,
+    check_reading,
+    check_storage,
+)
 from backend.commands.doctor.findings import Finding, State, after, skipped, this_many
 from backend.commands.running_backend import address_of
 from backend.labelstudio.client import LabelStudio
@@ -64,8 +71,9 @@ class Examination:
             )
             yield accepted.finding
             found, bindings = yield from self._project(studio, accepted)
-            connected = yield from self._connection(studio, found, bindings, serves)
+            connected, version = yield from self._connection(studio, found, bindings, serves)
             yield from self._webhook(studio, found, connected, ledger)
+            yield from self._reading(studio, found, bindings, version, ledger)
             pages = after(check_pages.PAGES_CHECK, partial(check_pages.find_pages, studio), found, bindings)
             yield pages.finding
             for kind, sheet in (pages.value or {}).items():
@@ -125,8 +133,8 @@ class Examination:
 
     def _connection(
         self, studio: LabelStudio, found: Checked[Fields], bindings: Checked[Bindings], serves: Checked[str]
-    ) -> Generator[Finding, None, Checked[Fields]]:
-        """What is between the project and the backend; gives the connection."""
+    ) -> Generator[Finding, None, tuple[Checked[Fields], Checked[str]]]:
+        """What is between the project and the backend; gives the connection, and the version that is served there."""
         look = partial(check_model.check_version, url=self.from_here, basic_auth=self._basic_auth)
         version = after(check_model.VERSION, lambda state, *_: look(state), found, bindings, serves)
         yield version.finding
@@ -144,7 +152,7 @@ class Examination:
             version,
         )
         yield shown.finding
-        return connected
+        return connected, version
 
     def _webhook(
         self,
@@ -164,6 +172,21 @@ class Examination:
         yield after(
             check_connection.DELIVERY_CHECK, partial(check_connection.check_delivery, studio), found, hook, ledger
         ).finding
+
+    def _reading(
+        self,
+        studio: LabelStudio,
+        found: Checked[Fields],
+        bindings: Checked[Bindings],
+        version: Checked[str],
+        ledger: Checked[Engine],
+    ) -> Iterator[Finding]:
+        """What could not be read, and what annotators' browsers do not show: said where there is something to say."""
+        told = list(check_reading.check_ledger(ledger.value, found.value)) if ledger.value is not None else []
+        stored = partial(check_reading.check_stored, studio)
+        told.append(after(check_reading.STORED, stored, found, version))
+        told.append(after(check_reading.BROWSER, partial(check_reading.check_browser, studio), found, bindings))
+        yield from (one.finding for one in told if one.finding.state in (State.WARNING, State.FAILURE))
 
     @property
     def _basic_auth(self) -> tuple[str, str] | None:

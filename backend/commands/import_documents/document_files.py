@@ -12,7 +12,8 @@ from backend.errors import LimitExceeded, PageUnavailable
 
 __all__ = ["DocumentFiles", "LeftOut", "find", "name_of", "read"]
 
-SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
+_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k")
+SUFFIXES = frozenset({".pdf", ".tif", ".tiff", *_IMAGES})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,6 +66,9 @@ class _Unremembered:
     def remember(self, **_: object) -> None:
         """Remembers nothing."""
 
+    def note_unread(self, **_: object) -> None:
+        """Notes nothing: what failed is in the run's own report."""
+
 
 class Looker:
     """Looks at items; one for a process.

@@ -110,6 +110,9 @@ class StrictLedger:
             self.failed[task] = (type(error).__name__, str(error))
             raise
 
+    def note_unread(self, *, task: int, project: int | None, reason: str) -> None:
+        self.inner.note_unread(task=task, project=project, reason=reason)
+
 
 def served_predictor(settings: Settings, failed: Failed) -> Predictor:
     """A predictor as `serve` has it, corrections remembered and followed included; it notes what failed in `failed`.

@@ -18,7 +18,7 @@ from backend.evaluation.matching import FoundMarks
 from backend.evaluation.study import LOW_BAR
 from backend.geometry import Boxes, as_boxes, coverage, iou
 from backend.labelstudio.connections import Pages, first_page
-from backend.labelstudio.project_annotations import Ruling, rulings, turned_page
+from backend.labelstudio.project_annotations import Past, Ruling, rulings, turned_page
 from backend.pages.page import Page
 from backend.vision.classifier import Classification
 from backend.vision.network_config import MARKS, NONE
@@ -154,12 +154,14 @@ class ProjectSource:
         studio: Label Studio, with a token that may read the project.
         source: Fetches pages.
         project: The project's id.
+        past: What the ledger knows of its past; None where there is no ledger.
     """
 
-    def __init__(self, studio: LabelStudio, source: Pages, project: int) -> None:
+    def __init__(self, studio: LabelStudio, source: Pages, project: int, *, past: Past | None = None) -> None:
         self._studio = studio
         self._source = source
         self._project = project
+        self._past = past
 
     @property
     def total(self) -> int | None:
@@ -174,7 +176,7 @@ class ProjectSource:
             LabelStudioError: Label Studio refused or did not answer.
             LabelConfigError: The project's label config has nothing that marks could be read from.
         """
-        for task, ruling in rulings(self._studio, self._project):
+        for task, ruling in rulings(self._studio, self._project, past=self._past):
             if isinstance(ruling, RequestError):
                 yield Missing(name=f"task {task}", reason=str(ruling))
             elif ruling is not None:
@@ -223,7 +225,7 @@ class ProjectSource:
             page=page,
             boxes=as_boxes([one.box for one in regions]),
             labels=np.array([MARKS.index(one.label) for one in regions], np.intp),
-            ignored=as_boxes([]),
+            ignored=as_boxes([one.box for one in left.unread(sizes) if one.page == place.page]),
             classes=tuple(index for index, mark in enumerate(MARKS) if mark in meant),
         )
 

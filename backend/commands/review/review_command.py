@@ -19,6 +19,8 @@ from backend.commands.review.annotated_pages import FrozenSource, ProjectSource,
 from backend.commands.review.doubts import Kind, Review, tasks_of
 from backend.commands.review.review_report import html_report
 from backend.commands.review.reviewing import review
+from backend.corrections.label_history import LabelHistory
+from backend.corrections.service import Store
 from backend.dataset.freezing import datasets
 from backend.errors import LabelStudioError, SettingsError
 from backend.files import write_private
@@ -154,7 +156,10 @@ def _source(
     project = find_project(studio, args.project)
     if project is None:
         raise LabelStudioError(f"Label Studio has no project with the title {args.project!r}")
-    return ProjectSource(studio, PageSource(settings, studio), project), studio, project
+    store = Store.open(settings)
+    stack.callback(store.engine.dispose)
+    past = LabelHistory(engine=store.engine)
+    return ProjectSource(studio, PageSource(settings, studio), project, past=past), studio, project
 
 
 def _print(found: Review, args: argparse.Namespace) -> None:

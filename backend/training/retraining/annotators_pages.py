@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine, select
 
 from backend.corrections.crop_store import fingerprint, perceptual
+from backend.corrections.label_history import with_past
 from backend.corrections.splits import document_key, split_of
 from backend.corrections.tables import annotation, sample
 from backend.corrections.tables import document as table
@@ -213,9 +214,9 @@ def _newest(engine: Engine) -> list[Annotation]:
     wanted = wanted.order_by(annotation.c.updated, annotation.c.id.desc())
     with engine.connect() as connection:
         rows = connection.execute(wanted).all()
-    left = [Annotation(**row.body) for row in rows if row.body]
-    newest = {one.task: one for one in left if not one.skipped}
-    return sorted(newest.values(), key=lambda one: (-one.updated, one.task))
+        left = [Annotation(**row.body) for row in rows if row.body]
+        newest = {one.task: one for one in left if not one.skipped}
+        return sorted(with_past(connection, newest.values()), key=lambda one: (-one.updated, one.task))
 
 
 def _side(engine: Engine, key: str) -> str:
@@ -275,7 +276,8 @@ def _pages_of(
     for index, page in pages.items():
         if reason := turned_page(left, index, width=page.width, height=page.height):
             raise RequestError(f"page {index + 1} was {reason}")
-    regions = left.regions({index: (page.width, page.height) for index, page in pages.items()})
+    sizes = {index: (page.width, page.height) for index, page in pages.items()}
+    regions, unread = left.regions(sizes), left.unread(sizes)
     return {
         index: {
             "name": f"task-{left.task}-{index}",
@@ -283,7 +285,8 @@ def _pages_of(
             "sha256": page.sha256,
             "complete": _asked_for(left, index),
             "marks": tuple((one.label, one.box) for one in regions if one.page == index and one.id not in disputed),
-            "disputed": tuple((row.x1, row.y1, row.x2, row.y2) for row in disputed.values() if row.page == index),
+            "disputed": tuple((row.x1, row.y1, row.x2, row.y2) for row in disputed.values() if row.page == index)
+            + tuple(one.box for one in unread if one.page == index),
         }
         for index, page in pages.items()
     }

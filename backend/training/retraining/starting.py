@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, func, select
 
-from backend.corrections.outcomes import Outcome
+from backend.corrections.samples import teaches_hard
 from backend.corrections.tables import event, sample
 from backend.errors import TrainingError
 from backend.files import hold, replace_whole, take_lock
@@ -199,14 +199,9 @@ def decide(situation: Situation, *, every: int) -> str | None:
 
 
 def count_hard(engine: Engine) -> int:
-    """Hard examples that there are: relabelled or rejected by somebody who saw what was shown, and undisputed."""
-    hard = (
-        sample.c.outcome.in_([Outcome.RELABELLED, Outcome.REJECTED]),
-        sample.c.weak.is_(False),
-        sample.c.quarantine.is_(None),
-    )
+    """Hard examples and hard negatives that there are: what was renamed or deleted by one who saw it, undisputed."""
     with engine.connect() as connection:
-        return int(connection.execute(select(func.count()).select_from(sample).where(*hard)).scalar() or 0)
+        return int(connection.execute(select(func.count()).select_from(sample).where(teaches_hard())).scalar() or 0)
 
 
 Spawn = Callable[[Sequence[str], "Settings", int, "Path"], "subprocess.Popen[bytes]"]

@@ -1,0 +1,152 @@
+"""What could not be read: tasks that were not looked at, labels that nobody knows, boxes of another label config.
+
+And pages that this backend reads and the annotator's browser does not show.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from backend.commands.doctor.findings import Checked, Fields, doubtful, skipped, this_many, well
+from backend.corrections.counts import count
+from backend.errors import RequestError
+from backend.labelstudio.probing import newest_tasks
+from backend.labelstudio.tasks import sheets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Engine
+
+    from backend.corrections.counts import Facts
+    from backend.labelstudio.client import LabelStudio
+    from backend.labelstudio.labelling import Binding
+
+__all__ = [
+    "BROWSER",
+    "STORED",
+    "UNKNOWN_LABELS",
+    "UNREAD",
+    "check_browser",
+    "check_ledger",
+    "check_stored",
+    "judge_unknown",
+    "judge_unread",
+    "unshown_kind",
+]
+
+UNREAD = "tasks looked at"
+UNKNOWN_LABELS = "labels in use"
+STORED = "stored boxes"
+BROWSER = "browser"
+_NAMED = 5
+_TASKS_LOOKED_AT = 300
+_MOST_OUTDATED = 100
+# Kinds that Label Studio's editor leaves blank, since browsers do; by how names end.
+_UNSHOWN = {".tif": "TIFF", ".tiff": "TIFF", ".heic": "HEIC", ".heif": "HEIC", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000"}
+_UNSHOWN |= {".pdf": "PDF"}
+
+
+def check_ledger(engine: Engine, project: Fields | None) -> tuple[Checked[int], Checked[int]]:
+    """What the ledger knows of tasks that could not be looked at, and of labels that nobody knows.
+
+    Args:
+        engine: The ledger's database.
+        project: The project's fields; None for all projects.
+    """
+    facts = count(engine)
+    number = None if project is None else int(project["id"])
+    return judge_unread(facts, number), judge_unknown(facts, number)
+
+
+def judge_unread(facts: Facts, project: int | None) -> Checked[int]:
+    """Whether tasks wait to be looked at; each is named, with its reason."""
+    waiting = [one for one in facts.unread_such if project in (None, one.project)]
+    if not waiting:
+        return well(UNREAD, "no task that was asked for is still to be looked at", facts.unread)
+    named = "; ".join(f"task {one.task}: {one.reason}" for one in waiting[:_NAMED])
+    more = f"; and {len(waiting) - _NAMED} more, see /status" if len(waiting) > _NAMED else ""
+    return doubtful(
+        UNREAD,
+        f"{this_many(len(waiting), 'task')} could not be looked at and stay without boxes: {named}{more}",
+        remedy="mend what is said there; they are asked for again by themselves, and at once by Retrieve Predictions "
+        "or `prelabel --project`",
+        value=facts.unread,
+    )
+
+
+def judge_unknown(facts: Facts, project: int | None) -> Checked[int]:
+    """Whether annotators' regions bear labels that no label config knows."""
+    found = [one for one in facts.unknown if project in (None, one.project)]
+    if not found:
+        return well(UNKNOWN_LABELS, "every label in the corrections is known", 0)
+    number = sum(one.regions for one in found)
+    told = "; ".join(str(one) for one in found[:_NAMED])
+    return doubtful(
+        UNKNOWN_LABELS, f"{told}: they teach nothing until they are known", remedy=found[0].remedy, value=number
+    )
+
+
+def check_stored(studio: LabelStudio, state: Fields, version: str) -> Checked[int]:
+    """Whether open tasks have stored predictions, but none of the version that this project is served as."""
+    tasks = studio.outdated_tasks(int(state["id"]), version, most=_MOST_OUTDATED)
+    if not tasks:
+        return well(STORED, "no open task has only boxes of another model or label config", 0)
+    many = (
+        f"{_MOST_OUTDATED} open tasks or more" if len(tasks) == _MOST_OUTDATED else this_many(len(tasks), "open task")
+    )
+    return doubtful(
+        STORED,
+        f"{many}, such as task {tasks[0]}, have only boxes that another model or another label config made: the editor "
+        "shows none of them, or none with a name",
+        remedy=f"`serve` renews them by itself, a few at a time; at once: python -m backend prelabel --project "
+        f"{state['id']} --only-outdated --replace",
+        value=len(tasks),
+    )
+
+
+def check_browser(studio: LabelStudio, state: Fields, bindings: tuple[Binding, ...]) -> Checked[int]:
+    """Whether the newest tasks' pages are of kinds that Label Studio's editor shows."""
+    tasks = list(newest_tasks(studio, int(state["id"]), most=_TASKS_LOOKED_AT))
+    if not tasks:
+        return skipped(BROWSER, "the project has no tasks yet")
+    blank: dict[int, str] = {}
+    for task in tasks:
+        kinds = [kind for reference in _references(task, bindings) if (kind := unshown_kind(reference))]
+        if kinds:
+            blank[int(task["id"])] = kinds[0]
+    if not blank:
+        return well(BROWSER, f"the newest {this_many(len(tasks), 'task')} name no page that a browser does not show", 0)
+    first, kind = next(iter(blank.items()))
+    return doubtful(
+        BROWSER,
+        f"{len(blank)} of the newest {this_many(len(tasks), 'task')} have pages that browsers do not show, such as "
+        f"task {first} ({kind}): annotators see an empty frame",
+        remedy="import the files by python -m backend import, which makes JPEG or PNG pages of them",
+        value=len(blank),
+    )
+
+
+def unshown_kind(reference: str) -> str | None:
+    """The kind of file that a reference names, where browsers do not show it; None where they do, or its name is mute.
+
+    Args:
+        reference: As the task has it: an address, or a local file's path under `?d=`.
+    """
+    if reference.startswith("data:"):
+        return None
+    try:
+        parts = urlsplit(reference)
+    except ValueError:
+        return None
+    local = dict(parse_qsl(parts.query)).get("d", "")
+    name = (local or parts.path).lower()
+    return next((kind for suffix, kind in _UNSHOWN.items() if name.endswith(suffix)), None)
+
+
+def _references(task: Fields, bindings: tuple[Binding, ...]) -> Sequence[str]:
+    try:
+        return [sheet.reference for sheet in sheets(0, task, bindings)]
+    except RequestError:
+        return []

@@ -1,0 +1,109 @@
+"""The label configs that a project has had, and what of its past an annotation's names are read by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from backend.corrections.tables import annotation, label_config, proposal
+from backend.labelstudio.vocabulary import Known, Shown
+
+if TYPE_CHECKING:
+    from backend.labelstudio.annotations import Annotation
+
+__all__ = ["LabelHistory", "known_of", "note_config", "with_past"]
+
+# A project has a handful; a stranger who posts events must not make every reading look through thousands.
+_MOST_CONFIGS = 100
+_LONGEST_CONFIG = 1_000_000
+
+
+def note_config(connection: Connection, project: int | None, config: str, *, at: float) -> bool:
+    """Keeps a label config that a project has had; tells whether it is news.
+
+    Annotations that have a label which nobody knew are turned into samples anew: this one may know it.
+
+    Args:
+        connection: A transaction.
+        project: The project's id.
+        config: Its label config.
+        at: A moment of which it is known to have held, in seconds since the epoch.
+    """
+    if project is None or not config or len(config) > _LONGEST_CONFIG:
+        return False
+    mine = label_config.c.project == project
+    rows = connection.execute(select(label_config).where(mine).order_by(label_config.c.since, label_config.c.id)).all()
+    before = [row for row in rows if row.since <= at]
+    later = [row for row in rows if row.since > at]
+    if before and before[-1].config == config:
+        return False
+    if later and later[0].config == config:
+        connection.execute(update(label_config).where(label_config.c.id == later[0].id).values(since=at))
+        return False
+    connection.execute(insert(label_config).values(project=project, since=at, config=config))
+    for row in rows[: max(0, len(rows) + 1 - _MOST_CONFIGS)]:
+        connection.execute(delete(label_config).where(label_config.c.id == row.id))
+    if any(row.config == config for row in rows):
+        return False
+    theirs = (annotation.c.project == project, annotation.c.needs_past, annotation.c.deleted.is_(False))
+    fresh = {"turned": None, "attempts": 0, "due": 0.0, "parked": False, "reason": None}
+    connection.execute(update(annotation).where(*theirs).values(fresh))
+    return True
+
+
+def known_of(connection: Connection, *, project: int | None, task: int, label_config: str) -> Known:
+    """What is known of the past where an annotation is read.
+
+    Args:
+        connection: A transaction, or a connection.
+        project: The project's id.
+        task: The task's id.
+        label_config: What the annotation is read with: it is none of the other ones.
+    """
+    configs = () if project is None else tuple(_configs(connection, project))
+    others = tuple(one for one in dict.fromkeys(configs) if one != label_config)
+    return Known(configs=others, shown=_shown(connection, task))
+
+
+def with_past(connection: Connection, states: Iterable[Annotation]) -> list[Annotation]:
+    """States of annotations, each with what its names are read by."""
+    return [
+        replace(one, known=known_of(connection, project=one.project, task=one.task, label_config=one.label_config))
+        for one in states
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelHistory:
+    """The ledger's side of reading a project's annotations; `backend.labelstudio.project_annotations` asks it."""
+
+    engine: Engine
+
+    def known(self, *, project: int, task: int, label_config: str) -> Known:
+        """What is known of the past of a project and of a task in it."""
+        with self.engine.connect() as connection:
+            return known_of(connection, project=project, task=task, label_config=label_config)
+
+    def saved_under(self, identity: int, *, updated: float) -> str | None:
+        """The label config that an annotation was saved under, where an event told; None where nobody did."""
+        here = select(annotation.c.body).where(annotation.c.id == identity, annotation.c.updated == updated)
+        with self.engine.connect() as connection:
+            body = connection.execute(here).scalar()
+        if not body or body.get("assumed"):
+            return None
+        return str(body.get("label_config") or "") or None
+
+
+def _configs(connection: Connection, project: int) -> Sequence[str]:
+    """The newest first."""
+    newest = select(label_config.c.config).where(label_config.c.project == project)
+    return connection.execute(newest.order_by(label_config.c.since.desc(), label_config.c.id.desc())).scalars().all()
+
+
+def _shown(connection: Connection, task: int) -> dict[str, Shown]:
+    columns = (proposal.c.region, proposal.c.label, proposal.c.word)
+    rows = connection.execute(select(*columns).where(proposal.c.task == task).order_by(proposal.c.word))
+    return {row.region: Shown(mark=row.label, word=row.word) for row in rows}
