@@ -8,11 +8,12 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from backend import __version__
 from backend.errors import BackendError
 from backend.settings import Settings
+from backend.terminal import painted
 
 __all__ = ["main"]
 
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log_to_stderr(quiet=wanted != "serve")
         return int(module.run(args))
     except BackendError as error:
-        print(f"{_PROGRAM}: {error}", file=sys.stderr)
+        print(f"{painted(_PROGRAM, 'red', sys.stderr)}: {error}", file=sys.stderr)
         return _BAD_USE
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; what Python would still flush goes nowhere.
@@ -81,7 +82,7 @@ def _parser(wanted: str | None, module: Any) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM, description="Boxes signatures, stamps and thumbprints on scanned contracts for Label Studio."
     )
-    parser.add_argument("--version", action="version", version=f"{_PROGRAM} {_version()}")
+    parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (_, summary) in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
@@ -90,14 +91,9 @@ def _parser(wanted: str | None, module: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def _version() -> str:
-    try:
-        return version(_PROGRAM)
-    except PackageNotFoundError:
-        return "(not installed)"
-
-
 def _log_to_stderr(*, quiet: bool) -> None:
     """Sends the log to stderr; a command that prints results logs warnings and worse only."""
     level = logging.WARNING if quiet else Settings.from_environment(os.environ).log_level
+    # What it says of each migration, the ledger's state says as well.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backend import cli
 from backend.cli import main
 from backend.vision.network_config import MARKS
 
@@ -163,3 +165,27 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out.startswith("contract-marks ")
+
+
+def test_the_version_is_known_without_being_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert re.fullmatch(r"contract-marks \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_every_argument_of_every_command_has_its_help() -> None:
+    without = []
+
+    def look(parser: argparse.ArgumentParser, path: tuple[str, ...]) -> None:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for name, one in action.choices.items():
+                    if path or name == command:
+                        look(one, (*path, name))
+            elif not action.help:
+                without.append(f"{' '.join(path)} {action.dest}")
+
+    for command in cli._COMMANDS:
+        look(cli._parser(command, cli._module(command)), ())
+    assert without == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
@@ -20,11 +20,14 @@ from backend.errors import LabelConfigError, LabelStudioError, SettingsError, Se
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import find_project
+from backend.labelstudio.tabs import DOUBTFUL_FIRST, SCORE_MEANS, TABS, make_tabs, missing_tabs
 from backend.labelstudio.webhooks import Webhook, create_webhook, update_webhook, webhook_headers, webhook_url, webhooks
 from backend.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
+
+    from backend.labelstudio.tabs import Tab
 
 __all__ = ["Connected", "Wish", "add_arguments", "connect", "label_config", "run"]
 
@@ -54,6 +57,7 @@ class Wish:
         paged: Whether a task shall be a document of several pages, or one page; None for what the project has, and for
             one page in a new project.
         replace_config: Whether a label config that does not fit may be replaced, where nobody annotated yet.
+        queue: Whether a project that was connected earlier gets the order of tasks and the tabs of a new one.
         basic_auth: What the backend asks for.
         webhook_secret: What it asks of webhooks.
     """
@@ -63,6 +67,7 @@ class Wish:
     from_here: str = ""
     paged: bool | None = None
     replace_config: bool = False
+    queue: bool = False
     basic_auth: tuple[str, str] | None = field(default=None, repr=False)
     webhook_secret: str = field(default="", repr=False)
 
@@ -110,8 +115,10 @@ def connect(studio: LabelStudio, wish: Wish, *, dry_run: bool = False) -> Connec
     if project is None:
         work.foretell(version)
     else:
-        work.connection(project, version)
+        new = work.connection(project, version)
         work.webhook(project)
+        if new or wish.queue:
+            work.queue(project)
     return Connected(project=project, version=version, changes=tuple(work.changes), notes=tuple(work.notes))
 
 
@@ -136,9 +143,9 @@ class _Work:
 
         def create() -> int:
             # Predictions are shown as the first draft of an annotation; without this they wait in a list beside it.
-            made = self._studio.create_project(title, config, show_collab_predictions=True)
-            self._studio.create_tab(made, "Default", shown=["predictions_score"])
-            return made
+            return self._studio.create_project(
+                title, config, show_collab_predictions=True, sampling=DOUBTFUL_FIRST, description=SCORE_MEANS
+            )
 
         kind = "documents of several pages" if self._wish.paged else "single pages"
         return self._change(f"project {title!r} made, for {kind}", create), config
@@ -160,8 +167,12 @@ class _Work:
         )
         return wanted
 
-    def connection(self, project: int, version: str) -> None:
-        """This backend among the project's connections, its version as title; others are left alone."""
+    def connection(self, project: int, version: str) -> bool:
+        """This backend among the project's connections, its version as title; others are left alone.
+
+        Returns:
+            Whether it was not among them yet.
+        """
         listed = self._studio.backends(project)
         ours = [one for one in listed if _same(one["url"], self._url)]
         others = [str(one["url"]) for one in listed if not _same(one["url"], self._url)]
@@ -173,6 +184,14 @@ class _Work:
         if not ours:
             self._change(self._connecting(version), partial(self._connect, project, version))
         self._show(project, before, version, titles={version, *(str(one["title"]) for one in ours)}, new=not ours)
+        return not ours
+
+    def queue(self, project: int) -> None:
+        """Tasks in the order of their doubt, and the tabs that show them so."""
+        if self._studio.project(project).get("sampling") != DOUBTFUL_FIRST:
+            self._change(_ORDERED, partial(self._patch, project, sampling=DOUBTFUL_FIRST))
+        if lacking := missing_tabs(self._studio, project):
+            self._change(_made(lacking), partial(make_tabs, self._studio, project, lacking))
 
     def webhook(self, project: int) -> None:
         """The webhook that corrections come by, with what lets it in."""
@@ -190,6 +209,7 @@ class _Work:
         """What would be changed in a project that a dry run did not make."""
         self.changes.append(self._connecting(version))
         self._foretell_webhook()
+        self.changes.append(_made(TABS))
 
     def _foretell_webhook(self) -> None:
         if lacking := _BARE_WEBHOOK.lacks(self._headers):
@@ -274,6 +294,13 @@ class _Work:
             ) from error
 
 
+_ORDERED = "tasks come in the order of their doubt (uncertainty sampling)"
+
+
+def _made(tabs: Sequence[Tab]) -> str:
+    return f"tabs made: {', '.join(tab.title for tab in tabs)}"
+
+
 def _unfit(config: str, *, paged: bool | None) -> str:
     """Why a label config is not what is wished for; empty when it is."""
     try:
@@ -305,6 +332,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace a label config that does not fit, if nobody annotated yet",
     )
+    parser.add_argument(
+        "--queue",
+        action="store_true",
+        help="also give a project that is connected already what a new one gets: doubtful tasks first, and the tabs",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be changed")
 
 
@@ -326,6 +358,7 @@ def run(args: argparse.Namespace) -> int:
         from_here=args.from_here or "",
         paged=args.pages,
         replace_config=args.replace_config,
+        queue=args.queue,
         basic_auth=(user, settings.basic_auth_pass) if user else None,
         webhook_secret=settings.webhook_secret,
     )
@@ -339,4 +372,5 @@ def run(args: argparse.Namespace) -> int:
         print("nothing to change")
     if connected.project is not None:
         print(f"{studio.base_url}/projects/{connected.project} is served by {connected.version}")
+        print(SCORE_MEANS)
     return os.EX_OK

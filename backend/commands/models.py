@@ -154,7 +154,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one = acts.add_parser("list", help="which models there are, the newest first")
     one.add_argument("--json", action="store_true", help="as one JSON document")
     one = acts.add_parser("show", help="what is known of a model, as JSON: its record, the gate's verdict, its history")
-    one.add_argument("name")
+    one.add_argument("name", help="the model's name, as `models list` has it")
     one = acts.add_parser("publish", help="make a candidate of a folder with a new classifier, a new detector or both")
     one.add_argument("folder", type=Path, help="what it lacks is taken from the weights that serve")
     one.add_argument("--source", default="a folder", help="where it is from, in words; goes into the record")
@@ -164,10 +164,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--coco", type=Path, metavar="FILE", help="compare both on these pages, COCO format")
     one.add_argument("--images", type=Path, metavar="DIR", help="folder of the images that FILE names")
     one = acts.add_parser("judge", help="ask the gate about a model, on pages whose marks are known")
-    one.add_argument("name")
+    one.add_argument("name", help="the model's name, as `models list` has it")
     add_judging(one, required=True)
     one = acts.add_parser("promote", help="let a model serve")
-    one.add_argument("name")
+    one.add_argument("name", help="the model's name, as `models list` has it")
     one.add_argument("--why", default="", help="goes into the history")
     one.add_argument(
         "--force", action="store_true", help="although the gate refused it, or was never asked; needs --why"
@@ -181,7 +181,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--revision", default="main", help="branch, tag or commit (default: main)")
     add_judging(one, required=False)
     one = acts.add_parser("push", help="upload weights, card and figures of a model to the Hugging Face Hub")
-    one.add_argument("repository")
+    one.add_argument("repository", help="where to, such as organisation/name")
     one.add_argument("--model", help="which (default: the one that is promoted)")
     access = one.add_mutually_exclusive_group()
     access.add_argument("--private", action="store_true", default=True, help="make a private repository (default)")
@@ -202,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environment(os.environ)
     models = Models(settings.data_dir / "models")
     if args.act == "list":
-        _list(models, as_json=args.json)
+        _list(models, settings, as_json=args.json)
     elif args.act == "show":
         print(json.dumps(_story(models, models.get(args.name)), indent=1, ensure_ascii=False))
     elif args.act == "publish":
@@ -282,15 +282,32 @@ def _truth(args: argparse.Namespace) -> Truth | None:
     return None if args.coco is None else read_coco(args.coco, args.images)
 
 
-def _list(models: Models, *, as_json: bool) -> None:
+def _list(models: Models, settings: Settings, *, as_json: bool) -> None:
     found = models.all()
     if as_json:
         print(json.dumps([_facts(model) for model in found]))
         return
-    if not found:
-        print("no model was published yet: MODEL=auto serves the Hub's weights, or the bundled ones")
-        return
-    print(_table([_row(model) for model in found]))
+    print(_table([*(_row(model) for model in found), *_unpublished(settings)]))
+
+
+def _unpublished(settings: Settings) -> list[tuple[str, ...]]:
+    """The weights that serve where no model is promoted: the Hub's, where they are here, and the program's own."""
+    serving = Sources("auto", settings.data_dir).at_once().name
+    origins = {"hub": f"{REPOSITORY} on the Hub", "bundled": "this program"}
+    return [
+        (
+            "*" if name == serving else "",
+            name,
+            "",
+            "unpublished",
+            "-",
+            "-",
+            "-",
+            origin,
+        )
+        for name, origin in origins.items()
+        if name in (serving, "bundled")
+    ]
 
 
 def _facts(model: Model) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from backend.errors import LabelConfigError, PageError
 from backend.labelstudio.labelling import Binding, bind, versioned
-from backend.labelstudio.results import prediction, regions, why_empty
+from backend.labelstudio.results import prediction, regions, wants_ink, why_empty
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.decode import ENOUGH_DPI
 from backend.pages.source import from_path
 from backend.settings import Settings
+from backend.vision.inked import ink_in
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -92,8 +93,10 @@ def _lines(file: Path, pipeline: Pipeline, binding: Binding, settings: Settings,
 
 def _document(file: Path, page: Page, marks: Marks, binding: Binding, version: str) -> dict[str, Any]:
     """What Label Studio would be told of one page; `reason` is there where `result` is empty."""
-    item = page.index if binding.paged else None
-    found = regions(marks, width=page.width, height=page.height, binding=binding, task=None, item=item)
+    item = page.index if binding.paged and binding.repeat is None else None
+    here = binding.on_page(page.index)
+    inks = ink_in(page, marks.boxes) if wants_ink([here]) else ()
+    found = regions(marks, width=page.width, height=page.height, binding=here, task=None, item=item, inks=inks)
     reason = "" if found else why_empty(marks, [binding])
     answer = prediction(found, certainties=[marks.certainty], version=version, reason=reason)
     return {

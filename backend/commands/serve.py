@@ -6,12 +6,15 @@ Runs the server under gunicorn: threads that mostly wait, a model that loads bes
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
+import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gunicorn.app.base import BaseApplication
 
+from backend.errors import SettingsError
 from backend.models.serving import Sources
 from backend.server.application import Application
 from backend.settings import Settings
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-__all__ = ["Serveable", "add_arguments", "give_back_pages", "run", "serve"]
+__all__ = ["Serveable", "add_arguments", "check_free", "give_back_pages", "run", "serve"]
 
 _LOG = logging.getLogger(__name__)
 # Label Studio waits 100 s for predictions; a stop lets those under way finish, within reason.
@@ -122,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SettingsError: A setting cannot be used.
         UnknownModel: MODEL names no model.
+        SettingsError: Another program listens at the address.
     """
     settings = Settings.from_environment(
         os.environ, host=args.host, port=args.port, workers=args.workers, model=args.model
@@ -129,8 +133,29 @@ def run(args: argparse.Namespace) -> int:
     give_back_pages()
     # Before the processes are made: they would load it in the background, and only /health would say what is wrong.
     Sources.of(settings).check()
+    check_free(settings.host, settings.port)
     serve(settings, Application.start)
     return os.EX_OK
+
+
+def check_free(host: str, port: int) -> None:
+    """Refuses an address that cannot be listened at; gunicorn would try five times, and say less.
+
+    Raises:
+        SettingsError: It is taken, or none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError as error:
+            raise SettingsError(f"port {port} needs more rights: choose one above 1023 with PORT or --port") from error
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                way_out = "stop that, or choose another with PORT or --port"
+                raise SettingsError(f"port {port} of {host} is taken by another program: {way_out}") from error
+            raise SettingsError(f"{host} cannot be listened at ({error.strerror}): set HOST or --host") from error
 
 
 def give_back_pages() -> None:

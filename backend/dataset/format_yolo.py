@@ -32,8 +32,19 @@ def save(version: Version, folder: Path) -> None:
             text = "".join(f"{_line(mark, page)}\n" for mark in page.marks)
             (labels / image).with_suffix(".txt").write_text(text, encoding="utf-8")
         lines.append(f"{name}: images/{name}")
+    # Readers refuse a file without these two sides; a version may be all gold.
+    lines += [f"{name}: images/{name}" for name in _needed(folder, lines)]
     lines += [f"nc: {len(MARKS)}", "names:", *(f"  {number}: {mark}" for number, mark in enumerate(MARKS))]
     (folder / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _needed(folder: Path, lines: list[str]) -> list[str]:
+    """The sides that `data.yaml` must name and that the version does not have; their folders are made, empty."""
+    lacking = [name for name in ("train", "val") if f"{name}: images/{name}" not in lines]
+    for name in lacking:
+        (folder / "images" / name).mkdir(parents=True)
+        (folder / "labels" / name).mkdir(parents=True)
+    return lacking
 
 
 def _line(mark: FrozenMark, page: FrozenPage) -> str:

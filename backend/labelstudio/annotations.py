@@ -40,6 +40,9 @@ _ANNOTATION = (
     "lead_time",
 )
 _TASK = ("id", "data", "project")
+_FIGURES = ("rectangle", "polygon", "brush")
+_LABELLED = ("labels", *(f"{figure}labels" for figure in _FIGURES))
+"""Types of regions that bear labels, under a key of that name; `labels` are those of a figure beside them."""
 _LARGEST_ID = 2**63
 # Longer ones are of no editor, and the ledger has no room for them.
 _LONGEST_REGION_ID = 64
@@ -126,7 +129,7 @@ class Annotation:
         return name if isinstance(name, str) and name else None
 
     def region_ids(self) -> tuple[str, ...]:
-        return tuple(str(region["id"]) for region, _, _ in self._rectangles())
+        return tuple(str(region["id"]) for region, _, _ in self._labelled())
 
     def taken_ids(self) -> tuple[str, ...]:
         """Ids of the regions that the editor took from a prediction, changed or not."""
@@ -136,16 +139,16 @@ class Annotation:
 
     def pages(self) -> frozenset[int]:
         """Indices of the pages that bear a region."""
-        return frozenset(page for _, page, _ in self._rectangles())
+        return frozenset(page for _, page, _ in self._labelled())
 
     def unknown_names(self) -> tuple[str, ...]:
         """The labels of regions that nobody knows a mark of, one for each region; "" for a region without a label."""
-        read = (region for region, _, marks in self._rectangles() if marks == (UNKNOWN,))
+        read = (region for region, _, marks in self._labelled() if marks == (UNKNOWN,))
         return tuple(next(iter(_names(region)), "") for region in read)
 
     def needs_past(self) -> bool:
         """Whether its own label config lacks one of its names, so that another one that turns up may tell more."""
-        read = (self._meaning(region, known=NOTHING_KNOWN) for region in self.result if _is_rectangle(region))
+        read = (self._meaning(region, known=NOTHING_KNOWN) for region in self._drawn())
         return any(marks == (UNKNOWN,) for marks in read)
 
     def regions(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[Region, ...]:
@@ -155,7 +158,7 @@ class Annotation:
             sizes: Width and height in pixels of each upright page that bears a region.
 
         Raises:
-            RequestError: A region is no rectangle.
+            RequestError: A region has no place on its page.
         """
         return tuple(one for one in self.read(sizes) if one.label != UNKNOWN)
 
@@ -180,7 +183,7 @@ class Annotation:
             RequestError: A region is no rectangle, or its label stands for several marks.
         """
         found: dict[str, Region] = {}
-        for region, page, marks in self._rectangles():
+        for region, page, marks in self._labelled():
             if not marks:
                 continue
             if len(marks) > 1:
@@ -193,11 +196,16 @@ class Annotation:
                 found.setdefault(one.id, one)
         return tuple(found.values())
 
-    def _rectangles(self) -> Iterator[tuple[Mapping[str, Any], int, tuple[str, ...]]]:
-        """Each rectangle that marks are read from, with its page's index and the marks that its label stands for."""
+    def _drawn(self) -> Iterator[Mapping[str, Any]]:
+        """Each region that is drawn on a page; of a figure and its labels, which have one id, the labels."""
+        labelled = {str(one.get("id")) for one in self.result if one.get("type") == "labels"}
         for region in self.result:
-            if not _is_rectangle(region):
-                continue
+            if _is_drawn(region) and (region["type"] not in _FIGURES or str(region.get("id")) not in labelled):
+                yield region
+
+    def _labelled(self) -> Iterator[tuple[Mapping[str, Any], int, tuple[str, ...]]]:
+        """Each region that marks are read from, with its page's index and the marks that its label stands for."""
+        for region in self._drawn():
             bound = any(region.get("from_name") == one.control for sheet in self.sheets for one in sheet.bindings)
             marks = self._meaning(region, known=self.known)
             page = self._page(region, bound=bound) if bound or marks else None
@@ -415,12 +423,12 @@ def moment(text: Any) -> float:
         raise RequestError(f"{text!r} is no moment in ISO 8601") from error
 
 
-def _is_rectangle(region: Mapping[str, Any]) -> bool:
-    """Whether a region is a box with a label, or one whose label the editor has lost."""
-    return region.get("type") in ("rectanglelabels", "rectangle") and isinstance(region.get("value"), Mapping)
+def _is_drawn(region: Mapping[str, Any]) -> bool:
+    """Whether a region is a box, an outline or a mask: with a label, or one whose label the editor has lost."""
+    return region.get("type") in (*_FIGURES, *_LABELLED) and isinstance(region.get("value"), Mapping)
 
 
 def _names(region: Mapping[str, Any]) -> tuple[str, ...]:
     """A region's labels, most often one."""
-    names = region["value"].get("rectanglelabels")
+    names = region["value"].get(region["type"])
     return tuple(str(name) for name in names if name) if isinstance(names, list | tuple) else ()

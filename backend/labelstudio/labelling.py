@@ -1,4 +1,4 @@
-"""Where marks go in a project: the label config's rectangle controls, bound to the three marks."""
+"""Where marks go in a project: the label config's controls, bound to the three marks."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
 from backend.errors import LabelConfigError
+from backend.labelstudio.mark_words import mark_named
+from backend.labelstudio.repeating import Repeat, repeats
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-__all__ = ["Binding", "Naming", "bind", "namings", "versioned"]
+__all__ = ["Binding", "Naming", "Shape", "bind", "namings", "versioned"]
 
+Shape: TypeAlias = Literal["rectangle", "polygon", "brush"]
+"""How a control draws a mark: a box around it, the outline of its ink, or the ink itself as a mask."""
+
+_SHAPES: tuple[Shape, ...] = ("rectangle", "polygon", "brush")
 _YES = ("1", "true", "yes")
+_NO_MARK = "none"
+"""In `predicted_values`: the label stands for no mark, whatever it is called."""
+_MOST_LISTED = 6
 # A config has a handful; every mark is written once for each control, and a hostile config must not multiply them.
 _MOST_CONTROLS = 32
 # Those of label_config.xml and label_config_pages.xml.
@@ -32,16 +41,21 @@ _OWN_NAMES = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Binding:
-    """One RectangleLabels control on one Image.
+    """One control with labels on one Image.
 
     Attributes:
-        control: The control's name; a region's `from_name`.
+        control: The name of the control that holds the labels; a region's `from_name`.
         image: The image's name; a region's `to_name`.
         field: Key of the task's data that holds the page, or the list of pages.
-        paged: Whether that field holds a list (`valueList`).
+        paged: Whether that field holds a list (`valueList`, or what a Repeater goes through).
         labels: The project's own label for each mark that it has one for, such as `{"stamp": "Seal"}`.
         threshold: Lowest probability to show.
         meanings: The marks that each of the control's labels stands for: annotators may use more labels than are shown.
+        shape: What the control draws.
+        figure: The name of the control that draws, where another holds the labels (`Rectangle` beside `Labels`);
+            else "".
+        turns: Whether a box may be turned (`canRotate="true"`).
+        repeat: How the control and its Image are repeated for each page; None where they stand once.
     """
 
     control: str
@@ -51,6 +65,27 @@ class Binding:
     labels: Mapping[str, str]
     threshold: float
     meanings: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    shape: Shape = "rectangle"
+    figure: str = ""
+    turns: bool = False
+    repeat: Repeat | None = None
+
+    @property
+    def kind(self) -> str:
+        """The type of its regions that bear labels, which is also the key of the labels in them."""
+        return "labels" if self.figure else f"{self.shape}labels"
+
+    def pages(self, references: Sequence[str]) -> list[Any]:
+        """A document's pages as the field of a task's data holds them."""
+        return list(references) if self.repeat is None else [self.repeat.entry(one) for one in references]
+
+    def on_page(self, index: int) -> Binding:
+        """The control and the Image of one page, by its index, as the editor makes them of a Repeater."""
+        if self.repeat is None:
+            return self
+        names = (self.repeat.named(name, index) for name in (self.control, self.image, self.figure))
+        control, image, figure = names
+        return dataclasses.replace(self, control=control, image=image, figure=figure, repeat=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +96,7 @@ class Naming:
         control: Its name; a region's `from_name`.
         labels: By each label as regions bear it, the marks that it stands for; none for labels of other things.
         further: The same by the further names that `predicted_values` gives to labels, in small letters.
-        other: Whether marks are not read from it: it draws no rectangles, or says `model_skip`.
+        other: Whether marks are not read from it: it draws no marks, or says `model_skip`.
     """
 
     control: str
@@ -71,46 +106,89 @@ class Naming:
 
 
 def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
-    """Reads a label config: one binding for each RectangleLabels control on an Image that has a label for a mark.
+    """Reads a label config: one binding for each control on an Image that has a label for a mark.
 
-    A label stands for a mark when its `predicted_values` (comma separated) name the mark, or else when its own `value`
-    or `alias` is the mark's name; letter case does not count. `model_score_threshold` and `model_skip="true"` on the
-    control mean what they mean to Label Studio's YOLO backend.
+    Controls are `RectangleLabels`, or `Labels` with a `Rectangle` beside them. An Image that has neither is bound to
+    its `PolygonLabels`, or else to its `BrushLabels`, so that no mark is shown twice.
+
+    A label stands for a mark when its `predicted_values` (comma separated) name the mark; or else when its own `value`
+    or `alias` is the mark's name or a common word for it, in English or Arabic. `predicted_values="none"` makes it
+    stand for no mark. `model_score_threshold` and `model_skip="true"` on the control mean what they mean to Label
+    Studio's YOLO backend.
 
     Args:
         label_config: The project's XML.
         confidence: The threshold of controls that set none.
 
     Raises:
-        LabelConfigError: It is no XML, or offers nothing to put marks on; the message says what is missing.
+        LabelConfigError: It is no XML, or offers nothing to put marks on; the message says what is missing, in ASCII
+            and without tags, because Label Studio shows no others.
     """
     root = _parse(label_config)
-    images = _images(root)
+    repeated = repeats(root)
+    images = _images(root, repeated)
     if not images:
         raise LabelConfigError(
-            'The label config has no Image tag with a task field: add <Image name="image" value="$image"/>, '
-            'or valueList="$pages" for tasks of several pages'
+            'The label config has no Image tag with a task field: add an Image tag with name="image" and '
+            'value="$image", or valueList="$pages" for tasks of several pages'
         )
-    controls = [tag for tag in root.iter() if _is(tag, "rectanglelabels")]
-    on_images = [(tag, name) for tag in controls for name in _targets(tag) if name in images]
+    on_images = [one for one in _controls(root, images) if one.image in images]
     if not on_images:
         name = next(iter(images))
         raise LabelConfigError(
-            "The label config has no RectangleLabels tag for its Image: "
-            f'add <RectangleLabels name="label" toName="{name}">'
+            "The label config has no RectangleLabels tag for its Image (nor PolygonLabels, BrushLabels, or Labels with "
+            f'a Rectangle): add one with name="label" and toName="{_plain(name) or "the name of the Image"}"'
         )
-    wanted = [(tag, name) for tag, name in on_images if tag.get("model_skip", "").strip().lower() not in _YES]
+    wanted = [one for one in on_images if not _is_skipped(one.tag)]
     if not wanted:
         raise LabelConfigError('Every RectangleLabels tag on an Image says model_skip="true": take it off one of them')
     if len(wanted) > _MOST_CONTROLS:
         raise LabelConfigError(
             f"The label config has {len(wanted)} RectangleLabels tags: at most {_MOST_CONTROLS} get marks"
         )
-    bindings = [_binding(tag, name, images[name], confidence) for tag, name in wanted]
-    useful = tuple(binding for binding in bindings if binding.labels)
+    bindings = [_binding(one, images[one.image], confidence, repeated.get(one.tag)) for one in wanted]
+    useful = [binding for binding in bindings if binding.labels]
     if not useful:
-        raise LabelConfigError(_no_labels([tag for tag, _ in wanted]))
-    return useful
+        raise LabelConfigError(_no_labels([one.tag for one in wanted]))
+    first = {image: min(_rank(one) for one in useful if one.image == image) for image in images if _has(useful, image)}
+    return tuple(binding for binding in useful if _rank(binding) == first[binding.image])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Control:
+    """A tag that holds labels, and the Image that one of its targets is."""
+
+    tag: Element
+    image: str
+    shape: Shape
+    figure: str
+
+
+def _controls(root: Element, images: Mapping[str, tuple[str, bool]]) -> list[_Control]:
+    figures: dict[str, tuple[Shape, str]] = {}
+    for shape in reversed(_SHAPES):
+        for tag in root.iter():
+            if _is(tag, shape):
+                figures.update({image: (shape, tag.get("name", "")) for image in _targets(tag)})
+    found: list[_Control] = []
+    for tag in root.iter():
+        for shape in _SHAPES:
+            if _is(tag, f"{shape}labels"):
+                found += [_Control(tag=tag, image=image, shape=shape, figure="") for image in _targets(tag)]
+        if _is(tag, "labels"):
+            for image in _targets(tag):
+                if image in figures and image in images:
+                    drawn, figure = figures[image]
+                    found.append(_Control(tag=tag, image=image, shape=drawn, figure=figure))
+    return found
+
+
+def _rank(binding: Binding) -> int:
+    return _SHAPES.index(binding.shape)
+
+
+def _has(bindings: Sequence[Binding], image: str) -> bool:
+    return any(binding.image == image for binding in bindings)
 
 
 def namings(label_config: str) -> tuple[Naming, ...]:
@@ -119,7 +197,23 @@ def namings(label_config: str) -> tuple[Naming, ...]:
     Raises:
         LabelConfigError: It is no XML.
     """
-    return tuple(_naming(tag) for tag in _parse(label_config).iter() if tag.get("name") and tag.get("toName"))
+    root = _parse(label_config)
+    read = _read(root)
+    return tuple(_naming(tag, read=tag in read) for tag in root.iter() if tag.get("name") and tag.get("toName"))
+
+
+def _read(root: Element) -> set[Element]:
+    """The tags that marks are read from: those that marks are shown in, and others of their shape."""
+    controls = _controls(root, _images(root, repeats(root)))
+    first: dict[str, int] = {}
+    for one in controls:
+        if _labels(one.tag) and not _is_skipped(one.tag):
+            first[one.image] = min(first.get(one.image, len(_SHAPES)), _SHAPES.index(one.shape))
+    return {one.tag for one in controls if _SHAPES.index(one.shape) <= first.get(one.image, len(_SHAPES))}
+
+
+def _is_skipped(control: Element) -> bool:
+    return control.get("model_skip", "").strip().lower() in _YES
 
 
 def versioned(version: str, bindings: Sequence[Binding], *, confidence: float) -> str:
@@ -148,8 +242,16 @@ def _thresholds_part(bindings: Sequence[Binding], confidence: float) -> str:
 
 
 def _names_part(bindings: Sequence[Binding]) -> str:
-    names = sorted((one.control, one.image, one.field, one.paged, sorted(one.labels.items())) for one in bindings)
+    names = sorted(
+        (one.control, one.image, one.field, one.paged, sorted(one.labels.items()), *_drawn_as(one)) for one in bindings
+    )
     return "" if names in _OWN_NAMES else f"-c{_digest(names)}"
+
+
+def _drawn_as(binding: Binding) -> tuple[str, ...]:
+    """What else decides on a region's form; nothing for upright boxes of one control, once on each page."""
+    drawn = (binding.shape, binding.figure, str(binding.turns), repr(binding.repeat))
+    return () if drawn == ("rectangle", "", "False", "None") else drawn
 
 
 def _digest(facts: object) -> str:
@@ -174,40 +276,49 @@ def _targets(control: Element) -> list[str]:
     return [name.strip() for name in control.get("toName", "").split(",")] if control.get("name") else []
 
 
-def _images(root: Element) -> dict[str, tuple[str, bool]]:
+def _images(root: Element, repeated: Mapping[Element, Repeat]) -> dict[str, tuple[str, bool]]:
     """Task field of each Image by the Image's name, and whether the field holds a list."""
     found: dict[str, tuple[str, bool]] = {}
     for tag in root.iter():
+        if not _is(tag, "image") or not tag.get("name"):
+            continue
+        repeat = repeated.get(tag)
         pages, page = tag.get("valueList", ""), tag.get("value", "")
         key = pages or page
-        # "$pages[{{idx}}]" inside a Repeater stands for no one field.
-        if _is(tag, "image") and tag.get("name") and key[:1] == "$" and len(key) > 1 and "{{" not in key:
+        if repeat is not None:
+            found[tag.get("name", "")] = (repeat.field, True)
+        # "$pages[{{idx}}]" outside a Repeater stands for no one field.
+        elif key[:1] == "$" and len(key) > 1 and "{{" not in key:
             found[tag.get("name", "")] = (key[1:], bool(pages))
     return found
 
 
-def _binding(control: Element, image: str, source: tuple[str, bool], confidence: float) -> Binding:
+def _binding(control: _Control, source: tuple[str, bool], confidence: float, repeat: Repeat | None) -> Binding:
     key, paged = source
-    name = control.get("name", "")
+    tag = control.tag
+    name = tag.get("name", "")
     return Binding(
         control=name,
-        image=image,
+        image=control.image,
         field=key,
         paged=paged,
-        labels=_labels(control),
-        threshold=_threshold(control, name, confidence),
-        meanings=_meanings(control),
+        labels=_labels(tag),
+        threshold=_threshold(tag, name, confidence),
+        meanings=_meanings(tag),
+        shape=control.shape,
+        figure=control.figure,
+        turns=tag.get("canRotate", "").strip().lower() in _YES,
+        repeat=repeat,
     )
 
 
 def _labels(control: Element) -> dict[str, str]:
-    """The control's label for each mark; an explicit mapping wins over an equal name, an earlier label over a later."""
-    mapped: dict[str, str] = {}
-    named: dict[str, str] = {}
-    for shown, marks, explicit in _label_tags(control):
+    """The control's label for each mark: a mapping wins over an equal name, that over a word; then the earlier one."""
+    ranked: tuple[dict[str, str], ...] = ({}, {}, {})
+    for shown, marks, rank in _label_tags(control):
         for mark in marks:
-            (mapped if explicit else named).setdefault(mark, shown)
-    found = named | mapped
+            ranked[rank].setdefault(mark, shown)
+    found = ranked[2] | ranked[1] | ranked[0]
     return {mark: found[mark] for mark in MARKS if mark in found}
 
 
@@ -220,9 +331,9 @@ def _meanings(control: Element) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _naming(control: Element) -> Naming:
+def _naming(control: Element, *, read: bool) -> Naming:
     name = control.get("name", "")
-    if not _is(control, "rectanglelabels") or control.get("model_skip", "").strip().lower() in _YES:
+    if not read or _is_skipped(control):
         return Naming(control=name, labels={}, further={}, other=True)
     labels: dict[str, tuple[str, ...]] = {}
     further: dict[str, tuple[str, ...]] = {}
@@ -238,22 +349,28 @@ def _naming(control: Element) -> Naming:
     return Naming(control=name, labels=labels, further=further, other=False)
 
 
-def _label_tags(control: Element) -> Iterator[tuple[str, tuple[str, ...], bool]]:
-    """Each label as regions bear it, the marks that it stands for, and whether `predicted_values` says so."""
+def _label_tags(control: Element) -> Iterator[tuple[str, tuple[str, ...], int]]:
+    """Each label as regions bear it, the marks that it stands for, and how that is known: the lower, the surer."""
     for tag in control.iter():
         shown = tag.get("alias") or tag.get("value", "")
         if not _is(tag, "label") or not shown:
             continue
-        marks, explicit = _marks_of(tag)
-        yield shown, marks, explicit
+        marks, rank = _marks_of(tag)
+        yield shown, marks, rank
 
 
-def _marks_of(label: Element) -> tuple[tuple[str, ...], bool]:
-    """The marks that a label stands for, and whether `predicted_values` says so."""
-    values = {value.strip().casefold() for value in label.get("predicted_values", "").split(",")}
-    names = {label.get("alias", "").strip().casefold(), label.get("value", "").strip().casefold()}
-    predicted = tuple(mark for mark in MARKS if mark in values)
-    return predicted or tuple(mark for mark in MARKS if mark in names), bool(predicted)
+def _marks_of(label: Element) -> tuple[tuple[str, ...], int]:
+    """The marks that a label stands for, and how that is known: the lower, the surer."""
+    values = [value.strip().casefold() for value in label.get("predicted_values", "").split(",")]
+    predicted = tuple(mark for mark in MARKS if mark in values or mark in map(mark_named, values))
+    if predicted or _NO_MARK in values:
+        return predicted, 0
+    names = label.get("alias", ""), label.get("value", "")
+    own = {name.strip().casefold() for name in names}
+    if found := tuple(mark for mark in MARKS if mark in own):
+        return found, 1
+    words = {mark_named(name) for name in names}
+    return tuple(mark for mark in MARKS if mark in words), 2
 
 
 def _threshold(control: Element, name: str, confidence: float) -> float:
@@ -267,16 +384,24 @@ def _threshold(control: Element, name: str, confidence: float) -> float:
         threshold = -1.0
     if not 0 <= threshold <= 1:
         raise LabelConfigError(
-            f'model_score_threshold="{text[:40]}" of RectangleLabels "{name}" is no probability: write one such as 0.5'
+            f'model_score_threshold="{_plain(text)}" of the control "{_plain(name)}" is no probability: write one such '
+            "as 0.5"
         )
     return threshold
 
 
 def _no_labels(controls: list[Element]) -> str:
-    found = [tag.get("value", "") for control in controls for tag in control.iter() if _is(tag, "label")]
-    listed = ", ".join(name for name in found[:20] if name) or "none"
-    example = next((name for name in found if name), "Seal")
+    names = [tag.get("value", "") for control in controls for tag in control.iter() if _is(tag, "label")]
+    found = [_plain(name) or f"number {place}" for place, name in enumerate(names, 1)]
+    more = f" and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
     return (
-        f"No label of the label config's RectangleLabels stands for {', '.join(MARKS[:-1])} or {MARKS[-1]} "
-        f'(found: {listed}): name one so, or map it, such as <Label value="{example}" predicted_values="stamp"/>'
+        f"No label of the label config stands for {', '.join(MARKS[:-1])} or {MARKS[-1]} "
+        f"(found: {', '.join(found[:_MOST_LISTED]) or 'none'}{more}). Give the Label tag that means a stamp "
+        'predicted_values="stamp", and so for "signature" and "thumb"'
     )
+
+
+def _plain(name: str) -> str:
+    """A name as Label Studio's dialog shows it unchanged; "" for one that it would not."""
+    fits = all(" " <= letter <= "~" and letter not in "<>" for letter in name)
+    return name.strip()[:40] if fits else ""

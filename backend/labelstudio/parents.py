@@ -131,7 +131,7 @@ def _ids(prediction: Mapping[str, Any]) -> frozenset[str]:
 def word_of(region: Mapping[str, Any]) -> str | None:
     """A region's label as the label config calls it; None where it has none."""
     value = region.get("value")
-    names = value.get("rectanglelabels") if isinstance(value, Mapping) else None
+    names = value.get(str(region.get("type"))) if isinstance(value, Mapping) else None
     return str(names[0]) if isinstance(names, list) and names else None
 
 

@@ -14,9 +14,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.errors import RequestError
 from backend.geometry import as_boxes, clip, to_percent
+from backend.labelstudio.brush import box_of_runs, runs_of_mask
+from backend.vision.inked import outline, turned_box
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -24,11 +27,13 @@ if TYPE_CHECKING:
 
     from backend.geometry import Boxes
     from backend.labelstudio.labelling import Binding
+    from backend.vision.inked import Inked
     from backend.vision.pipeline import Marks
 
 __all__ = [
     "NOT_DONE",
     "Region",
+    "as_stored",
     "drawn_box",
     "of_pages",
     "placed",
@@ -36,6 +41,7 @@ __all__ = [
     "refined",
     "region_id",
     "regions",
+    "wants_ink",
     "why_empty",
 ]
 
@@ -48,6 +54,7 @@ NOT_DONE: list[Any] = []
 _PLACES = 4
 # Percent of a page, or degrees: what is drawn may leave the page, but not by this much.
 _FURTHEST = 1e6
+_FEWEST_POINTS, _MOST_POINTS = 3, 100_000
 
 
 def why_empty(marks: Marks, bindings: Sequence[Binding]) -> str:
@@ -106,8 +113,20 @@ def _number(value: float) -> str:
     return f"{round(float(value), 4):g}"
 
 
+def wants_ink(bindings: Iterable[Binding]) -> bool:
+    """Whether some control shows more of a mark than its upright box, so that its ink has to be known."""
+    return any(binding.turns or binding.shape != "rectangle" for binding in bindings)
+
+
 def regions(
-    marks: Marks, *, width: int, height: int, binding: Binding, task: int | None, item: int | None
+    marks: Marks,
+    *,
+    width: int,
+    height: int,
+    binding: Binding,
+    task: int | None,
+    item: int | None,
+    inks: Sequence[Inked] = (),
 ) -> list[Region]:
     """The marks of one page that the binding has a label for, as regions.
 
@@ -118,24 +137,53 @@ def regions(
         binding: Control, image, labels and threshold of the project.
         task: The task's id, part of the regions' ids.
         item: Place of the page in a `valueList`; None for a single image.
+        inks: The ink of each mark, where the control `wants_ink`.
     """
-    shown = placed(marks, width=width, height=height, binding=binding, task=task, item=item)
-    return [region for _, region in shown]
+    shown = placed(marks, width=width, height=height, binding=binding, task=task, item=item, inks=inks)
+    return [one for _, region in shown for one in as_stored(region, binding)]
 
 
 def placed(
-    marks: Marks, *, width: int, height: int, binding: Binding, task: int | None, item: int | None
+    marks: Marks,
+    *,
+    width: int,
+    height: int,
+    binding: Binding,
+    task: int | None,
+    item: int | None,
+    inks: Sequence[Inked] = (),
 ) -> Iterator[tuple[int, Region]]:
-    """As `regions`, each with the place of its mark among the marks."""
+    """The labelled regions alone, each with the place of its mark among the marks; arguments as of `regions`."""
     for place, (box, index, score) in enumerate(zip(marks.boxes, marks.labels, marks.scores, strict=True)):
         label = binding.labels.get(MARKS[index])
         if label is None or score < binding.threshold:
             continue
-        region = _region(box[None], label, float(score), width=width, height=height, binding=binding, item=item)
+        ink = inks[place] if inks else None
+        shape = _shape(box[None], ink, turnable=MARKS[index] == "stamp", width=width, height=height, binding=binding)
+        region = _region(shape, label, float(score), width=width, height=height, binding=binding, item=item)
         yield place, {"id": region_id(task, marks.version, region), **region, **_origin(marks, place)}
 
 
-def refined(marks: Marks, drawn: Mapping[str, Any], *, width: int, height: int, binding: Binding) -> Region:
+def as_stored(region: Region, binding: Binding) -> list[Region]:
+    """A labelled region as Label Studio stores it: where another control draws, one of that control comes before it.
+
+    Both have one id, by which the editor makes one region of them.
+    """
+    if not binding.figure:
+        return [region]
+    value = {name: one for name, one in region["value"].items() if name != binding.kind}
+    return [region | {"from_name": binding.figure, "type": binding.shape, "value": value}, region]
+
+
+def refined(
+    marks: Marks,
+    drawn: Mapping[str, Any],
+    *,
+    width: int,
+    height: int,
+    binding: Binding,
+    inks: Sequence[Inked] = (),
+) -> Region:
     """What an annotator drew, tightened and labelled: the region keeps its id and place, its label is of the control.
 
     Args:
@@ -144,6 +192,7 @@ def refined(marks: Marks, drawn: Mapping[str, Any], *, width: int, height: int, 
         width: Width of the upright page in pixels.
         height: Height of the upright page in pixels.
         binding: The control that it was drawn with.
+        inks: The ink of the one mark, where the control `wants_ink`.
     """
     named: dict[str, float] = {}
     for mark, label in binding.labels.items():
@@ -151,7 +200,9 @@ def refined(marks: Marks, drawn: Mapping[str, Any], *, width: int, height: int, 
     label = max(named, key=lambda name: named[name])
     item = drawn.get("item_index")
     identity = drawn.get("id")
-    region = _region(marks.boxes, label, named[label], width=width, height=height, binding=binding, item=item)
+    ink = inks[0] if inks else None
+    shape = _shape(marks.boxes, ink, turnable=False, width=width, height=height, binding=binding)
+    region = _region(shape, label, named[label], width=width, height=height, binding=binding, item=item)
     kept = identity if isinstance(identity, str) and identity else region_id(marks.version, region)
     return {"id": kept, **region, **_origin(marks, 0)}
 
@@ -165,21 +216,39 @@ def _origin(marks: Marks, place: int) -> Region:
     return {"meta": {"text": [f"{source}; `samples forget {sample}` takes that back"]}}
 
 
-def _region(
-    box: Boxes, label: str, score: float, *, width: int, height: int, binding: Binding, item: int | None
-) -> Region:
-    """One (1, 4) box as a region, but for its id."""
+def _shape(
+    box: Boxes, ink: Inked | None, *, turnable: bool, width: int, height: int, binding: Binding
+) -> dict[str, Any]:
+    """What a control draws of the mark in a (1, 4) box, in Label Studio's units."""
+    if ink is not None and binding.shape == "brush":
+        runs = runs_of_mask(ink.mask, left=ink.left, top=ink.top, width=width, height=height)
+        return {"format": "rle", "rle": runs}
+    if ink is not None and binding.shape == "polygon":
+        percent = np.clip(outline(ink) * 100 / [width, height], 0, 100).round(_PLACES)
+        return {"points": percent.tolist(), "closed": True}
+    turned = turned_box(ink) if ink is not None and turnable and binding.turns else None
+    if turned is not None:
+        values = np.array([*turned.corner, *turned.size]) * 100 / [width, height, width, height]
+        x, y, across, down = map(float, values.round(_PLACES))
+        return {"x": x, "y": y, "width": across, "height": down, "rotation": round(turned.degrees % 360, 2)}
     [percent] = to_percent(clip(box, width=width, height=height), width=width, height=height).round(_PLACES)
     x, y, across, down = map(float, percent)
+    return {"x": x, "y": y, "width": across, "height": down, "rotation": 0}
+
+
+def _region(
+    shape: dict[str, Any], label: str, score: float, *, width: int, height: int, binding: Binding, item: int | None
+) -> Region:
+    """One mark as a region, but for its id."""
     return {
         "from_name": binding.control,
         "to_name": binding.image,
-        "type": "rectanglelabels",
+        "type": binding.kind,
         "score": round(score, _PLACES),
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,
-        "value": {"x": x, "y": y, "width": across, "height": down, "rotation": 0, "rectanglelabels": [label]},
+        "value": {**shape, binding.kind: [label]},
         **({} if item is None else {"item_index": item}),
     }
 
@@ -209,24 +278,48 @@ def prediction(result: list[Region], *, certainties: Iterable[float], version: s
 
 
 def drawn_box(region: Mapping[str, Any], *, width: int, height: int) -> Boxes:
-    """The upright box, (1, 4) pixels, around a rectangle that an annotator drew, turned or not.
+    """The upright box, (1, 4) pixels, around what an annotator drew: a rectangle, turned or not, an outline, a mask.
 
     Label Studio turns a rectangle clockwise about its top left corner.
 
     Raises:
-        RequestError: The region is no rectangle.
+        RequestError: The region is none of them.
     """
     value = region.get("value")
-    sides = [value.get(side) for side in ("x", "y", "width", "height")] if isinstance(value, dict) else []
-    turn = value.get("rotation") or 0 if isinstance(value, dict) else 0
-    # Compared, not converted: JSON's whole numbers may be larger than any float.
-    numbers = [one for one in (*sides, turn) if isinstance(one, int | float) and -_FURTHEST < one < _FURTHEST]
-    if len(numbers) != 5:
-        raise RequestError("params.context.result holds a region that is no rectangle (x, y, width, height in percent)")
-    x, y, across, down = np.array(numbers[:4]) * np.array([width, height, width, height]) / 100
-    angle = math.radians(numbers[4])
-    right = np.array([math.cos(angle), math.sin(angle)]) * across
-    below = np.array([-math.sin(angle), math.cos(angle)]) * down
-    corners = np.array([x, y]) + np.array([0 * right, right, below, right + below])
+    if not isinstance(value, dict):
+        value = {}
+    if isinstance(value.get("rle"), list):
+        covered = box_of_runs(value["rle"], width=width, height=height)
+        corners = np.array(covered or (0, 0, 0, 0), float).reshape(2, 2)
+    elif "points" in value:
+        corners = _points(value["points"]) * [width, height] / 100
+    else:
+        corners = _corners(value, width=width, height=height)
     box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
     return clip(as_boxes(box), width=width, height=height)
+
+
+def _points(points: Any) -> NDArray[np.float64]:
+    """Corners of an outline, (N, 2) percent."""
+    found = points if isinstance(points, list) and len(points) <= _MOST_POINTS else []
+    pairs = [one for one in found if isinstance(one, list) and len(one) == 2 and all(map(_measured, one))]
+    if len(pairs) < _FEWEST_POINTS or len(pairs) != len(points):
+        raise RequestError("a region is no rectangle, and no outline of three points or more (x and y in percent)")
+    return np.array(pairs, float)
+
+
+def _corners(value: Mapping[str, Any], *, width: int, height: int) -> NDArray[np.float64]:
+    """Corners of a rectangle, (4, 2) pixels."""
+    numbers = [value.get("rotation") or 0, *(value.get(side) for side in ("x", "y", "width", "height"))]
+    if not all(map(_measured, numbers)):
+        raise RequestError("params.context.result holds a region that is no rectangle (x, y, width, height in percent)")
+    turn, x, y, across, down = np.array(numbers, float) * [1, width / 100, height / 100, width / 100, height / 100]
+    angle = math.radians(turn)
+    right = np.array([math.cos(angle), math.sin(angle)]) * across
+    below = np.array([-math.sin(angle), math.cos(angle)]) * down
+    return np.asarray(np.array([x, y]) + np.array([0 * right, right, below, right + below]))
+
+
+def _measured(value: Any) -> bool:
+    """Whether it is a number of percent or degrees. Compared, not converted: whole numbers may exceed any float."""
+    return isinstance(value, int | float) and -_FURTHEST < value < _FURTHEST

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backend.labelstudio.labelling import Binding
+    from backend.labelstudio.repeating import Repeat
 
 __all__ = ["UNNAMED_FIELD", "Sheet", "listed", "project_id", "sheets", "task_id"]
 
@@ -74,16 +75,38 @@ def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> 
     Raises:
         RequestError: The task's data lacks a field of the label config, or holds something else than references there.
     """
-    images = dict.fromkeys((binding.image, binding.field, binding.paged) for binding in bindings)
+    images = dict.fromkeys((binding.image, binding.field, binding.paged, binding.repeat) for binding in bindings)
     found: list[Sheet] = []
-    for image, name, paged in images:
+    for image, name, paged, repeat in images:
         wanting = tuple(binding for binding in bindings if binding.image == image)
-        value = _value(task.get("data"), name)
+        data = task.get("data")
+        value = _value(data, name) if repeat is None else _entries(data, name, repeat)
         alone = isinstance(value, str) and not paged
         for index, reference in enumerate([value] if isinstance(value, str) else value):
-            item = None if alone else index
-            found.append(Sheet(place=place, task=task_id(task), item=item, reference=reference, bindings=wanting))
+            # A repeated Image stands once for each page; that of a list shows one page after another.
+            item = None if alone or repeat is not None else index
+            here = tuple(binding.on_page(index) for binding in wanting)
+            found.append(Sheet(place=place, task=task_id(task), item=item, reference=reference, bindings=here))
     return found
+
+
+def _entries(data: Any, name: str, repeat: Repeat) -> list[str]:
+    """The references of the pages that a Repeater goes through."""
+    entries = _found(data, name) if isinstance(data, dict) else None
+    if not isinstance(entries, list):
+        raise RequestError(f"field {name!r} of the task's data holds no list, which the label config's Repeater needs")
+    found = [repeat.reference(entry) for entry in entries]
+    if not all(isinstance(reference, str) for reference in found):
+        raise RequestError(f"an entry of field {name!r} of the task's data holds no reference of a page")
+    return _few(found, name)
+
+
+def _few(references: list[str], name: str) -> list[str]:
+    if len(references) > _MOST_PAGES:
+        raise RequestError(
+            f"field {name!r} of the task's data lists {len(references)} pages: at most {_MOST_PAGES} are read"
+        )
+    return references
 
 
 def _value(data: Any, name: str) -> str | list[str]:
@@ -99,11 +122,7 @@ def _value(data: Any, name: str) -> str | list[str]:
         return value
     if not isinstance(value, list) or not all(isinstance(reference, str) for reference in value):
         raise RequestError(f"field {name!r} of the task's data holds no reference, and no list of references")
-    if len(value) > _MOST_PAGES:
-        raise RequestError(
-            f"field {name!r} of the task's data lists {len(value)} pages: at most {_MOST_PAGES} are read"
-        )
-    return value
+    return _few(value, name)
 
 
 def _found(data: dict[str, Any], name: str) -> Any:

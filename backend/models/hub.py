@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.errors import BadWeights, RegistryError, WeightsUnavailable
 from backend.files import copy_whole
-from backend.models.original_model import FILENAME, Hub
+from backend.models.original_model import FILENAME, Hub, without_telemetry
 from backend.models.promotion import Model, Models
 from backend.models.published import RECORD_FILE, Facts, Record, RecordedVerdict
 from backend.vision.network_config import CLASSES, ClassifierConfig
@@ -247,6 +247,7 @@ def push(what: Upload, *, private: bool = True, endpoint: str | None = None) -> 
     Raises:
         WeightsUnavailable: The Hub does not answer, or refused.
     """
+    without_telemetry()
     from huggingface_hub import CommitOperationAdd, HfApi  # noqa: PLC0415
 
     api = HfApi(endpoint=endpoint)
@@ -282,6 +283,7 @@ class _Asking:
 
 def _look(repository: str, revision: str, endpoint: str | None) -> tuple[str, set[str]]:
     """The commit that a revision stands for, and the names of its files."""
+    without_telemetry()
     from huggingface_hub import HfApi  # noqa: PLC0415
 
     api = HfApi(endpoint=endpoint)
@@ -292,6 +294,7 @@ def _look(repository: str, revision: str, endpoint: str | None) -> tuple[str, se
 
 def _fetch(repository: str, commit: str, folder: Path, *, names: set[str], endpoint: str | None) -> dict[str, Any]:
     """Downloads what the record of a pushed model names, to `weights` in a folder; gives the record."""
+    without_telemetry()
     from huggingface_hub import HfApi  # noqa: PLC0415
 
     api = HfApi(endpoint=endpoint)

@@ -16,7 +16,7 @@ from backend.errors import BadWeights, WeightsUnavailable
 from backend.vision.network_config import ClassifierConfig, sha256_of
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
 
-__all__ = ["CHECKSUM", "FILENAME", "REPOSITORY", "REVISION", "Hub"]
+__all__ = ["CHECKSUM", "FILENAME", "REPOSITORY", "REVISION", "Hub", "without_telemetry"]
 
 REPOSITORY = "Ooredoo-Group/stamp-thumb-signature-classifier-resnet18"
 FILENAME = "pytorch_model.bin"
@@ -32,6 +32,15 @@ _CONVERSION_SECONDS = 300.0
 _NEEDED = ("torch", "torchvision", "onnx")
 
 _LOG = logging.getLogger(__name__)
+
+
+def without_telemetry() -> None:
+    """Has the Hub's client tell nobody of its use, and not ask for an account; before it is imported.
+
+    Who wants either sets the client's own variable.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +75,17 @@ class Hub:
             WeightsUnavailable: The Hub does not answer or has no such file, or torch, which converts it, is not there.
             BadWeights: The file is damaged, of another architecture, or holds anything but tensors.
         """
-        if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        if missing := self.lacks():
             raise WeightsUnavailable(
                 f"converting the checkpoint of {self.repository} needs {', '.join(missing)}: install the `train` extra"
             )
         checkpoint, commit = self.download()
         self._convert(checkpoint, commit)
         return self.converted
+
+    def lacks(self) -> list[str]:
+        """The libraries that converting needs and that are not installed: without them the Hub is not even asked."""
+        return [name for name in _NEEDED if importlib.util.find_spec(name) is None]
 
     def is_here(self) -> bool:
         """Whether the converted weights are here, and whole; damaged ones are thrown away, which the log says."""
@@ -100,6 +113,7 @@ class Hub:
             WeightsUnavailable: The Hub does not answer or has no such file.
             BadWeights: The file is damaged.
         """
+        without_telemetry()
         import httpx2  # noqa: PLC0415  with the Hub's client half a second to load, and most starts need neither
         from huggingface_hub import HfApi  # noqa: PLC0415
         from huggingface_hub.errors import HFValidationError  # noqa: PLC0415

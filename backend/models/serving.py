@@ -90,8 +90,9 @@ class Sources:
         return self._open(self._bundled, "bundled")
 
     def better_later(self) -> bool:
-        """Whether `auto` would rather serve the Hub's weights, which are not on this disk yet."""
-        return self._model == "auto" and self._registry.active() is None and not self._hub.is_here()
+        """Whether `auto` would rather serve the Hub's weights, which are not on this disk yet and could be had."""
+        wants = self._model == "auto" and self._registry.active() is None
+        return wants and not self._hub.is_here() and not self._hub.lacks()
 
     def from_hub(self) -> Weights:
         """Fetches and converts the Hub's weights.
@@ -271,7 +272,8 @@ class Serving:
                     self._swap(weights)
         except ModelError as error:
             serves = self._pipeline.version if self._pipeline else "nothing"
-            _LOG.warning("MODEL=auto: the Hub's weights are not to be had, %s goes on serving: %s", serves, error)
+            # Nothing is wrong: a host without a way to the Hub is the rule.
+            _LOG.info("MODEL=auto: the Hub's weights are not to be had, %s goes on serving: %s", serves, error)
 
     def _swap(self, weights: Weights) -> None:
         """Loads weights beside the serving ones, then puts them in their place; for the holder of the lock only."""

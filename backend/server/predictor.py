@@ -16,11 +16,22 @@ from backend.errors import BackendError, LedgerError, LimitExceeded, RequestErro
 from backend.labelstudio.annotations import Region as ShownRegion
 from backend.labelstudio.connections import decoded, fetched
 from backend.labelstudio.labelling import versioned
-from backend.labelstudio.results import NOT_DONE, drawn_box, of_pages, placed, prediction, refined, why_empty
+from backend.labelstudio.results import (
+    NOT_DONE,
+    as_stored,
+    drawn_box,
+    of_pages,
+    placed,
+    prediction,
+    refined,
+    wants_ink,
+    why_empty,
+)
 from backend.labelstudio.tasks import Sheet, listed, project_id, sheets, task_id
 from backend.pages.decode import ENOUGH_DPI
 from backend.pages.references import shorten
 from backend.server.prefetch import Prefetcher
+from backend.vision.inked import ink_in
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -32,6 +43,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.labelling import Binding
     from backend.labelstudio.results import Region
     from backend.settings import Settings
+    from backend.vision.inked import Inked
     from backend.vision.pipeline import Marks, Pipeline
 
 __all__ = ["Predictor", "Serves"]
@@ -65,6 +77,7 @@ class _Seen:
     marks: Marks
     width: int
     height: int
+    inks: tuple[Inked, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -200,17 +213,19 @@ class Predictor:
         pages = sheets(0, task, bindings)
         result: list[Region] = []
         proposals: list[Proposal] = []
-        for region in drawn:
-            binding = _binding_of(region, bindings)
-            index, sheet = _sheet_of(region, pages, binding)
+        for region in _once(drawn):
+            index, sheet, binding = _place_of(region, pages)
             file = fetched(source, sheet.reference, task=sheet.task, enough=ENOUGH_DPI)
             with self._processors:
                 page = decoded(file)
                 box = drawn_box(region, width=page.width, height=page.height)
-                seen = _Seen(marks=pipeline.refine(page, box), width=page.width, height=page.height)
+                marks = pipeline.refine(page, box)
+                inks = ink_in(page, marks.boxes) if wants_ink([binding]) else ()
+                seen = _Seen(marks=marks, width=page.width, height=page.height, inks=inks)
                 del page
-            result.append(refined(seen.marks, region, width=seen.width, height=seen.height, binding=binding))
-            proposals.append(_proposal(seen, 0, result[-1], index=index, binding=binding))
+            found = refined(seen.marks, region, width=seen.width, height=seen.height, binding=binding, inks=seen.inks)
+            result += as_stored(found, binding)
+            proposals.append(_proposal(seen, 0, found, index=index, binding=binding))
         version = self._version(pipeline, bindings)
         self._tell(project, task, version=version, proposals=proposals, drawn=True)
         _LOG.info(
@@ -304,7 +319,8 @@ class Predictor:
                 way_out = "its first page is looked at; use valueList for tasks of several"
                 _LOG.info("task %s: %s: %s", sheet.task, page.reference, way_out)
             marks = pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings))
-            return _Seen(marks=marks, width=page.width, height=page.height)
+            inks = ink_in(page, marks.boxes) if wants_ink(sheet.bindings) else ()
+            return _Seen(marks=marks, width=page.width, height=page.height, inks=inks)
         finally:
             self._processors.release()
 
@@ -330,37 +346,49 @@ def _add(sheet: Sheet, future: Future[_Seen], outcome: _Outcome) -> None:
         before = len(outcome.result)
         for binding in sheet.bindings:
             for place, region in placed(
-                seen.marks, width=seen.width, height=seen.height, binding=binding, task=sheet.task, item=sheet.item
+                seen.marks,
+                width=seen.width,
+                height=seen.height,
+                binding=binding,
+                task=sheet.task,
+                item=sheet.item,
+                inks=seen.inks,
             ):
-                outcome.result.append(region)
+                outcome.result += as_stored(region, binding)
                 outcome.proposals.append(_proposal(seen, place, region, index=index, binding=binding))
         if len(outcome.result) == before:
             outcome.empty[index] = why_empty(seen.marks, sheet.bindings)
 
 
-def _binding_of(region: Mapping[str, Any], bindings: Sequence[Binding]) -> Binding:
-    """The control that a region was drawn with; else the first on its image, since only bound controls get labels."""
-    by_control = [binding for binding in bindings if binding.control == region.get("from_name")]
-    by_image = [binding for binding in bindings if binding.image == region.get("to_name")]
-    return next(iter([*by_control, *by_image, *bindings]))
+def _once(drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What was drawn, each once: a figure and its labels are two regions of one id."""
+    found = {str(region.get("id") or f"#{place}"): region for place, region in reversed(list(enumerate(drawn)))}
+    return list(reversed(found.values()))
 
 
-def _sheet_of(region: Mapping[str, Any], pages: Sequence[Sheet], binding: Binding) -> tuple[int, Sheet]:
-    """The page that a region was drawn on, and its index within the task."""
+def _place_of(region: Mapping[str, Any], pages: Sequence[Sheet]) -> tuple[int, Sheet, Binding]:
+    """The page that a region was drawn on, its index, and the control; else the first on its image or of the task.
+
+    Only bound controls get labels.
+    """
+    every = [(sheet, binding) for sheet in pages for binding in sheet.bindings]
+    by_control = [one for one in every if region.get("from_name") in (one[1].control, one[1].figure or None)]
+    by_image = [one for one in every if one[1].image == region.get("to_name")]
+    _, binding = next(iter([*by_control, *by_image, *every]), (None, None))
     item = region.get("item_index") or 0
     own = [(index, sheet) for index, sheet in enumerate(pages) if binding in sheet.bindings]
-    if not isinstance(item, int) or not 0 <= item < len(own):
+    if binding is None or not isinstance(item, int) or not 0 <= item < len(own):
         raise RequestError(
             f"params.context.result holds a region of item_index {item!r}: the task has {len(own)} pages"
         )
-    return own[item]
+    return (*own[item], binding)
 
 
 def _proposal(seen: _Seen, place: int, region: Region, *, index: int, binding: Binding) -> Proposal:
     """A region that is shown, as the ledger remembers it: the mark that its label stands for, in pixels."""
     marks = seen.marks
     probabilities = marks.probabilities[place]
-    [label] = region["value"]["rectanglelabels"]
+    [label] = region["value"][binding.kind]
     named = [mark for mark, its_label in binding.labels.items() if its_label == label]
     x1, y1, x2, y2 = marks.boxes[place].tolist()
     return Proposal(

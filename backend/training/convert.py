@@ -77,8 +77,8 @@ def convert(checkpoint: Path, folder: Path, *, notes: Mapping[str, str] | None =
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; gives the exit code."""
     parser = argparse.ArgumentParser(description="Turn a torch checkpoint into weights that serve.")
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("checkpoint", type=Path, help="the torch checkpoint")
+    parser.add_argument("folder", type=Path, help="where the converted weights go")
     parser.add_argument("--note", action="append", default=[], metavar="NAME=VALUE", help="a line of the provenance")
     args = parser.parse_args(arguments)
     notes = dict(note.split("=", 1) for note in args.note)

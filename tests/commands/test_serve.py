@@ -1,11 +1,15 @@
-"""A serving process gives the memory of its pages back."""
+"""A serving process refuses an address that is taken, and gives the memory of its pages back."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 
 import pytest
+
+from backend.commands.serve import check_free
+from backend.errors import SettingsError
 
 # As a server under load: threads that each make pages of 300 dpi and smaller pictures of them, and drop them again.
 _LOAD = """
@@ -49,3 +53,20 @@ def test_the_memory_of_pages_goes_back_to_the_system() -> None:
     if kept < 200:
         pytest.skip("this C library keeps little without being told")
     assert left_behind("give_back_pages()") < kept / 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_taken_port_is_named_with_the_way_out(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as other:
+        other.bind((host, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"port {port} of {host} is taken .* PORT or --port"):
+            check_free(host, port)
+    check_free(host, port)
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"192\.0\.2\.1 cannot be listened at .*HOST"):
+        check_free("192.0.2.1", 9090)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import supervision as sv
+import yaml
 from faster_coco_eval import COCO, COCOeval_faster
 from torchvision.datasets import ImageFolder
 
@@ -131,6 +132,22 @@ def test_yolo_as_supervision_reads_it(side: str, folder: str, version: Version, 
         found[one.name] = [(MARKS[index], box) for index, box in zip(marks.class_id, marks.xyxy, strict=True)]
     same(found, pages_of(version, side), within=0.01)
     assert f"{folder}: images/{folder}\n" in (out / "data.yaml").read_text()
+
+
+@pytest.mark.parametrize("only", ["gold", "validation"])
+def test_yolo_names_the_sides_that_its_readers_need_whatever_the_version_has(
+    only: str, make: Make, tmp_path: Path
+) -> None:
+    facts = {"name": "one", "split": only, "marks": (FrozenMark(id="1", label="stamp", box=A),), "document": "a" * 64}
+    out = tmp_path / "out"
+    export(make("first", [(facts, page(0))]), "yolo", out)
+    data = yaml.safe_load((out / "data.yaml").read_text())
+    assert {"train", "val"} <= set(data)
+    for name in {"train", "val", "test"} & set(data):
+        assert (out / data[name]).is_dir()
+        assert (out / "labels" / name).is_dir()
+    assert list((out / data["train"]).iterdir()) == []
+    assert data["names"] == dict(enumerate(MARKS))
 
 
 def test_voc_as_supervision_reads_it(version: Version, tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from backend.errors import LabelConfigError
+from backend.errors import LabelConfigError, RequestError
 from backend.labelstudio.labelling import Binding, bind, versioned
+from backend.labelstudio.tasks import sheets
 
 IMAGE = '<Image name="image" value="$image"/>'
 LABELS = '<Label value="signature"/><Label value="stamp"/><Label value="thumb"/>'
@@ -51,6 +52,13 @@ def test_a_plain_config_binds_control_image_field_and_all_three_labels():
         # results carry the alias where there is one
         ('<Label value="Stempel" alias="stamp"/>', {"stamp": "stamp"}),
         ('<Label value="stamp" alias="st"/>', {"stamp": "st"}),
+        # a common word in English or Arabic needs no mapping, and comes after the mark's own name
+        ('<Label value="توقيع"/><Label value="الأختام"/>', {"signature": "توقيع", "stamp": "الأختام"}),
+        ('<Label value="Company seal"/><Label value="Stamp"/>', {"stamp": "Stamp"}),
+        ('<Label value="Seals" alias="s"/>', {"stamp": "s"}),
+        ('<Label value="X" predicted_values="ختم"/>', {"stamp": "X"}),
+        # a label may be told to stand for none
+        ('<Label value="Seal" predicted_values="none"/><Label value="thumb"/>', {"thumb": "thumb"}),
         # labels of the project that are none of ours stay the annotators'
         ('<Label value="signature"/><Label value="logo"/>', {"signature": "signature"}),
         # labels may be wrapped for layout
@@ -124,8 +132,15 @@ def test_a_control_that_says_model_skip_is_left_alone():
         # nothing to draw with
         (f"<View>{IMAGE}</View>", "no RectangleLabels tag"),
         (
-            f'<View>{IMAGE}<BrushLabels name="b" toName="image">{LABELS}</BrushLabels></View>',
+            f'<View>{IMAGE}<EllipseLabels name="b" toName="image">{LABELS}</EllipseLabels></View>',
             "no RectangleLabels tag",
+        ),
+        # labels without anything that draws
+        (f'<View>{IMAGE}<Labels name="l" toName="image">{LABELS}</Labels></View>', "no RectangleLabels tag"),
+        # a Repeater that goes through another list than its Image does
+        (
+            '<View><Repeater on="$pages"><Image name="p_{{idx}}" value="$images[{{idx}}]"/></Repeater></View>',
+            "no Image tag",
         ),
         (
             f'<View>{IMAGE}<RectangleLabels name="r" toName="x">{LABELS}</RectangleLabels></View>',
@@ -148,9 +163,106 @@ def test_a_config_without_a_place_for_marks_says_what_is_missing(text, reason):
         bind(text)
 
 
-def test_the_way_out_uses_the_projects_own_label():
-    with pytest.raises(LabelConfigError, match='<Label value="Siegel" predicted_values="stamp"/>'):
-        bind(config('<Label value="Siegel"/>'))
+def test_the_way_out_is_said_in_what_label_studios_dialog_shows():
+    # It takes away whatever looks like a tag, shows letters beyond ASCII as question marks, and 300 letters at most.
+    many = "".join(f'<Label value="another label {place}"/>' for place in range(30))
+    for text in (
+        config('<Label value="عقد"/><Label value="&lt;b&gt;"/><Label value="Siegel"/>' + many),
+        config(attributes='model_score_threshold="٫٥"'),
+        "<View></View>",
+        '<View><Image name="صفحة" value="$image"/></View>',
+        config(attributes='model_skip="1"'),
+        "<View>",
+    ):
+        with pytest.raises(LabelConfigError) as refused:
+            bind(text)
+        message = str(refused.value)
+        assert message.isascii()
+        assert "<" not in message
+        assert len(message) <= 300
+
+
+def test_the_way_out_names_the_labels_that_are_there():
+    with pytest.raises(LabelConfigError, match=r"found: number 1, Siegel.*predicted_values=\"stamp\""):
+        bind(config('<Label value="عقد"/><Label value="Siegel"/>'))
+
+
+def image_with(tags: str) -> str:
+    return f"<View>{IMAGE}{tags}</View>"
+
+
+def test_labels_with_a_rectangle_beside_them_are_bound_to_both():
+    [binding] = bind(
+        image_with(f'<Labels name="l" toName="image">{LABELS}</Labels><Rectangle name="r" toName="image"/>')
+    )
+    assert (binding.control, binding.figure, binding.shape, binding.kind) == ("l", "r", "rectangle", "labels")
+
+
+@pytest.mark.parametrize(
+    ("tag", "shape"), [("PolygonLabels", "polygon"), ("BrushLabels", "brush"), ("RectangleLabels", "rectangle")]
+)
+def test_segmentation_controls_are_bound(tag, shape):
+    [binding] = bind(image_with(f'<{tag} name="c" toName="image">{LABELS}</{tag}>'))
+    assert (binding.control, binding.shape, binding.kind) == ("c", shape, f"{shape}labels")
+
+
+@pytest.mark.parametrize(
+    ("tags", "controls"),
+    [
+        # a box says all, so that the other controls are the annotators' own
+        (("BrushLabels", "PolygonLabels", "RectangleLabels"), ["c2"]),
+        (("BrushLabels", "PolygonLabels"), ["c1"]),
+        (("RectangleLabels", "RectangleLabels"), ["c0", "c1"]),
+    ],
+)
+def test_no_mark_is_shown_twice_in_controls_of_different_shapes(tags, controls):
+    text = "".join(f'<{tag} name="c{place}" toName="image">{LABELS}</{tag}>' for place, tag in enumerate(tags))
+    assert [binding.control for binding in bind(image_with(text))] == controls
+
+
+@pytest.mark.parametrize(
+    ("attributes", "turns"), [("", False), ('canRotate="true"', True), ('canRotate="false"', False)]
+)
+def test_boxes_may_be_turned_where_the_control_says_so(attributes, turns):
+    assert bind(config(attributes=attributes))[0].turns is turns
+
+
+@pytest.mark.parametrize(
+    ("flag", "attribute", "value", "entries", "path"),
+    [
+        ("{{idx}}", "", "$images[{{idx}}].url", [{"url": "a"}, {"url": "b"}], ("url",)),
+        ("{{idx}}", "", "$images[{{idx}}]", ["a", "b"], ()),
+        (
+            "#",
+            'indexFlag="#"',
+            "$images[#].page.src",
+            [{"page": {"src": "a"}}, {"page": {"src": "b"}}],
+            ("page", "src"),
+        ),
+    ],
+)
+def test_a_repeater_is_bound_once_and_makes_controls_for_each_page(flag, attribute, value, entries, path):
+    [binding] = bind(repeater(flag, attribute, value))
+    assert (binding.field, binding.paged, binding.repeat.path) == ("images", True, path)
+    assert binding.pages(["a", "b"]) == entries
+    found = sheets(0, {"id": 1, "data": {"images": entries}}, [binding])
+    assert [(sheet.reference, sheet.item) for sheet in found] == [("a", None), ("b", None)]
+    names = [(one.control, one.image) for sheet in found for one in sheet.bindings]
+    assert names == [("labels_0", "page_0"), ("labels_1", "page_1")]
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"images": "a"}, {"images": [{"src": "a"}]}, {"images": [1]}, {"images": {"url": "a"}}, None]
+)
+def test_a_task_that_does_not_fit_its_repeater_says_so(data):
+    with pytest.raises(RequestError, match="images"):
+        sheets(0, {"id": 1, "data": data}, bind(repeater("{{idx}}", "", "$images[{{idx}}].url")))
+
+
+def repeater(flag: str, attribute: str, value: str) -> str:
+    control = f'<RectangleLabels name="labels_{flag}" toName="page_{flag}">{LABELS}</RectangleLabels>'
+    inside = f'<View><Image name="page_{flag}" value="{value}"/>{control}</View>'
+    return f'<View><Repeater on="$images" {attribute}>{inside}</Repeater></View>'
 
 
 def controls(*thresholds: str) -> tuple[Binding, ...]:

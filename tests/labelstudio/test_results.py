@@ -5,8 +5,10 @@ import re
 import numpy as np
 import pytest
 
+from backend.errors import RequestError
 from backend.labelstudio.labelling import Binding
-from backend.labelstudio.results import drawn_box, prediction, refined, region_id, regions
+from backend.labelstudio.results import drawn_box, prediction, refined, region_id, regions, wants_ink
+from backend.vision.inked import Inked
 from tests.server.conftest import found
 
 
@@ -17,8 +19,8 @@ def binding(**changes) -> Binding:
     )
 
 
-def shown(*marks, task=1, item=None, **changes):
-    return regions(found(*marks), width=400, height=200, binding=binding(**changes), task=task, item=item)
+def shown(*marks, task=1, item=None, inks=(), **changes):
+    return regions(found(*marks), width=400, height=200, binding=binding(**changes), task=task, item=item, inks=inks)
 
 
 STAMP = ("stamp", (40, 20, 80, 60), 0.9)
@@ -129,3 +131,59 @@ def test_a_refined_region_keeps_its_id_and_its_place():
     drawn = {"id": "abc", "item_index": 2, "value": {}}
     region = refined(found(STAMP), drawn, width=400, height=200, binding=binding())
     assert (region["id"], region["item_index"], region["value"]["rectanglelabels"]) == ("abc", 2, ["Seal"])
+
+
+# A diagonal bar inside the stamp's box.
+INK = Inked(40, 20, np.tri(40, 40, 3, dtype=bool) & ~np.tri(40, 40, -4, dtype=bool), 0.25)
+
+
+def test_a_rectangle_that_holds_no_labels_stands_beside_its_labels_under_one_id():
+    figure, labels = shown(STAMP, figure="box")
+    assert figure["id"] == labels["id"]
+    assert (figure["from_name"], figure["type"]) == ("box", "rectangle")
+    assert (labels["from_name"], labels["type"], labels["value"]["labels"]) == ("c", "labels", ["Seal"])
+    assert figure["value"] == {name: labels["value"][name] for name in ("x", "y", "width", "height", "rotation")}
+
+
+@pytest.mark.parametrize("shape", ["polygon", "brush"])
+def test_a_mark_is_shown_as_the_outline_or_the_mask_of_its_ink(shape):
+    [region] = shown(STAMP, shape=shape, inks=[INK])
+    assert region["type"] == f"{shape}labels"
+    assert region["value"][f"{shape}labels"] == ["Seal"]
+    # What annotators leave untouched is read as the box that it came from.
+    np.testing.assert_allclose(drawn_box(region, width=400, height=200), [[40, 20, 80, 60]], atol=2)
+
+
+def test_only_stamps_are_turned_and_only_where_the_control_allows_it():
+    signature = ("signature", STAMP[1], 0.9)
+    turned, upright = shown(STAMP, turns=True, inks=[INK])[0], shown(signature, turns=True, inks=[INK])[0]
+    assert turned["value"]["rotation"] == pytest.approx(45, abs=2)
+    assert upright["value"]["rotation"] == 0
+    assert shown(STAMP, inks=[INK])[0]["value"]["rotation"] == 0
+    np.testing.assert_allclose(drawn_box(turned, width=400, height=200), [[40, 20, 80, 60]], atol=4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [({}, False), ({"turns": True}, True), ({"shape": "polygon"}, True), ({"shape": "brush"}, True)],
+)
+def test_ink_is_looked_for_only_where_it_is_shown(changes, wanted):
+    assert wants_ink([binding(), binding(**changes)]) is wanted
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"points": []},
+        {"points": "none"},
+        {"points": [[1, 2], [3]]},
+        {"points": [[1, 2], [3, float("inf")]]},
+        {"points": [[1, 2], [3, 10**400]]},
+        {"rle": [1, 2, 3]},
+        {"x": 1, "y": 1, "width": 2},
+        {},
+    ],
+)
+def test_what_has_no_place_on_the_page_is_refused(value):
+    with pytest.raises(RequestError):
+        drawn_box({"value": value}, width=400, height=200)

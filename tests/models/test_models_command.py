@@ -70,7 +70,25 @@ def test_list_tells_the_page_figures_of_the_gates_trial(
 
 def test_without_models_list_says_what_serves(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list"]) == 0
-    assert "no model was published yet" in capsys.readouterr().out
+    [_, bundled, _] = capsys.readouterr().out.splitlines()
+    assert bundled.split()[:3] == ["*", "bundled", "unpublished"]
+
+
+def test_the_bundled_model_is_listed_as_serving_until_another_is_promoted(
+    models: Models, published: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = published("stamp")
+    main(["models", "list"])
+    assert serving(capsys.readouterr().out) == ["bundled"]
+    models.promote(name, why="first", by="tests", force=True)
+    main(["models", "list"])
+    listed = capsys.readouterr().out
+    assert serving(listed) == [name]
+    assert "bundled" in listed
+
+
+def serving(listed: str) -> list[str]:
+    return [line.split()[1] for line in listed.splitlines()[:-1] if line.startswith("*")]
 
 
 def test_show_prints_record_and_history(models: Models, published: Publish, capsys: pytest.CaptureFixture[str]) -> None:

@@ -452,7 +452,7 @@ class TestInteractive:
 
     def test_a_label_that_the_project_lacks_gives_way_to_the_likeliest_it_has(self, client, pipeline):
         body = self.drawn()
-        body["label_config"] = body["label_config"].replace('value="stamp"', 'value="seal"')
+        body["label_config"] = body["label_config"].replace('value="stamp"', 'value="logo"')
         pipeline.refine_to = found(("stamp", (20, 20, 60, 40), 0.9))
         pipeline.refine_to.probabilities[0] = [0.01, 0.9, 0.09, 0]
         [prediction] = client.post("/predict", json=body).json["results"]

@@ -24,10 +24,12 @@ from backend.commands.demo.demo_projects import (
     single_pages,
 )
 from backend.commands.demo.services import (
+    DATABASE,
     LOOPBACK,
     Login,
     Service,
     backend_service,
+    check_whole,
     free_port,
     label_studio_service,
     wait_for_model,
@@ -35,6 +37,7 @@ from backend.commands.demo.services import (
 from backend.errors import DemoError
 from backend.files import hold
 from backend.labelstudio.client import LabelStudio
+from backend.terminal import painted
 
 if TYPE_CHECKING:
     import argparse
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["Step", "Steps", "add_arguments", "run"]
 
 _ROOT = Path(__file__).resolve().parents[3]
+_PORT, _BACKEND_PORT = 8080, 9090
 _LABEL_STUDIO_SECONDS = 600.0
 _BACKEND_SECONDS = 60.0
 _WATCH_SECONDS = 0.5
@@ -97,9 +101,9 @@ class Steps:
         try:
             yield step
         except BaseException:
-            step.close("✗")
+            step.close(painted("✗", "red", self._out))
             raise
-        step.close("✓")
+        step.close(painted("✓", "green", self._out))
 
     def say(self, text: str) -> None:
         """Prints `text` as it is."""
@@ -111,8 +115,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
     parser.add_argument("--folder", type=Path, default=Path(".demo"), help="holds all it makes (%(default)s)")
     parser.add_argument("--fresh", action="store_true", help="forget earlier runs: delete the folder first")
-    parser.add_argument("--port", type=int, default=8080, help="Label Studio's; a free one if taken (%(default)s)")
-    parser.add_argument("--backend-port", type=int, default=9090, help="the backend's, likewise (%(default)s)")
+    parser.add_argument("--port", type=int, help=f"Label Studio's ({_PORT}, or a free one where that is taken)")
+    parser.add_argument("--backend-port", type=int, help=f"the backend's, likewise ({_BACKEND_PORT})")
     parser.add_argument(
         "--label-studio",
         type=Path,
@@ -146,13 +150,15 @@ def _start(args: argparse.Namespace, steps: Steps, stack: ExitStack) -> list[Ser
     """Does all of it; gives the services, running."""
     folder = _folder(args.folder, stack, fresh=args.fresh)
     login = Login.of(folder)
-    studio_url, backend_url = (f"http://{LOOPBACK}:{free_port(port)}" for port in (args.port, args.backend_port))
+    check_whole(folder / "label-studio" / DATABASE, folder)
+    studio_url = _address(steps, args.port, _PORT, name="Label Studio", option="--port")
+    backend_url = _address(steps, args.backend_port, _BACKEND_PORT, name="the backend", option="--backend-port")
 
     steps.say("\n  Contracts with their signatures, stamps and thumbprints boxed, in Label Studio\n")
     label_studio = label_studio_service(
         args.label_studio, folder / "label-studio", login=login, port=int(studio_url.rpartition(":")[2])
     )
-    first = not (folder / "label-studio" / "label_studio.sqlite3").exists()
+    first = not (folder / "label-studio" / DATABASE).exists()
     stack.enter_context(label_studio)
     with steps.step("Drawing contracts") as step:
         draw_contracts(folder / "contracts", drawn=lambda done, total: step.note(f"{done} of {total} pages"))
@@ -221,6 +227,16 @@ def _invite(steps: Steps, url: str, login: Login, singles: Filled, document: Fil
         f"  password  {login.password}\n\n"
         "  Ctrl-C stops it."
     )
+
+
+def _address(steps: Steps, wanted: int | None, usual: int, *, name: str, option: str) -> str:
+    """Where a service is to listen: at the port that was asked for, or near the usual one, which is said."""
+    port = free_port(usual if wanted is None else wanted)
+    if wanted not in (None, 0, port):
+        raise DemoError(f"port {wanted} is taken by another program: stop that, or give {name} another with {option}")
+    if wanted is None and port != usual:
+        steps.say(f"  Port {usual} is taken by another program: {name} is at {port} this time ({option} chooses one).")
+    return f"http://{LOOPBACK}:{port}"
 
 
 def _folder(folder: Path, stack: ExitStack, *, fresh: bool) -> Path:

@@ -6,12 +6,14 @@ Draws the demo's contracts, once for each folder: pages of one image, and a docu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from backend.errors import DemoError
+from backend.labelstudio.projects import write_columns
+from backend.labelstudio.tabs import DOUBTFUL_FIRST, MARKS, PREVIEW, SCORE_MEANS, make_tabs, missing_tabs
 from backend.labelstudio.webhooks import create_webhook, webhook_url, webhooks
 from backend.synthetic.drawn_page import draw_page
 from backend.synthetic.scan import draw_style
@@ -96,8 +98,11 @@ def fill_project(
     project = studio.find_project(title)
     if project is None:
         # Predictions are shown as the first draft of an annotation; without this they wait in a list beside it.
-        project = studio.create_project(title, label_config, show_collab_predictions=True)
-        studio.create_tab(project, "Default", shown=["predictions_score"])
+        project = studio.create_project(
+            title, label_config, show_collab_predictions=True, sampling=DOUBTFUL_FIRST, description=SCORE_MEANS
+        )
+    if lacking := missing_tabs(studio, project):
+        make_tabs(studio, project, lacking)
     tasks = [int(task["id"]) for task in studio.tasks(project)]
     if not tasks:
         # One import for all, so that an interrupted run leaves either none of the tasks or all of them.
@@ -130,7 +135,7 @@ def retrieve_boxes(
         DemoError: A task still has no prediction of `version` after it was asked for.
     """
     tasks = [(filled.project, task) for filled in projects for task in filled.tasks]
-    boxes = 0
+    marks: dict[int, dict[int, dict[str, int]]] = {}
     for index, (project, task) in enumerate(tasks):
         found = _boxes(studio, task, version)
         if found is None:
@@ -138,14 +143,19 @@ def retrieve_boxes(
             found = _boxes(studio, task, version)
         if found is None:
             raise DemoError(f"task {task} got no prediction of {version}: Label Studio's log and the backend's say why")
-        boxes += found
+        marks.setdefault(project, {})[task] = {MARKS: found}
         done(index + 1, len(tasks))
-    return boxes
+    for project, columns in marks.items():
+        write_columns(studio, project, columns)
+    return sum(one[MARKS] for columns in marks.values() for one in columns.values())
 
 
-def _task(studio: LabelStudio, project: int, field: str, pages: Sequence[Path]) -> dict[str, str | list[str]]:
+def _task(studio: LabelStudio, project: int, field: str, pages: Sequence[Path]) -> dict[str, Any]:
     references = [studio.upload(project, page.name, page.read_bytes()) for page in pages]
-    return {field: references if len(references) > 1 else references[0]}
+    facts = {"document": pages[0].name, "page_numbers": list(range(1, len(pages) + 1))}
+    if len(references) > 1:
+        return {field: references, PREVIEW: references[0], **facts}
+    return {field: references[0], **facts}
 
 
 def _boxes(studio: LabelStudio, task: int, version: str) -> int | None:

@@ -12,10 +12,11 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
+    "DATABASE",
     "LOOPBACK",
     "POLL_SECONDS",
     "Login",
     "Service",
     "backend_service",
+    "check_whole",
     "free_port",
     "label_studio_service",
     "wait_for_model",
@@ -43,6 +46,7 @@ LOOPBACK = "127.0.0.1"
 _STOP_SECONDS = 10.0
 POLL_SECONDS = 0.25
 _TAIL_LINES = 15
+DATABASE = "label_studio.sqlite3"
 _LOGIN_FILE = "login.json"
 
 
@@ -199,10 +203,17 @@ class Login:
 
     @classmethod
     def of(cls, folder: Path) -> Login:
-        """Reads the log-in of `folder`; makes one, readable by its owner alone, where there is none yet."""
+        """Reads the log-in of `folder`; makes one, readable by its owner alone, where there is none yet.
+
+        Raises:
+            DemoError: The file is damaged.
+        """
         path = folder / _LOGIN_FILE
         if path.exists():
-            return cls(**json.loads(path.read_text()))
+            try:
+                return cls(**json.loads(path.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise _damaged(folder, path, "it holds no log-in") from error
         login = cls()
         folder.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -213,6 +224,27 @@ class Login:
     def is_in(folder: Path) -> bool:
         """Whether `folder` was made by the demo."""
         return (folder / _LOGIN_FILE).exists()
+
+
+def check_whole(database: Path, folder: Path) -> None:
+    """Looks whether Label Studio can read its database, where there is one: else it only shows where in Django it fell.
+
+    Raises:
+        DemoError: The file is damaged.
+    """
+    if not database.exists():
+        return
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            [(found,)] = connection.execute("PRAGMA quick_check(1)").fetchall()
+    except sqlite3.DatabaseError as error:
+        raise _damaged(folder, database, str(error)) from error
+    if found != "ok":
+        raise _damaged(folder, database, str(found).splitlines()[-1])
+
+
+def _damaged(folder: Path, file: Path, reason: str) -> DemoError:
+    return DemoError(f"{file} cannot be used ({reason}): --fresh makes {folder} anew, --folder takes another")
 
 
 def label_studio_service(executable: Path, folder: Path, *, login: Login, port: int, **settings: str) -> Service:
@@ -233,7 +265,7 @@ def label_studio_service(executable: Path, folder: Path, *, login: Login, port: 
     environment = {
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder.absolute()),
         # With the prefix, so that HOST or DATABASE_NAME, meant for another program, do not reach this one.
-        "LABEL_STUDIO_DATABASE_NAME": str(folder.absolute() / "label_studio.sqlite3"),
+        "LABEL_STUDIO_DATABASE_NAME": str(folder.absolute() / DATABASE),
         "LABEL_STUDIO_DJANGO_DB": "sqlite",
         "LABEL_STUDIO_HOST": "",
         "LABEL_STUDIO_USERNAME": login.email,

@@ -25,6 +25,7 @@ from backend.commands.doctor.findings import Finding, State, after, skipped, thi
 from backend.commands.running_backend import address_of
 from backend.labelstudio.client import LabelStudio
 from backend.settings import Settings
+from backend.terminal import Colour, painted
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
 __all__ = ["Examination", "add_arguments", "run"]
 
 _STATES = 7  # letters of the longest
+_COLOURS: dict[State, Colour] = {
+    State.OK: "green",
+    State.WARNING: "yellow",
+    State.FAILURE: "red",
+    State.SKIPPED: "dim",
+}
 _NAMES = 20
 
 
@@ -233,4 +240,5 @@ def _line(finding: Finding) -> str:
     """What people read: the state, the name, what was found; and below it, the remedy."""
     indent = " " * (_STATES + _NAMES + 2)
     remedy = f"\n{indent}→ {finding.remedy}" if finding.remedy else ""
-    return f"{finding.state:<{_STATES}} {finding.name:<{_NAMES}} {finding.found}{remedy}"
+    state = painted(f"{finding.state:<{_STATES}}", _COLOURS[finding.state])
+    return f"{state} {finding.name:<{_NAMES}} {finding.found}{remedy}"

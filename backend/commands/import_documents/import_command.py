@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,7 @@ from backend.pages.page import Limits
 from backend.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from backend.labelstudio.labelling import Binding
 
@@ -72,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
             )
         binding = _binding(studio, project)
         tasks_of(binding, Tasks(args.tasks) if args.tasks else None)
-        importer = Importer(
+        make = partial(
+            Importer,
             studio,
             project,
             binding=binding,
@@ -81,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             dpi=settings.render_dpi,
             last=args.last,
         )
-        return _import(importer, found.files, where=f"{studio.base_url}/projects/{project}")
+        return _import(make, found.files, where=f"{studio.base_url}/projects/{project}")
 
 
 def _count(text: str) -> int:
@@ -98,11 +101,13 @@ def _binding(studio: LabelStudio, project: int) -> Binding:
         raise LabelConfigError(f"project {project} cannot take documents yet: {error} (see `connect`)") from error
 
 
-def _import(importer: Importer, files: Sequence[Path], *, where: str) -> int:
-    """Imports with a bar over the documents, tells of those that failed, and counts."""
+def _import(make: Callable[..., Importer], files: Sequence[Path], *, where: str) -> int:
+    """Imports with a bar over the documents and a count of pages, tells of those that failed, and counts."""
     outcomes: list[Outcome] = []
     stopped = False
     with tqdm(total=len(files), unit="document", disable=None, file=sys.stderr) as bar:
+        pages = itertools.count(1)
+        importer = make(page_done=lambda: bar.set_postfix_str(f"{next(pages)} pages"))
         try:
             for outcome in importer.run(files):
                 outcomes.append(outcome)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +20,7 @@ from backend.commands.import_documents.document_files import name_of, read
 from backend.errors import DocumentError, LabelStudioError, PageError, PageUnavailable, UndecodablePage
 from backend.files import alone, replace_whole, sync_folder
 from backend.labelstudio.projects import DIGEST_FIELD, documents_in
+from backend.labelstudio.tabs import PREVIEW
 from backend.pages.decode import decode
 from backend.pages.encoding import encode
 from backend.pages.page import Limits
@@ -162,6 +163,7 @@ class Importer:
         limits: Bytes, pixels, pages and seconds of one document.
         dpi: Resolution at which pages of PDF files are rendered.
         last: Only so many of a document's last pages; all when None.
+        page_done: Called for each page that was uploaded.
         settle: Seconds that are waited for tasks that a run which was cut off may have asked for.
     """
 
@@ -175,6 +177,7 @@ class Importer:
         limits: Limits,
         dpi: int,
         last: int | None = None,
+        page_done: Callable[[], object] = lambda: None,
         settle: float = _SETTLE_SECONDS,
     ) -> None:
         self._studio = studio
@@ -184,6 +187,7 @@ class Importer:
         self._limits = limits
         self._dpi = dpi
         self._pages = None if last is None else slice(-last, None)
+        self._page_done = page_done
         self._settle_seconds = settle
         self._first: dict[str, Path] = {}
 
@@ -246,6 +250,7 @@ class Importer:
             del page
             # A short name of plain letters: Label Studio keeps at most 100 characters of path and name.
             references.append(self._studio.upload(self._project, f"{digest[:16]}-{numbers[-1]:04}{suffix}", content))
+            self._page_done()
         if not references:
             raise UndecodablePage(str(file), "it has no page")
         return references, numbers
@@ -254,7 +259,7 @@ class Importer:
         facts = {"document": name_of(file), DIGEST_FIELD: digest}
         field = self._binding.field
         if self._binding.paged:
-            return [{field: references, **facts, "page_numbers": numbers}]
+            return [{field: self._binding.pages(references), PREVIEW: references[0], **facts, "page_numbers": numbers}]
         return [
             {field: reference, **facts, "page_numbers": [number]}
             for reference, number in zip(references, numbers, strict=True)

@@ -20,13 +20,14 @@ from backend.commands.prelabel.worker_model import Failed, Fixed, NotedPages, bu
 from backend.errors import LabelConfigError, LimitExceeded, PageError, PageUnavailable, RequestError, SettingsError
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.labelling import Binding, bind
-from backend.labelstudio.results import NOT_DONE, prediction, regions, why_empty
+from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink, why_empty
 from backend.labelstudio.tasks import sheets
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.decode import ENOUGH_DPI, decode
 from backend.pages.page import Limits
 from backend.pages.source import PageSource
 from backend.server.predictor import Predictor
+from backend.vision.inked import ink_in
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -120,11 +121,12 @@ class Looker:
         return [self._row(item, page, facts) for page in found]
 
     def _row(self, item: Item, page: Page, facts: Mapping[str, str]) -> Row:
-        binding = self._bindings[0]
+        binding = self._bindings[0].on_page(0)
         marks = self._pipeline.marks(page, confidence=binding.threshold)
-        place = 0 if binding.paged else None
-        result = regions(marks, width=page.width, height=page.height, binding=binding, task=None, item=place)
-        reference = [item.reference] if binding.paged else item.reference
+        place = 0 if binding.paged and self._bindings[0].repeat is None else None
+        inks = ink_in(page, marks.boxes) if wants_ink([binding]) else ()
+        result = regions(marks, width=page.width, height=page.height, binding=binding, task=None, item=place, inks=inks)
+        reference = self._bindings[0].pages([item.reference]) if binding.paged else item.reference
         return {
             "document": item.name,
             "page": page.index + 1,

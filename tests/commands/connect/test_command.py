@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backend.cli import main
+from backend.labelstudio.tabs import SCORE_MEANS
 from tests.commands.connect.conftest import BASIC, SECRET, ServeBackend
 from tests.commands.import_documents.loopback import TOKEN, Loopback
 
@@ -29,7 +30,9 @@ def test_changes_are_printed_and_then_there_are_none(
         "project 'Contracts' made, for documents of several pages",
         f"backend {url} connected as told-1",
         "webhook given the header X-Webhook-Secret, the header Authorization",
+        "tabs made: Doubtful first, Nothing found, Overlooked?, Done",
         f"{studio.url}/projects/{project} is served by told-1",
+        SCORE_MEANS,
     ]
     assert main(["connect", "--project", "Contracts", "--url", url]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "nothing to change"

@@ -54,7 +54,16 @@ def test_a_new_title_makes_a_project_with_all_it_needs(
     [webhook] = studio.webhooks.values()
     assert webhook["url"] == f"{url}/webhook"
     assert webhook["headers"] == {"X-Webhook-Secret": SECRET, "Authorization": BASIC_HEADER}
-    assert (connected.project, connected.version, len(connected.changes)) == (project["id"], "told-1", 3)
+    assert (connected.project, connected.version, len(connected.changes)) == (project["id"], "told-1", 4)
+    assert project["sampling"] == "Uncertainty sampling"
+    assert "low scores come first" in project["description"]
+    assert [tab["data"]["title"] for tab in studio.views] == [
+        "Default",
+        "Doubtful first",
+        "Nothing found",
+        "Overlooked?",
+        "Done",
+    ]
 
 
 def test_once_more_changes_nothing(client: LabelStudio, studio: Loopback, url: str) -> None:
@@ -77,7 +86,25 @@ def test_a_dry_run_over_a_project_that_is_there(client: LabelStudio, studio: Loo
     foretold = connect(client, wish(url), dry_run=True)
     assert studio.writes == []
     assert connect(client, wish(url)).changes == foretold.changes
-    assert len(foretold.changes) == 3
+    assert len(foretold.changes) == 5
+
+
+def test_a_project_that_was_there_is_queued_by_doubt_once_and_again_only_when_asked(
+    client: LabelStudio, studio: Loopback, url: str
+) -> None:
+    project = studio.add_project(OWN_WORDS, title="Contracts")
+    assert any("order of their doubt" in change for change in connect(client, wish(url)).changes)
+    assert studio.projects[project]["sampling"] == "Uncertainty sampling"
+    # Somebody wants them otherwise.
+    studio.projects[project]["sampling"] = "Sequential sampling"
+    del studio.views[2:]
+    untouched(client, studio, wish(url))
+    changes = connect(client, wish(url, queue=True)).changes
+    assert changes == (
+        "tasks come in the order of their doubt (uncertainty sampling)",
+        "tabs made: Nothing found, Overlooked?, Done",
+    )
+    untouched(client, studio, wish(url, queue=True))
 
 
 def test_without_secrets_the_webhook_of_label_studio_is_as_it_should_be(

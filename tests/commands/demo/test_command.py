@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import io
+import socket
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from backend.commands.demo import demo_command
-from backend.commands.demo.demo_command import add_arguments
+from backend.commands.demo.demo_command import Steps, add_arguments
 from backend.commands.demo.services import Login
 from backend.errors import DemoError
 
@@ -47,5 +49,26 @@ def test_nothing_needs_to_be_said_to_start_it() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     args = parser.parse_args([])
-    assert (args.port, args.backend_port, args.fresh) == (8080, 9090, False)
+    assert (args.port, args.backend_port, args.fresh) == (None, None, False)
     assert args.label_studio.parts[-3:] == (".venv-label-studio", "bin", "label-studio")
+
+
+def address(wanted: int | None, usual: int, out: io.StringIO) -> str:
+    return demo_command._address(Steps(out), wanted, usual, name="Label Studio", option="--port")
+
+
+def test_a_taken_port_is_named_and_only_the_usual_one_is_replaced() -> None:
+    out = io.StringIO()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        found = address(None, taken, out)
+        assert not found.endswith(f":{taken}")
+        assert f"Port {taken} is taken" in out.getvalue()
+        assert found.rpartition(":")[2] in out.getvalue()
+        with pytest.raises(DemoError, match=f"port {taken} is taken by another program.*--port"):
+            address(taken, 8080, out)
+    said = out.getvalue()
+    assert address(taken, 8080, out) == f"http://127.0.0.1:{taken}"
+    assert out.getvalue() == said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,34 @@ class MemoryStudio:
         self.stored: dict[int, list[dict[str, Any]]] = {}
         self.answers: str | None = "v1"
         self.asked = 0
+        self.options: dict[str, Any] = {}
+        self.views: list[tuple[int, str]] = []
 
     def find_project(self, title: str) -> int | None:
         return self.titles.index(title) if title in self.titles else None
 
     def create_project(self, title: str, label_config: str, **options: Any) -> int:
         self.titles.append(title)
+        self.options = options
         return len(self.titles) - 1
 
-    def create_tab(self, project: int, title: str, *, shown: Sequence[str]) -> int:
-        return project
+    def tabs(self, project: int) -> list[str]:
+        return [title for of, title in self.views if of == project]
+
+    def call(self, method: str, path: str, **request: Any) -> Any:
+        match method, path.split("/")[2:-1]:
+            case "POST", ["dm", "views"]:
+                self.views.append((request["json"]["project"], request["json"]["data"]["title"]))
+                return {"id": len(self.views)}
+            case "GET", ["projects", _, "summary"]:
+                return {"all_data_columns": []}
+            case "GET", ["tasks"]:
+                wanted = json.loads(request["params"]["query"])["selectedItems"]["included"]
+                return {"tasks": [task for task in self.imported if task["id"] in wanted]}
+            case "PATCH", ["tasks", task]:
+                self.imported[int(task)]["data"] = request["json"]["data"]
+                return None
+        raise AssertionError((method, path))
 
     def tasks(self, project: int) -> Iterator[dict[str, Any]]:
         return (task for task in self.imported if task["project"] == project)
@@ -110,6 +129,18 @@ def test_only_tasks_without_boxes_of_this_version_are_asked_for(studio: Any) -> 
     assert boxes == 1 + 2 + 2
     assert studio.asked == 2
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_project_queues_doubtful_tasks_first_and_its_columns_are_for_people(studio: Any, pages: list[Path]) -> None:
+    filled = fill(studio, [[pages[0]], pages[1:]], field="pages")
+    fill(studio, [])
+    assert studio.options["sampling"] == "Uncertainty sampling"
+    assert "score" in studio.options["description"]
+    assert studio.tabs(filled.project) == ["Default", "Doubtful first", "Nothing found", "Overlooked?", "Done"]
+    retrieve_boxes(studio, [filled], version="v1", done=lambda *_: None)
+    single, document = (task["data"] for task in studio.imported)
+    assert (single["document"], single["page_numbers"], single["marks_found"]) == ("0.jpg", [1], 2)
+    assert (document["preview"], document["page_numbers"]) == ("/data/upload/0/1.jpg", [1, 2])
 
 
 def test_a_task_that_gets_no_prediction_is_an_error_that_names_it(studio: Any) -> None:

@@ -37,6 +37,7 @@ class Loopback:
     uploads: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     connections: dict[int, dict[str, Any]] = field(default_factory=dict)
     webhooks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    views: list[dict[str, Any]] = field(default_factory=list)
     makes_webhooks: bool = True
     takes_webhooks: bool = True
     takes_backends: bool = True
@@ -147,9 +148,14 @@ def _add_projects(app: Flask, studio: Loopback) -> None:
     def columns() -> Any:
         return {"columns": []}
 
+    @app.get("/api/dm/views/")
+    def tabs() -> Any:
+        return jsonify([one for one in studio.views if one["project"] == int(request.args["project"])])
+
     @app.post("/api/dm/views/")
     def tab() -> Any:
-        return {"id": next(studio.ids)}, 201
+        studio.views.append({"id": next(studio.ids), **request.get_json()})
+        return studio.views[-1], 201
 
 
 def _add_tasks(app: Flask, studio: Loopback) -> None:

@@ -52,6 +52,7 @@ def test_the_last_two_of_twelve_pages_become_one_task(studio: Loopback, importer
         "document": "contract.pdf",
         "document_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "page_numbers": [11, 12],
+        "preview": studio.tasks[0]["data"]["pages"][0],
     }
     assert [bars(page) for page in pages_of(studio, task)] == [11, 12]
 

@@ -1,0 +1,127 @@
+"""How a project's tasks are queued and shown: the doubtful ones first, in tabs of columns that people read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backend.labelstudio.client import LabelStudio
+
+__all__ = [
+    "DOUBTFUL_FIRST",
+    "MARKS",
+    "PREVIEW",
+    "SCORE_MEANS",
+    "SELECTED",
+    "TABS",
+    "Tab",
+    "make_tabs",
+    "missing_tabs",
+]
+
+DOUBTFUL_FIRST = "Uncertainty sampling"
+"""Label Studio's order in which annotators get the task with the lowest score next."""
+SCORE_MEANS = (
+    "A task's score is the lowest certainty among all that the model judged on its pages; it is 1 where nothing was "
+    "in doubt, and low scores come first."
+)
+PREVIEW = "preview"
+"""Field of a task's data with the picture that stands for it in the list: a document's first page."""
+MARKS = "marks_found"
+"""Field of a task's data with the number of boxes that the model found."""
+SELECTED = "selected"
+"""Field of a task's data with its place in the selection of `select`."""
+_HIDDEN = (
+    *("inner_id", "completed_at", "cancelled_annotations", "total_predictions", "annotations_results"),
+    *("annotations_ids", "predictions_model_versions", "predictions_results", "file_upload", "storage_filename"),
+    *("created_at", "updated_at", "updated_by", "avg_lead_time", "draft_exists"),
+    *("data.pages", "data.images", "data.document_sha256"),
+)
+"""Columns that say nothing to people: a list of addresses, numbers of the database, results as JSON."""
+_PICTURES = {f"tasks:data.{PREVIEW}": "Image", f"tasks:data.{MARKS}": "Number"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tab:
+    """A tab of the Data Manager.
+
+    Attributes:
+        title: Its title, by which it is known.
+        filters: Its conditions: column, operator, kind and value.
+        ordering: Columns that it is sorted by; a minus before one turns it about.
+        shown: Further columns.
+    """
+
+    title: str
+    filters: tuple[tuple[str, str, str, Any], ...]
+    ordering: tuple[str, ...]
+    shown: tuple[str, ...] = ()
+
+
+_OPEN = ("total_annotations", "equal", "Number", 0)
+_PREDICTED = ("total_predictions", "greater", "Number", 0)
+TABS: tuple[Tab, ...] = (
+    Tab(title="Doubtful first", filters=(_OPEN, _PREDICTED), ordering=("tasks:predictions_score",)),
+    Tab(
+        title="Nothing found",
+        # Every region names its control's kind, such as rectanglelabels.
+        filters=(_OPEN, _PREDICTED, ("predictions_results", "not_contains", "String", "labels")),
+        ordering=("tasks:predictions_score",),
+    ),
+    Tab(
+        title="Overlooked?",
+        filters=(("data.review_kind", "contains", "String", "overlooked"),),
+        ordering=("tasks:data.review_score",),
+        shown=("review_score", "review_kind"),
+    ),
+    Tab(title="Done", filters=(("total_annotations", "greater", "Number", 0),), ordering=("-tasks:updated_at",)),
+)
+"""The tabs of a connected project. `review --write` says which tasks are in the third."""
+
+
+def missing_tabs(studio: LabelStudio, project: int) -> list[Tab]:
+    """The tabs that a project lacks, by their titles.
+
+    Raises:
+        LabelStudioError: Label Studio refused or did not answer.
+    """
+    there = set(studio.tabs(project))
+    return [tab for tab in TABS if tab.title not in there]
+
+
+def make_tabs(studio: LabelStudio, project: int, tabs: list[Tab]) -> None:
+    """Makes tabs, and before them one with all tasks, where the project has none at all.
+
+    Raises:
+        LabelStudioError: Label Studio refused or did not answer.
+    """
+    first = [] if studio.tabs(project) else [{"title": "Default", **_columns(())}]
+    for data in [*first, *map(_view, tabs)]:
+        studio.call("POST", "/api/dm/views/", json={"project": project, "data": data})
+
+
+def _view(tab: Tab) -> Mapping[str, Any]:
+    items = [
+        {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+        for column, operator, kind, value in tab.filters
+    ]
+    return {
+        "title": tab.title,
+        "filters": {"conjunction": "and", "items": items},
+        "ordering": list(tab.ordering),
+        **_columns(tab.shown),
+    }
+
+
+def _columns(shown: tuple[str, ...]) -> Mapping[str, Any]:
+    """Which columns a tab shows; those that the project does not have yet are named already."""
+    hidden = [f"tasks:{name}" for name in _HIDDEN if name.removeprefix("data.") not in shown]
+    if not shown:
+        hidden += ["tasks:data.review_score", "tasks:data.review_kind"]
+    return {
+        "hiddenColumns": {"explore": hidden, "labeling": [*hidden, "tasks:annotators", "tasks:id"]},
+        "columnsDisplayType": _PICTURES,
+    }

@@ -1,0 +1,72 @@
+"""Which words of people's label configs stand for which mark."""
+
+import pytest
+
+from backend.labelstudio.mark_words import folded, mark_named
+
+
+@pytest.mark.parametrize(
+    ("label", "mark"),
+    [
+        # English: singular, plural, synonyms; letter case, separators and an article do not count
+        ("signature", "signature"),
+        ("Signatures", "signature"),
+        ("The Signature", "signature"),
+        ("SEAL", "stamp"),
+        ("Seals", "stamp"),
+        ("company_stamp", "stamp"),
+        ("Rubber-Stamp", "stamp"),
+        ("Thumb print", "thumb"),
+        ("Thumbprints", "thumb"),
+        ("finger_print", "thumb"),
+        # Arabic: singular, broken and sound plurals, with and without the article
+        ("توقيع", "signature"),
+        ("التوقيع", "signature"),
+        ("تواقيع", "signature"),
+        ("التوقيعات", "signature"),
+        ("إمضاء", "signature"),
+        ("ختم", "stamp"),
+        ("الختم", "stamp"),
+        ("أختام", "stamp"),
+        ("الأختام", "stamp"),
+        ("ختم الشركة", "stamp"),
+        ("بصمة", "thumb"),
+        ("البصمة", "thumb"),
+        ("بصمات", "thumb"),
+        ("بصمة الإبهام", "thumb"),
+        ("بصمة إصبع", "thumb"),
+        # diacritics, tatweel, letter variants, presentation forms
+        ("تَوْقِيع", "signature"),
+        ("الـتـوقـيـع", "signature"),
+        ("توقیع", "signature"),
+        ("الامضاء", "signature"),
+        ("اختام", "stamp"),
+        ("بصمه", "thumb"),
+        ("ﺗﻮﻗﻴﻊ", "signature"),
+        # both languages beside each other
+        ("Signature / توقيع", "signature"),
+        ("ختم (Stamp)", "stamp"),
+        ("بصمة thumb", "thumb"),
+        # two marks in one label are none that could be told
+        ("Signature / ختم", None),
+        ("stamp or signature", None),
+        # words around that change the meaning
+        ("no signature", None),
+        ("signature date", None),
+        ("stamp duty", None),
+        ("بدون توقيع", None),
+        # other things
+        ("logo", None),
+        ("شعار", None),
+        ("ال", None),
+        ("", None),
+        ("/", None),
+    ],
+)
+def test_a_label_names_its_mark(label, mark):
+    assert mark_named(label) == mark
+
+
+def test_folding_twice_changes_nothing_more():
+    for label in ("الإِمْضَاء", "Thumb_Print", "ÉTAMPE", "  a \u200f b "):
+        assert folded(folded(label)) == folded(label)
