@@ -38,6 +38,7 @@ _COMMANDS = {
     "sync": ("backend.commands.sync", "ask Label Studio for corrections that its webhooks did not tell"),
     "samples": ("backend.commands.show_samples", "show what the corrections made"),
     "dataset": ("backend.commands.dataset", "freeze corrected pages as a versioned data set, and hand it out"),
+    "report": ("backend.commands.report.report_command", "tell which contracts lack a signature or a stamp"),
     "review": (
         "backend.commands.review.review_command",
         "list annotations that the current model doubts, the worst first",

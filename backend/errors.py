@@ -24,6 +24,7 @@ BackendError
 ├── EvaluationError            the pages, boxes or files of an evaluation cannot be used
 ├── DatasetError               a data set cannot be frozen, read or exported as asked
 ├── DocumentError              documents cannot be imported as asked
+├── ReportError                a report by document cannot be made as asked
 ├── SetupError                 a project and this backend cannot be connected as asked
 └── DemoError                  a server of the demo did not start, or ended
 
@@ -54,6 +55,7 @@ __all__ = [
     "PointerMoved",
     "ReferenceRefused",
     "RegistryError",
+    "ReportError",
     "RequestError",
     "SettingsError",
     "SetupError",
@@ -190,6 +192,10 @@ class DatasetError(BackendError):
 
 class DocumentError(BackendError):
     """Documents cannot be imported as asked."""
+
+
+class ReportError(BackendError):
+    """A report by document cannot be made as asked."""
 
 
 class SetupError(BackendError):

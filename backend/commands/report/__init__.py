@@ -1,0 +1,1 @@
+"""The command `report`: which contracts bear the marks that they should."""

@@ -1,0 +1,165 @@
+"""The command `report`: which contracts of a project or a folder lack a signature or a stamp."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from backend.commands.import_documents.document_files import find
+from backend.commands.report.contract_report import as_csv, as_html, as_json
+from backend.commands.report.contract_sources import Contracts, FileContracts, ProjectContracts
+from backend.commands.report.contracts import State, judged
+from backend.commands.report.rules import Met, Rule, parse_rule
+from backend.errors import LabelStudioError, ReportError, SettingsError
+from backend.files import write_private
+from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.projects import find_project
+from backend.models.serving import Sources, build_pipeline
+from backend.pages.source import PageSource
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backend.commands.report.contracts import Judged
+
+__all__ = ["add_arguments", "run"]
+
+_RULES = ("signature>=1", "stamp>=1")
+_LISTED, _PICTURED = 20, 300
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `report`."""
+    parser.add_argument(
+        "paths", nargs="*", type=Path, metavar="FILE|FOLDER", help="contracts on disk, looked at by the model now"
+    )
+    parser.add_argument("--project", metavar="ID|TITLE", help="or a project as it stands; digits alone are an id")
+    parser.add_argument("--recursive", action="store_true", help="look into folders inside folders, too")
+    parser.add_argument(
+        "--rule",
+        action="append",
+        metavar="RULE",
+        help="what each contract must bear, such as 'signature>=2 on last page' or 'stamp or thumb>=1'; several times "
+        f"for several (default: {' and '.join(_RULES)})",
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of the marks here")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table for spreadsheets here")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the list")
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=_PICTURED,
+        metavar="N",
+        help="contracts that get pictures on the page, the lacking and doubtful first (default: %(default)s)",
+    )
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+    parser.add_argument("--confidence", type=float, help="lowest probability at which a mark counts (CONFIDENCE)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reports; gives 1 where a contract could not be looked at.
+
+    Raises:
+        ReportError: A rule or an argument cannot be used, or there is nothing to report on.
+        EvaluationError: A file cannot be written.
+        BackendError: There is no model or project, or Label Studio refused or did not answer.
+    """
+    settings = Settings.from_environment(os.environ, model=args.model, confidence=args.confidence)
+    rules = [parse_rule(text) for text in args.rule or _RULES]
+    _refuse_early(args, settings)
+    with ExitStack() as stack:
+        source, what, version = _source(args, settings, stack)
+        with tqdm(total=source.total, unit="task" if args.project else "file", disable=None, file=sys.stderr) as bar:
+            found = judged(source.contracts(bar.update), rules)
+        if not found:
+            raise ReportError(f"there is no contract in {what}")
+        if args.html:
+            _write_page(args, found, rules, source, what=what, version=version)
+        if args.csv:
+            write_private(args.csv, as_csv(found))
+    if args.json:
+        print(json.dumps(as_json(found, rules), ensure_ascii=False))
+    else:
+        _print(found, rules)
+    return 1 if any(page.marks is None for one in found for page in one.contract.pages) else os.EX_OK
+
+
+def _refuse_early(args: argparse.Namespace, settings: Settings) -> None:
+    """Says before the work, and not after it, what cannot be done."""
+    if bool(args.paths) == bool(args.project):
+        raise ReportError("name either files and folders, or a --project")
+    if args.project and not settings.label_studio_api_key:
+        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `report --project` uses Label Studio's API")
+    if args.pictures < 0:
+        raise ReportError("--pictures is at least 0")
+    for file in (args.html, args.csv):
+        if file and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
+            raise ReportError(f"{file} cannot be written: {file.parent} is no folder that you may write to")
+
+
+def _source(args: argparse.Namespace, settings: Settings, stack: ExitStack) -> tuple[Contracts, str, str]:
+    """The contracts, what they are in words, and the version of the model that looks at them now."""
+    if args.paths:
+        files = find(args.paths, recursive=args.recursive)
+        if not files.files:
+            raise ReportError("there is no PDF, TIFF or image in what was named; --recursive looks into folders")
+        pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
+        return FileContracts(files.files, pipeline, settings), ", ".join(map(str, args.paths)), pipeline.version
+    studio = stack.enter_context(LabelStudio(settings.label_studio_url, settings.label_studio_api_key))
+    project = find_project(studio, args.project)
+    if project is None:
+        raise LabelStudioError(f"Label Studio has no project with the title {args.project!r}")
+    pages = PageSource(settings, studio)
+    contracts = ProjectContracts(studio, pages, project, blind_share=settings.blind_share)
+    return contracts, f"project {args.project}", ""
+
+
+def _write_page(
+    args: argparse.Namespace,
+    found: Sequence[Judged],
+    rules: Sequence[Rule],
+    source: Contracts,
+    *,
+    what: str,
+    version: str,
+) -> None:
+    total = min(args.pictures, len(found))
+    with tqdm(total=total, unit="contract", desc="pictures", disable=None, file=sys.stderr) as bar:
+        page = as_html(
+            found,
+            rules,
+            source,
+            what=what,
+            version=version,
+            now=time.time(),
+            pictured=args.pictures,
+            progress=bar.update,
+        )
+    write_private(args.html, page)
+    print(f"{args.html}: confidential, it shows parts of the contracts; only you can read it", file=sys.stderr)
+
+
+def _print(found: Sequence[Judged], rules: Sequence[Rule]) -> None:
+    lacking = [one for one in found if one.met is not Met.YES]
+    for one in lacking[:_LISTED]:
+        print(f"{one.met.value:<10}{one.contract.name}  ({one.contract.told}, doubt {one.contract.doubt:.0%})")
+        for why in (*one.missing, *one.not_known, *one.contract.reasons):
+            print(f"{'':<10}{why}")
+    if len(lacking) > _LISTED:
+        print(f"… and {len(lacking) - _LISTED} more: --html, --csv and --json have them all")
+    states = [one.contract.state for one in found]
+    print(", ".join(f"{states.count(state)} {state}" for state in State))
+    missing = sum(one.met is Met.NO for one in found)
+    asked = " and ".join(f"`{rule}`" for rule in rules)
+    print(
+        f"{missing} of {len(found)} contracts lack what {asked} asks for; of {len(lacking) - missing} it is not known"
+    )

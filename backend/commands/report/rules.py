@@ -1,0 +1,271 @@
+"""What a contract must bear, as a person writes it: `signature>=2 on last page`, `stamp or thumb>=1`.
+
+    rule    = all { "or" all }
+    all     = clause { "and" clause }
+    clause  = kinds [ comparison number ] [ "on" place ]      without a comparison: at least one
+    kinds   = kind { "+" kind }                               counted together
+    kind    = signature | stamp | thumb | mark                singular or plural; mark is any of the three
+    place   = any page | each page | first page | last page | page N | pages N-M | first N pages | last N pages
+
+Letter case and "the" do not count. Without a place the whole contract is meant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from backend.errors import ReportError
+from backend.vision.network_config import MARKS
+
+__all__ = ["Answer", "Clause", "Counted", "Met", "Place", "Rule", "parse_rule"]
+
+_TOKEN = re.compile(r"\s*(?:(?P<word>[^\W\d_]+)|(?P<number>\d+)|(?P<sign>>=|<=|==|=|>|<|≥|≤|\+|-|–))")
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    **{name: (name,) for name in MARKS},
+    **{f"{name}s": (name,) for name in MARKS},
+    "thumbprint": ("thumb",),
+    "thumbprints": ("thumb",),
+    "mark": MARKS,
+    "marks": MARKS,
+}
+_LARGEST = 1000
+_SIGNS = {"≥": ">=", "≤": "<=", "==": "="}
+
+
+class Met(Enum):
+    """What can be said of a rule; NOT_KNOWN where a page that counts was not looked at."""
+
+    YES = "met"
+    NO = "missing"
+    NOT_KNOWN = "not known"
+
+
+class Counted(Protocol):
+    """A page, as far as rules go."""
+
+    @property
+    def counts(self) -> Mapping[str, int] | None:
+        """Marks by class; None where nobody and nothing looked at the page."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether a rule is met, and why, in a few words."""
+
+    met: Met
+    why: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Pages of a contract, counted from 1 or, below 0, from the end; `each` asks every one of them by itself."""
+
+    words: str
+    first: int = 1
+    last: int = -1
+    each: bool = False
+
+    def of(self, total: int) -> range:
+        """Indices of the pages that are meant; empty where the contract has none of them."""
+        first = self.first - 1 if self.first > 0 else max(total + self.first, 0)
+        last = self.last if self.last > 0 else total + self.last + 1
+        return range(min(first, total), min(last, total))
+
+
+_ANYWHERE = Place("")
+
+
+@dataclass(frozen=True)
+class Clause:
+    """So many marks of some kinds in a place."""
+
+    kinds: tuple[str, ...]
+    sign: str
+    number: int
+    place: Place = _ANYWHERE
+
+    def __str__(self) -> str:
+        named = "mark" if self.kinds == MARKS else "+".join(self.kinds)
+        where = f" on {self.place.words}" if self.place.words else ""
+        return f"{named}{self.sign}{self.number}{where}"
+
+    def ask(self, pages: Sequence[Counted]) -> Answer:
+        """Whether the pages of a contract meet it."""
+        meant = [pages[index] for index in self.place.of(len(pages))]
+        if not meant and pages:
+            return Answer(Met.YES if self._holds(0) else Met.NO, f"{self}: there is no such page")
+        groups = [[page] for page in meant] if self.place.each else [meant]
+        asked = [self._group(group) for group in groups]
+        met = _all([met for met, _ in asked]) if pages else Met.NOT_KNOWN
+        counts = [count for found, count in asked if found is not Met.YES] or [count for _, count in asked]
+        return Answer(met, f"{self}: {min(counts, default=0)} found{'' if met is not Met.NOT_KNOWN else ' so far'}")
+
+    def _group(self, pages: Sequence[Counted]) -> tuple[Met, int]:
+        known = [page.counts for page in pages if page.counts is not None]
+        found = sum(counts.get(kind, 0) for counts in known for kind in self.kinds)
+        if len(known) == len(pages):
+            return (Met.YES if self._holds(found) else Met.NO), found
+        # What was not looked at can only add marks.
+        if self.sign in {">=", ">"}:
+            return (Met.YES if self._holds(found) else Met.NOT_KNOWN), found
+        still = found <= self.number if self.sign != "<" else found < self.number
+        return (Met.NOT_KNOWN if still else Met.NO), found
+
+    def _holds(self, found: int) -> bool:
+        match self.sign:
+            case ">=":
+                return found >= self.number
+            case "<=":
+                return found <= self.number
+            case ">":
+                return found > self.number
+            case "<":
+                return found < self.number
+            case _:
+                return found == self.number
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Clauses: all of one of the alternatives are to be met."""
+
+    text: str
+    alternatives: tuple[tuple[Clause, ...], ...]
+
+    def __str__(self) -> str:
+        return " or ".join(" and ".join(map(str, clauses)) for clauses in self.alternatives)
+
+    def ask(self, pages: Sequence[Counted]) -> Answer:
+        """Whether the pages of a contract, in their order, meet it."""
+        answers = [[clause.ask(pages) for clause in clauses] for clauses in self.alternatives]
+        met = _any([_all([one.met for one in group]) for group in answers])
+        told = [one for group in answers for one in group if met is Met.YES or one.met is not Met.YES]
+        return Answer(met, "; ".join(one.why for one in told))
+
+
+def _all(met: Sequence[Met]) -> Met:
+    return Met.NO if Met.NO in met else Met.NOT_KNOWN if Met.NOT_KNOWN in met else Met.YES
+
+
+def _any(met: Sequence[Met]) -> Met:
+    return Met.YES if Met.YES in met else Met.NOT_KNOWN if Met.NOT_KNOWN in met else Met.NO
+
+
+def parse_rule(text: str) -> Rule:
+    """Reads a rule.
+
+    Raises:
+        ReportError: It is none; the message shows the place and what is expected there.
+    """
+    reader = _Reader(text)
+    alternatives = [_clauses(reader)]
+    while reader.take("or"):
+        alternatives.append(_clauses(reader))
+    if not reader.done:
+        raise reader.error("`on` with a place, `and`, `or`, or nothing")
+    return Rule(text=text.strip(), alternatives=tuple(alternatives))
+
+
+def _clauses(reader: _Reader) -> tuple[Clause, ...]:
+    found = [_clause(reader)]
+    while reader.take("and"):
+        found.append(_clause(reader))
+    return tuple(found)
+
+
+def _clause(reader: _Reader) -> Clause:
+    kinds = dict.fromkeys(_kind(reader))
+    while reader.take("+"):
+        kinds |= dict.fromkeys(_kind(reader))
+    sign, number = ">=", 1
+    found = reader.take(">=", "<=", "==", "=", ">", "<", "≥", "≤")
+    if found:
+        sign, number = _SIGNS.get(found, found), reader.number()
+        if sign == "<" and not number:
+            raise reader.error("a number above 0: there are never fewer than 0 marks", back=1)
+    place = _place(reader) if reader.take("on", "in") else _ANYWHERE
+    return Clause(tuple(name for name in MARKS if name in kinds), sign, number, place)
+
+
+def _kind(reader: _Reader) -> tuple[str, ...]:
+    word = reader.take(*_KINDS)
+    if not word:
+        raise reader.error("signature, stamp, thumb or mark")
+    return _KINDS[word]
+
+
+def _place(reader: _Reader) -> Place:
+    reader.take("the")
+    word = reader.take("any", "each", "every", "first", "last", "page", "pages", "document", "contract")
+    match word:
+        case "any" | "each" | "every":
+            reader.need("page")
+            return _ANYWHERE if word == "any" else Place("each page", each=True)
+        case "document" | "contract":
+            return _ANYWHERE
+        case "first" | "last":
+            several = reader.is_number
+            number = reader.number(least=1) if several else 1
+            reader.need("pages" if number > 1 else "page", *(("page", "pages") if several else ()))
+            words = f"{word} {number} pages" if number > 1 else f"{word} page"
+            return Place(words, 1, number) if word == "first" else Place(words, -number, -1)
+        case "page" | "pages":
+            first = reader.number(least=1)
+            last = reader.number(least=first) if reader.take("-", "–", "to") else first
+            return Place(f"page {first}" if first == last else f"pages {first}-{last}", first, last)
+    raise reader.error("any page, each page, first page, last page, page N, pages N-M, first N pages or last N pages")
+
+
+class _Reader:
+    """Words, numbers and signs of a rule, one after the other."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens: list[tuple[int, str]] = []
+        self._at = 0
+        place = 0
+        while text[place:].strip():
+            found = _TOKEN.match(text, place)
+            if found is None:
+                blank = len(text[place:]) - len(text[place:].lstrip())
+                self._tokens.append((place + blank, ""))
+                break
+            self._tokens.append((found.start(found.lastgroup or 0), found.group(found.lastgroup or 0).casefold()))
+            place = found.end()
+
+    @property
+    def done(self) -> bool:
+        return self._at == len(self._tokens)
+
+    @property
+    def is_number(self) -> bool:
+        return not self.done and self._tokens[self._at][1].isdecimal()
+
+    def take(self, *wanted: str) -> str:
+        """The next token, if it is a wanted one; else "" and it stays."""
+        if self.done or not self._tokens[self._at][1] or self._tokens[self._at][1] not in wanted:
+            return ""
+        self._at += 1
+        return self._tokens[self._at - 1][1]
+
+    def need(self, *wanted: str) -> None:
+        if not self.take(*wanted):
+            raise self.error(" or ".join(f"`{word}`" for word in dict.fromkeys(wanted)))
+
+    def number(self, *, least: int = 0) -> int:
+        found = int(self._tokens[self._at][1]) if self.is_number else -1
+        if not least <= found <= _LARGEST:
+            raise self.error(f"a whole number from {least} to {_LARGEST}")
+        self._at += 1
+        return found
+
+    def error(self, expected: str, *, back: int = 0) -> ReportError:
+        at = self._at - back
+        place = self._tokens[at][0] if at < len(self._tokens) else len(self._text.rstrip())
+        shown = f"{self._text.rstrip()}\n{' ' * place}^"
+        return ReportError(f"the rule cannot be read; here {expected} is expected:\n{shown}")
