@@ -74,6 +74,9 @@ class Settings:
         "Share of documents whose tasks are served without boxes, such as 0.1, so that `evaluate --blind` can tell "
         "what people find who do not see them; 0 serves every task with boxes.",
     )
+    dashboard_people: int = _setting(
+        0, "1: the dashboard has a table by annotator, under their initials; 0: it shows nobody."
+    )
     retrain_after: int = _setting(
         100,
         'New hard examples since the last training that start another one by itself; 0: only "Start training" does.',

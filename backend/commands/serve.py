@@ -108,7 +108,7 @@ def serve(settings: Settings, start: Callable[[Settings], Serveable]) -> None:
 
 def _announce(arbiter: Any) -> None:
     addresses = ", ".join(f"http://{':'.join(map(str, address))}" for address in arbiter.cfg.address)
-    _LOG.info("listening on %s; Label Studio connects to this address", addresses)
+    _LOG.info("listening on %s; Label Studio connects to this address, a browser gets the dashboard there", addresses)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -32,11 +32,13 @@ __all__ = [
     "label_config",
     "memory",
     "metadata",
+    "milestone",
     "prediction",
     "proposal",
     "sample",
     "unread_task",
     "watermark",
+    "work",
 ]
 
 ACTION_LENGTH = 64
@@ -243,4 +245,37 @@ watermark = Table(
     Column("asked", Float),  # when somebody asked for a run that was not made yet
     Column("lease", Float, nullable=False),  # until when nobody else need make it
     comment="Up to when a project's annotations were reconciled with Label Studio.",
+)
+
+milestone = Table(
+    "milestone",
+    metadata,
+    Column("key", String(384), primary_key=True),  # the same event told by two processes is one row
+    Column("at", Float, nullable=False),
+    Column("what", String(16), nullable=False),  # serves, promoted, rolled back, refused
+    Column("model", String(256), nullable=False),  # of "serves" the version, else the model's name
+    Column("f1", Float),  # macro F1 on the gold pages of that day, where the gate measured it
+    Column("low", Float),
+    Column("high", Float),
+    Column("documents", Integer),
+    Column("reason", Text, nullable=False),
+    Index("ix_milestone_at", "at"),
+    comment="What became of models, for the lines of the dashboard.",
+)
+
+work = Table(
+    "work",
+    metadata,
+    Column("annotation", BigInteger, primary_key=True, autoincrement=False),
+    Column("turned", Float, nullable=False),  # the state of the annotation that this tells of
+    Column("task", BigInteger, nullable=False),
+    Column("project", BigInteger),
+    Column("annotator", BigInteger),
+    Column("at", Float, nullable=False),
+    Column("pages", Integer, nullable=False),  # 0: skipped, or nobody can tell
+    Column("seconds", Float),
+    Column("saw", String(16), nullable=False),  # boxes, blind, scratch
+    Index("ix_work_task", "task"),
+    Index("ix_work_at", "at"),
+    comment="How long each annotation took, and what its annotator saw.",
 )

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from backend.corrections.chronicle import Chronicle
 from backend.corrections.journal import known_projects
-from backend.corrections.service import Feedback, Store
+from backend.corrections.service import Feedback, Loop, Store
 from backend.labelstudio.connections import Connections
+from backend.labelstudio.people import Initials
+from backend.models.promotion import Models
 from backend.models.serving import Serving
 from backend.pages.source import PageSource
 from backend.server.announcing import Announcer
+from backend.server.dashboard import Dashboard
+from backend.server.milestones import Registered
 from backend.server.predictor import Predictor
 from backend.server.routes import RefusedWebhooks, create_app
 from backend.server.status_pages import feedback_pages
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Application"]
 
+_STOP_SECONDS = 5.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
@@ -35,12 +42,14 @@ class Application:
         predictor: Predicts tasks.
         feedback: Learns from corrections.
         announcer: Tells Label Studio which version serves.
+        chronicle: Writes down what the dashboard's lines are drawn from.
     """
 
     flask: Flask
     predictor: Predictor
     feedback: Feedback
     announcer: Announcer
+    chronicle: Loop
 
     @property
     def inbox(self) -> Inbox:
@@ -59,17 +68,40 @@ class Application:
         """Wires the parts; starts nothing."""
         predictor = Predictor(settings, serving, connections, ledger=feedback.ledger)
         refused = RefusedWebhooks()
-        flask = create_app(settings, predictor=predictor, inbox=feedback.journal, refused=refused)
         training = starter.status if starter else None
-        pages = feedback_pages(feedback.store.engine, state=serving.state, training=training, refused=refused)
-        flask.register_blueprint(pages)
 
         def projects() -> list[int]:
             with feedback.store.engine.connect() as connection:
                 return known_projects(connection)
 
+        registered = Registered(Models(settings.data_dir / "models"))
+        dashboard = Dashboard(
+            engine=feedback.store.engine,
+            label_studio=settings.label_studio_url,
+            state=serving.state,
+            training=training,
+            refused=refused,
+            initials=Initials(connections, projects=projects) if settings.dashboard_people else None,
+            registered=registered,
+        )
+        flask = create_app(settings, predictor=predictor, inbox=feedback.journal, refused=refused, page=dashboard)
+        pages = feedback_pages(
+            feedback.store.engine,
+            state=serving.state,
+            training=training,
+            refused=refused,
+            label_studio=settings.label_studio_url,
+        )
+        flask.register_blueprint(pages)
         announcer = Announcer(settings, predictor, projects=projects, unread=feedback.ledger.unread_again)
-        return cls(flask=flask, predictor=predictor, feedback=feedback, announcer=announcer)
+        chronicle = Chronicle(feedback.store.engine, version=lambda: serving.state()["model_version"], told=registered)
+        return cls(
+            flask=flask,
+            predictor=predictor,
+            feedback=feedback,
+            announcer=announcer,
+            chronicle=Loop(chronicle.look, name="chronicle"),
+        )
 
     @classmethod
     def start(cls, settings: Settings) -> Application:
@@ -86,9 +118,11 @@ class Application:
         application = cls.build(settings, serving=serving, connections=connections, feedback=feedback, starter=starter)
         feedback.start(working=bool(settings.samples_in_server))
         application.announcer.start()
+        application.chronicle.start()
         return application
 
     def stop(self) -> None:
         """Ends the threads and closes the database."""
         self.announcer.stop()
+        self.chronicle.stop(timeout=_STOP_SECONDS)
         self.feedback.stop()

@@ -2,7 +2,7 @@
 
 What requests must bring: HTTP Basic, and for webhooks a secret of their own, for they come without Basic.
 
-The one shape of an answer that says no.
+The one shape of an answer that says no, and who wants a page instead of JSON.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from backend.labelstudio.webhooks import SECRET_HEADER
 from backend.server.ml_backend import ContractMarks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Request
+
     from backend.corrections.shown import Inbox
     from backend.server.predictor import Predictor
     from backend.settings import Settings
 
-__all__ = ["RefusedWebhooks", "add_credentials", "create_app", "refusal"]
+__all__ = ["RefusedWebhooks", "add_credentials", "create_app", "refusal", "wants_page"]
 
 _LONGEST_PHRASE = 300
 _LOG = logging.getLogger(__name__)
@@ -45,6 +49,13 @@ def refusal(status: int, kind: str, message: str) -> Response:
     phrase = "".join(letter if " " <= letter <= "~" else "?" for letter in message)[:_LONGEST_PHRASE]
     response.status = f"{status} {phrase or HTTPStatus(status).phrase}"
     return response
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a request names HTML among what it takes, as browsers do; `*/*`, as programs send it, is none."""
+    accepted = request.accept_mimetypes
+    html = max((quality for value, quality in accepted if value == "text/html"), default=0)
+    return html > 0 and html >= max((quality for value, quality in accepted if value == "application/json"), default=0)
 
 
 class RefusedWebhooks:
@@ -72,7 +83,9 @@ class RefusedWebhooks:
 
 
 def add_credentials(app: Flask, settings: Settings, refused: RefusedWebhooks) -> None:
-    """Asks for BASIC_AUTH_USER and _PASS everywhere but at `/` (a container's health check has none).
+    """Asks for BASIC_AUTH_USER and _PASS everywhere but at `/`, where a container's health check has none.
+
+    The page that browsers get there is no health check: it wants them as well.
 
     With WEBHOOK_SECRET, /webhook asks for that or, where it is set, for Basic: the webhooks of a project come with the
     headers that somebody gave them in Label Studio, but "Start training" comes with the connection's own credentials.
@@ -89,7 +102,7 @@ def add_credentials(app: Flask, settings: Settings, refused: RefusedWebhooks) ->
                 return None
             refused.note(f"the header {SECRET_HEADER} with the value of WEBHOOK_SECRET")
             return refusal(401, "Unauthorized", f"webhooks of this backend bear {SECRET_HEADER}: see WEBHOOK_SECRET")
-        if not basic or request.path == "/":
+        if not basic or (request.path == "/" and not wants_page(request)):
             return None
         if request.path == _WEBHOOK:
             refused.note(f"the header {SECRET_HEADER} with a secret, and set WEBHOOK_SECRET to it here")
@@ -116,7 +129,12 @@ def _brought() -> bytes:
 
 
 def create_app(
-    settings: Settings, *, predictor: Predictor, inbox: Inbox, refused: RefusedWebhooks | None = None
+    settings: Settings,
+    *,
+    predictor: Predictor,
+    inbox: Inbox,
+    refused: RefusedWebhooks | None = None,
+    page: Callable[[], Response] | None = None,
 ) -> Flask:
     """The application.
 
@@ -125,22 +143,32 @@ def create_app(
         predictor: Predicts tasks.
         inbox: Takes events.
         refused: Counts those that come without their credentials.
+        page: Answers `/` to those who name HTML among what they take; None where all get the same JSON.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     model_class = ContractMarks.served_by(predictor, inbox)
-    _add_routes(app, model_class, predictor, at_once=max(1, settings.threads - _KEPT_FREE))
+    _add_routes(app, model_class, predictor, at_once=max(1, settings.threads - _KEPT_FREE), page=page)
     _add_errors(app)
     add_credentials(app, settings, refused or RefusedWebhooks())
     return app
 
 
-def _add_routes(app: Flask, model_class: type[ContractMarks], predictor: Predictor, *, at_once: int) -> None:
+def _add_routes(
+    app: Flask,
+    model_class: type[ContractMarks],
+    predictor: Predictor,
+    *,
+    at_once: int,
+    page: Callable[[], Response] | None,
+) -> None:
     gate = threading.BoundedSemaphore(at_once)
 
     @app.get("/")
     def alive() -> Any:
+        if page is not None and wants_page(request):
+            return page()
         return {"status": "UP", "model_class": ContractMarks.__name__}
 
     @app.get("/health")

@@ -8,10 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request
+from flask import Blueprint, Response, abort, jsonify, redirect, request
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -20,13 +19,16 @@ from sqlalchemy import Engine
 
 from backend.corrections.counts import OUTCOMES, SEED_MISCLASSIFIED, SPLITS, Facts, count
 from backend.corrections.verdicts import acting_verdicts, forget_verdict, restore_verdict
+from backend.server.markup import page_headers, render
 from backend.vision.network_config import CLASSES, MARKS
 
-__all__ = ["CONTENT_TYPE", "exposition", "feedback_pages"]
+__all__ = ["CONTENT_TYPE", "NO_TRAINING", "exposition", "feedback_pages"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "contract_marks"
 _VERDICTS = 50
+NO_TRAINING: dict[str, Any] = dict.fromkeys(("began", "why", "doing", "result", "reason", "model", "unable"))
+"""What is not told of trainings where there was none yet."""
 
 
 def exposition(engine: Engine, *, training: Mapping[str, Any] | None = None, refused: int | None = None) -> bytes:
@@ -157,6 +159,7 @@ def feedback_pages(
     state: Callable[[], Mapping[str, Any]],
     training: Callable[[], Mapping[str, Any]] | None = None,
     refused: Refused | None = None,
+    label_studio: str = "",
 ) -> Blueprint:
     """The pages.
 
@@ -167,8 +170,9 @@ def feedback_pages(
             there was one, `began`, `why`, `doing`, `ended`, `result`, `reason`, `model`; None where this process starts
             none.
         refused: Webhooks that came to this process without their credentials; None where nobody counts them.
+        label_studio: Its address, for the link; empty for none.
     """
-    pages = Blueprint("feedback", __name__, template_folder="templates")
+    pages = Blueprint("feedback", __name__)
 
     @pages.get("/metrics")
     def metrics() -> Response:
@@ -186,20 +190,22 @@ def feedback_pages(
             told |= {"refused_webhooks": refused.count} if refused else {}
             told |= {"verdicts": [asdict(one) for one in verdicts]}
             return jsonify({"model": dict(model), **told, **facts.as_json()})
-        return render_template(
+        text = render(
             "status.html",
+            here="/status",
+            label_studio=label_studio,
             facts=facts,
             verdicts=verdicts,
             model=model,
-            training=trainings,
+            training=trainings and NO_TRAINING | dict(trainings),
             refused=refused,
-            moment=_moment,
             outcomes=OUTCOMES,
             classes=CLASSES,
             marks=MARKS,
             splits=SPLITS,
             seed=SEED_MISCLASSIFIED,
         )
+        return Response(text, content_type="text/html; charset=utf-8", headers=page_headers())
 
     @pages.post("/status/verdicts/<name>")
     def decide(name: str) -> Any:
@@ -213,7 +219,3 @@ def feedback_pages(
         return redirect("/status", code=303)
 
     return pages
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

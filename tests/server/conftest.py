@@ -1,4 +1,7 @@
-"""The server over a pipeline that finds what it is told and pages from memory; Label Studio's recorded requests."""
+"""The server over a pipeline that finds what it is told and pages from memory; Label Studio's recorded requests.
+
+The ledger's databases, for pages that are drawn out of it.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ from backend.server.routes import create_app
 from backend.settings import Settings
 from backend.vision.network_config import MARKS
 from backend.vision.pipeline import Marks, Rejected
+from tests.corrections.conftest import database_url, engine, migrated_database, migrated_file, postgresql
+
+__all__ = ["database_url", "engine", "migrated_database", "migrated_file", "postgresql"]
 
 PAYLOADS = Path(__file__).parent / "payloads"
 VERSION = "told-1"

@@ -213,10 +213,10 @@ def _box(folder: Path, steps: Steps, studio: LabelStudio, login: Login, *, backe
             done=lambda done, total: step.note(f"{done} of {total} contracts"),
         )
         step.outcome = f"{boxes} boxes are in Label Studio"
-    _invite(steps, studio.base_url, login, singles, document)
+    _invite(steps, studio.base_url, login, singles, document, dashboard=f"{backend_url}/")
 
 
-def _invite(steps: Steps, url: str, login: Login, singles: Filled, document: Filled) -> None:
+def _invite(steps: Steps, url: str, login: Login, singles: Filled, document: Filled, *, dashboard: str) -> None:
     def link(filled: Filled) -> str:
         return f"{url}/projects/{filled.project}/data?task={filled.tasks[0]}"
 
@@ -224,7 +224,8 @@ def _invite(steps: Steps, url: str, login: Login, singles: Filled, document: Fil
         f"\n  Open      {link(singles)}\n"
         f"  or        {link(document)}  (a contract of several pages)\n"
         f"  log in    {login.email}\n"
-        f"  password  {login.password}\n\n"
+        f"  password  {login.password}\n"
+        f"  dashboard {dashboard}  (what is shown, corrected and learnt)\n\n"
         "  Ctrl-C stops it."
     )
 

@@ -14,6 +14,7 @@ import flask
 import pytest
 from flask import Flask
 
+from backend.corrections.database import revisions
 from backend.vision.weights import WEIGHTS_FILE
 from tests.commands.doctor.conftest import BASIC, NOBODY, SECRET, Report, Setup, token_of, unprivileged
 from tests.commands.import_documents.loopback import TOKEN, serving
@@ -364,7 +365,7 @@ BROKEN = {
     "a ledger of a newer release": Broken(
         how=with_ledger("UPDATE alembic_version SET version_num = '9999'"),
         named="database",
-        found="migration 9999, this program's newest is 0003",
+        found=f"migration 9999, this program's newest is {revisions()[-1]}",
         remedy="install the newer release",
         also=NO_LEDGER,
     ),

@@ -1,0 +1,209 @@
+"""The dashboard: JSON for those who always got it, a page for browsers, and on it what the ledger has."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import Engine
+
+from backend.corrections.chronicle import Milestone
+from backend.corrections.counts import Facts, Parked
+from backend.corrections.crop_store import CropStore
+from backend.corrections.progress import Counts, Progress, progress
+from backend.corrections.service import Feedback, Store
+from backend.labelstudio.connections import Connections
+from backend.server.application import Application
+from backend.server.charts import Bar, Line, Mark, Point, bars, timeline
+from backend.server.dashboard import Dashboard, by_period, charts
+from backend.server.faults import faults
+from backend.settings import Settings
+from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing
+from tests.server.invented import DAY, NOW, fill
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+BASIC = {"Authorization": "Basic " + base64.b64encode(b"ada:pw").decode()}
+ALIVE = {"status": "UP", "model_class": "ContractMarks"}
+READY = {"model_state": "ready", "model_version": "v1"}
+
+
+def build(engine: Engine, settings: Settings) -> Flask:
+    connections = Connections(settings, source=MemoryPages())
+    feedback = Feedback(Store(engine=engine, crops=CropStore(str(settings.data_dir))), connections, recall_distance=0.0)
+    serving = ToldServing(ToldPipeline())
+    return Application.build(settings, serving=serving, connections=connections, feedback=feedback).flask
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        None,  # a health check
+        "*/*",  # Label Studio, curl
+        "application/json",
+        "application/json, text/html;q=0.5",
+        "text/plain",
+        "text/html;q=0",
+    ],
+)
+def test_who_does_not_ask_for_a_page_gets_what_everybody_got(
+    engine: Engine, tmp_path: Path, accept: str | None
+) -> None:
+    client = build(engine, Settings(data_dir=tmp_path, basic_auth_user="ada", basic_auth_pass="pw")).test_client()
+    headers = {} if accept is None else {"Accept": accept}
+    assert client.get("/", headers=headers).json == ALIVE
+    assert client.head("/", headers=headers).status_code == 200
+
+
+def test_a_browser_gets_the_page_and_only_with_the_credentials(engine: Engine, tmp_path: Path) -> None:
+    client = build(engine, Settings(data_dir=tmp_path, basic_auth_user="ada", basic_auth_pass="pw")).test_client()
+    refused = client.get("/", headers=BROWSER)
+    assert refused.status_code == 401
+    assert "Basic" in refused.headers["WWW-Authenticate"]
+    page = client.get("/", headers=BROWSER | BASIC)
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    assert "told-1" in page.text
+
+
+def test_an_empty_ledger_says_so_and_draws_no_line(engine: Engine, tmp_path: Path) -> None:
+    page = build(engine, Settings(data_dir=tmp_path)).test_client().get("/", headers=BROWSER).text
+    assert "Nothing was annotated or promoted yet" in page
+    assert "<svg" not in page
+    assert "By annotator" not in page
+
+
+def test_the_page_lets_nothing_in_from_elsewhere(engine: Engine, tmp_path: Path) -> None:
+    fill(engine)
+    page = build(engine, Settings(data_dir=tmp_path)).test_client().get("/", headers=BROWSER)
+    policy = page.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert " style=" not in page.text, "the policy would not let it in"
+    assert "<script" not in page.text
+
+
+def test_lines_bars_and_moves_are_drawn(engine: Engine) -> None:
+    fill(engine)
+    drawn = charts(progress(engine))
+    assert drawn.quality is not None
+    assert drawn.boxes is not None
+    assert drawn.quality.count("▲") == 2
+    assert drawn.quality.count('class="gold"') == 2
+    assert "refused" not in drawn.quality
+    assert len(drawn.rows) == drawn.boxes.count('class="kept"') == 56
+
+
+def dashboard(engine: Engine, **fields: object) -> str:
+    shown = Dashboard(engine=engine, label_studio="http://studio.test", state=lambda: READY)
+    return dataclasses.replace(shown, **fields)().get_data(as_text=True)  # type: ignore[arg-type]
+
+
+def test_annotators_are_shown_only_where_that_was_chosen_and_by_initials_alone(engine: Engine) -> None:
+    fill(engine)
+    assert "By annotator" not in dashboard(engine)
+    page = dashboard(engine, initials=lambda: {1: "AB", 2: "مح"})
+    for words in ("By annotator", "<bdi>AB</bdi>", "<bdi>مح</bdi>", "<bdi>#3</bdi>"):
+        assert words in page
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"running": False}, "There was none yet"),
+        ({"running": True}, "A training is starting"),
+        ({"running": True, "began": 60.0, "why": "asked"}, "A training runs since 1970-01-01 00:01 UTC (asked)"),
+        ({"running": False, "began": 60.0, "why": "asked", "result": "promoted", "model": "m"}, "<code>m</code>"),
+    ],
+)
+def test_however_little_is_known_of_trainings(engine: Engine, told: dict[str, object], words: str) -> None:
+    assert words in dashboard(engine, training=lambda: told | {"new_hard_examples": 4, "retrain_after": 100})
+
+
+def test_what_comes_from_outside_is_text_and_no_markup(engine: Engine) -> None:
+    evil = "<script>alert(1)</script>"
+    training = {"running": False, "new_hard_examples": 0, "retrain_after": 0, "began": 1.0, "why": evil}
+    training |= {"result": "failed", "reason": evil, "model": evil, "ended": 2.0}
+    page = dashboard(
+        engine,
+        training=lambda: training,
+        initials=lambda: {1: evil},
+        state=lambda: {"model_state": "failed", "model_version": None, "model_error": evil},
+    )
+    fill(engine, days=3)
+    page += dashboard(engine, initials=lambda: dict.fromkeys(range(9), evil))
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_charts_escape_what_they_are_told() -> None:
+    line = Line("a", [Point(1.0, 0.5, "<b>")])
+    drawn = str(timeline([line], [Mark(2.0, "<i>", "<u>")], title='"<p>')) + str(
+        bars([Bar(0.0, 1, 2, "<b>")], title="x", width=1.0)
+    )
+    for tag in ("<b>", "<i>", "<u>", "<p>"):
+        assert tag not in drawn
+
+
+def test_a_chart_of_one_moment_has_room_and_one_of_none_is_none() -> None:
+    one = timeline([Line("a", [Point(5.0, 1.0, "")])], [], title="x")
+    assert one is not None
+    assert "nan" not in one
+    assert timeline([Line("a", [])], [], title="x") is None
+    assert bars([], title="x", width=1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("span", "size", "periods"),
+    [
+        (1, 1, 1),
+        (60, 1, 60),
+        (61, 7, 9),  # weeks from there on
+        (420, 7, 60),
+        (600, 10, 60),  # and longer ones, so that the bars stay apart
+    ],
+)
+def test_periods_are_days_then_weeks_then_longer(span: int, size: int, periods: int) -> None:
+    days = {day: Counts({"accepted": 1}) for day in range(100, 100 + span)}
+    found, by = by_period(days)
+    assert (found, len(by)) == (size, periods)
+    assert sum(counts.of("accepted") for counts in by.values()) == span
+
+
+@pytest.mark.parametrize(
+    ("facts", "model", "training", "refused", "words"),
+    [
+        (Facts(), READY, None, 0, []),
+        (Facts(), READY | {"model_state": "failed", "model_error": "torn"}, None, 0, ["No model serves: torn"]),
+        (Facts(), READY | {"model_error": "torn"}, None, 0, ["could not take the serving one’s place"]),
+        (Facts(), READY, None, 3, ["3 webhooks"]),
+        (Facts(oldest_open=1200.0), READY, None, 0, ["waited for 20 minutes"]),
+        (Facts(oldest_open=500.0), READY, None, 0, []),  # a worker needs its time
+        (Facts(parked=(Parked(kind="event", id=1, reason="no config"),)), READY, None, 0, ["such as: no config"]),
+        (Facts(quarantined=2), READY, None, 0, ["2 training examples are in dispute"]),
+        (Facts(), READY, {"running": False, "unable": "no torch", "retrain_after": 9}, 0, ["do not start here"]),
+        (Facts(), READY, {"running": False, "unable": "no torch", "retrain_after": 0}, 0, []),  # none is wanted
+        (Facts(), READY, {"running": False, "result": "failed", "reason": "disk"}, 0, ["(failed: disk)"]),
+    ],
+)
+def test_each_fault_comes_with_a_remedy(facts: Facts, model: dict, training: dict, refused: int, words: list) -> None:
+    found = list(faults(facts, model=model, training=training, refused=refused, remedy="in Label Studio, do this"))
+    assert len(found) == len(words)
+    for fault, word in zip(found, words, strict=True):
+        assert word in fault.what
+        assert fault.remedy
+
+
+def test_a_registry_that_cannot_be_read_is_a_fault() -> None:
+    [found] = faults(Facts(), model=READY, training=None, refused=0, remedy="", registry="line 3: take it out")
+    assert found.remedy == "line 3: take it out"
+
+
+def test_since_when_is_told_of_what_serves_now_alone() -> None:
+    milestones = (Milestone(at=NOW - DAY, what="serves", model="old"), Milestone(at=NOW, what="serves", model="new"))
+    known = Progress(days={}, classes={}, annotators={}, paces=(), milestones=milestones, agreement={})
+    assert known.serving is not None
+    assert known.serving.model == "new"
