@@ -9,6 +9,7 @@ import ctypes
 import errno
 import logging
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,12 +17,14 @@ from gunicorn.app.base import BaseApplication
 
 from backend.errors import SettingsError
 from backend.models.serving import Sources
+from backend.pages.decoders import finish
 from backend.server.application import Application
 from backend.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+    from types import FrameType
 
     from flask import Flask
 
@@ -30,6 +33,8 @@ __all__ = ["Serveable", "add_arguments", "check_free", "give_back_pages", "run",
 _LOG = logging.getLogger(__name__)
 # Label Studio waits 100 s for predictions; a stop lets those under way finish, within reason.
 _GRACEFUL_SECONDS = 30
+# After which a page that is being decoded is given up.
+_LAST_PAGE_SECONDS = 3.0
 # A worker that gives no sign for this long is replaced; on a crowded machine a sign may take its time.
 _SILENCE_SECONDS = 120
 # An idle connection that is closed just when its client writes again is an error to that client; it costs no thread.
@@ -81,12 +86,25 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Flask:
         """Called in each worker, after the fork: the model and the threads are the worker's own."""
         self._started = self._start(self._settings)
+        _hurry_when_told_to_stop()
         return self._started.flask
 
     def _leave(self, _: Any, __: Any) -> None:
         """Called in each worker, when its last request is answered."""
         if self._started is not None:
             self._started.stop()
+
+
+def _hurry_when_told_to_stop() -> None:
+    """Requests under way are answered before a stop, but a page that takes for ever does not hold it up."""
+    stop = signal.getsignal(signal.SIGTERM)
+
+    def hurry(number: int, frame: FrameType | None) -> None:
+        finish(within=_LAST_PAGE_SECONDS)
+        if callable(stop):
+            stop(number, frame)
+
+    signal.signal(signal.SIGTERM, hurry)
 
 
 def serve(settings: Settings, start: Callable[[Settings], Serveable]) -> None:

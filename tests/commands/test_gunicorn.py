@@ -1,32 +1,48 @@
 """The server as it is started and stopped: gunicorn, a socket, a signal."""
 
+import base64
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
+
+from tests.pages.files import endless, picture_pdf
 
 SCRIPT = """
 from pathlib import Path
 from backend.server.application import Application
 from backend.commands.serve import serve
 from backend.settings import Settings
-serve(Settings(port={port}, model="no-such-model", data_dir=Path({folder!r})), Application.start)
+settings = Settings(port={port}, model={model!r}, data_dir=Path({folder!r}), fetch_timeout=600, predict_deadline=600)
+serve(settings, Application.start)
 """
+CONFIG = """<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">
+<Label value="stamp"/></RectangleLabels></View>"""
+
+
+@contextmanager
+def started(folder: Path, *, model: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    script = SCRIPT.format(port=port, folder=str(folder), model=model)
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as process:
+        yield process, f"http://127.0.0.1:{port}"
+        process.kill()
 
 
 @pytest.fixture
 def server(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    script = SCRIPT.format(port=port, folder=str(tmp_path))
-    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as process:
-        yield process, f"http://127.0.0.1:{port}"
-        process.kill()
+    with started(tmp_path, model="no-such-model") as found:
+        yield found
 
 
 def answer_of(url: str) -> httpx2.Response:
@@ -51,3 +67,20 @@ def test_it_starts_says_where_it_listens_serves_without_its_model_and_stops_when
     assert process.returncode == 0
     assert f"listening on {url}" in log
     assert "no-such-model" in log
+
+
+def test_a_page_that_takes_for_ever_does_not_hold_up_a_stop(tmp_path):
+    """Nothing else ends it: it may take ten minutes. Its request is answered all the same: not done, ask again."""
+    hostile = picture_pdf(endless(scans=50_000, side=4000), width=4000, height=4000)
+    hostile = hostile.replace(b"/Kids[4 0 R 6 0 R]", b"/Kids[6 0 R 4 0 R]")
+    task = {"id": 1, "data": {"image": "data:application/pdf;base64," + base64.b64encode(hostile).decode()}}
+    with started(tmp_path, model="bundled") as (process, url), ThreadPoolExecutor() as client:
+        answer_of(url + "/health")
+        body = {"tasks": [task], "project": "1", "label_config": CONFIG}
+        answer = client.submit(httpx2.post, url + "/predict", json=body, timeout=100)
+        time.sleep(3)
+        assert not answer.done()
+        process.send_signal(signal.SIGTERM)
+        assert answer.result().json() == {"results": [[]]}
+        process.communicate(timeout=30)
+        assert process.returncode == 0
