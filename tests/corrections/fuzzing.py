@@ -15,7 +15,7 @@ from typing import Any
 from tests.corrections.annotating import HEIGHT, WIDTH, iso
 from tests.corrections.studio import PROJECT, Studio
 
-__all__ = ["Annotators", "outcomes"]
+__all__ = ["Annotators", "outcomes", "unaware"]
 
 MARKS = ("signature", "stamp", "thumb")
 SIDE, STEP = 60, 90
@@ -265,6 +265,19 @@ class Annotators:
     def _next(self) -> int:
         self.serial += 1
         return self.serial
+
+
+def unaware(world: Annotators) -> set[int]:
+    """Annotations that name no prediction and have none of its regions left, on tasks that something was shown on.
+
+    Label Studio does not say what their annotators saw; clocks do, and what they lack is weak evidence.
+    """
+    return {
+        one["id"]
+        for task in world.studio.tasks.values()
+        for one in task["annotations"]
+        if one["parent_prediction"] is None and not _parent(world, one) and world.studio.predictions.get(one["task"])
+    }
 
 
 def outcomes(world: Annotators) -> Truth:

@@ -191,6 +191,11 @@ def _add_tasks(app: Flask, studio: Loopback) -> None:
             these.sort(key=lambda task: task[order.partition(":")[2]], reverse=order.startswith("-"))
         return {"tasks": these[(page - 1) * size : page * size], "total": len(these)}
 
+    @app.get("/api/projects/<int:number>/model-versions/")
+    def model_versions(number: int) -> Any:
+        theirs = [task for task in studio.tasks if task["project"] == number]
+        return {str(one["model_version"]): 1 for task in theirs for one in task.get("predictions", ())}
+
     @app.get("/data/upload/1/<name>")
     def file(name: str) -> Any:
         number = int(name.partition("-")[0], 16)
@@ -203,12 +208,26 @@ def _add_tasks(app: Flask, studio: Loopback) -> None:
 
 
 def _holds(condition: dict[str, Any], task: dict[str, Any]) -> bool:
-    """A condition on a field of the data, `in_list`, or on the number of annotations."""
-    if condition["filter"] == "filter:tasks:total_annotations":
-        assert condition["operator"] == "greater"
-        return len(task.get("annotations", ())) > condition["value"]
-    assert condition["operator"] == "in_list"
-    return task["data"].get(condition["filter"].removeprefix("filter:tasks:data.")) in condition["value"]
+    """A condition on the id, a number of annotations or predictions, their versions, or a field of the data."""
+    column, operator, value = (
+        condition["filter"].removeprefix("filter:tasks:"),
+        condition["operator"],
+        condition["value"],
+    )
+    versions = [str(one["model_version"]) for one in task.get("predictions", ())]
+    numbers = {
+        "id": task["id"],
+        "total_annotations": len(task.get("annotations", ())),
+        "total_predictions": len(versions),
+    }
+    if column in numbers:
+        return bool({"greater": numbers[column] > value, "equal": numbers[column] == value}[operator])
+    if column == "predictions_model_versions":
+        # As the real one, which takes a version for there where a longer one has it as its part.
+        there = any(part in version for part in value for version in versions)
+        return {"contains": there, "not_contains": not there}[operator]
+    assert operator == "in_list"
+    return task["data"].get(column.removeprefix("data.")) in value
 
 
 def _add_connections(app: Flask, studio: Loopback) -> None:

@@ -1,0 +1,131 @@
+"""Labels are renamed, boxes come from an import, a ledger is lost: a real Label Studio knows what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+from sqlalchemy import select
+
+from backend.corrections.crop_store import CropStore
+from backend.corrections.database import default_url, open_database
+from backend.corrections.journal import Journal
+from backend.corrections.reconciling import sync
+from backend.corrections.service import task_page
+from backend.corrections.tables import sample
+from backend.corrections.worker import Worker
+from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.connections import Connections
+from backend.labelstudio.parents import task_parent
+from backend.pages.source import PageSource
+from backend.settings import Settings
+from tests.end_to_end.conftest import CONFIG, Project, Server
+from tests.end_to_end.editor import Editor
+from tests.end_to_end.learner import Learner, Outcome, call, drawn_jpeg, eventually, learning, learning_project, until
+
+pytestmark = pytest.mark.label_studio
+
+RENAMED = CONFIG.replace('<Label value="stamp"', '<Label value="Seal" predicted_values="stamp"')
+FOREIGN = "another-system"
+
+
+@pytest.fixture(scope="module")
+def learner(server: Server) -> Iterator[Learner]:
+    with learning(server, name="learner-of-names", recall_distance=0) as learner:
+        yield learner
+
+
+@pytest.fixture
+def project(studio: LabelStudio, learner: Learner, request: pytest.FixtureRequest) -> Project:
+    return learning_project(studio, learner, request.node.name)
+
+
+def predicted(project: Project, seed: int) -> tuple[int, list[dict[str, Any]]]:
+    task = project.import_page(f"page-{seed}.jpg", drawn_jpeg(seed))
+    project.studio.retrieve_predictions(project.id, [task])
+    [prediction] = project.studio.predictions(task)
+    return task, prediction["result"]
+
+
+def label_of(region: dict[str, Any]) -> str:
+    return str(region["value"]["rectanglelabels"][0])
+
+
+@pytest.mark.browser
+def test_boxes_submitted_untouched_after_a_rename_are_accepted_and_open_tasks_get_new_names(
+    project: Project, learner: Learner, annotator: Page, server: Server
+) -> None:
+    task, shown = predicted(project, 27)
+    waiting, _ = predicted(project, 22)
+    marks = sorted(label_of(one) for one in shown)
+    assert "stamp" in marks, "the page has no stamp: choose another one"
+    call(project.studio, "PATCH", f"/api/projects/{project.id}/", json={"label_config": RENAMED})
+    editor = Editor(annotator, server.url)
+    editor.open(project.id, task, regions=len(shown))
+    stored = editor.submit()
+
+    def outcomes() -> list[Outcome]:
+        return sorted(learner.outcomes(project.id).values())
+
+    eventually(outcomes, sorted(("accepted", None, mark) for mark in marks))
+    assert len(stored["result"]) == len(shown)
+
+    def renewed() -> dict[str, Any] | None:
+        made = project.studio.predictions(waiting)
+        return next((one for one in made if any(label_of(region) == "Seal" for region in one["result"])), None)
+
+    found = until(renewed, "prediction under the new names")
+    assert found["model_version"].startswith(f"{learner.version}-c")
+    eventually(lambda: project.studio.project(project.id)["model_version"], found["model_version"])
+
+
+def test_an_import_with_predictions_and_a_lost_ledger_give_what_an_annotator_did(
+    project: Project, learner: Learner, server: Server, tmp_path: Path
+) -> None:
+    """This backend never showed these boxes: Label Studio holds the parent prediction with the same region ids."""
+    page = project.studio.upload(project.id, "imported.jpg", drawn_jpeg(21))
+    places = {"kept": (5, "signature"), "gone": (30, "stamp"), "renamed": (55, "stamp"), "moved": (80, "thumb")}
+    boxes = [region(name, x, 20.0, label) for name, (x, label) in places.items()]
+    body = [{"data": {project.field: page}, "predictions": [{"model_version": FOREIGN, "score": 0.5, "result": boxes}]}]
+    path = f"/api/projects/{project.id}/import"
+    answer = call(project.studio, "POST", path, params={"return_task_ids": "true"}, json=body)
+    [task] = answer["task_ids"]
+    [prediction] = [one for one in project.studio.predictions(task) if one["model_version"] == FOREIGN]
+    kept, _, renamed, moved = (one | {"origin": "prediction"} for one in boxes)
+    renamed |= {"value": renamed["value"] | {"rectanglelabels": ["thumb"]}, "origin": "prediction-changed"}
+    moved |= {"value": moved["value"] | {"x": moved["value"]["x"] + 6}, "origin": "prediction-changed"}
+    project.studio.create_annotation(task, [kept, renamed, moved], parent_prediction=prediction["id"])
+    expected: dict[str, Outcome] = {
+        "kept": ("accepted", None, "signature"),
+        "gone": ("rejected", "stamp", "none"),
+        "renamed": ("relabelled", "stamp", "thumb"),
+        "moved": ("moved", None, "thumb"),
+    }
+    eventually(lambda: learner.outcomes(project.id), expected)
+
+    settings = Settings(
+        data_dir=tmp_path, label_studio_url=server.url, label_studio_api_key=server.login.token, recall_distance=0
+    )
+    reach = Connections(settings, source=lambda access: PageSource(settings, access))
+    engine = open_database(default_url(tmp_path))
+    sync(engine, project.studio, project.id, everything=True)
+    Worker(
+        engine=engine,
+        journal=Journal(engine),
+        crops=CropStore(str(tmp_path)),
+        page_of=task_page(reach),
+        parent_of=task_parent(reach.studio),
+    ).work()
+    with engine.connect() as connection:
+        rows = connection.execute(select(sample)).all()
+    engine.dispose()
+    assert {row.region: (row.outcome, row.wrong, row.label) for row in rows} == expected
+
+
+def region(name: str, x: float, y: float, label: str) -> dict[str, Any]:
+    value = {"x": x, "y": y, "width": 10.0, "height": 6.0, "rotation": 0, "rectanglelabels": [label]}
+    size = {"original_width": 827, "original_height": 1169, "image_rotation": 0}
+    return {"id": name, "type": "rectanglelabels", "from_name": "mark", "to_name": "page", "value": value, **size}
