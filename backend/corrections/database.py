@@ -6,6 +6,7 @@ The ledger's database as it is: opened without being made, migrated or tuned, an
 from __future__ import annotations
 
 import math
+import os
 import re
 import sqlite3
 import threading
@@ -18,7 +19,7 @@ from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionError, SQLAlchemyError, StatementError
 
 from backend.corrections.tables import metadata
 from backend.errors import LedgerError
@@ -43,8 +44,10 @@ __all__ = [
 MIGRATIONS = Path(__file__).parent / "migrations"
 _DOWN_REVISION = re.compile(r"^down_revision(?:: [^=]+)? = (?:\"([^\"]*)\"|None)$", re.MULTILINE)
 BUSY_SECONDS = 30
+CONNECT_SECONDS = 5
 _turns_of: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 _turns_lock = threading.Lock()
+_INODE = "inode of the file"
 MIGRATION_LOCK = 0x6D61726B  # any number, as long as every process of ours takes the same one
 # A server that is writing holds the lock for milliseconds.
 _BUSY_SECONDS = 10
@@ -69,9 +72,13 @@ def open_database(url: str) -> Engine:
         parsed = parse(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=64)
+        impatient = parsed.get_backend_name() == "postgresql" and "connect_timeout" not in parsed.query
+        patience = {"connect_timeout": CONNECT_SECONDS} if impatient else {}
+        engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=64, connect_args=patience)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _durable)
+        if (file := _file_of(parsed)) is not None:
+            _watch(engine, file)
         with _opening(parsed):
             try:
                 _migrate(engine)
@@ -126,6 +133,9 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that takes the write lock at once, so that what it reads is still true when it writes.
 
     SQLite: BEGIN IMMEDIATE. PostgreSQL: an ordinary transaction, in which callers lock rows with FOR UPDATE.
+
+    Raises:
+        LedgerError: It was committed into an SQLite file that is no longer where it should be: it is not stored.
     """
     sqlite = engine.dialect.name == "sqlite"
     with _turns(engine) if sqlite else nullcontext(), engine.connect() as connection:
@@ -133,17 +143,56 @@ def writing(engine: Engine) -> Iterator[Connection]:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield connection  # an exception leaves the block without a commit, and closing rolls back
         connection.commit()
+        if connection.info.get(_INODE) != (inode := _inode_of(engine.url)):
+            state = "is gone" if inode is None else "was replaced"
+            raise LedgerError(f"the ledger {engine.url.database} {state} while it was written: put it back")
 
 
 @contextmanager
 def _opening(url: URL) -> Iterator[None]:
     """One process at a time makes an SQLite file: the move to WAL answers "locked" at once, busy_timeout or not."""
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+    file = _file_of(url)
+    if file is None:
         yield
         return
-    with Path(f"{url.database}.opening").open("a") as lock:
+    with Path(f"{file}.opening").open("a") as lock:
         hold(lock.fileno(), seconds=math.inf)
+        file.touch()
         yield
+
+
+def _file_of(url: URL) -> Path | None:
+    """The file of an SQLite database; None for any other."""
+    name = url.database if url.get_backend_name() == "sqlite" else None
+    return None if not name or name == ":memory:" or name.startswith("file:") else Path(name).absolute()
+
+
+def _inode_of(url: URL) -> tuple[int, int] | None:
+    """What tells the file that is there now from one that was there before; None where there is none, or no file."""
+    file = _file_of(url)
+    try:
+        found = None if file is None else os.stat(file)
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def _watch(engine: Engine, file: Path) -> None:
+    """Lets no connection work on a file that was deleted, moved or replaced, nor make an empty one in its place."""
+
+    def connect(dialect: Any, _record: object, _arguments: object, options: dict[str, Any]) -> Any:
+        return dialect.loaded_dbapi.connect(f"file:{quote(str(file))}?mode=rw", **{**options, "uri": True})
+
+    def connected(_connection: object, record: Any) -> None:
+        record.info[_INODE] = _inode_of(engine.url)
+
+    def taken(_connection: object, record: Any, _proxy: object) -> None:
+        if record.info[_INODE] != _inode_of(engine.url):
+            raise DisconnectionError(f"{file} is another file now")
+
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "checkout", taken)
 
 
 def _turns(engine: Engine) -> threading.Lock:

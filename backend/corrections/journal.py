@@ -1,34 +1,29 @@
-"""The durable inbox: an event is on disk before it is acknowledged, and each is taken out exactly once.
+"""The journal of events in the ledger: each is there once, however often it is told, and is taken out exactly once.
 
 Up to when each project was reconciled with Label Studio, and which projects are waiting for it.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, insert, select, update
+from sqlalchemy import Connection, Engine, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.database import refuses_values, writing
 from backend.corrections.tables import ACTION_LENGTH, annotation, event, prediction, watermark
 from backend.errors import LedgerError, RequestError
 
-__all__ = ["Entry", "Journal", "advance", "ask", "finish", "known_projects", "lease_asked", "reached"]
+__all__ = ["Entry", "Journal", "advance", "ask", "finish", "known_projects", "lease_asked", "reached", "store"]
 
-# A run that takes longer is thought dead; a second run beside it does no harm.
+# A run that takes longer is thought dead; a second run beside it does no harm. Nothing waits longer than this.
 LEASE_SECONDS = 600.0
 # "Start training on submission" asks on every save: runs of one project keep this distance.
 DISTANCE_SECONDS = 30.0
-ACKNOWLEDGE_SECONDS = 20.0
-LARGEST_GROUP = 256
 
 
 def ask(connection: Connection, project: int, *, at: float) -> None:
@@ -48,7 +43,9 @@ def known_projects(connection: Connection) -> list[int]:
 
 def lease_asked(engine: Engine, *, now: float) -> tuple[int, float] | None:
     """Takes one project that waits for a run, and when it was asked for; None where none waits."""
-    waiting = and_(watermark.c.asked.is_not(None), watermark.c.lease <= now)
+    # A lease that ends later than any lease can is by a clock that was ahead.
+    free = or_(watermark.c.lease <= now, watermark.c.lease > now + LEASE_SECONDS)
+    waiting = and_(watermark.c.asked.is_not(None), free)
     look = select(watermark).where(waiting).order_by(watermark.c.asked, watermark.c.project).limit(1)
     with engine.connect() as connection:
         if connection.execute(look).first() is None:
@@ -99,60 +96,60 @@ class Entry:
 
     Attributes:
         id: Position in the journal; 0 before it has one.
+        key: Tells this event from every other, so that it is stored once; None where it is stored only once anyway.
         received: Seconds since the epoch.
         body: The webhook's payload without its secrets.
     """
 
     id: int = 0
+    key: str | None = None
     received: float
     action: str
     project: int | None
     body: Mapping[str, Any]
 
 
-class Journal:
-    """Appends events and hands them out.
+def store(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Puts events into the journal, in their order; those whose keys are there already stay as they are."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    rows = [
+        {
+            "key": one.key,
+            "received": one.received,
+            "action": one.action[:ACTION_LENGTH],
+            "project": one.project,
+            "body": dict(one.body),
+            "state": "open",
+        }
+        for one in entries
+    ]
+    if rows:
+        connection.execute(insert(event).on_conflict_do_nothing(index_elements=["key"]), rows)
 
-    Appends of many threads share one commit (group commit): under load the disk is flushed once for all who wait,
-    so that an acknowledgement costs one flush and not a place in a queue of flushes.
+
+class Journal:
+    """Hands out the events of the ledger, and counts them.
 
     Args:
         engine: The ledger's database.
         clock: Seconds since the epoch.
-        appended: Called after each commit, so that a worker need not wait for its next look.
-
-    Example:
-        >>> journal = Journal(open_database("sqlite:///ledger.sqlite3"))  # doctest: +SKIP
-        >>> journal.append("START_TRAINING", project=2, body={})  # doctest: +SKIP
     """
 
-    def __init__(
-        self, engine: Engine, *, clock: Callable[[], float] = time.time, appended: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._clock = clock
-        self._appended = appended
-        self._waiting: queue.SimpleQueue[tuple[Entry, Future[int]]] = queue.SimpleQueue()
-        self._writer: threading.Thread | None = None
-        self._starting = threading.Lock()
 
-    def append(self, action: str, *, project: int | None, body: Mapping[str, Any]) -> int:
-        """Stores one event; when this returns, a power cut cannot take it back.
-
-        Returns:
-            The event's position in the journal.
+    def append(self, action: str, *, project: int | None, body: Mapping[str, Any]) -> None:
+        """Stores one event in the ledger itself; it waits for the ledger, which a sender of events need not.
 
         Raises:
             RequestError: It has a value that the database has no room for: no second try will store it.
             LedgerError: The database did not take it; the sender must not be told that it did.
         """
-        self._start_writer()
-        stored: Future[int] = Future()
-        entry = Entry(received=self._clock(), action=action[:ACTION_LENGTH], project=project, body=body)
-        self._waiting.put((entry, stored))
         try:
-            return stored.result(timeout=ACKNOWLEDGE_SECONDS)
-        except Exception as error:
+            with writing(self._engine) as connection:
+                store(connection, [Entry(received=self._clock(), action=action, project=project, body=body)])
+        except (SQLAlchemyError, OverflowError) as error:
             if refuses_values(error):
                 raise RequestError(f"the event {action[:ACTION_LENGTH]} holds a value that cannot be stored") from error
             raise LedgerError(f"the event {action} could not be stored: {error}; is the disk full?") from error
@@ -225,44 +222,3 @@ class Journal:
         """A look that takes no lock: idle workers must not stand in the way of senders."""
         with self._engine.connect() as connection:
             return connection.execute(select(event.c.id).where(event.c.state == "open").limit(1)).first() is not None
-
-    def _start_writer(self) -> None:
-        """Starts on the first append: a thread made before gunicorn forks would not live in the worker."""
-        with self._starting:
-            if self._writer is None or not self._writer.is_alive():
-                self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
-                self._writer.start()
-
-    def _write(self) -> None:
-        while True:
-            group = [self._waiting.get()]
-            while len(group) < LARGEST_GROUP and not self._waiting.empty():
-                group.append(self._waiting.get())
-            if len(group) == 1 or not self._settle(group):
-                # One event that the database refuses must not cost the others of its group their place.
-                for one in group:
-                    self._settle([one], last=True)
-            self._appended()
-
-    def _settle(self, group: Sequence[tuple[Entry, Future[int]]], *, last: bool = False) -> bool:
-        """Stores a group and tells its senders; False where it should be tried one by one."""
-        try:
-            positions = self._store([entry for entry, _ in group])
-        except Exception as error:
-            if not last and not isinstance(error, OperationalError):
-                return False
-            for _, stored in group:
-                stored.set_exception(error)
-            return True
-        for (_, stored), position in zip(group, positions, strict=True):
-            stored.set_result(position)
-        return True
-
-    def _store(self, entries: Sequence[Entry]) -> list[int]:
-        statement = insert(event).returning(event.c.id, sort_by_parameter_order=True)
-        rows = [
-            {"received": e.received, "action": e.action, "project": e.project, "body": dict(e.body), "state": "open"}
-            for e in entries
-        ]
-        with writing(self._engine) as connection:
-            return [int(position) for position in connection.execute(statement, rows).scalars()]

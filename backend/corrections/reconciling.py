@@ -22,8 +22,9 @@ __all__ = ["Reconciled", "Studio", "sync"]
 
 _LOG = logging.getLogger(__name__)
 
-# Saves that were under way while an earlier run listed may bear a moment before its watermark.
-OVERLAP_SECONDS = 120.0
+# Saves that were under way while an earlier run listed may bear a moment before its watermark; and Label Studio's clock
+# may have been put back meanwhile.
+OVERLAP_SECONDS = 1200.0
 
 
 class Studio(Protocol):
@@ -39,6 +40,8 @@ class Studio(Protocol):
     def tasks(self, project: int, *, since: float | None = None) -> Iterable[Mapping[str, Any]]: ...
 
     def has_task(self, task: int) -> bool: ...
+
+    def annotation(self, annotation: int) -> Mapping[str, Any]: ...
 
     def newest_change(self, project: int) -> str | None: ...
 

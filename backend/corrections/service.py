@@ -6,23 +6,27 @@ A thread that does chores again and again: at once when it is woken, else every 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Engine
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
+from backend.corrections.intake import Intake
 from backend.corrections.journal import Journal, ask, finish, known_projects, lease_asked
 from backend.corrections.memory import Memory
 from backend.corrections.recall import RecallingClassifier
 from backend.corrections.reconciling import Studio, sync
 from backend.corrections.shown import Proposals
 from backend.corrections.worker import Worker
-from backend.errors import LabelStudioError, RequestError
+from backend.errors import LabelStudioError, LedgerError, RequestError
+from backend.labelstudio.annotations import read_annotation
 from backend.labelstudio.connections import first_page
 from backend.labelstudio.parents import task_parent
 
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     from backend.settings import Settings
     from backend.vision.classifier import Classifies
 
-__all__ = ["Feedback", "Loop", "Reach", "Store", "reconcile_asked", "task_page"]
+__all__ = ["Feedback", "Loop", "Reach", "Store", "held_state", "reconcile_asked", "task_page"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,6 +47,8 @@ FAILURE_SECONDS = 5.0
 # How soon one process learns what another's worker made of a correction.
 LOOK_SECONDS = 5.0
 RETRY_SECONDS = 600.0
+SPOOL = "spool"
+NOT_FOUND, REFUSED = 404, (401, 403)
 STOP_SECONDS = 10.0
 # Annotations between two looks at the journal and at the wish to stop.
 PORTION = 20
@@ -102,10 +108,15 @@ class Reach(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """Where everything is kept."""
+    """Where everything is kept.
+
+    Attributes:
+        spool: Folder for what waits for the ledger.
+    """
 
     engine: Engine
     crops: CropStore
+    spool: Path
 
     @classmethod
     def open(cls, settings: Settings) -> Store:
@@ -115,17 +126,26 @@ class Store:
             LedgerError: One of them cannot be used.
         """
         url = settings.database_url or default_url(settings.data_dir)
-        return cls(engine=open_database(url), crops=CropStore(settings.storage_url or str(settings.data_dir)))
+        crops = CropStore(settings.storage_url or str(settings.data_dir))
+        try:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LedgerError(f"DATA_DIR {settings.data_dir} cannot be made: {error}") from error
+        return cls(engine=open_database(url), crops=crops, spool=settings.data_dir / SPOOL)
 
 
 class Feedback:
-    """Journal, ledger, worker and memory of one process; nothing runs before `start`.
+    """Intake, journal, ledger, worker and memory of one process; nothing runs before `start`.
+
+    Senders and predictions use the intake, which does not wait for the ledger; `ledger` is for who must know that it
+    has what it was told.
 
     Args:
         store: Where everything is kept.
         reach: Ways into Label Studio.
         recall_distance: Furthest at which a crop counts as one that was corrected; 0 turns recall off.
         clock: Seconds since the epoch.
+        ticks: Seconds that never go back.
         retrain: Asked by the worker whenever the journal is done with: starts a training where it is time for one.
     """
 
@@ -136,11 +156,13 @@ class Feedback:
         *,
         recall_distance: float,
         clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
         retrain: Callable[[], object] = lambda: None,
     ) -> None:
         self.store = store
-        self.journal = Journal(store.engine, appended=self.wake, clock=clock)
+        self.journal = Journal(store.engine, clock=clock)
         self.ledger = Proposals(store.engine, clock=clock)
+        self.intake = Intake(store.engine, store.spool, clock=clock, appended=self._came)
         self.worker = Worker(
             engine=store.engine,
             journal=self.journal,
@@ -148,14 +170,17 @@ class Feedback:
             page_of=task_page(reach),
             clock=clock,
             parent_of=task_parent(reach.studio),
+            gather=self.intake.move,
+            held=held_state(reach),
         )
         self._reach = reach
         self._distance = recall_distance
         self._clock = clock
+        self._ticks = ticks
         self._memory: Memory | None = None
-        self._looked = 0.0
+        self._looked = -math.inf
         self._retrain = retrain
-        self._asked = 0.0
+        self._asked = -math.inf
         self._loops: list[Loop] = []
 
     def recalling(self, classifier: Classifies) -> Classifies:
@@ -170,7 +195,7 @@ class Feedback:
             distance=self._distance,
         )
         self._memory = memory
-        self._looked = 0.0
+        self._looked = -math.inf
         self.wake()
         return RecallingClassifier(classifier, memory, suppressed=memory.count_suppressed)
 
@@ -185,7 +210,7 @@ class Feedback:
                 for project in known_projects(connection):
                     ask(connection, project, at=self._clock())
         chores = {"memory": self._remember} if not working else {"samples": self._learn, "sync": self._reconcile}
-        self._loops = [Loop(chore, name=name) for name, chore in chores.items()]
+        self._loops = [Loop(chore, name=name) for name, chore in {"intake": self._take_in, **chores}.items()]
         for loop in self._loops:
             loop.start()
 
@@ -198,26 +223,38 @@ class Feedback:
         """Stops the threads and closes the database."""
         for loop in self._loops:
             loop.stop(timeout=STOP_SECONDS)
+        self.intake.close()
         self.store.engine.dispose()
+
+    def _came(self) -> None:
+        """Wakes the thread that brings what waits into the ledger; the others have nothing to do before that."""
+        for loop in self._loops[:1]:
+            loop.wake()
+
+    def _take_in(self) -> int:
+        moved = self.intake.move()
+        if moved:
+            self.wake()
+        return moved
 
     def _learn(self) -> int:
         steps = self.worker.work(limit=PORTION)
         if steps:
-            self._looked = self._asked = 0.0
-        elif self._clock() >= self._asked + LOOK_SECONDS:
+            self._looked = self._asked = -math.inf
+        elif self._ticks() >= self._asked + LOOK_SECONDS:
             # Only when all that came in is in the samples: a training should learn from all of it.
-            self._asked = self._clock()
+            self._asked = self._ticks()
             self._retrain()
         return steps + self._remember()
 
     def _remember(self) -> int:
         """Keeps the memory fresh; it is looked at less often than the journal, for every sample is compared."""
         memory = self._memory
-        if memory is None or self._clock() < self._looked + LOOK_SECONDS:
+        if memory is None or self._ticks() < self._looked + LOOK_SECONDS:
             return 0
         learnt = memory.refresh()
         if not learnt:
-            self._looked = self._clock()
+            self._looked = self._ticks()
         return learnt
 
     def _reconcile(self) -> int:
@@ -240,6 +277,26 @@ def task_page(reach: Reach) -> Callable[[Annotation, int], Page]:
         return first_page(reach.pages(project), sheets[index].reference, task=annotation.task)
 
     return page_of
+
+
+def held_state(reach: Reach) -> Callable[[Annotation], Annotation | None]:
+    """A function that asks Label Studio what it holds of an annotation now; None where it was deleted."""
+
+    def held(state: Annotation) -> Annotation | None:
+        project = "" if state.project is None else str(state.project)
+        try:
+            found = reach.studio(project).annotation(state.id)
+        except LabelStudioError as error:
+            if error.answered == NOT_FOUND:
+                return None
+            if error.answered in REFUSED:
+                _LOG.warning("annotation %d: of two states the one of the later stamp is taken: %s", state.id, error)
+                return state
+            raise
+        task = {"id": state.task, "project": state.project, "data": state.data}
+        return read_annotation(found, task=task, label_config=state.label_config)
+
+    return held
 
 
 def reconcile_asked(engine: Engine, reach: Reach, *, clock: Callable[[], float] = time.time) -> int:

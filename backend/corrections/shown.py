@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,18 +25,21 @@ from backend.labelstudio.annotations import Region
 from backend.labelstudio.parents import word_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from backend.labelstudio.parents import Parent
 
 __all__ = [
+    "CLOCKS_APART_SECONDS",
     "Inbox",
     "Ledger",
+    "Noted",
     "Prediction",
     "Proposal",
     "Proposals",
     "answered_before",
     "is_blind",
+    "keep",
+    "keep_unread",
+    "noted",
     "origin_of",
     "shown_before",
     "shown_under",
@@ -45,7 +48,7 @@ __all__ = [
 
 _NAMES = ("document_sha256", "document")
 # Further apart, an annotation was rather made of another backend's prediction, before this one was connected.
-_CLOCKS_APART_SECONDS = 3600.0
+CLOCKS_APART_SECONDS = 3600.0
 _LONGEST_REASON = 1000
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 60.0, 3600.0
 _MOST_UNREAD = 1000
@@ -74,8 +77,12 @@ class Proposal:
 class Inbox(Protocol):
     """Takes events."""
 
-    def append(self, action: str, *, project: int | None, body: Mapping[str, Any]) -> int:
+    def append(self, action: str, *, project: int | None, body: Mapping[str, Any]) -> None:
         """Stores an event durably before it returns; raises LedgerError where it did not."""
+        ...
+
+    def troubles(self) -> Sequence[str]:
+        """Why events may be refused, or only wait, in words; empty when all is well. Answers at once."""
         ...
 
 
@@ -92,7 +99,7 @@ class Ledger(Protocol):
         drawn: bool = False,
         blind: bool = False,
     ) -> None:
-        """Stores one task's prediction, also one without a region.
+        """Stores one task's prediction, also one without a region; raises LedgerError where it did not.
 
         Args:
             task: The task's id.
@@ -159,6 +166,62 @@ class Prediction:
     blind: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Noted:
+    """One task's prediction as rows of the ledger: it can wait elsewhere until the ledger takes it.
+
+    Attributes:
+        prediction: A row of the table of that name.
+        proposals: Its regions, rows of theirs.
+    """
+
+    prediction: Mapping[str, Any]
+    proposals: Sequence[Mapping[str, Any]]
+
+
+def noted(
+    *,
+    task: int,
+    project: int | None,
+    version: str,
+    proposals: Sequence[Proposal],
+    shown: float,
+    drawn: bool = False,
+    blind: bool = False,
+) -> Noted:
+    """A prediction as rows; `shown` is the moment, in seconds since the epoch, the rest as for `Proposals.remember`."""
+    edition = _edition(proposals, blind=blind)
+    made = {"task": task, "version": version, "edition": edition, "project": project}
+    made |= {"shown": shown, "drawn": drawn, "blind": blind}
+    rows = [_row(one, task=task, version=version, edition=edition) for one in proposals]
+    return Noted(prediction=made, proposals=rows)
+
+
+def keep(connection: Connection, one: Noted) -> bool:
+    """Puts a prediction into the ledger; tells whether that is news. What is there keeps its first time."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    row = insert(prediction).values(**one.prediction).on_conflict_do_nothing().returning(prediction.c.task)
+    news = connection.execute(row).first() is not None
+    if one.proposals:
+        connection.execute(insert(proposal).on_conflict_do_nothing(), [dict(row) for row in one.proposals])
+    if not one.prediction["drawn"]:
+        connection.execute(delete(unread_task).where(unread_task.c.task == one.prediction["task"]))
+    return news
+
+
+def keep_unread(connection: Connection, *, task: int, project: int | None, reason: str, asked: float) -> None:
+    """Notes that a task could not be looked at when it was asked for, unless a prediction of it came since."""
+    read = select(prediction.c.task).where(
+        prediction.c.task == task, prediction.c.drawn.is_(False), prediction.c.shown >= asked
+    )
+    if connection.execute(read.limit(1)).first() is not None:
+        return
+    told = {"project": project, "reason": reason[:_LONGEST_REASON], "asked": asked}
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    row = insert(unread_task).values(task=task, since=asked, **told)
+    connection.execute(row.on_conflict_do_update(index_elements=["task"], set_=told))
+
+
 class Proposals:
     """Remembers what was shown."""
 
@@ -193,18 +256,18 @@ class Proposals:
         Raises:
             LedgerError: The database did not take it.
         """
-        edition = _edition(proposals, blind=blind)
-        shown = {"task": task, "version": version, "edition": edition, "project": project}
-        shown |= {"drawn": drawn, "blind": blind}
-        rows = [_row(one, task=task, version=version, edition=edition) for one in proposals]
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        made = noted(
+            task=task,
+            project=project,
+            version=version,
+            proposals=proposals,
+            shown=self._clock(),
+            drawn=drawn,
+            blind=blind,
+        )
         try:
             with writing(self._engine) as connection:
-                connection.execute(insert(prediction).on_conflict_do_nothing(), [{**shown, "shown": self._clock()}])
-                if rows:
-                    connection.execute(insert(proposal).on_conflict_do_nothing(), rows)
-                if not drawn:
-                    connection.execute(delete(unread_task).where(unread_task.c.task == task))
+                keep(connection, made)
         except SQLAlchemyError as error:
             raise LedgerError(f"what was shown could not be stored: {error}; is the disk full?") from error
 
@@ -214,12 +277,9 @@ class Proposals:
         Raises:
             LedgerError: The database did not take it.
         """
-        now, told = self._clock(), {"project": project, "reason": reason[:_LONGEST_REASON]}
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        row = insert(unread_task).values(task=task, since=now, asked=now, **told)
         try:
             with writing(self._engine) as connection:
-                connection.execute(row.on_conflict_do_update(index_elements=["task"], set_={**told, "asked": now}))
+                keep_unread(connection, task=task, project=project, reason=reason, asked=self._clock())
         except SQLAlchemyError as error:
             raise LedgerError(f"what could not be read could not be stored: {error}; is the disk full?") from error
 
@@ -271,7 +331,7 @@ def shown_before(
     fitting = [one for one in found if fits(one)[0] or one.shown <= moment]
     if fitting or not began_with_boxes:
         return max(fitting, key=fits, default=None)
-    return next((one for one in found if one.shown <= moment + _CLOCKS_APART_SECONDS), None)
+    return next((one for one in found if one.shown <= moment + CLOCKS_APART_SECONDS), None)
 
 
 def shown_under(
@@ -362,7 +422,7 @@ def _edition(proposals: Sequence[Proposal], *, blind: bool) -> str:
     return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
 
 
-def _row(one: Proposal, *, task: int, version: str, edition: str) -> dict[str, object]:
+def _row(one: Proposal, *, task: int, version: str, edition: str) -> dict[str, Any]:
     x1, y1, x2, y2 = one.region.box
     return {
         "task": task,

@@ -64,6 +64,7 @@ event = Table(
     "event",
     metadata,
     Column("id", _Counter, primary_key=True, autoincrement=True),
+    Column("key", String(64)),  # by which it is known, so that it is stored once; null: by an older program
     Column("received", Float, nullable=False),
     Column("action", String(ACTION_LENGTH), nullable=False),
     Column("project", BigInteger),
@@ -71,6 +72,7 @@ event = Table(
     Column("state", String(16), nullable=False),  # open, done, ignored, parked
     Column("reason", Text),
     Index("ix_event_state", "state", "id"),
+    Index("ix_event_key", "key", unique=True),
     sqlite_autoincrement=True,
     comment="The journal: every acknowledged webhook, without its secrets.",
 )
@@ -128,6 +130,8 @@ annotation = Table(
     ),  # labels that nobody knows, one for each region; null where there is none
     # Whether its own label config lacks one of its labels, so that it is read anew when another one becomes known.
     Column("needs_past", Boolean, nullable=False, server_default=false()),
+    # Two states came of which stamps cannot tell the newer one: Label Studio must be asked what it holds.
+    Column("doubtful", Boolean, nullable=False, server_default=false()),
     Index("ix_annotation_due", "parked", "due"),
     Index("ix_annotation_task", "task"),
     comment="The newest known state of each annotation; a deletion is final.",
@@ -209,8 +213,9 @@ document = Table(
     Column("phash", String(16), nullable=False),
     # Two hashes of 64 bits within 3 bits of each other share at least one of four 16-bit bands: an index finds them.
     *(Column(f"band{n}", String(4), nullable=False, index=True) for n in range(4)),
+    Column("fixed", Boolean, nullable=False, server_default=false()),  # decided by a program that never decides anew
     Index("ix_document_page_sha256", "page_sha256"),
-    comment="Which side a document is on, and the pages by which its copies are known; decided once.",
+    comment="Which side a document is on, and the pages by which its copies are known.",
 )
 
 memory = Table(

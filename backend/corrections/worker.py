@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Connection, Engine, and_, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.corrections.database import refuses_values, writing
@@ -23,7 +23,7 @@ from backend.corrections.label_history import known_of, note_config
 from backend.corrections.samples import Sample, make_samples, replace_samples
 from backend.corrections.shown import Prediction, answered_before, shown_before, shown_under, stored_prediction
 from backend.corrections.tables import annotation as table
-from backend.corrections.tables import gone_task, unread_task
+from backend.corrections.tables import gone_task, prediction, unread_task
 from backend.errors import (
     BackendError,
     FetchTimeout,
@@ -109,16 +109,38 @@ def fold(connection: Connection, state: Annotation) -> bool:
     """Keeps a state if it is newer than what is known, and the annotation was not deleted. Tells whether it did.
 
     The same state, told by an event, takes the place of one that was read later under a label config that may be newer.
+
+    One that says something else and is not newer by its stamp came late, or Label Studio's clock was put back between
+    the two, or both are of one moment: then the annotation is in doubt, and Label Studio is asked what it holds.
     """
     known = _lock(connection, state.id, task=state.task, project=state.project)
     if connection.execute(select(gone_task).where(gone_task.c.id == state.task)).first():
         return forget(connection, state.id)
     told = known.updated == state.updated and known.body.get("assumed") and not state.assumed
-    if known.deleted or (known.updated >= state.updated and not told):
+    if known.deleted:
+        return False
+    _shown_by_now(connection, state.task)
+    doubtful = known.updated >= state.updated and not _says(known.body, state)
+    if known.updated >= state.updated and not told:
+        if doubtful:
+            _renew(connection, state.id, doubtful=True)
         return False
     values = {"task": state.task, "project": state.project, "updated": state.updated}
-    _renew(connection, state.id, **values, body=state.body())
+    _renew(connection, state.id, **values, body=state.body(), doubtful=doubtful or known.doubtful)
     return True
+
+
+def _says(body: Mapping[str, Any], state: Annotation) -> bool:
+    """Whether what is known says the same as a state: by what annotators left, not by what surrounds it."""
+    left = [dict(region) for region in state.result]
+    return bool(body) and body["skipped"] == state.skipped and [*body["result"]] == left
+
+
+def _shown_by_now(connection: Connection, task: int) -> None:
+    """Nothing was shown after this moment: such a stamp is of a clock that was ahead then."""
+    now = time.time()
+    ahead = and_(prediction.c.task == task, prediction.c.shown > now)
+    connection.execute(update(prediction).where(ahead).values(shown=now))
 
 
 def forget(connection: Connection, identity: int) -> bool:
@@ -186,6 +208,9 @@ class Worker:
     Attributes:
         page_of: Fetches a page; its errors decide between another try and parking.
         parent_of: Asks Label Studio what an annotation was made of, where the ledger does not know.
+        gather: Brings into the journal what waits before it, and gives how much that was.
+        held: Gives what Label Studio holds of an annotation now, None where it was deleted; asked where stamps cannot
+            tell. Its errors are as those of `page_of`.
     """
 
     engine: Engine
@@ -194,6 +219,8 @@ class Worker:
     page_of: PageOf
     clock: Callable[[], float] = time.time
     parent_of: ParentOf = _nobody
+    gather: Callable[[], int] = lambda: 0
+    held: Callable[[Annotation], Annotation | None] = lambda state: state
 
     def work(self, *, limit: int = 100) -> int:
         """Does what is open and due, and gives the number of steps that it took; 0 when nothing was left to do.
@@ -201,6 +228,7 @@ class Worker:
         Args:
             limit: Most events to take, and most annotations to turn into samples, before returning.
         """
+        self.gather()
         steps = self.journal.take(fold_event, limit=limit)
         turns = 0
         while turns < limit and self._turn_one():
@@ -209,17 +237,21 @@ class Worker:
 
     def others_at_work(self) -> bool:
         """Whether a worker elsewhere has an annotation in hand; for one that died, until its lease ends."""
-        held = and_(table.c.turned.is_(None), table.c.parked.is_(False), table.c.lease > self.clock())
+        leased = not_(_free(self.clock()))
+        at_work = and_(table.c.turned.is_(None), table.c.parked.is_(False), leased)
         with self.engine.connect() as connection:
-            return connection.execute(select(table.c.id).where(held).limit(1)).first() is not None
+            return connection.execute(select(table.c.id).where(at_work).limit(1)).first() is not None
 
     def _turn_one(self) -> bool:
         leased = self._lease()
         if leased is None:
             return False
-        identity, updated, body = leased
+        identity, updated, body, doubtful = leased
         try:
-            self._commit(identity, updated, self._turned(body) if body else _Turned())
+            if body and doubtful:
+                self._settle(identity, updated, self.held(Annotation(**body)))
+            else:
+                self._commit(identity, updated, self._turned(body) if body else _Turned())
         except BackendError as error:
             self._put_off(identity, updated, str(error), final=not isinstance(error, PASSING))
         except Exception as error:
@@ -231,10 +263,10 @@ class Worker:
             self._put_off(identity, updated, reason, final=refuses_values(error))
         return True
 
-    def _lease(self) -> tuple[int, float, Mapping[str, Any] | None] | None:
+    def _lease(self) -> tuple[int, float, Mapping[str, Any] | None, bool] | None:
         """Takes the longest due annotation for a while; a worker that dies gives it back by the lease's end."""
         now = self.clock()
-        due = and_(table.c.turned.is_(None), table.c.parked.is_(False), table.c.due <= now, table.c.lease <= now)
+        due = and_(table.c.turned.is_(None), table.c.parked.is_(False), *_ready(now))
         with self.engine.connect() as connection:
             if connection.execute(select(table.c.id).where(due).limit(1)).first() is None:
                 return None  # without a lock: idle workers must not stand in the way of senders
@@ -245,7 +277,7 @@ class Worker:
             if row is None:
                 return None
             connection.execute(update(table).where(table.c.id == row.id).values(lease=now + LEASE_SECONDS))
-        return row.id, row.updated, None if row.deleted else row.body
+        return row.id, row.updated, None if row.deleted else row.body, row.doubtful
 
     def _turned(self, body: Mapping[str, Any]) -> _Turned:
         state = Annotation(**body)
@@ -297,25 +329,56 @@ class Worker:
         """Replaces the samples, unless a newer state arrived meanwhile: then the next turn is that one's."""
         with writing(self.engine) as connection:
             row = connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
-            if row.updated != updated or (row.deleted and turned.samples):
+            # Without a lease it was renewed meanwhile: by another state, or by what was shown before it.
+            if row.updated != updated or not row.lease or (row.deleted and turned.samples):
                 return
             replace_samples(connection, annotation=identity, task=row.task, samples=turned.samples)
             values: dict[str, Any] = {"turned": updated, "attempts": 0, "lease": 0.0, "reason": None}
             values |= {"unknown": list(turned.unknown) or None, "needs_past": turned.needs_past}
             connection.execute(update(table).where(table.c.id == identity).values(values))
 
+    def _settle(self, identity: int, updated: float, held: Annotation | None) -> None:
+        """Puts what Label Studio holds in the place of what was in doubt, unless a newer state arrived meanwhile."""
+        with writing(self.engine) as connection:
+            row = connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
+            if row.updated != updated or not row.lease or row.deleted:
+                return
+            if held is None:
+                forget(connection, identity)
+            else:
+                _renew(connection, identity, updated=held.updated, body=held.body(), doubtful=False)
+
     def _put_off(self, identity: int, updated: float, reason: str, *, final: bool) -> None:
         """Tries again later, longer each time, or parks the annotation with the reason."""
         with writing(self.engine) as connection:
             row = connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
-            if row.updated != updated or row.deleted:
+            if row.updated != updated or not row.lease or row.deleted:
                 return
             attempts = row.attempts + 1
             parked = final or attempts >= MOST_ATTEMPTS
-            delay = min(FIRST_DELAY * 2**row.attempts, LONGEST_DELAY)
+            delay = _delay(attempts)
             values = {"attempts": attempts, "due": self.clock() + delay, "lease": 0.0, "parked": parked}
             connection.execute(update(table).where(table.c.id == identity).values(**values, reason=reason))
         _LOG.warning("annotation %d %s: %s", identity, "parked" if parked else f"again in {delay:.0f} s", reason)
+
+
+def _delay(attempts: int) -> float:
+    """Seconds until the next try after so many."""
+    return min(FIRST_DELAY * 2.0 ** (attempts - 1), LONGEST_DELAY)
+
+
+def _ready(now: float) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Due, and in nobody's hand. One that waits longer than it ever should was put off by a clock ahead."""
+    latest = case(
+        *((table.c.attempts == number, now + _delay(number)) for number in range(1, MOST_ATTEMPTS)), else_=now
+    )
+    due = or_(table.c.due <= now, table.c.due > latest)
+    return due, _free(now)
+
+
+def _free(now: float) -> ColumnElement[bool]:
+    """Leased by nobody, by the same measure."""
+    return or_(table.c.lease <= now, table.c.lease > now + LEASE_SECONDS)
 
 
 def unpark(engine: Engine) -> int:

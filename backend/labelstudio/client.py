@@ -281,6 +281,10 @@ class LabelStudio:
         query = {"id": "retrieve_tasks_predictions", "project": project}
         self.call("POST", "/api/dm/actions/", params=query, json=body, timeout=_RETRIEVE_SECONDS)
 
+    def annotation(self, annotation: int) -> dict[str, Any]:
+        """An annotation as it is now."""
+        return dict(self.call("GET", f"/api/annotations/{annotation}/"))
+
     def create_annotation(self, task: int, result: Sequence[Mapping[str, Any]], **fields: Any) -> int:
         """Submits an annotation with these regions; `fields` are further fields of Label Studio's annotation."""
         body = {"result": [dict(region) for region in result], **fields}

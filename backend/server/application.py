@@ -53,7 +53,7 @@ class Application:
 
     @property
     def inbox(self) -> Inbox:
-        return self.feedback.journal
+        return self.feedback.intake
 
     @classmethod
     def build(
@@ -66,7 +66,7 @@ class Application:
         starter: Starter | None = None,
     ) -> Application:
         """Wires the parts; starts nothing."""
-        predictor = Predictor(settings, serving, connections, ledger=feedback.ledger)
+        predictor = Predictor(settings, serving, connections, ledger=feedback.intake)
         refused = RefusedWebhooks()
         training = starter.status if starter else None
 
@@ -84,13 +84,14 @@ class Application:
             initials=Initials(connections, projects=projects) if settings.dashboard_people else None,
             registered=registered,
         )
-        flask = create_app(settings, predictor=predictor, inbox=feedback.journal, refused=refused, page=dashboard)
+        flask = create_app(settings, predictor=predictor, inbox=feedback.intake, refused=refused, page=dashboard)
         pages = feedback_pages(
             feedback.store.engine,
             state=serving.state,
             training=training,
             refused=refused,
             label_studio=settings.label_studio_url,
+            waiting=feedback.intake,
         )
         flask.register_blueprint(pages)
         announcer = Announcer(settings, predictor, projects=projects, unread=feedback.ledger.unread_again)

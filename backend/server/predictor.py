@@ -87,6 +87,7 @@ class _Outcome:
     sheets: list[Sheet]
     blind: bool = False
     looked_at: int = 0
+    remembered: bool = True
     result: list[Region] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     certainties: list[float] = field(default_factory=list)
@@ -100,7 +101,8 @@ class _Outcome:
         return not self.unread and self.looked_at == len(self.sheets)
 
     def prediction(self, version: str) -> Any:
-        if not self.complete:
+        # Boxes that nobody remembers mean nothing when they are deleted: the task waits until they can be.
+        if not self.complete or not self.remembered:
             return NOT_DONE
         # The score stays, blind or not: by it tasks queue, and blind ones shall be a sample of all.
         if self.blind:
@@ -256,12 +258,13 @@ class Predictor:
         self, project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], *, version: str
     ) -> None:
         for task, outcome in zip(tasks, outcomes, strict=True):
-            if outcome.complete:
-                known = self._tell(
+            if outcome.complete and task_id(task) is None:
+                # An empty page that nobody remembers as blind would teach that everything on it was overlooked.
+                outcome.blind = False
+            elif outcome.complete:
+                outcome.remembered = self._tell(
                     project, task, version=version, proposals=outcome.proposals, drawn=False, blind=outcome.blind
                 )
-                # An empty page that nobody remembers as blind would teach that everything on it was overlooked.
-                outcome.blind = outcome.blind and known
             elif outcome.unread:
                 self._note_unread(project, task, outcome.unread)
 
@@ -284,7 +287,7 @@ class Predictor:
         drawn: bool,
         blind: bool = False,
     ) -> bool:
-        """Tells the ledger, and whether it knows now; boxes that it did not take are still better than none."""
+        """Tells the ledger, and whether it will know."""
         identity = task_id(task)
         if identity is None:
             return False
@@ -298,7 +301,7 @@ class Predictor:
                 blind=blind,
             )
         except LedgerError as error:
-            _LOG.error("task %s: its corrections will not be understood: %s", identity, error)
+            _LOG.error("task %s: what was found cannot be remembered: %s", identity, error)
             return False
         return True
 
@@ -416,7 +419,7 @@ def _log_batch(
         sum(outcome.looked_at for outcome in outcomes),
         sum(len(outcome.result) for outcome in outcomes),
         sum(outcome.blind for outcome in outcomes),
-        sum(not outcome.complete for outcome in outcomes),
+        sum(not (outcome.complete and outcome.remembered) for outcome in outcomes),
         milliseconds,
         version,
     )

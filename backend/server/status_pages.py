@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -16,13 +17,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.counts import OUTCOMES, SEED_MISCLASSIFIED, SPLITS, Facts, count
 from backend.corrections.verdicts import acting_verdicts, forget_verdict, restore_verdict
+from backend.errors import LedgerError
 from backend.server.markup import page_headers, render
 from backend.vision.network_config import CLASSES, MARKS
 
-__all__ = ["CONTENT_TYPE", "NO_TRAINING", "exposition", "feedback_pages"]
+__all__ = ["CONTENT_TYPE", "NO_TRAINING", "Waiting", "exposition", "feedback_pages"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "contract_marks"
@@ -31,13 +34,29 @@ NO_TRAINING: dict[str, Any] = dict.fromkeys(("began", "why", "doing", "result", 
 """What is not told of trainings where there was none yet."""
 
 
-def exposition(engine: Engine, *, training: Mapping[str, Any] | None = None, refused: int | None = None) -> bytes:
+class Waiting(Protocol):
+    """What waits for the ledger; `backend.corrections.intake.Intake` knows."""
+
+    @property
+    def waiting_bytes(self) -> int: ...
+
+    def troubles(self) -> list[str]: ...
+
+
+def exposition(
+    engine: Engine,
+    *,
+    training: Mapping[str, Any] | None = None,
+    refused: int | None = None,
+    waiting: Waiting | None = None,
+) -> bytes:
     """The text that Prometheus scrapes.
 
     Args:
         engine: The ledger's database.
         training: How trainings stand, as for `/status`; None where that is not known.
         refused: Webhooks that came to this process without their credentials; None where that is not known.
+        waiting: What waits on this process's disk for the ledger; None where nothing can.
     """
     registry = CollectorRegistry()
     registry.register(_Ledger(count(engine)))
@@ -45,7 +64,26 @@ def exposition(engine: Engine, *, training: Mapping[str, Any] | None = None, ref
         registry.register(_Trainings(training))
     if refused is not None:
         registry.register(_Refused(refused))
+    if waiting is not None:
+        registry.register(_Storage(waiting))
     return generate_latest(registry)
+
+
+class _Storage(Collector):
+    """What waits for the ledger on this process's disk."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+
+    def describe(self) -> Iterator[Metric]:
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        for name, meaning, value in (
+            ("spool_bytes", "What waits for the ledger on this process's disk.", self._waiting.waiting_bytes),
+            ("storage_troubles", "Reasons why events are refused or only wait.", len(self._waiting.troubles())),
+        ):
+            yield GaugeMetricFamily(f"{PREFIX}_{name}", meaning, value=value)
 
 
 class _Trainings(Collector):
@@ -160,6 +198,7 @@ def feedback_pages(
     training: Callable[[], Mapping[str, Any]] | None = None,
     refused: Refused | None = None,
     label_studio: str = "",
+    waiting: Waiting | None = None,
 ) -> Blueprint:
     """The pages.
 
@@ -171,24 +210,29 @@ def feedback_pages(
             none.
         refused: Webhooks that came to this process without their credentials; None where nobody counts them.
         label_studio: Its address, for the link; empty for none.
+        waiting: What waits on this process's disk for the ledger; None where nothing can.
     """
     pages = Blueprint("feedback", __name__)
 
     @pages.get("/metrics")
     def metrics() -> Response:
         number = None if refused is None else refused.count
-        told = exposition(engine, training=training and training(), refused=number)
+        with _asking():
+            told = exposition(engine, training=training and training(), refused=number, waiting=waiting)
         return Response(told, content_type=CONTENT_TYPE)
 
     @pages.get("/status")
     def status() -> Response | str:
-        facts, model, trainings = count(engine), state(), training and training()
-        with engine.connect() as connection:
-            verdicts = acting_verdicts(connection, most=_VERDICTS)
+        with _asking():
+            facts, model, trainings = count(engine), state(), training and training()
+            with engine.connect() as connection:
+                verdicts = acting_verdicts(connection, most=_VERDICTS)
         if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
             told: dict[str, Any] = {"training": dict(trainings)} if trainings else {}
             told |= {"refused_webhooks": refused.count} if refused else {}
             told |= {"verdicts": [asdict(one) for one in verdicts]}
+            if waiting:
+                told |= {"storage": {"waiting_bytes": waiting.waiting_bytes, "troubles": waiting.troubles()}}
             return jsonify({"model": dict(model), **told, **facts.as_json()})
         text = render(
             "status.html",
@@ -199,6 +243,7 @@ def feedback_pages(
             model=model,
             training=trainings and NO_TRAINING | dict(trainings),
             refused=refused,
+            waiting=waiting,
             outcomes=OUTCOMES,
             classes=CLASSES,
             marks=MARKS,
@@ -219,3 +264,13 @@ def feedback_pages(
         return redirect("/status", code=303)
 
     return pages
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Says that the ledger is away, where it is: no request is to blame for that."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        raise LedgerError(f"the ledger cannot be asked now: {words}; events wait on disk meanwhile") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.commands.serve import serve
-from backend.corrections import worker
+from backend.corrections import intake, worker
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
 from backend.corrections.service import Feedback, Store
@@ -27,6 +27,9 @@ __all__ = ["STEPS"]
 
 # Where the halt is: before or after what, of which object. In the order in which a correction passes them.
 STEPS: dict[str, tuple[Any, str, str]] = {
+    "acknowledged, not yet in the ledger": (intake, "store", "before"),
+    "in the ledger, not yet committed": (intake, "store", "after"),
+    "in the ledger and in the spool": (intake.Intake, "_store", "after"),
     "acknowledged, not yet taken": (worker, "fold_event", "before"),
     "taken, not yet committed": (worker, "fold_event", "after"),
     "committed, not yet leased": (worker.Worker, "_lease", "before"),
@@ -66,7 +69,11 @@ def _waits(one: worker.Worker) -> bool:
 def start(url: str, folder: str) -> Callable[[Settings], Application]:
     def started(settings: Settings) -> Application:
         connections = Connections(settings, source=MemoryPages())
-        store = Store(engine=open_database(url), crops=CropStore(folder))
+        store = Store(
+            engine=open_database(url),
+            crops=CropStore(os.environ.get("STORAGE_URL", folder)),
+            spool=Path(folder) / "spool",
+        )
         feedback = Feedback(store, connections, recall_distance=0)
         serving = ToldServing(ToldPipeline())
         application = Application.build(settings, serving=serving, connections=connections, feedback=feedback)

@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, select, text
 
+from backend.corrections import intake
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
 from backend.corrections.service import Feedback, Store
@@ -37,10 +38,13 @@ def pipeline() -> ToldPipeline:
 
 def build(engine: Engine, settings: Settings, pipeline: ToldPipeline | None = None) -> Application:
     connections = Connections(settings, source=MemoryPages())
-    store = Store(engine=engine, crops=CropStore(str(settings.data_dir)))
+    store = Store(engine=engine, crops=CropStore(str(settings.data_dir)), spool=settings.data_dir / "spool")
     feedback = Feedback(store, connections, recall_distance=settings.recall_distance)
     serving = ToldServing(pipeline or ToldPipeline())
-    return Application.build(settings, serving=serving, connections=connections, feedback=feedback)
+    built = Application.build(settings, serving=serving, connections=connections, feedback=feedback)
+    # Its answers come when what they tell of is in the ledger: else a thread brings it there a moment later.
+    built.flask.after_request(lambda response: (feedback.intake.move(), response)[1])
+    return built
 
 
 @pytest.fixture
@@ -178,20 +182,57 @@ def test_no_secret_and_no_name_reaches_the_database(
         assert secret not in everything
 
 
-def test_an_event_that_could_not_be_stored_is_not_acknowledged(client: FlaskClient, engine: Engine) -> None:
+def away(engine: Engine, *, is_it: bool = True) -> None:
+    """The ledger takes neither events nor predictions, or takes them again."""
     with writing(engine) as connection:
-        connection.execute(text("DROP TABLE event"))
+        for name in ("event", "proposal"):
+            old, new = (name, f"{name}_away") if is_it else (f"{name}_away", name)
+            connection.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+
+def test_a_ledger_that_is_away_delays_and_refuses_nothing(
+    client: FlaskClient, engine: Engine, application: Application
+) -> None:
+    away(engine)
+    seal, thumb = predict(client)
+    assert client.post("/webhook", json=annotated([seal])).status_code == 200
+    health = client.get("/health")
+    assert (health.status_code, health.json["storage"]) == (200, "degraded")
+    assert "wait for the ledger" in health.json["storage_troubles"][0]
+    away(engine, is_it=False)
+    application.feedback.worker.work()
+    assert client.get("/health").json["storage"] == "ready"
+    assert {row.region: row.outcome for row in rows(engine, sample)} == {
+        seal["id"]: "accepted",
+        thumb["id"]: "rejected",
+    }
+
+
+def test_an_event_that_could_not_be_stored_is_not_acknowledged(
+    client: FlaskClient, engine: Engine, application: Application, tmp_path: Path
+) -> None:
+    assert client.post("/webhook", json=payload("webhook_start_training")).status_code == 200
+    tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
     answer = client.post("/webhook", json=payload("webhook_start_training"))
     assert (answer.status_code, answer.json["error"]) == (503, LedgerError.__name__)
+    assert "DATA_DIR" in answer.text
+    assert "events are refused" in client.get("/health").json["storage_troubles"][0]
+    tmp_path.with_name(f"{tmp_path.name}-moved").rename(tmp_path)
+    assert client.post("/webhook", json=payload("webhook_start_training")).status_code == 200
+    assert client.get("/health").json["storage"] == "ready"
+    assert len(rows(engine, event)) == 2
 
 
-def test_boxes_are_shown_even_when_the_ledger_is_away(
-    client: FlaskClient, engine: Engine, caplog: pytest.LogCaptureFixture
+def test_a_task_whose_boxes_would_be_forgotten_is_not_done_yet(
+    engine: Engine, pipeline: ToldPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with writing(engine) as connection:
-        connection.execute(text("DROP TABLE proposal"))
-    assert len(predict(client)) == 2
-    assert "its corrections will not be understood" in caplog.text
+    """Neither the ledger nor the disk takes it, and memory holds as many as it may."""
+    monkeypatch.setattr(intake, "MOST_UNSPOOLED", 1)
+    client = build(engine, Settings(data_dir=tmp_path), pipeline).flask.test_client()
+    tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
+    asked = {"tasks": [TASK, TASK | {"id": 8}], "project": "1.1", "label_config": CONFIG}
+    first, second = client.post("/predict", json=asked).json["results"]
+    assert (len(first["result"]), second) == (2, [])
 
 
 BASIC = {"Authorization": "Basic " + base64.b64encode(b"ada:pw").decode()}

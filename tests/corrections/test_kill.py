@@ -21,6 +21,7 @@ from sqlalchemy import Engine, select
 from backend.corrections.counts import count
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
+from backend.corrections.intake import Intake
 from backend.corrections.journal import Journal
 from backend.corrections.service import task_page
 from backend.corrections.shown import Proposals
@@ -63,16 +64,17 @@ def answers(address: str) -> bool:
         return False
 
 
-def finish(engine: Engine, folder: Path) -> Worker:
+def finish(engine: Engine, folder: Path, *, crops: str = "") -> Worker:
     """What the next process does, once the dead one's leases ran out, and the database noticed that it is dead."""
     worker = Worker(
         engine=engine,
         journal=Journal(engine),
-        crops=CropStore(str(folder)),
+        crops=CropStore(crops or str(folder)),
         page_of=task_page(Told()),
         clock=lambda: time.time() + LEASE_SECONDS,
+        gather=Intake(engine, folder / "spool").move,
     )
-    eventually(lambda: worker.work() == 0 and nothing_waits(engine))
+    eventually(lambda: worker.work() == 0 and nothing_waits(engine) and not list(folder.glob("spool/*")))
     return worker
 
 
@@ -158,6 +160,7 @@ WORKER = """
 import sys
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
+from backend.corrections.intake import Intake
 from backend.corrections.journal import Journal
 from backend.corrections.service import task_page
 from backend.corrections.worker import Worker

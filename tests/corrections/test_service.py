@@ -85,7 +85,9 @@ def test_a_loop_runs_when_woken_survives_a_failure_and_stops(monkeypatch: pytest
 def test_an_event_becomes_samples_by_itself_and_start_training_reconciles(engine: Engine, tmp_path: Path) -> None:
     lost = saved(2, task=8, at=960, result=[drawn("lost", "stamp", A)])
     reach = Told(lost)
-    feedback = Feedback(Store(engine=engine, crops=CropStore(str(tmp_path))), reach, recall_distance=0)
+    feedback = Feedback(
+        Store(engine=engine, crops=CropStore(str(tmp_path)), spool=tmp_path / "spool"), reach, recall_distance=0
+    )
     feedback.start()
     send(feedback.journal, saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
     eventually(lambda: regions(engine) == {"a"})
@@ -96,7 +98,7 @@ def test_an_event_becomes_samples_by_itself_and_start_training_reconciles(engine
 
 
 def test_a_start_asks_for_what_was_missed_while_nobody_listened(engine: Engine, tmp_path: Path) -> None:
-    store = Store(engine=engine, crops=CropStore(str(tmp_path)))
+    store = Store(engine=engine, crops=CropStore(str(tmp_path)), spool=tmp_path / "spool")
     with writing(engine) as connection:
         ask(connection, 1, at=0.0)
     feedback = Feedback(store, Told(saved(2, task=8, at=960, result=[drawn("lost", "stamp", A)])), recall_distance=0)

@@ -154,7 +154,10 @@ class MemoryLedger:
     unread: list[dict] = field(default_factory=list)
     failure: Exception | None = None
 
-    def append(self, action: str, *, project: int | None, body: dict) -> int:
+    def troubles(self) -> list[str]:
+        return []
+
+    def append(self, action: str, *, project: int | None, body: dict) -> None:
         if self.failure:
             raise self.failure
         self.events.append((action, project, body))

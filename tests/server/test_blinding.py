@@ -127,19 +127,18 @@ def test_what_an_annotator_draws_is_answered_on_blind_tasks_as_well() -> None:
     assert [(told["drawn"], told["blind"]) for told in ledger.shown] == [(True, False)]
 
 
-@pytest.mark.parametrize(
-    ("task", "failure"),
-    [
-        # The database did not take it.
-        (tasks(1)[0], LedgerError("the disk is full")),
-        # A task that has no id yet, as in a preview.
-        ({"data": {"image": "page 0"}}, None),
-    ],
-)
-def test_what_cannot_be_remembered_is_not_hidden(task: dict, failure: LedgerError | None) -> None:
-    ledger = MemoryLedger(failure=failure)
-    _, [prediction] = predictor(ledger, share=1).predict([task], bind(CONFIG, confidence=0.5), project="1")
+def test_a_task_without_an_id_is_not_hidden() -> None:
+    """As in a preview: nobody could tell later that it was blind."""
+    task = {"data": {"image": "page 0"}}
+    _, [prediction] = predictor(MemoryLedger(), share=1).predict([task], bind(CONFIG, confidence=0.5), project="1")
     assert prediction["result"]
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_a_task_that_cannot_be_remembered_is_not_done_yet(share: float) -> None:
+    ledger = MemoryLedger(failure=LedgerError("the disk is full"))
+    _, predictions = predictor(ledger, share=share).predict(tasks(1), bind(CONFIG, confidence=0.5), project="1")
+    assert predictions == [[]]
 
 
 def test_a_task_that_names_no_page_is_not_blind_but_open() -> None:
