@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from backend.corrections.crop_store import Crop, cut, fingerprint, perceptual
 from backend.corrections.outcomes import SAME_PLACE, Match, Outcome, match
-from backend.corrections.splits import Side, assign_split, document_key
+from backend.corrections.splits import ELSEWHERE, Side, assign_split, document_key, elsewhere
 from backend.corrections.tables import sample
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.vocabulary import UNKNOWN
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["BACKGROUND", "Sample", "make_samples", "replace_samples", "teaches_hard"]
 
 BACKGROUND = CLASSES[-1]
-SAMPLES_LOCK = 0x73706C69  # any number that nothing else locks
 CONTRADICTION = 0.5
-_ELSEWHERE = "another document has its page on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,9 +223,6 @@ def _nearness(answer: Region, drawn: Region) -> float:
 
 def replace_samples(connection: Connection, *, annotation: int, task: int | None, samples: Iterable[Sample]) -> None:
     """Puts an annotation's samples in the place of those it had, and looks at its task for contradictions anew."""
-    if connection.dialect.name == "postgresql":
-        # Two workers with copies of one document must not decide its side at once; SQLite has one writer anyway.
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SAMPLES_LOCK})
     connection.execute(delete(sample).where(sample.c.annotation == annotation))
     if made := list(samples):
         side = assign_split(connection, made)
@@ -256,7 +251,7 @@ def _quarantine(connection: Connection, task: int) -> None:
             and overlaps[here, there] >= CONTRADICTION
         ]
         reason = f"annotation {against[0].annotation} calls it {against[0].label}" if against else None
-        if reason != row.quarantine and not (row.quarantine or "").startswith(_ELSEWHERE):
+        if reason != row.quarantine and not (row.quarantine or "").startswith(ELSEWHERE):
             connection.execute(update(sample).where(sample.c.id == row.id).values(quarantine=reason))
 
 
@@ -267,7 +262,7 @@ def _row(one: Sample, side: Side) -> dict[str, Any]:
         if field.name not in {"box", "page_size", "page_phash", "crop", "probabilities"}
     }
     x1, y1, x2, y2 = one.box
-    elsewhere = side.elsewhere.get(one.page_sha256)
+    other = side.elsewhere.get(one.page_sha256)
     return {
         **same,
         "probabilities": list(one.probabilities) if one.probabilities else None,
@@ -282,5 +277,5 @@ def _row(one: Sample, side: Side) -> dict[str, Any]:
         "phash": one.crop.phash,
         "margin": list(one.crop.outer),
         "split": side.split,
-        "quarantine": f"{_ELSEWHERE} the {elsewhere} side" if elsewhere else None,
+        "quarantine": elsewhere(other) if other else None,
     }

@@ -1,23 +1,27 @@
-"""Which side of the split a document is on: decided once, for all its pages and their copies."""
+"""Which side of the split a document is on: the same for all its pages, their copies, and the documents of those."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, insert, or_, select
+from sqlalchemy import Connection, Row, and_, insert, or_, select, text, update
 
 from backend.corrections.crop_store import difference
-from backend.corrections.tables import document
+from backend.corrections.tables import document, sample
 
-__all__ = ["COPY_BITS", "OfDocument", "Side", "assign_split", "document_key", "split_of"]
+__all__ = ["COPY_BITS", "ELSEWHERE", "OfDocument", "Side", "assign_split", "document_key", "elsewhere", "split_of"]
 
 # Shares of documents, in percent; what is left is the gold set, on which nothing is ever tuned.
 TRAIN, VALIDATION = 70, 15
 COPY_BITS = 3
+# A page that more documents have is a form, not a copy.
+MOST_SHARING = 8
+SIDES_LOCK = 0x73706C69  # any number that nothing else locks
+ELSEWHERE = "another document has its page on"
 
 
 def document_key(name: str | None, references: Iterable[str]) -> str:
@@ -30,6 +34,11 @@ def split_of(key: str) -> str:
     """The side that a document's key alone decides: train, validation or gold."""
     place = int(key[:8], 16) % 100
     return "train" if place < TRAIN else "validation" if place < TRAIN + VALIDATION else "gold"
+
+
+def elsewhere(side: str) -> str:
+    """Why a sample teaches nothing whose page another document has on another side."""
+    return f"{ELSEWHERE} the {side} side"
 
 
 class OfDocument(Protocol):
@@ -59,44 +68,120 @@ class Side:
 
 
 def assign_split(connection: Connection, pages: Sequence[OfDocument]) -> Side:
-    """The side of a document: decided once, and shared with every document that has a copy of one of its pages.
+    """The side of a document, which depends on the documents that are known and on nothing else.
 
-    A copy is a page with the same pixels, or a perceptual hash within 3 bits. Where both documents were decided before
-    they came to share a page, the page stays with the one that had it first: it is elsewhere for the other.
+    Documents that have copies of each other's pages are a family and go together: to the side of the document of the
+    lowest key, whichever of them came first. So a document that joins two families can move samples from one side to
+    another. A page that many documents have, such as a printed form, tells nothing and makes no family.
+
+    Documents that an older program decided stay where they are, and draw their family there. Where two of one family
+    are apart, or many have one form, the page that they share stays with one of them (the lowest key, decided ones
+    before others), and teaches nothing on other sides.
 
     Args:
         connection: An open transaction.
         pages: Pages of one document, those that are known of it.
     """
+    if connection.dialect.name == "postgresql":
+        # Two who know copies of one document must not decide its side at once; SQLite has one writer anyway.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SIDES_LOCK})
     key = pages[0].document
-    known = connection.execute(select(document.c.split).where(document.c.key == key)).scalar()
-    copies = {page.page_sha256: _copies(connection, page) for page in pages}
-    first = min((copy for found in copies.values() for copy in found), default=None)
-    split = str(known or (first[1] if first else split_of(key)))
-    elsewhere = {sha: side for sha, found in copies.items() for _, side in reversed(found) if side != split}
-    here = select(document.c.page_sha256).where(document.c.key == key)
-    noted = {*connection.execute(here).scalars(), *elsewhere}
-    for page in pages:
-        if page.page_sha256 not in noted:
-            noted.add(page.page_sha256)
-            row = {f"band{n}": band for n, band in enumerate(_bands(page))}
-            connection.execute(
-                insert(document).values(
-                    key=key, page_sha256=page.page_sha256, phash=page.page_phash, split=split, **row
-                )
-            )
-    return Side(split=split, elsewhere=elsewhere)
+    known = set(connection.execute(select(document.c.page_sha256).where(document.c.key == key)).scalars())
+    new = {page.page_sha256: page for page in pages if page.page_sha256 not in known}
+    split = connection.execute(select(document.c.split).where(document.c.key == key)).scalar()
+    fixed = bool(connection.execute(select(document.c.fixed).where(document.c.key == key)).scalar())
+    for page in new.values():
+        row: dict[str, Any] = {f"band{n}": band for n, band in enumerate(_bands(page.page_phash))}
+        row |= {"key": key, "page_sha256": page.page_sha256, "phash": page.page_phash, "fixed": fixed}
+        connection.execute(insert(document).values(split=split or split_of(key), **row))
+    changed = {key, *_decide(connection, key, new.values())} if new else set()
+    for name in sorted(changed):
+        _settle_pages(connection, name, changed)
+    split = str(connection.execute(select(document.c.split).where(document.c.key == key).limit(1)).scalar_one())
+    owners = {page.page_sha256: _owner(_copies(connection, page.page_sha256, page.page_phash)) for page in pages}
+    return Side(split=split, elsewhere={sha: one.split for sha, one in owners.items() if one.split != split})
 
 
-def _copies(connection: Connection, page: OfDocument) -> list[tuple[str, str]]:
-    """Other documents with a copy of a page, and their sides, in the order of their keys."""
-    alike = (document.c[f"band{n}"] == band for n, band in enumerate(_bands(page)))
-    near = select(document.c.key, document.c.split, document.c.phash).where(
-        document.c.key != page.document, or_(document.c.page_sha256 == page.page_sha256, *alike)
-    )
-    rows = connection.execute(near).all()
-    return sorted((row.key, row.split) for row in rows if difference(row.phash, page.page_phash) <= COPY_BITS)
+def _decide(connection: Connection, key: str, new: Iterable[OfDocument]) -> set[str]:
+    """Decides anew about every family that pages which came to a document can have joined, or parted.
+
+    Returns:
+        The documents that are on another side now.
+    """
+    near = [_copies(connection, page.page_sha256, page.page_phash) for page in new]
+    touched = {key, *(one.key for copies in near for one in copies)}
+    for copies in near:
+        # One more may be too many for a page to tell anything: then those that it joined part.
+        for one in copies if len(copies) <= 2 * MOST_SHARING else ():
+            touched |= {other.key for other in _copies(connection, one.page_sha256, one.phash)}
+    moved = set()
+    while touched:
+        family = _family(connection, touched.pop())
+        touched -= family.keys()
+        fixed = sorted(name for name, is_fixed in family.items() if is_fixed)
+        side = split_of(min(family))
+        if fixed:
+            side = str(connection.execute(select(document.c.split).where(document.c.key == fixed[0])).scalar())
+        moved |= {name for name in sorted(family.keys() - set(fixed)) if _move(connection, name, side)}
+    return moved
 
 
-def _bands(page: OfDocument) -> list[str]:
-    return [page.page_phash[start : start + 4] for start in range(0, 16, 4)]
+def _family(connection: Connection, key: str) -> dict[str, bool]:
+    """The documents that are bound to one by pages that they share, it among them; whether each is fixed."""
+    found: dict[str, bool] = {}
+    wanted = [key]
+    while wanted:
+        one = wanted.pop()
+        if one in found:
+            continue
+        rows = connection.execute(select(document).where(document.c.key == one)).all()
+        found[one] = any(row.fixed for row in rows)
+        for row in rows:
+            copies = _copies(connection, row.page_sha256, row.phash)
+            if len({copy.key for copy in copies}) <= MOST_SHARING:
+                wanted += [copy.key for copy in copies if copy.key not in found and _tells(connection, copy)]
+    return found
+
+
+def _tells(connection: Connection, page: Row[Any]) -> bool:
+    """Whether a page is one that few documents have."""
+    return len({copy.key for copy in _copies(connection, page.page_sha256, page.phash)}) <= MOST_SHARING
+
+
+def _move(connection: Connection, key: str, side: str) -> bool:
+    """Puts a document and its samples on a side; False where they are there already."""
+    if connection.execute(select(document.c.split).where(document.c.key == key)).scalar() == side:
+        return False
+    connection.execute(update(document).where(document.c.key == key).values(split=side))
+    connection.execute(update(sample).where(sample.c.document == key).values(split=side))
+    return True
+
+
+def _settle_pages(connection: Connection, key: str, changed: Collection[str]) -> None:
+    """Says of each page of a document that changed, on which sides it teaches: there alone where its owner is."""
+    for page in connection.execute(select(document).where(document.c.key == key)).all():
+        copies = _copies(connection, page.page_sha256, page.phash)
+        owner = _owner(copies)
+        for one in copies if owner.key in changed else [page]:
+            reason = None if one.split == owner.split else elsewhere(owner.split)
+            here = and_(sample.c.document == one.key, sample.c.page_sha256 == one.page_sha256)
+            said = sample.c.quarantine.startswith(ELSEWHERE)
+            which = said if reason is None else or_(said, sample.c.quarantine.is_(None))
+            connection.execute(update(sample).where(here, which).values(quarantine=reason))
+
+
+def _owner(copies: Iterable[Row[Any]]) -> Row[Any]:
+    """Of documents that have a page, the one whose side it is on."""
+    return min(copies, key=lambda one: (not one.fixed, one.key))
+
+
+def _copies(connection: Connection, sha256: str, phash: str) -> list[Row[Any]]:
+    """The pages that are copies of one: with the same pixels, or a perceptual hash within 3 bits; itself among them."""
+    alike = (document.c[f"band{n}"] == band for n, band in enumerate(_bands(phash)))
+    near = select(document).where(or_(document.c.page_sha256 == sha256, *alike))
+    rows = connection.execute(near.order_by(document.c.key, document.c.page_sha256)).all()
+    return [row for row in rows if difference(row.phash, phash) <= COPY_BITS]
+
+
+def _bands(phash: str) -> list[str]:
+    return [phash[start : start + 4] for start in range(0, 16, 4)]

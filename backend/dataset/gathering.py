@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, create_engine, select
+from sqlalchemy import Connection, Engine, Select, create_engine, select
 
 from backend.corrections.crop_store import perceptual
 from backend.corrections.database import writing
 from backend.corrections.samples import CONTRADICTION
 from backend.corrections.splits import assign_split, document_key
 from backend.corrections.tables import document as table
-from backend.corrections.tables import sample
+from backend.corrections.tables import metadata, sample
 from backend.dataset.manifest import Corners, FrozenMark, FrozenPage, FrozenSample, Origin, corners
 from backend.errors import RequestError
 from backend.geometry import as_boxes, iou
@@ -70,7 +70,7 @@ def sides_without_ledger(looks: Sequence[Look]) -> dict[str, str]:
     """As `sides`, by the same rules, for documents that no ledger knows."""
     engine = create_engine("sqlite://")
     with engine.begin() as connection:
-        table.create(connection)
+        metadata.create_all(connection, tables=[table, sample])
         found = _assigned(connection, looks)
     engine.dispose()
     return found
@@ -89,13 +89,16 @@ def known_documents(engine: Engine, tasks: Iterable[int]) -> dict[int, str]:
     return found
 
 
-def _assigned(connection: Connection, looks: Iterable[Look]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _assigned(connection: Connection, looks: Sequence[Look]) -> dict[str, str]:
+    documents = dict.fromkeys(look.document for look in looks)
     for look in looks:
-        # One page at a time: blank ones are copies of each other, and must not draw all documents to one side.
-        side = assign_split(connection, [look])
-        found.setdefault(look.document, side.split)
-    return found
+        assign_split(connection, [look])
+    # Only now: a later page may have brought an earlier document to another side.
+    return {key: str(connection.execute(_side_of(key)).scalar_one()) for key in documents}
+
+
+def _side_of(key: str) -> Select[tuple[str]]:
+    return select(table.c.split).where(table.c.key == key).limit(1)
 
 
 @dataclass(frozen=True, kw_only=True)

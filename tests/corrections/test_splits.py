@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import random
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
+import numpy as np
 import pytest
-from sqlalchemy import Engine, Row, select
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, Row, select, update
 
-from backend.corrections.crop_store import CropStore
+from backend.corrections.crop_store import CropStore, fingerprint, perceptual
+from backend.corrections.database import writing
 from backend.corrections.journal import Journal
-from backend.corrections.splits import document_key, split_of
+from backend.corrections.splits import MOST_SHARING, assign_split, document_key, split_of
 from backend.corrections.tables import document, sample
 from backend.corrections.worker import Worker
+from backend.dataset.gathering import Look
 from backend.labelstudio.annotations import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import drawn, saved
@@ -73,49 +81,137 @@ def test_annotations_of_one_task_are_of_one_document_whichever_pages_they_mark(l
     assert len(set.union(*by_task)) == len(pages)
 
 
-def test_a_new_document_takes_the_side_of_any_page_that_is_known(ledger: Ledger) -> None:
+def decide_for_ever(engine: Engine) -> None:
+    """What the ledger holds so far was decided by a program of before: such documents never move."""
+    with writing(engine) as connection:
+        connection.execute(update(document).values(fixed=True))
+
+
+def test_a_new_document_takes_the_side_of_any_page_that_is_known(ledger: Ledger, engine: Engine) -> None:
     ledger.learn(1, (0, "stamp"), task=1, pages=("/p/known", "/p/other"), name=GOLD)
+    decide_for_ever(engine)
     found = ledger.learn(2, (0, "stamp"), (1, "stamp"), task=2, pages=("/p/new", "/p/known"), name=TRAIN)
     assert {row.split for row in found.values()} == {"gold"}
     assert {row.quarantine for row in found.values()} == {None}
 
 
-def test_a_page_that_two_decided_documents_share_teaches_on_the_side_that_had_it_first(
-    ledger: Ledger, engine: Engine
+FAMILY = {
+    # Number of the document: its pages. 1 and 2 share one, 2 and 3 another; 4 is alone, 5 and 6 are a pair.
+    1: ("/p/1", "/p/1-2"),
+    2: ("/p/1-2", "/p/2-3"),
+    3: ("/p/2-3", "/p/3"),
+    4: ("/p/4", "/p/4b"),
+    5: ("/p/5-6", "/p/5"),
+    6: ("/p/6", "/p/5-6"),
+}
+
+
+@pytest.fixture(scope="module")
+def page_facts() -> dict[str, Look]:
+    """How the pages of the family are known again."""
+    facts = {}
+    for reference in {one for pages in FAMILY.values() for one in pages}:
+        pixels = np.random.default_rng(annotating.hash_of(reference)).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        facts[reference] = Look(document="", page_sha256=fingerprint(pixels), page_phash=perceptual(pixels))
+    return facts
+
+
+def in_order(engine: Engine, order: Sequence[tuple[int, str]], facts: Mapping[str, Look]) -> dict[int, str]:
+    """The side of each document of the family after its pages became known in an order."""
+    keys = {number: document_key(f"lease {number}", ()) for number in FAMILY}
+    with engine.connect() as connection, connection.begin() as transaction:
+        for number, reference in order:
+            assign_split(connection, [dataclasses.replace(facts[reference], document=keys[number])])
+        rows = dict(connection.execute(select(document.c.key, document.c.split)).all())
+        transaction.rollback()
+    return {number: rows[key] for number, key in keys.items()}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32), repeats=st.integers(0, 6))
+def test_documents_that_share_pages_go_together_whichever_page_is_known_first(
+    engine: Engine, page_facts: dict[str, Look], seed: int, repeats: int
 ) -> None:
+    """A worker that is killed does its work later, or twice: that is another order, and repetition."""
+    known = [(number, page) for number, pages in FAMILY.items() for page in pages]
+    mixed = random.Random(seed)  # noqa: S311
+    order = known + mixed.choices(known, k=repeats)
+    mixed.shuffle(order)
+    sides = in_order(engine, order, page_facts)
+    assert sides == in_order(engine, known, page_facts)
+    assert len({sides[1], sides[2], sides[3]}) == 1
+    assert sides[5] == sides[6]
+    assert sides[4] == split_of(document_key("lease 4", ()))
+
+
+def test_samples_move_with_their_document(ledger: Ledger) -> None:
+    """The side is that of the lowest key, also where that document comes last."""
+    names = sorted((TRAIN, GOLD), key=lambda name: document_key(name, ()))
+    first, last = names
+    alone = ledger.learn(1, (0, "stamp"), task=1, pages=("/p/a", "/p/shared"), name=last)
+    assert alone["1-0"].split == split_of(document_key(last, ()))
+    ledger.learn(2, (1, "stamp"), task=1, pages=("/p/a", "/p/shared"), name=last)
+    found = ledger.learn(3, (0, "stamp"), task=2, pages=("/p/shared", "/p/b"), name=first)
+    assert {row.split for row in found.values()} == {split_of(document_key(first, ()))}
+    assert {row.quarantine for row in found.values()} == {None}
+
+
+def test_a_form_that_many_documents_have_binds_none_and_teaches_on_one_side(
+    engine: Engine, page_facts: dict[str, Look]
+) -> None:
+    keys = [document_key(f"contract {number}", ()) for number in range(MOST_SHARING + 4)]
+    natural = {key: split_of(key) for key in keys}
+    assert len(set(natural.values())) > 1
+    form = page_facts["/p/1"]
+    for order in (keys, keys[::-1]):
+        with engine.connect() as connection, connection.begin() as transaction:
+            for key in order:
+                assign_split(connection, [dataclasses.replace(form, document=key)])
+            found = dict(connection.execute(select(document.c.key, document.c.split)).all())
+            assert found == natural
+            owner = natural[min(keys)]
+            for key in keys:
+                side = assign_split(connection, [dataclasses.replace(form, document=key)])
+                away = {} if natural[key] == owner else {form.page_sha256: owner}
+                assert (side.split, side.elsewhere) == (natural[key], away)
+            transaction.rollback()
+
+
+def test_a_page_that_two_documents_decided_before_share_teaches_on_one_side(ledger: Ledger, engine: Engine) -> None:
     shared = ("/p/shared", "/p/gold")
-    ledger.learn(1, (0, "stamp"), task=1, pages=shared, name=GOLD)
-    ledger.learn(2, (0, "stamp"), task=2, pages=("/p/train", "/p/shared"), name=TRAIN)
-    found = ledger.learn(3, (0, "thumb"), (1, "stamp"), task=3, pages=("/p/train2", "/p/shared"), name=TRAIN)
+    first, other = sorted((GOLD, TRAIN), key=lambda name: document_key(name, ()))
+    ledger.learn(1, (0, "stamp"), task=1, pages=shared, name=first)
+    ledger.learn(2, (0, "stamp"), task=2, pages=("/p/train", "/p/shared"), name=other)
+    decide_for_ever(engine)
+    found = ledger.learn(3, (0, "thumb"), (1, "stamp"), task=3, pages=("/p/train2", "/p/shared"), name=other)
+    here, there = split_of(document_key(first, ())), split_of(document_key(other, ()))
     assert {region: row.split for region, row in found.items()} == {
-        "1-0": "gold",
-        "2-0": "train",
-        "3-0": "train",
-        "3-1": "train",
+        "1-0": here,
+        "2-0": there,
+        "3-0": there,
+        "3-1": there,
     }
-    elsewhere = "another document has its page on the gold side"
+    elsewhere = f"another document has its page on the {here} side"
     reasons = {"1-0": None, "2-0": None, "3-0": None, "3-1": elsewhere}
     assert {region: row.quarantine for region, row in found.items()} == reasons
-    with engine.connect() as connection:
-        assert connection.execute(
-            select(document.c.split).where(document.c.page_sha256 == found["1-0"].page_sha256)
-        ).all() == [("gold",)]
     # neither a look at the task's contradictions nor a new state of the first document changes that
-    ledger.learn(4, (0, "thumb"), task=3, pages=("/p/train2", "/p/shared"), name=TRAIN)
+    ledger.learn(4, (0, "thumb"), task=3, pages=("/p/train2", "/p/shared"), name=other)
     again = ledger.learn(
-        1, (0, "stamp"), task=1, pages=shared, name=GOLD, at=2000.0, created=1001.0, action="ANNOTATION_UPDATED"
+        1, (0, "stamp"), task=1, pages=shared, name=first, at=2000.0, created=1001.0, action="ANNOTATION_UPDATED"
     )
     assert {region: row.quarantine for region, row in again.items()} == {**reasons, "4-0": None}
 
 
-def test_contradictions_of_annotators_are_seen_beside_a_page_on_another_side(ledger: Ledger) -> None:
+def test_contradictions_of_annotators_are_seen_beside_a_page_on_another_side(ledger: Ledger, engine: Engine) -> None:
+    first, other = sorted((GOLD, TRAIN), key=lambda name: document_key(name, ()))
     pages = ("/p/train", "/p/shared")
-    ledger.learn(1, (0, "stamp"), task=1, pages=("/p/shared", "/p/gold"), name=GOLD)
-    ledger.learn(2, (0, "stamp"), task=2, pages=pages, name=TRAIN)
-    found = ledger.learn(3, (0, "thumb"), (1, "stamp"), task=2, pages=pages, name=TRAIN)
+    ledger.learn(1, (0, "stamp"), task=1, pages=("/p/shared", "/p/gold"), name=first)
+    ledger.learn(2, (0, "stamp"), task=2, pages=pages, name=other)
+    decide_for_ever(engine)
+    found = ledger.learn(3, (0, "thumb"), (1, "stamp"), task=2, pages=pages, name=other)
     assert {region: row.quarantine for region, row in found.items()} == {
         "1-0": None,
         "2-0": "annotation 3 calls it thumb",
         "3-0": "annotation 2 calls it stamp",
-        "3-1": "another document has its page on the gold side",
+        "3-1": f"another document has its page on the {split_of(document_key(first, ()))} side",
     }
