@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -107,8 +108,8 @@ class CropStore:
                 self._put_local(path, crop.png)
             else:
                 self._files.pipe_file(path, crop.png)
-        except OSError as error:
-            raise LedgerError(f"a crop could not be stored: {error}; is the disk full?") from error
+        except Exception as error:  # those of an object store's library have no common base
+            raise LedgerError(f"a crop could not be stored: {error}; is the disk full, or the store away?") from error
         return crop.key
 
     def get(self, key: str) -> NDArray[np.uint8]:
@@ -119,7 +120,7 @@ class CropStore:
         """
         try:
             data = self._files.cat_file(self._path(key))
-        except OSError as error:
+        except Exception as error:  # as above
             raise LedgerError(f"crop {key[:12]} cannot be read: {error}") from error
         if hashlib.sha256(data).hexdigest() != key:
             raise LedgerError(f"crop {key[:12]} has changed since it was stored; delete it and run `sync`")
@@ -145,12 +146,24 @@ class CropStore:
     @staticmethod
     def _put_local(path: str, data: bytes) -> None:
         """Written aside, flushed, renamed: a kill leaves the whole file or none under its name."""
+        for left in Path(path).parent.glob(f"{Path(path).name}.*"):
+            if not _lives(left.name.split(".")[2]):
+                left.unlink(missing_ok=True)
         aside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        try:
+            with open(aside, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        except OSError:
+            Path(aside).unlink(missing_ok=True)
+            raise
+
+
+def _lives(process: str) -> bool:
+    """Whether there is a process of that number."""
+    return Path(f"/proc/{process}").exists() or not Path("/proc/self").exists()
 
 
 def _whole(box: tuple[float, float, float, float], *, width: int, height: int) -> tuple[int, int, int, int]:

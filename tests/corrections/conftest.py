@@ -32,33 +32,72 @@ def _server_programs() -> Path | None:
     return versions[-1].parent if versions else None
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """URL of a PostgreSQL server that lives as long as the test session; the server refuses to run as root."""
+class Cluster:
+    """A PostgreSQL server of its own, under a port that it keeps; as root it runs as another user, for it refuses to.
+
+    Attributes:
+        url: Where it is, without a database's name.
+    """
+
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
+        self._home = Path(tempfile.mkdtemp(prefix="ledger-postgresql-"))
+        self._as_server = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self._as_server:
+            shutil.chown(self._home, "postgres")
+        self._port = _free_port()
+        self.url = f"postgresql://ledger@127.0.0.1:{self._port}"
+        self._run("initdb", "-D", str(self._home / "data"), "-U", "ledger", "-A", "trust", "--no-sync")
+
+    def start(self) -> None:
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._home} -c fsync=off"
+        self._control("-o", options, "-l", str(self._home / "log"), "-w", "start")
+
+    def stop(self) -> None:
+        """At once, whoever is connected: as when the machine goes down."""
+        self._control("-m", "immediate", "stop")
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self._home)
+
+    def _control(self, *arguments: str) -> None:
+        self._run("pg_ctl", "-D", str(self._home / "data"), *arguments)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as_server, str(self._programs / program), *arguments]
+        subprocess.run(command, check=True, cwd=self._home, stdout=subprocess.DEVNULL)
+
+
+def _cluster() -> Cluster:
     programs = _server_programs()
     if programs is None:
         if os.environ.get("CI"):
             pytest.fail("PostgreSQL is not installed, and CI installs it (Debian's package postgresql)")
         pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    home = Path(tempfile.mkdtemp(prefix="ledger-postgresql-"))
-    as_server = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if as_server:
-        shutil.chown(home, "postgres")
-    port = _free_port()
+    return Cluster(programs)
 
-    def run(program: str, *arguments: str) -> None:
-        subprocess.run(
-            [*as_server, str(programs / program), *arguments], check=True, cwd=home, stdout=subprocess.DEVNULL
-        )
 
-    run("initdb", "-D", str(home / "data"), "-U", "ledger", "-A", "trust", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home} -c fsync=off"
-    run("pg_ctl", "-D", str(home / "data"), "-o", options, "-l", str(home / "log"), "-w", "start")
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of a PostgreSQL server that lives as long as the test session."""
+    cluster = _cluster()
+    cluster.start()
     try:
-        yield f"postgresql://ledger@127.0.0.1:{port}"
+        yield cluster.url
     finally:
-        run("pg_ctl", "-D", str(home / "data"), "-m", "immediate", "stop")
-        shutil.rmtree(home)
+        cluster.remove()
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server that a test may stop and start again."""
+    own = _cluster()
+    own.start()
+    try:
+        yield own
+    finally:
+        own.remove()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,155 @@
+"""Real parts beside: a PostgreSQL that is restarted under load, an object store, two backends on one of each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import psycopg
+import pytest
+from moto.server import ThreadedMotoServer
+from sqlalchemy import Engine, select
+
+from backend.commands.prelabel.archive import items
+from backend.corrections.crop_store import CropStore, cut
+from backend.corrections.database import open_database
+from backend.corrections.tables import event, sample
+from backend.errors import LedgerError
+from tests.corrections.annotating import drawn, saved
+from tests.corrections.conftest import Cluster
+from tests.corrections.test_kill import finish, nothing_waits, serving
+from tests.corrections.test_service import eventually
+
+A = (10.0, 10.0, 60.0, 60.0)
+BUCKET = "contracts"
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of an empty bucket of an S3-compatible server; boto's own settings lead every driver and process there."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "tests",
+        "AWS_SECRET_ACCESS_KEY": "tests",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    httpx2.put(f"http://{host}:{port}/{BUCKET}").raise_for_status()
+    try:
+        yield f"s3://{BUCKET}/corrections"
+    finally:
+        server.stop()
+
+
+def correction(number: int) -> dict[str, Any]:
+    return saved(number, task=number, at=950, result=[drawn(f"r{number}", "stamp", A)])
+
+
+def send(address: str, numbers: range) -> list[int]:
+    """The status of the answer to each event, sent by sixteen at once."""
+    with httpx2.Client(timeout=30) as http, ThreadPoolExecutor(16) as pool:
+        return list(pool.map(lambda n: http.post(f"{address}/webhook", json=correction(n)).status_code, numbers))
+
+
+def there(engine: Engine) -> tuple[list[int], list[int]]:
+    """The annotations of the events, and of the samples; each as often as it is there."""
+    with engine.connect() as connection:
+        stored = [body["annotation"]["id"] for body in connection.execute(select(event.c.body)).scalars()]
+        return sorted(stored), sorted(connection.execute(select(sample.c.annotation)).scalars())
+
+
+def all_learnt(engine: Engine, numbers: range) -> None:
+    """Waits for the samples of all of these, as long as they become more."""
+    have = 0
+    while have < len(numbers):
+        eventually(lambda before=have: len(there(engine)[1]) > before)
+        have = len(there(engine)[1])
+    assert there(engine) == (list(numbers), list(numbers))
+
+
+def test_a_postgresql_that_is_restarted_under_load_delays_and_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    with psycopg.connect(f"{cluster.url}/postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ledger")
+    url = f"{cluster.url}/ledger"
+    with serving("none", url, tmp_path) as (_, address):
+        with ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(send, address, range(1, 101))
+            cluster.stop()
+            assert send(address, range(101, 131)) == [200] * 30
+            assert httpx2.get(f"{address}/health", timeout=30).status_code == 200
+            cluster.start()
+            assert sent.result() == [200] * 100
+        engine = open_database(url)
+        all_learnt(engine, range(1, 131))
+        eventually(lambda: httpx2.get(f"{address}/health", timeout=30).json()["storage"] == "ready")
+        engine.dispose()
+
+
+def test_a_locked_ledger_refuses_no_event(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    engine = open_database(url)
+    with serving("none", url, tmp_path) as (_, address):
+        other = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        assert send(address, range(1, 41)) == [200] * 40
+        eventually(lambda: httpx2.get(f"{address}/health", timeout=30).json()["storage"] == "degraded")
+        assert there(engine) == ([], [])
+        other.execute("ROLLBACK")
+        other.close()
+        all_learnt(engine, range(1, 41))
+    engine.dispose()
+
+
+def test_two_backends_share_a_database_and_a_bucket(
+    database_url: str, engine: Engine, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them is killed in the middle of it: the other one does its work, but for what only its disk has."""
+    monkeypatch.setenv("STORAGE_URL", bucket)
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        folder.mkdir()
+    with serving("none", database_url, one) as (killed, first), serving("none", database_url, other) as (_, second):
+        assert send(first, range(1, 31)) == [200] * 30
+        os.killpg(killed.pid, signal.SIGKILL)
+        assert send(second, range(31, 61)) == [200] * 30
+        eventually(lambda: set(range(31, 61)) <= set(there(engine)[0]))
+    for folder in (one, other):
+        finish(engine, folder, crops=bucket)
+    assert there(engine) == (list(range(1, 61)), list(range(1, 61)))
+    assert nothing_waits(engine)
+    crops = CropStore(bucket)
+    with engine.connect() as connection:
+        for key in set(connection.execute(select(sample.c.crop)).scalars()):
+            assert crops.get(key).size
+
+
+def test_crops_are_kept_in_an_object_store_and_its_outage_is_told(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    crop = cut(np.full((80, 80, 3), 200, np.uint8), A)
+    store = CropStore(bucket)
+    store.check()
+    assert store.put(crop) == store.put(crop) == crop.key
+    assert CropStore(bucket).get(crop.key).shape == (75, 75, 3)
+    with pytest.raises(LedgerError, match="cannot be read"):
+        store.get("0" * 64)
+    nowhere = CropStore("s3://no-such-bucket/corrections")
+    with pytest.raises(LedgerError, match="could not be stored"):
+        nowhere.put(crop)
+    with pytest.raises(LedgerError, match="cannot be written"):
+        nowhere.check()
+
+
+def test_an_archive_in_an_object_store_is_listed(bucket: str) -> None:
+    for name in ("b/page-2.png", "a/page-1.png", "a/notes.txt"):
+        httpx2.put(f"{os.environ['AWS_ENDPOINT_URL']}/{BUCKET}/archive/{name}", content=b"x").raise_for_status()
+    found = [item.name for item in items([f"s3://{BUCKET}/archive"], prefix="")]
+    assert found == [f"s3://{BUCKET}/archive/a/page-1.png", f"s3://{BUCKET}/archive/b/page-2.png"]
