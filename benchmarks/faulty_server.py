@@ -1,0 +1,349 @@
+"""What `benchmarks.faults` and `benchmarks.soak` share: a real server that can be harmed, and a Label Studio beside it.
+
+The server is started as `serve` starts it, in a session of its own, so that all its processes can be found and killed.
+Label Studio is a loopback server: one drawn page under as many addresses as there are tasks, some of them slow or
+hostile, and the state of each annotation as it was saved last.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx2
+from sqlalchemy import select
+
+from backend.corrections.database import default_url, open_database
+from backend.corrections.tables import event, sample
+from backend.synthetic.drawn_page import draw_page
+from benchmarks.server_speed import Latency
+from benchmarks.webhook import BOXES, CONFIG
+from benchmarks.webhook import event as saved
+
+__all__ = ["FaultyServer", "Found", "LoopbackPages", "Sent", "events", "loopback_pages", "predict", "running"]
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS, DRAIN_SECONDS = 300.0, 600.0
+PROBE_SECONDS = 0.05
+SLOW_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """What became of events that were sent.
+
+    Attributes:
+        acknowledged: Numbers of those that were answered with 200.
+        refused: How many were not.
+    """
+
+    acknowledged: frozenset[int]
+    refused: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the ledger has in the end, beside what was acknowledged.
+
+    Attributes:
+        lost: Acknowledged events that it does not have, or not all samples of.
+        doubled: Events or samples that it has twice.
+        mixed: Annotations whose samples say something else than what was saved last.
+    """
+
+    lost: int
+    doubled: int
+    mixed: int
+
+
+class LoopbackPages:
+    """Pages and annotations, as Label Studio hands them out.
+
+    Attributes:
+        hostile: Files by name, handed out under `/hostile/NAME`.
+        held: The newest state of each annotation, by its id.
+    """
+
+    def __init__(self) -> None:
+        pixels = draw_page(7, dpi=150).pixels
+        self._jpeg = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
+        self.hostile: dict[str, bytes] = {}
+        self.held: dict[int, dict[str, Any]] = {}
+
+    def answer(self, path: str) -> tuple[str, bytes] | None:
+        """Content type and body; None for what is not there."""
+        kind, _, name = path.strip("/").partition("/")
+        if kind == "hostile":
+            return "application/octet-stream", self.hostile[name]
+        if path.startswith("/api/annotations/"):
+            found = self.held.get(int(name.split("/")[1]))
+            return None if found is None else ("application/json", json.dumps(found).encode())
+        if path.startswith("/data/upload/"):
+            return "image/jpeg", self._jpeg
+        if kind == "slow":
+            time.sleep(SLOW_SECONDS)
+        return None
+
+
+@contextmanager
+def loopback_pages() -> Iterator[tuple[str, LoopbackPages]]:
+    """The loopback Label Studio and its address."""
+    pages = LoopbackPages()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = pages.answer(self.path.partition("?")[0])
+            kind, body = found or ("application/json", b'{"detail": "Not found."}')
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+        def handle_error(self, *_: Any) -> None:
+            """Who does not wait for a slow page closes its connection."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", pages
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class FaultyServer:
+    """A server on a fresh DATA_DIR, watched while it is harmed: how soon /health answers, how much memory it takes.
+
+    Attributes:
+        data: Its DATA_DIR.
+        port: Where it listens.
+        health: Seconds of each answer of /health; of one that did not come, the seconds that were waited.
+        peak: The most bytes that its processes took together (proportional set size).
+    """
+
+    def __init__(self, data: Path, studio: str, *, settings: Mapping[str, str]) -> None:
+        self.data = data
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._environment = {
+            **os.environ,
+            "LOG_LEVEL": "ERROR",
+            "DATA_DIR": str(data),
+            "DATABASE_URL": "",
+            "LABEL_STUDIO_URL": studio,
+            "MODEL": "bundled",
+            "RETRAIN_AFTER": "0",
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watching = threading.Event()
+        self.health: list[float] = []
+        self.peak = 0
+
+    def start(self) -> None:
+        """Starts it, and returns when it predicts."""
+        self._watching.clear()
+        command = [sys.executable, "-m", "backend", "serve", "--port", str(self.port)]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=self._environment, start_new_session=True, stderr=subprocess.DEVNULL
+        )
+        give_up = time.monotonic() + START_SECONDS
+        while self.state().get("model_state") != "ready":
+            if time.monotonic() > give_up or self._process.poll() is not None:
+                raise SystemExit("the server did not start")
+            time.sleep(0.1)
+        self._watching.set()
+        for watch in (self._probe, self._measure):
+            threading.Thread(target=watch, args=(self._process,), daemon=True).start()
+
+    def kill(self) -> None:
+        """Kills all its processes, at once."""
+        self._watching.clear()
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def stop(self) -> None:
+        """Tells it to end, and waits for that."""
+        self._watching.clear()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+    def processes(self) -> list[int]:
+        """The ids of all its processes."""
+        assert self._process is not None
+        return [
+            pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if _session(pid) == self._process.pid
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """What /health says; empty where it does not answer."""
+        try:
+            found = httpx2.get(f"http://127.0.0.1:{self.port}/health", timeout=5).json()
+        except httpx2.TransportError:
+            return {}
+        return dict(found)
+
+    def resident(self) -> int:
+        """Bytes that its processes take together."""
+        return sum(map(_proportional, self.processes()))
+
+    def descriptors(self) -> int:
+        """Open files and sockets of all its processes."""
+        return sum(_descriptors(pid) for pid in self.processes())
+
+    def send(self, bodies: Mapping[int, bytes], *, clients: int = 16) -> Sent:
+        """Sends each event once; one that is not answered with 200 is refused."""
+        with ThreadPoolExecutor(clients) as pool:
+            answers = dict(zip(bodies, pool.map(self._post, bodies.values()), strict=True))
+        taken = frozenset(number for number, is_taken in answers.items() if is_taken)
+        return Sent(acknowledged=taken, refused=len(bodies) - len(taken))
+
+    def drain(self) -> None:
+        """Waits until nothing waits: neither on disk, nor in the journal, nor to be turned into samples."""
+        give_up = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < give_up:
+            try:
+                answer = httpx2.get(
+                    f"http://127.0.0.1:{self.port}/status", headers={"Accept": "application/json"}, timeout=30
+                )
+                facts = answer.json() if answer.status_code == httpx2.codes.OK else None
+            except httpx2.TransportError:
+                facts = None
+            if facts and not (
+                facts["storage"]["waiting_bytes"]
+                or facts["annotations"]["open"]
+                or sum(one["count"] for one in facts["events"] if one["state"] == "open")
+            ):
+                return
+            time.sleep(0.2)
+        raise SystemExit(f"not all events were in the samples within {DRAIN_SECONDS:.0f} s")
+
+    def found(self, acknowledged: frozenset[int], *, held: Mapping[int, Mapping[str, Any]]) -> Found:
+        """Compares the ledger with what was acknowledged; each event of `benchmarks.webhook` says its own number.
+
+        Args:
+            acknowledged: Numbers of the events.
+            held: What Label Studio holds in the end of annotations that were saved more than once, by their ids.
+        """
+        engine = open_database(default_url(self.data))
+        with engine.connect() as connection:
+            bodies = connection.execute(select(event.c.body).where(event.c.action == "ANNOTATION_CREATED")).scalars()
+            events = Counter(int(body["annotation"]["id"]) for body in bodies)
+            samples = connection.execute(select(sample).where(sample.c.outcome != "rejected")).all()
+        engine.dispose()
+        made = Counter(row.annotation for row in samples)
+        strange = {row.annotation for row in samples if (row.task, row.label) != (row.annotation, "stamp")}
+        strange |= {row.annotation for row in samples if not row.region.startswith(f"r{row.annotation}-")}
+        strange |= {number for number, one in held.items() if made[number] != len(one["result"])}
+        return Found(
+            lost=sum(number not in events or made[number] < len(BOXES) for number in acknowledged),
+            doubled=sum(many > 1 for many in events.values()) + sum(many > len(BOXES) for many in made.values()),
+            mixed=len(strange),
+        )
+
+    def latency(self) -> Latency:
+        return Latency.of(self.health)
+
+    def _post(self, body: bytes) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("POST", "/webhook", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
+            return False
+        else:
+            return answer.status == http.client.OK
+        finally:
+            connection.close()
+
+    def _probe(self, process: subprocess.Popen[bytes]) -> None:
+        while self._watching.is_set() and process.poll() is None:
+            started = time.perf_counter()
+            answered = bool(self.state())
+            if self._watching.is_set() or answered:
+                self.health.append(time.perf_counter() - started)
+            time.sleep(PROBE_SECONDS)
+
+    def _measure(self, process: subprocess.Popen[bytes]) -> None:
+        while self._watching.is_set() and process.poll() is None:
+            self.peak = max(self.peak, self.resident())
+            time.sleep(0.2)
+
+
+@contextmanager
+def running(**settings: str) -> Iterator[tuple[FaultyServer, LoopbackPages]]:
+    """A started server on an empty DATA_DIR, and its Label Studio."""
+    with tempfile.TemporaryDirectory() as folder, loopback_pages() as (studio, pages):
+        server = FaultyServer(Path(folder) / "data", studio, settings=settings)
+        server.start()
+        try:
+            yield server, pages
+        finally:
+            server.kill()
+
+
+def predict(server: FaultyServer, references: Mapping[int, str], *, timeout: float = 100.0) -> list[Any] | None:
+    """Asks for the predictions of tasks, as "Retrieve Predictions" does; None where no answer came."""
+    tasks = [{"id": number, "project": 1, "data": {"image": reference}} for number, reference in references.items()]
+    body = {"tasks": tasks, "project": "1.1", "label_config": CONFIG, "params": None}
+    try:
+        answer = httpx2.post(f"http://127.0.0.1:{server.port}/predict", json=body, timeout=timeout)
+    except httpx2.TransportError:
+        return None
+    return list(answer.json()["results"]) if answer.status_code == httpx2.codes.OK else None
+
+
+def events(numbers: range) -> dict[int, bytes]:
+    """An event for each number: the annotation of that number, on the task of that number."""
+    return {number: saved(number) for number in numbers}
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return -1
+
+
+def _proportional(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+
+
+def _descriptors(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
