@@ -7,9 +7,10 @@ The 2.x line is not on PyPI; the package of that name there is 1.0.9, whose clas
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from dataclasses import dataclass
-from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import LabelConfigError, RequestError
@@ -30,11 +31,14 @@ _LOG = logging.getLogger(__name__)
 
 
 def has_framework() -> bool:
-    """Whether label_studio_ml 2.x or newer is installed."""
-    try:
-        return int(metadata.version("label-studio-ml").partition(".")[0]) >= 2
-    except (metadata.PackageNotFoundError, ValueError):
-        return False
+    """Whether label_studio_ml 2.x or newer can be imported: installed, or merely on the path, as a checkout is.
+
+    Its server takes nothing but subclasses of its own base. It is known by its `response` module, which 1.0.9 does not
+    have: a checkout has no version that could be asked for.
+    """
+    package = importlib.util.find_spec("label_studio_ml")
+    places = (package and package.submodule_search_locations) or ()
+    return any((Path(place) / "response.py").is_file() for place in places)
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """The class keeps the contract of label_studio_ml 2.x, with that package or without it."""
 
 import inspect
-from importlib import metadata
 
 import pytest
 
@@ -12,6 +11,7 @@ from backend.server.ml_backend import ContractMarks, LabelStudioMLBase, has_fram
 from backend.server.predictor import Predictor
 from backend.settings import Settings
 from tests.server.conftest import NAMED, MemoryLedger, ToldServing, found, payload
+from tests.server.upstream import put_upstream
 
 
 @pytest.fixture
@@ -21,13 +21,21 @@ def model_class(pipeline, pages):
     return ContractMarks.served_by(Predictor(Settings(), ToldServing(pipeline), connections, ledger=ledger), ledger)
 
 
-@pytest.mark.parametrize(
-    ("version", "counts"),
-    [("2.0.1.dev0", True), ("2.0.1dev0", True), ("3.1", True), ("1.0.9", False), ("0.1", False), ("unknown", False)],
-)
-def test_only_2_x_counts_as_the_framework(monkeypatch, version, counts):
-    monkeypatch.setattr(metadata, "version", lambda name: {"label-studio-ml": version}[name])
-    assert has_framework() is counts
+def test_the_framework_counts_when_it_is_merely_on_the_path(monkeypatch, tmp_path):
+    put_upstream(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert has_framework()
+
+
+@pytest.mark.parametrize("modules", [("__init__", "model", "api", "exceptions"), ("model", "api"), ()])
+def test_the_package_of_that_name_on_pypi_does_not_count(monkeypatch, tmp_path, modules):
+    # 1.0.9 has other modules, and classes of another shape.
+    package = tmp_path / "label_studio_ml"
+    package.mkdir()
+    for name in modules:
+        (package / f"{name}.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert not has_framework()
 
 
 def parameters(function) -> list[tuple[str, object]]:
