@@ -12,6 +12,7 @@ from typing import Any
 
 from backend import __version__
 from backend.errors import BackendError
+from backend.logs import begin_log
 from backend.settings import Settings
 from backend.terminal import painted
 
@@ -94,7 +95,5 @@ def _parser(wanted: str | None, module: Any) -> argparse.ArgumentParser:
 
 def _log_to_stderr(*, quiet: bool) -> None:
     """Sends the log to stderr; a command that prints results logs warnings and worse only."""
-    level = logging.WARNING if quiet else Settings.from_environment(os.environ).log_level
-    # What it says of each migration, the ledger's state says as well.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    settings = Settings.from_environment(os.environ)
+    begin_log(logging.WARNING if quiet else settings.log_level, form=settings.log_format)

@@ -6,6 +6,7 @@ The environment variable of a field is its name in capitals. A test compares the
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,13 @@ class Settings:
     )
     basic_auth_user: str = _setting("", "User name that requests must bring (HTTP Basic); empty turns the check off.")
     basic_auth_pass: str = _setting("", "Password to that user name; Label Studio can send none beyond Latin-1.")
+    settings_file: str = _setting(
+        "",
+        "TOML or `.env` file with some of these settings by their names; the environment counts before it, and the "
+        "command line before both.",
+    )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = _setting("text", "The log as `text` for people, or as `json`: one object a line.")
     workers: int = _setting(1, "Serving processes; each holds one model.")
     threads: int = _setting(
         96, "Request threads of a serving process; more than clients that predict at once, so that others are answered."
@@ -114,6 +121,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingsError(f"LOG_LEVEL is {self.log_level!r}: expected DEBUG, INFO, WARNING or ERROR")
+        if self.log_format not in ("text", "json"):
+            raise SettingsError(f"LOG_FORMAT is {self.log_format!r}: expected text or json")
         if self.detector not in DETECTORS:
             raise SettingsError(f"DETECTOR is {self.detector!r}: expected model, colour or both")
         if not 0 < self.confidence < 1:
@@ -145,12 +154,16 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str], **overrides: Any) -> Settings:
         """Reads the table's names from `environment`; `overrides` (the command line's) win where they are not None.
 
+        What the environment does not say, the file of `SETTINGS_FILE` may say, and else the default holds.
+
         Raises:
-            SettingsError: A value does not parse as its field's type, or is out of range.
+            SettingsError: A value does not parse as its field's type, or is out of range, or the file is none.
         """
+        named = environment.get("SETTINGS_FILE", "").strip()
+        filed = _filed(Path(named)) if named else {}
         values: dict[str, Any] = {}
         for row in dataclasses.fields(cls):
-            text = environment.get(row.name.upper(), "").strip()
+            text = environment.get(row.name.upper(), "").strip() or filed.get(row.name.upper(), "")
             if text:
                 values[row.name] = _parse(row.name, text, type(row.default))
         values.update({name: value for name, value in overrides.items() if value is not None})
@@ -159,6 +172,47 @@ class Settings:
     def as_environment(self) -> dict[str, str]:
         """The table as another process of this program reads it with `from_environment`."""
         return {row.name.upper(): str(getattr(self, row.name)) for row in dataclasses.fields(self)}
+
+
+def _filed(file: Path) -> dict[str, str]:
+    """The settings of a file, by their names in the environment.
+
+    Raises:
+        SettingsError: It cannot be read, or names something that is no setting.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        found = tomllib.loads(text) if file.suffix == ".toml" else _lines(text)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"SETTINGS_FILE {file} cannot be read: {error}") from error
+    values = {name.upper(): value for name, value in found.items()}
+    known = {row.name.upper() for row in dataclasses.fields(Settings)} - {"SETTINGS_FILE"}
+    if unknown := sorted(set(values) - known):
+        raise SettingsError(
+            f"SETTINGS_FILE {file} names {', '.join(unknown)}: no such setting (see the README's table)"
+        )
+    if wrong := sorted(name for name, value in values.items() if not isinstance(value, str | int | float)):
+        raise SettingsError(f"SETTINGS_FILE {file}: {', '.join(wrong)} is neither a text nor a number")
+    return {name: str(int(value) if isinstance(value, bool) else value).strip() for name, value in values.items()}
+
+
+def _lines(text: str) -> dict[str, str]:
+    """`NAME=value` lines; a `#` begins a comment, quotes around a value are taken off."""
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip().removeprefix("export ")
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, separator, value = stripped.partition("=")
+        if not separator:
+            raise ValueError(f"line {number} is no NAME=value")
+        value = value.strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        else:
+            value = value.partition(" #")[0].strip()
+        found[name.strip()] = value
+    return found
 
 
 def _parse(name: str, text: str, kind: type) -> Any:

@@ -19,7 +19,7 @@ def test_defaults_hold_without_an_environment() -> None:
 
 
 @pytest.mark.parametrize("row", dataclasses.fields(Settings), ids=lambda row: row.name)
-def test_every_setting_is_read_from_the_environment(row: dataclasses.Field[Any]) -> None:
+def test_every_setting_is_read_from_the_environment(row: dataclasses.Field[Any], tmp_path: Path) -> None:
     other: dict[type, str] = {int: "7", float: "0.7", str: "ERROR"}
     kind = type(row.default)
     text = other.get(kind, "somewhere")
@@ -27,6 +27,13 @@ def test_every_setting_is_read_from_the_environment(row: dataclasses.Field[Any])
     if row.name == "detector":
         text = "both"
         environment = {"DETECTOR": text}
+    if row.name == "log_format":
+        text = "json"
+        environment = {"LOG_FORMAT": text}
+    if row.name == "settings_file":
+        (tmp_path / "settings.env").touch()
+        text = str(tmp_path / "settings.env")
+        environment = {"SETTINGS_FILE": text}
     if row.name.startswith("basic_auth"):
         environment = {"BASIC_AUTH_USER": text, "BASIC_AUTH_PASS": text}
     assert getattr(Settings.from_environment(environment), row.name) == kind(text)
@@ -61,6 +68,8 @@ def test_an_empty_variable_is_as_none() -> None:
         ({"MAX_PAGES": "-1"}, "MAX_PAGES is -1"),
         ({"MODEL_THREADS": "-1"}, "MODEL_THREADS is -1"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'"),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'"),
+        ({"SETTINGS_FILE": "nowhere.toml"}, "nowhere.toml cannot be read"),
         ({"RETRAIN_AFTER": "-1"}, "RETRAIN_AFTER is -1"),
     ],
 )
@@ -81,3 +90,50 @@ def test_readme_has_the_row(name: str, default: str, meaning: str) -> None:
     assert len(rows) == 1, f"README's settings table has no row, or several, for {name}"
     assert meaning in rows[0].replace("\\|", "|")
     assert not default or f"`{default}`" in rows[0]
+
+
+TOML = """
+port = 9191
+label_studio_url = "http://studio.example"
+CONFIDENCE = 0.25
+samples_in_server = false
+"""
+ENV = """
+# of the server in the basement
+PORT=9191   # free there
+export LABEL_STUDIO_URL="http://studio.example"
+confidence='0.25'
+SAMPLES_IN_SERVER=0
+"""
+
+
+@pytest.mark.parametrize(("name", "text"), [("settings.toml", TOML), ("settings.env", ENV), (".env", ENV)])
+def test_a_settings_file_counts_behind_the_environment_and_that_behind_the_command_line(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    environment = {"SETTINGS_FILE": str(tmp_path / name), "CONFIDENCE": "0.75", "HOST": ""}
+    found = Settings.from_environment(environment)
+    assert (found.port, found.label_studio_url, found.samples_in_server) == (9191, "http://studio.example", 0)
+    assert found.confidence == 0.75
+    assert found.host == Settings().host
+    assert Settings.from_environment(environment, port=1, confidence=0.5) == dataclasses.replace(
+        found, port=1, confidence=0.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.toml", "port = ", "cannot be read"),
+        ("a.toml", "prot = 1", "names PROT: no such setting"),
+        ("a.toml", "[port]\nhere = 1", "PORT is neither a text nor a number"),
+        ("a.toml", "port = 'ninety'", "PORT is 'ninety'"),
+        (".env", "PORT 1", "line 1 is no NAME=value"),
+        (".env", "SETTINGS_FILE=other", "names SETTINGS_FILE"),
+    ],
+)
+def test_a_settings_file_that_cannot_be_used_is_refused(name: str, text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SettingsError, match=reason):
+        Settings.from_environment({"SETTINGS_FILE": str(tmp_path / name)})

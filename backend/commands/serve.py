@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gunicorn.app.base import BaseApplication
 
 from backend.errors import SettingsError
+from backend.logs import begin_log
 from backend.models.serving import Sources
 from backend.pages.decoders import finish
 from backend.server.application import Application
@@ -114,7 +115,7 @@ def serve(settings: Settings, start: Callable[[Settings], Serveable]) -> None:
         settings: Address, processes and threads.
         start: Starts the program, in each worker process.
     """
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    begin_log(settings.log_level, form=settings.log_format)
     if settings.workers > 1 and not settings.label_studio_api_key:
         _LOG.warning(
             "%d workers and no LABEL_STUDIO_API_KEY: the token that Label Studio sends reaches one worker only, "
