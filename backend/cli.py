@@ -31,6 +31,7 @@ _COMMANDS = {
         "bring PDF, TIFF and image files into a project, as tasks",
     ),
     "predict": ("backend.commands.predict", "print the marks of images and PDFs, without any server"),
+    "redact": ("backend.commands.redact", "cover the marks of images and PDFs with black, for sharing them"),
     "prelabel": (
         "backend.commands.prelabel.prelabel_command",
         "give every task of a project, or a folder, its predictions",

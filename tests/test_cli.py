@@ -167,6 +167,19 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("contract-marks ")
 
 
+def test_boxes_are_drawn_and_marks_are_covered(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drawn, shared = tmp_path / "drawn.png", tmp_path / "shared.pdf"
+    assert main(["predict", str(image), "--draw", str(drawn), "--confidence", "0.01"]) == 0
+    assert main(["redact", str(image), "--out", str(shared), "--confidence", "0.01"]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"page 1: \d+ covered", said.out)
+    assert "look at each page" in said.err
+    with Image.open(drawn) as picture:
+        assert picture.size == (827, 1170)
+    assert shared.read_bytes().startswith(b"%PDF")
+    assert main(["redact", str(image), "--out", str(shared)]) == 2
+
+
 def test_the_version_is_known_without_being_installed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from backend.commands.page_pictures import PagePictures, with_boxes
 from backend.errors import LabelConfigError, PageError
 from backend.labelstudio.labelling import Binding, bind, versioned
 from backend.labelstudio.results import prediction, regions, wants_ink, why_empty
@@ -34,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `predict`."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="image (JPEG, PNG, TIFF, WebP) or PDF")
     parser.add_argument("--json", action="store_true", help="one JSON document a line and page; `page` counts from 1")
+    parser.add_argument(
+        "--draw",
+        type=Path,
+        metavar="OUT",
+        help="also draw the boxes: a new .pdf for all pages, a .png or .jpg for one, or a folder",
+    )
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
     parser.add_argument("--confidence", type=float, help="lowest probability at which a mark is shown (CONFIDENCE)")
     parser.add_argument(
@@ -47,15 +54,17 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ModelError: There is no model.
         LabelConfigError: The label config cannot be read, or has no place for marks.
+        SettingsError: What is to be drawn into is there already, or cannot hold the pages.
     """
     settings = Settings.from_environment(os.environ, model=args.model, confidence=args.confidence)
     binding = _binding(args.label_config, settings)
     pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
+    pictures = None if args.draw is None else PagePictures(args.draw)
     failed = 0
     with tqdm(args.files, unit="file", disable=None, file=sys.stderr) as files:
         for file in files:
             try:
-                for line in _lines(file, pipeline, binding, settings, as_json=args.json):
+                for line in _lines(file, pipeline, binding, settings, as_json=args.json, pictures=pictures):
                     tqdm.write(line, file=sys.stdout)
             except PageError as error:
                 tqdm.write(f"contract-marks: {error}", file=sys.stderr)
@@ -81,10 +90,20 @@ def _binding(label_config: Path | None, settings: Settings) -> Binding:
     return bind(text, confidence=settings.confidence)[0]
 
 
-def _lines(file: Path, pipeline: Pipeline, binding: Binding, settings: Settings, *, as_json: bool) -> Iterator[str]:
+def _lines(
+    file: Path,
+    pipeline: Pipeline,
+    binding: Binding,
+    settings: Settings,
+    *,
+    as_json: bool,
+    pictures: PagePictures | None,
+) -> Iterator[str]:
     for page in from_path(file, settings, enough=ENOUGH_DPI):
         marks = pipeline.marks(page, confidence=binding.threshold)
         version = versioned(marks.version, [binding], confidence=settings.confidence)
+        if pictures is not None:
+            pictures.add(page, with_boxes(page, marks), source=file)
         if as_json:
             yield json.dumps(_document(file, page, marks, binding, version), ensure_ascii=False)
         else:

@@ -1,0 +1,60 @@
+"""The command `redact`: pages with black in the place of their marks, for sharing them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backend.commands.page_pictures import PagePictures, covered
+from backend.errors import PageError
+from backend.models.serving import Sources, build_pipeline
+from backend.pages.source import from_path
+from backend.settings import Settings
+from backend.vision.network_config import MARKS
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `redact`."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="image (JPEG, PNG, TIFF, WebP) or PDF")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="a new .pdf for all pages, a .png or .jpg for one, or a folder"
+    )
+    parser.add_argument("--only", nargs="+", choices=MARKS, default=MARKS, help="which marks (default: all)")
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+    parser.add_argument(
+        "--confidence", type=float, help="lowest probability at which a mark is covered (CONFIDENCE); lower covers more"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes every page of every file with its marks covered; gives 1 when a file could not be read.
+
+    What the model does not find stays visible: whoever shares the pages looks at them first.
+
+    Raises:
+        ModelError: There is no model.
+        SettingsError: The output is there already, or cannot hold the pages.
+    """
+    settings = Settings.from_environment(os.environ, model=args.model, confidence=args.confidence)
+    pictures = PagePictures(args.out)
+    pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
+    failed = 0
+    for file in args.files:
+        try:
+            for page in from_path(file, settings):
+                marks = pipeline.marks(page)
+                boxes = marks.boxes[[name in args.only for name in marks.names]]
+                pictures.add(page, covered(page, boxes), source=file)
+                print(f"{file}, page {page.index + 1}: {len(boxes)} covered")
+        except PageError as error:
+            print(f"contract-marks: {error}", file=sys.stderr)
+            failed += 1
+    print("What was not found is not covered: look at each page before you share it.", file=sys.stderr)
+    return 1 if failed else os.EX_OK
