@@ -5,17 +5,16 @@ Samples to look at: a contact sheet of their crops, as a page or an image, and t
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader
 from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import Connection, Row, func, select
@@ -28,6 +27,7 @@ from backend.corrections.splits import COPY_BITS
 from backend.corrections.tables import memory, sample
 from backend.corrections.verdicts import acting_verdicts, forget_verdict, restore_verdict, verdict_lines
 from backend.errors import LedgerError, SettingsError
+from backend.pages.encoding import png_uri
 from backend.settings import Settings
 from backend.vision.network_config import CLASSES
 
@@ -170,9 +170,7 @@ def _with_crops(rows: Sequence[Row[Any]], crops: CropStore) -> Iterator[tuple[Ro
 
 
 def _data_uri(image: Image.Image) -> str:
-    file = BytesIO()
-    image.save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return png_uri(np.asarray(image))
 
 
 def _moment(seconds: float) -> str:

@@ -16,6 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from backend.errors import LedgerError
+from backend.pages.encoding import png_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,8 +58,7 @@ def cut(pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> Cr
     across, down = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
     outer = _whole((x1 - across, y1 - down, x2 + across, y2 + down), width=width, height=height)
     inner = _whole(box, width=width, height=height)
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels[outer[1] : outer[3], outer[0] : outer[2]], cv2.COLOR_RGB2BGR))
-    png = encoded.tobytes()
+    png = png_bytes(pixels[outer[1] : outer[3], outer[0] : outer[2]])
     mark = np.ascontiguousarray(pixels[inner[1] : inner[3], inner[0] : inner[2]])
     return Crop(
         png=png,

@@ -5,7 +5,6 @@ Bars as inline SVG: no plotting library, no script, and colours of the page's ow
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from markupsafe import Markup, escape
 
 from backend.dataset.manifest import SPLITS
 from backend.dataset.statistics import INKS, LARGE_MM, SLICES, SMALL_MM, MarkFacts, Statistics, wants
+from backend.pages.encoding import jpeg_uri
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MOST = 8
 _CONTEXT = 0.25
 """Margin around a mark, as a share of its longer side."""
 _LONGEST = 300
-_OUTLINE = (66, 130, 18)
+_OUTLINE = (18, 130, 66)
 """Blue, green and red of the line around a mark."""
 _GROUPS = {"size": ("small", "medium", "large"), "ink": INKS, "overlap": ("alone", "overlaps")}
 _NOTES = {
@@ -147,8 +147,7 @@ def _thumbnail(pixels: NDArray[np.uint8], one: MarkFacts) -> str:
     right, bottom = int(np.ceil(min(width, x2 + margin))), int(np.ceil(min(height, y2 + margin)))
     scale = min(1.0, _LONGEST / max(right - left, bottom - top, 1))
     size = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
-    cut = cv2.resize(np.ascontiguousarray(pixels[top:bottom, left:right, ::-1]), size, interpolation=cv2.INTER_AREA)
+    cut = cv2.resize(np.ascontiguousarray(pixels[top:bottom, left:right]), size, interpolation=cv2.INTER_AREA)
     places = [round(scale * side) for side in (x1 - left, y1 - top, x2 - left, y2 - top)]
     cv2.rectangle(cut, (places[0], places[1]), (places[2], places[3]), _OUTLINE, 1, cv2.LINE_AA)
-    _, encoded = cv2.imencode(".jpg", cut, [cv2.IMWRITE_JPEG_QUALITY, 82])
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
+    return jpeg_uri(np.asarray(cut, np.uint8))

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from backend.corrections.samples import BACKGROUND
 from backend.dataset.manifest import Corners, FrozenPage
 from backend.dataset.store import Version, by_split, watched
+from backend.pages.encoding import png_bytes
 
 __all__ = ["save"]
 
@@ -28,9 +28,7 @@ def save(version: Version, folder: Path) -> None:
                 left, top, right, bottom = _whole(box, page)
                 target = folder / split / label
                 target.mkdir(parents=True, exist_ok=True)
-                crop = np.ascontiguousarray(pixels[top:bottom, left:right, ::-1])
-                _, encoded = cv2.imencode(".png", crop)
-                (target / f"{page.name}-{name}.png").write_bytes(encoded.tobytes())
+                (target / f"{page.name}-{name}.png").write_bytes(png_bytes(pixels[top:bottom, left:right]))
 
 
 def _boxes(version: Version, page: FrozenPage) -> Iterator[tuple[str, str, Corners]]:

@@ -27,6 +27,7 @@ from backend.corrections.crop_store import fingerprint
 from backend.dataset.manifest import SPLITS, FrozenPage, Manifest
 from backend.errors import DatasetError
 from backend.files import hold
+from backend.pages.encoding import png_bytes
 
 __all__ = ["Datasets", "Draft", "Version", "by_split", "lay", "watched"]
 
@@ -35,7 +36,7 @@ HALF = ".freezing-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MANIFEST, _MADE, _PAGES, _LOCK = "manifest.json", "made.json", "pages", ".lock"
 _READ_ONLY = 0o400
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+_COMPRESSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +103,7 @@ class Draft:
         path = _page_file(self.folder, key)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]), _PNG)
-            self._place(path, encoded.tobytes())
+            self._place(path, png_bytes(pixels, compression=_COMPRESSION))
         return key
 
     def _place(self, path: Path, data: bytes) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from backend.evaluation.bootstrap import Estimate, by_document, estimates, weights
 from backend.evaluation.rates import accuracy, calibration_error, macro_f1, rates
@@ -62,10 +63,8 @@ class Evaluation:
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities (N, C) of `logits` (N, C) divided by `temperature`."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    """Probabilities (N, C) of `logits` (N, C) divided by `temperature`, in float64."""
+    return np.asarray(special.softmax(np.asarray(logits, np.float64) / temperature, axis=1))
 
 
 def evaluate(

@@ -5,7 +5,6 @@ Mistakes as pictures: the place on the page with some context, the boxes as SVG 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from backend.evaluation.study import pixels_of
 from backend.evaluation.truth import TruePage, Truth
 from backend.geometry import as_boxes, clip, union
 from backend.labelstudio.annotations import Region
+from backend.pages.encoding import jpeg_uri
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ Box = tuple[float, float, float, float]
 _CONTEXT = 0.35
 """Margin around the boxes, as a share of their longer side."""
 _LONGEST = 420
-_QUALITY = 82
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +183,8 @@ def cut_out(pixels: NDArray[np.uint8], boxes: Sequence[Box]) -> CutOut:
     scale = _LONGEST / max(right - left, bottom - top)
     size = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    cut = cv2.resize(np.ascontiguousarray(pixels[top:bottom, left:right, ::-1]), size, interpolation=smooth)
-    _, encoded = cv2.imencode(".jpg", cut, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    image = f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
+    cut = cv2.resize(np.ascontiguousarray(pixels[top:bottom, left:right]), size, interpolation=smooth)
+    image = jpeg_uri(np.asarray(cut, np.uint8))
     return CutOut(image=image, width=size[0], height=size[1], left=left, top=top, scale=scale)
 
 

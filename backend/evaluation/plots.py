@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 
 from backend.errors import EvaluationError
 from backend.evaluation.figures import EndToEnd, Slice
-from backend.evaluation.ranking import Curve
 from backend.evaluation.rates import Bin
+
+if TYPE_CHECKING:
+    from backend.evaluation.ranking import Curve
 
 __all__ = ["PlottedEpoch", "learning_curves", "precision_recall", "read_history", "reliability_diagram", "slice_plot"]
 

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
     from backend.pages.page import Limits, Page
 
-__all__ = ["ENOUGH_DPI", "decode"]
+__all__ = ["ENOUGH_DPI", "PAGE_SUFFIXES", "decode"]
+
+_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k")
+PAGE_SUFFIXES = frozenset({".pdf", ".tif", ".tiff", *_IMAGES})
+"""How the names of files with pages end, in lower case: by them files are picked out of folders."""
 
 ENOUGH_DPI = 150.0
 """Dots an inch that the detector, and the classifier's crops, can use: a page to be looked at needs no more."""

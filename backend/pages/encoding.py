@@ -1,7 +1,8 @@
-"""A page → the file that Label Studio keeps of it and shows."""
+"""Pixels → files: what Label Studio keeps of a page and shows, and pictures for stores and reports."""
 
 from __future__ import annotations
 
+import base64
 import io
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from backend.pages.page import Page
 
-__all__ = ["LONGEST_SIDE", "encode"]
+__all__ = ["LONGEST_SIDE", "encode", "jpeg_bytes", "jpeg_uri", "png_bytes", "png_uri"]
 
 LONGEST_SIDE = 5000
 """Pixels: A4 at 400 dpi passes as it is; browsers grow slow beyond."""
@@ -57,3 +58,36 @@ def _flatness(pixels: NDArray[np.uint8]) -> float:
     if rows.shape[1] < 2:
         return 1.0
     return float((rows[:, 1:] == rows[:, :-1]).all(axis=2).mean())
+
+
+def png_bytes(pixels: NDArray[np.uint8], *, compression: int | None = None) -> bytes:
+    """A PNG file of (H, W, 3) RGB or (H, W) grey pixels.
+
+    Args:
+        pixels: What is kept, without loss.
+        compression: 0, fast and large, to 9; None for OpenCV's own choice.
+    """
+    options = [] if compression is None else [cv2.IMWRITE_PNG_COMPRESSION, compression]
+    return _file(".png", pixels, options)
+
+
+def jpeg_bytes(pixels: NDArray[np.uint8], *, quality: int) -> bytes:
+    """A JPEG file of (H, W, 3) RGB or (H, W) grey pixels; `quality` is 1 to 100."""
+    return _file(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def png_uri(pixels: NDArray[np.uint8]) -> str:
+    """A PNG file within an address, for HTML pages that need no other file."""
+    return f"data:image/png;base64,{base64.b64encode(png_bytes(pixels)).decode()}"
+
+
+def jpeg_uri(pixels: NDArray[np.uint8], *, quality: int = 82) -> str:
+    """A JPEG file within an address, for HTML pages that need no other file."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg_bytes(pixels, quality=quality)).decode()}"
+
+
+def _file(suffix: str, pixels: NDArray[np.uint8], options: list[int]) -> bytes:
+    # OpenCV's order is blue, green, red.
+    ordered = pixels if pixels.ndim == 2 else pixels[..., ::-1]
+    _, encoded = cv2.imencode(suffix, np.ascontiguousarray(ordered), options)
+    return encoded.tobytes()

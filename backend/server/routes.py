@@ -19,7 +19,13 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from backend.errors import BackendError
-from backend.labelstudio.protocol import PredictRequest, SetupRequest, parse_body
+from backend.labelstudio.protocol import (
+    LABEL_STUDIO_ENCODING,
+    PredictRequest,
+    SetupRequest,
+    parse_body,
+    sent_credentials,
+)
 from backend.labelstudio.webhooks import SECRET_HEADER
 from backend.server.ml_backend import ContractMarks
 
@@ -90,7 +96,7 @@ def add_credentials(app: Flask, settings: Settings, refused: RefusedWebhooks) ->
     With WEBHOOK_SECRET, /webhook asks for that or, where it is set, for Basic: the webhooks of a project come with the
     headers that somebody gave them in Label Studio, but "Start training" comes with the connection's own credentials.
     """
-    basic = _encoded(settings.basic_auth_user, settings.basic_auth_pass) if settings.basic_auth_user else ()
+    basic = sent_credentials(settings.basic_auth_user, settings.basic_auth_pass) if settings.basic_auth_user else ()
     secret = settings.webhook_secret.encode()
 
     @app.before_request
@@ -98,7 +104,7 @@ def add_credentials(app: Flask, settings: Settings, refused: RefusedWebhooks) ->
         if basic and any(hmac.compare_digest(_brought(), one) for one in basic):
             return None
         if request.path == _WEBHOOK and secret:
-            if hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode("latin-1"), secret):
+            if hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode(LABEL_STUDIO_ENCODING), secret):
                 return None
             refused.note(f"the header {SECRET_HEADER} with the value of WEBHOOK_SECRET")
             return refusal(401, "Unauthorized", f"webhooks of this backend bear {SECRET_HEADER}: see WEBHOOK_SECRET")
@@ -109,15 +115,6 @@ def add_credentials(app: Flask, settings: Settings, refused: RefusedWebhooks) ->
         response = refusal(401, "Unauthorized", "this backend wants HTTP Basic credentials: BASIC_AUTH_USER and _PASS")
         response.headers["WWW-Authenticate"] = 'Basic realm="contract-marks", charset="UTF-8"'
         return response
-
-
-def _encoded(user: str, password: str) -> tuple[bytes, ...]:
-    """As browsers send them, and as Label Studio does: its `requests` writes Latin-1, and can send nothing beyond."""
-    pair = f"{user}:{password}"
-    try:
-        return pair.encode(), pair.encode("latin-1")
-    except UnicodeEncodeError:
-        return (pair.encode(),)
 
 
 def _brought() -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from backend.pages.encoding import LONGEST_SIDE, encode
+from backend.pages.encoding import LONGEST_SIDE, encode, jpeg_bytes, jpeg_uri, png_bytes, png_uri
 from backend.pages.page import Page
 
 
@@ -66,3 +67,16 @@ def test_nothing_but_the_resolution_goes_along() -> None:
     _, image = reopened(page(noise(), dpi=200))
     assert not image.getexif()
     assert image.info["dpi"] == (200, 200)
+
+
+@pytest.mark.parametrize("pixels", [noise(), noise()[..., 0]], ids=["colour", "grey"])
+def test_a_png_keeps_every_pixel_in_its_place(pixels: np.ndarray) -> None:
+    for data in (png_bytes(pixels), png_bytes(pixels, compression=1), base64.b64decode(png_uri(pixels).split(",")[1])):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
+
+
+def test_a_jpeg_has_the_colours_of_its_pixels() -> None:
+    pixels = drawn()
+    for data in (jpeg_bytes(pixels, quality=95), base64.b64decode(jpeg_uri(pixels, quality=95).split(",")[1])):
+        image = np.asarray(Image.open(io.BytesIO(data)), dtype=int)
+        assert np.abs(image[25:35, 15:25] - (20, 40, 200)).max() < 12

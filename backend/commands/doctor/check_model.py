@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from backend.commands.doctor.findings import Checked, Fields, doubtful, failed, well
 from backend.commands.running_backend import health, version_for
 from backend.errors import BackendError, BadWeights, SetupError, UnknownModel
+from backend.labelstudio.protocol import can_send
 from backend.models.original_model import Hub
 from backend.models.published import Registry
 from backend.models.serving import Sources
@@ -160,12 +161,11 @@ def _way_out(settings: Settings, weights: Weights | None = None) -> str:
 
 def check_credentials(basic_auth: tuple[str, str]) -> Checked[bool]:
     """Whether Label Studio can bring the credentials that this backend asks for."""
-    if not "".join(basic_auth).isascii():
+    if not can_send(*basic_auth):
         return failed(
             CREDENTIALS,
-            "BASIC_AUTH_USER or BASIC_AUTH_PASS has letters beyond ASCII, which Label Studio sends in another encoding "
-            "than this backend reads",
-            remedy="set both to ASCII letters, restart `serve`, and run `connect` again",
+            "BASIC_AUTH_USER or BASIC_AUTH_PASS has letters beyond Latin-1, which Label Studio cannot send",
+            remedy="set both to Latin-1 letters, restart `serve`, and run `connect` again",
         )
     return well(CREDENTIALS, "HTTP Basic is asked for, in letters that Label Studio can send", value=True)
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.errors import LimitExceeded, PageUnavailable
+from backend.pages.decode import PAGE_SUFFIXES
 
 __all__ = ["DocumentFiles", "LeftOut", "find", "name_of", "read"]
-
-_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k")
-SUFFIXES = frozenset({".pdf", ".tif", ".tiff", *_IMAGES})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +109,7 @@ def _entries(folder: Path, *, root: Path, recursive: bool) -> Iterator[Path | Le
 
 
 def _file(entry: Path, root: Path) -> Path | LeftOut:
-    if entry.suffix.lower() not in SUFFIXES:
+    if entry.suffix.lower() not in PAGE_SUFFIXES:
         return LeftOut(path=entry, reason="its name ends like no document's or image's")
     if entry.is_symlink() and not entry.resolve().is_relative_to(root):
         return LeftOut(path=entry, reason="a link out of the folder")

@@ -11,7 +11,7 @@ import logging
 import os
 import stat
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 import fsspec
@@ -23,7 +23,7 @@ from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink, why_empty
 from backend.labelstudio.tasks import sheets
 from backend.models.serving import Sources, build_pipeline
-from backend.pages.decode import ENOUGH_DPI, decode
+from backend.pages.decode import ENOUGH_DPI, PAGE_SUFFIXES, decode
 from backend.pages.page import Limits
 from backend.pages.source import PageSource
 from backend.server.predictor import Predictor
@@ -41,7 +41,7 @@ __all__ = ["Item", "Looked", "Looker", "Row", "items", "make_looker", "read_labe
 
 Row = dict[str, Any]
 """`document`, `page` (from 1; 0 for a task), `data` of the task, `prediction`."""
-_PAGE_FILES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".pdf")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,18 +234,41 @@ def items(inputs: Sequence[str], *, prefix: str) -> Iterator[Item]:
             yield from _of_path(Path(one), prefix)
 
 
+class _LeftOut:
+    """Counts the files of a folder whose names do not end like those of pages."""
+
+    def __init__(self) -> None:
+        self._count, self._first = 0, ""
+
+    def takes(self, name: str) -> bool:
+        """Whether a file is looked at; one that is not is counted."""
+        if PurePosixPath(name.lower()).suffix in PAGE_SUFFIXES:
+            return True
+        self._count += 1
+        self._first = self._first or name
+        return False
+
+    def tell(self, folder: str) -> None:
+        """Says how many files were left out, if any."""
+        if self._count:
+            told = "%s: left out %d files whose names do not end in %s; the first is %s"
+            _LOG.warning(told, folder, self._count, ", ".join(sorted(PAGE_SUFFIXES)), self._first)
+
+
 def _of_path(path: Path, prefix: str) -> Iterator[Item]:
     if path.is_file():
         yield Item(name=str(path), reference=f"{prefix}{path.name}")
         return
     if not path.is_dir():
         raise SettingsError(f"{path} is neither a folder nor a file")
+    left_out = _LeftOut()
     for folder, below, files in os.walk(path):
         below.sort()
         for name in sorted(files):
-            if name.lower().endswith(_PAGE_FILES):
-                file = Path(folder, name)
+            file = Path(folder, name)
+            if left_out.takes(str(file)):
                 yield Item(name=str(file), reference=f"{prefix}{file.relative_to(path).as_posix()}")
+    left_out.tell(str(path))
 
 
 def _of_url(url: str) -> Iterator[Item]:
@@ -256,11 +279,13 @@ def _of_url(url: str) -> Iterator[Item]:
             return
         if not system.isdir(path):
             raise SettingsError(f"{url} is neither a folder nor a file")
+        left_out = _LeftOut()
         for folder, _, files in system.walk(path):
             for name in sorted(files):
-                if name.lower().endswith(_PAGE_FILES):
-                    found = system.unstrip_protocol(f"{folder}/{name}")
+                found = system.unstrip_protocol(f"{folder}/{name}")
+                if left_out.takes(found):
                     yield Item(name=found, reference=found)
+        left_out.tell(url)
     except (OSError, ImportError, ValueError) as error:
         raise SettingsError(f"{url} cannot be listed ({type(error).__name__}: {error})") from error
 

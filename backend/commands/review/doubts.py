@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from backend.evaluation.matching import NOBODY, FoundMarks, take
 from backend.geometry import Boxes, coverage, iou
@@ -135,8 +136,7 @@ def soft_min(scores: Scores) -> float:
     """
     if not len(scores):
         return 1.0
-    weights = np.exp((scores.min() - scores) / _TEMPERATURE)
-    return float((scores * weights).sum() / weights.sum())
+    return float(scores @ softmax(-scores / _TEMPERATURE))
 
 
 def page_score(*kinds: Scores) -> float:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 
 from backend.vision.engine import EMBEDDING
 from backend.vision.network_config import CLASSES, MARKS, NONE
@@ -53,7 +54,7 @@ class Head:
     def probabilities(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities of the classes, (N, C), of embeddings (N, 512)."""
         features = (embeddings - self.mean) / self.scale
-        return np.exp(_log_softmax(features @ self.weights.T + self.bias))
+        return np.asarray(softmax(features @ self.weights.T + self.bias, axis=1))
 
 
 def fit(embeddings: NDArray[np.float32], labels: NDArray[np.intp], *, classes: int, ridge: float) -> Head:
@@ -78,7 +79,7 @@ def fit(embeddings: NDArray[np.float32], labels: NDArray[np.intp], *, classes: i
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         table = flat.reshape(classes, -1)
         weights, bias = table[:, :-1], table[:, -1]
-        logs = _log_softmax(features @ weights.T + bias)
+        logs = log_softmax(features @ weights.T + bias, axis=1)
         wrong = (np.exp(logs) - truth) * share[:, None]
         slope = np.column_stack([wrong.T @ features + ridge * weights, wrong.sum(axis=0)])
         value = -(logs * truth).sum(axis=1) @ share + ridge / 2 * (weights**2).sum()
@@ -94,11 +95,6 @@ def evenly(labels: NDArray[np.intp]) -> NDArray[np.float64]:
     """Shares, (N,), that sum to 1, to the same for each class that occurs."""
     counts = np.bincount(labels)
     return np.asarray(1.0 / (counts[labels] * np.count_nonzero(counts)))
-
-
-def _log_softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 class Examples:

@@ -27,6 +27,7 @@ from backend.dataset.gathering import sides as assigned
 from backend.errors import BackendError, LabelStudioError, PageError, PagesAway, RequestError
 from backend.labelstudio.annotations import Annotation
 from backend.labelstudio.project_annotations import turned_page
+from backend.pages.encoding import png_bytes
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KnownPage", "PageOf", "Spool", "SpooledPage", "annotated_pages", "first_and_last"]
 
-_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+_COMPRESSION = 1
 PageOf = Callable[[Annotation, int], "Page"]
 _PATIENCE = 10
 """Tasks in a row that cannot be fetched, after which nobody is asked for more: each may have taken FETCH_TIMEOUT."""
@@ -87,9 +88,9 @@ class Spool:
         Raises:
             OSError: The disk is full.
         """
-        _, encoded = cv2.imencode(".png", page.pixels, _OPTIONS)  # the order of the channels is the reader's too
+        encoded = png_bytes(page.pixels, compression=_COMPRESSION)
         start = self._file.seek(0, 2)
-        self._file.write(encoded.tobytes())
+        self._file.write(encoded)
         return SpooledPage(
             width=page.width,
             height=page.height,
@@ -104,7 +105,7 @@ class Spool:
         """A page's pixels: (H, W, 3) RGB, as they were."""
         self._file.seek(page.start)
         data = np.frombuffer(self._file.read(page.size), np.uint8)
-        return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.uint8)
+        return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ import pytest
 from backend.commands.prelabel.archive import Item, items
 from backend.errors import SettingsError
 
-FILES = ("b/2.TIF", "b/10.png", "a.pdf", "notes.txt", "z.jpeg")
+FILES = ("b/2.TIF", "b/10.png", "a.pdf", "notes.txt", "scan.bmp", "stamp.GIF", "z.jpeg")
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_gives_its_pages_under_the_names_that_label_studio_has_for_them(folder: Path) -> None:
     found = list(items([str(folder)], prefix="/data/local-files/?d="))
     assert [one.reference for one in found] == [
-        f"/data/local-files/?d={name}" for name in ("a.pdf", "z.jpeg", "b/10.png", "b/2.TIF")
+        f"/data/local-files/?d={name}" for name in ("a.pdf", "scan.bmp", "stamp.GIF", "z.jpeg", "b/10.png", "b/2.TIF")
     ]
-    assert found[2].name == str(folder / "b" / "10.png")
+    assert found[4].name == str(folder / "b" / "10.png")
     assert not any(one.remote for one in found)
     # What is named itself is taken, whatever it is called.
     [one] = items([str(folder / "notes.txt")], prefix="")
@@ -41,9 +41,22 @@ def test_an_object_store_gives_urls(store: str, folder: Path) -> None:
         with fsspec.open(f"{url}/{name}", "wb").open() as file:
             file.write(b"")
     found = list(items([url], prefix="unused"))
-    assert [one.name.partition("/in/")[2] for one in found] == ["a.pdf", "z.jpeg", "b/10.png", "b/2.TIF"]
+    names = [one.name.partition("/in/")[2] for one in found]
+    assert names == ["a.pdf", "scan.bmp", "stamp.GIF", "z.jpeg", "b/10.png", "b/2.TIF"]
     assert all(one.remote and one.reference == one.name for one in found)
     assert [one.name for one in items([found[0].name], prefix="")] == [found[0].name]
+
+
+@pytest.mark.parametrize("store", ["file://", ""])
+def test_what_is_left_out_of_a_folder_is_said(store: str, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    list(items([f"{store}{folder}"], prefix=""))
+    [told] = [record.getMessage() for record in caplog.records if record.name == "backend.commands.prelabel.archive"]
+    assert "left out 1 files" in told
+    assert "notes.txt" in told
+    caplog.clear()
+    (folder / "notes.txt").unlink()
+    list(items([f"{store}{folder}"], prefix=""))
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("kind", [".json", ".jsonl"])
