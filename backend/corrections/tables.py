@@ -25,6 +25,7 @@ from sqlalchemy import (
 __all__ = [
     "ACTION_LENGTH",
     "annotation",
+    "decision",
     "document",
     "event",
     "forgotten",
@@ -283,4 +284,25 @@ work = Table(
     Index("ix_work_task", "task"),
     Index("ix_work_at", "at"),
     comment="How long each annotation took, and what its annotator saw.",
+)
+
+decision = Table(
+    "decision",
+    metadata,
+    Column("id", String(64), primary_key=True),  # the browser's: sent again, a decision is not made again
+    Column("at", Float, nullable=False),
+    Column("project", BigInteger, nullable=False),
+    Column("task", BigInteger, nullable=False),
+    Column("region", String(64), nullable=False),
+    Column("reviewer", BigInteger),
+    Column("was", String(16), nullable=False),
+    Column("label", String(16), nullable=False),
+    Column("before", JSON, nullable=False),  # all that the annotation said of the region
+    Column("annotation", BigInteger, nullable=False),
+    Column("made", Boolean, nullable=False),  # the annotation was made for it
+    Column("wrote", Float, nullable=False),  # the annotation's `updated` after the last write from here
+    Column("undone", Float),
+    Index("ix_decision_task", "task", "region"),
+    Index("ix_decision_annotation", "annotation"),
+    comment="What reviewers decided on the crop wall, with what was there before.",
 )

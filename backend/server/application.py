@@ -19,10 +19,18 @@ from backend.server.milestones import Registered
 from backend.server.predictor import Predictor
 from backend.server.routes import RefusedWebhooks, create_app
 from backend.server.status_pages import feedback_pages
+from backend.server.wall.wall_decisions import Decisions
+from backend.server.wall.wall_looks import Looks
+from backend.server.wall.wall_pages import Wall, wall_pages
+from backend.server.wall.wall_queue import crops_on_page
 from backend.training.retraining.starting import Starter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     from flask import Flask
+    from numpy.typing import NDArray
 
     from backend.corrections.shown import Inbox
     from backend.server.predictor import Serves
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Application"]
 
 _STOP_SECONDS = 5.0
+_EMBED_SECONDS = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +103,7 @@ class Application:
             waiting=feedback.intake,
         )
         flask.register_blueprint(pages)
+        flask.register_blueprint(wall_pages(_wall(settings, feedback, connections, serving, projects)))
         announcer = Announcer(settings, predictor, projects=projects, unread=feedback.ledger.unread_again)
         chronicle = Chronicle(feedback.store.engine, version=lambda: serving.state()["model_version"], told=registered)
         return cls(
@@ -127,3 +137,31 @@ class Application:
         self.announcer.stop()
         self.chronicle.stop(timeout=_STOP_SECONDS)
         self.feedback.stop()
+
+
+def _wall(
+    settings: Settings,
+    feedback: Feedback,
+    connections: Connections,
+    serving: Serves,
+    projects: Callable[[], list[int]],
+) -> Wall:
+    """The crop wall over the same ledger, pages and model as everything else."""
+    engine = feedback.store.engine
+
+    def embed(pixels: NDArray[np.uint8], boxes: NDArray[np.float64]) -> NDArray[np.float32]:
+        return serving.pipeline(timeout=_EMBED_SECONDS).classifier.classify(pixels, boxes).embeddings
+
+    return Wall(
+        engine=engine,
+        label_studio=settings.label_studio_url,
+        studio=connections.studio,
+        projects=projects,
+        looks=Looks(
+            connections,
+            on_page=lambda project, task, page: crops_on_page(engine, project=project, task=task, page=page),
+            embed=embed,
+        ),
+        decisions=Decisions(engine, studio=connections.studio),
+        guarded=bool(settings.basic_auth_user),
+    )

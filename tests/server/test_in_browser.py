@@ -21,6 +21,8 @@ from backend.server.dashboard import Dashboard
 from tests.commands.report.test_report import WhitePages, predicted, project, region, task
 from tests.end_to_end.conftest import QUIET, chromium
 from tests.server.invented import fill
+from tests.server.wall.reviewed_studio import BOB, ReviewedStudio, shown_region
+from tests.server.wall.test_wall import LEFT, RIGHT, app, proposed, remember
 
 __all__ = ["chromium"]
 
@@ -125,8 +127,24 @@ def report(_: Engine) -> Flask:
     return made
 
 
+def wall(engine: Engine) -> Flask:
+    made = app(engine, hung(engine))
+    made.add_url_rule("/", view_func=made.view_functions["wall.page"])
+    return made
+
+
+def hung(engine: Engine, tasks: int = 6) -> ReviewedStudio:
+    """A Label Studio with tasks of a stamp and a signature each, shown and remembered; the first is doubted most."""
+    found = ReviewedStudio()
+    for number in range(1, tasks + 1):
+        found.add(number, shown_region(f"a{number}", "stamp"), shown_region(f"b{number}", "signature", x=200.0))
+        stamp = proposed(f"a{number}", "stamp", LEFT, 0.5 + number / 100)
+        remember(engine, number, stamp, proposed(f"b{number}", "signature", RIGHT, 0.9))
+    return found
+
+
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("make", [dashboard, report])
+@pytest.mark.parametrize("make", [dashboard, report, wall])
 def test_a_page_fits_the_screen_can_be_read_and_lets_nothing_in(
     browser: Browser, engine: Engine, make: Callable[[Engine], Flask], size: tuple[int, int]
 ) -> None:
@@ -141,3 +159,112 @@ def test_a_page_fits_the_screen_can_be_read_and_lets_nothing_in(
                 assert page.locator("h1").count() == 1
                 assert page.title().endswith("Contract marks")
                 assert complaints == []
+
+
+@pytest.fixture
+def studio(engine: Engine) -> ReviewedStudio:
+    return hung(engine)
+
+
+@pytest.fixture
+def at_the_wall(browser: Browser, engine: Engine, studio: ReviewedStudio) -> Iterator[Page]:
+    with (
+        serving(app(engine, studio)) as url,
+        opened(browser, size=SIZES[0], scheme="light") as (page, complaints),
+    ):
+        page.goto(f"{url}/review?project=1&class=stamp")
+        expect(page.locator(".crop")).to_have_count(6)
+        page.select_option("#reviewer", str(BOB))
+        page.locator(".crop").first.focus()
+        yield page
+        assert complaints == []
+
+
+def saved(page: Page, number: int) -> None:
+    expect(page.locator(".crop[data-saved=yes]")).to_have_count(number)
+
+
+def test_keys_decide_and_what_they_decide_is_in_label_studio(at_the_wall: Page, studio: ReviewedStudio) -> None:
+    for key in ("1", "0", " ", "x", "3"):
+        at_the_wall.keyboard.press(key)
+    saved(at_the_wall, 4)
+    assert studio.labels(1) == [{"a1": "signature", "b1": "signature"}]
+    assert studio.labels(2) == [{"b2": "signature"}]
+    assert studio.labels(3) == [{"a3": "Seal", "b3": "signature"}]
+    assert studio.labels(4) == [], "of what one is not sure of, nothing is said"
+    assert studio.labels(5) == [{"a5": "thumb", "b5": "signature"}]
+    assert {one["completed_by"] for number in (1, 2, 3, 5) for one in studio.tasks[number]["annotations"]} == {BOB}
+    expect(at_the_wall.locator(".crop").nth(5)).to_be_focused()
+    expect(at_the_wall.locator("#said")).to_contain_text("4 decided, 4 saved")
+
+
+def test_arrows_go_through_the_rows(at_the_wall: Page) -> None:
+    at_the_wall.set_viewport_size({"width": 460, "height": 800})
+    for key, place in (("ArrowRight", 1), ("ArrowDown", 4), ("ArrowLeft", 3), ("ArrowUp", 0), ("End", 5), ("Home", 0)):
+        at_the_wall.keyboard.press(key)
+        expect(at_the_wall.locator(".crop").nth(place)).to_be_focused()
+
+
+def test_enter_says_that_the_rest_is_right(at_the_wall: Page, studio: ReviewedStudio) -> None:
+    at_the_wall.keyboard.press("0")
+    at_the_wall.keyboard.press("Enter")
+    saved(at_the_wall, 6)
+    assert studio.labels(1) == [{"b1": "signature"}]
+    assert all(studio.labels(number) == [{f"a{number}": "Seal", f"b{number}": "signature"}] for number in range(2, 7))
+    at_the_wall.reload()
+    expect(at_the_wall.locator("#empty")).to_be_visible()
+
+
+def test_z_takes_back_what_was_sent_and_what_was_not(at_the_wall: Page, studio: ReviewedStudio) -> None:
+    at_the_wall.keyboard.press("0")
+    saved(at_the_wall, 1)
+    assert studio.labels(1) == [{"b1": "signature"}]
+    at_the_wall.keyboard.press("z")
+    expect(at_the_wall.locator(".crop[data-to]")).to_have_count(0)
+    assert studio.labels(1) == [], "the annotation that was made for it is gone with it"
+    at_the_wall.keyboard.press("2")
+    at_the_wall.keyboard.press("z")
+    expect(at_the_wall.locator(".crop[data-to]")).to_have_count(0)
+    at_the_wall.keyboard.press("1")  # the crop can be decided on again
+    saved(at_the_wall, 1)
+    assert studio.labels(1) == [{"a1": "signature", "b1": "signature"}]
+
+
+def test_the_mouse_decides_with_a_chosen_tool(at_the_wall: Page, studio: ReviewedStudio) -> None:
+    at_the_wall.get_by_role("button", name="no mark").click()
+    for place in (1, 3):
+        at_the_wall.locator(".crop").nth(place).click()
+    at_the_wall.get_by_role("button", name="the rest is right").click()
+    saved(at_the_wall, 6)
+    assert [len(studio.labels(number)[0]) for number in range(1, 7)] == [2, 1, 2, 1, 2, 2]
+
+
+def test_a_conflict_is_shown_on_the_crop_and_nothing_is_overwritten(at_the_wall: Page, studio: ReviewedStudio) -> None:
+    studio.annotate(1, shown_region("mine", "thumb"))
+    at_the_wall.keyboard.press("0")
+    refused = at_the_wall.locator(".crop[data-saved=no]")
+    expect(refused).to_contain_text("somebody annotated the task")
+    assert studio.labels(1) == [{"mine": "thumb"}]
+
+
+def test_where_label_studio_is_away_for_a_moment_the_crop_says_so(at_the_wall: Page, studio: ReviewedStudio) -> None:
+    at_the_wall.wait_for_load_state("networkidle")
+    studio.troubles[("GET", "/api/tasks/1/")] = 503
+    at_the_wall.keyboard.press("0")
+    expect(at_the_wall.locator(".crop[data-saved=no]")).to_contain_text("503")
+    assert studio.labels(1) == []
+
+
+def test_names_of_projects_and_people_are_text(browser: Browser, engine: Engine, studio: ReviewedStudio) -> None:
+    with serving(app(engine, studio)) as url, opened(browser, size=SIZES[0], scheme="dark") as (page, complaints):
+        page.goto(f"{url}/review?project=1&class=stamp")
+        expect(page.locator("select[name=project] option")).to_have_text(["Leases <b>"])
+        assert complaints == []
+
+
+def test_l_shows_first_what_looks_alike(at_the_wall: Page) -> None:
+    at_the_wall.keyboard.press("ArrowRight")
+    at_the_wall.keyboard.press("l")
+    at_the_wall.wait_for_url("**like=2.0.a2**")
+    expect(at_the_wall.locator(".crop")).to_have_count(6)
+    expect(at_the_wall.locator("#wall")).to_have_attribute("data-like", "2.0.a2")
