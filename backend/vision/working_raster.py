@@ -9,12 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, clip
+from backend.vision.print_size import long_side_mm
 
 __all__ = ["Raster", "rasterise"]
 
 _A4_MM = (210.0, 297.0)
-_PLAUSIBLE_LONG_SIDE_MM = (148.0, 420.0)
-"""A6 to A3: metadata that makes a page smaller or larger than that is wrong more often than the page is."""
+_SHEET_MM = (148.0, 420.0)
+"""A6 to A3: a resolution that makes a page larger than that is wrong more often than the page is."""
+_SMALLEST_MM = 10.0
+"""Long side of the smallest picture that somebody cuts out of a page."""
+_SMALLEST_BY_PRINT_MM = 40.0
+_CONTRADICTS = 1.6
+"""How many times larger or smaller a page must be by its print than by its resolution, or than A4, to be believed."""
 _SQUARE_TOLERANCE = 0.01
 _LONGEST_SIDE = 2000
 
@@ -45,27 +51,48 @@ class Raster:
         return np.asarray(boxes * np.array([width / self.page[0], height / self.page[1]] * 2))
 
 
-def _size_mm(width: int, height: int, dpi: float | None) -> tuple[float, float]:
-    """Physical size of a page.
+def _size_mm(pixels: NDArray[np.uint8], dpi: float | None) -> tuple[float, float]:
+    """Physical width and height of a page.
 
-    A square page is taken for an A4 page squashed by an image loader that wanted squares: real contract pages are
-    never square, such copies are common.
+    Its resolution tells, where that makes a sheet. One that makes a small picture may have been left over from before
+    a page was made smaller, so its print is asked, too. Without a resolution a page is taken for A4, unless its print
+    says that it is a part of a sheet, or a larger one. A square page without a resolution is taken for an A4 page
+    squashed by an image loader that wanted squares: real contract pages are never square, such copies are common.
     """
-    if abs(width - height) <= _SQUARE_TOLERANCE * max(width, height):
+    height, width = pixels.shape[:2]
+    longest = max(width, height)
+    is_square = abs(width - height) <= _SQUARE_TOLERANCE * longest
+    by_dpi = longest * 25.4 / dpi if dpi else 0.0
+    shortest_sheet, longest_sheet = _SHEET_MM
+    if shortest_sheet <= by_dpi <= longest_sheet and not is_square:
+        return width * by_dpi / longest, height * by_dpi / longest
+    is_small = _SMALLEST_MM <= by_dpi < shortest_sheet
+    if is_square and not is_small:
         return _A4_MM
-    shortest, longest = _PLAUSIBLE_LONG_SIDE_MM
-    if dpi and shortest <= max(width, height) * 25.4 / dpi <= longest:
-        mm = 25.4 / dpi
+    by_print = long_side_mm(pixels)
+    if is_small and (by_print is None or not _contradicts(by_print, by_dpi)):
+        chosen = by_dpi
+    elif is_square:
+        return _A4_MM
+    elif by_print and _contradicts(by_print, _A4_MM[1]) and _SMALLEST_BY_PRINT_MM <= by_print <= longest_sheet:
+        chosen = by_print
     else:
-        mm = _A4_MM[1] / max(width, height)
-    return width * mm, height * mm
+        chosen = _A4_MM[1]
+    return width * chosen / longest, height * chosen / longest
+
+
+def _contradicts(one: float, other: float) -> bool:
+    return max(one, other) > _CONTRADICTS * min(one, other)
 
 
 def rasterise(pixels: NDArray[np.uint8], dpi: float | None, *, pixel_mm: float) -> Raster:
-    """Resamples an (H, W, 3) page to pixels of `pixel_mm`; an unknown or implausible `dpi` means A4."""
+    """Resamples an (H, W, 3) page to pixels of `pixel_mm`.
+
+    Where `dpi` is unknown or implausible, the page's print tells its size, or else it is taken for A4.
+    """
     height, width = pixels.shape[:2]
     # Even sides, so that halves of the raster have whole cells.
-    size = [min(max(2 * round(side / pixel_mm / 2), 2), _LONGEST_SIDE) for side in _size_mm(width, height, dpi)]
+    size = [min(max(2 * round(side / pixel_mm / 2), 2), _LONGEST_SIDE) for side in _size_mm(pixels, dpi)]
     small = pixels
     # Halving is several times cheaper than averaging over odd areas; what is left to bilinear is a factor below two.
     while small.shape[1] >= 2 * size[0] and small.shape[0] >= 2 * size[1]:
