@@ -12,6 +12,8 @@ from typing import Any
 
 from backend import __version__
 from backend.errors import BackendError
+from backend.escaping import LONGEST_LINE, plain_streams, printable
+from backend.files import OWNER_ONLY
 from backend.logs import begin_log
 from backend.settings import Settings
 from backend.terminal import painted
@@ -60,13 +62,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; gives the exit code: 0, 1 where a part of the work failed, 2 where none could be done."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     wanted = next((word for word in given if not word.startswith("-")), None)
+    # Whatever a command writes shows contracts or opens doors: it is for this user alone, whatever the umask was.
+    umask = os.umask(OWNER_ONLY)
+    try:
+        with plain_streams():
+            return _run(wanted, given)
+    finally:
+        os.umask(umask)
+
+
+def _run(wanted: str | None, given: Sequence[str]) -> int:
     try:
         module = _module(wanted)
         args = _parser(wanted, module).parse_args(given)
         _log_to_stderr(quiet=wanted != "serve")
         return int(module.run(args))
     except BackendError as error:
-        print(f"{painted(_PROGRAM, 'red', sys.stderr)}: {error}", file=sys.stderr)
+        told = printable(error, most=LONGEST_LINE)
+        print(f"{painted(_PROGRAM, 'red', sys.stderr)}: {told}", file=sys.stderr)
         return _BAD_USE
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; what Python would still flush goes nowhere.

@@ -9,20 +9,23 @@ import fcntl
 import hashlib
 import math
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
 from backend.errors import BackendError, EvaluationError
 
 __all__ = [
+    "OWNER_ONLY",
     "alone",
     "append_line",
     "copy_whole",
     "hold",
+    "keep_to_owner",
     "replace_whole",
     "sync_folder",
     "take_lock",
@@ -31,8 +34,12 @@ __all__ = [
     "write_synced",
 ]
 
+OWNER_ONLY = 0o077
+"""The umask under which this program makes files: they show contracts and people, so that no other user reads them."""
 _BLOCK = 1 << 20
-_READ_ONLY = 0o444
+_READ_ONLY = 0o400
+_FOLDER = 0o700
+_FILE = 0o600
 _LOOK_SECONDS = 0.05
 
 
@@ -52,6 +59,11 @@ def write_private(path: Path, text: str) -> None:
         raise EvaluationError(f"{path} cannot be written ({error.strerror})") from error
 
 
+def _private(path: str, flags: int) -> int:
+    """Opens a file that, where it is made, is its owner's alone."""
+    return os.open(path, flags, _FILE)
+
+
 def sync_folder(folder: Path) -> None:
     """Makes the names in a folder durable: what was made, renamed or removed in it."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -63,7 +75,7 @@ def sync_folder(folder: Path) -> None:
 
 def write_synced(path: Path, text: str) -> None:
     """Writes a new file and makes its content durable."""
-    with path.open("x", encoding="utf-8") as file:
+    with open(path, "x", encoding="utf-8", opener=_private) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -110,7 +122,7 @@ def append_line(file: FileIO, line: str) -> None:
 def copy_whole(source: Path, target: Path) -> str:
     """Copies a file to a new, durable, read-only one; gives the SHA-256 of what was written."""
     digest = hashlib.sha256()
-    with source.open("rb") as read, target.open("xb") as written:
+    with source.open("rb") as read, open(target, "xb", opener=_private) as written:
         while block := read.read(_BLOCK):
             digest.update(block)
             written.write(block)
@@ -118,6 +130,41 @@ def copy_whole(source: Path, target: Path) -> str:
         os.fsync(written.fileno())
     target.chmod(_READ_ONLY)
     return digest.hexdigest()
+
+
+def keep_to_owner(folder: Path) -> int:
+    """Makes a folder that only its owner can enter; one that is there and lets others in is closed, with all in it.
+
+    Links are left as they are, and so is what belongs to somebody else. A closed folder costs one look: what is inside
+    is out of others' reach, whatever its own mode says.
+
+    Returns:
+        How many files and folders were closed.
+
+    Raises:
+        OSError: The folder cannot be made, or is another user's.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=_FOLDER)
+    if not folder.stat().st_mode & OWNER_ONLY:
+        return 0
+    folder.chmod(_FOLDER)
+    closed = 1
+    if folder.resolve() in (Path("/"), Path.home()):
+        return closed  # a data folder that holds all of a person's files: those are not ours to change
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            closed += _close(Path(place, name))
+    return closed
+
+
+def _close(path: Path) -> bool:
+    """Whether others could read a file or folder, and now cannot."""
+    with suppress(FileNotFoundError, PermissionError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISLNK(mode) and mode & OWNER_ONLY:
+            path.chmod(stat.S_IMODE(mode) & ~OWNER_ONLY)
+            return True
+    return False
 
 
 def hold(handle: int, *, seconds: float = 0.0, shared: bool = False) -> bool:
@@ -157,7 +204,7 @@ def take_lock(path: Path, *, seconds: float = 0.0) -> int | None:
     Returns:
         The handle that holds the lock until it, and every copy of it, is closed.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if hold(handle, seconds=seconds):
             return handle

@@ -7,9 +7,11 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from backend.escaping import LONGEST_LINE, PlainFormatter, printable
+
 __all__ = ["JsonLines", "begin_log"]
 
-_FOR_PEOPLE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_LONGEST_TRACE = 50_000
 
 
 class JsonLines(logging.Formatter):
@@ -20,11 +22,13 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": record.getMessage()[:LONGEST_LINE],
         }
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False)
+            told["exception"] = self.formatException(record.exc_info)[-_LONGEST_TRACE:]
+        line = json.dumps(told, ensure_ascii=False)
+        # JSON leaves some control characters as they are, and reads them when they are spelt out.
+        return printable(line, most=len(line))
 
 
 def begin_log(level: str | int, *, form: str) -> None:
@@ -35,7 +39,7 @@ def begin_log(level: str | int, *, form: str) -> None:
         form: `text` or `json`.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if form == "json" else logging.Formatter(_FOR_PEOPLE))
+    handler.setFormatter(JsonLines() if form == "json" else PlainFormatter())
     # What it says of each migration, the ledger's state says as well.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=level, handlers=[handler])

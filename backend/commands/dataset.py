@@ -19,6 +19,7 @@ from backend.dataset.manifest import SPLITS
 from backend.dataset.statistics import SLICES, Statistics, statistics, wants
 from backend.dataset.store import Version
 from backend.errors import DatasetError, SettingsError
+from backend.escaping import printable
 from backend.evaluation.truth import read_coco
 from backend.files import write_private
 from backend.labelstudio.client import LabelStudio
@@ -78,9 +79,9 @@ def _freeze(args: argparse.Namespace, settings: Settings) -> int:
     frozen = _of_coco(args, settings) if args.coco else _of_projects(args, settings)
     version = frozen.version
     for line in frozen.missing:
-        print(f"left out: {line}", file=sys.stderr)
+        print(f"left out: {printable(line)}", file=sys.stderr)
     for line in frozen.unknown:
-        print(f"left open: {line}; map it by predicted_values, and freeze again", file=sys.stderr)
+        print(f"left open: {printable(line)}; map it by predicted_values, and freeze again", file=sys.stderr)
     print(f"{version.name} {version.id}{'' if frozen.new else ': frozen already, with the same content'}")
     print(_table(version.manifest.counts()))
     if frozen.unannotated:
@@ -129,7 +130,7 @@ def _list(args: argparse.Namespace, settings: Settings) -> int:
         else:
             totals = {key: sum(row[key] for row in version.manifest.counts().values()) for key in _COLUMNS}
             counted = ", ".join(f"{totals[key]} {key.replace('_', ' ')}" for key in _COLUMNS if totals[key])
-            print(f"{name}  {version.id[:_DIGITS]}  {version.made.get('frozen')}  {counted}")
+            print(f"{name}  {version.id[:_DIGITS]}  {printable(version.made.get('frozen'))}  {counted}")
     return os.EX_OK
 
 
@@ -140,7 +141,7 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
         return os.EX_OK
     for key, value in _facts(version).items():
         if key != "counts":
-            print(f"{key}: {value}")
+            print(f"{key}: {printable(value)}")
     print(_table(version.manifest.counts()))
     return os.EX_OK
 
@@ -154,7 +155,7 @@ def _verify(args: argparse.Namespace, settings: Settings) -> int:
         if reason is not None
     ]
     for reason in bad:
-        print(reason)
+        print(printable(reason))
     print(f"{version.name} {version.id}: {total - len(bad)} of {total} pages are as they were frozen")
     return 1 if bad else os.EX_OK
 
@@ -166,12 +167,13 @@ def _diff(args: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps(found.as_json()))
         return os.EX_OK
     for kind, names in (("added", found.pages_added), ("removed", found.pages_removed)):
-        print(f"pages {kind}: {len(names)}" + "".join(f"\n  {name}" for name in names))
+        print(f"pages {kind}: {len(names)}" + "".join(f"\n  {printable(name)}" for name in names))
     if found.changed_sides:
-        print(f"pages on another side of the split: {len(found.changed_sides)}, such as {found.changed_sides[0]}")
+        example = printable(found.changed_sides[0])
+        print(f"pages on another side of the split: {len(found.changed_sides)}, such as {example}")
     print("marks: " + ", ".join(f"{found.count(kind)} {kind}" for kind in ("added", "removed", "moved", "relabelled")))
     for change in found.changes:
-        print(f"  {change}")
+        print(f"  {printable(change)}")
     print(_table(found.before), _table(found.after), sep="\n\n")
     return os.EX_OK
 
@@ -196,8 +198,10 @@ def _print_statistics(found: Statistics) -> None:
     for kind in SLICES:
         print(f"\nby {kind}")
         for label, row in found.slices(kind).items():
-            groups = ", ".join(f"{group} {count}" for group, count in sorted(row.items(), key=lambda one: -one[1]))
-            print(f"  {label:<10} {groups or 'none'}")
+            groups = ", ".join(
+                f"{printable(group)} {count}" for group, count in sorted(row.items(), key=lambda one: -one[1])
+            )
+            print(f"  {printable(label):<10} {groups or 'none'}")
     if found.without_dpi:
         print(f"\n{found.without_dpi} pages do not tell their resolution: taken for A4")
     print("\nto collect next" + "".join(f"\n  {one}" for one in wants(found)[:12]))

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from backend.commands.page_pictures import PagePictures, with_boxes
 from backend.errors import LabelConfigError, PageError
+from backend.escaping import printable
 from backend.labelstudio.labelling import Binding, bind, versioned
 from backend.labelstudio.results import prediction, regions, wants_ink, why_empty
 from backend.models.serving import Sources, build_pipeline
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
                 for line in _lines(file, pipeline, binding, settings, as_json=args.json, pictures=pictures):
                     tqdm.write(line, file=sys.stdout)
             except PageError as error:
-                tqdm.write(f"contract-marks: {error}", file=sys.stderr)
+                tqdm.write(f"contract-marks: {printable(error)}", file=sys.stderr)
                 failed += 1
     return 1 if failed else os.EX_OK
 
@@ -131,7 +132,7 @@ def _document(file: Path, page: Page, marks: Marks, binding: Binding, version: s
 
 def _table(file: Path, page: Page, marks: Marks, version: str) -> str:
     count = f"{len(marks)} mark" if len(marks) == 1 else f"{len(marks)} marks"
-    lines = [f"{file}, page {page.index + 1} ({page.width} x {page.height} px): {count}, {version}"]
+    lines = [f"{printable(file)}, page {page.index + 1} ({page.width} x {page.height} px): {count}, {version}"]
     if not len(marks):
         lines.append(f"  {why_empty(marks, [])}")
     for name, score, (left, top, right, bottom) in zip(marks.names, marks.scores, marks.boxes, strict=True):

@@ -16,6 +16,7 @@ import torch
 from torchvision.models import resnet18
 
 from backend.errors import BadWeights
+from backend.escaping import printable
 from backend.training.export import export_classifier
 from backend.vision.network_config import CLASSES, MARKS, ClassifierConfig, sha256_of
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = convert(args.checkpoint, args.folder, notes=notes)
     except BadWeights as error:
-        print(error, file=sys.stderr)
+        print(printable(error), file=sys.stderr)
         return 2
     print(f"{args.folder / WEIGHTS_FILE}: {', '.join(config.classes)}")
     return 0

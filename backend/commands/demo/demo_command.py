@@ -35,6 +35,7 @@ from backend.commands.demo.services import (
     wait_for_model,
 )
 from backend.errors import DemoError
+from backend.escaping import printable
 from backend.files import hold
 from backend.labelstudio.client import LabelStudio
 from backend.terminal import painted
@@ -67,7 +68,7 @@ class Step:
     def note(self, progress: str) -> None:
         """Shows how far the step is, on a terminal only: a log file needs the outcome, not each tick."""
         if self._out.isatty():
-            self._out.write(f"\r\033[K  … {self._what} · {progress}")
+            self._out.write(f"\r\033[K  … {printable(self._what)} · {printable(progress)}")
             self._out.flush()
 
     def waited(self) -> None:
@@ -77,7 +78,7 @@ class Step:
     def close(self, tick: str) -> None:
         """Replaces the progress by the outcome and the time it took."""
         clear = "\r\033[K" if self._out.isatty() else ""
-        self._out.write(f"{clear}  {tick} {self.outcome} ({time.monotonic() - self._started:.1f} s)\n")
+        self._out.write(f"{clear}  {tick} {printable(self.outcome)} ({time.monotonic() - self._started:.1f} s)\n")
         self._out.flush()
 
 

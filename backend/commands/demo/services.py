@@ -101,7 +101,7 @@ class Service:
             DemoError: The process ended, or `seconds` passed; the message has the end of its log.
         """
         give_up = time.monotonic() + seconds
-        with httpx2.Client(timeout=5.0) as http:
+        with httpx2.Client(timeout=5.0, trust_env=False) as http:
             while not _answers(http, url):
                 self.check()
                 if time.monotonic() > give_up:
@@ -183,7 +183,7 @@ def wait_for_model(url: str, *, seconds: float, waited: Callable[[], None] = lam
     """
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
-        state = httpx2.get(f"{url}/health").raise_for_status().json()
+        state = httpx2.get(f"{url}/health", trust_env=False).raise_for_status().json()
         if state["model_state"] == "ready":
             return str(state["model_version"])
         if state["model_state"] == "failed":

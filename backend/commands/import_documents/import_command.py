@@ -16,6 +16,7 @@ from tqdm import tqdm
 from backend.commands.import_documents.document_files import DocumentFiles, find
 from backend.commands.import_documents.importing import Importer, ImportJournal, Outcome, State, Tasks, tasks_of
 from backend.errors import DocumentError, LabelConfigError, LabelStudioError, SettingsError
+from backend.escaping import LONGEST_LINE, printable
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import find_project
@@ -117,7 +118,8 @@ def _import(make: Callable[..., Importer], files: Sequence[Path], *, where: str)
         except LabelStudioError as error:
             if not outcomes:
                 raise
-            _say(f"{error}\ncontract-marks: the same command goes on from here")
+            _say(str(error))
+            _say("the same command goes on from here")
             stopped = True
     print(_table(outcomes, left=len(files) - len(outcomes)))
     print(where)
@@ -125,7 +127,7 @@ def _import(make: Callable[..., Importer], files: Sequence[Path], *, where: str)
 
 
 def _say(text: str) -> None:
-    tqdm.write(f"contract-marks: {text}", file=sys.stderr)
+    tqdm.write(f"contract-marks: {printable(text, most=LONGEST_LINE)}", file=sys.stderr)
 
 
 def _table(outcomes: Sequence[Outcome], *, left: int) -> str:

@@ -16,6 +16,7 @@ from backend.commands.prelabel.prelabel_files import FileCounts, FileJob, prelab
 from backend.commands.prelabel.prelabel_project import Counts, prelabel_project
 from backend.commands.prelabel.settling import Job
 from backend.errors import SettingsError
+from backend.escaping import printable
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.projects import find_project
 from backend.settings import Settings
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             _files(args, settings, failures)
         for line in failures.lines():
-            print(f"failed: {line}", file=sys.stderr)
+            print(f"failed: {printable(line)}", file=sys.stderr)
         return 1 if len(failures) else os.EX_OK
 
 

@@ -23,6 +23,7 @@ from backend.corrections.label_history import LabelHistory
 from backend.corrections.service import Store
 from backend.dataset.freezing import datasets
 from backend.errors import LabelStudioError, SettingsError
+from backend.escaping import printable
 from backend.files import write_private
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.projects import find_project, tasks_with, write_columns
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         with tqdm(total=source.total, unit="task" if studio else "page", disable=None, file=sys.stderr) as bar:
             found = review(source, pipeline, progress=bar.update)
         for line in found.missing:
-            print(f"not looked at: {line}", file=sys.stderr)
+            print(f"not looked at: {printable(line)}", file=sys.stderr)
         _print(found, args)
         if args.html:
             what = f"data set {args.dataset}" if args.dataset else f"project {args.project}"
@@ -169,11 +170,11 @@ def _print(found: Review, args: argparse.Namespace) -> None:
         print(json.dumps({**facts, "pages": [page.as_json() for page in shown]}))
         return
     for sentence in found.told:
-        print(sentence, file=sys.stderr)
+        print(printable(sentence), file=sys.stderr)
     for page in shown[: args.top or _LISTED]:
-        print(f"{page.score:.2f}  {page.place.name}")
+        print(f"{page.score:.2f}  {printable(page.place.name)}")
         for one in page.doubts:
-            print(f"      {one.score:.2f}  {one.kind:<{max(map(len, Kind))}}  {one}")
+            print(f"      {one.score:.2f}  {one.kind:<{max(map(len, Kind))}}  {printable(one)}")
     counted = ", ".join(f"{found.count(kind)} {kind}" for kind in Kind)
     print(f"{len(found.doubted)} of {len(found.pages)} pages are doubted by {found.version}: {counted}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from backend.corrections.service import Store, task_page
 from backend.errors import BackendError, PagesAway, TrainingError
+from backend.escaping import LONGEST_LINE, printable
 from backend.labelstudio.connections import Connections
 from backend.pages.source import PageSource
 from backend.settings import Settings
@@ -55,10 +56,16 @@ def run(args: argparse.Namespace) -> int:
             signal.signal(number, handler)
         os.close(handle)
         store.engine.dispose()
-    print(f"{result.outcome}: {result.model}: {result.reason}")
+    print(f"{result.outcome}: {result.model}: {printable(result.reason)}")
     if result.outcome == "promoted" and settings.model != "auto":
         print(f"here MODEL is {settings.model}: a server with that setting goes on with it")
     return 1 if result.outcome == "refused" else os.EX_OK
+
+
+def _say(text: object) -> None:
+    """Prints a text of several lines."""
+    for line in str(text).splitlines():
+        print(printable(line, most=LONGEST_LINE), flush=True)
 
 
 def _leave(number: int, _: object) -> None:
@@ -114,7 +121,7 @@ def _retrain(begun: Training, folder: Path, args: argparse.Namespace, settings: 
         recipe=read_recipe(file) if file else RETRAINING,
         threads=args.threads or 1,
         workers=args.jobs,
-        say=lambda text: print(text, flush=True),
+        say=_say,
         tell=lambda far: note(folder, dataclasses.replace(begun, doing=far)),
     )
     return retraining.run(promote=args.promote)
