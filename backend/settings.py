@@ -68,6 +68,11 @@ class Settings:
     webhook_secret: str = _setting(
         "", "What webhooks must bring in the header X-Webhook-Secret, where they do not bring BASIC_AUTH_USER."
     )
+    allowed_client_hosts: str = _setting(
+        "",
+        "Further names that requests may call this backend by (`Host`), and web pages that may send any (`Origin`), "
+        "comma separated; addresses, loopback, Docker's names and Label Studio's own host are always allowed.",
+    )
     samples_in_server: int = _setting(
         1, "1: serving processes turn corrections into samples themselves; 0: only `worker` processes do."
     )
@@ -92,6 +97,16 @@ class Settings:
         "", "JSON file whose fields replace those of the retraining recipe; empty for the recipe as it is."
     )
     model: str = _setting("auto", "Which weights serve: `auto`, `hub`, `bundled` or the version of a promoted model.")
+    ask_hub: int = _setting(
+        0,
+        "1: with MODEL=auto and no promoted model, the seed's checkpoint is fetched from the Hugging Face Hub; "
+        "0: the Hub is asked by MODEL=hub and `models pull` only.",
+    )
+    hub_proxy: str = _setting(
+        "",
+        "Proxy for the Hub alone, such as `http://proxy:3128`; HTTP_PROXY and the like are not followed, so that no "
+        "page takes a way that nobody chose.",
+    )
     detector: str = _setting(
         "model", "How marks are found: `model` (a network), `colour` (rules on coloured ink), or `both`."
     )
@@ -111,6 +126,10 @@ class Settings:
     max_bytes: int = _setting(64 * 1024 * 1024, "Largest file that is fetched or decoded.")
     max_pixels: int = _setting(120_000_000, "Largest page, in pixels, that is decoded.")
     max_pages: int = _setting(200, "Most pages that are read from one file.")
+    max_tasks: int = _setting(
+        10_000, "Most tasks of one /predict that are looked at; the others come back as not yet done."
+    )
+    max_task_pages: int = _setting(1000, "Most pages of one task (`valueList`); a task of more is not done.")
     fetch_timeout: float = _setting(
         20.0, "Seconds that fetching one file, or decoding one page of it, may take in all."
     )
@@ -143,6 +162,8 @@ class Settings:
             "max_bytes",
             "max_pixels",
             "max_pages",
+            "max_tasks",
+            "max_task_pages",
             "fetch_timeout",
             "predict_deadline",
             "render_dpi",

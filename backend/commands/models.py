@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.corrections.service import Store
 from backend.errors import EvaluationError, SettingsError, TrainingError
+from backend.escaping import printable
 from backend.evaluation.hard_examples import hard_examples
 from backend.evaluation.trial import judge_model
 from backend.evaluation.truth import read_coco
@@ -227,9 +228,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _pull(models: Models, args: argparse.Namespace, settings: Settings) -> int:
     judged = check_judging(args)
-    record = pull(models, args.repository, scratch=settings.data_dir / "hub", revision=args.revision)
+    scratch, proxy = settings.data_dir / "hub", settings.hub_proxy
+    record = pull(models, args.repository, scratch=scratch, revision=args.revision, proxy=proxy)
     asks = "" if judged else f"; `models judge {record.name}` asks the gate about it"
-    print(f"{record.name}: a candidate from {record.source}{asks}")
+    print(f"{record.name}: a candidate from {printable(record.source)}{asks}")
     return ask_gate(models, record.name, args, settings, tell=_tell_move) if judged else os.EX_OK
 
 
@@ -334,12 +336,12 @@ def _row(model: Model) -> tuple[str, ...]:
     return (
         "*" if model.active else "",
         model.name,
-        record.published[:16].replace("T", " ") if record else "",
+        printable(record.published[:16].replace("T", " ")) if record else "",
         model.status,
         f"{crops['value']:.3f}" if crops else "-",
         f"{pages['value']:.3f}" if pages else "-",
         f"{100 * gained:+.1f}" if gained is not None else "-",
-        record.source if record else "put there by hand",
+        printable(record.source) if record else "put there by hand",
     )
 
 
@@ -376,4 +378,4 @@ def _push(models: Models, args: argparse.Namespace, settings: Settings) -> None:
     print(f"{name} goes to {args.repository} (a new repository would be {access}):")
     for file, size in what.sizes().items():
         print(f"  {file:<24}{size:>12,} bytes")
-    print(push(what, private=args.private))
+    print(push(what, private=args.private, proxy=settings.hub_proxy))

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import BadWeights, RegistryError, WeightsUnavailable
+from backend.escaping import printable
 from backend.files import copy_whole
+from backend.models.hub_files import commit_of, fetch_file, hub_api
 from backend.models.original_model import FILENAME, Hub, without_telemetry
 from backend.models.promotion import Model, Models
-from backend.models.published import RECORD_FILE, Facts, Record, RecordedVerdict
+from backend.models.published import FILE_NAME, RECORD_FILE, Facts, Record, RecordedVerdict
 from backend.vision.network_config import CLASSES, ClassifierConfig
 from backend.vision.weights import CONFIG_FILE
 
@@ -150,7 +152,13 @@ def _estimate(found: Mapping[str, float] | None) -> str:
 
 
 def pull(
-    models: Models, repository: str, *, scratch: Path, revision: str = "main", endpoint: str | None = None
+    models: Models,
+    repository: str,
+    *,
+    scratch: Path,
+    revision: str = "main",
+    endpoint: str | None = None,
+    proxy: str = "",
 ) -> Record:
     """Fetches a model from the Hub and publishes it as a candidate.
 
@@ -163,6 +171,7 @@ def pull(
         scratch: Folder for what comes in on the way; made when missing, nothing stays in it.
         revision: Branch, tag or commit.
         endpoint: Address of the Hub; None for HF_ENDPOINT or the public one.
+        proxy: HUB_PROXY.
 
     Raises:
         WeightsUnavailable: The Hub does not answer, has no such thing, or the converter's packages are missing.
@@ -172,14 +181,14 @@ def pull(
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".pull-") as place:
         folder = Path(place)
-        commit, names = _look(repository, revision, endpoint)
+        commit, names = _look(repository, revision, hub_api(endpoint, proxy=proxy))
         if RECORD_FILE in names:
-            record = _fetch(repository, commit, folder, names=names, endpoint=endpoint)
+            record = _fetch(hub_api(endpoint, proxy=proxy), repository, commit, folder, names=names, proxy=proxy)
             facts = _facts(record, source=f"huggingface:{repository}@{commit}")
             return models.publish(folder / "weights", facts, files=[*record["files"]], by="models pull")
         if FILENAME not in names:
             raise WeightsUnavailable(f"{repository} holds neither {RECORD_FILE} nor {FILENAME}: is it a model of ours?")
-        hub = Hub(folder=folder, endpoint=endpoint, repository=repository, revision=commit, checksum=None)
+        hub = Hub(folder=folder, endpoint=endpoint, repository=repository, revision=commit, checksum=None, proxy=proxy)
         converted = hub.pull()
         notes = ClassifierConfig.read(converted / CONFIG_FILE).provenance
         facts = Facts(source=f"huggingface:{repository}@{notes['revision']}")
@@ -239,7 +248,7 @@ def upload(model: Model, folder: Path, repository: str) -> Upload:
     return Upload(repository=repository, model=model.name, content=content)
 
 
-def push(what: Upload, *, private: bool = True, endpoint: str | None = None) -> str:
+def push(what: Upload, *, private: bool = True, endpoint: str | None = None, proxy: str = "") -> str:
     """Makes the repository where it is missing and uploads in one commit; gives the commit's address.
 
     The token is the library's affair: HF_TOKEN, or what `hf auth login` stored.
@@ -248,9 +257,9 @@ def push(what: Upload, *, private: bool = True, endpoint: str | None = None) -> 
         WeightsUnavailable: The Hub does not answer, or refused.
     """
     without_telemetry()
-    from huggingface_hub import CommitOperationAdd, HfApi  # noqa: PLC0415
+    from huggingface_hub import CommitOperationAdd  # noqa: PLC0415
 
-    api = HfApi(endpoint=endpoint)
+    api = hub_api(endpoint, proxy=proxy)
     operations = [
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=content if isinstance(content, bytes) else str(content))
         for name, content in what.content.items()
@@ -281,43 +290,44 @@ class _Asking:
             raise WeightsUnavailable(f"{self._where}: {': '.join(told)}") from error
 
 
-def _look(repository: str, revision: str, endpoint: str | None) -> tuple[str, set[str]]:
+def _look(repository: str, revision: str, api: HfApi) -> tuple[str, set[str]]:
     """The commit that a revision stands for, and the names of its files."""
-    without_telemetry()
-    from huggingface_hub import HfApi  # noqa: PLC0415
-
-    api = HfApi(endpoint=endpoint)
     with _Asking(api, repository):
         info = api.model_info(repository, revision=revision, timeout=_TIMEOUT)
-    return info.sha or revision, {row.rfilename for row in info.siblings or ()}
+        return commit_of(info.sha, revision=revision), {row.rfilename for row in info.siblings or ()}
 
 
-def _fetch(repository: str, commit: str, folder: Path, *, names: set[str], endpoint: str | None) -> dict[str, Any]:
+def _fetch(api: HfApi, repository: str, commit: str, folder: Path, *, names: set[str], proxy: str) -> dict[str, Any]:
     """Downloads what the record of a pushed model names, to `weights` in a folder; gives the record."""
-    without_telemetry()
-    from huggingface_hub import HfApi  # noqa: PLC0415
-
-    api = HfApi(endpoint=endpoint)
 
     def download(name: str) -> Path:
+        target = folder / "downloads" / name
         with _Asking(api, repository):
-            return Path(api.hf_hub_download(repository, name, revision=commit, cache_dir=folder / "downloads"))
+            fetch_file(api, repository, name, target, revision=commit, proxy=proxy)
+        return target
 
     try:
         record = json.loads(download(RECORD_FILE).read_text(encoding="utf-8"))
         files = {str(name): str(checksum) for name, checksum in record["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadWeights(f"{RECORD_FILE} of {repository} is no record of a model: {error}") from error
-    if odd := [name for name in files if name not in names or not (name in _CONFIGS or name.endswith(_SHARED))]:
-        raise BadWeights(f"{RECORD_FILE} of {repository} names {odd[0][:64]!r}, which is not there or no weights")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadWeights(f"{RECORD_FILE} of {repository} is no record of a model: {printable(error)}") from error
+    if odd := [name for name in files if name not in names or not _is_weights(name)]:
+        raise BadWeights(
+            f"{RECORD_FILE} of {repository} names {printable(odd[0], most=64)!r}, which is not there or no weights"
+        )
     (folder / "weights").mkdir()
     for name, checksum in files.items():
         found = copy_whole(download(name), folder / "weights" / name)
         if found != checksum:
             raise BadWeights(
-                f"{name} of {repository} has SHA-256 {found[:12]}…, not {checksum[:12]}…: damaged on its way"
+                f"{name} of {repository} has SHA-256 {found[:12]}…, not {printable(checksum[:12])}…: damaged on its way"
             )
     return {**record, "files": files}
+
+
+def _is_weights(name: str) -> bool:
+    """Whether a file is one that a model may have: by its kind, and in no folder of its own."""
+    return bool(FILE_NAME.fullmatch(name)) and (name in _CONFIGS or name.endswith(_SHARED))
 
 
 def _facts(record: Mapping[str, Any], *, source: str) -> Facts:

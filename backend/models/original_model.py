@@ -12,7 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.errors import BadWeights, WeightsUnavailable
+from backend.errors import BadWeights, LimitExceeded, WeightsUnavailable
+from backend.escaping import printable
 from backend.vision.network_config import ClassifierConfig, sha256_of
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
 
@@ -54,6 +55,7 @@ class Hub:
         revision: Branch, tag or commit.
         checksum: SHA-256 that the file must have; None for no pin.
         filename: Of the checkpoint.
+        proxy: HUB_PROXY; no other proxy is used.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class Hub:
     revision: str = REVISION
     checksum: str | None = CHECKSUM
     filename: str = FILENAME
+    proxy: str = ""
 
     @property
     def converted(self) -> Path:
@@ -115,26 +118,20 @@ class Hub:
         """
         without_telemetry()
         import httpx2  # noqa: PLC0415  with the Hub's client half a second to load, and most starts need neither
-        from huggingface_hub import HfApi  # noqa: PLC0415
         from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
-        api = HfApi(endpoint=self.endpoint)
+        from backend.models.hub_files import commit_of, fetch_file, hub_api  # noqa: PLC0415
+
+        api = hub_api(self.endpoint, proxy=self.proxy)
         try:
             info = api.model_info(self.repository, revision=self.revision, timeout=_TIMEOUT, files_metadata=True)
-            commit = info.sha or self.revision
-            path = Path(
-                api.hf_hub_download(
-                    self.repository,
-                    self.filename,
-                    revision=commit,
-                    cache_dir=self.folder / "downloads",
-                    etag_timeout=_TIMEOUT,
-                )
-            )
-        except (httpx2.HTTPError, OSError, HFValidationError) as error:
+            commit = commit_of(info.sha, revision=self.revision)
+            path = self.folder / "downloads" / commit.replace("/", "--") / self.filename
+            fetch_file(api, self.repository, self.filename, path, revision=commit, proxy=self.proxy)
+        except (httpx2.HTTPError, OSError, HFValidationError, LimitExceeded) as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise WeightsUnavailable(
-                f"{self.repository} could not be fetched from {api.endpoint}: {reason[0]}"
+                f"{self.repository} could not be fetched from {api.endpoint}: {printable(reason[0])}"
             ) from error
         promised = next(
             (row.lfs.sha256 for row in info.siblings or () if row.rfilename == self.filename and row.lfs), None
@@ -145,10 +142,10 @@ class Hub:
     def _check(self, path: Path, promised: str | None) -> None:
         found = sha256_of(path)
         if promised is not None and found != promised:
-            path.resolve().unlink()
+            path.unlink()
             raise BadWeights(
-                f"{self.filename} of {self.repository} has SHA-256 {found[:12]}…, not {promised[:12]}…: damaged on "
-                "its way or replaced; it was thrown away"
+                f"{self.filename} of {self.repository} has SHA-256 {found[:12]}…, not {printable(promised[:12])}…: "
+                "damaged on its way or replaced; it was thrown away"
             )
         _LOG.info("fetched %s of %s, sha256 %s", self.filename, self.repository, found)
 

@@ -17,7 +17,7 @@ from backend.errors import BadWeights, RegistryError, UnknownModel
 from backend.vision.network_config import sha256_of
 from backend.vision.weights import CONFIG_FILE
 
-__all__ = ["BESIDE", "RECORD_FILE", "RESERVED", "Facts", "Record", "RecordedVerdict", "Registry", "Stamp"]
+__all__ = ["BESIDE", "FILE_NAME", "RECORD_FILE", "RESERVED", "Facts", "Record", "RecordedVerdict", "Registry", "Stamp"]
 
 RESERVED = ("auto", "hub", "bundled")
 """Words of the MODEL setting that no trained model can be called."""
@@ -28,7 +28,8 @@ Stamp = tuple[int, int, int]
 
 _POINTER = "active"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What a file of a model may be called."""
 BESIDE = "beside"
 """Figure of a verdict: the published model that the gate saw the candidate beside; None for unpublished weights."""
 
@@ -127,7 +128,7 @@ def _promised(folder: Path) -> Mapping[str, str]:
 
 
 def _is_promise(name: object, checksum: object) -> bool:
-    return isinstance(name, str) and bool(_FILE.fullmatch(name)) and isinstance(checksum, str)
+    return isinstance(name, str) and bool(FILE_NAME.fullmatch(name)) and isinstance(checksum, str)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ __all__ = ["Serving", "Sources", "build_pipeline"]
 _LOG = logging.getLogger(__name__)
 # How often a process looks whether another model was promoted; one look is one stat of one file.
 LOOK_SECONDS = 0.2
+_LOAD_SECONDS = 20.0
 AGAIN_SECONDS = 30.0
 """After which what could not be loaded is tried again: memory, a disk or the Hub may have been short for a moment."""
 
@@ -43,9 +44,13 @@ class Sources:
         data_dir: Holds trained and downloaded models.
         hub: Where the checkpoint is; the seed's by default.
         bundled: Folder of the bundled weights.
+        ask_hub: Whether `auto` may ask the Hub; what was fetched before serves without it.
     """
 
-    def __init__(self, model: str, data_dir: Path, *, hub: Hub | None = None, bundled: Path = BUNDLED) -> None:
+    def __init__(
+        self, model: str, data_dir: Path, *, hub: Hub | None = None, bundled: Path = BUNDLED, ask_hub: bool = False
+    ) -> None:
+        self._ask_hub = ask_hub
         self._model = model
         self._registry = Registry(data_dir / "models")
         self._hub = hub or Hub(folder=data_dir / "hub")
@@ -53,7 +58,8 @@ class Sources:
 
     @classmethod
     def of(cls, settings: Settings) -> Sources:
-        return cls(settings.model, settings.data_dir)
+        hub = Hub(folder=settings.data_dir / "hub", proxy=settings.hub_proxy)
+        return cls(settings.model, settings.data_dir, hub=hub, ask_hub=bool(settings.ask_hub))
 
     def versions(self) -> list[str]:
         """What MODEL may be, besides `auto`: `hub`, `bundled`, and the models trained here."""
@@ -90,8 +96,8 @@ class Sources:
         return self._open(self._bundled, "bundled")
 
     def better_later(self) -> bool:
-        """Whether `auto` would rather serve the Hub's weights, which are not on this disk yet and could be had."""
-        wants = self._model == "auto" and self._registry.active() is None
+        """Whether `auto` would rather serve the Hub's weights, which are not on this disk yet, and may ask for them."""
+        wants = self._ask_hub and self._model == "auto" and self._registry.active() is None
         return wants and not self._hub.is_here() and not self._hub.lacks()
 
     def from_hub(self) -> Weights:
@@ -162,6 +168,7 @@ class Serving:
         self._pipeline: Pipeline | None = None
         self._failure: BackendError | None = None
         self._again = math.inf
+        self._loader: threading.Thread | None = None
 
     @classmethod
     def start(
@@ -173,14 +180,17 @@ class Serving:
     ) -> Serving:
         """A holder that loads in the background, first what is on this disk, then, in `auto`, what comes later."""
         serving = cls(settings, sources=sources, around=around)
-        threading.Thread(target=serving.load, name="load-model", daemon=True).start()
+        serving._loader = threading.Thread(target=serving.load, name="load-model", daemon=True)
+        serving._loader.start()
         if settings.model == "auto":
             threading.Thread(target=serving.watch, name="watch-models", daemon=True).start()
         return serving
 
     def stop(self) -> None:
-        """Ends the watch."""
+        """Ends the watch, and lets a load under way finish: a process that ends inside of one is ended by a crash."""
         self._stopped.set()
+        if self._loader is not None:
+            self._loader.join(_LOAD_SECONDS)
 
     def pipeline(self, *, timeout: float | None = None) -> Pipeline:
         """The pipeline of this moment, waited for while the first one loads.
@@ -188,10 +198,14 @@ class Serving:
         Raises:
             ModelError: There is none, or not within `timeout` seconds.
         """
+        pipeline = self._pipeline
+        if pipeline is not None:
+            return pipeline  # it serves a moment before the load has settled all else
         if not self._settled.wait(timeout):
             raise WeightsUnavailable(f"MODEL={self._settings.model} is still loading: ask again in a moment")
-        if self._pipeline is not None:
-            return self._pipeline
+        pipeline = self._pipeline
+        if pipeline is not None:
+            return pipeline
         raise ModelError(str(self._failure)) from self._failure
 
     def state(self) -> dict[str, Any]:

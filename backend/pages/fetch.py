@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Fetcher", "is_public"]
 
 _HTML = (b"<!doctype html", b"<html")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+# A NAT64 of one's own network, and what has no meaning any more: who knows where they lead.
+_NEVER_GLOBAL = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "fec0::/10", "5f00::/16", "3fff::/20")))
 _KEY_HINT = "check LABEL_STUDIO_API_KEY, and that its user may see the project"
 
 # The client logs every address at INFO, signatures of cloud storage included.
@@ -57,7 +61,7 @@ class Fetcher:
         """
         # A client for each fetch: no cookie or connection of one fetch serves another, and all is closed at the end.
         with (
-            httpx2.Client(verify=_certificates(), timeout=self._limits.seconds) as client,
+            httpx2.Client(verify=_certificates(), timeout=self._limits.seconds, trust_env=False) as client,
             _Deadline(self._limits.seconds) as deadline,
         ):
             try:
@@ -165,8 +169,29 @@ def is_public(host: str) -> bool:
     except UnicodeError:
         return False
     addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    addresses = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
-    return bool(addresses) and all(address.is_global and not address.is_multicast for address in addresses)
+    return bool(addresses) and all(map(_is_global, addresses))
+
+
+def _is_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is on the open internet; one of IPv6 that stands for one of IPv4 is judged as that one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = _inner(address)
+        if inner is not None:
+            return _is_global(inner)
+        if any(address in network for network in _NEVER_GLOBAL):
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The address of IPv4 that one of IPv6 leads to: mapped, compatible, 6to4, Teredo, or by a NAT64 (RFC 6052)."""
+    if address.ipv4_mapped or address.sixtofour:
+        return address.ipv4_mapped or address.sixtofour
+    if address.teredo:
+        return address.teredo[1]
+    if address in _NAT64 or address in _COMPATIBLE:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None
 
 
 class _Deadline:

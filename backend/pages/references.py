@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backend.pages.page import Limits
     from backend.settings import Settings
 
-__all__ = ["Access", "AllowList", "Inline", "LocalFile", "Remote", "Source", "resolve", "shorten"]
+__all__ = ["Access", "AllowList", "Inline", "LocalFile", "Remote", "Source", "host_of", "resolve", "shorten"]
 
 CLOUD_SCHEMES = ("s3", "gs", "azure-blob", "azure")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -87,6 +87,12 @@ def shorten(reference: str) -> str:
         name = re.search(r"(?:^|&)(d=[^&]*)", query)
         bare += "?" + name[1] if name else ""
     return bare if len(bare) <= _LONGEST_SHOWN else bare[:_LONGEST_SHOWN] + "…"
+
+
+def host_of(reference: str) -> str:
+    """The host that a reference of http(s) names, in lower case; empty for those that Label Studio itself serves."""
+    match = re.match(r"https?://(?:[^/?#@]*@)?([^/?#]*)", reference[:_LONGEST_SHOWN], re.IGNORECASE)
+    return match[1].lower() if match else ""
 
 
 class AllowList:

@@ -56,7 +56,7 @@ class TestPublishing:
             == record
             == Record.of(facts, name=record.name, published=record.published, files=record.files)
         )
-        assert {path.stat().st_mode & 0o777 for path in made.iterdir()} == {0o444}
+        assert {path.stat().st_mode & 0o777 for path in made.iterdir()} == {0o400}
 
     def test_is_not_promoting(self, models: Models, folder: Path, published: Publish) -> None:
         name = published()

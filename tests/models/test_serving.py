@@ -34,7 +34,7 @@ class SlowSources(Sources):
     """Sources whose Hub answers when it is let, with given weights or an error."""
 
     def __init__(self, settings: Settings, bundled: Path, answer: Weights | Exception) -> None:
-        super().__init__(settings.model, settings.data_dir, bundled=bundled)
+        super().__init__(settings.model, settings.data_dir, bundled=bundled, ask_hub=True)
         self.let = threading.Event()
         self._answer = answer
 
@@ -68,7 +68,9 @@ def test_a_hub_out_of_reach_is_told_once_and_the_bundled_model_goes_on(
     settings: Settings, four_class_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub = Hub(folder=settings.data_dir / "hub", endpoint="http://127.0.0.1:9")
-    serving = Serving(settings, sources=Sources("auto", settings.data_dir, hub=hub, bundled=four_class_folder))
+    serving = Serving(
+        settings, sources=Sources("auto", settings.data_dir, hub=hub, bundled=four_class_folder, ask_hub=True)
+    )
     with caplog.at_level(logging.WARNING, logger="backend"):
         serving.load()
     assert serving.pipeline(timeout=0).version.startswith("bundled-")

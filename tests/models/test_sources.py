@@ -20,7 +20,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 def sources(model: str, data_dir: Path, bundled: Path) -> Sources:
     hub = Hub(folder=data_dir / "hub", endpoint="http://127.0.0.1:9")
-    return Sources(model, data_dir, hub=hub, bundled=bundled)
+    return Sources(model, data_dir, hub=hub, bundled=bundled, ask_hub=True)
 
 
 def add_local(data_dir: Path, name: str, weights: Path, *, active: bool = False) -> Path:

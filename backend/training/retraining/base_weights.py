@@ -60,7 +60,7 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """By which its input was normalised, of RGB in [0, 1]; ours is not."""
 
 
-def fetch_imagenet(folder: Path, *, endpoint: str | None = None, revision: str = REVISION) -> Path:
+def fetch_imagenet(folder: Path, *, endpoint: str | None = None, revision: str = REVISION, proxy: str = "") -> Path:
     """The weights as a ResNet18 of `CLASSES` whose input is RGB in [0, 1], and whose head knows nothing yet.
 
     Args:
@@ -68,6 +68,7 @@ def fetch_imagenet(folder: Path, *, endpoint: str | None = None, revision: str =
             has put it there.
         endpoint: Address of the Hub; None for HF_ENDPOINT or the public one.
         revision: Of the repository.
+        proxy: HUB_PROXY.
 
     Returns:
         A file of safetensors.
@@ -80,7 +81,14 @@ def fetch_imagenet(folder: Path, *, endpoint: str | None = None, revision: str =
     if _is_whole(ready):
         return ready
     if not given.is_file():
-        hub = Hub(folder=folder, endpoint=endpoint, repository=REPOSITORY, revision=revision, filename=FILENAME)
+        hub = Hub(
+            folder=folder,
+            endpoint=endpoint,
+            repository=REPOSITORY,
+            revision=revision,
+            filename=FILENAME,
+            proxy=proxy,
+        )
         try:
             given, _ = hub.download()
         except WeightsUnavailable as error:
@@ -191,7 +199,7 @@ def base_of(serving: Weights, settings: Settings, *, wanted: str = "") -> Base:
     while not wanted and (source := _made_of(models, name)) is not None:
         name = source
     if name == IMAGENET:
-        path = fetch_imagenet(settings.data_dir / "hub" / IMAGENET)
+        path = fetch_imagenet(settings.data_dir / "hub" / IMAGENET, proxy=settings.hub_proxy)
         return Base(name=f"{IMAGENET}@{sha256_of(path)[:_DIGITS]}", path=path, pool=read_base(serving).pool)
     return read_base(serving if name == serving.name else Sources(name, settings.data_dir).at_once())
 
