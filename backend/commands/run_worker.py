@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -54,14 +55,22 @@ def _once(feedback: Feedback) -> int:
     facts = count(feedback.store.engine)
     waiting = facts.event_count(state="open") + facts.annotations["open"]
     with tqdm(total=waiting, unit="step", disable=None, file=sys.stderr) as bar:
-        while steps := feedback.worker.work(limit=10):
+        # What a worker that died had in hand is free when its lease ends; what Label Studio is to be asked about once
+        # more, in a moment.
+        while (steps := feedback.worker.work(limit=10)) or feedback.worker.others_at_work() or feedback.worker.asks():
             bar.total = max(bar.total or 0, bar.n + steps)
             bar.update(steps)
+            if not steps:
+                time.sleep(LOOK_SECONDS)
     facts = count(feedback.store.engine)
+    left = facts.event_count(state="open")
     parked = facts.annotations["parked"] + facts.event_count(state="parked")
-    print(f"{facts.count()} samples, {facts.annotations['open']} annotations to be tried again, {parked} parked")
+    print(
+        f"{facts.count()} samples, {facts.annotations['open']} annotations to be tried again, {parked} parked, "
+        f"{left} events that wait for Label Studio"
+    )
     feedback.stop()
-    return 1 if parked else os.EX_OK
+    return 1 if parked or left else os.EX_OK
 
 
 def _until_told(feedback: Feedback) -> int:

@@ -16,12 +16,13 @@ from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from backend.errors import LedgerError
+from backend.escaping import printable
 from backend.pages.encoding import png_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Crop", "CropStore", "cut", "difference", "fingerprint", "perceptual"]
+__all__ = ["Crop", "CropStore", "cut", "difference", "fingerprint", "perceptual", "without_credentials"]
 
 # Room for augmentation to shift, turn and scale the box; the seed's jitter stays within a quarter of a side.
 MARGIN = 0.25
@@ -91,7 +92,9 @@ class CropStore:
         try:
             self._files, self._root = fsspec.url_to_fs(f"{url.rstrip('/')}/crops")
         except (ValueError, ImportError) as error:
-            raise LedgerError(f"the crop store {url} cannot be opened: {error}; check STORAGE_URL") from error
+            shown = without_credentials(url)
+            reason = printable(error).replace(url, shown)
+            raise LedgerError(f"the crop store {shown} cannot be opened: {reason}; check STORAGE_URL") from None
 
     def put(self, crop: Crop) -> str:
         """Stores a crop once; the same content again is no work. Gives its key.
@@ -164,6 +167,15 @@ class CropStore:
 def _lives(process: str) -> bool:
     """Whether there is a process of that number."""
     return Path(f"/proc/{process}").exists() or not Path("/proc/self").exists()
+
+
+def without_credentials(url: str) -> str:
+    """A storage's address as messages may show it: no user, password, query or fragment."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return printable(url)
+    place = rest.partition("?")[0].partition("#")[0]
+    return printable(f"{scheme}://{place.rpartition('@')[2]}")
 
 
 def _whole(box: tuple[float, float, float, float], *, width: int, height: int) -> tuple[int, int, int, int]:

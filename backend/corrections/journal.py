@@ -154,7 +154,29 @@ class Journal:
                 raise RequestError(f"the event {action[:ACTION_LENGTH]} holds a value that cannot be stored") from error
             raise LedgerError(f"the event {action} could not be stored: {error}; is the disk full?") from error
 
-    def take(self, act: Callable[[Connection, Entry], str | None], *, limit: int = 100) -> int:
+    def open_entries(self, *, limit: int, without: Collection[int] = ()) -> list[Entry]:
+        """Events that nobody has taken yet, oldest first; they stay open.
+
+        Args:
+            limit: How many at most.
+            without: Ids that are left out.
+        """
+        # Left out here, and not in the statement: a database has a bound on how many values one may name.
+        rows = select(event).where(event.c.state == "open").order_by(event.c.id).limit(limit + len(without))
+        with self._engine.connect() as connection:
+            found = [row for row in connection.execute(rows) if row.id not in without][:limit]
+        return [
+            Entry(id=row.id, received=row.received, action=row.action, project=row.project, body=row.body)
+            for row in found
+        ]
+
+    def take(
+        self,
+        act: Callable[[Connection, Entry], str | None],
+        *,
+        limit: int = 100,
+        only: Collection[int] | None = None,
+    ) -> int:
         """Hands open events, oldest first, to `act`, each in a transaction with its mark of being done.
 
         What `act` writes through the connection and the mark are committed together: after a kill either both stand
@@ -164,6 +186,7 @@ class Journal:
             act: Gets the open transaction and the event; gives None when it is done, or the reason why it never will be
                 (the event is kept as parked; after its second chance, as ignored).
             limit: Most events to take before returning.
+            only: Ids of those that may be taken, at most a few hundred; None for all.
 
         Returns:
             How many events were taken.
@@ -174,7 +197,7 @@ class Journal:
             with writing(self._engine) as connection:
                 row = connection.execute(
                     select(event)
-                    .where(event.c.state == "open")
+                    .where(event.c.state == "open", *([] if only is None else [event.c.id.in_(only)]))
                     .order_by(event.c.id)
                     .limit(1)
                     .with_for_update(skip_locked=True)

@@ -14,9 +14,8 @@ from backend.corrections.database import writing
 from backend.corrections.journal import advance, reached
 from backend.corrections.label_history import note_config
 from backend.corrections.tables import annotation as table
-from backend.corrections.worker import fold, forget, forget_tasks
-from backend.errors import RequestError
-from backend.labelstudio.annotations import moment, read_annotation
+from backend.corrections.worker import fold_task, forget_tasks
+from backend.labelstudio.annotations import moment
 
 __all__ = ["Reconciled", "Studio", "sync"]
 
@@ -110,24 +109,7 @@ def sync(
 
 
 def _reconcile(connection: Connection, task: Mapping[str, Any], label_config: str, found: Reconciled) -> Reconciled:
-    listed = list(task.get("annotations") or ())
-    saved = deleted = unreadable = 0
-    for one in listed:
-        try:
-            state = read_annotation(one, task=task, label_config=label_config, assumed=True)
-            saved += fold(connection, state)
-        except RequestError as error:
-            unreadable += 1
-            _LOG.warning("annotation %s cannot be read: %s", one.get("id"), error)
-    known = select(table.c.id).where(
-        table.c.task == task["id"],
-        table.c.deleted.is_(False),
-        table.c.id.not_in([int(one["id"]) for one in listed]),
-        # One that was saved after Label Studio made this list is not missing from it.
-        table.c.updated <= moment(task["updated_at"]),
-    )
-    for identity in connection.execute(known).scalars().all():
-        deleted += forget(connection, identity)
+    saved, deleted, unreadable = fold_task(connection, task, label_config)
     return Reconciled(
         tasks=found.tasks + 1,
         saved=found.saved + saved,

@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
+from backend.corrections.hints import Hints, WhatIs
 from backend.corrections.intake import Intake
 from backend.corrections.journal import Journal, ask, finish, known_projects, lease_asked
 from backend.corrections.memory import Memory
@@ -26,6 +27,7 @@ from backend.corrections.reconciling import Studio, sync
 from backend.corrections.shown import Proposals
 from backend.corrections.worker import Worker
 from backend.errors import LabelStudioError, LedgerError, RequestError
+from backend.files import keep_to_owner
 from backend.labelstudio.annotations import read_annotation
 from backend.labelstudio.connections import first_page
 from backend.labelstudio.parents import task_parent
@@ -98,12 +100,16 @@ class Loop:
             return 0
 
 
+class Asked(Studio, WhatIs, Protocol):
+    """All that is asked of Label Studio."""
+
+
 class Reach(Protocol):
     """Ways into Label Studio, by project; `backend.labelstudio.connections.Connections` has them."""
 
     def pages(self, project: str) -> Pages: ...
 
-    def studio(self, project: str) -> Studio: ...
+    def studio(self, project: str) -> Asked: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +131,12 @@ class Store:
         Raises:
             LedgerError: One of them cannot be used.
         """
+        try:
+            if closed := keep_to_owner(settings.data_dir):
+                told = "%s was open to other users of this host: %d files and folders are its owner's alone now"
+                _LOG.warning(told, settings.data_dir, closed)
+        except OSError as error:
+            raise LedgerError(f"{settings.data_dir} cannot be used: {error}; check DATA_DIR") from error
         url = settings.database_url or default_url(settings.data_dir)
         crops = CropStore(settings.storage_url or str(settings.data_dir))
         try:
@@ -172,6 +184,7 @@ class Feedback:
             parent_of=task_parent(reach.studio),
             gather=self.intake.move,
             held=held_state(reach),
+            hints=Hints(store.engine, reach.studio, clock=clock),
         )
         self._reach = reach
         self._distance = recall_distance

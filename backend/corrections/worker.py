@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, no
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.corrections.database import refuses_values, writing
+from backend.corrections.hints import told_states
 from backend.corrections.journal import ask
 from backend.corrections.label_history import known_of, note_config
 from backend.corrections.samples import Sample, make_samples, replace_samples
@@ -33,29 +34,55 @@ from backend.errors import (
     PageUnavailable,
     RequestError,
 )
-from backend.labelstudio.annotations import Annotation, read_config, read_event, task_ids
+from backend.labelstudio.annotations import (
+    ANNOTATION_ACTIONS,
+    PROJECT_ACTIONS,
+    Annotation,
+    moment,
+    read_annotation,
+    read_config,
+    read_event,
+    task_ids,
+)
 
 if TYPE_CHECKING:
     from backend.corrections.crop_store import CropStore
+    from backend.corrections.hints import Truth
     from backend.corrections.journal import Entry, Journal
     from backend.labelstudio.parents import Parent
     from backend.pages.page import Page
 
-__all__ = ["PageOf", "ParentOf", "Worker", "fold", "fold_event", "forget", "forget_tasks", "unpark"]
+__all__ = [
+    "PageOf",
+    "ParentOf",
+    "Worker",
+    "fold",
+    "fold_event",
+    "fold_task",
+    "fold_truth",
+    "forget",
+    "forget_tasks",
+    "unpark",
+]
 
 _LOG = logging.getLogger(__name__)
 
-# Actions that say something about an annotation; every other one is kept in the journal and counted, and needs no work.
-ANNOTATION_ACTIONS = frozenset(
-    f"{noun}_{verb}" for noun in ("ANNOTATION", "ANNOTATIONS") for verb in ("CREATED", "UPDATED", "DELETED")
-)
-PROJECT_ACTIONS = frozenset({"PROJECT_CREATED", "PROJECT_UPDATED"})
 LEASE_SECONDS = 120.0
 FIRST_DELAY, LONGEST_DELAY = 2.0, 3600.0
 MOST_ATTEMPTS = 12
 # What may be gone in a minute is tried again; what a second look cannot change is parked at once.
 PASSING = (PageUnavailable, FetchTimeout, LabelStudioError, LedgerError)
 _MOST_VARIABLES = 500
+
+
+class Asks(Protocol):
+    """Asks Label Studio about events; `backend.corrections.hints.Hints` does."""
+
+    def put_off(self) -> Collection[int]: ...
+
+    def asks(self) -> bool: ...
+
+    def ask(self, entries: Sequence[Entry], /) -> Mapping[int, Truth | None]: ...
 
 
 class PageOf(Protocol):
@@ -88,8 +115,63 @@ def fold_event(connection: Connection, entry: Entry) -> str | None:
     return None
 
 
+def fold_truth(connection: Connection, entry: Entry, truth: Truth) -> str | None:
+    """Takes what Label Studio says about an entry into the annotations; gives the reason why it cannot be taken."""
+    try:
+        with connection.begin_nested():
+            note_config(connection, entry.project, truth.label_config, at=truth.asked)
+            forget_tasks(connection, truth.gone)
+            told = told_states(entry.body, truth.label_config)
+            for task in truth.tasks:
+                fold_task(connection, task, truth.label_config, told=told)
+            if entry.action == "START_TRAINING" and entry.project is not None and truth.label_config:
+                ask(connection, entry.project, at=entry.received)
+    except LabelConfigError as error:
+        return str(error)
+    return None
+
+
+def fold_task(
+    connection: Connection, task: Mapping[str, Any], label_config: str, *, told: Collection[tuple[int, float]] = ()
+) -> tuple[int, int, int]:
+    """Takes what Label Studio says of one task; gives how many annotations are new or newer, gone, and unreadable.
+
+    Args:
+        connection: A transaction.
+        task: The task with all its annotations.
+        label_config: The project's, as it is now.
+        told: Id and moment of the states of annotations that are known to have been saved under that label config.
+
+    Raises:
+        LabelConfigError: The label config has nothing that marks could be read from.
+    """
+    listed = list(task.get("annotations") or ())
+    saved = deleted = unreadable = 0
+    for one in listed:
+        try:
+            state = read_annotation(one, task=task, label_config=label_config, assumed=True)
+            known = (state.id, state.updated) in told
+            saved += fold(connection, dataclasses.replace(state, assumed=False) if known else state)
+        except RequestError as error:
+            unreadable += 1
+            _LOG.warning("annotation %s cannot be read: %s", one.get("id"), error)
+    known_here = select(table.c.id).where(
+        table.c.task == task["id"],
+        table.c.deleted.is_(False),
+        table.c.id.not_in([int(one["id"]) for one in listed]),
+        # One that was saved after Label Studio made this list is not missing from it.
+        table.c.updated <= moment(task["updated_at"]),
+    )
+    for identity in connection.execute(known_here).scalars().all():
+        deleted += forget(connection, identity)
+    return saved, deleted, unreadable
+
+
 def _fold_read(connection: Connection, entry: Entry) -> None:
-    """What an entry says; whatever its sender wrote into it, it fails in here."""
+    """What an entry says; whatever its sender wrote into it, it fails in here.
+
+    Actions that say nothing about annotations are kept in the journal and counted, and need no work.
+    """
     if entry.action == "TASKS_DELETED":
         forget_tasks(connection, task_ids(entry.body))
     elif entry.action == "START_TRAINING" and entry.project is not None:
@@ -211,6 +293,7 @@ class Worker:
         gather: Brings into the journal what waits before it, and gives how much that was.
         held: Gives what Label Studio holds of an annotation now, None where it was deleted; asked where stamps cannot
             tell. Its errors are as those of `page_of`.
+        hints: Asks Label Studio about each event, before it is taken; None takes every event at its word.
     """
 
     engine: Engine
@@ -221,6 +304,7 @@ class Worker:
     parent_of: ParentOf = _nobody
     gather: Callable[[], int] = lambda: 0
     held: Callable[[Annotation], Annotation | None] = lambda state: state
+    hints: Asks | None = None
 
     def work(self, *, limit: int = 100) -> int:
         """Does what is open and due, and gives the number of steps that it took; 0 when nothing was left to do.
@@ -229,11 +313,28 @@ class Worker:
             limit: Most events to take, and most annotations to turn into samples, before returning.
         """
         self.gather()
-        steps = self.journal.take(fold_event, limit=limit)
+        steps = self._take(min(limit, _MOST_VARIABLES))
         turns = 0
         while turns < limit and self._turn_one():
             turns += 1
         return steps + turns
+
+    def _take(self, limit: int) -> int:
+        """Takes open events; what Label Studio says of them is asked before, for no lock is held while it answers."""
+        if self.hints is None:
+            return self.journal.take(fold_event, limit=limit)
+        entries = self.journal.open_entries(limit=limit, without=self.hints.put_off())
+        told = self.hints.ask(entries) if entries else {}
+
+        def act(connection: Connection, entry: Entry) -> str | None:
+            truth = told[entry.id]
+            return fold_event(connection, entry) if truth is None else fold_truth(connection, entry, truth)
+
+        return self.journal.take(act, limit=len(told), only=told.keys()) if told else 0
+
+    def asks(self) -> bool:
+        """Whether an event is to be asked about once more in a moment; not where Label Studio is away."""
+        return self.hints is not None and self.hints.asks()
 
     def others_at_work(self) -> bool:
         """Whether a worker elsewhere has an annotation in hand; for one that died, until its lease ends."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from backend.labelstudio.tasks import Sheet, sheets
 from backend.labelstudio.vocabulary import NOTHING_KNOWN, UNKNOWN, Known, meaning
 
 __all__ = [
+    "ANNOTATION_ACTIONS",
+    "PROJECT_ACTIONS",
     "Annotation",
     "AnnotationEvent",
     "Region",
@@ -24,6 +27,7 @@ __all__ = [
     "read_event",
     "task_ids",
     "without_secrets",
+    "worth_keeping",
 ]
 
 # What of a payload is kept: enough to make samples, nothing that opens a door (tokens, passwords) or names a person.
@@ -43,11 +47,20 @@ _TASK = ("id", "data", "project")
 _FIGURES = ("rectangle", "polygon", "brush")
 _LABELLED = ("labels", *(f"{figure}labels" for figure in _FIGURES))
 """Types of regions that bear labels, under a key of that name; `labels` are those of a figure beside them."""
+_IDENTITY = ("id", "task", "project")
 _LARGEST_ID = 2**63
 # Longer ones are of no editor, and the ledger has no room for them.
 _LONGEST_REGION_ID = 64
 _MOST_SECONDS = 1e12
 _PROJECT = ("id", "label_config")
+ANNOTATION_ACTIONS = frozenset(
+    f"{noun}_{verb}" for noun in ("ANNOTATION", "ANNOTATIONS") for verb in ("CREATED", "UPDATED", "DELETED")
+)
+"""Events that say something about an annotation."""
+PROJECT_ACTIONS = frozenset({"PROJECT_CREATED", "PROJECT_UPDATED"})
+"""Events that bring a project's label config."""
+_LARGEST_BODY = 1024 * 1024
+_MOST_IDS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +283,25 @@ def without_secrets(payload: Mapping[str, Any]) -> dict[str, Any]:
             elif isinstance(value, list):
                 kept[key] = [_only(one, fields) for one in value if isinstance(one, Mapping)]
     return kept
+
+
+def worth_keeping(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a webhook's payload that the journal stores: what will be needed, and no more than a megabyte.
+
+    Of an event that is not about annotations or their project, and of one that is larger, only the ids are kept:
+    whoever takes it asks Label Studio for the rest.
+    """
+    kept = without_secrets(payload)
+    needed = payload.get("action") in ANNOTATION_ACTIONS | PROJECT_ACTIONS
+    if needed and len(json.dumps(kept, default=str)) <= _LARGEST_BODY:
+        return kept
+    identities: dict[str, Any] = {"action": payload.get("action")}
+    for key, value in kept.items():
+        if isinstance(value, Mapping):
+            identities[key] = _only(value, _IDENTITY)
+        elif isinstance(value, list):
+            identities[key] = [_only(one, _IDENTITY) for one in value[:_MOST_IDS]]
+    return identities
 
 
 def read_event(payload: Mapping[str, Any]) -> AnnotationEvent:

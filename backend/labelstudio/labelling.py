@@ -37,6 +37,9 @@ _OWN_NAMES = tuple(
     [("mark", "page", field, paged, [(mark, mark) for mark in sorted(MARKS)])]
     for field, paged in (("image", False), ("pages", True))
 )
+# Each tag takes kilobytes while it is read. A config with hundreds of labels has a few hundred.
+_LONGEST_CONFIG = 512 * 1024
+_MOST_TAGS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +262,11 @@ def _digest(facts: object) -> str:
 
 
 def _parse(label_config: str) -> Element:
+    if len(label_config) > _LONGEST_CONFIG or label_config.count("<") > _MOST_TAGS:
+        raise LabelConfigError(
+            f"The label config has {len(label_config)} characters and {label_config.count('<')} tags: at most "
+            f"{_LONGEST_CONFIG} and {_MOST_TAGS} are read"
+        )
     try:
         root: Element = defusedxml.ElementTree.fromstring(label_config, forbid_dtd=True)
     except DefusedXmlException as error:

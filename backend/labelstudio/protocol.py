@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "PredictRequest", "SetupRequest", "can_send", "parse_body", "sent_credentials"]
 
+_LONGEST_ACTION = 256
 Json = dict[str, Any]
 
+_MOST_VALUES = 1_000_000
+_LONGEST_NAME = 100
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -73,6 +76,8 @@ class Event:
         """
         if not isinstance(action, str) or not action:
             raise RequestError("action is missing or no string: a webhook names its event there")
+        if len(action) > _LONGEST_ACTION:
+            raise RequestError(f"action has {len(action)} characters: no event of Label Studio's is called so")
         annotations = [*_objects(data, "annotation"), *_objects(data, "annotations")]
         tasks = [*_objects(data, "task"), *_objects(data, "tasks")]
         named = [*(task.get("id") for task in tasks), *(annotation.get("task") for annotation in annotations)]
@@ -101,6 +106,10 @@ def parse_body(data: bytes) -> Json:
     Raises:
         RequestError: It is no JSON, or no object.
     """
+    # Each value becomes an object of a hundred bytes; what separates values is counted in no time, and before them.
+    values = sum(data.count(mark) for mark in (b",", b"{", b"["))
+    if values > _MOST_VALUES:
+        raise RequestError(f"the body holds {values} values: send at most {_MOST_VALUES} in one request")
     try:
         body = json.loads(data)
         if _SURROGATE.search(data):
@@ -191,7 +200,7 @@ def _project(body: Json) -> str:
     project = body.get("project")
     if not isinstance(project, str | int | None) or isinstance(project, bool):
         raise RequestError(f"project is a {_kind(project)}: expected the project's id")
-    return "" if project is None else str(project).partition(".")[0]
+    return "" if project is None else str(project).partition(".")[0][:_LONGEST_NAME]
 
 
 def _text(body: Json, name: str, *, required: bool = False) -> str:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backend.errors import RequestError
+from backend.errors import LimitExceeded, RequestError
+from backend.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,12 +68,19 @@ def listed(ids: Sequence[int | None]) -> str:
     return ",".join(map(str, ids[:_MOST_LISTED])) + (f",… ({len(ids)})" if len(ids) > _MOST_LISTED else "")
 
 
-def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> list[Sheet]:
+def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding], *, most: int = _MOST_PAGES) -> list[Sheet]:
     """The pages of a task: one for an Image whose field holds a reference, one for each entry of a list.
 
     Label Studio's editor shows the pages of a list behind `value`, too, not only behind `valueList`.
 
+    Args:
+        place: Place of the task in its request.
+        task: The task.
+        bindings: The controls.
+        most: How many pages a task may have.
+
     Raises:
+        LimitExceeded: It has more pages.
         RequestError: The task's data lacks a field of the label config, or holds something else than references there.
     """
     images = dict.fromkeys((binding.image, binding.field, binding.paged, binding.repeat) for binding in bindings)
@@ -82,7 +90,13 @@ def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> 
         data = task.get("data")
         value = _value(data, name) if repeat is None else _entries(data, name, repeat)
         alone = isinstance(value, str) and not paged
-        for index, reference in enumerate([value] if isinstance(value, str) else value):
+        references = [value] if isinstance(value, str) else value
+        if len(found) + len(references) > most:
+            shown = f"field {printable(name, most=40)!r}"
+            raise LimitExceeded(
+                shown, f"{len(references)} pages: a task of more than MAX_TASK_PAGES ({most}) is not read"
+            )
+        for index, reference in enumerate(references):
             # A repeated Image stands once for each page; that of a list shows one page after another.
             item = None if alone or repeat is not None else index
             here = tuple(binding.on_page(index) for binding in wanting)
@@ -98,15 +112,7 @@ def _entries(data: Any, name: str, repeat: Repeat) -> list[str]:
     found = [repeat.reference(entry) for entry in entries]
     if not all(isinstance(reference, str) for reference in found):
         raise RequestError(f"an entry of field {name!r} of the task's data holds no reference of a page")
-    return _few(found, name)
-
-
-def _few(references: list[str], name: str) -> list[str]:
-    if len(references) > _MOST_PAGES:
-        raise RequestError(
-            f"field {name!r} of the task's data lists {len(references)} pages: at most {_MOST_PAGES} are read"
-        )
-    return references
+    return found
 
 
 def _value(data: Any, name: str) -> str | list[str]:
@@ -117,12 +123,15 @@ def _value(data: Any, name: str) -> str | list[str]:
     if value is None:
         value = data.get(UNNAMED_FIELD)
     if value is None:
-        raise RequestError(f"the task's data has no field {name!r}, which the label config's Image asks for")
+        shown = printable(name, most=40)
+        raise RequestError(f"the task's data has no field {shown!r}, which the label config's Image asks for")
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not all(isinstance(reference, str) for reference in value):
-        raise RequestError(f"field {name!r} of the task's data holds no reference, and no list of references")
-    return _few(value, name)
+        raise RequestError(
+            f"field {printable(name, most=40)!r} of the task's data holds no reference, and no list of references"
+        )
+    return value
 
 
 def _found(data: dict[str, Any], name: str) -> Any:

@@ -18,6 +18,7 @@ __all__ = [
     "SECRET_HEADER",
     "Webhook",
     "create_webhook",
+    "give_headers",
     "update_webhook",
     "webhook_headers",
     "webhook_url",
@@ -78,9 +79,10 @@ def webhook_headers(*, basic_auth: tuple[str, str] | None, secret: str) -> dict[
     return headers
 
 
-def webhooks(studio: LabelStudio, project: int) -> list[Webhook]:
-    """The webhooks of a project; not those of its whole organisation."""
-    return [_webhook(one) for one in studio.call("GET", "/api/webhooks/", params={"project": project})]
+def webhooks(studio: LabelStudio, project: int | None) -> list[Webhook]:
+    """The webhooks of a project, not those of its whole organisation; with None, all that the token's user may see."""
+    which = {} if project is None else {"project": project}
+    return [_webhook(one) for one in studio.call("GET", "/api/webhooks/", params=which)]
 
 
 def create_webhook(studio: LabelStudio, project: int, url: str, headers: Mapping[str, str]) -> None:
@@ -94,6 +96,12 @@ def update_webhook(studio: LabelStudio, webhook: Webhook, headers: Mapping[str, 
     # Label Studio forgets the events of a webhook when they are not said again (1.23.2).
     actions = [] if webhook.actions is None else sorted(webhook.actions | NEEDED_ACTIONS)
     body = {"headers": {**webhook.headers, **headers}, "is_active": True, "send_payload": True, "actions": actions}
+    studio.call("PATCH", f"/api/webhooks/{webhook.id}/", json=body)
+
+
+def give_headers(studio: LabelStudio, webhook: Webhook, headers: Mapping[str, str]) -> None:
+    """Gives a webhook these headers beside its own, and leaves all else as it is."""
+    body = {"headers": {**webhook.headers, **headers}, "actions": sorted(webhook.actions or ())}
     studio.call("PATCH", f"/api/webhooks/{webhook.id}/", json=body)
 
 

@@ -75,6 +75,8 @@ class Studio:
             return httpx2.Response(200, json={"id": PROJECT, "label_config": self.label_config})
         if parts == ["api", "predictions"]:
             return httpx2.Response(200, json=self.predictions.get(int(request.url.params["task"]), []))
+        if parts[:2] == ["api", "projects"]:
+            return httpx2.Response(404, json={"detail": "Not found."})
         if parts == ["api", "tasks"]:
             return httpx2.Response(200, json=self._list(request.url.params))
         if parts[:2] == ["api", "annotations"]:
@@ -93,8 +95,11 @@ class Studio:
             self.meanwhile.pop(0)()
         found = sorted(self.tasks.values(), key=lambda task: int(task["id"]))
         for condition in wanted.get("filters", {}).get("items", ()):
-            assert condition["operator"] == "greater"
             column = condition["filter"].removeprefix("filter:tasks:")
+            if condition["operator"] == "in_list":
+                found = [task for task in found if _column(task, column) in condition["value"]]
+                continue
+            assert condition["operator"] == "greater"
             bound = moment(condition["value"]) if column == "updated_at" else condition["value"]
             found = [task for task in found if _column(task, column) > bound]
         for order in wanted.get("ordering", ()):

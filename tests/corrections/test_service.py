@@ -84,12 +84,13 @@ def test_a_loop_runs_when_woken_survives_a_failure_and_stops(monkeypatch: pytest
 
 def test_an_event_becomes_samples_by_itself_and_start_training_reconciles(engine: Engine, tmp_path: Path) -> None:
     lost = saved(2, task=8, at=960, result=[drawn("lost", "stamp", A)])
-    reach = Told(lost)
+    heard = saved(1, task=7, at=950, result=[drawn("a", "stamp", A)])
+    reach = Told(lost, heard)
     feedback = Feedback(
         Store(engine=engine, crops=CropStore(str(tmp_path)), spool=tmp_path / "spool"), reach, recall_distance=0
     )
     feedback.start()
-    send(feedback.journal, saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
+    send(feedback.journal, heard)
     eventually(lambda: regions(engine) == {"a"})
     send(feedback.journal, {"action": "START_TRAINING", "project": {"id": 1}})
     eventually(lambda: regions(engine) == {"a", "lost"})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backend.errors import RequestError
+from backend.errors import LimitExceeded, RequestError
 from backend.labelstudio.labelling import Binding
 from backend.labelstudio.tasks import sheets
 
@@ -67,9 +67,13 @@ def test_one_reference_behind_value_list_is_its_first_page() -> None:
         ("doc..image", {"doc": {"": {"image": "a.png"}}}, "no field"),
         ("image", {"image": {"url": "a.png"}}, "no reference"),
         ("image", {"image": ["a.png", 3]}, "no reference"),
-        ("pages", {"pages": ["a.png"] * 1001}, "1001 pages"),
     ],
 )
 def test_data_without_a_page_says_which_field_it_lacks(field: str, data: Any, reason: str) -> None:
     with pytest.raises(RequestError, match=reason):
         named(data, field)
+
+
+def test_a_task_of_more_pages_than_are_read_is_refused_and_not_taken_for_empty() -> None:
+    with pytest.raises(LimitExceeded, match=r"1001 pages: a task of more than MAX_TASK_PAGES \(1000\)"):
+        named({"pages": ["a.png"] * 1001}, "pages")
