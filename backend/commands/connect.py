@@ -9,19 +9,29 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from backend.commands.running_backend import address_of, serving_version, version_for
+from backend.commands.running_backend import address_of, serving_version, takes_webhooks, version_for
 from backend.errors import LabelConfigError, LabelStudioError, SettingsError, SetupError
+from backend.escaping import printable
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import find_project
 from backend.labelstudio.tabs import DOUBTFUL_FIRST, SCORE_MEANS, TABS, make_tabs, missing_tabs
-from backend.labelstudio.webhooks import Webhook, create_webhook, update_webhook, webhook_headers, webhook_url, webhooks
+from backend.labelstudio.webhooks import (
+    Webhook,
+    create_webhook,
+    give_headers,
+    update_webhook,
+    webhook_headers,
+    webhook_url,
+    webhooks,
+)
+from backend.server.credentials import SECRET_USER, WebhookSecret
 from backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,7 +69,8 @@ class Wish:
         replace_config: Whether a label config that does not fit may be replaced, where nobody annotated yet.
         queue: Whether a project that was connected earlier gets the order of tasks and the tabs of a new one.
         basic_auth: What the backend asks for.
-        webhook_secret: What it asks of webhooks.
+        webhook_secret: What it asks, or will ask, of webhooks. It is given to this backend's webhooks in other projects
+            as well, and to the connection, where that needs no other credentials: "Start training" brings only these.
     """
 
     project: str
@@ -130,6 +141,8 @@ class _Work:
         self._wish = wish
         self._dry_run = dry_run
         self._url = wish.url.rstrip("/")
+        secret = wish.webhook_secret
+        self._connection_auth = wish.basic_auth or ((SECRET_USER, secret) if secret else None)
         self._headers = webhook_headers(basic_auth=wish.basic_auth, secret=wish.webhook_secret)
         self.asked_at = (wish.from_here or wish.url).rstrip("/")
         self.changes: list[str] = []
@@ -200,10 +213,20 @@ class _Work:
         for one in ours:
             if lacking := one.lacks(self._headers):
                 self._change(f"webhook given {', '.join(lacking)}", partial(self._give, one))
+        if self._wish.webhook_secret:
+            self._other_webhooks(url, {one.id for one in ours})
         if not ours and self._dry_run and any("connected as" in change for change in self.changes):
             self._foretell_webhook()
         elif not ours:
             self._change(f"webhook {url} made", partial(self._create_webhook, project, url))
+
+    def _other_webhooks(self, url: str, done: Collection[int]) -> None:
+        """Gives the secret to webhooks of other projects: without it they would be refused from now on."""
+        for one in webhooks(self._studio, None):
+            lacking = [name for name, value in self._headers.items() if one.headers.get(name) != value]
+            if _same(one.url, url) and one.id not in done and lacking and one.active:
+                what = f"webhook {one.id} of another project given the header {' and '.join(lacking)}"
+                self._change(what, partial(give_headers, self._studio, one, self._headers))
 
     def foretell(self, version: str) -> None:
         """What would be changed in a project that a dry run did not make."""
@@ -240,23 +263,24 @@ class _Work:
 
     def _connect(self, project: int, version: str) -> None:
         self._studio.connect_backend(
-            project, self._url, title=version, interactive=True, basic_auth=self._wish.basic_auth
+            project, self._url, title=version, interactive=True, basic_auth=self._connection_auth
         )
 
     def _renew(self, project: int, one: Mapping[str, Any], version: str) -> None:
         """Gives a connection its title and its credentials, as far as it lacks them."""
         lacking = [f"the title {version}, until now {one['title']}"] if one["title"] != version else []
         reached = one["state"] == _CONNECTED
-        if self._wish.basic_auth is not None:
-            named = one.get("auth_method") == "BASIC_AUTH" and one.get("basic_auth_user") == self._wish.basic_auth[0]
+        if self._connection_auth is not None:
+            named = one.get("auth_method") == "BASIC_AUTH" and one.get("basic_auth_user") == self._connection_auth[0]
             # Label Studio never shows a password: that a wrong one is there shows in its not being let in.
             if not (named and one.get("basic_auth_pass_is_set") and reached):
-                lacking.append("the credentials of BASIC_AUTH_USER")
+                given = "the credentials of BASIC_AUTH_USER" if self._wish.basic_auth else "the secret of webhooks"
+                lacking.append(given)
         if lacking:
             renew = partial(self._studio.rename_backend, int(one["id"]), project, str(one["url"]))
             self._change(
                 f"connection given {' and '.join(lacking)}",
-                partial(renew, title=version, basic_auth=self._wish.basic_auth),
+                partial(renew, title=version, basic_auth=self._connection_auth),
             )
         elif not reached:
             raise SetupError(
@@ -340,6 +364,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be changed")
 
 
+_AGREE = "set WEBHOOK_SECRET for `serve` and for `connect`"
+
+
 def run(args: argparse.Namespace) -> int:
     """Connects, and prints what was changed.
 
@@ -352,6 +379,12 @@ def run(args: argparse.Namespace) -> int:
     if not settings.label_studio_api_key:
         raise SettingsError("LABEL_STUDIO_API_KEY is empty: `connect` uses Label Studio's API and needs a token")
     user = settings.basic_auth_user
+    known = WebhookSecret(settings)
+    here = args.from_here or args.url or address_of(settings)
+    # HTTP Basic lets webhooks in as well; without either, whoever reaches the port could send any.
+    secret = known.current() or ("" if user else known.make())
+    if secret:
+        _check_secret(here, secret, settings)
     wish = Wish(
         project=args.project,
         url=args.url or address_of(settings),
@@ -360,17 +393,37 @@ def run(args: argparse.Namespace) -> int:
         replace_config=args.replace_config,
         queue=args.queue,
         basic_auth=(user, settings.basic_auth_pass) if user else None,
-        webhook_secret=settings.webhook_secret,
+        webhook_secret=secret,
     )
     with LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio:
         connected = connect(studio, wish, dry_run=args.dry_run)
-    for note in connected.notes:
-        print(f"contract-marks: {note}", file=sys.stderr)
+    notes = [*connected.notes]
+    if secret != known.current() and not args.dry_run:
+        # Last: from here on, webhooks without it are refused.
+        known.keep(secret)
+        if takes_webhooks(here):
+            notes.append(f"the backend at {here} has another DATA_DIR, so that webhooks need no secret: {_AGREE}")
+    for note in notes:
+        print(f"contract-marks: {printable(note)}", file=sys.stderr)
     for change in connected.changes:
-        print(f"would change: {change}" if args.dry_run else change)
+        print(f"{'would change: ' if args.dry_run else ''}{printable(change)}")
     if not connected.changes:
         print("nothing to change")
     if connected.project is not None:
-        print(f"{studio.base_url}/projects/{connected.project} is served by {connected.version}")
+        print(f"{studio.base_url}/projects/{connected.project} is served by {printable(connected.version)}")
         print(SCORE_MEANS)
     return os.EX_OK
+
+
+def _check_secret(url: str, secret: str, settings: Settings) -> None:
+    """Refuses to give webhooks a secret that the running backend would not let in.
+
+    Raises:
+        SetupError: It asks for another one, or is not running.
+    """
+    basic = (settings.basic_auth_user, settings.basic_auth_pass) if settings.basic_auth_user else None
+    if not takes_webhooks(url, headers=webhook_headers(basic_auth=basic, secret=secret)):
+        raise SetupError(
+            f"the backend at {url} asks webhooks for a secret that is not known here: {_AGREE}, or run `connect` "
+            "with the backend's DATA_DIR"
+        )

@@ -12,14 +12,17 @@ import httpx2
 from backend.errors import SetupError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from backend.settings import Settings
 
-__all__ = ["address_of", "health", "serving_version", "version_for"]
+__all__ = ["address_of", "health", "serving_version", "takes_webhooks", "version_for"]
 
 _ANSWER_SECONDS = 10.0
 _LOAD_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
 
+_UNAUTHORIZED = 401
 _EVERY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104 - read, not bound
 
 BasicAuth = tuple[str, str] | None
@@ -79,22 +82,18 @@ def version_for(url: str, label_config: str, *, basic_auth: BasicAuth = None) ->
     return str(answer.get("model_version") or "") or serving_version(url, basic_auth=basic_auth)
 
 
+def takes_webhooks(url: str, *, headers: Mapping[str, str] | None = None) -> bool:
+    """Whether the backend at `url` lets a webhook in that brings these headers; nothing is sent to it.
+
+    Raises:
+        SetupError: It is not running.
+    """
+    return _request("OPTIONS", url, "/webhook", None, headers=dict(headers or {})).status_code != _UNAUTHORIZED
+
+
 def _ask(method: str, url: str, path: str, basic_auth: BasicAuth, **request: Any) -> dict[str, Any]:
-    try:
-        answer = httpx2.request(
-            method,
-            url.rstrip("/") + path,
-            auth=basic_auth,
-            timeout=_ANSWER_SECONDS,
-            verify=_certificates(),
-            **request,
-        )
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise SetupError(
-            f"no backend answers at {url} ({type(error).__name__}): start it with `serve`, or name its address with "
-            "--url (as Label Studio reaches it) and --from-here (as this machine reaches it)"
-        ) from error
-    if answer.status_code == httpx2.codes.UNAUTHORIZED:
+    answer = _request(method, url, path, basic_auth, **request)
+    if answer.status_code == _UNAUTHORIZED:
         raise SetupError(
             f"the backend at {url} wants other credentials: set BASIC_AUTH_USER and BASIC_AUTH_PASS as for `serve`"
         )
@@ -109,6 +108,24 @@ def _ask(method: str, url: str, path: str, basic_auth: BasicAuth, **request: Any
             f"the backend at {url} answered {answer.status_code} to {path}: {body.get('message') or 'no reason given'}"
         )
     return body
+
+
+def _request(method: str, url: str, path: str, basic_auth: BasicAuth, **request: Any) -> httpx2.Response:
+    try:
+        return httpx2.request(
+            method,
+            url.rstrip("/") + path,
+            auth=basic_auth,
+            timeout=_ANSWER_SECONDS,
+            verify=_certificates(),
+            trust_env=False,
+            **request,
+        )
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise SetupError(
+            f"no backend answers at {url} ({type(error).__name__}): start it with `serve`, or name its address with "
+            "--url (as Label Studio reaches it) and --from-here (as this machine reaches it)"
+        ) from error
 
 
 @cache  # reading them takes a quarter of a second

@@ -14,12 +14,17 @@ import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger as GunicornLogger
 
 from backend.errors import SettingsError
+from backend.escaping import PlainFormatter
 from backend.logs import begin_log
 from backend.models.serving import Sources
 from backend.pages.decoders import finish
+from backend.pages.references import AllowList
 from backend.server.application import Application
+from backend.server.callers import Callers, is_loopback
+from backend.server.event_worker import EventWorker
 from backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,6 +60,15 @@ class Serveable(Protocol):
     def stop(self) -> None: ...
 
 
+class _Log(GunicornLogger):  # type: ignore[misc]
+    """gunicorn's own log, in lines of the form that this program's have: it quotes what clients send."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(PlainFormatter())
+
+
 class _Server(BaseApplication):  # type: ignore[misc]
     """gunicorn, told what to run by the settings alone: it reads no configuration file and no command line."""
 
@@ -68,7 +82,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         settings = self._settings
         options: dict[str, Any] = {
             "bind": f"{settings.host}:{settings.port}",
-            "worker_class": "gthread",
+            "worker_class": EventWorker,
             "workers": settings.workers,
             "threads": settings.threads,
             "preload_app": False,
@@ -76,6 +90,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": _GRACEFUL_SECONDS,
             "keepalive": _KEPT_SECONDS,
             "control_socket_disable": True,
+            "logger_class": _Log,
             "loglevel": "warning",  # its own lines about starting and stopping are said better here
             "proc_name": "contract-marks",
             "when_ready": _announce,
@@ -116,6 +131,13 @@ def serve(settings: Settings, start: Callable[[Settings], Serveable]) -> None:
         start: Starts the program, in each worker process.
     """
     begin_log(settings.log_level, form=settings.log_format)
+    if not settings.basic_auth_user and not is_loopback(settings.host):
+        _LOG.warning(
+            "HOST=%s is beyond loopback and BASIC_AUTH_USER is empty: whoever reaches port %d can read /status and "
+            "send tasks and events; set BASIC_AUTH_USER and _PASS, or keep the port to Label Studio's network",
+            settings.host,
+            settings.port,
+        )
     if settings.workers > 1 and not settings.label_studio_api_key:
         _LOG.warning(
             "%d workers and no LABEL_STUDIO_API_KEY: the token that Label Studio sends reaches one worker only, "
@@ -152,6 +174,8 @@ def run(args: argparse.Namespace) -> int:
     give_back_pages()
     # Before the processes are made: they would load it in the background, and only /health would say what is wrong.
     Sources.of(settings).check()
+    AllowList(base_url=settings.label_studio_url, allowed_hosts=settings.allowed_hosts)
+    Callers(settings)
     check_free(settings.host, settings.port)
     serve(settings, Application.start)
     return os.EX_OK

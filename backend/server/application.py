@@ -14,10 +14,11 @@ from backend.models.promotion import Models
 from backend.models.serving import Serving
 from backend.pages.source import PageSource
 from backend.server.announcing import Announcer
+from backend.server.credentials import RefusedWebhooks
 from backend.server.dashboard import Dashboard
 from backend.server.milestones import Registered
 from backend.server.predictor import Predictor
-from backend.server.routes import RefusedWebhooks, create_app
+from backend.server.routes import create_app
 from backend.server.status_pages import feedback_pages
 from backend.server.wall.wall_decisions import Decisions
 from backend.server.wall.wall_looks import Looks
@@ -52,6 +53,7 @@ class Application:
         feedback: Learns from corrections.
         announcer: Tells Label Studio which version serves.
         chronicle: Writes down what the dashboard's lines are drawn from.
+        serving: Loads models; None where somebody else does.
     """
 
     flask: Flask
@@ -59,6 +61,7 @@ class Application:
     feedback: Feedback
     announcer: Announcer
     chronicle: Loop
+    serving: Serving | None = None
 
     @property
     def inbox(self) -> Inbox:
@@ -111,6 +114,7 @@ class Application:
             predictor=predictor,
             feedback=feedback,
             announcer=announcer,
+            serving=serving if isinstance(serving, Serving) else None,
             chronicle=Loop(chronicle.look, name="chronicle"),
         )
 
@@ -134,6 +138,8 @@ class Application:
 
     def stop(self) -> None:
         """Ends the threads and closes the database."""
+        if self.serving is not None:
+            self.serving.stop()
         self.announcer.stop()
         self.chronicle.stop(timeout=_STOP_SECONDS)
         self.feedback.stop()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import LabelConfigError, RequestError
-from backend.labelstudio.annotations import without_secrets
+from backend.escaping import printable
+from backend.labelstudio.annotations import worth_keeping
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.protocol import Event
 from backend.labelstudio.tasks import listed
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from backend.corrections.shown import Inbox
     from backend.server.predictor import Predictor
 
-__all__ = ["ContractMarks", "LabelStudioMLBase", "ModelResponse", "Parts", "has_framework"]
+__all__ = ["ContractMarks", "LabelStudioMLBase", "ModelResponse", "Parts", "has_framework", "note_event"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -185,9 +186,26 @@ class ContractMarks(LabelStudioMLBase):
             LedgerError: It could not be stored.
         """
         del kwargs
-        noted = Event.parse(event, data)
-        kept = without_secrets({"action": noted.action, **data})
-        self.parts().inbox.append(noted.action, project=noted.project, body=kept)
-        tasks, annotations = listed(noted.tasks), listed(noted.annotations)
-        _LOG.info("event %s project=%s tasks=%s annotations=%s", noted.action, noted.project, tasks, annotations)
-        return {"status": "stored", "action": noted.action}
+        return note_event(self.parts().inbox, event, data)
+
+
+def note_event(inbox: Inbox, action: object, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Stores an event, durably, without its secrets and without what nobody will need.
+
+    It needs neither a model nor a label config.
+
+    Args:
+        inbox: Where it is stored.
+        action: Its name, such as `ANNOTATION_CREATED`.
+        data: The rest of what Label Studio sent.
+
+    Raises:
+        RequestError: The event has no name.
+        LedgerError: It could not be stored.
+    """
+    noted = Event.parse(action, data)
+    inbox.append(noted.action, project=noted.project, body=worth_keeping({"action": noted.action, **data}))
+    tasks, annotations = listed(noted.tasks), listed(noted.annotations)
+    name = printable(noted.action, most=100)
+    _LOG.info("event %s project=%s tasks=%s annotations=%s", name, noted.project, tasks, annotations)
+    return {"status": "stored", "action": noted.action}

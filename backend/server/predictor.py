@@ -6,8 +6,8 @@ import logging
 import os
 import threading
 import time
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,19 +29,20 @@ from backend.labelstudio.results import (
 )
 from backend.labelstudio.tasks import Sheet, listed, project_id, sheets, task_id
 from backend.pages.decode import ENOUGH_DPI
-from backend.pages.references import shorten
-from backend.server.prefetch import Prefetcher
+from backend.pages.references import host_of, shorten
+from backend.server.turns import Job, Turns
 from backend.vision.inked import ink_in
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from backend.corrections.shown import Ledger
     from backend.labelstudio.connections import Connections, Pages
     from backend.labelstudio.labelling import Binding
     from backend.labelstudio.results import Region
+    from backend.pages.page import Page
     from backend.settings import Settings
     from backend.vision.inked import Inked
     from backend.vision.pipeline import Marks, Pipeline
@@ -49,9 +50,10 @@ if TYPE_CHECKING:
 __all__ = ["Predictor", "Serves"]
 
 _LOG = logging.getLogger(__name__)
-# Pages under way, over all requests: fetched, or being fetched, or looked at.
-_PAGES_UNDER_WAY = 8
-_PAGES_AHEAD = 2
+# Lines of the log about the pages of one request; of hundreds that fail, the first tell why.
+_MOST_LINES = 20
+# Boxes that an annotator draws before asking, at most: the editor sends one.
+_MOST_DRAWN = 100
 # Pages that are decoded and looked at, at once. More only share the processors, and each takes memory: an A4 page at
 # 300 dpi is 26 MB, and a file of it 1 or 2.
 _MOST_AT_ONCE = 2
@@ -145,7 +147,8 @@ class Predictor:
         self._deadline = settings.predict_deadline
         self._blind_share = settings.blind_share
         self._clock = clock
-        self._prefetch = Prefetcher(room=_PAGES_UNDER_WAY, ahead=_PAGES_AHEAD, threads=_PAGES_UNDER_WAY)
+        self._most_tasks, self._most_pages = settings.max_tasks, settings.max_task_pages
+        self._turns = Turns()
         self._processors = threading.BoundedSemaphore(min(_MOST_AT_ONCE, os.cpu_count() or 1))
 
     def version(self, bindings: Sequence[Binding]) -> str | None:
@@ -182,19 +185,33 @@ class Predictor:
         started = self._clock()
         left = partial(self._left, started)
         pipeline = self.serving.pipeline(timeout=left())
-        outcomes = [self._begun(place, task, bindings) for place, task in enumerate(tasks)]
+        lines = _Lines()
+        looked_at = tasks[: self._most_tasks]
+        outcomes = [self._begun(place, task, bindings, lines) for place, task in enumerate(looked_at)]
         planned = [sheet for outcome in outcomes for sheet in outcome.sheets]
         source = self.connections.pages(project)
-        jobs = [partial(self._look, pipeline, source, sheet, left) for sheet in planned]
-        with closing(self._prefetch.run(jobs, remaining=left)) as finished:
-            for sheet, future in zip(planned, finished, strict=False):
-                _add(sheet, future, outcomes[sheet.place])
+        jobs = [
+            Job(
+                host=host_of(sheet.reference),
+                call=partial(self._look, source, sheet, partial(_marks, pipeline, sheet), left),
+            )
+            for sheet in planned
+        ]
+        with closing(self._turns.run(jobs, project=project, remaining=left)) as finished:
+            futures = dict(finished)
+        for index, sheet in enumerate(planned):
+            if index in futures:
+                _add(sheet, futures[index], outcomes[sheet.place], lines)
         if left() <= 0:
-            _LOG.warning("PREDICT_DEADLINE of %g s passed: ask again for what is not done", self._deadline)
+            lines.tell("PREDICT_DEADLINE of %g s passed: ask again for what is not done", self._deadline)
+        if len(looked_at) < len(tasks):
+            lines.tell("%d of %d tasks are looked at (MAX_TASKS): ask again for the others", len(looked_at), len(tasks))
+        lines.close()
         version = self._version(pipeline, bindings)
-        self._remember(project, tasks, outcomes, version=version)
-        _log_batch(project, tasks, outcomes, milliseconds=1000 * (self._clock() - started), version=version)
-        return version, [outcome.prediction(version) for outcome in outcomes]
+        self._remember(project, looked_at, outcomes, version=version)
+        _log_batch(project, looked_at, outcomes, milliseconds=1000 * (self._clock() - started), version=version)
+        predictions = [outcome.prediction(version) for outcome in outcomes]
+        return version, predictions + [NOT_DONE] * (len(tasks) - len(looked_at))
 
     def refine(
         self, task: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]], bindings: Sequence[Binding], *, project: str
@@ -208,23 +225,32 @@ class Predictor:
             PageError: The page cannot be had.
             RequestError: What was drawn is no rectangle, or not on a page of the task.
         """
+        if len(drawn) > _MOST_DRAWN:
+            raise RequestError(f"params.context.result holds {len(drawn)} regions: at most {_MOST_DRAWN} are refined")
         started = self._clock()
         left = partial(self._left, started)
         pipeline = self.serving.pipeline(timeout=left())
         source = self.connections.pages(project)
-        pages = sheets(0, task, bindings)
+        pages = sheets(0, task, bindings, most=self._most_pages)
+        drawn = _once(drawn)
+        places = [_place_of(region, pages) for region in drawn]
+        jobs = [
+            Job(
+                host=host_of(sheet.reference),
+                call=partial(
+                    self._look, source, replace(sheet, bindings=(binding,)), partial(_tightened, pipeline, region), left
+                ),
+            )
+            for region, (_, sheet, binding) in zip(drawn, places, strict=True)
+        ]
+        with closing(self._turns.run(jobs, project=project, remaining=left)) as finished:
+            seen_by = {index: future.result() for index, future in finished}
+        if len(seen_by) < len(jobs):
+            raise LimitExceeded(shorten(places[0][1].reference), "it was not refined before PREDICT_DEADLINE")
         result: list[Region] = []
         proposals: list[Proposal] = []
-        for region in _once(drawn):
-            index, sheet, binding = _place_of(region, pages)
-            file = fetched(source, sheet.reference, task=sheet.task, enough=ENOUGH_DPI)
-            with self._processors:
-                page = decoded(file)
-                box = drawn_box(region, width=page.width, height=page.height)
-                marks = pipeline.refine(page, box)
-                inks = ink_in(page, marks.boxes) if wants_ink([binding]) else ()
-                seen = _Seen(marks=marks, width=page.width, height=page.height, inks=inks)
-                del page
+        for place, (region, (index, _, binding)) in enumerate(zip(drawn, places, strict=True)):
+            seen = seen_by[place]
             found = refined(seen.marks, region, width=seen.width, height=seen.height, binding=binding, inks=seen.inks)
             result += as_stored(found, binding)
             proposals.append(_proposal(seen, 0, found, index=index, binding=binding))
@@ -240,14 +266,14 @@ class Predictor:
         )
         return version, prediction(result, certainties=[region["score"] for region in result], version=version)
 
-    def _begun(self, place: int, task: Mapping[str, Any], bindings: Sequence[Binding]) -> _Outcome:
+    def _begun(self, place: int, task: Mapping[str, Any], bindings: Sequence[Binding], lines: _Lines) -> _Outcome:
         try:
-            pages = sheets(place, task, bindings)
-        except RequestError as error:
-            _LOG.warning("task %s: not done: %s", task_id(task), error)
+            pages = sheets(place, task, bindings, most=self._most_pages)
+        except (LimitExceeded, RequestError) as error:
+            lines.tell("task %s: not done: %s", task_id(task), error)
             return _Outcome(sheets=[], unread=str(error))
         if not pages:
-            _LOG.warning("task %s: not done: its list of pages is empty", task_id(task))
+            lines.tell("task %s: not done: its list of pages is empty", task_id(task))
             return _Outcome(sheets=[], unread="the task's list of pages is empty")
         if not self._blind_share:
             return _Outcome(sheets=pages)
@@ -311,38 +337,78 @@ class Predictor:
     def _version(self, pipeline: Pipeline, bindings: Sequence[Binding]) -> str:
         return versioned(pipeline.version, bindings, confidence=self.confidence)
 
-    def _look(self, pipeline: Pipeline, source: Pages, sheet: Sheet, left: Callable[[], float]) -> _Seen:
-        """Fetches a page beside others; decodes it, and finds its marks, when its turn has come."""
+    def _look(
+        self,
+        source: Pages,
+        sheet: Sheet,
+        see: Callable[[Page], Marks],
+        left: Callable[[], float],
+        arrived: Callable[[], None],
+    ) -> _Seen:
+        """Fetches a page beside others; decodes it, and looks at it, when its turn has come."""
         file = fetched(source, sheet.reference, task=sheet.task, enough=ENOUGH_DPI)
-        if left() <= 0 or not self._processors.acquire(timeout=max(0.0, left())):
-            raise _OutOfTime(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
-        try:
+        arrived()
+        with self._turn(sheet, left):
             page = decoded(file)
             if page.reference.lower().endswith(_PAGED_FILES):
                 way_out = "its first page is looked at; use valueList for tasks of several"
                 _LOG.info("task %s: %s: %s", sheet.task, page.reference, way_out)
-            marks = pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings))
+            marks = see(page)
             inks = ink_in(page, marks.boxes) if wants_ink(sheet.bindings) else ()
             return _Seen(marks=marks, width=page.width, height=page.height, inks=inks)
+
+    @contextmanager
+    def _turn(self, sheet: Sheet, left: Callable[[], float]) -> Iterator[None]:
+        """A processor for one page, if one is free before the deadline."""
+        if left() <= 0 or not self._processors.acquire(timeout=max(0.0, left())):
+            raise _OutOfTime(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
+        try:
+            yield
         finally:
             self._processors.release()
 
 
-def _add(sheet: Sheet, future: Future[_Seen], outcome: _Outcome) -> None:
+def _marks(pipeline: Pipeline, sheet: Sheet, page: Page) -> Marks:
+    return pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings))
+
+
+def _tightened(pipeline: Pipeline, region: Mapping[str, Any], page: Page) -> Marks:
+    return pipeline.refine(page, drawn_box(region, width=page.width, height=page.height))
+
+
+class _Lines:
+    """The lines of the log about one request's tasks: the first few, and how many more there would be."""
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def tell(self, words: str, *what: object, error: Exception | None = None) -> None:
+        """Says why something is not as wished."""
+        self._told += 1
+        if self._told <= _MOST_LINES:
+            _LOG.log(logging.ERROR if error else logging.WARNING, words, *what, exc_info=error)
+
+    def close(self) -> None:
+        """Says how many were not said."""
+        if self._told > _MOST_LINES:
+            _LOG.warning("and %d more pages or tasks of this request, not listed", self._told - _MOST_LINES)
+
+
+def _add(sheet: Sheet, future: Future[_Seen], outcome: _Outcome, lines: _Lines) -> None:
     """Adds what one page shows to its task's outcome; a page that fails leaves it incomplete."""
     index = outcome.sheets.index(sheet)
     try:
         seen = future.result()
     except BackendError as error:
-        _LOG.warning("task %s: not done: %s", sheet.task, error)
+        lines.tell("task %s: not done: %s", sheet.task, error)
         if isinstance(error, _OutOfTime):
             return
         where = f"page {index + 1}: " if len(outcome.sheets) > 1 else ""
         outcome.unread = outcome.unread or f"{where}{error}"
-    except Exception:
+    except Exception as error:
         outcome.unread = outcome.unread or "looking at it failed: the log says how"
         # Whatever one page does to a decoder or the model, the other tasks of the request are still to be answered.
-        _LOG.exception("task %s: not done, page failed: %s", sheet.task, shorten(sheet.reference))
+        lines.tell("task %s: not done, page failed: %s", sheet.task, shorten(sheet.reference), error=error)
     else:
         outcome.looked_at += 1
         outcome.certainties.append(seen.marks.certainty)

@@ -9,7 +9,7 @@ from backend.errors import PageUnavailable
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.labelling import bind
 from backend.server.predictor import Predictor
-from backend.server.prefetch import Prefetcher
+from backend.server.turns import Job, Turns
 from backend.settings import Settings
 from tests.server.conftest import VERSION, MemoryLedger, MemoryPages, ToldPipeline, ToldServing, found
 
@@ -160,44 +160,134 @@ def test_the_pipeline_is_asked_for_the_lowest_threshold_and_each_control_keeps_i
     assert [region["from_name"] for region in prediction["result"]] == ["mark", "second", "second"]
 
 
-class TestPrefetching:
-    def test_results_come_in_order_with_a_bound_on_what_waits(self):
-        prefetcher = Prefetcher(room=3, ahead=1, threads=3)
-        begun, most = [], 0
-        jobs = [lambda place=place: begun.append(place) or place for place in range(20)]
-        results = []
-        for future in prefetcher.run(jobs, remaining=lambda: 60):
-            results.append(future.result())
-            most = max(most, len(begun) - len(results))
-        assert results == list(range(20))
-        assert most <= 1
+def test_what_drips_in_does_not_hold_up_what_is_there():
+    """A batch of slow pages and a good one, from one host: the good one is done though the slow ones never come."""
+    never = threading.Event()
 
-    def test_a_loop_that_is_left_gives_its_room_back(self):
-        prefetcher = Prefetcher(room=2, ahead=1, threads=2)
+    class Dripping(MemoryPages):
+        def pages(self, reference, **how):
+            if reference != "page 20":
+                never.wait(60)
+            return super().pages(reference, **how)
+
+    clock, pages = Clock(), Dripping()
+
+    class Last(ToldPipeline):
+        def marks(self, page, *, confidence=None):
+            clock.now += 100  # the good page is there: the rest need not be waited for
+            return found(("stamp", (0, 0, 9, 9), 0.9))
+
+    _, predictions = predictor(Last(), pages, clock, predict_deadline=80).predict(tasks(21), bindings(), project="1")
+    never.set()
+    assert predictions[:20] == [[]] * 20
+    assert len(predictions[20]["result"]) == 1
+
+
+def test_more_tasks_than_are_looked_at_come_back_as_not_done(pipeline, pages, caplog):
+    _, predictions = predictor(pipeline, pages, max_tasks=3).predict(tasks(1000), bindings(), project="1")
+    assert [bool(one) for one in predictions] == [True] * 3 + [False] * 997
+    assert len(pages.asked) == 3
+    assert "3 of 1000 tasks are looked at (MAX_TASKS)" in caplog.text
+
+
+def test_a_task_of_more_pages_than_are_looked_at_is_not_done_and_no_page_is_fetched(pipeline, pages):
+    paged = bind(
+        '<View><Image name="image" valueList="$pages"/><RectangleLabels name="label" toName="image">'
+        '<Label value="stamp"/></RectangleLabels></View>'
+    )
+    many = [{"id": 1, "data": {"pages": ["x"] * 30_000}}, {"id": 2, "data": {"pages": ["x"] * 3}}]
+    _, predictions = predictor(pipeline, pages, max_task_pages=3).predict(many, paged, project="1")
+    assert predictions[0] == []
+    assert predictions[1]["result"] == []
+    assert len(pages.asked) == 3
+
+
+def test_a_thousand_bad_pages_are_a_few_lines_of_the_log(pipeline, pages, caplog):
+    bad = [{"id": place, "data": {}} for place in range(1000)]
+    predictor(pipeline, pages).predict(bad, bindings(), project="1")
+    assert len(caplog.records) < 30
+    assert "980 more pages or tasks" in caplog.text
+
+
+class TestTurns:
+    def run(self, turns, jobs, *, project="1", seconds=60.0):
+        return turns.run([Job(host="", call=job) for job in jobs], project=project, remaining=lambda: seconds)
+
+    def test_every_job_ends_once_with_its_result_or_its_error(self):
+        def bad(_):
+            raise ZeroDivisionError
+
+        jobs = [bad if place % 7 == 3 else (lambda _, place=place: place) for place in range(50)]
+        futures = dict(self.run(Turns(), jobs))
+        assert sorted(futures) == list(range(50))
+        assert all(bool(future.exception()) == (index % 7 == 3) for index, future in futures.items())
+
+    def test_no_more_are_at_work_at_once_than_may_be(self):
+        now, most, lock = 0, 0, threading.Lock()
+
+        def job(arrived):
+            nonlocal now, most
+            arrived()
+            with lock:
+                now += 1
+                most = max(most, now)
+            time.sleep(0.002)
+            with lock:
+                now -= 1
+
+        turns = Turns(quick=3, each=2)
+        batches = [threading.Thread(target=lambda: list(self.run(turns, [job] * 10))) for _ in range(6)]
+        for one in batches:
+            one.start()
+        for one in batches:
+            one.join(60)
+        assert (now, most <= 3) == (0, True)
+
+    def test_a_request_that_is_left_gives_its_places_back(self):
+        turns = Turns(quick=2, each=2)
         for _ in range(5):
-            loop = prefetcher.run([int] * 4, remaining=lambda: 60)
+            loop = self.run(turns, [lambda _: 1] * 4)
             next(loop)
             loop.close()
-        assert [future.result() for future in prefetcher.run([int] * 3, remaining=lambda: 60)] == [0, 0, 0]
+        assert [future.result() for _, future in self.run(turns, [lambda _: 1] * 3)] == [1, 1, 1]
 
-    def test_a_job_under_way_keeps_its_room_until_it_is_over(self):
-        prefetcher = Prefetcher(room=1, ahead=0, threads=1)
-        finish = threading.Event()
-        assert list(prefetcher.run([finish.wait], remaining=iter([60, 0, 0]).__next__)) == []
-        assert list(prefetcher.run([int], remaining=lambda: 0)) == []
-        finish.set()
-        assert [future.result() for future in prefetcher.run([int], remaining=lambda: 60)] == [0]
+    def test_one_without_time_left_begins_nothing(self):
+        assert list(self.run(Turns(), [lambda _: 1], seconds=0)) == []
 
-    def test_many_loops_over_little_room_all_end(self):
-        prefetcher = Prefetcher(room=3, ahead=2, threads=2)
-        ended = []
+    def test_slow_pages_of_one_project_leave_places_for_another(self):
+        never, turns = threading.Event(), Turns()
 
-        def loop() -> None:
-            ended.append(sum(future.result() for future in prefetcher.run([lambda: 1] * 30, remaining=lambda: 60)))
+        def slow(_):
+            never.wait(60)
 
-        loops = [threading.Thread(target=loop) for _ in range(20)]
-        for one in loops:
-            one.start()
-        for one in loops:
-            one.join(timeout=60)
-        assert ended == [30] * 20
+        left = [60.0]
+        held = threading.Thread(
+            target=lambda: list(
+                turns.run([Job(host="slow", call=slow)] * 200, project="slow", remaining=lambda: left[0])
+            )
+        )
+        held.start()
+        good = turns.run([Job(host="good", call=lambda _: 1)] * 50, project="good", remaining=lambda: 60)
+        assert len(list(good)) == 50
+        left[0] = 0
+        never.set()
+        held.join(60)
+
+    def test_slow_pages_of_one_host_end_when_they_come(self):
+        come, turns = threading.Event(), Turns(quick=2, each=2, slow=3, slow_each=3)
+        done = []
+
+        def slow(arrived):
+            come.wait(60)
+            arrived()
+            done.append(1)
+
+        def fetch():
+            list(turns.run([Job(host="h", call=slow)] * 9, project="1", remaining=lambda: 60))
+
+        batch = threading.Thread(target=fetch)
+        batch.start()
+        time.sleep(2.5)  # long enough to be slow: three of them wait, two are tried
+        come.set()
+        batch.join(60)
+        assert len(done) == 9

@@ -23,7 +23,9 @@ from backend.commands.doctor import (
 )
 from backend.commands.doctor.findings import Finding, State, after, skipped, this_many
 from backend.commands.running_backend import address_of
+from backend.escaping import LONGEST_LINE, printable
 from backend.labelstudio.client import LabelStudio
+from backend.server.credentials import WebhookSecret
 from backend.settings import Settings
 from backend.terminal import Colour, painted
 
@@ -171,9 +173,8 @@ class Examination:
         """The way of the corrections."""
         hook = after(check_connection.WEBHOOK_CHECK, partial(check_connection.check_webhook, studio), found, connected)
         yield hook.finding
-        let_in = partial(
-            check_connection.check_credentials, basic_auth=self._basic_auth, secret=self.settings.webhook_secret
-        )
+        secret = WebhookSecret(self.settings).current()
+        let_in = partial(check_connection.check_credentials, basic_auth=self._basic_auth, secret=secret)
         yield after(check_connection.CREDENTIALS, let_in, found, connected, hook).finding
         yield after(check_connection.THROUGH, partial(check_connection.check_let_through, studio), found, hook).finding
         yield after(
@@ -239,6 +240,6 @@ def _amount(state: State, number: int) -> str:
 def _line(finding: Finding) -> str:
     """What people read: the state, the name, what was found; and below it, the remedy."""
     indent = " " * (_STATES + _NAMES + 2)
-    remedy = f"\n{indent}→ {finding.remedy}" if finding.remedy else ""
+    remedy = f"\n{indent}→ {printable(finding.remedy, most=LONGEST_LINE)}" if finding.remedy else ""
     state = painted(f"{finding.state:<{_STATES}}", _COLOURS[finding.state])
-    return f"{state} {finding.name:<{_NAMES}} {finding.found}{remedy}"
+    return f"{state} {finding.name:<{_NAMES}} {printable(finding.found, most=LONGEST_LINE)}{remedy}"

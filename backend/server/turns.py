@@ -1,0 +1,203 @@
+"""Pages of all requests, fetched and looked at in fair turns: what is slow holds up nobody but itself.
+
+A page first has to arrive, which is waiting, and then it is looked at, which is work. A page that arrives within a
+second keeps a quick place from beginning to end. One that takes longer gives its place to the next page while it
+waits, and asks for one again when it is there. So in a batch the good pages come first, and a host that does not answer
+takes up its own slow places, of which there are enough for some, and not for all.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+__all__ = ["Job", "Turns"]
+
+T = TypeVar("T")
+_QUICK_SECONDS = 1.0
+_LOOK_SECONDS = 0.2
+# Of a host whose slow places are all taken, so many pages at a time are still tried in a quick one.
+_TRIED = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Generic[T]):
+    """One page to fetch and to look at.
+
+    Attributes:
+        host: Where it comes from; pages of one host share its slow places.
+        call: Does it; is given a function that it calls when the page has arrived.
+    """
+
+    host: str
+    call: Callable[[Callable[[], None]], T]
+
+
+@dataclass(eq=False, kw_only=True)
+class _Batch:
+    """The pages of one request."""
+
+    project: str
+    remaining: Callable[[], float]
+    waiting: deque[tuple[int, Job[Any]]]
+    finished: deque[tuple[int, Future[Any]]] = field(default_factory=deque)
+    quick: int = 0
+    slow: int = 0
+    served: int = 0
+
+    @property
+    def running(self) -> int:
+        return self.quick + self.slow
+
+
+@dataclass(eq=False, kw_only=True)
+class _Running:
+    """One page under way."""
+
+    batch: _Batch
+    host: str
+    began: float
+    slow: bool = False
+    arrived: bool = False
+
+
+class Turns:
+    """Gives places to the pages of all requests of a process.
+
+    Of several requests, the one is next whose project has the fewest pages under way, then the one that itself has the
+    fewest, then the one that was served least.
+
+    Args:
+        quick: Pages that arrive or are looked at, at once: each may hold a file in memory.
+        each: How many of these one request may have.
+        slow: Pages that are waited for, at once.
+        slow_each: How many of these one request, or one host, may have.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        *,
+        quick: int = 8,
+        each: int = 3,
+        slow: int = 48,
+        slow_each: int = 24,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most_quick, self._each = quick, each
+        self._most_slow, self._slow_each = slow, slow_each
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._batches: list[_Batch] = []
+        self._running: set[_Running] = set()
+
+    def run(
+        self, jobs: Sequence[Job[T]], *, project: str, remaining: Callable[[], float]
+    ) -> Generator[tuple[int, Future[T]]]:
+        """Index and finished future of each job, as they finish; ends early when no time remains.
+
+        Args:
+            jobs: What to do; a job that raises gives a future that raises.
+            project: Whose request it is.
+            remaining: Seconds that are left.
+        """
+        waiting: deque[tuple[int, Job[Any]]] = deque(enumerate(jobs))
+        batch = _Batch(project=project, remaining=remaining, waiting=waiting)
+        with self._changed:
+            self._batches.append(batch)
+        try:
+            for _ in jobs:
+                with self._changed:
+                    while not batch.finished:
+                        self._start_what_may()
+                        left = remaining()
+                        if left <= 0 and not batch.finished:
+                            return
+                        self._changed.wait(min(left, _LOOK_SECONDS))
+                    one = batch.finished.popleft()
+                yield one
+        finally:
+            with self._changed:
+                # What is under way ends by itself, and keeps its place until then.
+                self._batches.remove(batch)
+                batch.waiting.clear()
+                self._changed.notify_all()
+
+    def _start_what_may(self) -> None:
+        """Makes room among the quick, and gives it to those whose turn it is; for the holder of the lock only."""
+        self._give_up_places()
+        while sum(not one.slow for one in self._running) < self._most_quick:
+            projects = Counter(one.batch.project for one in self._running)
+            hosts = Counter(one.host for one in self._running if one.slow)
+            tried = Counter(one.host for one in self._running if not one.slow)
+            for batch in sorted(self._batches, key=lambda one: (projects[one.project], one.running, one.served)):
+                if batch.quick >= self._each or batch.remaining() <= 0:
+                    continue
+                may = (hosts[job.host] < self._slow_each or tried[job.host] < _TRIED for _, job in batch.waiting)
+                place = next((place for place, free in enumerate(may) if free), None)
+                if place is not None:
+                    self._start(batch, place)
+                    break
+            else:
+                return
+
+    def _give_up_places(self) -> None:
+        """Has pages that are long in coming wait in slow places, as far as there are any."""
+        now = self._clock()
+        hosts = Counter(one.host for one in self._running if one.slow)
+        slow = sum(hosts.values())
+        for one in self._running:
+            if one.slow or one.arrived or now < one.began + _QUICK_SECONDS:
+                continue
+            if slow < self._most_slow and hosts[one.host] < self._slow_each and one.batch.slow < self._slow_each:
+                one.slow = True
+                one.batch.quick -= 1
+                one.batch.slow += 1
+                hosts[one.host] += 1
+                slow += 1
+
+    def _start(self, batch: _Batch, place: int) -> None:
+        index, job = batch.waiting[place]
+        del batch.waiting[place]
+        batch.quick += 1
+        batch.served += 1
+        one = _Running(batch=batch, host=job.host, began=self._clock())
+        self._running.add(one)
+        # A thread of its own: it is one of a few dozen at most, and must not keep the process from ending.
+        threading.Thread(target=self._do, args=(one, index, job), name="page", daemon=True).start()
+
+    def _do(self, one: _Running, index: int, job: Job[Any]) -> None:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(job.call(partial(self._arrived, one)))
+        except BaseException as error:
+            future.set_exception(error)
+        with self._changed:
+            self._running.remove(one)
+            if one.slow:
+                one.batch.slow -= 1
+            else:
+                one.batch.quick -= 1
+            one.batch.finished.append((index, future))
+            self._start_what_may()
+            self._changed.notify_all()
+
+    def _arrived(self, one: _Running) -> None:
+        """Takes a quick place again for a page that is there; one that had kept its place goes on."""
+        with self._changed:
+            one.arrived = True
+            while one.slow and one.batch.remaining() > 0:
+                if sum(not other.slow for other in self._running) < self._most_quick:
+                    one.slow = False
+                    one.batch.slow -= 1
+                    one.batch.quick += 1
+                    return
+                self._changed.wait(_LOOK_SECONDS)

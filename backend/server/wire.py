@@ -1,0 +1,319 @@
+"""One client's connection: bytes → whole requests → bytes, within deadlines, on the event loop.
+
+A slow sender costs a connection and its buffer, never a thread: threads get whole requests only (see `lanes`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+import h11
+
+from backend.server.lanes import Answer, Asked
+
+if TYPE_CHECKING:
+    from backend.server.lanes import Lanes
+
+__all__ = ["Limits", "Reception", "Wire"]
+
+_HEADER_BYTES = 64 * 1024
+
+
+class Limits:
+    """How long a client may take, and how much it may take up.
+
+    Args:
+        header_seconds: From the connection, or the first byte of a further request, to the end of the request's header.
+        body_seconds: From there to the end of the body.
+        idle_seconds: Between an answer and the first byte of the next request.
+        body_bytes: Largest body.
+        all_bytes: All bodies together that are held at once; one of at most a megabyte always finds room.
+        each: Connections of one address.
+        all: Connections in all.
+    """
+
+    def __init__(
+        self,
+        *,
+        header_seconds: float = 10.0,
+        body_seconds: float = 60.0,
+        idle_seconds: float = 75.0,
+        body_bytes: int = 64 * 1024 * 1024,
+        all_bytes: int = 192 * 1024 * 1024,
+        each: int = 512,
+        all: int = 2048,  # noqa: A002  the word for it
+    ) -> None:
+        self.header_seconds = header_seconds
+        self.body_seconds = body_seconds
+        self.idle_seconds = idle_seconds
+        self.body_bytes = body_bytes
+        self.all_bytes = all_bytes
+        self.each = each
+        self.all = all
+
+
+_ALWAYS_ROOM = 1024 * 1024
+
+
+class Reception:
+    """All connections of a process: how many there are, whose, and how much their bodies take; on the event loop only.
+
+    Where a client, or all together, have too many, the one goes that has been without a whole request for the longest:
+    slow senders push out each other, and no request that is being answered.
+
+    Args:
+        lanes: Answer requests.
+        limits: What a client may take.
+    """
+
+    def __init__(self, lanes: Lanes, limits: Limits) -> None:
+        self.lanes = lanes
+        self.limits = limits
+        self.held = 0
+        self.closing = False
+        self._all: set[Wire] = set()
+        self._by_client: dict[str, set[Wire]] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def enter(self, wire: Wire) -> None:
+        """Takes in a connection, which may cost another one its place."""
+        theirs = self._by_client.setdefault(wire.client, set())
+        self._all.add(wire)
+        theirs.add(wire)
+        for some, most in ((theirs, self.limits.each), (self._all, self.limits.all)):
+            if len(some) > most:
+                waiting = [one for one in some if one.waiting_since is not None]
+                min(waiting, key=lambda one: one.waiting_since or 0.0).abort()
+
+    def leave(self, wire: Wire) -> None:
+        """Forgets a connection that is over."""
+        self._all.discard(wire)
+        theirs = self._by_client.get(wire.client, set())
+        theirs.discard(wire)
+        if not theirs:
+            self._by_client.pop(wire.client, None)
+
+    def close(self) -> None:
+        """Ends what waits; what is being answered ends with its answer."""
+        self.closing = True
+        for one in [wire for wire in self._all if wire.waiting_since is not None]:
+            one.abort()
+
+
+class Wire(asyncio.Protocol):
+    """One connection.
+
+    Args:
+        reception: The connections of this process.
+        loop: The event loop.
+
+    Attributes:
+        client: The sender's address.
+        waiting_since: Since when the client owes a whole request; None while one is being answered.
+    """
+
+    def __init__(self, reception: Reception, loop: asyncio.AbstractEventLoop) -> None:
+        self._reception = reception
+        self._loop = loop
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEADER_BYTES)
+        self._request: h11.Request | None = None
+        self._body = bytearray()
+        self._held = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._answering = False
+        self._lost = False
+        self.client = ""
+        self.waiting_since: float | None = time.monotonic()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        peer = transport.get_extra_info("peername")
+        self.client = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._wait(self._reception.limits.header_seconds)
+        self._reception.enter(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._lost:
+            return
+        if self._http.our_state is h11.IDLE and not self._http.trailing_data[0] and self._request is None:
+            # The first byte of a request: from here its header has its time, however long the client was idle.
+            self._wait(self._reception.limits.header_seconds, only_sooner=True)
+        self._http.receive_data(data)
+        self._advance()
+
+    def eof_received(self) -> bool:
+        if self._lost:
+            return False
+        if self._answering:
+            return True  # it may have sent all that it has, and still wants the answer
+        self._http.receive_data(b"")
+        self._advance()
+        return False
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._lost = True
+        self._stop_timer()
+        self._release()
+        self._reception.leave(self)
+
+    def abort(self) -> None:
+        """Ends the connection without a word: its client is late, or has too many."""
+        self._stop_timer()
+        self.waiting_since = None
+        self._transport.abort()
+
+    def _advance(self) -> None:
+        """Takes what has come in, as far as it goes."""
+        while not self._lost and not self._answering:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                self._refuse(error.error_status_hint, "this is no HTTP request that can be read")
+                return
+            if event is h11.NEED_DATA or event is h11.PAUSED:
+                return
+            if isinstance(event, h11.Request):
+                self._begin(event)
+            elif isinstance(event, h11.Data):
+                self._take(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self._ask()
+            else:
+                self._finish()
+                return
+
+    def _begin(self, request: h11.Request) -> None:
+        self._request = request
+        self._wait(self._reception.limits.body_seconds)
+        declared = dict(request.headers).get(b"content-length", b"0")
+        if int(declared) > self._reception.limits.body_bytes:
+            self._refuse(413, "the body is larger than this server takes")
+        elif self._http.they_are_waiting_for_100_continue:
+            go_on = self._http.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+            self._transport.write(go_on or b"")
+
+    def _take(self, data: bytes | bytearray) -> None:
+        limits = self._reception.limits
+        self._body += data
+        self._held += len(data)
+        self._reception.held += len(data)
+        if self._held > limits.body_bytes:
+            self._refuse(413, "the body is larger than this server takes")
+        elif self._reception.held > limits.all_bytes and self._held > _ALWAYS_ROOM:
+            self._refuse(503, "too many large requests are under way: ask again later")
+
+    def _ask(self) -> None:
+        request, self._request = self._request, None
+        assert request is not None  # noqa: S101  a message ends after it began
+        sockname = self._transport.get_extra_info("sockname")
+        asked = Asked(
+            method=request.method.decode("ascii"),
+            target=bytes(request.target),
+            version=request.http_version.decode("ascii"),
+            headers=tuple((bytes(name), bytes(value)) for name, value in request.headers),
+            body=bytes(self._body),
+            client=self.client,
+            server=(str(sockname[0]), int(sockname[1])) if isinstance(sockname, tuple) else ("", 0),
+        )
+        self._body = bytearray()
+        self._answering = True
+        self.waiting_since = None
+        self._stop_timer()
+        # A client that sends its next request early is read when this one is answered.
+        self._transport.pause_reading()
+        self._reception.lanes.submit(asked, self._hand_over)
+
+    def _hand_over(self, answer: Answer) -> None:
+        """Called in any thread."""
+        # Without a loop there is nobody to answer: the server stopped, and had waited for this request.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._send, answer)
+
+    def _send(self, answer: Answer) -> None:
+        self._release()
+        self._answering = False
+        if self._lost:
+            return
+        headers = [*answer.headers, ("Date", formatdate(usegmt=True))]
+        if self._reception.closing:
+            headers.append(("Connection", "close"))
+        head = h11.Response(
+            status_code=answer.status, headers=headers, reason=answer.reason.encode("latin-1", "replace")
+        )
+        self._transport.write(
+            b"".join(
+                part or b""
+                for part in (
+                    self._http.send(head),
+                    self._http.send(h11.Data(data=answer.body)) if answer.body else b"",
+                    self._http.send(h11.EndOfMessage()),
+                )
+            )
+        )
+        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            self._finish()
+            return
+        self._http.start_next_cycle()
+        self.waiting_since = time.monotonic()
+        early = bool(self._http.trailing_data[0])
+        limits = self._reception.limits
+        self._wait(limits.header_seconds if early else limits.idle_seconds)
+        self._transport.resume_reading()
+        self._advance()
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answers a request that is not whole, and ends the connection."""
+        self._release()
+        self._body = bytearray()
+        self.waiting_since = self.waiting_since or time.monotonic()
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            answer = Answer.plain(status, message)
+            head = h11.Response(
+                status_code=status,
+                headers=[*answer.headers, ("Connection", "close")],
+                reason=message.encode("ascii", "replace"),
+            )
+            parts = (head, h11.Data(data=answer.body), h11.EndOfMessage())
+            self._transport.write(b"".join(self._http.send(part) or b"" for part in parts))
+        self._finish()
+
+    def _finish(self) -> None:
+        """Ends the connection when the client has taken what was sent and ends it, too, or its time for that is over.
+
+        Closed at once, with something unread, the connection would be reset, and the client not see the answer.
+        """
+        self._lost = True
+        self.waiting_since = self.waiting_since or time.monotonic()
+        self._wait(self._reception.limits.header_seconds)
+        self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _wait(self, seconds: float, *, only_sooner: bool = False) -> None:
+        """Gives the client so long for what it owes."""
+        when = self._loop.time() + seconds
+        if only_sooner and self._timer is not None and self._timer.when() <= when:
+            return
+        self._stop_timer()
+        self._timer = self._loop.call_at(when, self._late)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        if self._request is not None and not self._answering and self._http.our_state is h11.SEND_RESPONSE:
+            self._refuse(408, "the request did not arrive in time")
+        else:
+            self.abort()
+
+    def _release(self) -> None:
+        self._reception.held -= self._held
+        self._held = 0

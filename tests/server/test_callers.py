@@ -1,0 +1,142 @@
+"""Only Label Studio, and programs that mean it, may speak: no web page by way of a browser, and no forged name."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from flask.testing import FlaskClient
+
+from backend.errors import SettingsError
+from backend.server.callers import Callers
+from backend.server.credentials import SECRET_USER, WebhookSecret
+from backend.settings import Settings
+
+from .conftest import PAYLOADS, MemoryLedger, MemoryPages, ToldPipeline, ToldServing, make_app
+
+DOCKER = {"host": "0.0.0.0", "label_studio_url": "http://label-studio:8080"}  # noqa: S104  read, not bound
+SUB_PATH = {"label_studio_url": "https://annotate.example.com/studio"}
+
+
+def client_of(ledger: MemoryLedger | None = None, **settings: str) -> FlaskClient:
+    table = Settings(**settings)  # type: ignore[arg-type]
+    return make_app(table, serving=ToldServing(ToldPipeline()), pages=MemoryPages(), ledger=ledger).test_client()
+
+
+@pytest.mark.parametrize("file", sorted(PAYLOADS.glob("*.json")), ids=lambda file: file.stem)
+def test_what_label_studio_sends_is_let_in_with_the_headers_that_it_has(file) -> None:
+    sent = json.loads(file.read_text())
+    # Of some only the body was kept; their headers were those of the others.
+    kept = sent.get("headers") or json.loads((PAYLOADS / "setup.json").read_text())["headers"]
+    headers = {name: value for name, value in kept.items() if name != "Content-Length"}
+    path = "/webhook" if file.stem.startswith("webhook") else f"/{file.stem.partition('_')[0]}"
+    answer = client_of().post(path, headers=headers, data=json.dumps(sent["body"]))
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None])
+@pytest.mark.parametrize("path", ["/webhook", "/predict", "/setup"])
+def test_a_body_that_does_not_say_it_is_json_is_refused(client, ledger, path: str, kind: str | None) -> None:
+    # A page may send these to any address, and a browser asks nobody first.
+    answer = client.post(path, data='{"action": "START_TRAINING", "project": {"id": 1}}', content_type=kind)
+    assert (answer.status_code, answer.json["error"]) == (415, "UnsupportedMediaType")
+    assert ledger.events == []
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:3000", "file://", "http://["])
+def test_a_page_of_another_origin_sends_nothing(client, ledger, origin: str) -> None:
+    answer = client.post("/webhook", json={"action": "START_TRAINING"}, headers={"Origin": origin})
+    assert (answer.status_code, ledger.events) == (403, [])
+
+
+def test_a_browser_is_not_told_that_a_page_may(client) -> None:
+    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    answer = client.options("/webhook", headers=asked)
+    assert not any(name.lower().startswith("access-control") for name, _ in answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("settings", "origin", "host"),
+    [
+        ({}, "http://localhost:9090", "localhost:9090"),
+        ({}, "http://localhost:8080", "127.0.0.1:9090"),  # Label Studio's own pages
+        ({"allowed_client_hosts": "tools.example.com"}, "https://tools.example.com", "127.0.0.1:9090"),
+    ],
+)
+def test_pages_that_belong_here_may(settings: dict[str, str], origin: str, host: str) -> None:
+    ledger = MemoryLedger()
+    headers = {"Origin": origin, "Host": host}
+    answer = client_of(ledger, **settings).post("/webhook", json={"action": "X"}, headers=headers)
+    assert (answer.status_code, len(ledger.events)) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "known"),
+    [
+        # on this machine
+        ({}, "localhost:9090", True),
+        ({}, "127.0.0.1:9090", True),
+        ({}, "[::1]:9090", True),
+        ({}, "marks.localhost", True),
+        ({}, "192.168.1.20:9090", True),  # an address cannot be given to a page of another's
+        # Label Studio in Docker, this on its host
+        ({}, "host.docker.internal:9090", True),
+        # both in Docker or Kubernetes
+        (DOCKER, "backend:9090", True),
+        (DOCKER, "backend.default.svc.cluster.local:9090", True),
+        # behind one proxy, each with its path
+        (SUB_PATH, "annotate.example.com", True),
+        ({"allowed_client_hosts": "marks.example.com:443, other.example.com"}, "MARKS.example.com.", True),
+        # a name of the internet that was turned to this address
+        ({}, "evil.example:9090", False),
+        (DOCKER, "evil.example:9090", False),
+        (SUB_PATH, "example.com", False),
+        ({}, "backend:9090", False),
+        ({}, "127.0.0.1.evil.example", False),
+        ({}, "localhost.evil.example", False),
+        ({}, "evil.example@localhost", False),
+        ({}, "local host", False),
+        ({}, "localhost:9090\r\nX: y", False),
+    ],
+)
+def test_by_which_names_this_backend_is_known(settings: dict[str, str], host: str, known: bool) -> None:
+    assert Callers(Settings(**settings)).knows_host(host) is known  # type: ignore[arg-type]
+
+
+def test_a_foreign_name_reads_nothing_but_that_somebody_is_there(client) -> None:
+    foreign = {"Host": "evil.example:9090"}
+    for path in ("/health", "/versions"):
+        answer = client.get(path, headers=foreign)
+        assert (answer.status_code, answer.json["error"]) == (403, "Forbidden")
+        assert "ALLOWED_CLIENT_HOSTS" in answer.json["message"]
+    assert client.get("/", headers=foreign).status_code == 200
+
+
+def test_a_thousand_refusals_are_one_line_of_the_log(client, caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        for _ in range(50):
+            client.get("/health", headers={"Host": "evil.example"})
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("text", ["http://a.example", "a b", "a/b", "user@a"])
+def test_a_setting_that_is_no_host_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(SettingsError, match="ALLOWED_CLIENT_HOSTS has"):
+        Callers(Settings(allowed_client_hosts=text))
+
+
+def test_a_secret_that_connect_left_is_asked_for_at_once_and_start_training_brings_it_as_a_password(tmp_path) -> None:
+    settings, ledger = Settings(data_dir=tmp_path / "data"), MemoryLedger()
+    client = make_app(settings, serving=ToldServing(ToldPipeline()), pages=MemoryPages(), ledger=ledger).test_client()
+    assert client.post("/webhook", json={"action": "X"}).status_code == 200
+    known, secret = WebhookSecret(settings), WebhookSecret.make()
+    known.keep(secret)
+    assert known.current() == secret
+    assert (settings.data_dir / "webhook-secret").stat().st_mode & 0o777 == 0o600
+    assert client.post("/webhook", json={"action": "X"}).status_code == 401
+    assert client.post("/webhook", json={"action": "X"}, headers={"X-Webhook-Secret": secret}).status_code == 200
+    assert client.post("/webhook", json={"action": "X"}, auth=(SECRET_USER, secret)).status_code == 200
+    assert client.post("/webhook", json={"action": "X"}, auth=(SECRET_USER, "")).status_code == 401
+    assert client.get("/health").status_code == 200
+    assert len(ledger.events) == 3
