@@ -3,10 +3,11 @@
 Usage: python -m benchmarks.accuracy [--drawn N] [--real SUBSET…] [--detector WAY…] [--model NAME] [--json FILE]
 
 All ways of finding feed the same classifier, in one run: the network, the rules on coloured ink, both together, and
-the seed's fixed HSV thresholds. The drawn pages have seeds that no training used. Of the real pages, `held out` are
-those whose documents no training saw, by the split that training itself uses; where only some classes are boxed on
-them, there is no precision of the others. The ink of a mark is what the manifest says, or what it was drawn in; that of
-a false box is measured on its pixels (`benchmarks/inks.py`), and how often that measure is right is printed, too.
+the original model card's fixed HSV thresholds. The drawn pages have seeds that no training used. Of the real pages,
+`held out` are those whose documents no training saw, by the split that training itself uses; where only some classes
+are boxed on them, there is no precision of the others. The ink of a mark is what the manifest says, or what it was
+drawn in; that of a false box is measured on its pixels (`benchmarks/inks.py`), and how often that measure is right is
+printed, too.
 """
 
 from __future__ import annotations

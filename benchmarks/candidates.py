@@ -34,7 +34,7 @@ MEASURED_SEED = 1
 
 
 def finders() -> dict[str, Finder]:
-    """Every way of finding, and the seed's fixed HSV."""
+    """Every way of finding, and the original model card's fixed HSV."""
     ours = {kind: partial(_boxes_of, build_detector(kind)) for kind in DETECTORS}
     return ours | {"HSV": lambda pixels, _: hsv_boxes(pixels)}
 

@@ -1,4 +1,4 @@
-"""The seed's fixed-threshold HSV rules, kept only to measure against: red and blue masks, closing, contours."""
+"""The original model card's fixed HSV rules, kept only to measure against: red and blue masks, closing, contours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a page takes from JPEG bytes to marks, here and by the seed's own snippet, turn by turn in one run."""
+"""How long a page takes from JPEG bytes to marks, here and by the original snippet, turn by turn in one run."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class PageSpeed:
 
     Attributes:
         ours: By step and in all.
-        seeds: The same for the seed's snippet.
+        seeds: The same for the original model card's snippet.
         candidates: Boxes a page that we classified, on average.
-        regions: Boxes a page that the seed's snippet classified, on average.
+        regions: Boxes a page that the original model card's snippet classified, on average.
     """
 
     ours: dict[str, float]
@@ -48,7 +48,7 @@ class PageSpeed:
 
     @property
     def ratio(self) -> float:
-        """How many times as long the seed's snippet takes."""
+        """How many times as long the original model card's snippet takes."""
         return self.seeds["total"] / self.ours["total"]
 
 
@@ -101,7 +101,7 @@ def _our_turn(pipeline: Pipeline, data: bytes) -> dict[str, float]:
 
 
 def _seeds_turn(model: ResNet, data: bytes) -> dict[str, float]:
-    """What the seed's card shows: HSV regions, then each crop by itself through PIL, torchvision and eager torch."""
+    """What the original card shows: HSV regions, then each crop by itself through PIL, torchvision and eager torch."""
     watch = _Watch()
     image = Image.open(io.BytesIO(data)).convert("RGB")
     pixels = np.asarray(image)

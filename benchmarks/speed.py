@@ -1,4 +1,4 @@
-"""Speed of the page pipeline beside the seed's own snippet, and of the loaded server: `python -m benchmarks.speed`."""
+"""Speed of the page pipeline beside the original snippet, and of the loaded server: `python -m benchmarks.speed`."""
 
 from __future__ import annotations
 

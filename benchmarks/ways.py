@@ -32,7 +32,7 @@ IOUS = (0.5, 0.3)
 
 
 class HsvDetector:
-    """The seed's rules in the detector's place."""
+    """The original model card's rules in the detector's place."""
 
     name = HSV
     facts: ClassVar[dict[str, str]] = {"rules": "fixed HSV"}

@@ -24,7 +24,7 @@ def four_class_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def three_class_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of three classes, as the seed's checkpoint has, but random."""
+    """Weights of three classes, as the original checkpoint has, but random."""
     from tests.models.models import random_model, write_weights
 
     folder = tmp_path_factory.mktemp("three")

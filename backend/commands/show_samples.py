@@ -197,7 +197,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints counts beside the seed's, a story or a list, writes a sheet, or takes a verdict back.
+    """Prints counts beside the original model card's, a story or a list, writes a sheet, or takes a verdict back.
 
     Raises:
         LedgerError: The database or a crop cannot be used, or there is no such sample.

@@ -27,7 +27,7 @@ __all__ = [
     "tables",
 ]
 
-# The misclassified samples that made the seed's model what it is, by their true class (its model card): 117 in all.
+# The misclassified samples that made the original model what it is, by their true class (its model card): 117 in all.
 SEED_MISCLASSIFIED: Mapping[str, int] = {"signature": 29, "stamp": 27, "thumb": 61}
 SPLITS = ("train", "validation", "gold")
 OUTCOMES = tuple(str(outcome) for outcome in Outcome if outcome is not Outcome.UNKNOWN)
@@ -104,7 +104,8 @@ class Facts:
         oldest_open: Age in seconds of the oldest acknowledged event that is neither in the samples yet nor parked; None
             where there is none.
         samples: Number of samples by (outcome, class, split).
-        hard: Number of hard examples by class, shown under another name and undisputed: the seed's "misclassified".
+        hard: Number of hard examples by class, shown under another name and undisputed: the original model
+            card's "misclassified".
         hard_negatives: Number of boxes on nothing, deleted by somebody who saw them, undisputed.
         quarantined: Samples that annotators contradict each other about, or whose page is on another side as well.
         copies: Samples whose mark another sample has to the pixel.
@@ -211,7 +212,7 @@ def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> Facts:
 
 
 def tables(facts: Facts) -> str:
-    """The samples as two tables of text: by class and outcome beside the seed's, and by class and split."""
+    """The samples as two tables of text: by class and outcome beside the original's, and by class and split."""
     outcomes = OUTCOMES
     rows = [
         [
@@ -230,7 +231,7 @@ def tables(facts: Facts) -> str:
         sum(facts.hard.get(name, 0) for name in MARKS),
         sum(SEED_MISCLASSIFIED.values()),
     ]
-    by_outcome = _table(["", *outcomes, "all", "misnamed", "seed's"], [*rows, all_of_them])
+    by_outcome = _table(["", *outcomes, "all", "misnamed", "original"], [*rows, all_of_them])
     by_split = _table(
         ["", *SPLITS],
         [[name, *(facts.count(label=name, split=split) for split in SPLITS)] for name in CLASSES]

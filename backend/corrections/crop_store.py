@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Crop", "CropStore", "cut", "difference", "fingerprint", "perceptual", "without_credentials"]
 
-# Room for augmentation to shift, turn and scale the box; the seed's jitter stays within a quarter of a side.
+# Room for augmentation to shift, turn and scale the box; the original jitter stays within a quarter of a side.
 MARGIN = 0.25
 
 

@@ -43,7 +43,7 @@ _TOUCHING = 0.05
 _UNKNOWN = "unknown"
 LEAST = {"train": 100, "validation": 20, "gold": 20}
 """Marks of a class on each side. 20: with fewer a retraining fits no threshold (see docs/training.md). 100: a third of
-the signatures that the seed's model began with."""
+the signatures that the original model began with."""
 _LEAST_DOCUMENTS = 20
 """Gold documents: with fewer, intervals over documents are too narrow (see docs/evaluation.md)."""
 _LEAST_SHARE = 0.05

@@ -1,4 +1,7 @@
-"""How good a classifier is on crops of known class: rates by class, confusion, calibration; the seed's own measure."""
+"""How good a classifier is on crops of known class: rates by class, confusion and calibration.
+
+The original model card measures in this way.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from scipy import special
 from backend.evaluation.bootstrap import Estimate, by_document, estimates, weights
 from backend.evaluation.rates import accuracy, calibration_error, macro_f1, rates
 
-__all__ = ["SEED_ACCURACY", "SEED_MACRO_F1", "ClassScore", "Evaluation", "evaluate", "softmax"]
+__all__ = ["ORIGINAL_ACCURACY", "ORIGINAL_MACRO_F1", "ClassScore", "Evaluation", "evaluate", "softmax"]
 
-SEED_ACCURACY, SEED_MACRO_F1 = 0.894, 0.884
-"""What the seed's model card says of its own documents."""
+ORIGINAL_ACCURACY, ORIGINAL_MACRO_F1 = 0.894, 0.884
+"""What the original model card says of its own documents."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from backend.corrections.outcomes import Outcome
 from backend.evaluation import plots
-from backend.evaluation.closed_set import SEED_ACCURACY, SEED_MACRO_F1
+from backend.evaluation.closed_set import ORIGINAL_ACCURACY, ORIGINAL_MACRO_F1
 from backend.evaluation.figures import Figures
 from backend.evaluation.mistakes import KINDS, Mistake, MistakePicture, corrections, pictures, worst
 from backend.evaluation.plots import PlottedEpoch
@@ -63,7 +63,7 @@ def html_report(study: Study, figures: Figures, settings: Settings, *, history: 
     return environment.get_template("report.html").render(
         figures=figures,
         marks=MARKS,
-        seed=(SEED_ACCURACY, SEED_MACRO_F1),
+        original=(ORIGINAL_ACCURACY, ORIGINAL_MACRO_F1),
         moment=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         curves=ranked,
         precision_recall=plots.precision_recall(ranked, figures.end_to_end["0.5"]),

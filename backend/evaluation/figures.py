@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.evaluation.bootstrap import Estimate, estimates
-from backend.evaluation.closed_set import SEED_ACCURACY, SEED_MACRO_F1
+from backend.evaluation.closed_set import ORIGINAL_ACCURACY, ORIGINAL_MACRO_F1
 from backend.evaluation.rates import Bin, macro, rates
 from backend.vision.network_config import MARKS
 
@@ -75,7 +75,7 @@ class ClosedSet:
         accuracy: Share named rightly; `none` is a wrong answer.
         macro: Means over the classes.
         confusion: 3 x 4; rows are the truth, columns the answer, the last `none`.
-        forced_accuracy: As `accuracy`, had the network to choose among the three, as the seed's has.
+        forced_accuracy: As `accuracy`, had the network to choose among the three, as the original has.
         forced_macro_f1: Mean F1 of the same.
     """
 
@@ -202,8 +202,10 @@ def _closed(figures: Figures) -> Iterator[str]:
     yield "closed set: crops of the true boxes, `none` is wrong"
     yield from _rates_rows([*closed.classes.items(), ("macro", closed.macro)])
     yield f"  {'accuracy':<34}{closed.accuracy}"
-    yield f"  {'accuracy, without `none`':<34}{closed.forced_accuracy}  the seed's card: {SEED_ACCURACY}, its documents"
-    yield f"  {'macro F1, without `none`':<34}{closed.forced_macro_f1}  the seed's card: {SEED_MACRO_F1}, its documents"
+    says = "the original model card"
+    accuracy, macro_f1 = closed.forced_accuracy, closed.forced_macro_f1
+    yield f"  {'accuracy, without `none`':<34}{accuracy}  {says}: {ORIGINAL_ACCURACY}, its documents"
+    yield f"  {'macro F1, without `none`':<34}{macro_f1}  {says}: {ORIGINAL_MACRO_F1}, its documents"
     yield ""
     yield from _confusion("called", list(MARKS), closed.confusion, "none")
     yield ""

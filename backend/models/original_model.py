@@ -1,4 +1,4 @@
-"""The seed's checkpoint on the Hugging Face Hub: downloaded and converted once, then served from the data folder."""
+"""The original checkpoint on the Hugging Face Hub: downloaded and converted once, then served from the data folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["CHECKSUM", "FILENAME", "REPOSITORY", "REVISION", "Hub", "without_tel
 REPOSITORY = "Ooredoo-Group/stamp-thumb-signature-classifier-resnet18"
 FILENAME = "pytorch_model.bin"
 REVISION = "main"
-"""The revision that is fetched. A commit id belongs here; the seed's was not known where this was written (no way to
+"""The revision that is fetched. A commit id belongs here; the original was not known where this was written (no way to
 the Hub), so the first download pins itself: it is kept under this name, with the commit and the SHA-256 that it had,
 and is not fetched again."""
 CHECKSUM: str | None = None

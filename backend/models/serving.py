@@ -42,7 +42,7 @@ class Sources:
     Args:
         model: `auto`, `hub`, `bundled` or the name of a trained model.
         data_dir: Holds trained and downloaded models.
-        hub: Where the checkpoint is; the seed's by default.
+        hub: Where the checkpoint is; the original one by default.
         bundled: Folder of the bundled weights.
         ask_hub: Whether `auto` may ask the Hub; what was fetched before serves without it.
     """

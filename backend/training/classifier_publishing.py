@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from torchvision.models import ResNet, resnet18
 
 from backend.errors import TrainingError
-from backend.evaluation.closed_set import SEED_ACCURACY, SEED_MACRO_F1, Evaluation, evaluate, softmax
+from backend.evaluation.closed_set import ORIGINAL_ACCURACY, ORIGINAL_MACRO_F1, Evaluation, evaluate, softmax
 from backend.geometry import Boxes, as_boxes
 from backend.models.publishing import add_documents
 from backend.training.batches import Crops
@@ -80,9 +80,9 @@ The recipe in full, the versions and every epoch stand in `training.json`.
 _MEASURED = f"""## Measured
 
 On crops of documents that training never saw; in brackets 95 % intervals over resampled documents. *Marks alone* are
-the crops that are marks, told apart among the three classes as in the seed's card, which says {SEED_ACCURACY}
-(accuracy) and {SEED_MACRO_F1} (macro F1) of its own documents. The other sets have what the detector proposes and is no
-mark, too."""
+the crops that are marks, told apart among the three classes as in the original model card, which says
+{ORIGINAL_ACCURACY} (accuracy) and {ORIGINAL_MACRO_F1} (macro F1) of its own documents. The other sets have what the
+detector proposes and is no mark, too."""
 _LIMITS = """
 
 ## Limits

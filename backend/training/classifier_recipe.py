@@ -40,7 +40,7 @@ class Stage:
 class Corrections:
     """How annotators' samples are learnt, and what they have to amount to.
 
-    The seed wrote augmented copies to disk, about 4 of a signature, 6 of a stamp, 7 of a thumb and 4 of a misclassified
+    The original training wrote copies, about 4 of a signature, 6 of a stamp, 7 of a thumb and 4 of a misclassified
     mark. Here each showing is augmented anew, and its factors say how often an epoch shows a sample.
 
     Attributes:

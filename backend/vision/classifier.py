@@ -1,6 +1,6 @@
 """Crops of a page to probabilities of signature, stamp, thumb and none.
 
-A page's boxes cut out and brought to the network's input, as the seed does it, to the bit.
+A page's boxes cut out and brought to the network's input, as the original model card does it, to the bit.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def crop_bounds(boxes: Boxes, *, width: int, height: int) -> NDArray[np.intp]:
 def network_input(pixels: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.float32]:
     """Crops `boxes` (N, 4) from an (H, W, 3) RGB page: (N, 3, 224, 224) in [0, 1].
 
-    Equals torchvision's `ToTensor()(Resize((224, 224))(crop))` of the seed's model card: Pillow's bilinear filter,
+    Equals torchvision's `ToTensor()(Resize((224, 224))(crop))` of the original model card: Pillow's bilinear filter,
     which averages over all of the crop's pixels when it shrinks. OpenCV's filters give other values.
     """
     height, width = pixels.shape[:2]

@@ -16,12 +16,12 @@ from backend.errors import BadWeights
 __all__ = ["CLASSES", "INPUT_SIZE", "MARKS", "NONE", "PREPROCESSING", "ClassifierConfig", "sha256_of"]
 
 CLASSES = ("signature", "stamp", "thumb", "none")
-"""The order of the classifier's outputs; the seed's checkpoint has the first three."""
+"""The order of the classifier's outputs; the original checkpoint has the first three."""
 MARKS = CLASSES[:3]
 NONE = CLASSES.index("none")
 INPUT_SIZE = 224
 PREPROCESSING = "rgb-resize-unit"
-"""The seed's: RGB, resized to 224 x 224 (Pillow bilinear, antialiased), scaled to [0, 1], not normalised."""
+"""As on the original model card: RGB, 224 x 224 (Pillow bilinear, antialiased), scaled to [0, 1], not normalised."""
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 _BLOCK = 1 << 20

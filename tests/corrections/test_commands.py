@@ -76,7 +76,7 @@ def test_samples_counts_by_class_outcome_and_split_beside_the_seeds(
         "missed",
         "all",
         "misnamed",
-        "seed's",
+        "original",
     ]
     assert lines[1] == ["signature", "0", "1", "1", "0", "0", "0", "2", "1", "29"]
     assert lines[2] == ["stamp", "0", "0", "0", "0", "0", "0", "0", "0", "27"]

@@ -54,7 +54,7 @@ def test_the_table_says_what_the_json_says(written: tuple[Path, str], drawn: Pat
         )  # fmt: skip
     assert 0 <= figures["map50_95"]["value"] <= figures["map50"]["value"] <= 1
     assert figures["milliseconds"]["median"] > 0
-    assert "the seed's card: 0.894, its documents" in printed
+    assert "the original model card: 0.894, its documents" in printed
 
 
 def test_what_shows_contracts_is_for_its_owner_only(written: tuple[Path, str]) -> None:

@@ -23,7 +23,7 @@ class LoopbackHub:
     """What the Hub holds, and what it was asked.
 
     Attributes:
-        content: The seed's checkpoint; None for no such repository.
+        content: The original checkpoint; None for no such repository.
         sent: What really goes over the wire, when that is not `content`.
         cut: Bytes after which a connection is closed in the middle of the file.
         asked: Method and path of each request.

@@ -37,7 +37,7 @@ def random_model(*, outputs: int = 4, seed: int = 0, bias: Mapping[int, float] |
 
 
 def checkpoint(model: nn.Module) -> bytes:
-    """The state dict as the seed's repository has it."""
+    """The state dict as the original model's repository has it."""
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""The seed's checkpoint comes from the Hub once, whole and unharmful, or a clear error says why not."""
+"""The original checkpoint comes from the Hub once, whole and unharmful, or a clear error says why not."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_checkpoint_is_fetched_and_converted(seed_checkpoint: bytes, tmp_pat
     }
     Network(folder / WEIGHTS_FILE, config)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name], "no scratch is left behind"
-    # The seed's card asks for model_info before the download: it helps the Hub's count.
+    # The original model card asks for model_info before the download: it helps the Hub's count.
     assert server.asked[0] == f"GET /api/models/{REPOSITORY}/revision/main"
     assert server.asked[-1] == f"GET /{REPOSITORY}/resolve/{COMMIT}/{FILENAME}"
 

@@ -1,4 +1,4 @@
-"""Crops reach the network exactly as the seed's training saw them."""
+"""Crops reach the network exactly as the original training saw them."""
 
 from __future__ import annotations
 

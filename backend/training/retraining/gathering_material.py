@@ -1,6 +1,6 @@
 """What one retraining rests on: samples, drawn pages, annotators' pages, and the networks that it goes on from.
 
-What goes into a retraining, by class, in the seed's own table and beside its figures.
+What goes into a retraining, by class, in the original model card's table and beside its figures.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from backend.training.pagestore import PageStore
     from backend.training.retraining.annotators_pages import PageOf
 
-__all__ = ["SEED", "Given", "Row", "Table", "gather", "went_in"]
+__all__ = ["ORIGINAL", "Given", "Row", "Table", "gather", "went_in"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One class; `total` counts as the seed did, originals and augmented ones together."""
+    """One class; `total` counts as the original training did, originals and augmented ones together."""
 
     original: int
     augmented: int
@@ -54,16 +54,17 @@ class Row:
         return self.original + self.augmented + self.misclassified + self.augmented_misclassified
 
 
-SEED: Mapping[str, Row] = {
+ORIGINAL: Mapping[str, Row] = {
     "signature": Row(original=279, augmented=1104, misclassified=29, augmented_misclassified=116),
     "stamp": Row(original=100, augmented=600, misclassified=27, augmented_misclassified=108),
     "thumb": Row(original=111, augmented=783, misclassified=61, augmented_misclassified=265),
 }
-"""What the seed's model card says of its training."""
+"""What the original model card says of its training."""
 _HEAD = ("", "original", "augmented", "misclassified", "augmented", "total")
 _NOTE = (
     "misclassified: shown under another name, or where nothing is; augmented: how often an epoch shows them, each time",
-    "changed anew, where the seed wrote its copies to disk once; total: originals and augmented, as the seed counted",
+    "changed anew, where the original training wrote its copies to disk once; total: originals and augmented, as the "
+    "original model card counted",
 )
 
 
@@ -89,9 +90,9 @@ class Table:
         lines: list[tuple[object, ...]] = [_HEAD]
         for name in CLASSES:
             lines.append((name, *_cells(self.rows[name])))
-            if name in SEED:
-                lines.append(("  the seed's", *_cells(SEED[name])))
-        lines += [("all", *_cells(_sum(self.rows))), ("  the seed's", *_cells(_sum(SEED)))]
+            if name in ORIGINAL:
+                lines.append(("  original card", *_cells(ORIGINAL[name])))
+        lines += [("all", *_cells(_sum(self.rows))), ("  original card", *_cells(_sum(ORIGINAL)))]
         widths = [max(len(_cell(line[place])) for line in lines) for place in range(len(_HEAD))]
         text = [
             "  ".join(

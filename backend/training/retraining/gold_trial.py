@@ -1,4 +1,4 @@
-"""A candidate beside the champion: on gold crops as the seed measured, and on gold pages, where the gate decides.
+"""A candidate beside the champion: on gold crops, and on gold pages, where the gate decides.
 
 The pages that judge a candidate: drawn ones, and those of annotators' gold documents, fetched anew for the trial.
 """

@@ -1,4 +1,4 @@
-"""The recipe of a retraining: two stages from the base checkpoint, as the seed did; a file may change it."""
+"""The recipe of a retraining: two stages from the base checkpoint, as in the original training; a file changes it."""
 
 from __future__ import annotations
 

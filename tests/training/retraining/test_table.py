@@ -1,21 +1,21 @@
-"""The seed's table: its own figures, and ours counted from what an epoch really shows."""
+"""The original model card's table: its own figures, and ours counted from what an epoch really shows."""
 
 from __future__ import annotations
 
-from backend.training.retraining.gathering_material import SEED, went_in
+from backend.training.retraining.gathering_material import ORIGINAL, went_in
 from backend.training.retraining.retraining_recipe import RETRAINING
 from backend.vision.network_config import CLASSES
 from tests.training.retraining.test_pools import crops
 
 
 def test_the_seeds_figures_are_those_of_its_card() -> None:
-    assert {name: row.total for name, row in SEED.items()} == {"signature": 1528, "stamp": 835, "thumb": 1220}
-    assert sum(row.total for row in SEED.values()) == 3583
-    factors = {name: round(row.augmented / row.original) for name, row in SEED.items()}
+    assert {name: row.total for name, row in ORIGINAL.items()} == {"signature": 1528, "stamp": 835, "thumb": 1220}
+    assert sum(row.total for row in ORIGINAL.values()) == 3583
+    factors = {name: round(row.augmented / row.original) for name, row in ORIGINAL.items()}
     plan = RETRAINING.corrections
     assert plan is not None
     assert {name: plan.factors[name] for name in factors} == factors
-    assert {round(row.augmented_misclassified / row.misclassified) for row in SEED.values()} == {plan.hard_factor}
+    assert {round(row.augmented_misclassified / row.misclassified) for row in ORIGINAL.values()} == {plan.hard_factor}
 
 
 def test_samples_are_counted_by_class_as_an_epoch_shows_them() -> None:
@@ -35,5 +35,5 @@ def test_the_text_has_both_side_by_side() -> None:
     lines = str(went_in(crops(drawn=50, seen={"signature": 5}, hard=3), RETRAINING)).splitlines()
     assert lines[0].split() == ["original", "augmented", "misclassified", "augmented", "total"]
     assert lines[1].split()[:2] == ["signature", "5"]
-    assert lines[2].split() == ["the", "seed's", "279", "1,104", "29", "116", "1,528"]
-    assert any(line.split() == ["the", "seed's", "490", "2,487", "117", "489", "3,583"] for line in lines)
+    assert lines[2].split() == ["original", "card", "279", "1,104", "29", "116", "1,528"]
+    assert any(line.split() == ["original", "card", "490", "2,487", "117", "489", "3,583"] for line in lines)
