@@ -16,7 +16,7 @@ from torchvision import transforms
 from torchvision.models import ResNet, resnet18
 
 from backend.geometry import Boxes
-from backend.pages.decode import decode
+from backend.pages.decode import ENOUGH_DPI, decode
 from backend.pages.page import Limits
 from backend.settings import Settings
 from backend.synthetic.drawn_page import draw_page
@@ -89,9 +89,9 @@ def measure_pages(pipeline: Pipeline, weights: Weights, *, jpegs: Sequence[bytes
 
 def _our_turn(pipeline: Pipeline, data: bytes) -> dict[str, float]:
     watch = _Watch()
-    page = next(decode(data, reference="drawn", limits=Limits.of(Settings()), dpi=_DPI))
+    page = next(decode(data, reference="drawn", limits=Limits.of(Settings()), dpi=_DPI, enough=ENOUGH_DPI))
     watch.lap("decode")
-    candidates = pipeline.detector(page.pixels, page.dpi)
+    candidates = pipeline.detector(page.pixels, page.pixels_dpi)
     watch.lap("detect")
     found = pipeline.classifier.classify(page.pixels, candidates.boxes)
     watch.lap("classify")

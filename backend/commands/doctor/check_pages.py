@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from backend.commands.doctor.findings import Checked, Fields, failed, skipped, this_many, well
-from backend.errors import LimitExceeded, PageError, RequestError, SettingsError, UndecodablePage
+from backend.errors import CutShort, LimitExceeded, PageError, RequestError, SettingsError, UndecodablePage
 from backend.labelstudio.connections import first_page
 from backend.labelstudio.probing import newest_tasks
 from backend.labelstudio.tasks import sheets
@@ -121,6 +121,8 @@ def check_page(settings: Settings, *, kind: str, sheet: Sheet, studio: LabelStud
 
 
 def _remedy(kind: str, error: PageError, *, allowed: str) -> str:
+    if isinstance(error, CutShort):
+        return "wait until its upload or copy is whole; where it stays so, import the task anew"
     if isinstance(error, LimitExceeded):
         return "raise the setting that it names, for `serve` as well"
     if isinstance(error, UndecodablePage):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -12,13 +13,17 @@ from backend.commands.doctor.check_connection import judge_delivery
 from backend.commands.doctor.check_label_studio import Kind, judge_release
 from backend.commands.doctor.check_label_studio import kind_of as kind_of_token
 from backend.commands.doctor.check_model import TRAINING_MODULES, check_training
-from backend.commands.doctor.check_pages import kind_of
+from backend.commands.doctor.check_pages import check_page, kind_of
 from backend.commands.doctor.check_storage import check_folder, judge_journal, judge_space
 from backend.commands.doctor.findings import State
 from backend.corrections.counts import Facts, Parked
+from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.probing import Latest
+from backend.labelstudio.tasks import Sheet
 from backend.pages.references import AllowList
+from backend.settings import Settings
 from tests.commands.doctor.conftest import token_of
+from tests.pages.files import packed, picture
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_000_000.0
@@ -166,3 +171,14 @@ def test_the_modules_are_those_of_the_train_extra() -> None:
     wanted -= {line for line in wanted if line.startswith("contract-marks[")}
     made = {name for module in TRAINING_MODULES for name in packages_distributions()[module]}
     assert made == wanted
+
+
+def test_a_page_that_is_not_all_there_is_to_be_waited_for() -> None:
+    whole = packed(picture(), "PNG")
+    cut = "data:image/png;base64," + base64.b64encode(whole[: len(whole) // 2]).decode()
+    sheet = Sheet(place=0, task=7, item=None, reference=cut, bindings=())
+    studio = LabelStudio("http://localhost:8080", "")
+    finding = check_page(Settings(), kind="upload", sheet=sheet, studio=studio).finding
+    assert finding.state is State.FAILURE
+    assert "cut short" in finding.found
+    assert finding.remedy.startswith("wait until its upload or copy is whole")
