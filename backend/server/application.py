@@ -95,6 +95,7 @@ class Application:
             refused=refused,
             initials=Initials(connections, projects=projects) if settings.dashboard_people else None,
             registered=registered,
+            waiting=feedback.intake,
         )
         flask = create_app(settings, predictor=predictor, inbox=feedback.intake, refused=refused, page=dashboard)
         pages = feedback_pages(

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flask import Response
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.chronicle import BLIND, BOXES, SCRATCH, SERVES
 from backend.corrections.counts import OUTCOMES, Facts, count
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from backend.server.milestones import Registered
-    from backend.server.status_pages import Refused
+    from backend.server.status_pages import Refused, Waiting
 
 __all__ = ["Dashboard", "by_period", "charts"]
 
@@ -47,6 +48,7 @@ class Dashboard:
         training: As `feedback_pages` has it.
         refused: Webhooks that came to this process without their credentials.
         initials: Gives the initials of annotators by their ids; None where nobody is to be shown.
+        waiting: What waits for the ledger; None where nothing can.
         registered: What the registry tells, for the reason where it cannot be read.
     """
 
@@ -57,14 +59,25 @@ class Dashboard:
     refused: Refused | None = None
     initials: Callable[[], Mapping[int, str]] | None = None
     registered: Registered | None = None
+    waiting: Waiting | None = None
     clock: Callable[[], float] = time.time
 
     def __call__(self) -> Response:
-        """The page, as a response."""
+        """The page, as a response; without a ledger, one that says so."""
+        try:
+            text, status = self._text(), 200
+        except SQLAlchemyError as error:
+            # The driver's own words: SQLAlchemy adds the statement and its values.
+            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            text = render("away.html", here="/", label_studio=self.label_studio, model=self.state(), reason=reason)
+            status = 503
+        return Response(text, status, content_type="text/html; charset=utf-8", headers=page_headers())
+
+    def _text(self) -> str:
         facts, over_time = count(self.engine), progress(self.engine)
         model, training = self.state(), NO_TRAINING | dict(self.training()) if self.training else None
         refused = self.refused
-        text = render(
+        return render(
             "dashboard.html",
             here="/",
             label_studio=self.label_studio,
@@ -79,6 +92,7 @@ class Dashboard:
                     training=training,
                     refused=refused.count if refused else 0,
                     remedy=refused.remedy if refused else "",
+                    troubles=self.waiting.troubles() if self.waiting else (),
                     registry=self.registered.failure if self.registered else "",
                 )
             ),
@@ -91,7 +105,6 @@ class Dashboard:
             people=self._people(over_time),
             waiting=_waiting(facts),
         )
-        return Response(text, content_type="text/html; charset=utf-8", headers=page_headers())
 
     def _people(self, over_time: Progress) -> list[tuple[str, Counts, Mapping[str, float | None]]] | None:
         """Each annotator by initials, with what became of their boxes and the seconds of a page; None if not shown."""

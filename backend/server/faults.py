@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ def faults(
     refused: int,
     remedy: str,
     registry: str = "",
+    troubles: Sequence[str] = (),
 ) -> Iterator[Fault]:
     """What is amiss, the worst first.
 
@@ -39,6 +40,7 @@ def faults(
         training: As `/status` tells of trainings; None where this process starts none.
         refused: Webhooks that came to this process without their credentials.
         remedy: What to do about those.
+        troubles: Why events are refused, or only wait.
         registry: Why the registry's history cannot be read, with the way out; empty where it can.
     """
     if model["model_state"] == "failed":
@@ -52,6 +54,14 @@ def faults(
         yield Fault(
             f"{refused} webhooks came without their credentials and were refused, so no correction is learnt from.",
             f"{remedy[:1].upper()}{remedy[1:]}.",
+        )
+    for trouble in troubles:
+        yield Fault(f"Storage: {trouble}.", "Events wait on this machine's disk. See to the database and the disk.")
+    if facts.unread:
+        such = f", such as task {facts.unread_such[0].task}: {facts.unread_such[0].reason}" if facts.unread_such else ""
+        yield Fault(
+            f"{facts.unread} tasks could not be looked at yet{such}",
+            "They are tried again by themselves. python -m backend doctor --project ID says what is amiss.",
         )
     if registry:
         yield Fault("What became of models cannot be read.", registry)

@@ -91,6 +91,7 @@ def test_an_annotators_annotation_changed_meanwhile_is_left_alone(
     label = prediction["result"][0]["value"]["rectanglelabels"][0]
     reviewer.goto(f"{learner.url}/review?project={project.id}&class={label}")
     expect(reviewer.locator(".crop").first).to_be_visible()
+    reviewer.wait_for_load_state("networkidle")  # of a task that somebody annotated, the wall has no crops any more
     theirs = project.studio.create_annotation(task, prediction["result"][:1], parent_prediction=prediction["id"])
     reviewer.locator(".crop").first.focus()
     reviewer.keyboard.press("0")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from backend.corrections.chronicle import Milestone
-from backend.corrections.counts import Facts, Parked
+from backend.corrections.counts import Facts, Parked, Unread
 from backend.corrections.crop_store import CropStore
+from backend.corrections.database import writing
 from backend.corrections.progress import Counts, Progress, progress
 from backend.corrections.service import Feedback, Store
 from backend.labelstudio.connections import Connections
@@ -32,7 +33,8 @@ READY = {"model_state": "ready", "model_version": "v1"}
 
 def build(engine: Engine, settings: Settings) -> Flask:
     connections = Connections(settings, source=MemoryPages())
-    feedback = Feedback(Store(engine=engine, crops=CropStore(str(settings.data_dir))), connections, recall_distance=0.0)
+    store = Store(engine=engine, crops=CropStore(str(settings.data_dir)), spool=settings.data_dir / "spool")
+    feedback = Feedback(store, connections, recall_distance=0.0)
     serving = ToldServing(ToldPipeline())
     return Application.build(settings, serving=serving, connections=connections, feedback=feedback).flask
 
@@ -195,6 +197,26 @@ def test_each_fault_comes_with_a_remedy(facts: Facts, model: dict, training: dic
     for fault, word in zip(found, words, strict=True):
         assert word in fault.what
         assert fault.remedy
+
+
+def test_what_could_not_be_looked_at_and_what_the_storage_lacks_is_a_fault() -> None:
+    facts = Facts(unread=3, unread_such=(Unread(task=7, project=1, reason="the file is cut short"),))
+    found = list(faults(facts, model=READY, training=None, refused=0, remedy="", troubles=["the disk is full"]))
+    assert [one.what for one in found] == [
+        "Storage: the disk is full.",
+        "3 tasks could not be looked at yet, such as task 7: the file is cut short",
+    ]
+
+
+def test_without_a_ledger_the_page_says_so_and_what_serves(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("DROP TABLE work"))
+    answer = Dashboard(engine=engine, label_studio="http://studio.test", state=lambda: READY)()
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 503
+    for words in ("The ledger does not answer", "DATABASE_URL", "<code>v1</code> serves"):
+        assert words in page
+    assert "SELECT" not in page
 
 
 def test_a_registry_that_cannot_be_read_is_a_fault() -> None:

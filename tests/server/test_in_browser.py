@@ -18,6 +18,7 @@ from backend.commands.report.contracts import judged
 from backend.commands.report.rules import parse_rule
 from backend.corrections.database import open_database
 from backend.server.dashboard import Dashboard
+from backend.server.status_pages import feedback_pages
 from tests.commands.report.test_report import WhitePages, predicted, project, region, task
 from tests.end_to_end.conftest import QUIET, chromium
 from tests.server.invented import fill
@@ -112,6 +113,21 @@ def dashboard(engine: Engine) -> Flask:
     return made
 
 
+def status(engine: Engine) -> Flask:
+    fill(engine)
+    training = {"running": False, "new_hard_examples": 3, "retrain_after": 9}
+    pages = feedback_pages(
+        engine,
+        state=lambda: {"model_state": "ready", "model_version": EVIL},
+        training=lambda: training,
+        label_studio="http://studio.test",
+    )
+    made = Flask(__name__)
+    made.register_blueprint(pages)
+    made.add_url_rule("/", view_func=made.view_functions["feedback.status"])
+    return made
+
+
 def report(_: Engine) -> Flask:
     tasks = [
         task(1, data={"document": "عقد إيجار.pdf"}, predictions=[predicted(1, region("Seal", score=0.8))]),
@@ -144,7 +160,7 @@ def hung(engine: Engine, tasks: int = 6) -> ReviewedStudio:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("make", [dashboard, report, wall])
+@pytest.mark.parametrize("make", [dashboard, status, report, wall])
 def test_a_page_fits_the_screen_can_be_read_and_lets_nothing_in(
     browser: Browser, engine: Engine, make: Callable[[Engine], Flask], size: tuple[int, int]
 ) -> None:
