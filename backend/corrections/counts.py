@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, and_, func, select, true
 from backend.corrections.outcomes import Outcome
 from backend.corrections.samples import BACKGROUND, teaches_hard
 from backend.corrections.tables import annotation, event, memory, prediction, proposal, sample, unread_task
+from backend.escaping import printable
 from backend.vision.network_config import CLASSES, MARKS
 
 __all__ = [
@@ -32,6 +33,7 @@ SEED_MISCLASSIFIED: Mapping[str, int] = {"signature": 29, "stamp": 27, "thumb": 
 SPLITS = ("train", "validation", "gold")
 OUTCOMES = tuple(str(outcome) for outcome in Outcome if outcome is not Outcome.UNKNOWN)
 """Of which there are samples."""
+_LONGEST_REASON = 300
 PARKED_SHOWN = 50
 # What Label Studio is known to send; other names come from elsewhere and must not become labels without end.
 KNOWN_ACTIONS = frozenset(
@@ -319,7 +321,9 @@ def _parked(connection: Connection) -> tuple[Parked, ...]:
     stuck = select(annotation.c.id, annotation.c.reason).where(annotation.c.parked).order_by(annotation.c.due.desc())
     found = [("annotation", row) for row in connection.execute(stuck.limit(PARKED_SHOWN))]
     found += [("event", row) for row in connection.execute(lost.limit(PARKED_SHOWN))]
-    return tuple(Parked(kind=kind, id=row.id, reason=row.reason or "") for kind, row in found)
+    return tuple(
+        Parked(kind=kind, id=row.id, reason=printable(row.reason or "", most=_LONGEST_REASON)) for kind, row in found
+    )
 
 
 def _counts(connection: Connection, *columns: Any) -> dict[tuple[Any, ...], int]:

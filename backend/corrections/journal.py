@@ -22,6 +22,7 @@ __all__ = ["Entry", "Journal", "advance", "ask", "finish", "known_projects", "le
 
 # A run that takes longer is thought dead; a second run beside it does no harm. Nothing waits longer than this.
 LEASE_SECONDS = 600.0
+_LONGEST_REASON = 2000
 # "Start training on submission" asks on every save: runs of one project keep this distance.
 DISTANCE_SECONDS = 30.0
 
@@ -208,7 +209,11 @@ class Journal:
                 reason = act(connection, entry)
                 # An open event bears a reason only when it was parked before.
                 state = ("ignored" if row.reason else "parked") if reason else "done"
-                connection.execute(update(event).where(event.c.id == row.id).values(state=state, reason=reason))
+                connection.execute(
+                    update(event)
+                    .where(event.c.id == row.id)
+                    .values(state=state, reason=reason and reason[:_LONGEST_REASON])
+                )
         return limit
 
     def unpark(self) -> int:

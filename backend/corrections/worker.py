@@ -73,6 +73,7 @@ MOST_ATTEMPTS = 12
 # What may be gone in a minute is tried again; what a second look cannot change is parked at once.
 PASSING = (PageUnavailable, FetchTimeout, LabelStudioError, LedgerError)
 _MOST_VARIABLES = 500
+_LONGEST_REASON = 2000
 
 
 class Asks(Protocol):
@@ -459,7 +460,9 @@ class Worker:
             parked = final or attempts >= MOST_ATTEMPTS
             delay = _delay(attempts)
             values = {"attempts": attempts, "due": self.clock() + delay, "lease": 0.0, "parked": parked}
-            connection.execute(update(table).where(table.c.id == identity).values(**values, reason=reason))
+            connection.execute(
+                update(table).where(table.c.id == identity).values(**values, reason=reason[:_LONGEST_REASON])
+            )
         _LOG.warning("annotation %d %s: %s", identity, "parked" if parked else f"again in {delay:.0f} s", reason)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
+from backend.corrections.counts import count
 from backend.corrections.crop_store import CropStore
 from backend.corrections.hints import Hints
 from backend.corrections.journal import Journal
@@ -202,3 +203,14 @@ def test_a_flood_of_forged_events_costs_one_question_each_hundred(desk: Desk) ->
     assert len(asked) <= 4
     with desk.engine.connect() as connection:
         assert connection.execute(select(annotation)).all() == []
+
+
+def test_a_reason_without_end_is_kept_and_shown_in_part(desk: Desk) -> None:
+    endless = "x\x1b" * 100_000
+    desk.journal.append("ANNOTATION_CREATED", project=1, body={"annotation": {"id": 5, "task": 7}})
+    desk.journal.take(lambda *_: endless, limit=1)
+    [parked] = count(desk.engine).parked
+    assert len(parked.reason) < 400
+    assert parked.reason.isprintable()
+    with desk.engine.connect() as connection:
+        assert len(str(connection.execute(select(event.c.reason)).scalar())) <= 2000

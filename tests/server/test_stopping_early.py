@@ -1,0 +1,43 @@
+"""A server that is told to stop while its model loads ends in peace, and takes no event that it does not keep."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_stop_just_after_the_start_is_no_crash(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"DATA_DIR": str(tmp_path), "DATABASE_URL": "", "MODEL": "bundled", "LOG_LEVEL": "ERROR"}
+    command = [sys.executable, "-m", "backend", "serve", "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        body = b'{"action": "START_TRAINING", "project": {"id": 1}}'
+        status = None
+        for _ in range(600):
+            connection = HTTPConnection("127.0.0.1", port, timeout=30)
+            try:
+                # The first thing that it answers is an event: that needs no model.
+                connection.request("POST", "/webhook", body, {"Content-Type": "application/json"})
+                status = connection.getresponse().status
+                break
+            except (OSError, HTTPException):
+                assert process.poll() is None
+                time.sleep(0.05)
+            finally:
+                connection.close()
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    assert status == 200
+    assert process.returncode == 0
+    assert "SIGABRT" not in told
+    assert "terminate called" not in told
