@@ -290,7 +290,7 @@ class Decoder:
         if code < 0 and -code not in _CRASHES:
             how = signal.Signals(-code).name
             return PageUnavailable(reference, f"the process that decoded it was ended ({how}): is there memory for it?")
-        reason = f"damaged, or made to harm: the program that decodes it fails (exit code {code})"
+        reason = f"damaged, or more memory than a page may take: the program that decodes it fails (exit code {code})"
         return UndecodablePage(reference, reason)
 
 
