@@ -51,7 +51,7 @@ def test_a_damaged_file_is_code_1_and_named(
     (folder / ".b.pdf").write_bytes(b"")
     assert main(["import", str(folder), "--project", str(project)]) == 1
     out, err = capsys.readouterr()
-    assert "aa.pdf: damaged" in err
+    assert "aa.pdf: cut short" in err
     assert "left out (hidden)" in err
     assert [line.split()[:2] for line in out.splitlines()[1:3]] == [["imported", "2"], ["failed", "1"]]
     assert studio.documents() == ["a.pdf", "b.pdf"]

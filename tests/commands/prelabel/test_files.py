@@ -64,7 +64,7 @@ def test_every_page_of_a_folder_is_in_both_files_and_what_failed_is_told(
     )
     assert done.returncode == 1, done.stderr
     assert "4 predictions by" in done.stdout
-    assert "failed: 1 UndecodablePage" in done.stderr
+    assert "failed: 1 CutShort" in done.stderr
     [failed] = map(json.loads, report.read_text().splitlines())
     assert failed["failed"].endswith("damaged.pdf")
 
