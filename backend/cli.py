@@ -43,6 +43,7 @@ _COMMANDS = {
     "samples": ("backend.commands.show_samples", "show what the corrections made"),
     "dataset": ("backend.commands.dataset", "freeze corrected pages as a versioned data set, and hand it out"),
     "report": ("backend.commands.report.report_command", "tell which contracts lack a signature or a stamp"),
+    "select": ("backend.commands.select_tasks", "choose the tasks to annotate next: doubtful ones, unlike each other"),
     "review": (
         "backend.commands.review.review_command",
         "list annotations that the current model doubts, the worst first",

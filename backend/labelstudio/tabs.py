@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOUBTFUL_FIRST",
-    "MARKS",
+    "MARKS_FOUND",
     "PREVIEW",
     "SCORE_MEANS",
     "SELECTED",
+    "SELECTION",
     "TABS",
     "Tab",
     "make_tabs",
@@ -30,7 +31,7 @@ SCORE_MEANS = (
 )
 PREVIEW = "preview"
 """Field of a task's data with the picture that stands for it in the list: a document's first page."""
-MARKS = "marks_found"
+MARKS_FOUND = "marks_found"
 """Field of a task's data with the number of boxes that the model found."""
 SELECTED = "selected"
 """Field of a task's data with its place in the selection of `select`."""
@@ -41,7 +42,13 @@ _HIDDEN = (
     *("data.pages", "data.images", "data.document_sha256"),
 )
 """Columns that say nothing to people: a list of addresses, numbers of the database, results as JSON."""
-_PICTURES = {f"tasks:data.{PREVIEW}": "Image", f"tasks:data.{MARKS}": "Number"}
+_ELSEWHERE = ("review_score", "review_kind", SELECTED)
+"""Columns that only the tab shows that is for them."""
+_PICTURES = {
+    f"tasks:data.{PREVIEW}": "Image",
+    f"tasks:data.{MARKS_FOUND}": "Number",
+    f"tasks:data.{SELECTED}": "Number",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +87,13 @@ TABS: tuple[Tab, ...] = (
     Tab(title="Done", filters=(("total_annotations", "greater", "Number", 0),), ordering=("-tasks:updated_at",)),
 )
 """The tabs of a connected project. `review --write` says which tasks are in the third."""
+SELECTION = Tab(
+    title="Selected",
+    filters=(_OPEN, (f"data.{SELECTED}", "empty", "Unknown", False)),
+    ordering=(f"tasks:data.{SELECTED}",),
+    shown=(SELECTED,),
+)
+"""The tab of `select --write`."""
 
 
 def missing_tabs(studio: LabelStudio, project: int) -> list[Tab]:
@@ -119,8 +133,7 @@ def _view(tab: Tab) -> Mapping[str, Any]:
 def _columns(shown: tuple[str, ...]) -> Mapping[str, Any]:
     """Which columns a tab shows; those that the project does not have yet are named already."""
     hidden = [f"tasks:{name}" for name in _HIDDEN if name.removeprefix("data.") not in shown]
-    if not shown:
-        hidden += ["tasks:data.review_score", "tasks:data.review_kind"]
+    hidden += [f"tasks:data.{name}" for name in _ELSEWHERE if name not in shown]
     return {
         "hiddenColumns": {"explore": hidden, "labeling": [*hidden, "tasks:annotators", "tasks:id"]},
         "columnsDisplayType": _PICTURES,

@@ -13,7 +13,7 @@ from PIL import Image
 
 from backend.errors import DemoError
 from backend.labelstudio.projects import write_columns
-from backend.labelstudio.tabs import DOUBTFUL_FIRST, MARKS, PREVIEW, SCORE_MEANS, make_tabs, missing_tabs
+from backend.labelstudio.tabs import DOUBTFUL_FIRST, MARKS_FOUND, PREVIEW, SCORE_MEANS, make_tabs, missing_tabs
 from backend.labelstudio.webhooks import create_webhook, webhook_url, webhooks
 from backend.synthetic.drawn_page import draw_page
 from backend.synthetic.scan import draw_style
@@ -143,11 +143,11 @@ def retrieve_boxes(
             found = _boxes(studio, task, version)
         if found is None:
             raise DemoError(f"task {task} got no prediction of {version}: Label Studio's log and the backend's say why")
-        marks.setdefault(project, {})[task] = {MARKS: found}
+        marks.setdefault(project, {})[task] = {MARKS_FOUND: found}
         done(index + 1, len(tasks))
     for project, columns in marks.items():
         write_columns(studio, project, columns)
-    return sum(one[MARKS] for columns in marks.values() for one in columns.values())
+    return sum(one[MARKS_FOUND] for columns in marks.values() for one in columns.values())
 
 
 def _task(studio: LabelStudio, project: int, field: str, pages: Sequence[Path]) -> dict[str, Any]:

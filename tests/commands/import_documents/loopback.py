@@ -142,7 +142,10 @@ def _add_projects(app: Flask, studio: Loopback) -> None:
     @app.get("/api/projects/<int:number>/summary/")
     def summary(number: int) -> Any:
         keys = [set(task["data"]) for task in studio.tasks if task["project"] == number]
-        return {"common_data_columns": sorted(set.intersection(*keys))}
+        return {
+            "common_data_columns": sorted(set.intersection(*keys)) if keys else [],
+            "all_data_columns": dict.fromkeys(set().union(*keys), 1),
+        }
 
     @app.get("/api/dm/columns/")
     def columns() -> Any:
@@ -187,6 +190,8 @@ def _add_tasks(app: Flask, studio: Loopback) -> None:
             for task in studio.tasks
             if task["project"] == project and all(_holds(condition, task) for condition in conditions)
         ]
+        if chosen := query.get("selectedItems"):
+            these = [task for task in these if task["id"] in chosen["included"]]
         for order in query.get("ordering", []):
             these.sort(key=lambda task: task[order.partition(":")[2]], reverse=order.startswith("-"))
         return {"tasks": these[(page - 1) * size : page * size], "total": len(these)}
@@ -195,6 +200,12 @@ def _add_tasks(app: Flask, studio: Loopback) -> None:
     def model_versions(number: int) -> Any:
         theirs = [task for task in studio.tasks if task["project"] == number]
         return {str(one["model_version"]): 1 for task in theirs for one in task.get("predictions", ())}
+
+    @app.patch("/api/tasks/<int:number>/")
+    def change_task(number: int) -> Any:
+        [task] = [task for task in studio.tasks if task["id"] == number]
+        task["data"] = request.get_json()["data"]
+        return task
 
     @app.get("/data/upload/1/<name>")
     def file(name: str) -> Any:
@@ -226,6 +237,8 @@ def _holds(condition: dict[str, Any], task: dict[str, Any]) -> bool:
         # As the real one, which takes a version for there where a longer one has it as its part.
         there = any(part in version for part in value for version in versions)
         return {"contains": there, "not_contains": not there}[operator]
+    if operator == "empty":
+        return (column.removeprefix("data.") in task["data"]) is not value
     assert operator == "in_list"
     return task["data"].get(column.removeprefix("data.")) in value
 

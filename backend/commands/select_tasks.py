@@ -1,0 +1,192 @@
+"""The command `select`: which tasks to annotate next, so that a few teach much: doubtful ones, unlike each other.
+
+Uncertainty alone picks the same doubt many times over. So each choice is the task with the largest product of its doubt
+and its distance to what is chosen already: the greedy k-centre of Sener and Savarese (Active learning for convolutional
+neural networks: a core-set approach, 2018), weighted by uncertainty.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from backend.errors import PageError, RequestError, SettingsError
+from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.connections import first_page
+from backend.labelstudio.labelling import bind
+from backend.labelstudio.projects import find_project, tasks_with, write_columns
+from backend.labelstudio.tabs import MARKS_FOUND, SELECTED, SELECTION, make_tabs
+from backend.labelstudio.tasks import sheets
+from backend.models.serving import Sources, build_pipeline
+from backend.pages.source import PageSource
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from backend.labelstudio.connections import Pages
+    from backend.labelstudio.labelling import Binding
+    from backend.vision.pipeline import Pipeline
+
+__all__ = ["Looked", "add_arguments", "run", "spread"]
+
+_LEAST_DOUBT = 1e-3
+"""Of a task where the model is sure of all: such tasks are taken when nothing else is left, the unlike ones first."""
+_LISTED = 20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Looked:
+    """A task as the current model sees it.
+
+    Attributes:
+        task: Its id.
+        certainty: The task's score.
+        vector: (D,) of length 1: the mean embedding of its marks; zeros where there are none.
+        marks: How many there are.
+    """
+
+    task: int
+    certainty: float
+    vector: NDArray[np.float64]
+    marks: int
+
+
+def spread(certainties: NDArray[np.float64], vectors: NDArray[np.float64], count: int) -> list[int]:
+    """Chooses doubtful tasks that are unlike each other; places of the chosen, the most worth first.
+
+    Args:
+        certainties: (N,) scores of the tasks, 0 to 1.
+        vectors: (N, D) of length 1, or zeros for a task without marks: those are like each other and unlike all else.
+        count: How many.
+    """
+    doubt = np.maximum(1 - certainties, _LEAST_DOUBT)
+    empty = ~vectors.any(axis=1)
+    distance = np.ones(len(doubt))
+    chosen: list[int] = []
+    for _ in range(min(count, len(doubt))):
+        worth = doubt * distance
+        worth[chosen] = -1
+        best = int(worth.argmax())
+        chosen.append(best)
+        apart = np.clip(1 - vectors @ vectors[best], 0, None)
+        if empty[best]:
+            apart[empty] = 0
+        distance = np.minimum(distance, apart)
+    return chosen
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `select`."""
+    parser.add_argument("--project", required=True, metavar="ID|TITLE", help="which; digits alone are an id")
+    parser.add_argument("--n", type=int, default=200, metavar="N", help="how many tasks (%(default)s)")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write the places into the tasks, and make the tab {SELECTION.title!r}"
+    )
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Looks at every task that nobody annotated, and lists those to annotate first; gives 1 where one had no pages.
+
+    Raises:
+        SettingsError: There is no token, or no such project.
+        LabelConfigError: The label config has nothing to put marks on.
+        ModelError: There is no model.
+        LabelStudioError: Label Studio refused or did not answer.
+    """
+    settings = Settings.from_environment(os.environ, model=args.model)
+    if not settings.label_studio_api_key:
+        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `select` uses Label Studio's API and needs a token")
+    if args.n < 1:
+        raise SettingsError(f"--n is {args.n}: a whole number above 0")
+    pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
+    with LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio:
+        project = find_project(studio, args.project)
+        if project is None:
+            raise SettingsError(f"{studio.base_url} has no project with the title {args.project!r}")
+        state = studio.project(project)
+        bindings = bind(str(state.get("label_config") or ""), confidence=settings.confidence)
+        source = PageSource(settings, studio)
+        looked, failed = _look(studio, project, pipeline, source, bindings)
+        chosen = _choose(looked, args.n)
+        for place, one in enumerate(chosen[:_LISTED], 1):
+            print(f"{place:>4}  task {one.task:<8} score {one.certainty:.3f}  {one.marks} marks")
+        if len(chosen) > _LISTED:
+            print(f"      and {len(chosen) - _LISTED} more")
+        print(f"{len(chosen)} of {len(looked)} tasks that nobody annotated are selected")
+        if args.write:
+            changed = _write(studio, project, looked, chosen)
+            print(f'{changed} tasks written; tab "{SELECTION.title}" of {studio.base_url}/projects/{project}')
+    return 1 if failed else os.EX_OK
+
+
+def _look(
+    studio: LabelStudio, project: int, pipeline: Pipeline, source: Pages, bindings: Sequence[Binding]
+) -> tuple[list[Looked], int]:
+    """The open tasks as the model sees them, and how many could not be looked at."""
+    looked: list[Looked] = []
+    failed = 0
+    with tqdm(unit="task", disable=None, file=sys.stderr) as bar:
+        for task in studio.tasks(project):
+            if any(not one.get("was_cancelled") for one in task.get("annotations") or ()):
+                continue
+            try:
+                looked.append(_seen(task, pipeline, source, bindings))
+            except (PageError, RequestError) as error:
+                failed += 1
+                tqdm.write(f"contract-marks: task {task['id']}: {error}", file=sys.stderr)
+            bar.update()
+    return looked, failed
+
+
+def _seen(task: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: Sequence[Binding]) -> Looked:
+    certainties: list[float] = []
+    embeddings: list[NDArray[np.float32]] = []
+    for sheet in sheets(0, task, bindings):
+        page = first_page(source, sheet.reference, task=sheet.task)
+        marks = pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings))
+        certainties.append(marks.certainty)
+        embeddings.append(marks.embeddings)
+    if not embeddings:
+        raise RequestError("the list of its pages is empty")
+    found = np.concatenate(embeddings).astype(np.float64)
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    mean = (found / np.maximum(lengths, 1e-9)).sum(axis=0)
+    length = float(np.linalg.norm(mean))
+    return Looked(
+        task=int(task["id"]),
+        certainty=min(certainties),
+        vector=mean / length if length else mean,
+        marks=len(found),
+    )
+
+
+def _choose(looked: Sequence[Looked], count: int) -> list[Looked]:
+    if not looked:
+        return []
+    certainties = np.array([one.certainty for one in looked])
+    return [looked[place] for place in spread(certainties, np.stack([one.vector for one in looked]), count)]
+
+
+def _write(studio: LabelStudio, project: int, looked: Sequence[Looked], chosen: Sequence[Looked]) -> int:
+    """Gives each task that was looked at its number of marks, and its place where it is chosen; makes the tab.
+
+    Places of an earlier selection are taken away.
+    """
+    values: dict[int, dict[str, Any]] = {task: {SELECTED: None} for task in tasks_with(studio, project, SELECTED)}
+    for one in looked:
+        values[one.task] = {SELECTED: None, MARKS_FOUND: one.marks}
+    for place, one in enumerate(chosen, 1):
+        values[one.task][SELECTED] = place
+    changed = write_columns(studio, project, values)
+    if SELECTION.title not in studio.tabs(project):
+        make_tabs(studio, project, [SELECTION])
+    return changed
