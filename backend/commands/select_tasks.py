@@ -68,7 +68,7 @@ def spread(certainties: NDArray[np.float64], vectors: NDArray[np.float64], count
         count: How many.
     """
     doubt = np.maximum(1 - certainties, _LEAST_DOUBT)
-    empty = ~vectors.any(axis=1)
+    empty = np.asarray(~vectors.any(axis=1), np.bool_)
     distance = np.ones(len(doubt))
     chosen: list[int] = []
     for _ in range(min(count, len(doubt))):
