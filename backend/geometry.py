@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Boxes", "areas", "as_boxes", "clip", "coverage", "iou", "suppress", "to_percent", "union"]
+__all__ = ["Boxes", "areas", "as_boxes", "clip", "coverage", "iou", "suppress", "to_percent", "turned_left", "union"]
 
 Boxes = NDArray[np.float64]
 
@@ -45,6 +45,18 @@ def coverage(a: Boxes, b: Boxes) -> NDArray[np.float64]:
 def clip(boxes: Boxes, *, width: int, height: int) -> Boxes:
     """Copies `boxes`, cut to a page of `width` x `height` pixels."""
     return np.clip(boxes, 0, [width, height, width, height])
+
+
+def turned_left(boxes: Boxes, quarters: int, *, width: int, height: int) -> Boxes:
+    """(N, 4) boxes of a page of `width` x `height` pixels, where they lie when it is turned left by quarter turns.
+
+    `np.rot90(pixels, quarters)` turns the pixels. Negative numbers turn right.
+    """
+    for _ in range(quarters % 4):
+        left, top, right, bottom = boxes.T
+        boxes = np.stack([top, width - right, bottom, width - left], axis=1)
+        width, height = height, width
+    return as_boxes(boxes)
 
 
 def union(boxes: Boxes) -> Boxes:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.geometry import Boxes, areas, as_boxes, clip, coverage, iou, suppress, to_percent, union
+from backend.geometry import Boxes, areas, as_boxes, clip, coverage, iou, suppress, to_percent, turned_left, union
 
 SIDE = 1000
 coordinates = st.floats(0, SIDE, allow_nan=False, width=32)
@@ -105,3 +105,17 @@ def test_union() -> None:
 def test_percent_of_the_page() -> None:
     np.testing.assert_allclose(to_percent(as_boxes([(50, 100, 150, 300)]), width=200, height=400), [[25, 25, 50, 50]])
     assert to_percent(as_boxes([]), width=200, height=400).shape == (0, 4)
+
+
+@pytest.mark.parametrize("quarters", [-3, -1, 0, 1, 2, 3, 4])
+def test_turned_boxes_lie_where_their_pixels_do(quarters: int) -> None:
+    page = np.zeros((40, 70), bool)
+    page[5:15, 20:50] = True
+    turned = np.rot90(page, quarters)
+    rows, columns = np.nonzero(turned)
+    expected = [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]
+    np.testing.assert_allclose(turned_left(as_boxes([(20, 5, 50, 15)]), quarters, width=70, height=40), expected)
+
+
+def test_no_box_turned_is_no_box() -> None:
+    assert turned_left(as_boxes([]), 1, width=5, height=7).shape == (0, 4)

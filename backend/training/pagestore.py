@@ -43,8 +43,9 @@ class LabelledPage:
         boxes: xyxy pixels of its marks.
         labels: Their classes.
         ignored: Places about which nothing is said, such as handwriting that is no signature.
-        complete: The classes of which every mark is among `boxes`.
+        complete: The classes of which every mark is boxed; `handwriting` and `print` among them where all is boxed.
         logos: Boxes that somebody could take for a mark, and that are none.
+        handwriting: Boxes of filled-in names, dates and numbers, which are no signatures.
         sha256: Of its pixels as they came, where the ledger would know them by it: the store compresses them.
     """
 
@@ -60,12 +61,17 @@ class LabelledPage:
     ignored: tuple[Corners, ...] = ()
     complete: tuple[str, ...] = ()
     logos: tuple[Corners, ...] = ()
+    handwriting: tuple[Corners, ...] = ()
     sha256: str = ""
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> LabelledPage:
         """The page that `dataclasses.asdict` and JSON made of one."""
-        lists = {name: tuple(map(tuple, facts[name])) for name in ("boxes", "ignored", "logos")}
+        lists = {
+            name: tuple(map(tuple, facts[name]))
+            for name in ("boxes", "ignored", "logos", "handwriting")
+            if name in facts
+        }
         return cls(**facts | lists | {name: tuple(facts[name]) for name in ("labels", "complete")})
 
 

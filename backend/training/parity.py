@@ -132,7 +132,7 @@ def _heat(weights: Weights, seen: Calibration, *, threads: int) -> NDArray[np.fl
     folder = detector_folder(weights)
     config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
     network = DetectorNetwork(folder / DETECTOR_WEIGHTS_FILE, config, threads=threads)
-    return np.concatenate([network.run(page[0])[0].ravel() for page in seen.pages])
+    return np.concatenate([network.run(page[0]).heat.ravel() for page in seen.pages])
 
 
 def _f1(run: Run) -> float | None:

@@ -20,11 +20,13 @@ class Candidates:
         boxes: (N, 4) xyxy, pixels of the page.
         scores: (N,) rank value, higher is better; comparable within a page only.
         heat: (N, 3) how sure a detector that knows the classes is of each; 0 where it has not said.
+        turns: Quarter turns to the left that the page was given before it came here, as far as the detector can tell.
     """
 
     boxes: Boxes
     scores: NDArray[np.float64]
     heat: NDArray[np.float64]
+    turns: int = 0
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -26,7 +26,7 @@ from backend.vision.network_config import INPUT_SIZE, MARKS, ClassifierConfig, s
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["EMBEDDING", "PIXEL_MM", "DetectorConfig", "DetectorNetwork", "Fusion", "Network", "open_session"]
+__all__ = ["EMBEDDING", "PIXEL_MM", "DetectorConfig", "DetectorNetwork", "Fusion", "Network", "Seen", "open_session"]
 
 EMBEDDING = 512
 _ERRORS_ONLY = 3
@@ -143,6 +143,7 @@ class DetectorConfig:
         least_heat: Heat from which a peak is a candidate.
         most: Candidates of one class at most.
         same_iou: IoU above which two peaks of one class are the same mark.
+        least_turn: Probability from which a page is taken for turned; None for a network that cannot tell.
         fusion: How its heat is weighed against the classifier.
         provenance: Where the weights come from, in words.
     """
@@ -154,6 +155,7 @@ class DetectorConfig:
     least_heat: float = 0.15
     most: int = 20
     same_iou: float = 0.5
+    least_turn: float | None = None
     fusion: Fusion = field(default_factory=Fusion)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -165,8 +167,8 @@ class DetectorConfig:
         for name in ("stride", "multiple", "most"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise BadWeights(f"{name} is {getattr(self, name)}: it must be a whole number of at least 1")
-        for name in ("least_heat", "same_iou"):
-            if not 0 < getattr(self, name) < 1:
+        for name in ("least_heat", "same_iou", "least_turn"):
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < 1:
                 raise BadWeights(f"{name} is {getattr(self, name)}: expected a number between 0 and 1")
 
     @property
@@ -174,6 +176,8 @@ class DetectorConfig:
         """Everything that decides what is found, as plain JSON."""
         facts = dataclasses.asdict(self)
         del facts["provenance"]
+        if self.least_turn is None:
+            del facts["least_turn"]  # versions of networks that cannot tell stay as they were
         return facts
 
     @property
@@ -206,6 +210,21 @@ class DetectorConfig:
         path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Seen:
+    """What a detector's network says of a page of H x W pixels; h and w are H and W divided by its `stride`.
+
+    Attributes:
+        heat: (3, h, w) in [0, 1], one for each of `MARKS`.
+        edges: (12, h, w) distances to the four edges of a box of each, pixels of the input.
+        turns: (4,) probabilities that the page was turned to the left by so many quarters.
+    """
+
+    heat: NDArray[np.float32]
+    edges: NDArray[np.float32]
+    turns: NDArray[np.float32]
+
+
 class DetectorNetwork:
     """A detector's network in memory, safe to share between threads: one page is looked at at a time.
 
@@ -225,14 +244,17 @@ class DetectorNetwork:
         found = {row.name: row.type for row in (*self._session.get_inputs(), *self._session.get_outputs())}
         wanted = {"pixels": "tensor(uint8)", "heat": "tensor(float)", "edges": "tensor(float)"}
         channels = {row.name: row.shape[1] for row in self._session.get_outputs()}
-        if found != wanted or channels != {"heat": len(MARKS), "edges": 4 * len(MARKS)}:
+        expected = {"heat": len(MARKS), "edges": 4 * len(MARKS)}
+        if config.least_turn is not None:
+            wanted["turns"], expected["turns"] = "tensor(float)", 4
+        else:
+            found, channels = ({name: row[name] for name in row if name != "turns"} for row in (found, channels))
+        if found != wanted or channels != expected:
             raise BadWeights(f"{path}: inputs and outputs are {found} with channels {channels}: expected {wanted}")
 
-    def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Gives heat (3, h, w) in [0, 1] and edges (12, h, w), pixels, of an (H, W, 3) RGB page.
-
-        H and W are multiples of the config's `multiple`; h and w are H and W divided by its `stride`.
-        """
+    def run(self, pixels: NDArray[np.uint8]) -> Seen:
+        """What the network says of an (H, W, 3) RGB page; H and W are multiples of the config's `multiple`."""
+        names = ["heat", "edges"] + (["turns"] if self.config.least_turn is not None else [])
         with self._lock:
-            heat, edges = self._session.run(["heat", "edges"], {"pixels": pixels[None]})
-        return heat[0], edges[0]
+            heat, edges, *rest = self._session.run(names, {"pixels": pixels[None]})
+        return Seen(heat=heat[0], edges=edges[0], turns=rest[0][0] if rest else np.array([1, 0, 0, 0], np.float32))

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.geometry import Boxes, as_boxes, clip, iou, suppress
+from backend.geometry import Boxes, as_boxes, clip, iou, suppress, turned_left
 from backend.vision.candidates import Candidates
 from backend.vision.engine import PIXEL_MM, DetectorNetwork
 from backend.vision.network_config import MARKS
@@ -89,24 +89,38 @@ class ModelDetector:
         return self._network.config.facts
 
     def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
-        """Gives the candidates of an (H, W, 3) uint8 RGB page, best first.
+        """Gives the candidates of an (H, W, 3) uint8 RGB page, best first, in the page's own frame.
+
+        A page that lies on its side or upside down is looked at once more, upright.
 
         Args:
             pixels: The page.
             dpi: Its resolution, where it is known; otherwise the page is taken for A4.
         """
+        found, turns = self._look(pixels, dpi)
+        if not turns:
+            return found
+        upright = np.ascontiguousarray(np.rot90(pixels, -turns))
+        again, _ = self._look(upright, dpi)
+        boxes = turned_left(again.boxes, turns, width=upright.shape[1], height=upright.shape[0])
+        return Candidates(boxes, again.scores, again.heat, turns)
+
+    def _look(self, pixels: NDArray[np.uint8], dpi: float | None) -> tuple[Candidates, int]:
+        """The candidates of a page as it lies, and how many quarters it was turned to the left."""
         config = self._network.config
         small, scale = page_input(pixels, dpi, pixel_mm=config.pixel_mm)
-        heat, edges = self._network.run(padded(small, config.multiple))
+        seen = self._network.run(padded(small, config.multiple))
         peaks = peaks_of(
-            heat, edges, stride=config.stride, least=config.least_heat, most=config.most, same=config.same_iou
+            seen.heat, seen.edges, stride=config.stride, least=config.least_heat, most=config.most, same=config.same_iou
         )
         boxes = clip(peaks.boxes / scale, width=pixels.shape[1], height=pixels.shape[0])
         own = np.zeros((len(boxes), len(MARKS)))
         own[np.arange(len(boxes)), peaks.labels] = peaks.scores
         # The network also looks at the padding, which is beyond the page.
         shown = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
-        return _merged(Candidates(boxes[shown], peaks.scores[shown], own[shown]))
+        turns = int(seen.turns.argmax())
+        sure = config.least_turn is not None and seen.turns[turns] >= config.least_turn
+        return _merged(Candidates(boxes[shown], peaks.scores[shown], own[shown])), turns if sure else 0
 
 
 def _merged(found: Candidates) -> Candidates:

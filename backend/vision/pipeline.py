@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.geometry import Boxes, areas, as_boxes, coverage, iou, union
+from backend.geometry import Boxes, areas, as_boxes, coverage, iou, turned_left, union
 from backend.vision.candidates import Candidates
 from backend.vision.classifier import Classification, Classifies
 from backend.vision.engine import Fusion
@@ -29,6 +30,7 @@ __all__ = ["Marks", "Pipeline", "PipelineConfig", "Rejected", "evidence", "fuse"
 _LEAST_HEAT = 0.03
 """Stands for the heat of a class about which the detector said nothing."""
 _LEAST_ODDS = 1e-6
+_LOG = logging.getLogger(__name__)
 _LOGIT_LIMIT = 6.0
 _LEAST = 1e-9
 """Stands for a probability of zero where a logarithm or a division is to come."""
@@ -86,7 +88,7 @@ class Rejected:
         name: The likeliest mark that it could have been, such as `stamp`.
         score: Probability of that.
         bar: Lowest probability at which it would have been one.
-        none: Probability that it is none; above the score, it is none whatever the bar.
+        none: Probability that it is none.
     """
 
     name: str
@@ -169,8 +171,12 @@ class Pipeline:
             confidence: Takes the place of the configured one, as a label config may ask.
         """
         candidates = self.detector(page.pixels, page.pixels_dpi)
-        found = self.classifier.classify(page.pixels, candidates.boxes)
-        marks = self.judge(candidates, found, confidence=confidence)
+        pixels, boxes, turns = page.pixels, candidates.boxes, candidates.turns
+        if turns:
+            _LOG.info("%s was turned by %d degrees: its marks are read upright", page.reference, 90 * turns)
+            boxes = turned_left(boxes, -turns, width=pixels.shape[1], height=pixels.shape[0])
+            pixels = np.ascontiguousarray(np.rot90(pixels, -turns))
+        marks = self.judge(candidates, self.classifier.classify(pixels, boxes), confidence=confidence)
         return dataclasses.replace(marks, boxes=marks.boxes / page.scale)
 
     def judge(self, candidates: Candidates, found: Classification, *, confidence: float | None = None) -> Marks:
@@ -245,7 +251,7 @@ def select(
         config: The limits.
     """
     labels, scores = _labels(probabilities)
-    passing = (probabilities.argmax(axis=1) != NONE) & (scores >= bar[labels])
+    passing = scores >= bar[labels]
     odds = np.clip(np.log(np.maximum(scores, _LEAST) / np.maximum(1 - scores, _LEAST)), -_LOGIT_LIMIT, _LOGIT_LIMIT)
     rank = odds + config.size_weight * np.log(np.maximum(areas(boxes), 1.0))
     same = _same(boxes, labels, config)

@@ -13,25 +13,40 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from backend.training.detector.detector_network import STRIDE, DetectorNet, Shape
-from backend.training.export import export_detector
+from backend.training.detector.detector_export import export_detector
+from backend.training.detector.detector_network import DetectorNet
+from backend.training.detector.detector_recipe import Shape, build_network
+from backend.training.detector.lite_network import LiteShape
+from backend.training.detector.residual_network import ResidualShape
 from backend.vision.engine import DetectorConfig, DetectorNetwork
 from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.network_detector import ModelDetector
 from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
 
-__all__ = ["TINY", "even_network", "ink_detector", "open_detector", "random_network", "write_detector"]
+__all__ = [
+    "STRIDE",
+    "TINY",
+    "TINY_LITE",
+    "even_network",
+    "ink_detector",
+    "open_detector",
+    "random_network",
+    "write_detector",
+]
 
 PIXEL_MM = 0.508
 """Side of a pixel of these detectors' input, mm: 50 dpi."""
-TINY = Shape(stem=4, widths=(4, 8, 8, 8), blocks=(0, 1, 0, 0), pyramid=8)
-"""Of the kinds of layer that there are, at least one of each."""
+TINY = ResidualShape(stem=4, widths=(4, 8, 8, 8), blocks=(0, 1, 0, 0), pyramid=8)
+TINY_LITE = LiteShape(stem=4, widths=(4, 4, 8, 8, 8, 8, 8), repeats=(1, 2, 1, 1, 1, 1, 1), expansion=2, pyramid=8)
+"""Of the kinds of layer that each network has, at least one."""
+STRIDE = 8
+"""Of the residual network, and of the detector that sees known inks."""
 
 
 def random_network(seed: int = 0, shape: Shape = TINY) -> DetectorNet:
     """A network whose BatchNorm statistics are not trivial, and whose heat has peaks all over the page."""
     torch.manual_seed(seed)
-    network = DetectorNet(shape).eval()
+    network = build_network(shape).eval()
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             assert layer.running_mean is not None
@@ -46,8 +61,11 @@ def random_network(seed: int = 0, shape: Shape = TINY) -> DetectorNet:
 
 def even_network(*, heat: float, reach: float, shape: Shape = TINY) -> DetectorNet:
     """A network that says, whatever it sees, `heat` for each class in each cell and `reach` pixels to each edge."""
-    network = DetectorNet(shape).eval()
-    for head, value in ((network.heat, math.log(heat / (1 - heat))), (network.edges, math.log(math.expm1(reach / 8)))):
+    network = build_network(shape).eval()
+    for head, value in (
+        (network.heat, math.log(heat / (1 - heat))),
+        (network.edges, math.log(math.expm1(reach / network.stride))),
+    ):
         nn.init.zeros_(_last(head).weight)
         nn.init.constant_(_last(head).bias, value)  # type: ignore[arg-type]
     return network

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torchvision.models import resnet18, resnet34
 
-from backend.errors import BadWeights
-from backend.training.convert import convert, main
+from backend.errors import BadWeights, TrainingError
+from backend.training.convert import LITE0_FILE, LITE0_PACKAGE, convert, imagenet_lite, main
+from backend.training.detector.lite_network import LITE0, LiteNet, body_from_imagenet
 from backend.training.export import export_classifier, half_precision, state_dict_from_onnx
 from backend.vision.engine import Network
 from backend.vision.network_config import CLASSES, ClassifierConfig, sha256_of
@@ -128,3 +129,22 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(file_of(b"", tmp_path)), str(tmp_path)]) == 2
     assert capsys.readouterr().err == "pytorch_model.bin is no torch checkpoint, or only a part of one\n"
+
+
+def test_imagenets_weights_fit_the_detectors_body_and_are_those_that_the_card_names() -> None:
+    tensors = imagenet_lite()
+    network = LiteNet(LITE0)
+    state = body_from_imagenet(network, tensors)
+    network.load_state_dict(state)
+    assert torch.equal(network.stem[0].weight, tensors["_conv_stem.weight"])
+    assert torch.equal(network.stages[6][0].project[0].weight, tensors["_blocks.15._project_conv.weight"])
+
+
+def test_another_file_in_the_place_of_imagenets_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / LITE0_PACKAGE
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "models" / LITE0_FILE).write_bytes(checkpoint(random_model(outputs=3)))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(TrainingError, match="another file than 579344248a93"):
+        imagenet_lite()

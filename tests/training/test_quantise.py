@@ -108,7 +108,7 @@ def test_the_detector_sees_nearly_the_same(weights: Weights, whole: Weights, see
     for one in (weights, whole):
         config = DetectorConfig.read(one.folder / DETECTOR_CONFIG_FILE)
         maps.append(DetectorNetwork(one.folder / DETECTOR_WEIGHTS_FILE, config, threads=1).run(seen.pages[0][0]))
-    (heat, edges), (whole_heat, whole_edges) = maps
+    (heat, edges), (whole_heat, whole_edges) = [(one.heat, one.edges) for one in maps]
     assert heat.shape == whole_heat.shape
     assert np.abs(heat - whole_heat).mean() < 0.05
     assert np.abs(edges - whole_edges).mean() < 0.1 * np.abs(edges).mean()

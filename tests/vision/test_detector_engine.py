@@ -67,6 +67,8 @@ def test_only_the_checksum_is_needed(tmp_path: Path) -> None:
         ({"least_heat": 0.2}, True),
         ({"most": 21}, True),
         ({"same_iou": 0.6}, True),
+        # Other pages are looked at twice.
+        ({"least_turn": 0.9}, True),
         # Other weighing.
         ({"fusion": FUSION}, True),
         ({"fusion": Fusion(biases=(0.0, 0.0, 0.1))}, True),
@@ -83,7 +85,12 @@ def test_digest_changes_exactly_when_answers_do(change: dict[str, Any], changes:
 
 def test_every_field_is_in_the_table_above() -> None:
     fields = {field.name for field in dataclasses.fields(DetectorConfig)}
-    assert set(DetectorConfig(sha256=CHECKSUM).facts) == fields - {"provenance"}
+    assert set(DetectorConfig(sha256=CHECKSUM, least_turn=0.9).facts) == fields - {"provenance"}
+
+
+def test_what_cannot_tell_which_way_is_up_is_called_as_it_was() -> None:
+    assert "least_turn" not in DetectorConfig(sha256=CHECKSUM).facts
+    assert DetectorConfig(sha256=CHECKSUM).digest != DetectorConfig(sha256=CHECKSUM, least_turn=0.9).digest
 
 
 def described(**facts: object) -> str:
@@ -148,7 +155,8 @@ def open_network(folder: Path) -> DetectorNetwork:
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96), (608, 416)])
 def test_outputs_are_an_eighth_of_the_page(folder: Path, height: int, width: int) -> None:
-    heat, edges = open_network(folder).run(np.full((height, width, 3), 200, np.uint8))
+    found = open_network(folder).run(np.full((height, width, 3), 200, np.uint8))
+    heat, edges = found.heat, found.edges
     assert heat.shape == (3, height // 8, width // 8)
     assert edges.shape == (12, height // 8, width // 8)
     assert ((heat >= 0) & (heat <= 1)).all()
@@ -161,8 +169,8 @@ def test_threads_share_it(folder: Path) -> None:
     expected = [network.run(page) for page in pages]
     with ThreadPoolExecutor(4) as pool:
         for found, alone in zip(pool.map(network.run, pages), expected, strict=True):
-            for one, other in zip(found, alone, strict=True):
-                np.testing.assert_array_equal(one, other)
+            np.testing.assert_array_equal(found.heat, alone.heat)
+            np.testing.assert_array_equal(found.edges, alone.edges)
 
 
 def test_damaged_file(folder: Path, tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from backend.geometry import turned_left
+from backend.training.detector.lite_network import LiteNet
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import ModelDetector, padded, page_input
-from tests.models.detectors import ink_detector, open_detector, random_network, write_detector
+from tests.models.detectors import TINY_LITE, ink_detector, open_detector, random_network, write_detector
 
 CYAN, BLACK = (0, 255, 255), (0, 0, 0)
 ALIKE = [[20.0, 12.0, 28.0, 16.0]] * 3
@@ -190,3 +193,26 @@ def test_padding_repeats_the_right_and_lower_edges_up_to_the_next_multiples(
 def test_what_decides_the_candidates_is_in_the_facts(detector: ModelDetector, sees_ink: ModelDetector) -> None:
     assert detector.facts != sees_ink.facts
     assert detector.facts["least_heat"] == 0.3
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_page_is_looked_at_upright_and_its_boxes_come_back_to_its_own_frame(
+    turns: int, tmp_path: Path
+) -> None:
+    network = random_network(seed=4, shape=TINY_LITE)
+    assert isinstance(network, LiteNet)
+    torch.nn.init.zeros_(network.turns.weight)
+    torch.nn.init.constant_(network.turns.bias, -9)
+    with torch.no_grad():
+        network.turns.bias[turns] = 9
+    write_detector(network, tmp_path / "tells", least_heat=0.3, least_turn=0.9, stride=network.stride)
+    write_detector(network, tmp_path / "blind", least_heat=0.3, stride=network.stride)
+    page = page_at(240, 160)
+    found = open_detector(tmp_path / "tells")(page, 50)
+    upright = np.ascontiguousarray(np.rot90(page, -turns))
+    expected = open_detector(tmp_path / "blind")(upright, 50)
+    assert found.turns == turns
+    assert len(found)
+    np.testing.assert_array_equal(found.heat, expected.heat)
+    back = turned_left(found.boxes, -turns, width=160, height=240)
+    np.testing.assert_allclose(back, expected.boxes, atol=1e-9)

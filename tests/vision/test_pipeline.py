@@ -139,6 +139,11 @@ def test_a_label_config_can_move_the_bar() -> None:
     assert len(judge(rows, confidence=0.65)) == 0
 
 
+@pytest.mark.parametrize(("confidence", "shown"), [(0.05, 1), (0.14, 1), (0.16, 0), (0.5, 0)])
+def test_the_score_alone_decides_however_likely_it_is_that_there_is_none(confidence: float, shown: int) -> None:
+    assert len(judge([(WHOLE, "none", 0.55)], confidence=confidence)) == shown
+
+
 def test_a_models_own_threshold_stands_beside_the_operators() -> None:
     candidates, found = classified([(WHOLE, "stamp", 0.6), ((400, 100, 500, 200), "thumb", 0.6)])
     kept = select(candidates.boxes, found.probabilities, np.array([0.5, 0.7, 0.5]), SELECTION)

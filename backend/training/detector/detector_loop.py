@@ -26,10 +26,11 @@ from tqdm import tqdm
 from backend.errors import TrainingError
 from backend.geometry import coverage, iou
 from backend.training.batches import epoch_order
-from backend.training.detector.detector_network import STRIDE, DetectorNet
-from backend.training.detector.detector_recipe import DetectorRecipe
-from backend.training.detector.scenes import CANVAS, Scene, Stock, changed
-from backend.training.detector.targets import Knowledge, edge_loss, heat_loss, targets_of
+from backend.training.detector.changes import changed
+from backend.training.detector.detector_network import DetectorNet
+from backend.training.detector.detector_recipe import DetectorRecipe, build_network
+from backend.training.detector.scenes import Scene, Stock
+from backend.training.detector.targets import Knowledge, edge_loss, heat_loss, targets_of, turn_loss
 from backend.training.loop_parts import Tell, adamw, follow, how_far, nobody, rate_at, restore, save, state_of
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import Peaks, padded, peaks_of
@@ -43,7 +44,7 @@ CHECKPOINT_FILE = "detector-checkpoint.safetensors"
 AVERAGE_FILE = "detector.safetensors"
 _LARGEST_GRADIENT = 10.0
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, ...]
 
 
 @torch.inference_mode()
@@ -52,9 +53,9 @@ def seen(network: DetectorNet, scene: Scene, *, half: bool = False) -> Peaks:
     device = next(network.parameters()).device
     pixels = torch.from_numpy(padded(scene.pixels, _MULTIPLE)).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        logits, edges = network(pixels.permute(2, 0, 1)[None].float().div(255))
-    heat, distances = logits[0].sigmoid().cpu().numpy(), edges[0].cpu().numpy()
-    return peaks_of(heat, distances, stride=STRIDE, least=0.1, most=50, same=0.5)
+        logits, edges, _ = network(pixels.permute(2, 0, 1)[None].float().div(255))
+    heat, distances = logits[0, : len(MARKS)].sigmoid().cpu().numpy(), edges[0].cpu().numpy()
+    return peaks_of(heat, distances, stride=network.stride, least=0.1, most=50, same=0.5)
 
 
 def score(network: DetectorNet, stock: Stock, *, half: bool = False) -> dict[str, float]:
@@ -73,7 +74,7 @@ def score(network: DetectorNet, stock: Stock, *, half: bool = False) -> dict[str
 def _counts(peaks: Peaks, knowledge: Knowledge) -> NDArray[np.float64]:
     """Hits, found and true marks, (bars, classes, 3)."""
     counts = np.zeros((len(_BARS), len(MARKS), 3))
-    for label in np.flatnonzero(knowledge.complete):
+    for label in np.flatnonzero(knowledge.complete[: len(MARKS)]):
         true = knowledge.boxes[knowledge.labels == label]
         own = peaks.labels == label
         boxes, scores = peaks.boxes[own], peaks.scores[own]
@@ -98,7 +99,7 @@ def _best(counts: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorEpoch:
-    """One line of the history; `score` is the best macro F1 at IoU .5 of any threshold, by domain, on validation."""
+    """One line of the history; `score`: the best macro F1 at IoU .5 of any threshold, by domain, where judged."""
 
     epoch: int
     heat_loss: float
@@ -162,8 +163,10 @@ def fit_detector(
 class _Epoch(Dataset[Batch]):
     """The changed pages of one epoch with their targets, by position; any process gives the same for the same one."""
 
-    def __init__(self, stock: Stock, order: NDArray[np.intp], recipe: DetectorRecipe, epoch: int) -> None:
-        self._stock, self._order, self._recipe, self._epoch = stock, order, recipe, epoch
+    def __init__(
+        self, stock: Stock, order: NDArray[np.intp], recipe: DetectorRecipe, *, epoch: int, stride: int
+    ) -> None:
+        self._stock, self._order, self._recipe, self._epoch, self._stride = stock, order, recipe, epoch, stride
 
     def __len__(self) -> int:
         return len(self._order)
@@ -172,10 +175,10 @@ class _Epoch(Dataset[Batch]):
         rng = np.random.default_rng([self._recipe.seed, self._epoch, 1, position])
         stock = self._stock
         scene = changed(stock.scenes[self._order[position]], stock.marks, self._recipe.changes, rng)
-        targets = targets_of(scene.knowledge, height=CANVAS[0], width=CANVAS[1])
+        height, width = scene.pixels.shape[:2]
+        targets = targets_of(scene.knowledge, height=height, width=width, stride=self._stride)
         parts = (scene.pixels, targets.heat, targets.known, targets.edges, targets.weight)
-        pixels, heat, known, edges, weight = map(torch.from_numpy, parts)
-        return pixels, heat, known, edges, weight
+        return *map(torch.from_numpy, parts), torch.tensor(scene.turns)
 
 
 class _Run:
@@ -184,13 +187,20 @@ class _Run:
     def __init__(self, recipe: DetectorRecipe, base: Mapping[str, torch.Tensor] | None) -> None:
         self.recipe = recipe
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = DetectorNet(recipe.shape)
+        network = build_network(recipe.shape, dropped=recipe.dropped)
         if base is not None:
             network.load_state_dict(dict(base))
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
+        body = [one for part in self.network.body for one in part.parameters()]
+        bodily = {id(one) for one in body}
+        heads = [one for one in self.network.parameters() if id(one) not in bodily]
+        self.network.freeze(recipe.frozen)
         self.optimiser = adamw(
-            list(self.network.parameters()), learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
+            ([one for one in body if one.requires_grad], recipe.body_rate),
+            (heads, 1.0),
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
         )
 
     def epoch(
@@ -203,12 +213,12 @@ class _Run:
             epoch=progress.epoch,
             heat_loss=heat,
             edge_loss=edges,
-            score=score(self.average, judge, half=self.recipe.half),
+            score=score(self.average, judge, half=self.recipe.half) if self.recipe.judges(progress.epoch) else {},
             seconds=time.monotonic() - began,
         )
-        scores = ", ".join(f"{name} {value:.3f}" for name, value in line.score.items())
+        scores = ", ".join(f"macro F1 {name} {value:.3f}" for name, value in line.score.items())
         tqdm.write(
-            f"epoch {line.epoch}: heat {heat:.3f}, edges {edges:.3f}, macro F1 {scores}, {line.seconds:.0f} s",
+            f"epoch {line.epoch}: heat {heat:.3f}, edges {edges:.3f}, {line.seconds:.0f} s {scores}",
             file=sys.stderr,
         )
         progress = DetectorProgress(recipe=progress.recipe, epoch=progress.epoch + 1, history=(*progress.history, line))
@@ -222,18 +232,23 @@ class _Run:
         steps = recipe.samples // recipe.batch
         losses = []
         self.network.train()
+        self.network.freeze(recipe.frozen)
         title = f"epoch {epoch} of {recipe.epochs}"
-        batches = _batches(train, recipe, epoch, workers)
+        batches = _batches(train, recipe, epoch=epoch, stride=self.network.stride, workers=workers)
         for step, batch in enumerate(tqdm(batches, total=steps, desc=title, leave=False, disable=None)):
             rate = rate_at(recipe.learning_rate, recipe.fallen(epoch + step / steps))
             for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            pixels, heat, known, edges, weight = (part.to(self.device) for part in batch)
+                group["lr"] = rate * group["share"]
+            pixels, heat, known, edges, weight, turns = (part.to(self.device) for part in batch)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.half):
-                logits, found = self.network(pixels.permute(0, 3, 1, 2).float().div(255))
-            parts = heat_loss(logits, heat, known), edge_loss(found, edges, weight)
+                logits, found, upright = self.network(pixels.permute(0, 3, 1, 2).float().div(255))
+            taught = slice(self.network.taught)
+            parts = heat_loss(logits, heat[:, taught], known[:, taught]), edge_loss(found, edges, weight)
+            loss = parts[0] + recipe.edge_loss * parts[1]
+            if upright is not None:
+                loss = loss + recipe.turn_loss * turn_loss(upright, turns)
             self.optimiser.zero_grad()
-            (parts[0] + recipe.edge_loss * parts[1]).backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
             self.optimiser.step()
             follow(self.average, self.network, recipe.averaging)
@@ -256,11 +271,11 @@ class _Run:
         return progress
 
 
-def _batches(stock: Stock, recipe: DetectorRecipe, epoch: int, workers: int) -> Iterator[Batch]:
+def _batches(stock: Stock, recipe: DetectorRecipe, *, epoch: int, stride: int, workers: int) -> Iterator[Batch]:
     cv2.setNumThreads(0)  # the workers are forked, which OpenCV's own threads would not survive
     order = epoch_order(stock.groups, recipe.shares, samples=recipe.samples, seed=(recipe.seed, epoch))
     loader = DataLoader(
-        _Epoch(stock, order, recipe, epoch),
+        _Epoch(stock, order, recipe, epoch=epoch, stride=stride),
         recipe.batch,
         num_workers=workers,
         drop_last=True,

@@ -21,10 +21,9 @@ from backend.geometry import as_boxes, coverage, iou
 from backend.models.publishing import add_documents
 from backend.training.classifier_publishing import versions
 from backend.training.crops import SPLITS
+from backend.training.detector.detector_export import export_detector
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgress
-from backend.training.detector.detector_network import DetectorNet
-from backend.training.detector.detector_recipe import DetectorRecipe
-from backend.training.export import export_detector
+from backend.training.detector.detector_recipe import DetectorRecipe, build_network
 from backend.training.pagestore import LabelledPage, PageStore
 from backend.vision.engine import PIXEL_MM, DetectorConfig, DetectorNetwork
 from backend.vision.network_config import MARKS, sha256_of
@@ -35,21 +34,21 @@ __all__ = ["DETECTOR_CARD_FILE", "DETECTOR_RECORD_FILE", "ClassRecall", "detecto
 
 _HEAD = """# Bundled detector
 
-A small residual network with a feature pyramid that finds signatures, stamps and thumbprints on whole pages, whatever
-the colour of their ink. It proposes; the classifier names each crop and may say `none`.
+A small network with a feature pyramid that finds signatures, stamps and thumbprints on whole pages, whatever the colour
+of their ink. It proposes; the classifier names each crop and may say `none`.
 
 | | |
 |---|---|
 | file | `detector.onnx`, {megabytes:.1f} MB, float16 kernels computed in float32; {parameters:.1f} M parameters |
 | SHA-256 | `{sha256}` |
 | input | RGB page at {pixel_mm:.3f} mm a pixel ({dpi:.0f} dpi), sides padded to multiples of 32, uint8 |
-| outputs | at every eighth pixel a heat for each of {classes}, and the distances to the four edges of a box of each |
+| outputs | at every {stride}th pixel a heat for each of {classes}, and the distances to the edges of a box of each |
 | licence | Apache-2.0; the sources of its real pages stand in `NOTICE` |
 
 ## How it was made
 
-From random weights by recipe `{digest}`, {epochs} epochs of {samples} pages, in {minutes:.0f} minutes on two
-cores{restarts}.
+From {base} by recipe `{digest}`, {epochs} of its epochs of {samples} windows of pages, in {minutes:.0f} minutes
+{restarts}.
 Pages are changed each time as scanners and pens change them (never mirrored, never cut together), and single real marks
 are printed onto them. Of pages on which only stamps are boxed, nothing is learned beyond those boxes; what lies in them
 is no signature. A run that is stopped goes on where it was. The recipe in full, the versions and every epoch stand in
@@ -77,6 +76,10 @@ Measured = Mapping[str, tuple[int, Mapping[str, tuple[int, tuple[int, ...], floa
 DETECTOR_RECORD_FILE = "detector-training.json"
 DETECTOR_CARD_FILE = "DETECTOR_CARD.md"
 _IOUS = (0.5, 0.3)
+_MOST = 40
+"""Marks of one class on a page at most: an attendance sheet has two dozen."""
+_LEAST_HEAT = 0.1
+_LEAST_TURN = 0.9
 
 
 def detector_card(
@@ -109,6 +112,8 @@ def detector_card(
         megabytes=megabytes,
         sha256=sha256,
         parameters=parameters / 1e6,
+        base=recipe.base or "random weights",
+        stride=build_network(recipe.shape).stride,
         classes=", ".join(f"`{name}`" for name in MARKS),
         pixel_mm=PIXEL_MM,
         dpi=25.4 / PIXEL_MM,
@@ -172,12 +177,19 @@ def publish_detector(
     if not progress.history:
         raise TrainingError(f"{run} has no whole epoch: let the training go on before publishing")
     out.mkdir(parents=True, exist_ok=True)
-    network = DetectorNet(recipe.shape)
+    network = build_network(recipe.shape)
     network.load_state_dict(load_file(run / AVERAGE_FILE))
     weights = out / DETECTOR_WEIGHTS_FILE
     export_detector(network.eval(), weights)
-    facts = {"recipe": recipe.digest, "licence": "Apache-2.0", "base": "random weights"}
-    config = DetectorConfig(sha256=sha256_of(weights), provenance=facts)
+    facts = {"recipe": recipe.digest, "licence": "Apache-2.0", "base": recipe.base or "random weights"}
+    config = DetectorConfig(
+        sha256=sha256_of(weights),
+        stride=network.stride,
+        most=_MOST,
+        least_heat=_LEAST_HEAT,
+        least_turn=_LEAST_TURN if network.tells_turns else None,
+        provenance=facts,
+    )
     config.write(out / DETECTOR_CONFIG_FILE)
     add_documents(out, store.seen())
     detector = ModelDetector(DetectorNetwork(weights, config, threads=torch.get_num_threads()))

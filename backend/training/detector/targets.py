@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from backend.geometry import Boxes
-from backend.training.detector.detector_network import STRIDE
+from backend.training.detector.detector_network import TAUGHT
 from backend.vision.network_config import MARKS
 
-__all__ = ["Knowledge", "Targets", "edge_loss", "heat_loss", "targets_of"]
+__all__ = ["Knowledge", "Targets", "edge_loss", "heat_loss", "targets_of", "turn_loss"]
 
 _SPREAD = 0.54
 """Share of a mark's sides over which its heat extends (TTFNet, arXiv:1909.00700)."""
@@ -40,7 +40,18 @@ def heat_loss(logits: torch.Tensor, heat: torch.Tensor, known: torch.Tensor) -> 
     middle = (heat > 0.999).float()
     hits = sure * (1 - chance) ** 2 * middle
     misses = not_sure * chance**2 * (1 - heat) ** 4 * (1 - middle)
-    return -((hits + misses) * known).sum() / middle.sum().clamp(min=1)
+    return -((hits + misses) * known).sum() / (middle * known).sum().clamp(min=1)
+
+
+def turn_loss(logits: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the quarter turns.
+
+    Args:
+        logits: (N, 4).
+        turns: (N,) 0 to 3; -1 where nobody knows.
+    """
+    known = turns >= 0
+    return functional.cross_entropy(logits[known], turns[known]) if known.any() else logits.sum() * 0
 
 
 def edge_loss(found: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -69,9 +80,9 @@ class Knowledge:
 
     Attributes:
         boxes: (N, 4) xyxy pixels.
-        labels: (N,) indices into `MARKS`.
+        labels: (N,) indices into `TAUGHT`.
         ignored: (M, 4) places about which nothing is said.
-        complete: (3,) whether every mark of a class is among the boxes. Of a class that is not complete, nothing is
+        complete: (5,) whether every mark of a class is among the boxes. Of a class that is not complete, nothing is
             known beyond the boxes that there are, and what lies in them is what they say and nothing else.
     """
 
@@ -83,13 +94,13 @@ class Knowledge:
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """For each of C classes and each cell of the h x w output.
+    """For each of the C classes that are taught, the M marks among them, and each cell of the h x w output.
 
     Attributes:
         heat: (C, h, w) 1 in the middle of marks, falling to 0.
         known: (C, h, w) whether the heat is known.
-        edges: (4C, h, w) distances to the edges, pixels, where `weight` is above 0.
-        weight: (C, h, w) how much a cell teaches of the edges; the sum over a mark is 1.
+        edges: (4M, h, w) distances to the edges, pixels, where `weight` is above 0.
+        weight: (M, h, w) how much a cell teaches of the edges; the sum over a mark is 1.
     """
 
     heat: NDArray[np.float32]
@@ -98,25 +109,27 @@ class Targets:
     weight: NDArray[np.float32]
 
 
-def targets_of(knowledge: Knowledge, *, height: int, width: int) -> Targets:
-    """The targets of a page of `height` x `width` pixels, multiples of `STRIDE`."""
-    rows, columns = height // STRIDE, width // STRIDE
-    heat = np.zeros((len(MARKS), rows, columns), np.float32)
+def targets_of(knowledge: Knowledge, *, height: int, width: int, stride: int) -> Targets:
+    """The targets of a page of `height` x `width` pixels, multiples of `stride`, the pixels to a cell."""
+    rows, columns = height // stride, width // stride
+    heat = np.zeros((len(TAUGHT), rows, columns), np.float32)
     edges = np.zeros((len(MARKS), 4, rows, columns), np.float32)
-    weight = np.zeros_like(heat)
-    known = _known(knowledge, rows, columns)
-    y = (np.arange(rows, dtype=np.float32) + 0.5)[:, None] * STRIDE
-    x = (np.arange(columns, dtype=np.float32) + 0.5)[None] * STRIDE
+    weight = np.zeros((len(MARKS), rows, columns), np.float32)
+    known = _known(knowledge, rows, columns, stride)
+    y = (np.arange(rows, dtype=np.float32) + 0.5)[:, None] * stride
+    x = (np.arange(columns, dtype=np.float32) + 0.5)[None] * stride
     sides = knowledge.boxes[:, 2:] - knowledge.boxes[:, :2]
     # The largest first, so that a small mark keeps its cells.
     for index in np.argsort(-sides.prod(axis=1), kind="stable"):
         label, (left, top, right, bottom) = knowledge.labels[index], knowledge.boxes[index]
         # The middle of the nearest cell, so that each mark has one cell with full heat.
-        middle_x = (np.clip(np.floor((left + right) / 2 / STRIDE), 0, columns - 1) + 0.5) * STRIDE
-        middle_y = (np.clip(np.floor((top + bottom) / 2 / STRIDE), 0, rows - 1) + 0.5) * STRIDE
-        sigma_x, sigma_y = np.maximum(_SPREAD * sides[index] / 6, _LEAST_SIGMA * STRIDE)
+        middle_x = (np.clip(np.floor((left + right) / 2 / stride), 0, columns - 1) + 0.5) * stride
+        middle_y = (np.clip(np.floor((top + bottom) / 2 / stride), 0, rows - 1) + 0.5) * stride
+        sigma_x, sigma_y = np.maximum(_SPREAD * sides[index] / 6, _LEAST_SIGMA * stride)
         glow = np.exp(-(((x - middle_x) / sigma_x) ** 2 + ((y - middle_y) / sigma_y) ** 2) / 2).astype(np.float32)
         heat[label] = np.maximum(heat[label], glow)
+        if label >= len(MARKS):
+            continue
         near = glow >= _EDGES_FROM
         weight[label][near] = glow[near] / glow[near].sum()
         for side, distance in enumerate((x - left, y - top, right - x, bottom - y)):
@@ -125,16 +138,16 @@ def targets_of(knowledge: Knowledge, *, height: int, width: int) -> Targets:
     return Targets(heat, known, edges.reshape(-1, rows, columns), weight * (edges.min(axis=1) > 0))
 
 
-def _known(knowledge: Knowledge, rows: int, columns: int) -> NDArray[np.float32]:
+def _known(knowledge: Knowledge, rows: int, columns: int, stride: int) -> NDArray[np.float32]:
     known = np.repeat(knowledge.complete.astype(np.float32), rows * columns).reshape(-1, rows, columns)
     margin = np.tile(knowledge.boxes[:, 2:] - knowledge.boxes[:, :2], 2) * [-_AROUND, -_AROUND, _AROUND, _AROUND]
     for box in knowledge.boxes + margin:
-        known[(slice(None), *_cells(box))] = 1
+        known[(slice(None), *_cells(box, stride))] = 1
     for box in knowledge.ignored:
-        known[(slice(None), *_cells(box))] = 0
+        known[(slice(None), *_cells(box, stride))] = 0
     return np.asarray(known, np.float32)
 
 
-def _cells(box: Boxes) -> tuple[slice, slice]:
-    left, top, right, bottom = (max(0, int(value // STRIDE)) for value in box)
+def _cells(box: Boxes, stride: int) -> tuple[slice, slice]:
+    left, top, right, bottom = (max(0, int(value // stride)) for value in box)
     return slice(top, bottom + 1), slice(left, right + 1)

@@ -5,6 +5,7 @@ torchvision's ImageNet weights as the base of a training: fetched once, as safet
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from backend.models.promotion import Models
 from backend.models.published import RESERVED, Registry
 from backend.models.publishing import documents_of
 from backend.models.serving import Sources
-from backend.training.detector.detector_network import STRIDE, DetectorNet
+from backend.training.detector.detector_recipe import SHAPES, Shape, build_network
 from backend.training.export import state_dict_from_onnx
 from backend.training.loop_parts import save
 from backend.training.quantise import detector_folder
@@ -31,7 +32,6 @@ from backend.vision.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGH
 
 if TYPE_CHECKING:
     from backend.settings import Settings
-    from backend.training.detector.detector_network import Shape
     from backend.vision.weights import Weights
 
 __all__ = [
@@ -160,12 +160,14 @@ class DetectorBase:
         folder: Theirs.
         path: Its ONNX file.
         config: What stands beside it.
+        shape: Of its network.
     """
 
     name: str
     folder: Path
     path: Path
     config: DetectorConfig
+    shape: Shape
 
 
 def read_base(weights: Weights) -> Base:
@@ -204,14 +206,14 @@ def base_of(serving: Weights, settings: Settings, *, wanted: str = "") -> Base:
     return read_base(serving if name == serving.name else Sources(name, settings.data_dir).at_once())
 
 
-def detector_base(serving: Weights, settings: Settings, *, shape: Shape) -> DetectorBase:
+def detector_base(serving: Weights, settings: Settings, *, shapes: Sequence[Shape] = SHAPES) -> DetectorBase:
     """The detector that the one which serves goes back to, before any correction taught it.
 
     A retrained detector says in its config which one it goes on from, and one that was put into whole numbers here is
     its parent's. One that was made elsewhere, of a detector that is not here, is its own root.
 
     Raises:
-        BadWeights: No training can go on from it: it is of whole numbers, or of another kind than `shape`.
+        BadWeights: No training can go on from it: it is of whole numbers, or of none of the `shapes`.
     """
     weights: Weights | None = serving
     while weights is not None:
@@ -223,11 +225,14 @@ def detector_base(serving: Weights, settings: Settings, *, shape: Shape) -> Dete
     if of_whole_numbers(config):
         raise BadWeights("it is of whole numbers, and what it was made from is not here")
     path = folder / DETECTOR_WEIGHTS_FILE
-    ours = {name: tensor.shape for name, tensor in DetectorNet(shape).state_dict().items()}
     theirs = {name: tensor.shape for name, tensor in state_dict_from_onnx(path).items()}
-    if ours != theirs or (config.pixel_mm, config.stride) != (PIXEL_MM, STRIDE):
-        raise BadWeights("its network is not of the kind that this program trains")
-    return DetectorBase(name=f"{owner}@{config.sha256[:_DIGITS]}", folder=folder, path=path, config=config)
+    for shape in shapes:
+        network = build_network(shape)
+        ours = {name: tensor.shape for name, tensor in network.state_dict().items()}
+        if ours == theirs and (config.pixel_mm, config.stride) == (PIXEL_MM, network.stride):
+            name = f"{owner}@{config.sha256[:_DIGITS]}"
+            return DetectorBase(name=name, folder=folder, path=path, config=config, shape=shape)
+    raise BadWeights("its network is not of a kind that this program trains")
 
 
 def _before(weights: Weights, config: DetectorConfig, settings: Settings) -> Weights | None:

@@ -250,7 +250,7 @@ def add_detector(
         add_documents(out, documents_of(place) or ())
         for name in (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE):
             shutil.copyfile(place / name, out / name)
-    judges = [page for page in pages.read() if page.split == "validation" and set(page.complete) == set(MARKS)]
+    judges = [page for page in pages.read() if page.split == "validation" and set(MARKS) <= set(page.complete)]
     fusion = fit_fusion(out, pages, judges, threads=threads, anchored=True)
     candidate = Weights.open(out, name="candidate")
     right, wrong = shown(*_said_together(serving, pages, judges, kind=kind, threads=threads))

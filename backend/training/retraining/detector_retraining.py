@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from backend.training.detector.detector_export import export_detector
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgress, fit_detector
-from backend.training.detector.detector_network import DetectorNet
 from backend.training.detector.detector_publishing import DETECTOR_RECORD_FILE
+from backend.training.detector.detector_recipe import build_network
 from backend.training.detector.scenes import load_stock
-from backend.training.export import export_detector, state_dict_from_onnx
+from backend.training.export import state_dict_from_onnx
 from backend.training.loop_parts import Tell, nobody, save
 from backend.training.pagestore import JoinedPages, PageStore
 from backend.training.quantise import IN_FLOAT, quantise_network
@@ -73,7 +74,7 @@ def page_lessons(
 
     Args:
         store: The pages.
-        recipe: Its base and shares follow from the rest.
+        recipe: Its base, shape and shares follow from the rest.
         plan: How often corrected pages are shown, and how many pages a training is worth.
         base: What it goes on from.
         folder: Keeps drawn pages.
@@ -94,7 +95,9 @@ def page_lessons(
         most=_MOST,
         times=hard,
     )
-    recipe = dataclasses.replace(recipe, base=base.name, shares=shares)
+    recipe = dataclasses.replace(recipe, base=base.name, shape=base.shape, shares=shares)
+    if not build_network(base.shape).tells_turns:
+        recipe = dataclasses.replace(recipe, changes=dataclasses.replace(recipe.changes, turn=0.0))
     corrected = sum(page.source == CORRECTED_PAGE for page in pages)
     part = round(100 * (1 - shares["drawn"] / sum(shares.values())))
     say(f"the detector learns from {len(pages)} annotated pages, {corrected} of them corrected: {part} % of an epoch")
@@ -143,7 +146,7 @@ def write_taught(
             slower.
     """
     out.mkdir(parents=True, exist_ok=True)
-    network = DetectorNet(lessons.recipe.shape)
+    network = build_network(lessons.recipe.shape)
     state = _blended(state_dict_from_onnx(lessons.base.path), load_file(run / AVERAGE_FILE), lessons.recipe.blend)
     network.load_state_dict(state)
     save(state, out / DETECTOR_TENSORS_FILE, {"recipe": lessons.recipe.digest})

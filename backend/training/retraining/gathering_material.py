@@ -20,6 +20,7 @@ from backend.training.batches import CORRECTED, HARD
 from backend.training.classifier_loop import shown_in
 from backend.training.classifier_recipe import Corrections, Recipe
 from backend.training.crops import Crop
+from backend.training.detector.detector_recipe import SHAPES
 from backend.training.quantise import detector_folder
 from backend.training.retraining.annotators_pages import first_and_last
 from backend.training.retraining.base_weights import Base, base_of, detector_base
@@ -239,7 +240,7 @@ def gather(
         if recipe.detector is None or settings.detector == "colour":
             return None
         try:
-            start = detector_base(parent, settings, shape=recipe.detector.shape)
+            start = detector_base(parent, settings, shapes=(recipe.detector.shape, *SHAPES))
         except BadWeights as reason:
             say(f"the detector stays as it is: {reason}")
             return None

@@ -12,8 +12,8 @@ from typing import Any
 from backend.errors import TrainingError
 from backend.training.augment import Augmentation
 from backend.training.classifier_recipe import Corrections, Recipe, Stage
+from backend.training.detector.changes import Changes
 from backend.training.detector.detector_recipe import DetectorRecipe
-from backend.training.detector.scenes import Changes
 
 __all__ = ["RETRAINING", "RetrainingRecipe", "fit_to", "read_recipe"]
 
@@ -54,10 +54,25 @@ RETRAINING = RetrainingRecipe(
         samples=480,
         shares={"drawn": 1.0},
         learning_rate=6e-4,
+        frozen=0,
+        body_rate=1.0,
+        dropped=0.0,
         blend=0.9,
         averaging=0.98,
         half=False,
-        changes=Changes(paste=0, grey=0.1, hue=0.1),
+        changes=Changes(
+            window=(896, 640),
+            focus=0,
+            turn=0.08,
+            paste=0,
+            zoom=1.16,
+            stretch=0.08,
+            tilt=1.2,
+            camera=0,
+            fax=0,
+            grey=0.1,
+            hue=0.1,
+        ),
     ),
 )
 """The head alone, then the whole net; `samples` are the crops of drawn pages that an epoch shows beside. The detector

@@ -7,15 +7,37 @@ from collections.abc import Sequence
 import numpy as np
 
 from backend.geometry import as_boxes
-from backend.training.detector.scenes import CANVAS, Changes, Scene
+from backend.training.detector.changes import Changes
+from backend.training.detector.detector_network import TAUGHT
+from backend.training.detector.scenes import Scene
 from backend.training.detector.targets import Knowledge
 from backend.vision.network_config import MARKS
 
-__all__ = ["STILL", "known", "plain_scene"]
+__all__ = ["CANVAS", "STILL", "known", "plain_scene"]
 
 Corners = tuple[float, float, float, float]
 
-STILL = Changes(paste=0, zoom=0, stretch=0, tilt=0, shift=0, grey=0, hue=0, fade=0, tint=0, blur=0, noise=0, jpeg=0)
+CANVAS = (416, 352)
+"""Height and width of the windows of these tests."""
+STILL = Changes(
+    window=CANVAS,
+    beyond=0,
+    focus=0,
+    turn=0,
+    paste=0,
+    zoom=1,
+    stretch=0,
+    tilt=0,
+    camera=0,
+    fax=0,
+    grey=0,
+    hue=0,
+    fade=0,
+    tint=0,
+    blur=0,
+    noise=0,
+    jpeg=0,
+)
 """Nothing happens to the page."""
 
 
@@ -28,9 +50,9 @@ def known(
     """What is known about a page with these marks."""
     return Knowledge(
         boxes=as_boxes([box for _, box in marks]),
-        labels=np.array([MARKS.index(name) for name, _ in marks], np.intp),
+        labels=np.array([TAUGHT.index(name) for name, _ in marks], np.intp),
         ignored=as_boxes(ignored),
-        complete=np.array([name in complete for name in MARKS]),
+        complete=np.array([name in complete for name in TAUGHT]),
     )
 
 

@@ -9,52 +9,64 @@ import pytest
 import torch
 
 from backend.errors import BadWeights
-from backend.training.detector.detector_network import DetectorNet, Shape
-from backend.training.export import export_detector, half_precision, state_dict_from_onnx
-from backend.vision.engine import DetectorConfig, DetectorNetwork
-from backend.vision.network_config import sha256_of
-from tests.models.detectors import TINY, random_network
+from backend.training.detector.detector_export import export_detector
+from backend.training.detector.detector_network import DetectorNet
+from backend.training.detector.detector_recipe import Shape, build_network
+from backend.training.detector.lite_network import LiteShape
+from backend.training.detector.residual_network import ResidualShape
+from backend.training.export import half_precision, state_dict_from_onnx
+from backend.vision.engine import DetectorConfig, DetectorNetwork, Seen
+from backend.vision.network_config import MARKS, sha256_of
+from tests.models.detectors import TINY, TINY_LITE, random_network
 
 SHAPES = [
     TINY,
-    Shape(stem=4, widths=(4, 8), blocks=(0, 0), pyramid=4),  # a pyramid of one level
-    Shape(stem=4, widths=(4, 6, 8), blocks=(1, 0, 2), pyramid=6),
+    ResidualShape(stem=4, widths=(4, 8), blocks=(0, 0), pyramid=4),  # a pyramid of one level
+    ResidualShape(stem=4, widths=(4, 6, 8), blocks=(1, 0, 2), pyramid=6),
+    TINY_LITE,
+    LiteShape(stem=4, widths=(2, 4, 4, 6, 6, 8, 8), repeats=(1,) * 7, expansion=1, pyramid=4),  # nothing is widened
+    LiteShape(stem=4, widths=(4, 4, 6, 6, 8, 8, 10), repeats=(2, 1, 2, 1, 1, 3, 1), expansion=3, pyramid=6),
 ]
 PAGE = np.kron(np.random.default_rng(2).integers(0, 256, (12, 8, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
 
 
-def served(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    return DetectorNetwork(path, DetectorConfig(sha256=sha256_of(path)), threads=1).run(PAGE)
+def served(path: Path, network: DetectorNet) -> Seen:
+    least = 0.9 if network.tells_turns else None
+    config = DetectorConfig(sha256=sha256_of(path), stride=network.stride, least_turn=least)
+    return DetectorNetwork(path, config, threads=1).run(PAGE)
 
 
-def computed(network: DetectorNet) -> tuple[np.ndarray, np.ndarray]:
+def computed(network: DetectorNet) -> Seen:
     with torch.inference_mode():
-        heat, edges = network(torch.from_numpy(PAGE).permute(2, 0, 1)[None].float().div(255))
-    return heat[0].sigmoid().numpy(), edges[0].numpy()
+        heat, edges, turns = network(torch.from_numpy(PAGE).permute(2, 0, 1)[None].float().div(255))
+    upright = torch.tensor([1.0, 0, 0, 0]) if turns is None else turns[0].softmax(0)
+    return Seen(heat=heat[0, : len(MARKS)].sigmoid().numpy(), edges=edges[0].numpy(), turns=upright.numpy())
+
+
+def check(found: Seen, expected: Seen, *, heat: float = 1e-4, edges: float = 1e-2) -> None:
+    np.testing.assert_allclose(found.heat, expected.heat, atol=heat)
+    np.testing.assert_allclose(found.edges, expected.edges, atol=edges)
+    np.testing.assert_allclose(found.turns, expected.turns, atol=heat)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_file_equals_the_network(shape: Shape, tmp_path: Path) -> None:
     network = random_network(3, shape)
     export_detector(network, tmp_path / "detector.onnx", half=False)
-    (heat, edges), (expected_heat, expected_edges) = served(tmp_path / "detector.onnx"), computed(network)
-    assert np.ptp(heat) > 0.05, "a network that says the same everywhere would prove nothing"
-    np.testing.assert_allclose(heat, expected_heat, atol=1e-4)
-    np.testing.assert_allclose(edges, expected_edges, atol=1e-2)
+    found = served(tmp_path / "detector.onnx", network)
+    assert np.ptp(found.heat) > 0.01, "a network that says the same everywhere would prove nothing"
+    check(found, computed(network))
 
 
-def test_halved_it_equals_the_network_of_rounded_kernels(tmp_path: Path) -> None:
-    network = random_network(3)
+@pytest.mark.parametrize("shape", [TINY, TINY_LITE], ids=["residual", "lite"])
+def test_halved_it_equals_the_network_of_rounded_kernels(shape: Shape, tmp_path: Path) -> None:
+    network = random_network(3, shape)
     export_detector(network, tmp_path / "whole.onnx", half=False)
     export_detector(network, tmp_path / "half.onnx")
-    heat, edges = served(tmp_path / "half.onnx")
-    whole_heat, whole_edges = served(tmp_path / "whole.onnx")
-    np.testing.assert_allclose(heat, whole_heat, atol=0.01)
-    np.testing.assert_allclose(edges, whole_edges, atol=0.5)
+    found = served(tmp_path / "half.onnx", network)
+    check(found, served(tmp_path / "whole.onnx", network), heat=0.02, edges=0.5)
     network.load_state_dict(half_precision(network.state_dict()))
-    expected_heat, expected_edges = computed(network)
-    np.testing.assert_allclose(heat, expected_heat, atol=1e-4)
-    np.testing.assert_allclose(edges, expected_edges, atol=1e-2)
+    check(found, computed(network))
     sizes = [(tmp_path / name).stat().st_size for name in ("half.onnx", "whole.onnx")]
     assert sizes[0] < sizes[1]
 
@@ -72,7 +84,7 @@ def test_equal_weights_give_equal_bytes_and_others_do_not(half: bool, tmp_path: 
 def test_the_weights_come_back(shape: Shape, half: bool, tmp_path: Path) -> None:
     network = random_network(4, shape)
     export_detector(network, tmp_path / "detector.onnx", half=half)
-    again = DetectorNet(shape)
+    again = build_network(shape)
     again.load_state_dict(state_dict_from_onnx(tmp_path / "detector.onnx"))
     state = network.state_dict()
     expected = half_precision(state) if half else state

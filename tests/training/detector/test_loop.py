@@ -12,15 +12,24 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from backend.errors import TrainingError
+from backend.training.detector.changes import Changes
 from backend.training.detector.detector_loop import AVERAGE_FILE, CHECKPOINT_FILE, fit_detector
-from backend.training.detector.detector_network import DetectorNet
-from backend.training.detector.detector_recipe import DetectorRecipe
-from backend.training.detector.scenes import Changes, Stock
-from tests.models.detectors import TINY
+from backend.training.detector.detector_recipe import DetectorRecipe, Shape, build_network
+from backend.training.detector.scenes import Stock
+from tests.models.detectors import TINY, TINY_LITE
 from tests.training.detector.conftest import STILL, plain_scene
 
 RECIPE = DetectorRecipe(
-    shape=TINY, epochs=3, samples=4, batch=2, shares={"drawn": 1.0}, learning_rate=5e-3, averaging=0.5
+    shape=TINY,
+    frozen=0,
+    body_rate=1.0,
+    epochs=3,
+    samples=4,
+    batch=2,
+    shares={"drawn": 1.0},
+    learning_rate=5e-3,
+    averaging=0.5,
+    changes=Changes(window=(128, 96)),
 )
 TRAIN = Stock(
     tuple(plain_scene([("stamp", (60.0 * place, 200.0, 60.0 * place + 80, 280.0))]) for place in range(4)),
@@ -92,7 +101,7 @@ def test_a_finished_run_does_nothing_more(whole: Path) -> None:
     "other",
     [
         dataclasses.replace(RECIPE, seed=2),
-        dataclasses.replace(RECIPE, changes=dataclasses.replace(Changes(), paste=0.4)),
+        dataclasses.replace(RECIPE, changes=dataclasses.replace(RECIPE.changes, paste=0.4)),
         dataclasses.replace(RECIPE, shape=dataclasses.replace(TINY, pyramid=4)),
     ],
     ids=["seed", "changes", "shape"],
@@ -103,7 +112,7 @@ def test_another_recipe_does_not_go_on_from_a_checkpoint(other: DetectorRecipe, 
 
 
 def test_the_average_is_a_whole_network_and_names_its_recipe(whole: Path) -> None:
-    DetectorNet(TINY).load_state_dict(load_file(whole / AVERAGE_FILE))
+    build_network(TINY).load_state_dict(load_file(whole / AVERAGE_FILE))
     with safe_open(whole / AVERAGE_FILE, "pt") as file:
         assert json.loads(file.metadata()["recipe"]) == json.loads(json.dumps(RECIPE.as_json()))
 
@@ -126,8 +135,25 @@ def test_restarts_rise_and_lie_within(restarts: tuple[int, ...]) -> None:
         dataclasses.replace(RECIPE, restarts=restarts)
 
 
-def test_it_learns(tmp_path: Path) -> None:
-    recipe = dataclasses.replace(RECIPE, epochs=6, samples=12, batch=4, learning_rate=2e-2, changes=STILL)
+def test_only_some_epochs_are_judged_and_the_last_one_always(tmp_path: Path) -> None:
+    progress = fit_detector(dataclasses.replace(RECIPE, judged=2), TRAIN, JUDGE, tmp_path)
+    assert [bool(line.score) for line in progress.history] == [False, True, True]
+
+
+def test_what_is_frozen_is_what_it_was(whole: Path, tmp_path: Path) -> None:
+    base = load_file(whole / AVERAGE_FILE)
+    fit_detector(dataclasses.replace(RECIPE, base="x@cafe", frozen=2, epochs=1), TRAIN, JUDGE, tmp_path, base=base)
+    found = load_file(tmp_path / AVERAGE_FILE)
+    same = {name for name, values in base.items() if torch.equal(found[name], values)}
+    assert {name for name in base if name.startswith(("stem.", "levels.1."))} <= same
+    assert "levels.2.0.0.weight" not in same
+
+
+@pytest.mark.parametrize("shape", [TINY, TINY_LITE], ids=["residual", "lite"])
+def test_it_learns(shape: Shape, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(
+        RECIPE, shape=shape, epochs=6, samples=12, batch=4, learning_rate=2e-2, changes=STILL, dropped=0.0
+    )
     progress = fit_detector(recipe, TRAIN, JUDGE, tmp_path)
     first, last = progress.history[0], progress.history[-1]
     assert last.heat_loss < first.heat_loss / 2

@@ -7,13 +7,15 @@ import math
 import pytest
 import torch
 
-from backend.training.detector.targets import edge_loss, heat_loss, targets_of
+from backend.training.detector.targets import edge_loss, heat_loss, targets_of, turn_loss
 from tests.training.detector.conftest import known
 
 
 def perfect() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Targets of a page with two marks, as a batch of one."""
-    made = targets_of(known([("stamp", (16, 16, 90, 90)), ("thumb", (100, 30, 120, 60))]), height=128, width=128)
+    made = targets_of(
+        known([("stamp", (16, 16, 90, 90)), ("thumb", (100, 30, 120, 60))]), height=128, width=128, stride=8
+    )
     heat, seen, edges, weight = (
         torch.from_numpy(one)[None] for one in (made.heat, made.known, made.edges, made.weight)
     )
@@ -115,3 +117,9 @@ def test_a_page_without_marks_teaches_no_edges() -> None:
     assert loss.item() == 0
     assert found.grad is not None
     assert (found.grad == 0).all()
+
+
+def test_which_way_is_up_costs_what_it_is_unlikely_and_nothing_where_nobody_knows() -> None:
+    logits = torch.log(torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25], [0.1, 0.1, 0.7, 0.1]]))
+    assert turn_loss(logits, torch.tensor([0, -1, 1])).item() == pytest.approx(-(math.log(0.7) + math.log(0.1)) / 2)
+    assert turn_loss(logits, torch.tensor([-1, -1, -1])).item() == 0

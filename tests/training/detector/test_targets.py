@@ -7,23 +7,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.training.detector.detector_network import STRIDE
+from backend.training.detector.detector_network import TAUGHT
 from backend.training.detector.targets import Knowledge, Targets, targets_of
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import peaks_of
 from tests.training.detector.conftest import Corners, known
 
 HEIGHT, WIDTH = 128, 192
+STRIDE = 8
 SIGNATURE, STAMP, THUMB = range(len(MARKS))
 
 
 def targets(knowledge: Knowledge) -> Targets:
-    return targets_of(knowledge, height=HEIGHT, width=WIDTH)
+    return targets_of(knowledge, height=HEIGHT, width=WIDTH, stride=STRIDE)
 
 
 def test_shapes() -> None:
     found = targets(known())
-    assert found.heat.shape == found.known.shape == found.weight.shape == (3, 16, 24)
+    assert found.heat.shape == found.known.shape == (5, 16, 24)
+    assert found.weight.shape == (3, 16, 24)
     assert found.edges.shape == (12, 16, 24)
     assert {one.dtype for one in (found.heat, found.known, found.weight, found.edges)} == {np.dtype(np.float32)}
 
@@ -31,7 +33,8 @@ def test_shapes() -> None:
 def test_an_empty_page_is_cold_and_known_to_be() -> None:
     found = targets(known())
     assert (found.heat == 0).all()
-    assert (found.known == 1).all()
+    assert (found.known[: len(MARKS)] == 1).all()
+    assert (found.known[len(MARKS) :] == 0).all(), "nobody has boxed handwriting and logos"
     assert (found.weight == 0).all()
 
 
@@ -78,7 +81,7 @@ def test_edges_reach_the_box_from_every_cell_that_teaches_them(box: Corners, lab
 @given(box=marks(), label=st.integers(0, 2))
 def test_a_network_that_says_just_this_would_find_just_this(box: Corners, label: int) -> None:
     found = targets(known([(MARKS[label], box)]))
-    peaks = peaks_of(found.heat, found.edges, stride=STRIDE, least=0.5, most=20, same=0.5)
+    peaks = peaks_of(found.heat[: len(MARKS)], found.edges, stride=STRIDE, least=0.5, most=20, same=0.5)
     assert peaks.labels.tolist() == [label]
     np.testing.assert_allclose(peaks.boxes, [box], atol=1e-3)
 
@@ -130,3 +133,21 @@ def test_nothing_is_said_where_something_is_ignored_but_for_the_marks_there() ->
     marked = targets(known([("thumb", (60, 48, 84, 72))], ignored=[ignored]))
     assert marked.known[THUMB, 7, 9] == 1
     assert marked.known[STAMP, 7, 9] == 0
+
+
+def test_what_looks_like_a_mark_is_learnt_as_itself_and_has_no_edges() -> None:
+    found = targets(known([("handwriting", (60, 40, 140, 80)), ("print", (10, 90, 60, 120))], complete=TAUGHT))
+    handwriting, printed = TAUGHT.index("handwriting"), TAUGHT.index("print")
+    assert found.heat[handwriting, 7, 12] > 0.999
+    assert found.heat[printed].max() > 0.999
+    assert (found.heat[: len(MARKS)] == 0).all()
+    assert (found.known == 1).all()
+    assert (found.weight == 0).all()
+
+
+def test_finer_cells_know_a_place_better() -> None:
+    box = (61.0, 41.0, 70.0, 52.0)
+    coarse, fine = (targets_of(known([("stamp", box)]), height=HEIGHT, width=WIDTH, stride=stride) for stride in (8, 4))
+    assert fine.heat.shape == (5, 32, 48)
+    assert np.argwhere(coarse.heat[STAMP] > 0.999).tolist() == [[5, 8]]
+    assert np.argwhere(fine.heat[STAMP] > 0.999).tolist() == [[11, 16]]

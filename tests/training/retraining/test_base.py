@@ -15,7 +15,7 @@ from backend.models.published import Facts, Registry
 from backend.models.publishing import documents_of
 from backend.models.serving import Sources
 from backend.settings import Settings
-from backend.training.detector.detector_network import Shape
+from backend.training.detector.residual_network import ResidualShape
 from backend.training.retraining.base_weights import FILENAME, Base, DetectorBase, base_of, detector_base
 from backend.vision.engine import PIXEL_MM
 from backend.vision.network_config import ClassifierConfig
@@ -118,7 +118,7 @@ def test_a_way_that_ends_in_nothing_is_said(settings: Settings) -> None:
 def with_detector(settings: Settings, folder: Path, facts: Facts, **provenance: str) -> str:
     """Publishes a tiny model with a detector that says where it comes from, and lets it serve."""
     says("stamp", folder)
-    write_detector(random_network(shape=Shape()), folder, pixel_mm=PIXEL_MM, provenance=provenance)
+    write_detector(random_network(shape=ResidualShape()), folder, pixel_mm=PIXEL_MM, provenance=provenance)
     models = Models(settings.data_dir / "models")
     name = models.publish(folder, facts).name
     models.promote(name, why="a test", by="tests", force=True)
@@ -126,7 +126,7 @@ def with_detector(settings: Settings, folder: Path, facts: Facts, **provenance: 
 
 
 def found_base(settings: Settings) -> DetectorBase:
-    return detector_base(Sources.of(settings).at_once(), settings, shape=Shape())
+    return detector_base(Sources.of(settings).at_once(), settings)
 
 
 def detector(settings: Settings) -> str:
@@ -174,5 +174,5 @@ def test_a_network_of_another_kind_is_no_base(settings: Settings, tmp_path: Path
     models = Models(settings.data_dir / "models")
     name = models.publish(tmp_path / "one", Facts(source="a folder")).name
     models.promote(name, why="a test", by="tests", force=True)
-    with pytest.raises(BadWeights, match="not of the kind that this program trains"):
+    with pytest.raises(BadWeights, match="not of a kind that this program trains"):
         detector(settings)
