@@ -95,6 +95,11 @@ class CropStore:
             shown = without_credentials(url)
             reason = printable(error).replace(url, shown)
             raise LedgerError(f"the crop store {shown} cannot be opened: {reason}; check STORAGE_URL") from None
+        if isinstance(self._files, LocalFileSystem):
+            try:
+                Path(self._root).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise LedgerError(f"the crop store {url} cannot be made: {error.strerror}; check DATA_DIR") from error
 
     def put(self, crop: Crop) -> str:
         """Stores a crop once; the same content again is no work. Gives its key.
@@ -103,6 +108,9 @@ class CropStore:
             LedgerError: The store did not take it.
         """
         path = self._path(crop.key)
+        if isinstance(self._files, LocalFileSystem) and not Path(self._root).parent.is_dir():
+            # Made anew it would be an empty one, and events would be taken into it.
+            raise LedgerError(f"{Path(self._root).parent} was moved or deleted while this program runs: put it back")
         try:
             if self._files.exists(path):
                 return crop.key

@@ -161,3 +161,13 @@ def test_an_archive_in_an_object_store_is_listed(bucket: str) -> None:
         httpx2.put(f"{os.environ['AWS_ENDPOINT_URL']}/{BUCKET}/archive/{name}", content=b"x").raise_for_status()
     found = [item.name for item in items([f"s3://{BUCKET}/archive"], prefix="")]
     assert found == [f"s3://{BUCKET}/archive/a/page-1.png", f"s3://{BUCKET}/archive/b/page-2.png"]
+
+
+def test_a_folder_that_was_taken_away_is_not_made_anew_for_a_crop(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    crop, store = cut(np.full((80, 80, 3), 200, np.uint8), A), CropStore(str(data))
+    store.put(crop)
+    data.rename(tmp_path / "moved")
+    with pytest.raises(LedgerError, match="put it back"):
+        store.put(crop)
+    assert not data.exists()
