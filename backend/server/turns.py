@@ -48,6 +48,7 @@ class _Batch:
     project: str
     remaining: Callable[[], float]
     waiting: deque[tuple[int, Job[Any]]]
+    ready: threading.Condition
     finished: deque[tuple[int, Future[Any]]] = field(default_factory=deque)
     quick: int = 0
     slow: int = 0
@@ -95,7 +96,9 @@ class Turns:
         self._most_quick, self._each = quick, each
         self._most_slow, self._slow_each = slow, slow_each
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._places = threading.Condition(self._lock)
+        self._looked = 0.0
         self._batches: list[_Batch] = []
         self._running: set[_Running] = set()
 
@@ -110,26 +113,34 @@ class Turns:
             remaining: Seconds that are left.
         """
         waiting: deque[tuple[int, Job[Any]]] = deque(enumerate(jobs))
-        batch = _Batch(project=project, remaining=remaining, waiting=waiting)
-        with self._changed:
+        ready = threading.Condition(self._lock)
+        batch = _Batch(project=project, remaining=remaining, waiting=waiting, ready=ready)
+        with self._lock:
             self._batches.append(batch)
+            self._start_what_may()
         try:
             for _ in jobs:
-                with self._changed:
+                with self._lock:
                     while not batch.finished:
-                        self._start_what_may()
                         left = remaining()
-                        if left <= 0 and not batch.finished:
+                        if left <= 0:
                             return
-                        self._changed.wait(min(left, _LOOK_SECONDS))
+                        batch.ready.wait(min(left, _LOOK_SECONDS))
+                        self._look_now_and_then()
                     one = batch.finished.popleft()
                 yield one
         finally:
-            with self._changed:
+            with self._lock:
                 # What is under way ends by itself, and keeps its place until then.
                 self._batches.remove(batch)
                 batch.waiting.clear()
-                self._changed.notify_all()
+
+    def _look_now_and_then(self) -> None:
+        """Looks for pages that have become slow; of all that wait, one does it. For the holder of the lock only."""
+        now = time.monotonic()
+        if now >= self._looked + _LOOK_SECONDS:
+            self._looked = now
+            self._start_what_may()
 
     def _start_what_may(self) -> None:
         """Makes room among the quick, and gives it to those whose turn it is; for the holder of the lock only."""
@@ -180,7 +191,7 @@ class Turns:
             future.set_result(job.call(partial(self._arrived, one)))
         except BaseException as error:
             future.set_exception(error)
-        with self._changed:
+        with self._lock:
             self._running.remove(one)
             if one.slow:
                 one.batch.slow -= 1
@@ -188,11 +199,12 @@ class Turns:
                 one.batch.quick -= 1
             one.batch.finished.append((index, future))
             self._start_what_may()
-            self._changed.notify_all()
+            one.batch.ready.notify()
+            self._places.notify()
 
     def _arrived(self, one: _Running) -> None:
         """Takes a quick place again for a page that is there; one that had kept its place goes on."""
-        with self._changed:
+        with self._lock:
             one.arrived = True
             while one.slow and one.batch.remaining() > 0:
                 if sum(not other.slow for other in self._running) < self._most_quick:
@@ -200,4 +212,4 @@ class Turns:
                     one.batch.slow -= 1
                     one.batch.quick += 1
                     return
-                self._changed.wait(_LOOK_SECONDS)
+                self._places.wait(_LOOK_SECONDS)

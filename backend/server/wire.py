@@ -292,8 +292,10 @@ class Wire(asyncio.Protocol):
         self.waiting_since = self.waiting_since or time.monotonic()
         self._wait(self._reception.limits.header_seconds)
         self._transport.resume_reading()
-        if self._transport.can_write_eof():
+        try:
             self._transport.write_eof()
+        except OSError:
+            self.abort()  # it is gone already
 
     def _wait(self, seconds: float, *, only_sooner: bool = False) -> None:
         """Gives the client so long for what it owes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -216,3 +217,16 @@ def test_an_answer_under_way_at_the_end_is_still_given(front: Front) -> None:
     assert b"POST /wait" in all_of(one)
     one.close()
     idle.close()
+
+
+def test_a_client_that_resets_before_its_answer_is_no_error(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    for closing in (b"", b"Connection: close\r\n"):
+        one = front.open(b"POST /wait HTTP/1.1\r\nHost: x\r\n" + closing + b"Content-Length: 0\r\n\r\n")
+        time.sleep(0.2)
+        # A reset, and not an end: what a client does that was killed, or gave up.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.close()
+    LET.set()
+    with front.open(GET) as other:
+        assert answer(other) == b"GET /health  0"
+    assert [record.getMessage() for record in caplog.records] == []
