@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, select, text
 
 from backend.corrections.counts import count, tables
 from backend.corrections.crop_store import CropStore
-from backend.corrections.database import writing
+from backend.corrections.database import MIGRATIONS, open_database, writing
 from backend.corrections.journal import Journal
 from backend.corrections.label_history import LabelHistory, note_config
 from backend.corrections.reconciling import sync
 from backend.corrections.shown import Proposals
-from backend.corrections.tables import label_config, sample
+from backend.corrections.tables import annotation, label_config, sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.annotations import without_secrets
 from backend.labelstudio.project_annotations import rulings
@@ -196,3 +198,36 @@ def test_label_configs_are_kept_once_each_time_that_they_come_and_not_without_en
         kept = connection.execute(select(label_config.c.since).order_by(label_config.c.since)).scalars().all()
     assert len(kept) == 100
     assert kept[-1] == 399
+
+
+_OLD_ANNOTATION = text(
+    "INSERT INTO annotation (id, task, updated, folded, deleted, body, turned, attempts, due, lease, parked) "
+    "VALUES (:number, 7, 1, 1, false, '{}', 1, 3, 9, 9, false)"
+)
+_OLD_SAMPLE = text(
+    "INSERT INTO sample (id, annotation, task, page, region, outcome, label, wrong, weak, x1, y1, x2, y2, "
+    "page_width, page_height, page_sha256, crop, crop_sha256, phash, margin, document, split, annotated) "
+    "VALUES (:id, :number, 7, 0, 'a', 'duplicate', 'signature', :wrong, false, 1, 1, 2, 2, "
+    "9, 9, 'p', 'c', 's', 'h', '[0, 0, 9, 9]', 'd', 'train', 1)"
+)
+
+
+def test_an_older_ledgers_boxes_on_marks_of_another_class_are_looked_at_once_more(database_url: str) -> None:
+    """They were called duplicates, and were no hard negatives."""
+    values = ((1, "stamp"), (2, None))
+    old = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with writing(old) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        for number, wrong in values:
+            named = {"number": number, "wrong": wrong, "id": f"{number}-a"}
+            connection.execute(_OLD_ANNOTATION, named)
+            connection.execute(_OLD_SAMPLE, named)
+    old.dispose()
+    engine = open_database(database_url)
+    with engine.connect() as connection:
+        rows = connection.execute(select(annotation.c.id, annotation.c.turned).order_by(annotation.c.id)).all()
+    engine.dispose()
+    assert rows == [(1, None), (2, 1.0)]

@@ -14,6 +14,7 @@ from backend.commands.doctor.check_label_studio import Kind, judge_release
 from backend.commands.doctor.check_label_studio import kind_of as kind_of_token
 from backend.commands.doctor.check_model import TRAINING_MODULES, check_training
 from backend.commands.doctor.check_pages import check_page, kind_of
+from backend.commands.doctor.check_reading import unshown_kind
 from backend.commands.doctor.check_storage import check_folder, judge_journal, judge_space
 from backend.commands.doctor.findings import State
 from backend.corrections.counts import Facts, Parked
@@ -31,6 +32,23 @@ NOW = 1_000_000.0
 
 def saved(ago: float) -> Latest:
     return Latest(id=7, task=3, updated=NOW - ago)
+
+
+@pytest.mark.parametrize(
+    ("reference", "kind"),
+    [
+        ("/data/upload/4/4d035ba8-scan.TIF", "TIFF"),
+        ("/data/local-files/?d=archive/phone.heic", "HEIC"),
+        ("https://archive.example/a.jp2?version=2", "JPEG 2000"),
+        ("s3://contracts/a.pdf", "PDF"),
+        ("/data/upload/4/4d035ba8-page.avif", None),  # seen in 1.23.2: it is shown
+        ("/data/upload/4/4d035ba8-tif.png", None),
+        ("data:image/tiff;base64,AAAA.tif", None),
+        ("http://[", None),
+    ],
+)
+def test_kinds_that_browsers_do_not_show(reference: str, kind: str | None) -> None:
+    assert unshown_kind(reference) == kind
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from backend.errors import DocumentError, LabelStudioError
 from backend.labelstudio.labelling import bind
 from tests.commands.import_documents.conftest import MakeImporter
 from tests.commands.import_documents.loopback import Loopback
-from tests.commands.import_documents.papers import bars, image, pdf, tiff, turned
+from tests.commands.import_documents.papers import bars, image, marked, pdf, tiff, turned
+from tests.pages.files import packed
 
 
 @pytest.fixture
@@ -95,6 +96,19 @@ def test_a_photograph_lies_upright(studio: Loopback, importer: MakeImporter, put
     assert page.size == (120, 170)
     assert bars(page) == 4
     assert not page.getexif(), "or it would be turned once more"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("scan.tif", "TIFF"), ("phone.heic", "HEIF"), ("scan.jp2", "JPEG2000"), ("web.avif", "AVIF")]
+)
+def test_a_file_that_browsers_may_not_show_becomes_one_that_they_do(
+    studio: Loopback, importer: MakeImporter, put: Any, name: str, kind: str
+) -> None:
+    [outcome] = importer().run([put(name, packed(marked(4), kind))])
+    assert outcome.state is State.IMPORTED
+    [page] = pages_of(studio, studio.tasks[0])
+    assert page.format in {"JPEG", "PNG"}
+    assert bars(page) == 4
 
 
 def test_damaged_files_are_named_and_the_rest_goes_on(studio: Loopback, importer: MakeImporter, put: Any) -> None:
