@@ -456,7 +456,7 @@ def moment(text: Any) -> float:
 
 
 def _is_drawn(region: Mapping[str, Any]) -> bool:
-    """Whether a region is a box, an outline or a mask: with a label, or one whose label the editor has lost."""
+    """Whether a region is a box, an outline or a mask: with a label, or one that has lost it."""
     return region.get("type") in (*_FIGURES, *_LABELLED) and isinstance(region.get("value"), Mapping)
 
 

@@ -64,7 +64,7 @@ def meaning(
     """The marks that a region's label stands for: none where the label is of something else, `(UNKNOWN,)` if not known.
 
     Args:
-        name: The region's label; None where it has none, as the editor leaves it that does not know the name.
+        name: The region's label; None where it has none, or where a program dropped a name that it does not know.
         control: The region's `from_name`.
         region: Its id.
         label_config: That of the project when the annotation was saved.

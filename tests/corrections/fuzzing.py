@@ -226,7 +226,7 @@ class Annotators:
             region["origin"] = "prediction-changed"
 
     def _in_editor(self, region: dict[str, Any]) -> dict[str, Any]:
-        """The editor drops a name that the label config does not have; some programs hand it back as it was."""
+        """An editor may drop a name that the label config does not have, or hand it back as it was, as 1.23.2 does."""
         names = region["value"].get("rectanglelabels")
         if names and f'"{names[0]}"' not in self.studio.label_config and self.random.random() < 0.7:
             del region["value"]["rectanglelabels"]

@@ -73,8 +73,8 @@ def test_boxes_submitted_untouched_after_a_rename_are_accepted_and_open_tasks_ge
 
     eventually(outcomes, sorted(("accepted", None, mark) for mark in marks))
     assert len(stored["result"]) == len(shown)
-    unnamed = [one for one in stored["result"] if not one["value"].get("rectanglelabels")]
-    print(f"{len(unnamed)} of {len(shown)} regions came back without a label: {stored['result'][:1]}")
+    # Seen in 1.23.2: the editor draws boxes of an older label config without a name, and hands the old name back.
+    assert {label_of(one) for one in stored["result"]} <= {*marks, "Finger"}
 
     def renewed() -> dict[str, Any] | None:
         made = project.studio.predictions(waiting)
