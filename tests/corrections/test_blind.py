@@ -139,7 +139,7 @@ def test_a_ledger_from_before_there_were_blind_pages_keeps_its_rows(database_url
     old = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with writing(old) as connection:
+    with old.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         connection.execute(

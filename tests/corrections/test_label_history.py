@@ -218,7 +218,7 @@ def test_an_older_ledgers_boxes_on_marks_of_another_class_are_looked_at_once_mor
     old = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with writing(old) as connection:
+    with old.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0003")
         for number, wrong in values:
