@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, select, text
 from backend.commands.show_samples import story
 from backend.corrections.counts import count, tables
 from backend.corrections.crop_store import CropStore
-from backend.corrections.database import MIGRATIONS, open_database, writing
+from backend.corrections.database import MIGRATIONS, open_database
 from backend.corrections.journal import Journal
 from backend.corrections.shown import Proposals, shown_before
 from backend.corrections.tables import prediction, sample
