@@ -22,7 +22,7 @@ from backend.evaluation.truth import read_coco
 from backend.models.hub import gain, macro_f1, measured, pull, push, upload
 from backend.models.original_model import REPOSITORY
 from backend.models.promotion import Model, Models
-from backend.models.published import BESIDE, Facts, Registry
+from backend.models.published import Facts, Registry
 from backend.models.publishing import DOCUMENTS_FILE, add_documents, complete, documents_of
 from backend.models.serving import Sources
 from backend.settings import Settings
@@ -123,8 +123,8 @@ def ask_gate(
         return 1
     if args.promote:
         verdict = models.get(name).verdict
-        pointed = verdict.figures[BESIDE] if verdict else ...
-        tell(models.promote(name, why=args.why or "it passed the gate", by=_BY, pointed=pointed), settings)
+        beside = verdict.beside if verdict else None
+        tell(models.promote(name, why=args.why or "it passed the gate", by=_BY, beside=beside), settings)
     return os.EX_OK
 
 

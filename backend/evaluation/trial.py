@@ -19,7 +19,7 @@ from backend.evaluation.gate import Verdict, judge
 from backend.evaluation.hard_examples import HardExample, right_now
 from backend.evaluation.study import fingerprints, race
 from backend.files import append_line, hold, whole_lines
-from backend.models.published import BESIDE, RESERVED, RecordedVerdict, Registry
+from backend.models.published import RESERVED, Beside, RecordedVerdict, Registry
 from backend.models.publishing import documents_of
 from backend.models.serving import Sources, build_pipeline
 from backend.vision.weights import Weights
@@ -121,9 +121,9 @@ def trial(
     return judge(before, after, trained_on=trained_on, pages=pages, hard=right, attempts=attempts)
 
 
-def beside(champion: Weights) -> str | None:
-    """What a verdict says of the weights that serve: a published model's name, None for any others."""
-    return None if champion.name in RESERVED else champion.name
+def beside(champion: Weights) -> Beside:
+    """What a verdict says of the weights that serve."""
+    return Beside(None if champion.name in RESERVED else champion.name)
 
 
 def judge_model(
@@ -174,7 +174,7 @@ def judge_model(
     )
     said = judgement.reasons or tuple(check.sentence for check in judgement.checks)
     verdict = RecordedVerdict(
-        passed=judgement.promoted, reasons=said, figures=judgement.as_json() | {BESIDE: beside(champion)}
+        passed=judgement.promoted, reasons=said, figures=judgement.as_json(), beside=beside(champion)
     )
     models.judge(name, verdict, by=by, why=why)
     return judgement

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import EllipsisType
 
 from backend.errors import PointerMoved, RegistryError
 from backend.files import alone, replace_whole, sync_folder
 from backend.models.model_history import FOUND, JUDGED, PROMOTED, PUBLISHED, ROLLED_BACK, Event, History, moves, served
-from backend.models.published import BESIDE, RECORD_FILE, Facts, Record, RecordedVerdict, Registry
+from backend.models.published import RECORD_FILE, Beside, Facts, Record, RecordedVerdict, Registry
 from backend.models.publishing import check_loads, clean, publish
 
 __all__ = ["Model", "Models"]
@@ -151,9 +150,7 @@ class Models:
             self.get(name)
             self._note(JUDGED, name, why=why, by=by, verdict=verdict)
 
-    def promote(
-        self, name: str, *, why: str, by: str, force: bool = False, pointed: str | EllipsisType | None = ...
-    ) -> Event:
+    def promote(self, name: str, *, why: str, by: str, force: bool = False, beside: Beside | None = None) -> Event:
         """Lets a model serve; serving processes with MODEL=auto pick it up by themselves.
 
         Args:
@@ -162,8 +159,8 @@ class Models:
             by: Which command or program does it.
             force: Whether to do so against the gate's verdict, without one, or with one beside another model; needs a
                 reason.
-            pointed: The published model that it was judged beside, None for unpublished weights. Left out, its verdict
-                tells; what served before may come back whatever serves now.
+            beside: What it was judged beside. Left out, its verdict tells; what served before may come back whatever
+                serves now.
 
         Raises:
             BadWeights: It is damaged, or cannot serve.
@@ -176,11 +173,11 @@ class Models:
             if not model.proven and not (force and why):
                 raise RegistryError(f"{_unproven(model)}: to promote it all the same, force it and say why")
             now = self._registry.pointed()
-            if pointed is ... and model.promoted is None and model.verdict is not None:
-                pointed = model.verdict.figures.get(BESIDE, ...)
-            another = pointed is not ... and now != pointed
-            if another and not (force and why):
-                was, serves = (one or "the unpublished weights" for one in (pointed, now))
+            if beside is None and model.promoted is None and model.verdict is not None:
+                beside = model.verdict.beside
+            another = beside is not None and now != beside.model
+            if beside is not None and another and not (force and why):
+                was, serves = (one or "the unpublished weights" for one in (beside.model, now))
                 raise PointerMoved(
                     f"{name} was judged beside {was}, but by now {serves} serves where MODEL is `auto`: there "
                     f"`models judge {name}` asks the gate again"

@@ -17,7 +17,7 @@ from backend.errors import BadWeights, RegistryError, UnknownModel
 from backend.vision.network_config import sha256_of
 from backend.vision.weights import CONFIG_FILE
 
-__all__ = ["BESIDE", "FILE_NAME", "RECORD_FILE", "RESERVED", "Facts", "Record", "RecordedVerdict", "Registry", "Stamp"]
+__all__ = ["FILE_NAME", "RECORD_FILE", "RESERVED", "Beside", "Facts", "Record", "RecordedVerdict", "Registry", "Stamp"]
 
 RESERVED = ("auto", "hub", "bundled")
 """Words of the MODEL setting that no trained model can be called."""
@@ -30,8 +30,6 @@ _POINTER = "active"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What a file of a model may be called."""
-BESIDE = "beside"
-"""Figure of a verdict: the published model that the gate saw the candidate beside; None for unpublished weights."""
 
 
 class Registry:
@@ -131,6 +129,17 @@ def _is_promise(name: object, checksum: object) -> bool:
     return isinstance(name, str) and bool(FILE_NAME.fullmatch(name)) and isinstance(checksum, str)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What a candidate was judged beside.
+
+    Attributes:
+        model: Name of a published model; None for weights that were not published.
+    """
+
+    model: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordedVerdict:
     """What the gate said of a candidate.
@@ -139,20 +148,29 @@ class RecordedVerdict:
         passed: Whether it may be promoted.
         reasons: Why not, or what speaks for it; one sentence each.
         figures: What that rests on, as JSON.
+        beside: What served when the candidate was judged; None where the verdict does not say.
     """
 
     passed: bool
     reasons: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
+    beside: Beside | None = None
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> RecordedVerdict:
-        """Reads what `dataclasses.asdict` made.
+        """Reads what `dataclasses.asdict` made; in older files the name is one of the figures.
 
         Raises:
             KeyError: A field is missing.
         """
-        return cls(passed=bool(facts["passed"]), reasons=tuple(facts["reasons"]), figures=dict(facts["figures"]))
+        figures = dict(facts["figures"])
+        beside = {"model": figures.pop("beside")} if "beside" in figures else facts.get("beside")
+        return cls(
+            passed=bool(facts["passed"]),
+            reasons=tuple(facts["reasons"]),
+            figures=figures,
+            beside=Beside(model=beside["model"]) if beside else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +187,7 @@ class Facts:
         seconds: How long that took.
         metrics: Figures by what they were measured on; `closed_set` and `end_to_end` in the shape of `evaluate`'s JSON.
         verdict: The gate's, where it was asked before the model was published.
+        told: Hash of all that a retraining was given; None where the model comes from elsewhere.
     """
 
     source: str
@@ -180,6 +199,7 @@ class Facts:
     seconds: float | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     verdict: RecordedVerdict | None = None
+    told: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +233,8 @@ class Record(Facts):
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
             verdict = facts.pop("verdict")
+            if "told" in facts["metrics"]:  # as it was written at first
+                facts["told"] = facts["metrics"].pop("told")
             return cls(**facts, verdict=verdict and RecordedVerdict.from_json(verdict))
         except OSError as error:
             raise RegistryError(f"{path} cannot be read: {error.strerror}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -14,7 +15,7 @@ import pytest
 from backend.errors import BadWeights, PointerMoved, RegistryError
 from backend.models.model_history import FOUND
 from backend.models.promotion import Models
-from backend.models.published import BESIDE, RECORD_FILE, Facts, Record, RecordedVerdict, Registry
+from backend.models.published import RECORD_FILE, Beside, Facts, Record, RecordedVerdict, Registry
 from backend.vision.network_config import sha256_of
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
 from tests.models.conftest import Publish
@@ -187,7 +188,7 @@ class TestPromotion:
         assert not models.promote(name, why="it passed", by="tests").forced
 
     def test_of_what_served_before_needs_none(self, models: Models, folder: Path, published: Publish) -> None:
-        one, two = published("stamp", verdict=RecordedVerdict(passed=True, figures={BESIDE: None})), published("thumb")
+        one, two = published("stamp", verdict=RecordedVerdict(passed=True, beside=Beside(None))), published("thumb")
         models.promote(one, why="it passed", by="tests")
         promote(models, two)
         assert not models.promote(one, why="better after all", by="tests").forced
@@ -200,7 +201,7 @@ class TestPromotion:
             models.promote(name, why="", by="tests")
 
     def test_of_what_was_refused_since_needs_force(self, models: Models, published: Publish) -> None:
-        name = published(verdict=RecordedVerdict(passed=True, figures={BESIDE: None}))
+        name = published(verdict=RecordedVerdict(passed=True, beside=Beside(None)))
         models.promote(name, why="it passed", by="tests")
         models.judge(name, REFUSED, by="evaluate")
         models.rollback(why="a test", by="tests")
@@ -210,8 +211,7 @@ class TestPromotion:
     def test_by_name_asks_what_the_verdict_was_beside(self, models: Models, folder: Path, published: Publish) -> None:
         """Two were judged beside the same model: the second was never seen beside the first."""
         one, two = (
-            published(label, verdict=RecordedVerdict(passed=True, figures={BESIDE: None}))
-            for label in ("stamp", "thumb")
+            published(label, verdict=RecordedVerdict(passed=True, beside=Beside(None))) for label in ("stamp", "thumb")
         )
         models.promote(one, why="it passed", by="tests")
         with pytest.raises(PointerMoved, match=f"{two} was judged beside the unpublished weights, but by now {one}"):
@@ -230,10 +230,33 @@ class TestPromotion:
         pointed = Registry(folder).pointed()
         promote(models, other)
         with pytest.raises(PointerMoved, match=rf"judged beside .*, but by now {other} serves where MODEL is `auto`"):
-            models.promote(judged, why="it passed the gate", by="tests", pointed=pointed)
+            models.promote(judged, why="it passed the gate", by="tests", beside=Beside(pointed))
         assert Registry(folder).active() == other
-        models.promote(judged, why="it passed the gate", by="tests", pointed=other)
+        models.promote(judged, why="it passed the gate", by="tests", beside=Beside(other))
         assert Registry(folder).active() == judged
+
+    @pytest.mark.parametrize("beside", [None, Beside(None), Beside("a-model")])
+    def test_a_verdict_says_beside_what_also_in_older_files(self, beside: Beside | None) -> None:
+        verdict = RecordedVerdict(passed=True, reasons=("better",), figures={"f1": 0.9}, beside=beside)
+        facts = json.loads(json.dumps(dataclasses.asdict(verdict)))
+        assert RecordedVerdict.from_json(facts) == verdict
+        if beside is not None:
+            facts["figures"]["beside"] = facts.pop("beside")["model"]
+            assert RecordedVerdict.from_json(facts) == verdict
+
+    def test_what_a_training_was_told_is_read_also_in_older_records(
+        self, models: Models, folder: Path, published: Publish
+    ) -> None:
+        file = folder / published() / RECORD_FILE
+        facts = json.loads(file.read_text())
+        assert Record.read(file.parent).told is None
+        facts["metrics"]["told"] = "0f" * 32
+        del facts["told"]
+        file.chmod(0o600)
+        file.write_text(json.dumps(facts))
+        record = Record.read(file.parent)
+        assert record.told == "0f" * 32
+        assert "told" not in record.metrics
 
     def test_the_last_verdict_counts(self, models: Models, published: Publish) -> None:
         name = published()

@@ -22,7 +22,7 @@ from backend.evaluation.hard_examples import hard_examples
 from backend.evaluation.rates import macro_f1
 from backend.evaluation.trial import trial
 from backend.evaluation.truth import Truth, read_coco
-from backend.models.published import BESIDE, RecordedVerdict
+from backend.models.published import RecordedVerdict
 from backend.models.publishing import documents_of
 from backend.models.serving import build_pipeline
 from backend.training.batches import CORRECTED
@@ -34,6 +34,7 @@ from backend.vision.network_config import CLASSES, MARKS
 if TYPE_CHECKING:
     from backend.corrections.service import Store
     from backend.evaluation.gate import Verdict as Judgement
+    from backend.models.published import Beside
     from backend.settings import Settings
     from backend.training.crops import Crop
     from backend.training.pagestore import PageStore
@@ -227,13 +228,12 @@ def judge_candidate(
     return judgement, gold
 
 
-def as_verdict(judgement: Judgement, gold: Gold, *, beside: str | None) -> RecordedVerdict:
+def as_verdict(judgement: Judgement, gold: Gold, *, beside: Beside) -> RecordedVerdict:
     """The gate's word as the registry keeps it, with the model that the candidate was seen beside."""
     said = judgement.reasons or tuple(check.sentence for check in judgement.checks)
     figures = judgement.as_json() | {
-        BESIDE: beside,
         "annotated_pages": gold.annotated,
         "missing": list(gold.missing),
         "partly_known": gold.partly,
     }
-    return RecordedVerdict(passed=judgement.promoted, reasons=said, figures=figures)
+    return RecordedVerdict(passed=judgement.promoted, reasons=said, figures=figures, beside=beside)

@@ -17,7 +17,7 @@ import torch
 from backend.errors import PointerMoved
 from backend.evaluation.trial import beside
 from backend.models.promotion import Model, Models
-from backend.models.published import BESIDE, Facts, Registry
+from backend.models.published import Facts, Registry
 from backend.models.publishing import add_documents, documents_of
 from backend.models.serving import Sources
 from backend.training.classifier_publishing import versions
@@ -37,9 +37,8 @@ from backend.vision.network_config import MARKS, ClassifierConfig
 from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, FLOAT_WEIGHTS_FILE, Weights
 
 if TYPE_CHECKING:
-    from types import EllipsisType
-
     from backend.corrections.service import Store
+    from backend.models.published import Beside
     from backend.settings import Settings
     from backend.training.retraining.annotators_pages import PageOf
 
@@ -47,7 +46,6 @@ __all__ = ["Result", "Retraining", "make"]
 
 _CANDIDATE, _DETECTOR = "candidate", "detector"
 _BY = "train"
-_TOLD = "told"
 
 
 def make(given: Given, run: Path, *, kind: str, threads: int, workers: int, tell: Tell) -> tuple[Path, int]:
@@ -211,8 +209,8 @@ class Retraining:
             versions=versions(),
             dataset=given.data,
             seconds=seconds,
+            told=given.told,
             metrics={
-                _TOLD: given.told,
                 "closed_set": after,
                 "closed_set_before": before,
                 "material": table.as_json(),
@@ -246,22 +244,22 @@ class Retraining:
             return Result(outcome="refused", model=name, reason=reason)
         if not promote:
             return Result(outcome="candidate", model=name, reason="it passed the gate, and was not to be promoted")
-        return self._promote(models, name, reason=reason, pointed=beside(champion))
+        return self._promote(models, name, reason=reason, beside=beside(champion))
 
     def _again(self, models: Models, made: Model, *, promote: bool) -> Result:
         """Of a model that the gate has spoken about: what was cut off, or was not wanted then, may be done now."""
         same = "the same samples made it before"
         if made.verdict is None or not made.verdict.passed or made.promoted is not None:
             return Result(outcome="nothing new", model=made.name, reason=f"{same} ({made.status})")
-        pointed = made.verdict.figures.get(BESIDE, ...)
-        if not promote or pointed is ...:
+        seen = made.verdict.beside
+        if not promote or seen is None:
             waits = f"it passed the gate and waits: `models promote {made.name}`"
             return Result(outcome="nothing new", model=made.name, reason=f"{same}; {waits}")
-        return self._promote(models, made.name, reason="; ".join(made.verdict.reasons), pointed=pointed)
+        return self._promote(models, made.name, reason="; ".join(made.verdict.reasons), beside=seen)
 
-    def _promote(self, models: Models, name: str, *, reason: str, pointed: str | EllipsisType | None) -> Result:
+    def _promote(self, models: Models, name: str, *, reason: str, beside: Beside) -> Result:
         try:
-            models.promote(name, why="it passed the gate", by=_BY, pointed=pointed)
+            models.promote(name, why="it passed the gate", by=_BY, beside=beside)
         except PointerMoved as moved:
             return Result(outcome="candidate", model=name, reason=f"it passed the gate; {moved}")
         return Result(outcome="promoted", model=name, reason=reason)
@@ -271,11 +269,7 @@ def _made_before(models: Models, given: Given) -> Model | None:
     """The model that the same recipe made of the same samples and pages, judged or not."""
     wanted = json.loads(json.dumps(given.recipe.as_json()))
     known = ((model, model.record) for model in models.all())
-    same = (
-        model
-        for model, record in known
-        if record and record.recipe == wanted and record.metrics.get(_TOLD) == given.told
-    )
+    same = (model for model, record in known if record and record.recipe == wanted and record.told == given.told)
     return next(same, None)
 
 
