@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.pages.encoding import jpeg_bytes
+
 __all__ = ["Likeness", "Look", "decoded", "encoded", "likeness", "look_at"]
 
 _MARGIN = 0.25
@@ -124,8 +126,7 @@ def look_at(pixels: NDArray[np.uint8], box: NDArray[np.float64]) -> Look:
 
 def encoded(look: Look) -> bytes:
     """The picture as a file of some kilobytes; its box is kept beside it."""
-    _, file = cv2.imencode(".jpg", look.ink, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return file.tobytes()
+    return jpeg_bytes(look.ink, quality=_QUALITY)
 
 
 def decoded(file: bytes, box: Sequence[float]) -> Look:
