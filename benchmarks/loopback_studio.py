@@ -1,4 +1,4 @@
-"""A Label Studio of one project on loopback: as much of it as `prelabel` speaks to, its tasks made on demand."""
+"""A Label Studio of one project on loopback: as much of it as this program speaks to, its tasks made on demand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -89,6 +90,8 @@ class LoopbackStudio:
         data = self.data.get(number, {"image": f"/data/upload/1/{number}.png"})
         found = {
             "id": number,
+            "project": _PROJECT,
+            "updated_at": datetime.now(UTC).isoformat(),
             "data": data,
             "total_annotations": len(self.annotations.get(number, ())),
             "total_predictions": len(predictions),
@@ -107,6 +110,10 @@ class LoopbackStudio:
             wanted = {
                 (one["filter"].split(":")[-1], one["operator"]): one["value"] for one in query["filters"]["items"]
             }
+            listed = wanted.pop(("id", "in_list"), None)
+            if listed is not None:
+                ids = [one for one in sorted(listed) if 0 < one <= self.tasks and one not in self.gone]
+                return {"tasks": [self.task(one, whole=whole) for one in ids[:most]], "total": len(ids)}
             after = wanted.pop(("id", "greater"))
             rest = (one for one in range(after + 1, self.tasks + 1) if one not in self.gone)
             ids = [one for one in rest if all(self._meets(one, *key, value) for key, value in wanted.items())]
@@ -170,6 +177,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/tasks/":
             whole = query.get("fields") == "all"
             self._answer(200, self.held.answer(json.loads(query["query"]), most=int(query["page_size"]), whole=whole))
+        elif path.startswith("/api/tasks/"):
+            number = int(path.split("/")[3])
+            there = 0 < number <= self.held.tasks and number not in self.held.gone
+            self._answer(200 if there else 404, self.held.task(number, whole=True) | {"drafts": []} if there else {})
         elif path.startswith("/data/upload/1/") and path.endswith(".png"):
             name = path.rsplit("/", 1)[1].removesuffix(".png")
             if not name.isdecimal():

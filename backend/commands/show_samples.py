@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader
 from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import Connection, Row, func, select
 
+from backend.commands.look_alikes import alike_page, chosen_of, follow_verdict, like_lines, look_alikes
 from backend.corrections.counts import count, tables
 from backend.corrections.crop_store import CropStore, difference
 from backend.corrections.outcomes import Outcome
@@ -27,6 +28,8 @@ from backend.corrections.splits import COPY_BITS
 from backend.corrections.tables import memory, sample
 from backend.corrections.verdicts import acting_verdicts, forget_verdict, restore_verdict, verdict_lines
 from backend.errors import LedgerError, SettingsError
+from backend.files import write_private
+from backend.labelstudio.client import LabelStudio
 from backend.pages.encoding import png_uri
 from backend.settings import Settings
 from backend.vision.network_config import CLASSES
@@ -48,7 +51,9 @@ MEANINGS: Mapping[str, str] = {
     Outcome.DUPLICATE: "shown twice",
     Outcome.ACCEPTED: "shown, seen and left as they were",
 }
-_WITH_ID = ("show", "forget", "restore")
+_WITH_ID = ("show", "like", "forget", "restore")
+_ALIKE = 0.3
+"""Distance up to which boxes are said to look alike; a person decides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,9 +187,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "words",
         nargs="*",
-        metavar="show ID | list | forget ID | restore ID",
-        help="tell the story of one sample; list the corrections that other boxes follow; take one back; let it act "
-        "again",
+        metavar="show ID | list | like ID | forget ID | restore ID",
+        help="tell the story of one sample; list the corrections that other boxes follow; list shown boxes that "
+        "look like a corrected one; take one back; let it act again",
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="with `like`: a page with pictures of these boxes")
+    parser.add_argument(
+        "--follow",
+        metavar="all|none|1,4,7",
+        help="with `like`: follow the correction for these boxes of the list; open tasks are shown others, annotated "
+        "ones go to the tab Review",
     )
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet of the crops, .html or .png")
     parser.add_argument(
@@ -206,7 +218,9 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environment(os.environ)
     _refuse(args.words)
     store = Store.open(settings)
-    if args.words:
+    if args.words and args.words[0] == "like":
+        _like(store, settings, args)
+    elif args.words:
         _word(store, *args.words, most=args.most)
     elif args.sheet is not None:
         _write_sheet(store, args.sheet, most=args.most)
@@ -222,7 +236,7 @@ def _refuse(words: list[str]) -> None:
     """Refuses words that say nothing, before anything is opened."""
     if words and words != ["list"] and (len(words) != 2 or words[0] not in _WITH_ID):
         raise SettingsError(
-            "samples takes `show ID`, `list`, `forget ID`, `restore ID` or nothing, besides its options"
+            "samples takes `show ID`, `list`, `like ID`, `forget ID`, `restore ID` or nothing, besides its options"
         )
 
 
@@ -238,6 +252,27 @@ def _word(store: Store, word: str, name: str = "", *, most: int) -> None:
         with store.engine.connect() as connection:
             told = story(connection, name) if word == "show" else "\n".join(_listed(connection, most))
         print(told)
+
+
+def _like(opened: Store, settings: Settings, args: argparse.Namespace) -> None:
+    """Lists look-alikes, writes a page of them, or does what a person decided."""
+    name = args.words[1]
+    found = look_alikes(opened, name, distance=_ALIKE, most=args.most)
+    print("\n".join(like_lines(name, found)))
+    if args.html:
+        write_private(args.html, alike_page(name, found))
+        print(f"{args.html}: confidential, it shows parts of the pages; only you can read it")
+    if args.follow is None:
+        return
+    chosen = chosen_of(found, args.follow)
+    if chosen and not settings.label_studio_api_key:
+        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `--follow` uses Label Studio's API")
+    with LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio:
+        done = follow_verdict(opened, studio, name, chosen)
+    print(
+        f"{len(done.changed)} open tasks are shown other boxes, {len(done.review)} annotated ones are in the tab "
+        f"Review, {len(done.gone)} do not show the box any more"
+    )
 
 
 def _listed(connection: Connection, most: int) -> list[str]:

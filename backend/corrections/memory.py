@@ -73,9 +73,15 @@ class Memory:
         self._pictures: dict[str, tuple[bytes, tuple[float, ...]]] = {}
         self._looks: OrderedDict[str, Look] = OrderedDict()
         self._looking = threading.Lock()
+        self._news: list[str] = []
 
     def __len__(self) -> int:
         return len(self._known.samples)
+
+    @property
+    def network(self) -> str:
+        """Name of the weights whose embeddings it holds."""
+        return self._network
 
     def recall(self, embeddings: NDArray[np.float32], looks: Callable[[int], Look]) -> list[RecalledVerdict | None]:
         """The verdict on each of N crops, by embeddings (N, 512) and pictures, asked for where one is near."""
@@ -106,8 +112,14 @@ class Memory:
                 if rows:
                     make = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
                     connection.execute(make(memory).on_conflict_do_nothing(), rows)
+            self._news += [row["sample"] for row in rows if row["acts"]]
         self._load()
         return len(rows) + len(gone)
+
+    def take_news(self) -> list[str]:
+        """Names of the corrections that were learnt since this was last asked."""
+        news, self._news = self._news, []
+        return news
 
     def _write_suppressed(self) -> None:
         with self._counting:

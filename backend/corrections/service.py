@@ -24,7 +24,9 @@ from backend.corrections.journal import Journal, ask, finish, known_projects, le
 from backend.corrections.memory import Memory
 from backend.corrections.recall import RecallingClassifier
 from backend.corrections.reconciling import Studio, sync
+from backend.corrections.renewals import plan_renewals
 from backend.corrections.shown import Proposals
+from backend.corrections.sights import NearRows, Sights
 from backend.corrections.worker import Worker
 from backend.errors import LabelStudioError, LedgerError, RequestError
 from backend.files import keep_to_owner
@@ -123,6 +125,7 @@ class Store:
     engine: Engine
     crops: CropStore
     spool: Path
+    lookalikes: Path
 
     @classmethod
     def open(cls, settings: Settings) -> Store:
@@ -143,7 +146,12 @@ class Store:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerError(f"DATA_DIR {settings.data_dir} cannot be made: {error}") from error
-        return cls(engine=open_database(url), crops=crops, spool=settings.data_dir / SPOOL)
+        return cls(
+            engine=open_database(url),
+            crops=crops,
+            spool=settings.data_dir / SPOOL,
+            lookalikes=settings.data_dir / "lookalikes",
+        )
 
 
 class Feedback:
@@ -186,6 +194,7 @@ class Feedback:
             held=held_state(reach),
             hints=Hints(store.engine, reach.studio, clock=clock),
         )
+        self.sights = Sights(store.engine)
         self._reach = reach
         self._distance = recall_distance
         self._clock = clock
@@ -223,7 +232,8 @@ class Feedback:
                 for project in known_projects(connection):
                     ask(connection, project, at=self._clock())
         chores = {"memory": self._remember} if not working else {"samples": self._learn, "sync": self._reconcile}
-        self._loops = [Loop(chore, name=name) for name, chore in {"intake": self._take_in, **chores}.items()]
+        chores = {"intake": self._take_in, **chores, "sights": self.sights.write}
+        self._loops = [Loop(chore, name=name) for name, chore in chores.items()]
         for loop in self._loops:
             loop.start()
 
@@ -266,9 +276,18 @@ class Feedback:
         if memory is None or self._ticks() < self._looked + LOOK_SECONDS:
             return 0
         learnt = memory.refresh()
+        self._plan(memory)
         if not learnt:
             self._looked = self._ticks()
         return learnt
+
+    def _plan(self, memory: Memory) -> None:
+        """Has the open tasks predicted anew that show the very thing that was corrected."""
+        rows = NearRows(self.store.engine, self.store.lookalikes, network=memory.network)
+        for name in memory.take_news():
+            # A process elsewhere may have learnt the verdict up to LOOK_SECONDS later.
+            due = self._clock() + 2 * LOOK_SECONDS
+            plan_renewals(self.store.engine, rows, name, network=memory.network, distance=self._distance, due=due)
 
     def _reconcile(self) -> int:
         done = reconcile_asked(self.store.engine, self._reach, clock=self._clock)

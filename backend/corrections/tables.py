@@ -36,7 +36,9 @@ __all__ = [
     "milestone",
     "prediction",
     "proposal",
+    "renewal",
     "sample",
+    "sight",
     "unread_task",
     "watermark",
     "work",
@@ -233,6 +235,36 @@ memory = Table(
     Column("weak", Boolean, nullable=False, server_default=false()),  # seen and left untouched
     Column("suppressed", Integer, nullable=False, server_default=text("0")),  # boxes that it kept from being shown
     comment="How corrected crops look, by the network that embedded them.",
+)
+
+sight = Table(
+    "sight",
+    metadata,
+    Column("id", _Counter, primary_key=True, autoincrement=True),
+    Column("task", BigInteger, nullable=False),
+    Column("project", BigInteger),
+    Column("network", String(256), nullable=False),
+    Column("page", Integer, nullable=False),
+    Column("region", String(64), nullable=False),
+    Column("label", String(16), nullable=False),
+    Column("embedding", LargeBinary, nullable=False),  # 512 signed bytes
+    Column("picture", LargeBinary, nullable=False),  # of its ink, margin included, as JPEG
+    Column("place", JSON, nullable=False),  # the mark's box in the picture
+    Index("ix_sight_task", "task"),
+    Index("ix_sight_network", "network", "id"),
+    sqlite_autoincrement=True,
+    comment="How the boxes look that are shown now, so that a correction finds its like among them.",
+)
+
+renewal = Table(
+    "renewal",
+    metadata,
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("project", BigInteger, nullable=False),
+    Column("sample", String(96), nullable=False),  # the correction that it shows the like of
+    Column("due", Float, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    comment="Tasks whose stored predictions a correction changes, until they have others.",
 )
 
 forgotten = Table(

@@ -53,7 +53,8 @@ class Binding:
         paged: Whether that field holds a list (`valueList`, or what a Repeater goes through).
         labels: The project's own label for each mark that it has one for, such as `{"stamp": "Seal"}`.
         threshold: Lowest probability to show.
-        meanings: The marks that each of the control's labels stands for: annotators may use more labels than are shown.
+        meanings: The marks that each of the control's labels stands for, none for labels of other things: annotators
+            may use more labels than are shown.
         shape: What the control draws.
         figure: The name of the control that draws, where another holds the labels (`Rectangle` beside `Labels`);
             else "".
@@ -331,11 +332,10 @@ def _labels(control: Element) -> dict[str, str]:
 
 
 def _meanings(control: Element) -> dict[str, tuple[str, ...]]:
-    """The marks that each label stands for, those labels among them that predictions do not use."""
+    """The marks that each label stands for, also of labels that predictions do not use; none for other things."""
     found: dict[str, tuple[str, ...]] = {}
     for shown, marks, _ in _label_tags(control):
-        if marks:
-            found.setdefault(shown, marks)
+        found[shown] = found.get(shown) or marks
     return found
 
 

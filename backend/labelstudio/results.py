@@ -35,12 +35,15 @@ __all__ = [
     "Region",
     "as_stored",
     "drawn_box",
+    "drawn_label",
+    "meant_by",
     "of_pages",
     "placed",
     "prediction",
     "refined",
     "region_id",
     "regions",
+    "regions_there",
     "wants_ink",
     "why_empty",
 ]
@@ -182,7 +185,9 @@ def refined(
     binding: Binding,
     inks: Sequence[Inked] = (),
 ) -> Region:
-    """What an annotator drew, tightened and labelled: the region keeps its id and place, its label is of the control.
+    """What an annotator drew, tightened: the region keeps its id, its place and its label; the score tells the doubt.
+
+    Only where it was drawn without a label that the control has, it gets the likeliest.
 
     Args:
         marks: The one mark inside the drawn box.
@@ -195,14 +200,58 @@ def refined(
     named: dict[str, float] = {}
     for mark, label in binding.labels.items():
         named[label] = named.get(label, 0.0) + float(marks.probabilities[0, MARKS.index(mark)])
-    label = max(named, key=lambda name: named[name])
+    chosen = drawn_label(drawn, binding)
+    if chosen is None:
+        label = max(named, key=lambda name: named[name])
+        score = named[label]
+    else:
+        label, stands_for = chosen, meant_by(chosen, binding)
+        # Of what is no mark of ours, nothing is known but how little it looks like one.
+        certainties = [float(marks.probabilities[0, MARKS.index(mark)]) for mark in stands_for]
+        score = sum(certainties) if certainties else 1 - float(marks.scores[0])
     item = drawn.get("item_index")
     identity = drawn.get("id")
     ink = inks[0] if inks else None
     shape = _shape(marks.boxes, ink, turnable=False, width=width, height=height, binding=binding)
-    region = _region(shape, label, named[label], width=width, height=height, binding=binding, item=item)
+    region = _region(shape, label, score, width=width, height=height, binding=binding, item=item)
     kept = identity if isinstance(identity, str) and identity else region_id(marks.version, region)
-    return {"id": kept, **region, **_origin(marks, 0)}
+    return {"id": kept, **region, **({} if chosen else _origin(marks, 0))}
+
+
+def drawn_label(drawn: Mapping[str, Any], binding: Binding) -> str | None:
+    """The label under which an annotator drew a region; None where it has none that the control has."""
+    value = drawn.get("value")
+    labels = value.get(binding.kind) if isinstance(value, dict) else None
+    label = labels[0] if isinstance(labels, list) and labels else None
+    return label if isinstance(label, str) and (label in binding.meanings or label in binding.labels.values()) else None
+
+
+def meant_by(label: str, binding: Binding) -> tuple[str, ...]:
+    """The marks that a label stands for."""
+    return binding.meanings.get(label) or tuple(mark for mark, word in binding.labels.items() if word == label)
+
+
+def regions_there(task: Mapping[str, Any], drawn: Mapping[str, Any], *, width: int, height: int) -> Boxes:
+    """The boxes (T, 4) that an annotator has on a page beside what was just drawn, in pixels.
+
+    They are those of the newest draft; else of the newest annotation; else of the newest prediction.
+    """
+    kept: Sequence[Any] = []
+    for kind in ("drafts", "annotations", "predictions"):
+        stored = [one for one in task.get(kind) or () if isinstance(one, dict)]
+        if stored:
+            newest = max(stored, key=lambda one: str(one.get("updated_at") or one.get("created_at") or ""))
+            kept = newest.get("result") or []
+            break
+    boxes = []
+    for region in kept:
+        same_page = isinstance(region, dict) and (region.get("item_index") or 0) == (drawn.get("item_index") or 0)
+        if same_page and region.get("to_name") == drawn.get("to_name") and region.get("id") != drawn.get("id"):
+            try:
+                boxes.append(drawn_box(region, width=width, height=height)[0])
+            except RequestError:
+                continue  # an ellipse, a choice or a text: nothing that the answer could be a copy of
+    return as_boxes(boxes)
 
 
 def _origin(marks: Marks, place: int) -> Region:

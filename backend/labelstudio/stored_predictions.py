@@ -6,14 +6,29 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from backend.errors import LabelStudioError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from backend.labelstudio.client import LabelStudio
 
-__all__ = ["Listing", "Stored", "StoredTask", "delete_prediction", "importable", "list_tasks", "read_tasks", "store"]
+__all__ = [
+    "Listing",
+    "OpenTask",
+    "Shown",
+    "Stored",
+    "StoredTask",
+    "delete_prediction",
+    "importable",
+    "list_tasks",
+    "read_open_task",
+    "read_tasks",
+    "store",
+]
 
 Json = dict[str, Any]
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +76,67 @@ class StoredTask:
     @property
     def id(self) -> int:
         return int(self.body["id"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A stored prediction with its regions.
+
+    Attributes:
+        id: Label Studio's id of it.
+        version: Its model version.
+        result: Its regions.
+        score: By which tasks queue.
+    """
+
+    id: int
+    version: str
+    result: tuple[Json, ...]
+    score: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenTask:
+    """A task that nobody annotated or drafted, with what is shown for it.
+
+    Attributes:
+        body: The task as a prediction needs it: `id` and `data`.
+        predictions: By age, oldest first.
+    """
+
+    body: Json
+    predictions: tuple[Shown, ...]
+
+    def of_version(self, version: str) -> tuple[Shown, ...]:
+        """Its predictions of one version, oldest first."""
+        return tuple(one for one in self.predictions if one.version == version)
+
+
+def read_open_task(studio: LabelStudio, task: int) -> OpenTask | None:
+    """A task with its predictions; None where it is gone, or somebody has begun to annotate it.
+
+    Raises:
+        LabelStudioError: Label Studio refused or did not answer.
+    """
+    try:
+        found = studio.call("GET", f"/api/tasks/{task}/")
+    except LabelStudioError as error:
+        if error.answered == _NOT_FOUND:
+            return None
+        raise
+    if found.get("annotations") or found.get("drafts"):
+        return None
+    shown = (
+        Shown(
+            id=int(one["id"]),
+            version=str(one.get("model_version") or ""),
+            result=tuple(one.get("result") or ()),
+            score=one.get("score"),
+        )
+        for one in found.get("predictions") or ()
+    )
+    body = {"id": int(found["id"]), "data": dict(found.get("data") or {})}
+    return OpenTask(body=body, predictions=tuple(sorted(shown, key=lambda one: one.id)))
 
 
 def list_tasks(

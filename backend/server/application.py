@@ -18,6 +18,7 @@ from backend.server.credentials import RefusedWebhooks
 from backend.server.dashboard import Dashboard
 from backend.server.milestones import Registered
 from backend.server.predictor import Predictor
+from backend.server.renewing import Renewer
 from backend.server.routes import create_app
 from backend.server.status_pages import feedback_pages
 from backend.server.wall.wall_decisions import Decisions
@@ -52,6 +53,7 @@ class Application:
         predictor: Predicts tasks.
         feedback: Learns from corrections.
         announcer: Tells Label Studio which version serves.
+        renewer: Has open tasks predicted anew after a correction.
         chronicle: Writes down what the dashboard's lines are drawn from.
         serving: Loads models; None where somebody else does.
     """
@@ -60,6 +62,7 @@ class Application:
     predictor: Predictor
     feedback: Feedback
     announcer: Announcer
+    renewer: Renewer
     chronicle: Loop
     serving: Serving | None = None
 
@@ -78,7 +81,7 @@ class Application:
         starter: Starter | None = None,
     ) -> Application:
         """Wires the parts; starts nothing."""
-        predictor = Predictor(settings, serving, connections, ledger=feedback.intake)
+        predictor = Predictor(settings, serving, connections, ledger=feedback.intake, sights=feedback.sights)
         refused = RefusedWebhooks()
         training = starter.status if starter else None
 
@@ -115,6 +118,7 @@ class Application:
             predictor=predictor,
             feedback=feedback,
             announcer=announcer,
+            renewer=Renewer(settings, predictor, feedback.store.engine),
             serving=serving if isinstance(serving, Serving) else None,
             chronicle=Loop(chronicle.look, name="chronicle"),
         )
@@ -134,6 +138,7 @@ class Application:
         application = cls.build(settings, serving=serving, connections=connections, feedback=feedback, starter=starter)
         feedback.start(working=bool(settings.samples_in_server))
         application.announcer.start()
+        application.renewer.start()
         application.chronicle.start()
         return application
 
@@ -142,6 +147,7 @@ class Application:
         if self.serving is not None:
             self.serving.stop()
         self.announcer.stop()
+        self.renewer.stop()
         self.chronicle.stop(timeout=_STOP_SECONDS)
         self.feedback.stop()
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from backend.corrections.likeness import Look, look_at
 from backend.corrections.shown import Proposal, is_blind, origin_of
+from backend.corrections.sights import Sight
 from backend.errors import BackendError, LedgerError, LimitExceeded, RequestError
 from backend.labelstudio.annotations import Region as ShownRegion
 from backend.labelstudio.connections import decoded, fetched
@@ -20,10 +22,13 @@ from backend.labelstudio.results import (
     NOT_DONE,
     as_stored,
     drawn_box,
+    drawn_label,
+    meant_by,
     of_pages,
     placed,
     prediction,
     refined,
+    regions_there,
     wants_ink,
     why_empty,
 )
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from backend.corrections.shown import Ledger
+    from backend.corrections.sights import Sights
     from backend.labelstudio.connections import Connections, Pages
     from backend.labelstudio.labelling import Binding
     from backend.labelstudio.results import Region
@@ -80,6 +86,7 @@ class _Seen:
     width: int
     height: int
     inks: tuple[Inked, ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -92,6 +99,7 @@ class _Outcome:
     remembered: bool = True
     result: list[Region] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
+    sights: list[Sight] = field(default_factory=list)
     certainties: list[float] = field(default_factory=list)
     # Why there is none, by the index of a page that was looked at.
     empty: dict[int, str] = field(default_factory=dict)
@@ -128,6 +136,7 @@ class Predictor:
         serving: Holds the pipeline, or loads it at the moment.
         connections: Page sources by project.
         ledger: Remembers what is shown.
+        sights: Takes note of how it looks; None where nobody shall.
         clock: Seconds that never go back.
     """
 
@@ -138,12 +147,14 @@ class Predictor:
         connections: Connections,
         *,
         ledger: Ledger,
+        sights: Sights | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.serving = serving
         self.connections = connections
         self.confidence = settings.confidence
         self._ledger = ledger
+        self._sights = sights
         self._deadline = settings.predict_deadline
         self._blind_share = settings.blind_share
         self._clock = clock
@@ -209,6 +220,7 @@ class Predictor:
         lines.close()
         version = self._version(pipeline, bindings)
         self._remember(project, looked_at, outcomes, version=version)
+        self._note_sights(project, looked_at, outcomes, pipeline)
         _log_batch(project, looked_at, outcomes, milliseconds=1000 * (self._clock() - started), version=version)
         predictions = [outcome.prediction(version) for outcome in outcomes]
         return version, predictions + [NOT_DONE] * (len(tasks) - len(looked_at))
@@ -218,7 +230,7 @@ class Predictor:
     ) -> tuple[str, dict[str, Any]]:
         """The version that served, and one prediction for the rectangles that an annotator just drew.
 
-        Each is tightened to the ink inside it, and labelled.
+        Each is tightened to the mark inside it. The label that it was drawn with stands; the score tells the doubt.
 
         Raises:
             ModelError: There is no model, or not before the deadline.
@@ -238,7 +250,11 @@ class Predictor:
             Job(
                 host=host_of(sheet.reference),
                 call=partial(
-                    self._look, source, replace(sheet, bindings=(binding,)), partial(_tightened, pipeline, region), left
+                    self._look,
+                    source,
+                    replace(sheet, bindings=(binding,)),
+                    partial(_tightened, pipeline, task, region, binding),
+                    left,
                 ),
             )
             for region, (_, sheet, binding) in zip(drawn, places, strict=True)
@@ -253,7 +269,8 @@ class Predictor:
             seen = seen_by[place]
             found = refined(seen.marks, region, width=seen.width, height=seen.height, binding=binding, inks=seen.inks)
             result += as_stored(found, binding)
-            proposals.append(_proposal(seen, 0, found, index=index, binding=binding))
+            if meant_by(found["value"][binding.kind][0], binding):
+                proposals.append(_proposal(seen, 0, found, index=index, binding=binding))
         version = self._version(pipeline, bindings)
         self._tell(project, task, version=version, proposals=proposals, drawn=True)
         _LOG.info(
@@ -302,6 +319,16 @@ class Predictor:
             self._ledger.note_unread(task=identity, project=project_id(project), reason=reason)
         except LedgerError as error:
             _LOG.error("task %s: nobody will be told that it could not be looked at: %s", identity, error)
+
+    def _note_sights(
+        self, project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], pipeline: Pipeline
+    ) -> None:
+        if self._sights is None:
+            return
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            if (identity := task_id(task)) is not None and outcome.complete and not outcome.blind:
+                network, where = pipeline.classifier.version, project_id(project)
+                self._sights.note(task=identity, project=where, network=network, sights=outcome.sights)
 
     def _tell(
         self,
@@ -355,7 +382,8 @@ class Predictor:
                 _LOG.info("task %s: %s: %s", sheet.task, page.reference, way_out)
             marks = see(page)
             inks = ink_in(page, marks.boxes) if wants_ink(sheet.bindings) else ()
-            return _Seen(marks=marks, width=page.width, height=page.height, inks=inks)
+            looks = () if self._sights is None else tuple(look_at(page.pixels, box) for box in marks.boxes)
+            return _Seen(marks=marks, width=page.width, height=page.height, inks=inks, looks=looks)
 
     @contextmanager
     def _turn(self, sheet: Sheet, left: Callable[[], float]) -> Iterator[None]:
@@ -372,8 +400,14 @@ def _marks(pipeline: Pipeline, sheet: Sheet, page: Page) -> Marks:
     return pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings))
 
 
-def _tightened(pipeline: Pipeline, region: Mapping[str, Any], page: Page) -> Marks:
-    return pipeline.refine(page, drawn_box(region, width=page.width, height=page.height))
+def _tightened(
+    pipeline: Pipeline, task: Mapping[str, Any], region: Mapping[str, Any], binding: Binding, page: Page
+) -> Marks:
+    """What is in a region that an annotator drew, under the label that it was drawn with."""
+    box = drawn_box(region, width=page.width, height=page.height)
+    there = regions_there(task, region, width=page.width, height=page.height)
+    said = meant_by(drawn_label(region, binding) or "", binding)
+    return pipeline.refine(page, box, meant=[MARKS.index(mark) for mark in said], taken=there)
 
 
 class _Lines:
@@ -425,6 +459,8 @@ def _add(sheet: Sheet, future: Future[_Seen], outcome: _Outcome, lines: _Lines) 
             ):
                 outcome.result += as_stored(region, binding)
                 outcome.proposals.append(_proposal(seen, place, region, index=index, binding=binding))
+                if seen.looks:
+                    outcome.sights.append(_sight(seen, place, outcome.proposals[-1]))
         if len(outcome.result) == before:
             outcome.empty[index] = why_empty(seen.marks, sheet.bindings)
 
@@ -458,7 +494,7 @@ def _proposal(seen: _Seen, place: int, region: Region, *, index: int, binding: B
     marks = seen.marks
     probabilities = marks.probabilities[place]
     [label] = region["value"][binding.kind]
-    named = [mark for mark, its_label in binding.labels.items() if its_label == label]
+    named = meant_by(label, binding)
     x1, y1, x2, y2 = marks.boxes[place].tolist()
     return Proposal(
         region=ShownRegion(
@@ -473,6 +509,13 @@ def _proposal(seen: _Seen, place: int, region: Region, *, index: int, binding: B
         recalled=marks.recalled[place] if marks.recalled else None,
         word=label,
     )
+
+
+def _sight(seen: _Seen, place: int, proposal: Proposal) -> Sight:
+    """How a region looks that is shown."""
+    region = proposal.region
+    embedding = seen.marks.embeddings[place]
+    return Sight(page=region.page, region=region.id, label=region.label, embedding=embedding, look=seen.looks[place])
 
 
 def _log_batch(

@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.geometry import Boxes, areas, as_boxes, coverage, iou, turned_left, union
+from backend.geometry import Boxes, areas, as_boxes, coverage, iou, turned_left
 from backend.vision.candidates import Candidates
 from backend.vision.classifier import Classification, Classifies
 from backend.vision.engine import Fusion
 from backend.vision.finders import Detects
 from backend.vision.network_config import MARKS, NONE
+from backend.vision.refine import tighten
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from backend.pages.page import Page
 
 __all__ = ["Marks", "Pipeline", "PipelineConfig", "Rejected", "evidence", "fuse", "select"]
@@ -206,14 +209,30 @@ class Pipeline:
             both[settled] = found.probabilities[settled]
         return both
 
-    def refine(self, page: Page, box: Boxes) -> Marks:
-        """Tightens the rough `box` (1, 4) of an annotator to the ink inside, and names it: always exactly one mark.
+    def refine(self, page: Page, box: Boxes, *, meant: Sequence[int] = (), taken: Boxes | None = None) -> Marks:
+        """Tightens the rough `box` (1, 4) of an annotator to the mark inside, and names it: always exactly one mark.
 
         The annotator has said that there is a mark, so the probabilities are those given that it is one: `none` gets 0.
+
+        Args:
+            page: The page.
+            box: What was drawn, pixels of the page.
+            meant: Indices into `MARKS` of what the annotator says it is; nothing where that was not said.
+            taken: (T, 4) regions that are there already; the answer is a copy of none of them.
         """
-        found = self.detector(page.pixels, page.pixels_dpi).boxes
-        inside = found[coverage(found, box * page.scale)[:, 0] > self.config.inside]
-        tight = union(inside) if len(inside) else as_boxes(box * page.scale)
+        candidates = self.detector(page.pixels, page.dpi)
+        near = coverage(candidates.boxes, box)[:, 0] > 0
+        candidates = Candidates(candidates.boxes[near], candidates.scores[near], candidates.heat[near])
+        found = self._fused(self.classifier.classify(page.pixels, candidates.boxes), candidates.heat)
+        wanted = found[:, list(meant) or list(range(len(MARKS)))].sum(axis=1)
+        tight = tighten(
+            page.pixels,
+            box,
+            candidates=candidates.boxes,
+            probabilities=wanted,
+            taken=as_boxes([]) if taken is None else taken,
+            inside=self.config.inside,
+        )
         judged = self.classifier.classify(page.pixels, tight)
         # A network that is certain of `none` still has to choose.
         probabilities = np.maximum(judged.probabilities, _LEAST)

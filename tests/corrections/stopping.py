@@ -73,6 +73,7 @@ def start(url: str, folder: str) -> Callable[[Settings], Application]:
             engine=open_database(url),
             crops=CropStore(os.environ.get("STORAGE_URL", folder)),
             spool=Path(folder) / "spool",
+            lookalikes=Path(folder) / "lookalikes",
         )
         feedback = Feedback(store, connections, recall_distance=0)
         serving = ToldServing(ToldPipeline())

@@ -25,6 +25,13 @@ _SETTLED = """() => {
   return drawn && place.width > 0 && window.placeBefore === before;
 }"""
 
+_FITTED = """() => {
+  const place = document.querySelector('img[alt=image]')?.getBoundingClientRect();
+  const before = window.placeBefore;
+  window.placeBefore = JSON.stringify(place);
+  return place.width > 0 && window.placeBefore === before;
+}"""
+
 
 class Editor:
     """One task, open in the editor; coordinates are percent of the page, as in Label Studio's regions.
@@ -56,6 +63,19 @@ class Editor:
         self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
         expect(self.regions).to_have_count(regions)
         self.page.wait_for_function(_SETTLED)
+
+    def open_empty(self, project: int, task: int) -> None:
+        """Opens a task that has no boxes, and waits for its page."""
+        self.task = task
+        self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
+        expect(self._image).to_be_visible()
+        self.page.wait_for_function(_FITTED)
+
+    def draw_smart(self, value: Value, label: str) -> None:
+        """Draws a rough box with the smart tool; what becomes of it is up to the backend."""
+        self.page.locator(".lsf-label", has_text=label).click()
+        x, y = value["x"], value["y"]
+        self._pull(self._at(x, y), self._at(x + value["width"], y + value["height"]))
 
     def pick(self, region: Mapping[str, Any]) -> None:
         """Selects a region by a click on its box."""

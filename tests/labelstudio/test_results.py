@@ -7,7 +7,7 @@ import pytest
 
 from backend.errors import RequestError
 from backend.labelstudio.labelling import Binding
-from backend.labelstudio.results import drawn_box, prediction, refined, region_id, regions, wants_ink
+from backend.labelstudio.results import drawn_box, prediction, refined, region_id, regions, regions_there, wants_ink
 from backend.vision.inked import Inked
 from tests.server.conftest import found
 
@@ -187,3 +187,26 @@ def test_ink_is_looked_for_only_where_it_is_shown(changes, wanted):
 def test_what_has_no_place_on_the_page_is_refused(value):
     with pytest.raises(RequestError):
         drawn_box({"value": value}, width=400, height=200)
+
+
+def test_the_label_that_was_drawn_stands_and_the_score_says_the_doubt():
+    drawn = {"id": "abc", "value": {"rectanglelabels": ["signature"]}}
+    region = refined(found(STAMP), drawn, width=400, height=200, binding=binding())
+    assert region["value"]["rectanglelabels"] == ["signature"]
+    assert region["score"] < 0.5
+    assert "meta" not in region
+
+
+@pytest.mark.parametrize("kind", ["drafts", "annotations", "predictions"])
+def test_the_regions_that_are_there_are_those_of_the_newest_state(kind):
+    value = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["Seal"]}
+    older = {"updated_at": "2026-01-01", "result": []}
+    there = {"id": "there", "to_name": "page", "value": value}
+    further = [
+        {"id": "new", "to_name": "page", "value": value},  # what was just drawn
+        {"id": "elsewhere", "to_name": "page", "item_index": 1, "value": value},
+        {"id": "choice", "to_name": "page", "value": {"choices": ["yes"]}},
+    ]
+    task = {"predictions": [], kind: [older, {"updated_at": "2026-01-02", "result": [there, *further]}]}
+    found_there = regions_there(task, {"id": "new", "to_name": "page"}, width=400, height=200)
+    np.testing.assert_allclose(found_there, [[40, 40, 160, 120]])

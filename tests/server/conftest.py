@@ -69,6 +69,7 @@ class ToldPipeline:
     asked_confidence: list[float | None] = field(default_factory=list)
     refine_to: Marks = field(default_factory=lambda: found(("stamp", (20, 20, 60, 40), 0.9)))
     refined_boxes: list[np.ndarray] = field(default_factory=list)
+    said: list[dict] = field(default_factory=list)
     version: str = VERSION
 
     def marks(self, page: Page, *, confidence: float | None = None) -> Marks:
@@ -78,7 +79,8 @@ class ToldPipeline:
             raise answer
         return answer
 
-    def refine(self, page: Page, box: np.ndarray) -> Marks:
+    def refine(self, page: Page, box: np.ndarray, **said: object) -> Marks:
+        self.said.append(said)
         self.refined_boxes.append(box)
         return self.refine_to
 

@@ -450,6 +450,30 @@ class TestInteractive:
         body["params"]["context"]["result"][0] |= changes
         return body
 
+    def test_what_was_drawn_and_what_is_there_goes_along(self, client, pipeline):
+        body = payload("predict_interactive")
+        client.post("/predict", json=body)
+        [said] = pipeline.said
+        assert said["meant"] == [1], "it was drawn as a stamp"
+        # The annotation has one box of 20 by 10 percent, at 10 percent from the top left corner of 200 by 100 pixels.
+        assert said["taken"].round().tolist() == [[20, 10, 60, 20]]
+
+    def test_the_label_that_was_drawn_stands_also_where_the_model_thinks_otherwise(self, client, pipeline):
+        pipeline.refine_to = found(("signature", (20, 20, 60, 40), 0.9))
+        [prediction] = client.post("/predict", json=payload("predict_interactive")).json["results"]
+        [region] = prediction["result"]
+        assert region["value"]["rectanglelabels"] == ["stamp"]
+        assert region["score"] < 0.5
+
+    def test_a_label_of_something_else_stands_as_well(self, client):
+        body = self.drawn()
+        body["label_config"] = body["label_config"].replace(
+            "</RectangleLabels>", '<Label value="logo"/></RectangleLabels>'
+        )
+        body["params"]["context"]["result"][0]["value"]["rectanglelabels"] = ["logo"]
+        [prediction] = client.post("/predict", json=body).json["results"]
+        assert prediction["result"][0]["value"]["rectanglelabels"] == ["logo"]
+
     def test_a_label_that_the_project_lacks_gives_way_to_the_likeliest_it_has(self, client, pipeline):
         body = self.drawn()
         body["label_config"] = body["label_config"].replace('value="stamp"', 'value="logo"')

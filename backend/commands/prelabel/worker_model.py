@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from backend.corrections.service import Feedback, Store
+from backend.corrections.sights import Sights
 from backend.errors import LedgerError, PageError
 from backend.labelstudio.connections import Connections
 from backend.models.serving import Sources, build_pipeline
@@ -129,4 +130,7 @@ def served_predictor(settings: Settings, failed: Failed) -> Predictor:
     feedback = Feedback(Store.open(settings), connections, recall_distance=settings.recall_distance)
     pipeline = build_pipeline(Sources.of(settings).at_once(), settings, around=feedback.recalling)
     feedback.start(working=False)
-    return Predictor(settings, Fixed(pipeline), connections, ledger=StrictLedger(feedback.ledger, failed))
+    # A worker may end as soon as its last task is stored.
+    sights = Sights(feedback.store.engine, at_once=True)
+    ledger = StrictLedger(feedback.ledger, failed)
+    return Predictor(settings, Fixed(pipeline), connections, ledger=ledger, sights=sights)

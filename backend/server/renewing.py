@@ -1,0 +1,170 @@
+"""Has open tasks predicted anew after a correction, so that nobody deletes the same false box twice."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from backend.corrections.renewals import done_with, due_renewals, put_off_renewal
+from backend.errors import BackendError, LabelConfigError, LabelStudioError
+from backend.files import take_lock
+from backend.labelstudio.labelling import bind
+from backend.labelstudio.results import NOT_DONE
+from backend.labelstudio.stored_predictions import OpenTask, delete_prediction, read_open_task, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy import Engine
+
+    from backend.corrections.renewals import Renewal
+    from backend.labelstudio.client import LabelStudio
+    from backend.labelstudio.labelling import Binding
+    from backend.server.predictor import Predictor
+    from backend.settings import Settings
+
+__all__ = ["Renewer"]
+
+_LOG = logging.getLogger(__name__)
+_LOOK_SECONDS = 1.0
+_AT_ONCE = 4
+_TRIES = 5
+_FIRST_WAIT, _LONGEST_WAIT = 30.0, 3600.0
+_GONE = 404
+_STOP_SECONDS = 5.0
+
+
+class Renewer:
+    """Renews stored predictions, some at a time; of all processes over one data folder, one does it.
+
+    Only tasks are touched that nobody annotated or drafted, and of them only predictions of the version that serves.
+    A prediction that would come out the same stays as it is. Half of the time is left to others.
+
+    Args:
+        settings: The data folder.
+        predictor: Predicts, tells the ledger, and knows the ways into Label Studio.
+        engine: The ledger's database, where what is to be done is planned.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self, settings: Settings, predictor: Predictor, engine: Engine, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._lock_file = settings.data_dir / "renewing.lock"
+        self._predictor = predictor
+        self._engine = engine
+        self._clock = clock
+        self._lock: int | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="renew", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread; after a fork, never before."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread, after at most some seconds for what is under way, and lets another process take over."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def look(self) -> int:
+        """Renews some tasks that are due; gives how many were seen to."""
+        if self._predictor.serving.state()["model_state"] != "ready" or not self._chosen():
+            return 0
+        planned = due_renewals(self._engine, now=self._clock(), most=_AT_ONCE)
+        if not planned:
+            return 0
+        try:
+            self._renew(planned)
+        except LabelConfigError:
+            done_with(self._engine, [one.task for one in planned])  # such a project shows no boxes at all
+        except BackendError as error:
+            _LOG.warning("project %d: predictions are not renewed yet: %s", planned[0].project, error)
+            self._put_off(planned)
+        return len(planned)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_LOOK_SECONDS):
+            try:
+                started = time.monotonic()
+                if self.look():
+                    self._stopped.wait(time.monotonic() - started)
+            except Exception:
+                # Such as a database that is away: the thread must outlive it, nothing else would renew anything.
+                _LOG.exception("predictions are not renewed; again in %g s", _FIRST_WAIT)
+                self._stopped.wait(_FIRST_WAIT)
+
+    def _chosen(self) -> bool:
+        """Whether this process is the one; the lock of one that died is free."""
+        if self._lock is None:
+            self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = take_lock(self._lock_file)
+        return self._lock is not None
+
+    def _renew(self, planned: Sequence[Renewal]) -> None:
+        project = planned[0].project
+        studio = self._predictor.connections.studio(str(project))
+        if not studio.has_token:
+            self._put_off(planned)
+            return
+        bindings = bind(str(studio.project(project).get("label_config") or ""), confidence=self._predictor.confidence)
+        tasks = {one.task: read_open_task(studio, one.task) for one in planned}
+        done_with(self._engine, [number for number, task in tasks.items() if task is None])
+        waiting = {number: task for number, task in tasks.items() if task is not None}
+        if waiting:
+            not_done = self._predict(studio, project, waiting, bindings)
+            self._put_off([one for one in planned if one.task in not_done])
+
+    def _predict(
+        self, studio: LabelStudio, project: int, tasks: Mapping[int, OpenTask], bindings: Sequence[Binding]
+    ) -> set[int]:
+        """Replaces what differs; gives the tasks that could not be looked at."""
+        bodies = [task.body for task in tasks.values()]
+        version, found = self._predictor.predict(bodies, bindings, project=str(project))
+        fresh = {number: one for number, one in zip(tasks, found, strict=True) if one != NOT_DONE}
+        changed = {
+            number: one
+            for number, one in fresh.items()
+            if (its := tasks[number].of_version(version)) and _shown(one["result"]) != _shown(its[-1].result)
+        }
+        if changed:
+            store(studio, project, changed)
+        for number in changed:
+            for stored in tasks[number].of_version(version):
+                _delete(studio, stored.id)
+        done_with(self._engine, list(fresh))
+        if changed:
+            _LOG.info("project %d: tasks %s are shown what was corrected elsewhere", project, sorted(changed))
+        return set(tasks) - set(fresh)
+
+    def _put_off(self, planned: Sequence[Renewal]) -> None:
+        given_up = [one.task for one in planned if one.attempts + 1 >= _TRIES]
+        if given_up:
+            _LOG.warning("tasks %s keep their predictions: it failed %d times", given_up, _TRIES)
+            done_with(self._engine, given_up)
+        for one in planned:
+            if one.task not in given_up:
+                wait = min(_FIRST_WAIT * 2.0**one.attempts, _LONGEST_WAIT)
+                put_off_renewal(self._engine, one.task, until=self._clock() + wait)
+
+
+def _shown(result: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What of a prediction an annotator sees, in any order."""
+    return sorted(
+        repr((one.get("from_name"), one.get("item_index"), sorted((one.get("value") or {}).items()))) for one in result
+    )
+
+
+def _delete(studio: LabelStudio, prediction: int) -> None:
+    try:
+        delete_prediction(studio, prediction)
+    except LabelStudioError as error:
+        if error.answered != _GONE:
+            raise
