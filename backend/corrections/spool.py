@@ -43,6 +43,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._home = _inode(folder.parent)
         self._gathering = threading.Lock()
         self._writing = threading.Lock()
         self._group = _Group()
@@ -126,6 +127,11 @@ class Spool:
 
     def _settle(self, group: _Group) -> None:
         """Writes a group; for the holder of the lock only."""
+        if self._active is None and _inode(self._folder.parent) != self._home:
+            # Another part of this program, or a person, made it anew: what is stored there would be beside the rest.
+            self._fail(group, _taken_away(self._folder))
+            group.settled = True
+            return
         try:
             if self._active is None:
                 self._active = _File.make(self._folder)
@@ -268,6 +274,15 @@ class _File:
 
     def close(self) -> None:
         os.close(self._handle)
+
+
+def _inode(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another one of its name; None where there is none."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _taken_away(folder: Path) -> str:

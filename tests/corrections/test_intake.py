@@ -338,3 +338,19 @@ def test_files_are_for_this_user_alone(engine: Engine, intake: Intake, tmp_path:
     folder = tmp_path / "spool"
     assert folder.stat().st_mode & 0o077 == 0
     assert [file.stat().st_mode & 0o077 for file in folder.iterdir()] == [0]
+
+
+def test_a_folder_that_was_made_anew_in_the_place_of_a_moved_one_takes_no_event(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    spool = Spool(data / "spool")
+    spool.append(b"1")
+    data.rename(tmp_path / "moved")
+    data.mkdir()
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="put DATA_DIR back"):
+            spool.append(b"2")
+    data.rmdir()
+    (tmp_path / "moved").rename(data)
+    spool.append(b"3")
+    assert sorted(line for lines in spool.portions() for line in lines) == [b"1", b"3"]
