@@ -1,6 +1,6 @@
-"""One table of settings: field name, default, meaning. It feeds the environment, the command line and the README.
+"""One table of settings: field name, default, meaning. It feeds the environment, the command line and the docs.
 
-The environment variable of a field is its name in capitals. A test compares the table with the README.
+The environment variable of a field is its name in capitals. A test compares the table with docs/settings.md.
 """
 
 from __future__ import annotations
@@ -37,20 +37,24 @@ class Settings:
         "http://localhost:8080", "Address of Label Studio; its uploads are fetched from there."
     )
     label_studio_api_key: str = _setting(
-        "", "Legacy token or personal access token; without one, the token that Label Studio sends with /setup is used."
+        "",
+        "Legacy token or personal access token. Without one, the backend uses the token that Label Studio sends with "
+        "/setup.",
     )
-    basic_auth_user: str = _setting("", "User name that requests must bring (HTTP Basic); empty turns the check off.")
-    basic_auth_pass: str = _setting("", "Password to that user name; Label Studio can send none beyond Latin-1.")
+    basic_auth_user: str = _setting("", "User name that requests must bring (HTTP Basic). Empty turns the check off.")
+    basic_auth_pass: str = _setting("", "Password to that user name. Label Studio can send only Latin-1 characters.")
     settings_file: str = _setting(
         "",
-        "TOML or `.env` file with some of these settings by their names; the environment counts before it, and the "
-        "command line before both.",
+        "TOML or `.env` file with some of these settings by their names. The environment overrides the file, and the "
+        "command line overrides both.",
     )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
     log_format: str = _setting("text", "The log as `text` for people, or as `json`: one object a line.")
     workers: int = _setting(1, "Serving processes; each holds one model.")
     threads: int = _setting(
-        96, "Request threads of a serving process; more than clients that predict at once, so that others are answered."
+        96,
+        "Request threads of a serving process. Set more than the clients that predict at once, so that other requests "
+        "are answered.",
     )
     host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for every interface.")
     port: int = _setting(9090, "Port to listen on.")
@@ -58,82 +62,82 @@ class Settings:
         Path("data"), "Folder for downloaded and promoted models, the ledger of corrections and their crops."
     )
     database_url: str = _setting(
-        "", "Where the ledger is instead, such as `postgresql://user:password@host/name`; empty for SQLite in DATA_DIR."
+        "", "Where the ledger is, such as `postgresql://user:password@host/name`. Empty: SQLite in DATA_DIR."
     )
     storage_url: str = _setting(
         "",
-        "Where the crops of corrected marks are instead, such as `s3://bucket/folder` (fsspec's driver, here s3fs, is "
-        "installed beside); empty for DATA_DIR.",
+        "Where the crops of corrected marks are, such as `s3://bucket/folder`. Install fsspec's driver beside, here "
+        "s3fs. Empty: DATA_DIR.",
     )
     webhook_secret: str = _setting(
-        "", "What webhooks must bring in the header X-Webhook-Secret, where they do not bring BASIC_AUTH_USER."
+        "", "What webhooks must bring in the header X-Webhook-Secret, unless they bring BASIC_AUTH_USER."
     )
     allowed_client_hosts: str = _setting(
         "",
-        "Further names that requests may call this backend by (`Host`), and web pages that may send any (`Origin`), "
-        "comma separated; addresses, loopback, Docker's names and Label Studio's own host are always allowed.",
+        "Further names, comma separated, by which requests may call this backend (`Host`), and web pages that may send "
+        "requests (`Origin`). Addresses, loopback, Docker's names and Label Studio's own host are always allowed.",
     )
     samples_in_server: int = _setting(
-        1, "1: serving processes turn corrections into samples themselves; 0: only `worker` processes do."
+        1, "1: serving processes turn corrections into samples. 0: only `worker` processes do."
     )
     recall_distance: float = _setting(
         0.12,
-        "How far a crop may be from a corrected one, as 1 − cosine of their embeddings, to be compared with it: where "
-        "both show the same print or the same rubber, the annotator's verdict is followed at once; 0 turns that off.",
+        "How far a crop may be from a corrected crop to be compared with it, as 1 − cosine of their embeddings. Where "
+        "both show the same print or the same rubber, the annotator's verdict counts at once. 0 turns that off.",
     )
     blind_share: float = _setting(
         0.0,
-        "Share of documents whose tasks are served without boxes, such as 0.1, so that `evaluate --blind` can tell "
-        "what people find who do not see them; 0 serves every task with boxes.",
+        "Share of documents whose tasks are served without boxes, such as 0.1. `evaluate --blind` then tells what "
+        "people find without them. 0: every task has boxes.",
     )
     dashboard_people: int = _setting(
-        0, "1: the dashboard has a table by annotator, under their initials; 0: it shows nobody."
+        0, "1: the dashboard has a table by annotator, under their initials. 0: it shows nobody."
     )
     retrain_after: int = _setting(
         100,
-        'New hard examples since the last training that start another one by itself; 0: only "Start training" does.',
+        'So many new hard examples since the last training start another one. 0: only "Start training" does.',
     )
     retrain_recipe: str = _setting(
-        "", "JSON file whose fields replace those of the retraining recipe; empty for the recipe as it is."
+        "", "JSON file whose fields replace those of the retraining recipe. Empty: the recipe as it is."
     )
     model: str = _setting("auto", "Which weights serve: `auto`, `hub`, `bundled` or the version of a promoted model.")
     ask_hub: int = _setting(
         0,
-        "1: with MODEL=auto and no promoted model, the seed's checkpoint is fetched from the Hugging Face Hub; "
-        "0: the Hub is asked by MODEL=hub and `models pull` only.",
+        "1: with MODEL=auto and no promoted model, the original model is fetched from the Hugging Face Hub. "
+        "0: only MODEL=hub, `models pull` and `models push` ask the Hub.",
     )
     hub_proxy: str = _setting(
         "",
-        "Proxy for the Hub alone, such as `http://proxy:3128`; HTTP_PROXY and the like are not followed, so that no "
-        "page takes a way that nobody chose.",
+        "Proxy for the Hub alone, such as `http://proxy:3128`. HTTP_PROXY and the like are ignored, so that no page "
+        "goes through a proxy by accident.",
     )
     detector: str = _setting(
         "model", "How marks are found: `model` (a network), `colour` (rules on coloured ink), or `both`."
     )
-    model_threads: int = _setting(0, "Processor threads that one classification may use; 0 for one on each core.")
-    confidence: float = _setting(0.5, "Lowest probability at which a mark is shown; a label config can override it.")
+    model_threads: int = _setting(0, "Processor threads that one classification may use. 0: one on each core.")
+    confidence: float = _setting(0.5, "Lowest probability at which a mark is shown. A label config can override it.")
     predict_deadline: float = _setting(
-        80.0, "Seconds after which /predict answers what it has; the other tasks come back as not yet done."
+        80.0, "Seconds after which /predict answers what it has. The other tasks come back as not yet done."
     )
     allowed_hosts: str = _setting(
         "",
-        "Further hosts that pages may be fetched from, comma separated (`host` or `host:port`); "
-        "Label Studio's own is always allowed.",
+        "Further hosts that pages may be fetched from, comma separated (`host` or `host:port`). "
+        "Label Studio's own host is always allowed.",
     )
     local_files_root: str = _setting(
-        "", "Folder under which `/data/local-files/?d=` references are read; empty fetches them from Label Studio."
+        "", "Folder under which `/data/local-files/?d=` references are read. Empty: they are fetched from Label Studio."
     )
     max_bytes: int = _setting(64 * 1024 * 1024, "Largest file that is fetched or decoded.")
     max_pixels: int = _setting(120_000_000, "Largest page, in pixels, that is decoded.")
     max_pages: int = _setting(200, "Most pages that are read from one file.")
     max_tasks: int = _setting(
-        10_000, "Most tasks of one /predict that are looked at; the others come back as not yet done."
+        10_000, "Most tasks of one /predict that are looked at. The others come back as not yet done."
     )
-    max_task_pages: int = _setting(1000, "Most pages of one task (`valueList`); a task of more is not done.")
+    max_task_pages: int = _setting(1000, "Most pages of one task (`valueList`). A task with more is not done.")
     fetch_timeout: float = _setting(
         20.0, "Seconds that fetching one file, or decoding one page of it, may take in all."
     )
-    cache_bytes: int = _setting(256 * 1024 * 1024, "Size of the in-memory cache of fetched files; 0 turns it off.")
+    cache_bytes: int = _setting(256 * 1024 * 1024, "Size of the in-memory cache of fetched files. 0 turns it off.")
     cache_seconds: float = _setting(600.0, "Age at which a cached file is forgotten.")
     render_dpi: int = _setting(200, "Resolution at which PDF pages are rendered.")
 
@@ -210,7 +214,7 @@ def _filed(file: Path) -> dict[str, str]:
     known = {row.name.upper() for row in dataclasses.fields(Settings)} - {"SETTINGS_FILE"}
     if unknown := sorted(set(values) - known):
         raise SettingsError(
-            f"SETTINGS_FILE {file} names {', '.join(unknown)}: no such setting (see the README's table)"
+            f"SETTINGS_FILE {file} names {', '.join(unknown)}: no such setting (docs/settings.md lists them all)"
         )
     if wrong := sorted(name for name, value in values.items() if not isinstance(value, str | int | float)):
         raise SettingsError(f"SETTINGS_FILE {file}: {', '.join(wrong)} is neither a text nor a number")

@@ -1,8 +1,9 @@
-"""The settings table is the one truth: environment, command line and README agree with it, and nonsense is refused."""
+"""The settings table is the one truth: environment, command line and docs agree with it, and nonsense is refused."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from backend.errors import SettingsError
 from backend.settings import Settings, describe
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
 
 def test_defaults_hold_without_an_environment() -> None:
@@ -85,11 +86,16 @@ def test_no_message_tells_a_password() -> None:
 
 
 @pytest.mark.parametrize(("name", "default", "meaning"), describe(), ids=[row[0] for row in describe()])
-def test_readme_has_the_row(name: str, default: str, meaning: str) -> None:
-    rows = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}` ")]
-    assert len(rows) == 1, f"README's settings table has no row, or several, for {name}"
+def test_the_docs_have_the_row(name: str, default: str, meaning: str) -> None:
+    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}` ")]
+    assert len(rows) == 1, f"docs/settings.md has no row, or several, for {name}"
     assert meaning in rows[0].replace("\\|", "|")
     assert not default or f"`{default}`" in rows[0]
+
+
+def test_the_docs_have_no_row_of_a_setting_that_is_gone() -> None:
+    named = re.findall(r"^\| `([A-Z_]+)` ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(named) == sorted(name for name, _, _ in describe())
 
 
 TOML = """
