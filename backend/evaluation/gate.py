@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from backend.errors import EvaluationError
 from backend.evaluation.bootstrap import RESAMPLES, SEED, Estimate, by_document, estimate, mcnemar, weights
@@ -42,7 +43,9 @@ class Bounds:
         lower: The gain's lower bound has to be above this.
         recall: Most that the recall of a class may fall.
         calibration: Most that the expected calibration error may rise.
-        hard: Least share of the earlier hard examples that the classifier by itself has right.
+        hard: Share of the earlier hard examples that the classifier by itself should have right.
+        chance: It is refused where a classifier that has this share right would do so badly less often than this
+            (exact binomial test, one-sided).
         false: Most that the false boxes on a page may rise, on average over the pages.
         latency: Most that a page may take, as a multiple. A model raced against itself over 20 pages, with twice as
             many busy processes as cores, came out between .94 and 1.15 in 95 of 100 races.
@@ -53,6 +56,7 @@ class Bounds:
     recall: float = 0.02
     calibration: float = 0.02
     hard: float = 0.9
+    chance: float = 0.05
     false: float = 0.2
     latency: float = 1.15
     faster: float = 0.8
@@ -320,13 +324,19 @@ def _hard(hard: Sequence[bool], bounds: Bounds) -> Check:
     if not len(hard):
         sentence = "there are no earlier hard examples yet"
         return Check(name="hard examples", figure=None, bound=bounds.hard, passed=True, sentence=sentence)
-    share = sum(hard) / len(hard)
+    right, share = sum(hard), sum(hard) / len(hard)
+    # A share of a few dozen is worth no more than ten points either way: what refuses is what chance does not explain.
+    chance = float(binomtest(right, len(hard), bounds.hard, alternative="less").pvalue)
+    passed = chance >= bounds.chance
+    told = f"the classifier by itself has {right} of {len(hard)} earlier hard examples right ({share:.1%})"
+    if share < bounds.hard - _EPSILON:
+        told += f": fewer than {bounds.hard:.0%}, which chance {'explains' if passed else 'does not explain'}"
     return Check(
         name="hard examples",
         figure=share,
         bound=bounds.hard,
-        passed=share >= bounds.hard - _EPSILON,
-        sentence=f"the classifier by itself has {sum(hard)} of {len(hard)} earlier hard examples right ({share:.1%})",
+        passed=passed,
+        sentence=told,
     )
 
 

@@ -38,7 +38,12 @@ def pipeline() -> ToldPipeline:
 
 def build(engine: Engine, settings: Settings, pipeline: ToldPipeline | None = None) -> Application:
     connections = Connections(settings, source=MemoryPages())
-    store = Store(engine=engine, crops=CropStore(str(settings.data_dir)), spool=settings.data_dir / "spool")
+    store = Store(
+        engine=engine,
+        crops=CropStore(str(settings.data_dir)),
+        spool=settings.data_dir / "spool",
+        lookalikes=settings.data_dir / "lookalikes",
+    )
     feedback = Feedback(store, connections, recall_distance=settings.recall_distance)
     serving = ToldServing(pipeline or ToldPipeline())
     built = Application.build(settings, serving=serving, connections=connections, feedback=feedback)

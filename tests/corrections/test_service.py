@@ -87,7 +87,11 @@ def test_an_event_becomes_samples_by_itself_and_start_training_reconciles(engine
     heard = saved(1, task=7, at=950, result=[drawn("a", "stamp", A)])
     reach = Told(lost, heard)
     feedback = Feedback(
-        Store(engine=engine, crops=CropStore(str(tmp_path)), spool=tmp_path / "spool"), reach, recall_distance=0
+        Store(
+            engine=engine, crops=CropStore(str(tmp_path)), spool=tmp_path / "spool", lookalikes=tmp_path / "lookalikes"
+        ),
+        reach,
+        recall_distance=0,
     )
     feedback.start()
     send(feedback.journal, heard)
@@ -99,7 +103,9 @@ def test_an_event_becomes_samples_by_itself_and_start_training_reconciles(engine
 
 
 def test_a_start_asks_for_what_was_missed_while_nobody_listened(engine: Engine, tmp_path: Path) -> None:
-    store = Store(engine=engine, crops=CropStore(str(tmp_path)), spool=tmp_path / "spool")
+    store = Store(
+        engine=engine, crops=CropStore(str(tmp_path)), spool=tmp_path / "spool", lookalikes=tmp_path / "lookalikes"
+    )
     with writing(engine) as connection:
         ask(connection, 1, at=0.0)
     feedback = Feedback(store, Told(saved(2, task=8, at=960, result=[drawn("lost", "stamp", A)])), recall_distance=0)

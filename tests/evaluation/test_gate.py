@@ -213,11 +213,19 @@ def test_calibration_may_worsen_by_two_points(score: float, passes: bool) -> Non
         ((), True),
         # Exactly nine in ten.
         ((True,) * 9 + (False,), True),
-        # Fewer.
-        ((True,) * 8 + (False,) * 2, False),
+        # Fewer, which one classifier in four that has nine in ten right would have.
+        ((True,) * 28 + (False,) * 5, True),
+        ((True,) * 8 + (False,) * 2, True),
+        # The same share of more examples is no chance any longer.
+        ((True,) * 84 + (False,) * 16, False),
+        # Nor are far fewer.
+        ((True,) * 6 + (False,) * 4, False),
+        ((False,) * 2, False),
     ],
 )
-def test_nine_in_ten_of_the_earlier_hard_examples(hard: tuple[bool, ...], passes: bool) -> None:
+def test_fewer_than_nine_in_ten_of_the_earlier_hard_examples_beyond_chance_refuse(
+    hard: tuple[bool, ...], passes: bool
+) -> None:
     one = verdict(model("better", every(20)), hard=hard)
     assert one.promoted is passes
     assert ("hard examples" not in failed(one)) is passes

@@ -33,7 +33,12 @@ READY = {"model_state": "ready", "model_version": "v1"}
 
 def build(engine: Engine, settings: Settings) -> Flask:
     connections = Connections(settings, source=MemoryPages())
-    store = Store(engine=engine, crops=CropStore(str(settings.data_dir)), spool=settings.data_dir / "spool")
+    store = Store(
+        engine=engine,
+        crops=CropStore(str(settings.data_dir)),
+        spool=settings.data_dir / "spool",
+        lookalikes=settings.data_dir / "lookalikes",
+    )
     feedback = Feedback(store, connections, recall_distance=0.0)
     serving = ToldServing(ToldPipeline())
     return Application.build(settings, serving=serving, connections=connections, feedback=feedback).flask

@@ -31,7 +31,12 @@ BOX = (100.0, 60.0, 180.0, 110.0)
 
 def open_ledger(data_dir: Path) -> Store:
     data_dir.mkdir(parents=True, exist_ok=True)
-    return Store(engine=open_database(default_url(data_dir)), crops=CropStore(str(data_dir)), spool=data_dir / "spool")
+    return Store(
+        engine=open_database(default_url(data_dir)),
+        crops=CropStore(str(data_dir)),
+        spool=data_dir / "spool",
+        lookalikes=data_dir / "lookalikes",
+    )
 
 
 def teach(store: Store, documents: int, *, kinds: Sequence[Kind] = KINDS, first: int = 0, weak: bool = False) -> None:

@@ -109,7 +109,7 @@ def outcome(store: Store, task: int, value: Outcome) -> None:
 
 def base_of(folder: Path) -> DetectorBase:
     config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
-    return DetectorBase(name="x@cafe", folder=folder, path=folder / DETECTOR_WEIGHTS_FILE, config=config)
+    return DetectorBase(name="x@cafe", folder=folder, path=folder / DETECTOR_WEIGHTS_FILE, config=config, shape=TINY)
 
 
 @pytest.fixture
