@@ -1,8 +1,9 @@
 """Text from outside as a log or a terminal may show it: one line, no control characters, not without end.
 
-A file name, a task's reference or an event's name can hold line ends, which forge lines of a log, and escape sequences,
-which move a terminal's cursor or write into its title. Three places make that harmless, and all use one function:
-`printable` for a single text, `PlainFormatter` for every line of the log, `PlainStream` for what a command prints.
+File names, references and names of events can hold line ends, which forge lines of a log. They can also hold escape
+sequences, which move a terminal's cursor or write into its title. Three places make that harmless, and all use one
+function: `printable` for a single text, `PlainFormatter` for every line of the log, `PlainStream` for what a command
+prints.
 """
 
 from __future__ import annotations

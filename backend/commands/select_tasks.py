@@ -1,8 +1,8 @@
 """The command `select`: which tasks to annotate next, so that a few teach much: doubtful ones, unlike each other.
 
 Uncertainty alone picks the same doubt many times over. So each choice is the task with the largest product of its doubt
-and its distance to what is chosen already: the greedy k-centre of Sener and Savarese (Active learning for convolutional
-neural networks: a core-set approach, 2018), weighted by uncertainty.
+and its distance to the tasks already chosen. This is the greedy k-centre of Sener and Savarese (Active learning for
+convolutional neural networks: a core-set approach, 2018), weighted by uncertainty.
 """
 
 from __future__ import annotations

@@ -204,10 +204,10 @@ def check_free(host: str, port: int) -> None:
 def give_back_pages() -> None:
     """Has glibc return the memory of pages to the system when they are done; does nothing with another C library.
 
-    Left alone, glibc learns from the first page that blocks of that size come and go, keeps them from then on, and does
-    so in an arena of each thread: 64 clients that predicted at once left 600 MB behind. Held fast, the limits are:
-    blocks from 8 MB go back at once, which is decoded pages and no step of detection; smaller ones are kept for the
-    next step, 32 MB in each of two arenas. For this process and those that it forks; before it starts threads.
+    Left alone, glibc learns from the first page that blocks of that size come and go. It then keeps them, in an arena
+    of each thread. So 64 clients that predicted at once left 600 MB behind. With these fixed limits, blocks from 8 MB
+    go back at once: decoded pages, but no step of detection. Smaller ones are kept for the next step, 32 MB in each of
+    two arenas. For this process and those that it forks; before it starts threads.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -4,8 +4,8 @@ A webhook is a hint: it comes once, in any order, and whoever reaches the port c
 task, and what annotators left on that task is asked of Label Studio's API. A forged event then teaches nothing, at the
 price of one question; and a true one, however late, teaches what holds now.
 
-Where the API cannot be asked (no token is known, or it is refused), an event is taken at its word, as Label Studio's
-own webhooks came before: WEBHOOK_SECRET is what keeps forged ones out there.
+If the API cannot be asked (no token is known, or it is refused), an event is believed. WEBHOOK_SECRET then keeps forged
+events out.
 """
 
 from __future__ import annotations

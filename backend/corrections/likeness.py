@@ -1,8 +1,8 @@
 """Whether two crops show the same thing: the same print, the same rubber or a copy of the page, and not the same sort.
 
-Key points of the one are found again in the other (SIFT; Lowe 2004), one turn and one scale explain them (RANSAC), and
-the ink then lies on the ink: what is left after the coarse shape is taken away correlates. Two thumbs, or two
-signatures, share a shape and no key points. Numbers: `python -m benchmarks.recall --pairs`.
+Key points of one are found again in the other (SIFT; Lowe 2004). One turn and one scale explain them (RANSAC). Then the
+ink lies on the ink: without their coarse shapes, both correlate. Two thumbs, or two signatures, share a shape and no
+key points. Numbers: `python -m benchmarks.recall --pairs`.
 """
 
 from __future__ import annotations

@@ -172,8 +172,8 @@ class RecallingClassifier:
 def follow(found: Classification, boxes: Boxes, verdicts: Sequence[RecalledVerdict | None]) -> Classification:
     """The classification, with each verdict followed that the network contradicts.
 
-    What is no mark has no parts that are marks: a box of the same supposed class inside a rejected one, which that one
-    kept from being shown, does not take its place.
+    A rejected box has no parts that are marks. It may have kept a smaller box of the same supposed class from being
+    shown; that box does not take its place.
     """
     probabilities = found.probabilities.copy()
     recalled: list[str | None] = [None] * len(probabilities)

@@ -87,9 +87,9 @@ def make_samples(
 
     Nor does a region whose label nobody knows, or a shown box that such a region lies on.
 
-    On a blind page nobody accepted or rejected a box. A mark drawn unaided where the model has one of the same name is
-    no weak evidence; another name makes it a hard example only at IoU .5 or more, for who saw no box renamed none; and
-    a hidden box that nobody drew teaches nothing: people overlook marks as well.
+    On a blind page nobody accepted or rejected a box. A mark drawn unaided is no weak evidence where the model has one
+    of the same name. Another name makes it a hard example only at IoU .5 or more, because somebody who saw no box
+    renamed none. A hidden box that nobody drew teaches nothing, because people overlook marks as well.
 
     Args:
         annotation: Its newest state.
@@ -152,8 +152,8 @@ class _Source:
     def truth(self, row: Match, region: Region) -> str:
         """What is in a sample's box.
 
-        A box that was deleted from the very place of another class's mark shows that mark: it is wrong to call it so,
-        and it would be wrong to teach that such a mark is none.
+        A box that was deleted from the very place of another class's mark shows that mark. The box had the wrong name,
+        but teaching its crop as `none` would be wrong too.
         """
         if row.drawn is not None:
             return row.drawn.label

@@ -308,8 +308,9 @@ def shown_before(
 ) -> Prediction | None:
     """The one prediction that an annotation corrected, or was made in ignorance of; None where there was none.
 
-    It is the one that shares the most region ids with the annotation; where none does (all deleted, or drawn anew),
-    the one made last before the annotation was first saved. Nobody can have taken a region from a blind one.
+    It is the one that shares the most region ids with the annotation. If none shares any (all were deleted, or drawn
+    anew), it is the last one made before the annotation was first saved. Nobody can have taken a region from a blind
+    one.
 
     When a prediction was made is told by our clock, when an annotation was saved by Label Studio's. So an annotation
     that was made of a prediction, but by these clocks before there was any, has the earliest of up to an hour later.

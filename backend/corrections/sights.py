@@ -1,7 +1,7 @@
 """How shown boxes look: kept for every box that is shown now, so that a correction finds its like on all pages.
 
 512 signed bytes for the embedding and some kilobytes for the picture of each box. The embeddings of one network lie in
-one file that is compared row by row: with a million boxes a question takes some 0.15 s of one processor, and 512 MB of
+one file that is compared row by row. With a million boxes a question takes some 0.15 s of one processor, and 512 MB of
 page cache that the system may take back (`python -m benchmarks.lookalikes`). No index is needed for that, and none has
 to be kept in step.
 """

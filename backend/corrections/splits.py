@@ -74,9 +74,9 @@ def assign_split(connection: Connection, pages: Sequence[OfDocument]) -> Side:
     lowest key, whichever of them came first. So a document that joins two families can move samples from one side to
     another. A page that many documents have, such as a printed form, tells nothing and makes no family.
 
-    Documents that an older program decided stay where they are, and draw their family there. Where two of one family
-    are apart, or many have one form, the page that they share stays with one of them (the lowest key, decided ones
-    before others), and teaches nothing on other sides.
+    Documents that an older program decided stay where they are, and draw their family there. Two documents of one
+    family may be apart, or many may have one form. Then the page that they share stays with one of them (the lowest
+    key, decided ones before others). It teaches nothing on other sides.
 
     Args:
         connection: An open transaction.

@@ -193,8 +193,8 @@ def fold(connection: Connection, state: Annotation) -> bool:
 
     The same state, told by an event, takes the place of one that was read later under a label config that may be newer.
 
-    One that says something else and is not newer by its stamp came late, or Label Studio's clock was put back between
-    the two, or both are of one moment: then the annotation is in doubt, and Label Studio is asked what it holds.
+    A different state may be no newer by its stamp: it came late, Label Studio's clock was put back, or both are of one
+    moment. Then the annotation is in doubt, and Label Studio is asked what it holds.
     """
     known = _lock(connection, state.id, task=state.task, project=state.project)
     if connection.execute(select(gone_task).where(gone_task.c.id == state.task)).first():

@@ -1,7 +1,7 @@
 """Hugging Face `datasets`, image folder: `<split>/…png` and `<split>/metadata.jsonl`; gold is called `test`, as there.
 
 `objects` holds `bbox` (x, y, width, height in pixels) and `category`. Places that do not count are left out. The reader
-takes the types of a side's columns from its values, and an empty list has none: where one side has no mark at all and
+takes the types of a side's columns from its values, and an empty list has none. If one side has no mark at all and
 another has, the metadata are Parquet, which says its types.
 """
 

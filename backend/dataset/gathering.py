@@ -236,8 +236,8 @@ def _with_marks(
 def samples_of(engine: Engine, gathered: Sequence[Gathered]) -> Iterator[FrozenSample]:
     """Samples of the annotations that rule, in the very state that was frozen; disputed ones are left out.
 
-    A sample of an older state, which a worker has not replaced yet, or of a page whose pixels have changed since, would
-    speak of something else than the version's pages.
+    Two kinds of sample would speak of something else than the version's pages: those of an older state that a worker
+    has not replaced yet, and those of a page whose pixels have changed since.
     """
     states = {one.annotation: one for one in gathered}
     ids = sorted(states)

@@ -131,8 +131,8 @@ class BlindFigures:
 def readings(engine: Engine) -> list[Reading]:
     """Every annotated task whose prediction is remembered; of several annotations of one the newest counts.
 
-    Left out is what is parked or still to be turned into samples, and an annotation that was drawn from scratch
-    although boxes were there: whether its annotator saw them, nobody knows.
+    Parked annotations, and those not yet turned into samples, are left out. So are annotations drawn from scratch where
+    boxes were shown: nobody knows whether their annotators saw the boxes.
     """
     done = (annotation.c.deleted.is_(False), annotation.c.turned.is_not(None), annotation.c.parked.is_(False))
     with engine.connect() as connection:

@@ -1,6 +1,6 @@
 """Intervals by resampling whole documents: marks of one contract share its paper, inks and hands, and are no strangers.
 
-Counts are summed by document once; a resample is then a weighted sum of them, and all resamples are one matrix product
+Counts are summed by document once. A resample is a weighted sum of them, so all resamples are one matrix product
 (percentile bootstrap over clusters; Davison and Hinkley, 1997, chapters 2.4 and 3.8).
 
 The exact McNemar test: of the objects on which two models differ, do they split as a fair coin would?

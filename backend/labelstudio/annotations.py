@@ -288,8 +288,8 @@ def without_secrets(payload: Mapping[str, Any]) -> dict[str, Any]:
 def worth_keeping(payload: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a webhook's payload that the journal stores: what will be needed, and no more than a megabyte.
 
-    Of an event that is not about annotations or their project, and of one that is larger, only the ids are kept:
-    whoever takes it asks Label Studio for the rest.
+    Only the ids are kept of a larger event, and of one that is not about annotations or their project. Whoever takes it
+    asks Label Studio for the rest.
     """
     kept = without_secrets(payload)
     needed = payload.get("action") in ANNOTATION_ACTIONS | PROJECT_ACTIONS

@@ -183,8 +183,8 @@ class LabelStudio:
     def tasks(self, project: int, *, since: float | None = None, annotated: bool = False) -> Iterator[dict[str, Any]]:
         """The tasks of a project with their annotations and predictions, by rising id, a portion at a time.
 
-        Each portion begins behind the last task of the one before: what is made, changed or deleted meanwhile moves no
-        other task out of it, as it would from one numbered page to the next.
+        Each portion begins behind the last task of the one before. So tasks that are made, changed or deleted meanwhile
+        move no other task out of it, as numbered pages would.
 
         Args:
             project: The project's id.

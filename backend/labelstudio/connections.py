@@ -43,8 +43,8 @@ class Connections:
     """A page source for each project.
 
     With `LABEL_STUDIO_API_KEY` all projects share one. Without it, a project's pages are fetched with the token that
-    Label Studio sent with /setup, kept in memory only, and used for `LABEL_STUDIO_URL` alone: a request cannot make
-    this program send a token elsewhere, nor one Label Studio's token to another.
+    Label Studio sent with /setup. It is kept in memory only, and used for `LABEL_STUDIO_URL` alone. So no request can
+    make this program send a token elsewhere, or one Label Studio's token to another.
 
     Args:
         settings: Names Label Studio and its key.

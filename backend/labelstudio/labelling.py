@@ -115,8 +115,8 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
     Controls are `RectangleLabels`, or `Labels` with a `Rectangle` beside them. An Image that has neither is bound to
     its `PolygonLabels`, or else to its `BrushLabels`, so that no mark is shown twice.
 
-    A label stands for a mark when its `predicted_values` (comma separated) name the mark; or else when its own `value`
-    or `alias` is the mark's name or a common word for it, in English or Arabic. `predicted_values="none"` makes it
+    A label stands for a mark when its `predicted_values` (comma separated) name the mark. Otherwise its own `value` or
+    `alias` counts: the mark's name or a common word for it, in English or Arabic. `predicted_values="none"` makes it
     stand for no mark. `model_score_threshold` and `model_skip="true"` on the control mean what they mean to Label
     Studio's YOLO backend.
 

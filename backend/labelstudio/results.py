@@ -309,9 +309,9 @@ def region_id(*parts: object) -> str:
 def prediction(result: list[Region], *, certainties: Iterable[float], version: str, reason: str = "") -> dict[str, Any]:
     """One task's prediction: "looked, and found this", also when that is nothing.
 
-    Label Studio's uncertainty sampling takes the lowest score first. The score is the least certainty among all that
-    was judged on the task's pages (`Marks.certainty`, rejected candidates included), so the doubtful task comes first,
-    and one on which nothing was near a mark comes last.
+    Label Studio's uncertainty sampling takes the lowest score first. The score is the least certainty among all
+    candidates of the task's pages, also rejected ones (`Marks.certainty`). So the doubtful task comes first. A task on
+    which nothing was near a mark comes last.
 
     Args:
         result: The regions.

@@ -139,8 +139,8 @@ class Serving:
     """Holds the pipeline that serves.
 
     A caller takes the pipeline once for each answer: every answer is of one version, also while another moves in.
-    With MODEL=auto, each process watches the registry's pointer: what is promoted, or rolled back to, is loaded beside
-    the serving model and takes its place; what cannot be loaded leaves it there.
+    With MODEL=auto, each process watches the registry's pointer. A model that was promoted, or rolled back to, is
+    loaded beside the serving one and takes its place. If it cannot be loaded, the old one stays.
 
     Args:
         settings: Which weights, where, and how sure.

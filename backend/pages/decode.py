@@ -46,8 +46,9 @@ def decode(
         dpi: Resolution at which PDF pages are rendered.
         pages: Which pages, such as `slice(-2, None)` for the last two; all when `None`. Directories of a TIFF are
             walked no further than these need.
-        enough: Dots an inch that the caller can use, such as `ENOUGH_DPI`: a picture of twice as many, or four or eight
-            times, comes at half its size, a quarter or an eighth, and a JPEG sooner for it. All there are when `None`.
+        enough: Dots an inch that the caller can use, such as `ENOUGH_DPI`. A picture of twice, four or eight times as
+            many comes at half, a quarter or an eighth of its size. A JPEG is then decoded sooner. All there are when
+            `None`.
 
     Raises:
         LimitExceeded: Bytes, pixels, pages, parts of a file, time or memory.

@@ -37,9 +37,9 @@ logging.getLogger("httpx2").setLevel(logging.WARNING)
 class Fetcher:
     """Gets files within limits; shared by threads.
 
-    Each hop of a redirect must be allow-listed. One exception: where Label Studio's own page routes redirect to, the
-    next hop is trusted when it is https and its host is on public addresses, because Label Studio signs addresses of
-    cloud storage whose hosts nobody listed. (The host is looked up for that check, and again for the connection.)
+    Each hop of a redirect must be allow-listed. There is one exception. Label Studio signs addresses of cloud storage
+    whose hosts nobody listed. So where its own page routes redirect to, the next hop is trusted if it is https and its
+    host is on public addresses. (The host is looked up for that check, and again for the connection.)
 
     Args:
         allow_list: Which addresses may be asked, and which get `headers`.

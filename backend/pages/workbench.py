@@ -1,9 +1,9 @@
 """The program of a decoder process: files in, pixels out through memory that both sides see, all within limits.
 
-A library that decodes one picture cannot be stopped, and a hostile file keeps it there for as long as it likes, or
-makes it take all the memory there is; a process can be bounded and ended. `backend.pages.decoders` starts this one and
-speaks to it: a request and its answer are one JSON object each, in one packet; the file, and the memory for a page's
-pixels, come as descriptors beside the request. It ends with its socket, or with the process that started it.
+A library that decodes one picture cannot be stopped. A hostile file can keep it busy for ever, or make it take all
+memory. A process can be bounded and ended. `backend.pages.decoders` starts this one and speaks to it. A request and its
+answer are one JSON object each, in one packet. The file, and the memory for a page's pixels, come as descriptors beside
+the request. It ends with its socket, or with the process that started it.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _MOST_CANVASES = 3
 def room_for(pixels: int) -> int:
     """Bytes that decoding a page of so many pixels may take.
 
-    It is `ORDINARY_BYTES`, unless the page itself needs more: 10 bytes a pixel (4 for the picture as a library holds
-    it, 3 for the answer, 3 for a progressive JPEG's coefficients), and 128 MiB for the file and the library. So pages
-    up to 40 million pixels are ordinary, and the largest that MAX_PIXELS allows by default may take 1.3 GB.
+    It is `ORDINARY_BYTES`, unless the page itself needs more: 10 bytes a pixel, and 128 MiB for the file and the
+    library. Of the 10 bytes, the library's picture takes 4, the answer 3, and a progressive JPEG's coefficients 3. So
+    pages up to 40 million pixels are ordinary, and the largest that MAX_PIXELS allows by default may take 1.3 GB.
     """
     return max(ORDINARY_BYTES, _BYTES_A_PIXEL * pixels + _BESIDES_PIXELS)
 

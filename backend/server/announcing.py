@@ -81,8 +81,8 @@ class _Project:
 class Announcer:
     """Brings every project to the version that serves; of all processes over one data folder, one does it.
 
-    It compares what is with what should be, so that it makes no difference whether a version came by a promotion, a
-    rollback or a restart, and what was cut off goes on. In a thread of its own, it never holds up a prediction; while
+    It compares the present state with the wanted one. So it makes no difference whether a version came by a promotion,
+    a rollback or a restart. What was cut off goes on. In a thread of its own, it never holds up a prediction; while
     tasks are predicted anew, half of the time is left to others.
 
     Args:

@@ -2,9 +2,8 @@
 
 A browser lets any page send requests to loopback and private addresses. Two checks keep such pages out, without a
 password. What changes something must say that it is JSON, which a page cannot do without asking first (CORS), and the
-answer to that question is no. And the name that a request calls this backend by must be one that nobody else can give
-to their own page: a name of the open internet may be the page's own, turned to this address a moment ago (DNS
-rebinding).
+answer to that question is no. The name by which a request calls this backend must be one that nobody else can give to
+their own page. A page can turn its own name of the open internet to this address a moment before (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -71,8 +70,8 @@ def is_loopback(host: str) -> bool:
 class Callers:
     """Judges the `Host` and `Origin` of requests.
 
-    Every address is a good name, because no page can be of it but this backend's own; so are the names of loopback and
-    of Docker's host, Label Studio's host (a proxy may put both under one name), and this machine's name. A backend that
+    Every address is a good name, because only this backend's pages can be at it. So are the names of loopback, of
+    Docker's host, of this machine, and of Label Studio's host (a proxy may put both under one name). A backend that
     listens beyond loopback is also known by names without a dot, as services are in Docker and Kubernetes.
 
     Args:

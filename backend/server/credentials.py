@@ -104,9 +104,9 @@ def add_credentials(app: Flask, settings: Settings, refused: RefusedWebhooks) ->
 
     The page that browsers get there is no health check: it wants them as well.
 
-    Where there is a secret, /webhook asks for that or, where it is set, for Basic: the webhooks of a project come with
-    the headers that somebody gave them in Label Studio, but "Start training" comes with the connection's own
-    credentials, whose password may therefore be the secret.
+    With a secret, /webhook asks for the secret or, if that is set, for Basic. A project's webhooks bring the headers
+    that somebody gave them in Label Studio. "Start training" brings the connection's own credentials, so their password
+    may be the secret.
     """
     basic = sent_credentials(settings.basic_auth_user, settings.basic_auth_pass) if settings.basic_auth_user else ()
     known = WebhookSecret(settings)

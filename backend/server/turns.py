@@ -2,8 +2,8 @@
 
 A page first has to arrive, which is waiting, and then it is looked at, which is work. A page that arrives within a
 second keeps a quick place from beginning to end. One that takes longer gives its place to the next page while it
-waits, and asks for one again when it is there. So in a batch the good pages come first, and a host that does not answer
-takes up its own slow places, of which there are enough for some, and not for all.
+waits, and asks for one again when it is there. So in a batch the good pages come first. A host that does not answer
+takes only its own slow places, which are enough for some and not for all.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ _ALWAYS_ROOM = 1024 * 1024
 class Reception:
     """All connections of a process: how many there are, whose, and how much their bodies take; on the event loop only.
 
-    Where a client, or all together, have too many, the one goes that has been without a whole request for the longest:
-    slow senders push out each other, and no request that is being answered.
+    If a client, or all together, have too many, the one that has been without a whole request for the longest goes. So
+    slow senders push out each other, and never a request that is being answered.
 
     Args:
         lanes: Answer requests.

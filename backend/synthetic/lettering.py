@@ -114,8 +114,8 @@ def render(text: str, font: Font, size_px: float) -> Coverage:
     Arabic is shaped and set in reading order; the paragraph's direction follows its first strong letter.
 
     Returns:
-        Coverage (h, w): h is ascent + descent of the tallest face used, so that lines of one font share a baseline
-        (row `metrics(font, size_px)[0]` when no companion face is taller); w is the advance plus a margin of a
+        Coverage (h, w). The height is ascent + descent of the tallest face used, so lines of one font share a baseline
+        (row `metrics(font, size_px)[0]` when no companion face is taller). The width is the advance plus a margin of a
         quarter em on either side for overhanging strokes.
     """
     runs = _runs(text, font, size_px)

@@ -1,6 +1,6 @@
 """Inked thumbprints with real ridge flow: arches, loops and whorls, from dry and broken to over-inked.
 
-The flow of the ridges is the zero-pole model (Sherlock & Monro 1993) of loops and deltas; the ridges grow out of noise
+The flow of the ridges is the zero-pole model of loops and deltas (Sherlock & Monro 1993). The ridges grow out of noise
 under filters tuned to the flow (SFinGe: Cappelli, Maio & Maltoni 2000), here as one bank of Gabor filters.
 """
 

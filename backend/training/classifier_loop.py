@@ -108,9 +108,9 @@ def fit(
 ) -> Progress:
     """Trains by `recipe` on the crops of `store`; `folder` keeps the checkpoint and the best weights.
 
-    A run that was stopped goes on after its last whole epoch, and ends with the weights of one that was not stopped (on
-    a processor; a GPU adds up in no fixed order). It runs on a GPU where torch sees one, and on several where torchrun
-    starts a process for each: each then has its part of every batch, and the first one judges and writes.
+    A run that was stopped goes on after its last whole epoch. On a processor it ends with the weights of one that was
+    not stopped; a GPU adds up in no fixed order. It runs on a GPU where torch sees one, and on several where torchrun
+    starts a process for each. Then each has its part of every batch, and the first one judges and writes.
 
     Args:
         recipe: What to do.

@@ -90,14 +90,14 @@ class Recipe:
         batch: Crops of one step.
         shares: How much of an epoch each domain and label makes, as `domain/label`; groups without crops are left out
             and the others share their part.
-        pool: The served network first averages its 224 x 224 input over squares of this side: half the resolution
-            takes a quarter of the time, here as in serving, and marks on small scans have no more than that anyway.
+        pool: The served network first averages its 224 x 224 input over squares of this side. Half the resolution takes
+            a quarter of the time, here as in serving. Marks on small scans have no more than that anyway.
         weight_decay: Of AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101).
         label_smoothing: Share of the target that all classes divide among themselves.
         averaging: Weight of the past in the moving average of the weights, at each step; the average is what is kept.
         patience: Epochs without a better validation score after which a stage ends.
-        half: Convolutions compute in bfloat16, several times as fast on a GPU or a processor with AMX, and slower on a
-            processor that has neither; weights, their average and the loss stay float32.
+        half: Convolutions compute in bfloat16. That is several times as fast on a GPU or a processor with AMX, and
+            slower on others. Weights, their average and the loss stay float32.
         seed: Of the first weights, the order and the augmentation.
         augmentation: What happens to each crop.
         corrections: How annotators' samples are learnt beside; None where there are none.

@@ -2,10 +2,10 @@
 
 A torch ResNet18 written as the ONNX classifier that serves; `graph.state_dict_from_onnx` reads it back without loss.
 
-The graph is built node by node rather than by `torch.onnx.export`: the optimising exporter folds every BatchNorm into
-its convolution, after which no state dict can be recovered and no training started from the file; the plain one leaves
-the exporting machine's stack traces in it. This graph has the state dict's own names on its initializers, so that one
-file serves and trains. ONNX Runtime folds BatchNorm and casts when it loads the file.
+The graph is built node by node rather than by `torch.onnx.export`. The optimising exporter folds every BatchNorm into
+its convolution. Then no state dict can be recovered, and no training can start from the file. The plain exporter leaves
+the machine's stack traces in the file. This graph has the state dict's own names on its initializers, so that one file
+serves and trains. ONNX Runtime folds BatchNorm and casts when it loads the file.
 
 A trained detector written as the ONNX file that serves, with the state dict's names on its initializers.
 """

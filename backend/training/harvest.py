@@ -69,8 +69,8 @@ class Truth:
 def label_boxes(boxes: Boxes, truth: Truth) -> list[str | None]:
     """Gives the class of each box (N, 4), `none` included; None where it should be left out of the training data.
 
-    A fragment of a mark becomes `none`, so that a piece of a stamp's ring or a stroke of a name never outranks the
-    whole; a box between a hit and a fragment is left out, since people would argue about it as well.
+    A fragment of a mark becomes `none`. So a piece of a stamp's ring or a stroke of a name never outranks the whole. A
+    box between a hit and a fragment is left out, since people would argue about it as well.
     """
     if not len(truth.boxes):
         empty = [CLASSES[NONE] if truth.complete else None] * len(boxes)

@@ -91,8 +91,8 @@ class DetectionConfig:
 def paper_colour(pixels: NDArray[np.uint8], *, widest: float) -> NDArray[np.uint8]:
     """Estimates the paper under an (h, w, 3) uint8 page; the same shape comes back.
 
-    The brightest spot of each cell, then a morphological closing on the coarse grid, which fills in whatever dark thing
-    is narrower than `widest` pixels: text, strokes and stamps go, the edge of a photo or of a coloured band stays.
+    The brightest spot of each cell is taken. Then a morphological closing on the coarse grid fills in every dark thing
+    narrower than `widest` pixels. Text, strokes and stamps go; the edge of a photo or of a coloured band stays.
     """
     height, width = pixels.shape[:2]
     # Averaging four pixels first keeps the maximum from following the scanner's noise.

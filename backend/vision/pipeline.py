@@ -259,9 +259,9 @@ def select(
 
     A detector proposes one mark several times: whole, in parts, in several inks. Among candidates of one class that
     overlap or lie in each other, the best stays and the others go. Best is the highest log odds of the score plus
-    `size_weight` times the log of the area, so that a whole signature beats a fragment of it of like score, while a box
-    around two marks, which the classifier doubts, loses to each of them. Classes do not suppress each other (a
-    signature on a stamp is two marks), except where two boxes hold the same pixels.
+    `size_weight` times the log of the area. So a whole signature beats a fragment of it of like score. The classifier
+    doubts a box around two marks, so it loses to each of them. Classes do not suppress each other (a signature on a
+    stamp is two marks), except where two boxes hold the same pixels.
 
     Args:
         boxes: (N, 4) candidates.

@@ -38,8 +38,8 @@ def tighten(
 ) -> Boxes:
     """Tightens a rough box to the candidate that was meant, its edges moved to the ink; else to all ink inside.
 
-    The answer lies within the rough box, or a pen's width outside, and is no copy of a region that is there already:
-    where there is no better one, it is the rough box itself.
+    The answer lies within the rough box, or a pen's width outside. It is no copy of a region that is there already. If
+    there is no better box, it is the rough box itself.
 
     Args:
         pixels: (H, W, 3) RGB page.

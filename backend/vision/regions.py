@@ -191,7 +191,7 @@ class Proposals:
         boxes: (N, 4), cells of the grid on which regions are grouped.
         ink: (N,) inked area in the region's own layer, square cells.
         kind: (N,) index into `KINDS`.
-        votes: (N,) how many layers and distances gave nearly this box; a region that keeps its shape over many is a
+        votes: (N,) how many layers and distances gave nearly this box. A region that keeps its shape over many is a
             thing of its own (as in MSER, Matas et al. 2002).
     """
 

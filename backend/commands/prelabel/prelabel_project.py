@@ -77,9 +77,9 @@ def prelabel_project(
 ) -> Counts:
     """Gives each task of a project exactly one prediction of the version that serves.
 
-    Everything that a killed run has to know to go on is in Label Studio: what lacks a prediction is listed, by id, and
-    listed tasks are seen to in portions. Then those are looked at that have more than one: where a run was killed
-    between sending and hearing, or somebody opened the task meanwhile.
+    Label Studio itself knows what a killed run left undone. It lists the ids of tasks without a prediction, and the run
+    takes them in portions. Then those are looked at that have more than one: where a run was killed between sending and
+    hearing, or somebody opened the task meanwhile.
 
     Args:
         settings: The settings of the workers.

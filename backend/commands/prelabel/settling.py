@@ -83,8 +83,8 @@ class Settled:
 class Settler:
     """Settles portions of one project's tasks; what it does can be done again at any time, to no harm.
 
-    Each portion begins with what Label Studio has: only tasks without a prediction of this version get one, and where
-    an earlier run was killed between sending and noting, or two ran at once, all but one are deleted.
+    Each portion begins with what Label Studio has. Only tasks without a prediction of this version get one. An earlier
+    run may have been killed between sending and noting, or two ran at once: then all but one are deleted.
 
     Args:
         job: Project and label config.

@@ -82,8 +82,9 @@ def similarity(a: Boxes, b: Boxes) -> Scores:
 def overlooked(found: FoundMarks, boxes: Boxes, labels: NDArray[np.intp], *, ignored: Boxes) -> Scores:
     """For each of the model's M marks how far the annotation is to be believed that has no box there, (M,).
 
-    A mark that an annotated box explains scores 1: one of its name that overlaps it, holds it or lies in it, or one of
-    another name at the same place, whose name is then the question. Any other scores 1 - its probability.
+    A mark that an annotated box explains scores 1. A box of its name explains it by overlapping it, holding it or lying
+    in it. A box of another name does so at the same place; then its name is the question. Any other mark scores 1 - its
+    probability.
 
     Args:
         found: The model's marks.

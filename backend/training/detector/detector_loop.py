@@ -130,8 +130,8 @@ def fit_detector(
 ) -> DetectorProgress:
     """Trains by `recipe`; `folder` keeps the checkpoint and the average of the weights.
 
-    A run that was stopped goes on after its last whole epoch, and ends with the weights of one that was not stopped (on
-    a processor; a GPU adds up in no fixed order). It runs on a GPU where torch sees one.
+    A run that was stopped goes on after its last whole epoch. On a processor it ends with the weights of one that was
+    not stopped; a GPU adds up in no fixed order. It runs on a GPU where torch sees one.
 
     Args:
         recipe: What to do.

@@ -21,9 +21,9 @@ class DetectorNet(nn.Module):
     """Pages (N, 3, H, W) in [0, 1] to heat (N, T, h, w), edges (N, 4C, h, w) and turns (N, 4).
 
     H and W are multiples of 32; h and w are H and W divided by the stride. Heat and turns are logits. The heat is of
-    the first T of `TAUGHT`. The edges of mark c are channels 4c to 4c + 3: the distances, in pixels of the input, from
-    the cell's middle to the left, top, right and bottom of the mark. Turns are the quarter turns to the left that the
-    page was given; None where the network cannot tell.
+    the first T of `TAUGHT`. The edges of mark c are channels 4c to 4c + 3. They are the distances, in pixels of the
+    input, from the cell's middle to the left, top, right and bottom of the mark. Turns are the quarter turns to the
+    left that the page was given; None where the network cannot tell.
 
     Attributes:
         stride: Pixels of the input to a cell of the output.

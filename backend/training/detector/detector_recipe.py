@@ -46,8 +46,8 @@ class DetectorRecipe:
             left out, and the others share their part.
         learning_rate: At the top of its curve.
         weight_decay: Of AdamW (arXiv:1711.05101).
-        blend: Part of the trained weights in what is kept, the rest being those of the base: so what is learnt from few
-            pages is not paid for with what was known (Wortsman et al. 2022, arXiv:2109.01903).
+        blend: Part of the trained weights in the result; the rest is the base's. So learning from few pages does not
+            cost what was known (Wortsman et al. 2022, arXiv:2109.01903).
         averaging: Weight of the past in the moving average of the weights, at each step; the average is what is kept.
         edge_loss: Weight of the boxes' loss beside the heat's.
         turn_loss: Weight of the loss of which way is up.

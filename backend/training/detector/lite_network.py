@@ -124,8 +124,8 @@ class LiteNet(DetectorNet):
     """Pages (N, 3, H, W) in [0, 1] to heat (N, 5, H / 4, W / 4), edges (N, 12, H / 4, W / 4) and turns (N, 4).
 
     H and W are multiples of 32. Heat and turns are logits. The heat is of `TAUGHT`. The edges of mark c are channels 4c
-    to 4c + 3: the distances, in pixels of the input, from the cell's middle to the left, top, right and bottom of the
-    mark. Turns are quarter turns to the left that the page was given.
+    to 4c + 3. They are the distances, in pixels of the input, from the cell's middle to the left, top, right and bottom
+    of the mark. Turns are quarter turns to the left that the page was given.
 
     Args:
         shape: Widths and depths.

@@ -1,7 +1,7 @@
 """The detector's network that earlier ones are: a small residual net with a feature pyramid.
 
 The heads are those of CenterNet (Zhou et al. 2019, arXiv:1904.07850) as TTFNet trains them (Liu et al. 2020,
-arXiv:1909.00700): every cell near a mark's middle learns its four edges. Each class has edges of its own, since a
+arXiv:1909.00700). Every cell near a mark's middle learns its four edges. Each class has edges of its own, since a
 signature may have its middle where a stamp has it.
 """
 
@@ -59,8 +59,8 @@ class _Block(nn.Module):
 class ResidualNet(DetectorNet):
     """Pages (N, 3, H, W) in [0, 1] to heat (N, 3, H / 8, W / 8), logits, and edges (N, 12, H / 8, W / 8).
 
-    H and W are multiples of 32. The edges of class c are channels 4c to 4c + 3: the distances, in pixels of the input,
-    from the cell's middle to the left, top, right and bottom of the mark.
+    H and W are multiples of 32. The edges of class c are channels 4c to 4c + 3. They are the distances, in pixels of
+    the input, from the cell's middle to the left, top, right and bottom of the mark.
     """
 
     def __init__(self, shape: ResidualShape = ResidualShape()) -> None:

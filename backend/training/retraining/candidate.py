@@ -232,8 +232,8 @@ def add_detector(
 ) -> None:
     """Gives a candidate a detector, and weighs its word against the new classifier's.
 
-    What is then shown is the word of both, so that the thresholds are fitted anew to that, on whole pages; and the odds
-    of a class of which fewer marks would be shown than before are raised (see `shifts`).
+    Each box's score then combines both networks' opinions, so the thresholds are fitted anew on whole pages. If fewer
+    marks of a class would be shown than before, the class's odds are raised (see `shifts`).
 
     Args:
         out: The candidate's folder.
