@@ -33,9 +33,9 @@ _KEPT = frozenset("\n\t")
 def printable(text: object, *, most: int = _LONGEST_TEXT) -> str:
     r"""A text as one line may show it.
 
-    Everything that is no printable character (control characters, line and paragraph ends, marks that turn the
-    direction of writing, halves of characters) becomes `\u` and its number. JSON spells them in the same way, so that a
-    text that is JSON already stays the same JSON.
+    Every character that cannot be printed becomes `\u` and its number: control characters, line and paragraph ends,
+    marks that turn the direction of writing, halves of characters. JSON spells them in the same way, so that a text
+    that is JSON already stays the same JSON.
 
     Args:
         text: What is to be shown.

@@ -69,8 +69,8 @@ class Wish:
         replace_config: Whether a label config that does not fit may be replaced, where nobody annotated yet.
         queue: Whether a project that was connected earlier gets the order of tasks and the tabs of a new one.
         basic_auth: What the backend asks for.
-        webhook_secret: What it asks, or will ask, of webhooks. It is given to this backend's webhooks in other projects
-            as well, and to the connection, where that needs no other credentials: "Start training" brings only these.
+        webhook_secret: What it asks, or will ask, of webhooks. This backend's webhooks in other projects get it as
+            well. So does the connection, if it needs no other credentials: "Start training" brings only these.
     """
 
     project: str
@@ -103,8 +103,8 @@ class Connected:
 def connect(studio: LabelStudio, wish: Wish, *, dry_run: bool = False) -> Connected:
     """Connects a project to this backend; safe to repeat, also after it was cut off.
 
-    Label Studio sorts and samples by the scores of the version that bears the connection's title, so that the title is
-    the version under which the backend serves this project.
+    Label Studio sorts and samples by the scores of the version in the connection's title. So the title is the version
+    under which the backend serves this project.
 
     Args:
         studio: Label Studio.

@@ -180,8 +180,8 @@ class Journal:
     ) -> int:
         """Hands open events, oldest first, to `act`, each in a transaction with its mark of being done.
 
-        What `act` writes through the connection and the mark are committed together: after a kill either both stand
-        or neither, and two workers never take the same event.
+        What `act` writes through the connection and the mark are committed together. After a kill either both stand or
+        neither. Two workers never take the same event.
 
         Args:
             act: Gets the open transaction and the event; gives None when it is done, or the reason why it never will be

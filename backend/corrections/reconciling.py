@@ -74,9 +74,9 @@ def sync(
     """Reconciles one project: only tasks that changed since the last run, or all of them.
 
     A task's `updated_at` moves with every save and deletion of one of its annotations, so that the watermark misses
-    nothing but tasks deleted whole. Those are found by a run over everything, which asks after each task that it did
-    not come across: one may have been made after the list was. The watermark moves when all is done, and no further
-    than the newest change before the run: what changed behind the list is for the next one. A run that was cut off is
+    nothing but tasks deleted whole. A run over everything finds those. It asks after each task that it did not come
+    across, since one may have been made after the list was. The watermark moves when all is done, and no further than
+    the newest change before the run. What changed behind the list is for the next run. A run that was cut off is
     repeated from where it began, to no harm.
 
     Args:

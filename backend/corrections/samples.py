@@ -95,8 +95,8 @@ def make_samples(
         annotation: Its newest state.
         prediction: What the annotator had before them, or would have had on a blind page; None where nothing was.
         pages: Every upright page that bears a shown or an annotated region, by its index.
-        answers: What was answered to rectangles drawn on the task: a mark that the backend had missed, and then called
-            by a wrong name, is a hard example as well.
+        answers: What was answered to rectangles drawn on the task. A mark that the backend missed and then called by a
+            wrong name is a hard example as well.
     """
     if annotation.skipped:
         return ()

@@ -70,8 +70,8 @@ class Side:
 def assign_split(connection: Connection, pages: Sequence[OfDocument]) -> Side:
     """The side of a document, which depends on the documents that are known and on nothing else.
 
-    Documents that have copies of each other's pages are a family and go together: to the side of the document of the
-    lowest key, whichever of them came first. So a document that joins two families can move samples from one side to
+    Documents that have copies of each other's pages are a family and go together. They go to the side of the document
+    with the lowest key, whichever came first. So a document that joins two families can move samples from one side to
     another. A page that many documents have, such as a printed form, tells nothing and makes no family.
 
     Documents that an older program decided stay where they are, and draw their family there. Two documents of one

@@ -84,7 +84,7 @@ def study(pipeline: Pipeline, truth: Truth, settings: Settings) -> Study:
 
 
 def race(champion: Pipeline, challenger: Pipeline, truth: Truth, settings: Settings) -> tuple[Run, Run]:
-    """Both on each page, in the order A B B A and then B A A B, so that what else the machine does slows both alike.
+    """Both run on each page, in the order A B B A and then B A A B. So whatever else the machine does slows both alike.
 
     The time of a page is the shorter of two.
 

@@ -125,7 +125,7 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
         confidence: The threshold of controls that set none.
 
     Raises:
-        LabelConfigError: It is no XML, or offers nothing to put marks on; the message says what is missing, in ASCII
+        LabelConfigError: It is no XML, or offers nothing to put marks on. The message says what is missing, in ASCII
             and without tags, because Label Studio shows no others.
     """
     root = _parse(label_config)

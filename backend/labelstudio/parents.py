@@ -57,8 +57,8 @@ class Parent:
 def parent_among(predictions: Sequence[Mapping[str, Any]], left: Annotation) -> Parent | None:
     """The prediction of a task that an annotation was made of; None where none of them can be it.
 
-    It is the one that the annotation names. Where it names none, such as a copy of another annotation, it is the one
-    that shares the most of the regions which the editor took from a prediction.
+    It is the one that the annotation names. If it names none, such as a copy of another annotation, the most shared
+    regions decide, of those that the editor took from a prediction.
 
     Args:
         predictions: Those of the task, as Label Studio's API gives them.

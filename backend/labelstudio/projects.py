@@ -156,8 +156,8 @@ def find_project(studio: LabelStudio, name: str) -> int | None:
 def documents_in(studio: LabelStudio, project: int, digests: Collection[str]) -> set[str]:
     """Those of some documents, by their SHA-256, of which a project has a task.
 
-    One filter of the Data Manager for all of them: the cost is that of the documents that are asked for, not of the
-    tasks that are there.
+    One filter of the Data Manager finds all of them. The cost is that of the documents asked for, not of the tasks that
+    exist.
     """
     if not digests:
         return set()

@@ -1,7 +1,7 @@
 """One region of a task changed by its reviewer: in the newest annotation, or in one that is made of the prediction.
 
-Nobody's work is lost: what is written is the newest state with one region changed, and only where that state is the one
-that the reviewer saw.
+Nobody's work is lost. The newest state is written with one region changed, and only if it is the state that the
+reviewer saw.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a project's labels mean, now and before: a region's name → the mark that it stood for when it was given.
 
-A label config is edited while regions that were made under an earlier one live on. So a name is looked up in the label
-config that held when the annotation was saved, then in what was shown, then in the project's other label configs. A
-name that nobody knows is `UNKNOWN`: it says nothing, least of all that a mark is none.
+A label config is edited while regions that were made under an earlier one live on. So a name is looked up in three
+places. They are the label config that held when the annotation was saved, what was shown, and the project's other label
+configs. A name that nobody knows is `UNKNOWN`: it says nothing, least of all that a mark is none.
 """
 
 from __future__ import annotations

@@ -121,8 +121,8 @@ def macro_f1(metrics: Mapping[str, Any], what: str) -> Mapping[str, float] | Non
 def measured(record: Record | None, verdict: RecordedVerdict | None) -> dict[str, Any]:
     """Figures of a model: those it was published with, and those of the gate's trial on whole pages.
 
-    Of a model of our own the former count where there are both; of one from the Hub the latter, for others measured the
-    former on other pages.
+    For a model of our own the former count if both exist. For one from the Hub the latter count, because others
+    measured the former on other pages.
 
     Args:
         record: The model's; None where it has none.

@@ -1,6 +1,6 @@
 """Files of the Hugging Face Hub, fetched so that a Hub cannot say where they go: only what is in them is its own.
 
-The Hub's client names files in its cache by what the server sends (the ETag, the commit), so that a hostile one could
+The Hub's client names files in its cache by what the server sends (the ETag, the commit). So a hostile server could
 name a file anywhere on the disk. Here the caller names the file.
 """
 

@@ -56,8 +56,8 @@ class Model:
 class Models:
     """The models below one folder.
 
-    The pointer `active` is the truth about which model serves. The line in the history is written first, so that no
-    move is ever without its reason; the next mover sets a line right whose move was cut off.
+    The pointer `active` is the truth about which model serves. The line in the history is written first, so no move is
+    ever without its reason. If a move was cut off, the next mover corrects its line.
 
     Args:
         folder: Holds them: `<DATA_DIR>/models`.

@@ -35,9 +35,9 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 class Registry:
     """Reads the models below one folder; `backend.models` writes them.
 
-    `<folder>/<name>/` holds a model; the file `<folder>/active` holds the promoted model's name and is replaced whole,
-    so that a reader sees the old name or the new one. A folder appears under its name when it is complete: what a
-    publisher left half-written bears a name that no model can have.
+    `<folder>/<name>/` holds a model. The file `<folder>/active` holds the promoted model's name. It is replaced whole,
+    so a reader sees the old name or the new one. A folder appears under its name when it is complete: what a publisher
+    left half-written bears a name that no model can have.
     """
 
     def __init__(self, folder: Path) -> None:

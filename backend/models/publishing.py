@@ -55,9 +55,9 @@ _DIGITS = 8
 def complete(candidate: Path, serving: Weights, out: Path) -> tuple[str, ...]:
     """Copies a candidate's plain files to `out`, and the network that it lacks from the weights that serve.
 
-    So a new detector is published, judged and served together with the classifier that it was not made with but will
-    work with, and a new classifier with the detector. What the other one's training saw is noted as well, if both are
-    known; else nothing is, so that the gate asks.
+    So a new detector is published, judged and served together with the classifier that it will work with. The same
+    holds for a new classifier and its detector. What the other one's training saw is noted as well, if both are known;
+    else nothing is, so that the gate asks.
 
     Args:
         candidate: Folder with `classifier.onnx`, `detector.onnx` or both, each with its config.

@@ -1,7 +1,7 @@
 """What a file's headers say before anything is decoded: its kind, whether it is all there, and whether it is sane.
 
 A decoder that walks a million empty segments does what the file asks. So the lists at a file's beginning are counted
-here first, by their lengths alone, and a file with more of anything than a page can need is refused.
+here first, by their lengths alone. A file with more of anything than a page can need is refused.
 """
 
 from __future__ import annotations

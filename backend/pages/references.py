@@ -176,8 +176,8 @@ def resolve(
 ) -> Source:
     """What a task's reference stands for.
 
-    A reference that begins with `/` is Label Studio's. `/data/local-files/?d=…` is read under `LOCAL_FILES_ROOT` when
-    that is set, and asked of Label Studio like an upload when it is not: Label Studio then checks its own permissions.
+    A reference that begins with `/` is Label Studio's. `/data/local-files/?d=…` is read under `LOCAL_FILES_ROOT` if
+    that is set. If not, Label Studio is asked, as for an upload, and checks its own permissions.
 
     Raises:
         ReferenceRefused: The scheme, host, route or folder is not allowed, or it is no reference at all.

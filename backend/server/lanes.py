@@ -1,7 +1,7 @@
 """Requests that are whole → answers, by threads: a few kept for each kind, so that no kind waits for another.
 
-`/` and `/health` have threads of their own, and so have events: whatever is being predicted, and however many ask for
-it, these are answered at once. Bodies that take much memory are worked on two at a time.
+`/`, `/health` and events have threads of their own. They are answered at once, whatever is being predicted and however
+many ask for it. Bodies that take much memory are worked on two at a time.
 """
 
 from __future__ import annotations

@@ -185,10 +185,10 @@ class Predictor:
     ) -> tuple[str, list[Any]]:
         """The version that served, and one prediction for each task, in order.
 
-        A task is `NOT_DONE` when not all of its pages were looked at: the deadline passed, a page did not arrive or
-        cannot be read, the task's data name none. It stays open, and the ledger knows why: a file may have been copied
-        half, a label config may be mended. No task fails the others. A blind task's prediction is empty: what was found
-        is in the ledger.
+        A task is `NOT_DONE` when not all of its pages were looked at. The deadline passed, a page did not arrive or
+        cannot be read, or the task's data name none. It stays open, and the ledger knows why: a file may have been
+        copied half, a label config may be mended. No task fails the others. A blind task's prediction is empty: what
+        was found is in the ledger.
 
         Raises:
             ModelError: There is no model.

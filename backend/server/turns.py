@@ -73,8 +73,8 @@ class _Running:
 class Turns:
     """Gives places to the pages of all requests of a process.
 
-    Of several requests, the one is next whose project has the fewest pages under way, then the one that itself has the
-    fewest, then the one that was served least.
+    The next request is one whose project has the fewest pages under way. Among those it is the one that has the fewest
+    itself, then the one served least.
 
     Args:
         quick: Pages that arrive or are looked at, at once: each may hold a file in memory.

@@ -85,7 +85,7 @@ def draw_page(
 ) -> DrawnPage:
     """Draws an A4 contract page, one in 25 lying on its side; the same arguments give the same page.
 
-    Print, marks, wear, warp and scan each draw from a random stream of their own, so `marks=0` gives the very page of
+    Print, marks, wear, warp and scan each draw from a random stream of their own. So `marks=0` gives the very page of
     the same seed without its marks.
 
     Args:

@@ -219,8 +219,8 @@ def publish(
 
     The documents that trained and tuned it are added to `documents.txt`, for the gate to ask.
 
-    Everything is measured on the file that is written, run by the engine that serves: the temperature on validation
-    documents, the figures on gold documents, drawn and real ones apart.
+    Everything is measured on the file that is written, run by the engine that serves. The temperature is fitted on
+    validation documents. The figures are of gold documents, drawn and real ones apart.
 
     Args:
         run: The folder that `fit` wrote.

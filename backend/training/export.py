@@ -130,8 +130,8 @@ def export_classifier(model: ResNet, path: Path, *, half: bool = False, pool: in
     Args:
         model: A torchvision ResNet18 with any number of outputs.
         path: The file to write.
-        half: Keeps the weights of convolutions and of the head as float16 (22 MB instead of 45); the graph casts them
-            back, and then computes what a model of `half_precision(model.state_dict())` does. BatchNorm stays float32:
+        half: Keeps the weights of convolutions and of the head as float16 (22 MB instead of 45). The graph casts them
+            back. It then computes what a model of `half_precision(model.state_dict())` does. BatchNorm stays float32:
             its variances would leave float16's range.
         pool: The graph first averages its input over squares of this side, for a model that was trained on 224 / `pool`
             pixels; it then computes `pool` squared times as fast.

@@ -1,8 +1,8 @@
 """Both networks as whole numbers of eight bits, calibrated on pages and crops, for the same engine that serves.
 
-Static quantisation by ONNX Runtime's own tool: a scale for each channel of the weights and for each activation, in
-the graph as pairs of QuantizeLinear and DequantizeLinear (arXiv:1712.05877). Activations are uint8, weights int8 of
-seven bits: processors without VNNI add up pairs of products in 16 bits, which eight bits would overflow.
+Static quantisation by ONNX Runtime's own tool. Each channel of the weights and each activation gets a scale, in the
+graph as pairs of QuantizeLinear and DequantizeLinear (arXiv:1712.05877). Activations are uint8, weights int8 of seven
+bits: processors without VNNI add up pairs of products in 16 bits, which eight bits would overflow.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def stroke_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.u
     """Gives (h, w) uint8 masks, 0 or 255, of the pieces of dark ink that no line of print would make.
 
     About half of real signatures are written in black, which no rule on colour can find. A pen's stroke hangs together
-    over more than a line's height; a letter or a word does not, and a rule is straight for longer than a pen stroke.
+    over more than a line's height; a letter or a word does not. A rule is straight for longer than a pen stroke.
     """
     masks = [
         np.asarray(cv2.inRange(ink.neutral, math.ceil(density * OD_STEPS), 255), np.uint8)

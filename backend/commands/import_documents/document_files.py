@@ -44,8 +44,8 @@ def find(paths: Iterable[Path], *, recursive: bool) -> DocumentFiles:
     """The files of the named paths.
 
     A file that is named is taken whatever it is called, and a link that is named is followed. Of a folder, those files
-    are taken whose names end like a document's or an image's. What is hidden (its name begins with a dot) is left out,
-    as are links to folders and links that lead out of the folder: nobody named what lies there.
+    are taken whose names end like a document's or an image's. Hidden files (a name that begins with a dot), links to
+    folders and links that lead out of the folder are left out: nobody named them.
 
     Args:
         paths: Files and folders; one that does not exist is kept, and fails when it is read.

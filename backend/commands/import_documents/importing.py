@@ -56,8 +56,8 @@ class Begun:
 class ImportJournal:
     """Notes, durably, that a document's tasks are about to be created; one file for a project of a Label Studio.
 
-    Which documents are in is asked of Label Studio alone. It cannot say what a request that was under way when the
-    asking process died is still going to do: for that alone there is this note.
+    Which documents are in is asked of Label Studio alone. It cannot say what becomes of a request that was under way
+    when its process died. This note is for that alone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -151,7 +151,7 @@ def tasks_of(binding: Binding, wanted: Tasks | None) -> Tasks:
 class Importer:
     """Imports files into one project.
 
-    A document is in the project when one of its tasks is: all its tasks are created in one request, which Label Studio
+    A document is in the project when one of its tasks is. All its tasks are created in one request, which Label Studio
     carries out whole or not at all. So nothing but Label Studio has to be asked, after a kill as well, save for one
     document: the one whose tasks were being created, which the journal names.
 

@@ -69,8 +69,8 @@ Box = tuple[float, float, float, float]
 def similarity(a: Boxes, b: Boxes) -> Scores:
     """How alike two boxes are, for every pair, (N, M): 1 for the same, 0 for far away.
 
-    Nine tenths IoU, one tenth nearness of the centres. The distance is measured, as in DIoU (Zheng et al. 2020,
-    arXiv:1911.08287), by the diagonal of the smallest box around both, so that a page's resolution does not matter.
+    Nine tenths IoU, one tenth nearness of the centres. As in DIoU (Zheng et al. 2020, arXiv:1911.08287), the distance
+    is measured by the diagonal of the smallest box around both. So a page's resolution does not matter.
     """
     apart = np.linalg.norm(_centres(a)[:, None] - _centres(b)[None], axis=2)
     around = np.maximum(a[:, None, 2:], b[None, :, 2:]) - np.minimum(a[:, None, :2], b[None, :, :2])

@@ -1,8 +1,8 @@
 """The word on an annotated box by what other documents teach: out of fold, because a model agrees with what it learnt.
 
-A network that was trained on these very annotations repeats them, mistakes included. So its head is learnt anew, for
-each fold of the documents from the boxes of the other folds alone, on the embeddings that the network gives. The
-embeddings themselves are the network's, and keep what it remembers; that is less than its head does.
+A network that was trained on these very annotations repeats them, mistakes included. So its head is learnt anew for
+each fold of the documents. It learns from the boxes of the other folds alone, on the embeddings that the network gives.
+The embeddings themselves are the network's, and keep what it remembers; that is less than its head does.
 
 A small head on the classifier's embeddings: multinomial logistic regression with a ridge, classes counting alike.
 
@@ -100,8 +100,8 @@ def evenly(labels: NDArray[np.intp]) -> NDArray[np.float64]:
 class Examples:
     """Embeddings with their class and the number of their document.
 
-    Where more than `_MOST` of a class come by, a uniform sample of them stays (reservoir sampling, algorithm R, Vitter
-    1985), the same for the same order.
+    If more than `_MOST` of a class come, a uniform sample of them stays (reservoir sampling, algorithm R, Vitter 1985).
+    The same order gives the same sample.
     """
 
     def __init__(self) -> None:

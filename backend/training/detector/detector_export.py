@@ -22,10 +22,10 @@ _NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "
 def export_detector(network: DetectorNet, path: Path, *, half: bool = True) -> None:
     """Writes `network` as ONNX: `pixels` (N, H, W, 3) uint8 → `heat` (N, 3, h, w) in [0, 1], `edges` (N, 12, h, w).
 
-    Edges are in pixels. A network that tells which way is up also gives `turns` (N, 4), the probabilities that the page
-    was turned to the left by so many quarters. The heat of what is never shown is computed and dropped: its weights
-    stay in the file, so that a training can go on from it. The bytes depend on the weights alone, so equal weights give
-    an equal checksum.
+    Edges are in pixels. A network that tells which way is up also gives `turns` (N, 4). These are the probabilities
+    that the page was turned to the left by so many quarters. The heat of what is never shown is computed and dropped:
+    its weights stay in the file, so that a training can go on from it. The bytes depend on the weights alone, so equal
+    weights give an equal checksum.
 
     Args:
         network: The trained network.

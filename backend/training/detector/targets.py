@@ -82,8 +82,8 @@ class Knowledge:
         boxes: (N, 4) xyxy pixels.
         labels: (N,) indices into `TAUGHT`.
         ignored: (M, 4) places about which nothing is said.
-        complete: (5,) whether every mark of a class is among the boxes. Of a class that is not complete, nothing is
-            known beyond the boxes that there are, and what lies in them is what they say and nothing else.
+        complete: (5,) whether every mark of a class is among the boxes. Of a class that is not complete, only its boxes
+            are known, and nothing beyond them. What lies in them is what they say and nothing else.
     """
 
     boxes: Boxes

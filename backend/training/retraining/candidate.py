@@ -139,8 +139,8 @@ def shifts(
 ) -> NDArray[np.float64]:
     """The smallest growth of each class's log odds with which as many of its marks are found as are wanted: (3,).
 
-    An annotator has more work with a mark that is not shown than with a box on nothing, so that a better network should
-    not show fewer. Odds grow no further than the bounds on wrong boxes let them; what that does not reach is left.
+    A mark that is not shown is more work for an annotator than a box on nothing. So a better network should not show
+    fewer marks. Odds grow no further than the bounds on wrong boxes let them; what that does not reach is left.
 
     Args:
         probabilities: (N, 4) over `CLASSES`.

@@ -166,8 +166,8 @@ class Lesson:
 def lessons(engine: Engine) -> list[Lesson]:
     """What the ledger's samples teach, in the order of their ids.
 
-    What annotators contradict each other about is left out, and so is the second box on one mark: that is no crop of
-    a mark as it should be boxed. A rejection by somebody who may never have seen the box teaches, but is not hard.
+    Places where annotators contradict each other are left out. So is the second box on one mark, which is no crop of a
+    mark as it should be boxed. A rejection by somebody who may never have seen the box teaches, but is not hard.
     """
     wanted = (
         select(sample).where(sample.c.quarantine.is_(None), sample.c.outcome != Outcome.DUPLICATE).order_by(sample.c.id)
