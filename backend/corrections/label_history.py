@@ -30,7 +30,7 @@ def note_config(connection: Connection, project: int | None, config: str, *, at:
         connection: A transaction.
         project: The project's id.
         config: Its label config.
-        at: A moment of which it is known to have held, in seconds since the epoch.
+        at: A moment at which it held, in seconds since the epoch.
     """
     if project is None or not config or len(config) > _LONGEST_CONFIG:
         return False
@@ -55,7 +55,7 @@ def note_config(connection: Connection, project: int | None, config: str, *, at:
 
 
 def known_of(connection: Connection, *, project: int | None, task: int, label_config: str) -> Known:
-    """What is known of the past where an annotation is read.
+    """What the ledger knows of the past that helps to read an annotation.
 
     Args:
         connection: A transaction, or a connection.

@@ -1,8 +1,8 @@
-"""Following the annotators: what is the very thing that was corrected gets the verdict on it.
+"""Following the annotators: a box on the very thing that was corrected gets the verdict on that thing.
 
-Of every corrected crop the network's embedding and a picture are kept. The embedding finds what may be the same; the
-picture decides whether it is: the same print, the same rubber, a copy of the page (`backend.corrections.likeness`).
-What is merely of the same sort, as another thumb is, has no say. Confirmed and missed marks vote, and outvote slips.
+The ledger keeps the network's embedding and a picture of every corrected crop. The embedding finds what may be the
+same. The picture decides: the same print, the same rubber, a copy of the page (`backend.corrections.likeness`). A thing
+of the same sort, such as another thumb, has no say. Confirmed and missed marks vote, and outvote slips.
 """
 
 from __future__ import annotations

@@ -260,7 +260,7 @@ class _File:
         return []
 
     def forget(self) -> None:
-        """Notes that the lines of the last `read` were taken; a file of which all is taken starts anew."""
+        """Notes that the lines of the last `read` were taken; when all of a file is taken, the file starts anew."""
         self.taken = self._read
         if self.taken >= self.end:
             os.ftruncate(self._handle, 0)

@@ -154,7 +154,7 @@ def find_project(studio: LabelStudio, name: str) -> int | None:
 
 
 def documents_in(studio: LabelStudio, project: int, digests: Collection[str]) -> set[str]:
-    """Those of some documents, by their SHA-256, of which a project has a task.
+    """The documents, by their SHA-256, that a project has a task of.
 
     One filter of the Data Manager finds all of them. The cost is that of the documents asked for, not of the tasks that
     exist.

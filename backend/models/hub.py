@@ -88,7 +88,7 @@ def card(record: Mapping[str, Any]) -> str:
     """The card as Markdown with the Hub's metadata on top.
 
     Args:
-        record: What is shared of the record: numbers, hashes and names of ours.
+        record: The part of the record that is shared: numbers, hashes and names of ours.
     """
     files = "\n".join(f"| `{name}` | `{checksum}` |" for name, checksum in record["files"].items())
     names = ", ".join(f"`{name}`" for name in CLASSES)

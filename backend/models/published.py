@@ -218,7 +218,7 @@ class Record(Facts):
 
     @classmethod
     def of(cls, facts: Facts, *, name: str, published: str, files: Mapping[str, str]) -> Record:
-        """The record of a model of which `facts` are known."""
+        """The record of a model with these facts."""
         known = {row.name: getattr(facts, row.name) for row in dataclasses.fields(Facts)}
         return cls(**known, name=name, published=published, files=files)
 

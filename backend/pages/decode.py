@@ -41,8 +41,8 @@ def decode(
     Args:
         data: The whole file.
         reference: Shown in errors and kept in each page; already shortened.
-        limits: Checked from headers, before pixels are decoded. A file of which more than `limits.max_pages` are
-            wanted is refused as a whole, before its first page.
+        limits: Checked from headers, before pixels are decoded. If more than `limits.max_pages` of a file
+            are wanted, the file is refused as a whole, before its first page.
         dpi: Resolution at which PDF pages are rendered.
         pages: Which pages, such as `slice(-2, None)` for the last two; all when `None`. Directories of a TIFF are
             walked no further than these need.

@@ -152,7 +152,7 @@ def weigh(work: Path, out: Path, *, threads: int) -> str:
 def _marks_to_paste(
     store: PageStore, pages: Sequence[LabelledPage], real: Path | None
 ) -> dict[str, list[tuple[str, NDArray[np.uint8]]]]:
-    """Single marks of documents that train, by where they come from: real ones, and thumbs, of which none is real."""
+    """Single marks of documents that train, by where they come from: real ones, and thumbs, none of them real."""
     found: dict[str, list[tuple[str, NDArray[np.uint8]]]] = {}
     for mark, pixels in real_marks(real) if real else ():
         if mark.split == "train":

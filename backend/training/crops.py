@@ -31,7 +31,7 @@ class Crop:
 
     Attributes:
         file: Image file, relative to the store's folder.
-        document: What is kept on one side of the split.
+        document: Names the document, whose crops all stay on one side of the split.
         split: One of `SPLITS`.
         label: One of the classes.
         domain: `drawn` or `real`.

@@ -34,7 +34,7 @@ class LabelledPage:
 
     Attributes:
         name: Of the page, unique in the store.
-        document: What is kept on one side of the split.
+        document: Names the document, whose pages all stay on one side of the split.
         split: `train`, `validation` or `gold`.
         domain: `drawn` or `real`.
         source: Where the page comes from, finer than the domain.
@@ -43,7 +43,7 @@ class LabelledPage:
         boxes: xyxy pixels of its marks.
         labels: Their classes.
         ignored: Places about which nothing is said, such as handwriting that is no signature.
-        complete: The classes of which every mark is boxed; `handwriting` and `print` among them where all is boxed.
+        complete: The classes whose marks are all boxed; `handwriting` and `print` too where everything is boxed.
         logos: Boxes that somebody could take for a mark, and that are none.
         handwriting: Boxes of filled-in names, dates and numbers, which are no signatures.
         sha256: Of its pixels as they came, where the ledger would know them by it: the store compresses them.

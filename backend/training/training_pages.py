@@ -349,7 +349,7 @@ def _realdata_facts(image: Mapping[str, Any], split: str) -> LabelledPage:
 
 
 def _complete(image: Mapping[str, Any]) -> tuple[str, ...]:
-    """The classes of which a page shows no other than those that are boxed."""
+    """The classes whose marks on a page are all boxed."""
     if image["kind"] == "negative":
         return MARKS
     scope = tuple(mark for mark in MARKS if mark in image.get("label_scope", ()))

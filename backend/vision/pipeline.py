@@ -289,7 +289,7 @@ def _labels(probabilities: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArr
 
 
 def _nearest(probabilities: NDArray[np.float64], bar: NDArray[np.float64]) -> Rejected | None:
-    """The best of the candidates, none of which is a mark."""
+    """The best of candidates that are all no marks."""
     if not len(probabilities):
         return None
     labels, scores = _labels(probabilities)

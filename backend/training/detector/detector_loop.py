@@ -61,8 +61,8 @@ def seen(network: DetectorNet, scene: Scene, *, half: bool = False) -> Peaks:
 def score(network: DetectorNet, stock: Stock, *, half: bool = False) -> dict[str, float]:
     """Macro F1 at IoU .5 by domain, at the threshold, one for all classes, that is best there.
 
-    Only classes of which every mark of a page is known count on it; a class without a true mark has no part. `half` as
-    in the recipe.
+    On a page, only classes count whose marks are all known. A class without a true mark has no part. `half` as in the
+    recipe.
     """
     network.eval()
     rows: dict[str, list[NDArray[np.float64]]] = {}

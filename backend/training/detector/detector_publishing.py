@@ -237,7 +237,7 @@ def publish_detector(
 
 
 def _measure(detector: ModelDetector, store: PageStore, pages: Sequence[LabelledPage]) -> dict[str, ClassRecall]:
-    """What is found on pages of which every mark is known, by class."""
+    """Figures by class, on pages whose marks are all known."""
     rows: dict[str, list[tuple[float, bool]]] = {name: [] for name in MARKS}
     true = dict.fromkeys(MARKS, 0)
     hit = {name: np.zeros(len(_IOUS), int) for name in MARKS}
