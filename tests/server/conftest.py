@@ -61,6 +61,13 @@ def found(
     )
 
 
+@dataclass(frozen=True)
+class ToldClassifier:
+    """Names the network whose sights are noted."""
+
+    version: str = "told-network-1"
+
+
 @dataclass
 class ToldPipeline:
     """Finds on each page what it was told; an exception among it is raised."""
@@ -71,6 +78,7 @@ class ToldPipeline:
     refined_boxes: list[np.ndarray] = field(default_factory=list)
     said: list[dict] = field(default_factory=list)
     version: str = VERSION
+    classifier: ToldClassifier = field(default_factory=ToldClassifier)
 
     def marks(self, page: Page, *, confidence: float | None = None) -> Marks:
         self.asked_confidence.append(confidence)
