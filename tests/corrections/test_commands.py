@@ -196,10 +196,10 @@ def test_worker_does_what_is_open_and_says_what_it_could_not(
     ledger: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(ledger)
-    for number in (1, 2):
-        body = saved(number, task=number, at=950, result=[drawn("a", "stamp", A)])
+    bodies = [saved(number, task=number, at=950, result=[drawn("a", "stamp", A)]) for number in (1, 2)]
+    for body in bodies:
         journal.append(body["action"], project=1, body=without_secrets(body))
-    monkeypatch.setattr("backend.commands.run_worker.Connections", lambda *_, **__: Told())
+    monkeypatch.setattr("backend.commands.run_worker.Connections", lambda *_, **__: Told(*bodies))
     assert main(["worker", "--once"]) == 0
     assert capsys.readouterr().out.startswith("2 samples, 0 annotations to be tried again, 0 parked")
     with writing(ledger) as connection:
