@@ -181,7 +181,8 @@ class NearRows:
     def _fill_up(self) -> None:
         """Appends the rows that came since; of rows that are gone, the table knows."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            # Not with its parents: a data folder that was taken away must not be made anew.
+            self._folder.mkdir(exist_ok=True)
             with self._ids.open("ab") as ids, self._file.open("ab") as file, self._lengths.open("ab") as lengths:
                 hold(ids.fileno(), seconds=math.inf)
                 # What was cut off by a kill is written again: a row counts once its id is there.
@@ -202,7 +203,9 @@ class NearRows:
                         ids.flush()
                         last = rows[-1][0]
         except OSError as error:
-            raise LedgerError(f"{self._folder} cannot be written ({error.strerror}): is the disk full?") from error
+            raise LedgerError(
+                f"{self._folder} cannot be written ({error.strerror}): is the disk full, or was DATA_DIR moved?"
+            ) from error
 
     def _rows_after(self, connection: Connection, last: int) -> list[tuple[int, bytes]]:
         theirs = (sight.c.network == self._network) & (sight.c.id > last)

@@ -167,7 +167,8 @@ class Announcer:
     def _chosen(self) -> bool:
         """Whether this process is the one; the lock of one that died is free."""
         if self._lock is None:
-            self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+            if not self._lock_file.parent.is_dir():
+                return False  # moved or deleted while this program runs: made anew it would be an empty one
             self._lock = take_lock(self._lock_file)
         return self._lock is not None
 

@@ -494,3 +494,18 @@ def test_its_thread_outlives_a_failure(
         one.start()
         assert told.wait(30)
     one.stop()
+
+
+def test_a_data_folder_that_was_taken_away_is_not_made_anew(
+    studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, tmp_path: Path
+) -> None:
+    studio.add(1)
+    data = tmp_path / "data"
+    one = announcer(studio, pipeline, clock, data)
+    looks(one, clock, times=3)
+    assert not data.exists()
+    assert studio.asked == []
+    data.mkdir()
+    looks(one, clock, times=3)
+    assert studio.asked != []
+    one.stop()
