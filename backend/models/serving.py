@@ -286,8 +286,8 @@ class Serving:
                     self._swap(weights)
         except ModelError as error:
             serves = self._pipeline.version if self._pipeline else "nothing"
-            # Nothing is wrong: a host without a way to the Hub is the rule.
-            _LOG.info("MODEL=auto: the Hub's weights are not to be had, %s goes on serving: %s", serves, error)
+            # The Hub is asked only where ASK_HUB says so: whoever set it should hear of it.
+            _LOG.warning("MODEL=auto: the Hub's weights are not to be had, %s goes on serving: %s", serves, error)
 
     def _swap(self, weights: Weights) -> None:
         """Loads weights beside the serving ones, then puts them in their place; for the holder of the lock only."""
