@@ -20,7 +20,16 @@ from backend.corrections.crop_store import perceptual
 from backend.corrections.label_history import LabelHistory
 from backend.corrections.service import Store
 from backend.corrections.splits import document_key
-from backend.dataset.gathering import Gathered, Look, gather, known_documents, samples_of, sides, sides_without_ledger
+from backend.dataset.gathering import (
+    Gathered,
+    Look,
+    Sides,
+    gather,
+    known_documents,
+    samples_of,
+    sides,
+    sides_without_ledger,
+)
 from backend.dataset.manifest import Corners, FrozenMark, FrozenPage, Manifest, corners
 from backend.dataset.store import Datasets, Version, checked
 from backend.errors import BackendError, DatasetError, LabelConfigError, LabelStudioError
@@ -204,7 +213,7 @@ def freeze_known(
     with datasets(settings).drafting() as draft:
         pages, looks = known_pages(truth, draft, settings, progress)
         found = sides_without_ledger(looks)
-        placed = [dataclasses.replace(page, split=found[page.document]) for page in pages]
+        placed = [dataclasses.replace(page, split=found.of(page.document, page.sha256)) for page in pages]
         source = "drawn" if all(page.drawn for page in truth.pages) else "coco"
         frozen, new = datasets(settings).publish(draft, name, Manifest.of(source, placed), _made())
     return Frozen(version=frozen, new=new)
@@ -242,12 +251,12 @@ def _manifest(gathered: Sequence[Gathered], ledger: Store) -> Manifest:
     known = known_documents(ledger.engine, [one.task for one in ordered])
     keys = {one.task: known.get(one.task, one.document) for one in ordered}
     found = sides(ledger.engine, [look for one in ordered for look in one.looks_of(keys[one.task])])
-    pages = [page for one in ordered for page in _placed(one, keys[one.task], found[keys[one.task]])]
+    pages = [page for one in ordered for page in _placed(one, keys[one.task], found)]
     return Manifest.of("label-studio", pages, samples_of(ledger.engine, ordered))
 
 
-def _placed(one: Gathered, document: str, split: str) -> list[FrozenPage]:
-    return [dataclasses.replace(page, document=document, split=split) for page in one.pages]
+def _placed(one: Gathered, document: str, found: Sides) -> list[FrozenPage]:
+    return [dataclasses.replace(page, document=document, split=found.of(document, page.sha256)) for page in one.pages]
 
 
 def _unknown(gathered: Sequence[Gathered]) -> Iterator[str]:

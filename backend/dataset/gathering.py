@@ -7,7 +7,7 @@ The ledger's samples that belong to the pages of a version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -34,7 +34,17 @@ if TYPE_CHECKING:
     from backend.labelstudio.tasks import Sheet
     from backend.pages.page import Page
 
-__all__ = ["Gathered", "Look", "gather", "known_documents", "page_name", "samples_of", "sides", "sides_without_ledger"]
+__all__ = [
+    "Gathered",
+    "Look",
+    "Sides",
+    "gather",
+    "known_documents",
+    "page_name",
+    "samples_of",
+    "sides",
+    "sides_without_ledger",
+]
 
 _PORTION = 500
 _SAME_MOMENT = 1e-3
@@ -55,8 +65,25 @@ class Look:
     page_phash: str
 
 
-def sides(engine: Engine, looks: Sequence[Look]) -> dict[str, str]:
-    """The side of each document by its key; those that the ledger did not know are on theirs from now on.
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Where documents and their pages are.
+
+    Attributes:
+        documents: The side of each document, by its key.
+        pages: The side of each page that another document has on another side, by document and SHA-256 of its pixels.
+    """
+
+    documents: Mapping[str, str]
+    pages: Mapping[tuple[str, str], str]
+
+    def of(self, document: str, page_sha256: str) -> str:
+        """The side of a page: that of its document, or of the one whose page it is."""
+        return self.pages.get((document, page_sha256), self.documents[document])
+
+
+def sides(engine: Engine, looks: Sequence[Look]) -> Sides:
+    """The side of each document and page; documents that the ledger did not know are on theirs from now on.
 
     Args:
         engine: The ledger's database.
@@ -66,7 +93,7 @@ def sides(engine: Engine, looks: Sequence[Look]) -> dict[str, str]:
         return _assigned(connection, looks)
 
 
-def sides_without_ledger(looks: Sequence[Look]) -> dict[str, str]:
+def sides_without_ledger(looks: Sequence[Look]) -> Sides:
     """As `sides`, by the same rules, for documents that no ledger knows."""
     engine = create_engine("sqlite://")
     with engine.begin() as connection:
@@ -89,12 +116,17 @@ def known_documents(engine: Engine, tasks: Iterable[int]) -> dict[int, str]:
     return found
 
 
-def _assigned(connection: Connection, looks: Sequence[Look]) -> dict[str, str]:
+def _assigned(connection: Connection, looks: Sequence[Look]) -> Sides:
     documents = dict.fromkeys(look.document for look in looks)
     for look in looks:
         assign_split(connection, [look])
     # Only now: a later page may have brought an earlier document to another side.
-    return {key: str(connection.execute(_side_of(key)).scalar_one()) for key in documents}
+    pages = {
+        (look.document, sha256): side
+        for look in looks
+        for sha256, side in assign_split(connection, [look]).elsewhere.items()
+    }
+    return Sides(documents={key: str(connection.execute(_side_of(key)).scalar_one()) for key in documents}, pages=pages)
 
 
 def _side_of(key: str) -> Select[tuple[str]]:

@@ -232,7 +232,7 @@ def _decided(engine: Engine, left: Annotation, key: str, pages: Mapping[int, Spo
     # What tells a document are its pages with marks, if there are any: so its samples and data sets have it.
     telling = [pages[index] for index in sorted(left.pages() & pages.keys()) or sorted(pages)]
     looks = [Look(document=key, page_sha256=page.sha256, page_phash=page.phash) for page in telling]
-    return assigned(engine, looks).get(key)
+    return assigned(engine, looks).documents.get(key)
 
 
 def _elsewhere(engine: Engine, side: str, pages: Mapping[int, SpooledPage]) -> set[int]:
