@@ -99,7 +99,8 @@ class CropStore:
             try:
                 Path(self._root).parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise LedgerError(f"the crop store {url} cannot be made: {error.strerror}; check DATA_DIR") from error
+                reason = f"the crop store {url} cannot be written: {error.strerror}; check STORAGE_URL and DATA_DIR"
+                raise LedgerError(reason) from error
 
     def put(self, crop: Crop) -> str:
         """Stores a crop once; the same content again is no work. Gives its key.
