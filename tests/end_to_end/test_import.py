@@ -65,8 +65,9 @@ def test_connecting_twice_changes_nothing_the_second_time(
     foretold = run(capsys, *connecting, "--dry-run")
     assert studio.find_project("connected twice") is None
     made = run(capsys, *connecting)
-    assert [f"would change: {line}" for line in made[:-1]] == foretold
-    assert run(capsys, *connecting) == ["nothing to change", made[-1]]
+    # The last two lines say where the project is, and what a task's score means.
+    assert [f"would change: {line}" for line in made[:-2]] == foretold
+    assert run(capsys, *connecting) == ["nothing to change", *made[-2:]]
 
     project = named(studio, "connected twice")
     state = studio.project(project)
@@ -92,7 +93,7 @@ def test_what_has_gone_wrong_since_is_put_right(
     some = {"send_for_all_actions": False, "actions": ["TASKS_CREATED"], "is_active": False}
     studio.call("PATCH", f"/api/webhooks/{webhook.id}/", json=some)
 
-    assert len(run(capsys, *connecting)) == 3, "the title, the webhook, and where the project is"
+    assert len(run(capsys, *connecting)) == 4, "the title, the webhook, where the project is, and what a score means"
     assert run(capsys, *connecting)[0] == "nothing to change"
     assert studio.backends(project)[0]["title"] == version
     [webhook] = webhooks(studio, project)
