@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from backend.errors import EvaluationError
 from backend.evaluation.bootstrap import RESAMPLES, SEED, Estimate, by_document, estimate, mcnemar, weights
@@ -324,6 +323,8 @@ def _hard(hard: Sequence[bool], bounds: Bounds) -> Check:
     if not len(hard):
         sentence = "there are no earlier hard examples yet"
         return Check(name="hard examples", figure=None, bound=bounds.hard, passed=True, sentence=sentence)
+    from scipy.stats import binomtest  # noqa: PLC0415  it looks for torch when it is loaded
+
     right, share = sum(hard), sum(hard) / len(hard)
     # A share of a few dozen is worth no more than ten points either way: what refuses is what chance does not explain.
     chance = float(binomtest(right, len(hard), bounds.hard, alternative="less").pvalue)

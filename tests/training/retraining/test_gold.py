@@ -208,7 +208,7 @@ def test_a_page_that_a_training_document_has_too_is_left_out(store: Store, folde
         page_sha256=fingerprint(page.pixels),
         page_phash=perceptual(page.pixels),
     )
-    assert set(sides(store.engine, [look]).values()) == {"train"}
+    assert set(sides(store.engine, [look]).documents.values()) == {"train"}
     gold = gold_pages(folder, PageStore(drawn / "pages"), store.engine, shared)
     assert [page.name for page in gold.truth.pages if page.name.startswith("task-30-")] == ["task-30-0.png"]
     store.engine.dispose()
