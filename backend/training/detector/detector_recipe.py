@@ -123,4 +123,4 @@ class DetectorRecipe:
         return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-BUNDLED_DETECTOR = DetectorRecipe(base="imagenet-lite0@579344248a93", epochs=120, restarts=(12, 44), judged=3)
+BUNDLED_DETECTOR = DetectorRecipe(base="imagenet-lite0@579344248a93", epochs=120, restarts=(24, 64), judged=4)
