@@ -29,6 +29,7 @@ class LoopbackStudio:
         pages: Image files, handed out in turn.
         predictions: Stored ones by task.
         annotations: By task.
+        drafts: By task.
         data: Data of tasks that differ from the others.
         gone: Tasks that were deleted.
         imports: Requests that stored predictions.
@@ -43,6 +44,7 @@ class LoopbackStudio:
     pages: tuple[bytes, ...]
     predictions: dict[int, list[Json]] = field(default_factory=dict)
     annotations: dict[int, list[Json]] = field(default_factory=dict)
+    drafts: dict[int, list[Json]] = field(default_factory=dict)
     data: dict[int, Json] = field(default_factory=dict)
     gone: set[int] = field(default_factory=set)
     imports: int = 0
@@ -180,7 +182,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith("/api/tasks/"):
             number = int(path.split("/")[3])
             there = 0 < number <= self.held.tasks and number not in self.held.gone
-            self._answer(200 if there else 404, self.held.task(number, whole=True) | {"drafts": []} if there else {})
+            drafts = {"drafts": self.held.drafts.get(number, [])}
+            self._answer(200 if there else 404, self.held.task(number, whole=True) | drafts if there else {})
         elif path.startswith("/data/upload/1/") and path.endswith(".png"):
             name = path.rsplit("/", 1)[1].removesuffix(".png")
             if not name.isdecimal():

@@ -113,7 +113,7 @@ class Memory:
                     make = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
                     connection.execute(make(memory).on_conflict_do_nothing(), rows)
             self._news += [row["sample"] for row in rows if row["acts"]]
-        self._load()
+        self.load()
         return len(rows) + len(gone)
 
     def take_news(self) -> list[str]:
@@ -177,7 +177,7 @@ class Memory:
             "weak": row.weak,
         }
 
-    def _load(self) -> None:
+    def load(self) -> None:
         """Takes over what the table has, also what other processes put there; what is known is not read again."""
         known = self._known
         mine = and_(memory.c.network == self._network, memory.c.picture.is_not(None))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
@@ -206,7 +207,10 @@ class Feedback:
         self._loops: list[Loop] = []
 
     def recalling(self, classifier: Classifies) -> Classifies:
-        """The classifier, corrected by what annotators said of crops like those it sees."""
+        """The classifier, corrected by what annotators said of crops like those it sees.
+
+        What this network has learnt is followed from the first page on; what is new to it, a little later.
+        """
         if not self._distance:
             return classifier
         memory = Memory(
@@ -216,10 +220,23 @@ class Feedback:
             network=classifier.version,
             distance=self._distance,
         )
+        try:
+            memory.load()
+        except SQLAlchemyError as error:
+            _LOG.warning("corrections are followed once the ledger is back: %s", error)
         self._memory = memory
         self._looked = -math.inf
         self.wake()
         return RecallingClassifier(classifier, memory, suppressed=memory.count_suppressed)
+
+    def catch_up(self) -> None:
+        """Learns all corrections that are there, so that the first page is judged by them too.
+
+        Raises:
+            SQLAlchemyError: The database is away.
+        """
+        while self._memory is not None and self._memory.refresh():
+            pass
 
     def start(self, *, working: bool = True) -> None:
         """Starts the threads; after a fork, never before.

@@ -21,6 +21,7 @@ __all__ = [
     "StoredTask",
     "delete_prediction",
     "importable",
+    "list_current_tasks",
     "list_tasks",
     "read_open_task",
     "read_tasks",
@@ -176,6 +177,29 @@ def list_tasks(
     ids = tuple(int(task["id"]) for task in found if lacking or not _plain(task, version, alone=alone))
     last = int(found[-1]["id"]) if found else None
     return Listing(ids=ids, last=last, total=int(answer["total"]))
+
+
+def list_current_tasks(studio: LabelStudio, project: int, version: str, *, after: int, most: int) -> Listing:
+    """Tasks of a project that nobody annotated and that have a prediction of a version.
+
+    Label Studio compares versions by their parts: some may have a longer version only.
+
+    Args:
+        studio: Where.
+        project: The project's id.
+        version: The model version.
+        after: Only tasks of a higher id.
+        most: How many to look at.
+    """
+    filters = [
+        _filter("id", "greater", after),
+        _filter("total_annotations", "equal", 0),
+        _filter("predictions_model_versions", "contains", [version], kind="List"),
+    ]
+    query = {"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]}
+    answer = _tasks(studio, project, query, most=most)
+    ids = tuple(int(task["id"]) for task in answer["tasks"])
+    return Listing(ids=ids, last=ids[-1] if ids else None, total=int(answer["total"]))
 
 
 def read_tasks(studio: LabelStudio, project: int, ids: Sequence[int]) -> dict[int, StoredTask]:

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from backend.corrections.renewals import done_with, due_renewals, put_off_renewal
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
     from backend.corrections.renewals import Renewal
     from backend.labelstudio.client import LabelStudio
     from backend.labelstudio.labelling import Binding
+    from backend.labelstudio.stored_predictions import Shown
     from backend.server.predictor import Predictor
     from backend.settings import Settings
 
-__all__ = ["Renewer"]
+__all__ = ["Renewed", "Renewer", "renew_open_tasks"]
 
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
@@ -35,6 +37,66 @@ _TRIES = 5
 _FIRST_WAIT, _LONGEST_WAIT = 30.0, 3600.0
 _GONE = 404
 _STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewed:
+    """What became of some open tasks.
+
+    Attributes:
+        looked_at: Tasks that were predicted anew.
+        changed: Of these, the tasks that are shown something else now.
+        deleted: Stored predictions that were deleted.
+    """
+
+    looked_at: frozenset[int]
+    changed: frozenset[int]
+    deleted: int
+
+
+def renew_open_tasks(
+    predictor: Predictor,
+    studio: LabelStudio,
+    project: int,
+    tasks: Mapping[int, OpenTask],
+    bindings: Sequence[Binding],
+) -> Renewed:
+    """Predicts open tasks anew, and replaces the predictions of the serving version that come out different.
+
+    A task that somebody began to annotate meanwhile is left alone. The new prediction is stored before the old one is
+    deleted: a run that is killed between the two leaves both, and the next one deletes the older.
+
+    Args:
+        predictor: Predicts, and tells the ledger.
+        studio: Where the tasks are.
+        project: The project's id.
+        tasks: By their ids.
+        bindings: Of the project's label config.
+
+    Raises:
+        ModelError: There is no model.
+        LabelStudioError: Label Studio refused or did not answer.
+    """
+    bodies = [task.body for task in tasks.values()]
+    version, found = predictor.predict(bodies, bindings, project=str(project))
+    fresh = {number: one for number, one in zip(tasks, found, strict=True) if one != NOT_DONE}
+    changed: dict[int, Any] = {}
+    old: list[Shown] = []
+    for number, one in fresh.items():
+        shown = tasks[number].of_version(version)
+        if shown and _shown(one["result"]) != _shown(shown[-1].result):
+            now = read_open_task(studio, number)
+            if now is None or not now.of_version(version):
+                continue
+            changed[number] = one
+            old += now.of_version(version)
+        else:
+            old += shown[:-1]
+    if changed:
+        store(studio, project, changed)
+    for stored in old:
+        _delete(studio, stored.id)
+    return Renewed(looked_at=frozenset(fresh), changed=frozenset(changed), deleted=len(old))
 
 
 class Renewer:
@@ -127,23 +189,11 @@ class Renewer:
         self, studio: LabelStudio, project: int, tasks: Mapping[int, OpenTask], bindings: Sequence[Binding]
     ) -> set[int]:
         """Replaces what differs; gives the tasks that could not be looked at."""
-        bodies = [task.body for task in tasks.values()]
-        version, found = self._predictor.predict(bodies, bindings, project=str(project))
-        fresh = {number: one for number, one in zip(tasks, found, strict=True) if one != NOT_DONE}
-        changed = {
-            number: one
-            for number, one in fresh.items()
-            if (its := tasks[number].of_version(version)) and _shown(one["result"]) != _shown(its[-1].result)
-        }
-        if changed:
-            store(studio, project, changed)
-        for number in changed:
-            for stored in tasks[number].of_version(version):
-                _delete(studio, stored.id)
-        done_with(self._engine, list(fresh))
-        if changed:
-            _LOG.info("project %d: tasks %s are shown what was corrected elsewhere", project, sorted(changed))
-        return set(tasks) - set(fresh)
+        renewed = renew_open_tasks(self._predictor, studio, project, tasks, bindings)
+        done_with(self._engine, sorted(renewed.looked_at))
+        if renewed.changed:
+            _LOG.info("project %d: tasks %s are shown what was corrected elsewhere", project, sorted(renewed.changed))
+        return set(tasks) - renewed.looked_at
 
     def _put_off(self, planned: Sequence[Renewal]) -> None:
         given_up = [one.task for one in planned if one.attempts + 1 >= _TRIES]

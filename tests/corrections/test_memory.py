@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from backend.commands.show_samples import story
 from backend.corrections.counts import count, tables
 from backend.corrections.crop_store import CropStore
+from backend.corrections.database import writing
 from backend.corrections.journal import Journal
 from backend.corrections.memory import Memory
 from backend.corrections.recall import RecallingClassifier
+from backend.corrections.service import Feedback, Store
 from backend.corrections.shown import Proposals
 from backend.corrections.worker import Worker
 from backend.geometry import Boxes
@@ -101,6 +104,46 @@ def test_a_deleted_logo_is_none_from_then_on_and_the_seals_stay(engine: Engine, 
     assert memory.refresh() == 2
     assert judged(recalling) == [("none", "1-logo"), ("stamp", None), ("stamp", None)]
     assert memory.refresh() == 0
+
+
+class Nowhere:
+    """Nothing in Label Studio is asked for."""
+
+    def pages(self, project: str) -> Any:
+        raise AssertionError(project)
+
+    def studio(self, project: str) -> Any:
+        raise AssertionError(project)
+
+
+def feedback_of(worker: Worker, folder: Path) -> Feedback:
+    """The parts of a server process that starts over the ledger; its threads do not run."""
+    store = Store(engine=worker.engine, crops=worker.crops, spool=folder / "spool", lookalikes=folder / "lookalikes")
+    return Feedback(store, Nowhere(), recall_distance=0.01)
+
+
+def test_a_server_that_starts_again_follows_what_was_learnt_from_its_first_page_on(
+    engine: Engine, worker: Worker, tmp_path: Path
+) -> None:
+    show(engine)
+    send(worker.journal, saved(1, task=7, at=950, result=[drawn("seal", "stamp", SEAL)]))
+    worker.work()
+    first = feedback_of(worker, tmp_path)
+    assert judged(first.recalling(ColourClassifier()))[0] == ("stamp", None), "its threads have not learnt it yet"
+    first.catch_up()
+    again = feedback_of(worker, tmp_path)
+    assert judged(again.recalling(ColourClassifier()))[0] == ("none", "1-logo")
+
+
+def test_a_ledger_that_is_away_at_the_start_keeps_no_model_from_serving(
+    engine: Engine, worker: Worker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("ALTER TABLE memory RENAME TO away"))
+    feedback = feedback_of(worker, tmp_path)
+    recalling = feedback.recalling(ColourClassifier())
+    assert "once the ledger is back" in caplog.text
+    assert judged(recalling) == [("stamp", None)] * 3
 
 
 def test_boxes_that_are_not_shown_because_of_a_correction_are_counted(engine: Engine, worker: Worker) -> None:

@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only tasks that nobody annotated and that have predictions of other versions alone, as after a promotion",
     )
+    project.add_argument(
+        "--refresh",
+        action="store_true",
+        help="predict open tasks anew that have a prediction of this version, and replace what corrections change",
+    )
     project.add_argument("--replace", action="store_true", help="delete the predictions of other versions")
     folder = parser.add_argument_group("pages without Label Studio")
     folder.add_argument("--out", metavar="FILE.json", help="tasks with predictions, to be imported by Label Studio")
@@ -90,6 +95,8 @@ def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -
         raise SettingsError("LABEL_STUDIO_API_KEY is empty: `prelabel --project` uses Label Studio's API")
     if args.engine != "local":
         raise SettingsError("--engine ray is for folders, object stores and lists of tasks; projects use --processes")
+    if args.refresh and (args.only_outdated or args.replace):
+        raise SettingsError("--refresh is for predictions of this version, --only-outdated and --replace for others")
     started = time.monotonic()
     with LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio:
         project = find_project(studio, args.project)
@@ -100,7 +107,7 @@ def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -
             counts = prelabel_project(
                 settings,
                 studio,
-                Job(project=project, label_config=config, replace=args.replace),
+                Job(project=project, label_config=config, replace=args.replace, refresh=args.refresh),
                 failures,
                 tasks=_ids(args.tasks) if args.tasks else None,
                 unannotated=args.only_outdated,
@@ -109,6 +116,12 @@ def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -
                 progress=lambda counts: _show(bar, counts, started),
             )
     seconds = time.monotonic() - started
+    if args.refresh:
+        print(
+            f"project {project}: of {counts.tasks} tasks, {counts.predicted} are shown something else now by "
+            f"{counts.version}, {counts.pages} pages in {seconds:.0f} s, {len(failures)} tasks failed"
+        )
+        return
     print(
         f"project {project}: {counts.predicted} tasks predicted by {counts.version}, {counts.pages} pages in "
         f"{seconds:.0f} s ({counts.pages / seconds:.1f} a second), {counts.duplicates} duplicates and "
@@ -119,8 +132,8 @@ def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -
 def _files(args: argparse.Namespace, settings: Settings, failures: Failures) -> None:
     if not (args.out or args.parquet):
         raise SettingsError("name where the predictions go: --out predictions.json, --parquet predictions.parquet")
-    if args.tasks or args.only_outdated or args.replace:
-        raise SettingsError("--tasks, --only-outdated and --replace are for a --project")
+    if args.tasks or args.only_outdated or args.refresh or args.replace:
+        raise SettingsError("--tasks, --only-outdated, --refresh and --replace are for a --project")
     job = FileJob(
         inputs=args.inputs,
         prefix=args.prefix,

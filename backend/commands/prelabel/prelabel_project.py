@@ -13,7 +13,7 @@ from backend.commands.prelabel.failures import Failure
 from backend.commands.prelabel.settling import Wanted, make_settler, patiently
 from backend.errors import SetupError
 from backend.files import alone
-from backend.labelstudio.stored_predictions import list_tasks
+from backend.labelstudio.stored_predictions import list_current_tasks, list_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +42,7 @@ class Counts:
         pages: Pages that were looked at.
         predicted: Tasks that got a prediction.
         duplicates: Second predictions of this version that were deleted.
-        replaced: Predictions of other versions that were deleted.
+        replaced: Predictions that were deleted for the sake of newer ones.
         workers: Process ids of the workers.
     """
 
@@ -81,6 +81,8 @@ def prelabel_project(
     takes them in portions. Then those are looked at that have more than one: where a run was killed between sending and
     hearing, or somebody opened the task meanwhile.
 
+    A refresh takes the open tasks once that have a prediction of this version.
+
     Args:
         settings: The settings of the workers.
         studio: To list with.
@@ -99,8 +101,10 @@ def prelabel_project(
     make = partial(make_settler, settings, job, processes)
     with _alone(settings.data_dir, job.project) as lock, Crew(make, processes=processes, lock=lock) as crew:
         counts = Counts(version=crew.version)
-        for first in (True, False):
-            if tasks is None:
+        for first in (True,) if job.refresh else (True, False):
+            if tasks is None and job.refresh:
+                listed = _shown(studio, job, counts)
+            elif tasks is None:
                 listed = _listed(studio, job, counts, lacking=first, unannotated=unannotated)
             else:
                 listed = _named(tasks(), counts, first=first)
@@ -140,6 +144,16 @@ def _listed(studio: LabelStudio, job: Job, counts: Counts, *, lacking: bool, una
         elif not lacking:
             counts.total += len(listing.ids)
         after, known = listing.last, True
+        yield from (Wanted(task=task) for task in listing.ids)
+
+
+def _shown(studio: LabelStudio, job: Job, counts: Counts) -> Iterator[Wanted]:
+    """Open tasks that have a prediction of this version."""
+    after: int | None = 0
+    while after is not None:
+        listing = patiently(partial(list_current_tasks, studio, job.project, counts.version, after=after, most=_LISTED))
+        counts.total = max(counts.total, listing.total)
+        after = listing.last
         yield from (Wanted(task=task) for task in listing.ids)
 
 

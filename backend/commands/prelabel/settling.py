@@ -12,14 +12,15 @@ from backend.commands.prelabel.worker_model import Failed, bulk_settings, served
 from backend.errors import LabelStudioError, RequestError
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.results import NOT_DONE
-from backend.labelstudio.stored_predictions import delete_prediction, read_tasks, store
+from backend.labelstudio.stored_predictions import delete_prediction, read_open_task, read_tasks, store
 from backend.labelstudio.tasks import sheets
+from backend.server.renewing import Renewed, renew_open_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from backend.labelstudio.client import LabelStudio
-    from backend.labelstudio.stored_predictions import Stored, StoredTask
+    from backend.labelstudio.stored_predictions import OpenTask, Stored, StoredTask
     from backend.server.predictor import Predictor
     from backend.settings import Settings
 
@@ -41,11 +42,13 @@ class Job:
         project: The project's id.
         label_config: Its label config.
         replace: Whether predictions of other versions go, where no annotation was made of them.
+        refresh: Whether open tasks that have a prediction of this version are predicted anew, and nothing else is done.
     """
 
     project: int
     label_config: str
     replace: bool = False
+    refresh: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +72,8 @@ class Settled:
         predicted: Tasks that got a prediction.
         pages: Pages that were looked at.
         duplicates: Second predictions of this version that were deleted.
-        replaced: Predictions of other versions that were deleted.
-        failures: Tasks that have none.
+        replaced: Predictions that were deleted for the sake of newer ones.
+        failures: Tasks that could not be looked at.
     """
 
     predicted: int = 0
@@ -110,7 +113,44 @@ class Settler:
         Raises:
             LabelStudioError: Label Studio refuses the token, or what no other portion would fare better with.
         """
-        return patiently(lambda: self._settle(portion), sleep=self._sleep)
+        settle = self._refresh if self._job.refresh else self._settle
+        return patiently(lambda: settle(portion), sleep=self._sleep)
+
+    def _refresh(self, portion: Sequence[Wanted]) -> Settled:
+        """Predicts the open ones anew that have a prediction of this version, and replaces what came out different."""
+        self._failed.clear()
+        wanted = [one.task for one in portion]
+        found = read_tasks(self._studio, self._job.project, wanted)
+        done = Settled(failures=[_gone(task, self._job.project) for task in wanted if task not in found])
+        shown = {
+            task.id: now
+            for task in found.values()
+            if self._current(task) and (now := read_open_task(self._studio, task.id)) and now.of_version(self.version)
+        }
+        whole = {number: now for number, now in shown.items() if self._has_pages(found[number])}
+        looked_at: set[int] = set()
+        for one in self._renew(whole):
+            looked_at |= one.looked_at
+            done.predicted += len(one.changed)
+            done.replaced += one.deleted
+        done.pages = sum(len(sheets(0, found[number].body, self._bindings)) for number in looked_at)
+        done.failures += [self._failure(number) for number in shown if number not in looked_at]
+        return done
+
+    def _renew(self, tasks: Mapping[int, OpenTask]) -> Iterator[Renewed]:
+        """Renews them together; what one task is refused for is not held against the rest."""
+        if not tasks:
+            return
+        try:
+            yield renew_open_tasks(self._predictor, self._studio, self._job.project, tasks, self._bindings)
+        except LabelStudioError as error:
+            if _everywhere(error):
+                raise
+            if len(tasks) == 1:
+                self._failed.update(dict.fromkeys(tasks, (type(error).__name__, str(error))))
+                return
+            for number, task in tasks.items():
+                yield from self._renew({number: task})
 
     def _settle(self, portion: Sequence[Wanted]) -> Settled:
         self._failed.clear()

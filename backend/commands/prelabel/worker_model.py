@@ -129,6 +129,7 @@ def served_predictor(settings: Settings, failed: Failed) -> Predictor:
     connections = Connections(settings, source=source)
     feedback = Feedback(Store.open(settings), connections, recall_distance=settings.recall_distance)
     pipeline = build_pipeline(Sources.of(settings).at_once(), settings, around=feedback.recalling)
+    feedback.catch_up()
     feedback.start(working=False)
     # A worker may end as soon as its last task is stored.
     sights = Sights(feedback.store.engine, at_once=True)

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy import func, select
 
 from backend.corrections.database import default_url, open_database
+from backend.corrections.service import Feedback, Store
 from backend.corrections.tables import prediction
+from backend.labelstudio.connections import Connections
 from backend.models.promotion import Models
 from backend.models.published import Facts
+from backend.pages.source import PageSource
+from backend.settings import Settings
 from benchmarks.loopback_studio import LoopbackStudio
-from tests.commands.prelabel.conftest import Place
+from tests.commands.prelabel.conftest import CONFIG, Place
 from tests.models.tiny import says
+from tests.vision.drawing import RED, paper
 
 TASKS = 500
 KILLS = 10
@@ -142,6 +152,74 @@ def test_only_outdated_tasks_that_nobody_annotated_and_a_report_of_what_failed(
     assert "1 tasks predicted" in done.stdout
 
 
+def lettered(seed: int) -> bytes:
+    """A PNG of a page at 100 dpi with one stamp, whose words tell it from others."""
+    page = paper(dpi=100)
+    left, top, right, bottom = 300, 500, 500, 640
+    cv2.rectangle(page, (left, top), (right, bottom), RED, 3)
+    letters = np.random.default_rng(seed)
+    for line in range(3):
+        word = "".join(chr(int(letter)) for letter in letters.integers(65, 91, 7))
+        place = (left + int(letters.integers(8, 40)), top + 45 + 40 * line)
+        cv2.putText(page, word, place, cv2.FONT_HERSHEY_SIMPLEX, float(letters.uniform(0.6, 1.1)), RED, 2)
+    file = io.BytesIO()
+    Image.fromarray(page).save(file, format="PNG", dpi=(100, 100))
+    return file.getvalue()
+
+
+def renamed(place: Place, studio: LoopbackStudio, task: int) -> None:
+    """An annotator renames all boxes of a task, and a worker of the same data folder hears of it."""
+    settings = Settings(data_dir=place.folder, label_studio_url=place.url, label_studio_api_key="token")
+    connections = Connections(settings, source=lambda access: PageSource(settings, access))
+    feedback = Feedback(Store.open(settings), connections, recall_distance=0.0)
+    [stored] = studio.predictions[task]
+    result = [
+        {**one, "origin": "prediction-changed", "value": {**one["value"], "rectanglelabels": ["signature"]}}
+        for one in stored["result"]
+    ]
+    now = datetime.now(UTC).isoformat()
+    left = {
+        "id": 100 + task,
+        "task": task,
+        "project": 1,
+        "result": result,
+        "was_cancelled": False,
+        "created_at": now,
+        "updated_at": now,
+        "parent_prediction": stored["id"],
+    }
+    studio.annotations[task] = [left]
+    body = {"annotation": left, "task": studio.task(task, whole=False), "project": {"id": 1, "label_config": CONFIG}}
+    feedback.journal.append("ANNOTATION_CREATED", project=1, body=body)
+    feedback.worker.work()
+    feedback.stop()
+    connections.studio("1").close()
+
+
+@pytest.mark.parametrize("chosen", [(), ("--tasks", "3,4")])
+def test_a_correction_reaches_the_open_tasks_that_show_the_same_thing_by_a_refresh(
+    place: Place, studio: LoopbackStudio, chosen: tuple[str, ...]
+) -> None:
+    """Of six tasks, 1, 3 and 5 have one page, the others another; stamps are renamed to signatures on task 1."""
+    studio.pages = (lettered(1), lettered(2))
+    assert place.run("--project", "1", RECALL_DISTANCE="0.1").returncode == 0
+    before = {task: studio.predictions[task][0] for task in studio.predictions}
+    renamed(place, studio, 1)
+    done = place.run("--project", "1", "--refresh", *chosen, RECALL_DISTANCE="0.1")
+    assert done.returncode == 0, done.stderr
+    changed = {
+        task
+        for task, stored in studio.predictions.items()
+        if any("signature" in one["value"]["rectanglelabels"] for one in stored[-1]["result"])
+    }
+    assert changed == ({3} if chosen else {3, 5})
+    assert {task: stored for task, stored in studio.predictions.items() if task not in changed} == {
+        task: [one] for task, one in before.items() if task not in changed
+    }
+    assert [len(studio.predictions[task]) for task in sorted(changed)] == [1] * len(changed)
+    assert f"of {2 if chosen else 5} tasks, {len(changed)} are shown something else now" in done.stdout
+
+
 @pytest.mark.parametrize("listed", [True, False])
 def test_named_tasks_with_two_processes(place: Place, studio: LoopbackStudio, listed: bool, tmp_path: Path) -> None:
     file = tmp_path / "ids.txt"
@@ -159,7 +237,9 @@ def test_named_tasks_with_two_processes(place: Place, studio: LoopbackStudio, li
         (("--project", "1", "--tasks", "one,two"), "neither a file nor task ids"),
         (("--project", "1", "--processes", "0"), "--processes is at least 1"),
         (("--project", "1", "--engine", "ray"), "projects use --processes"),
+        (("--project", "1", "--refresh", "--replace"), "--refresh is for predictions of this version"),
         (("--project", "8"), "no project 8"),
+        (("folder", "--out", "found.json", "--refresh"), "are for a --project"),
         (("folder",), "--out"),
     ],
 )

@@ -193,3 +193,73 @@ def test_a_task_that_is_refused_does_not_hold_up_the_others(make: Make, studio: 
     assert (done.predicted, [failure.what for failure in done.failures]) == (2, [1])
     assert "400" in done.failures[0].reason
     assert [bool(studio.versions(task)) for task in (1, 2, 3)] == [False, True, True]
+
+
+def shown(studio: LoopbackStudio) -> dict[int, list[int]]:
+    """Ids of the stored predictions, by task."""
+    return {task: [one["id"] for one in stored] for task, stored in studio.predictions.items()}
+
+
+def emptied(studio: LoopbackStudio, *tasks: int) -> None:
+    """Their stored predictions show nothing, as if corrections had brought the boxes since."""
+    for task in tasks:
+        studio.predictions[task][-1]["result"] = []
+
+
+def test_a_refresh_replaces_what_comes_out_different_and_nothing_else(make: Make, studio: LoopbackStudio) -> None:
+    make()(wanted(1, 2, 3, 4))
+    studio.add(5, "older")
+    emptied(studio, 1, 2, 3)
+    studio.annotations[2] = [{"id": 1, "parent_prediction": studio.predictions[2][0]["id"]}]
+    studio.drafts[3] = [{"id": 1}]
+    before = shown(studio)
+    settled = make(refresh=True)(wanted(1, 2, 3, 4, 5, 6))
+    assert (settled.predicted, settled.replaced, settled.pages, settled.failures) == (1, 1, 2, [])
+    after = shown(studio)
+    assert len(after[1]) == 1
+    assert after[1] != before[1]
+    assert studio.predictions[1][0]["result"]
+    assert {task: ids for task, ids in after.items() if task != 1} == {
+        task: ids for task, ids in before.items() if task != 1
+    }
+
+
+def test_a_refresh_that_was_killed_leaves_nothing_that_the_next_one_does_not_mend(
+    make: Make, studio: LoopbackStudio
+) -> None:
+    make()(wanted(1))
+    emptied(studio, 1)
+    [version] = studio.versions(1)
+    make(refresh=True)(wanted(1))
+    [right] = studio.predictions[1]
+    # The one before was stored, and not yet deleted, when it was killed.
+    old = {**right, "id": 0, "result": []}
+    studio.predictions[1].insert(0, old)
+    settled = make(refresh=True)(wanted(1))
+    assert (settled.predicted, settled.replaced) == (0, 1)
+    assert studio.predictions[1] == [right]
+    assert studio.versions(1) == [version]
+
+
+def test_whoever_begins_to_annotate_during_a_refresh_keeps_what_is_shown(make: Make, studio: LoopbackStudio) -> None:
+    make()(wanted(1, 2))
+    emptied(studio, 1, 2)
+    before = shown(studio)
+
+    def begin(page: int, _: int) -> None:
+        studio.drafts[page] = [{"id": 1}]
+
+    settler = make(refresh=True)
+    studio.before_page = begin
+    assert settler(wanted(1, 2)).predicted == 0
+    assert shown(studio) == before
+
+
+def test_a_refresh_tells_what_it_could_not_look_at(make: Make, studio: LoopbackStudio) -> None:
+    make()(wanted(1, 2))
+    emptied(studio, 1, 2)
+    studio.data[2] = {"image": "/data/upload/1/none.png"}
+    settled = make(refresh=True)(wanted(1, 2, 99))
+    assert [(one.what, one.kind) for one in settled.failures] == [(99, "NoSuchTask"), (2, "PageUnavailable")]
+    assert settled.predicted == 1
+    assert studio.predictions[2][0]["result"] == []
