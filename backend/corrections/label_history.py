@@ -44,8 +44,8 @@ def note_config(connection: Connection, project: int | None, config: str, *, at:
         connection.execute(update(label_config).where(label_config.c.id == later[0].id).values(since=at))
         return False
     connection.execute(insert(label_config).values(project=project, since=at, config=config))
-    for row in rows[: max(0, len(rows) + 1 - _MOST_CONFIGS)]:
-        connection.execute(delete(label_config).where(label_config.c.id == row.id))
+    if len(rows) >= _MOST_CONFIGS:
+        _shorten(connection, project)
     if any(row.config == config for row in rows):
         return False
     theirs = (annotation.c.project == project, annotation.c.needs_past, annotation.c.deleted.is_(False))
@@ -74,6 +74,19 @@ def with_past(connection: Connection, states: Iterable[Annotation]) -> list[Anno
         replace(one, known=known_of(connection, project=one.project, task=one.task, label_config=one.label_config))
         for one in states
     ]
+
+
+def _shorten(connection: Connection, project: int) -> None:
+    """Lets go of the earlier times of label configs that came again, and then of the oldest label configs.
+
+    Events that come late tell of the same few over and over; by those, none must be forgotten.
+    """
+    theirs = select(label_config).where(label_config.c.project == project)
+    rows = connection.execute(theirs.order_by(label_config.c.since, label_config.c.id)).all()
+    latest = {row.config: row.id for row in rows}
+    again = [row.id for row in rows if latest[row.config] != row.id]
+    spare = [*again, *(row.id for row in rows if latest[row.config] == row.id)][: max(0, len(rows) - _MOST_CONFIGS)]
+    connection.execute(delete(label_config).where(label_config.c.id.in_(spare)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -200,6 +200,16 @@ def test_label_configs_are_kept_once_each_time_that_they_come_and_not_without_en
     assert kept[-1] == 399
 
 
+def test_no_label_config_is_forgotten_for_events_that_come_late_and_tell_of_the_same_few(engine: Engine) -> None:
+    with writing(engine) as connection:
+        note_config(connection, 1, LATER, at=5)
+        for number in range(400):
+            note_config(connection, 1, CONFIG if number % 2 else "<View/>", at=1000 - number)
+        kept = connection.execute(select(label_config.c.config)).scalars().all()
+    assert len(kept) <= 100
+    assert set(kept) == {CONFIG, LATER, "<View/>"}
+
+
 _OLD_ANNOTATION = text(
     "INSERT INTO annotation (id, task, updated, folded, deleted, body, turned, attempts, due, lease, parked) "
     "VALUES (:number, 7, 1, 1, false, '{}', 1, 3, 9, 9, false)"
