@@ -128,7 +128,7 @@ def main() -> None:
     """Measures on drawn pages, and on the real ones where they are present."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drawn", type=int, default=50, help="drawn pages to measure on")
-    parser.add_argument("--real", nargs="*", default=["page_full", "page_bw"], help="subsets of the real pages")
+    parser.add_argument("--real", nargs="*", default=["page_full", "page_photo_sig"], help="subsets of the real pages")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     sets: dict[str, Iterable[TruePage]] = {"drawn": drawn_pages(range(MEASURED_SEED, MEASURED_SEED + arguments.drawn))}

@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=80, help="drawn pages to fit on")
     arguments = parser.parse_args()
     drawn = drawn_pages(range(TUNING_SEED, TUNING_SEED + arguments.drawn))
-    real = chain.from_iterable(real_pages(subset) for subset in ("page_full", "page_bw") if REALDATA.exists())
+    real = chain.from_iterable(real_pages(subset) for subset in ("page_full", "page_photo_sig") if REALDATA.exists())
     pages = chain(drawn, (page for page in real if not page.held_out))
     names, rows, wanted, weights = material(pages)
     for name, value in zip([*names, "constant"], fit(rows, wanted, weights), strict=True):

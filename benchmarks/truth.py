@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.geometry import Boxes, areas, as_boxes
+from backend.geometry import Boxes, areas, as_boxes, coverage
 from backend.synthetic.drawn_page import draw_page
 from backend.training.training_pages import document_of, sides_of
 from backend.vision.network_config import MARKS
@@ -24,9 +25,11 @@ DRAWN_DPI = (200, 150, 300, 100)
 
 _SMALL = 0.004
 """Share of the page below which a mark is small: 16 mm squared on A4."""
-_COMPLETE = {"page_full": MARKS, "page_bw": ("signature",)}
-"""Classes of which every mark is boxed, by subset; on pages without marks it is all of them."""
 _DONT_CARE = ("handwriting", "seal_sticker", "ignore")
+_OVER = 0.2
+"""Share of a signature inside a stamp from which it lies over it."""
+_BESIDE = 0.5
+"""How much of its own size a mark is grown by, at each side, to look for handwriting beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ class TruePage:
         held_out: Whether no training saw the page's document.
         complete: Classes of which every mark is among `marks`.
         document: What the page belongs to; empty where that is not asked for.
+        source: Who collected it, where that is known.
     """
 
     name: str
@@ -75,6 +79,7 @@ class TruePage:
     held_out: bool = True
     complete: tuple[str, ...] = MARKS
     document: str = ""
+    source: str = ""
 
     @property
     def boxes(self) -> Boxes:
@@ -121,25 +126,43 @@ def real_pages(subset: str, root: Path = REALDATA) -> Iterator[TruePage]:
         if image is None:
             raise FileNotFoundError(root / entry["file"])
         pixels = np.ascontiguousarray(image[..., ::-1], np.uint8)
-        corners = [(b["x"], b["y"], b["x"] + b["w"], b["y"] + b["h"]) for b in entry["boxes"]]
-        pairs = list(zip(entry["boxes"], corners, strict=True))
-        marks = tuple(
-            Mark(
-                label=box["class"],
-                box=corner,
-                coloured=box.get("ink") not in (None, "black"),
-                traits=("small",) if _is_small(corner, pixels) else (),
-            )
-            for box, corner in pairs
-            if box["class"] in MARKS
-        )
         yield TruePage(
             name=Path(entry["file"]).name,
             document=document_of(entry),
             pixels=pixels,
             dpi=None,
-            marks=marks,
-            ignored=as_boxes([corner for box, corner in pairs if box["class"] in _DONT_CARE]),
+            marks=_real_marks(entry["boxes"], pixels),
+            ignored=as_boxes([_corners(box) for box in entry["boxes"] if box["class"] in _DONT_CARE]),
             held_out=sides[document_of(entry)] == "gold",
-            complete=MARKS if entry["kind"] == "negative" else _COMPLETE.get(subset, ()),
+            complete=MARKS if entry["kind"] == "negative" else _known(entry),
+            source=str(entry.get("source", "")).split("/")[0].split(" ")[0],
         )
+
+
+def _known(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(mark for mark in MARKS if mark in entry.get("label_scope", ()))
+
+
+def _corners(box: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    return box["x"], box["y"], box["x"] + box["w"], box["y"] + box["h"]
+
+
+def _real_marks(boxes: Sequence[Mapping[str, Any]], pixels: NDArray[np.uint8]) -> tuple[Mark, ...]:
+    """The marks among a page's boxes, with what makes each of them hard."""
+    stamps = as_boxes([_corners(box) for box in boxes if box["class"] == "stamp"])
+    written = as_boxes([_corners(box) for box in boxes if box["class"] == "handwriting"])
+    marks = []
+    for box in boxes:
+        if box["class"] not in MARKS:
+            continue
+        own = as_boxes([_corners(box)])
+        grown = own + _BESIDE * np.tile(own[:, 2:] - own[:, :2], 2) * [-1, -1, 1, 1]
+        traits = {
+            "over a stamp": box["class"] == "signature" and coverage(own, stamps).max(initial=0) >= _OVER,
+            "beside handwriting": coverage(written, grown).max(initial=0) > 0,
+            "small": _is_small(_corners(box), pixels),
+        }
+        held = tuple(name for name, holds in traits.items() if holds)
+        coloured = box.get("ink") not in (None, "black")
+        marks.append(Mark(label=box["class"], box=_corners(box), coloured=coloured, traits=held))
+    return tuple(marks)

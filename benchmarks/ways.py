@@ -28,7 +28,8 @@ __all__ = ["HSV", "IOUS", "WAYS", "Seen", "Tally", "look", "pipelines"]
 
 HSV = "hsv"
 WAYS = (*DETECTORS, HSV)
-IOUS = (0.5, 0.3)
+IOUS = (0.5, 0.3, 0.75)
+"""IoU from which a box is right: the usual one, where a person still takes it for found, and where nobody moves it."""
 
 
 class HsvDetector:
@@ -116,6 +117,11 @@ class Tally:
             },
             "macro_f1": score.mean_f1(there),
             "f1_of_signature_and_stamp": _mean_of_all(score, MARKS[:2]),
+            "intervals": {
+                **{label: score.f1_interval((label,)) for label in there},
+                "signature and stamp": score.f1_interval(MARKS[:2]),
+            },
+            "mean_iou": {label: _mean(score.fits[label]) for label in there},
             "recall": _shares(score.found),
             "candidate_recall": _shares(self.proposed[threshold]),
             "false_boxes_a_page": _mean(score.false_a_page),
@@ -138,5 +144,5 @@ def _shares(found: dict[tuple[str, str], list[bool]]) -> dict[str, list[float]]:
     return {f"{label}, {group}": [float(np.mean(hits)), len(hits)] for (label, group), hits in sorted(found.items())}
 
 
-def _mean(counts: list[int]) -> float | None:
+def _mean(counts: Sequence[float]) -> float | None:
     return float(np.mean(counts)) if counts else None

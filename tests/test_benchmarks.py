@@ -71,6 +71,18 @@ def test_false_boxes_on_a_page_without_marks_are_counted_apart() -> None:
     assert (score.false_a_page, score.false_on_empty) == ([1], [1])
 
 
+def test_the_interval_is_over_documents_and_the_fit_is_of_right_boxes_alone() -> None:
+    score = Score(0.5)
+    for name, box in (("first", PLACES["stamp"]), ("second", (100.0, 10.0, 160.0, 50.0)), ("third", AWAY)):
+        seen = page(Mark(label="stamp", box=PLACES["stamp"]), inks={PLACES["stamp"]: BLUE}, document=name)
+        score.add(seen, as_boxes([box]), ["stamp"], np.array([0.9]))
+    assert score.row("stamp")[2] == pytest.approx(2 / 3)
+    assert score.fits["stamp"] == pytest.approx([1.0, 2 / 3])
+    # Of three documents, two right: a resample may be all right or all wrong.
+    assert score.f1_interval(("stamp",)) == (0.0, 1.0)
+    assert score.f1_interval(("stamp", "thumb")) == (None, None)
+
+
 def test_the_table_is_aligned_and_has_a_column_for_each_way_and_iou() -> None:
     tallies = {way: Tally() for way in ("model", "colour")}
     boxes = as_boxes([PLACES["signature"]])
@@ -84,12 +96,12 @@ def test_the_table_is_aligned_and_has_a_column_for_each_way_and_iou() -> None:
     lines = table("drawn", {way: tally.figures() for way, tally in tallies.items()}).splitlines()
     assert lines[0] == "drawn: 1 pages, 2 marks"
     assert lines[1].split() == ["model", "colour"]
-    assert lines[2].split() == ["marks", *["IoU", "0.5", "IoU", "0.3"] * 2]
+    assert lines[2].split() == ["marks", *["IoU", "0.5", "IoU", "0.3", "IoU", "0.75"] * 2]
     assert {len(line) for line in lines[1:] if "." in line} == {len(lines[1])}
-    rows = {line.strip().partition("  ")[0]: line.split()[-4:] for line in lines[3:]}
-    assert rows["F1"] == ["0.000"] * 4  # of the last group, coloured stamps
-    assert rows["macro F1"] == ["0.500"] * 4
-    assert rows["false boxes a page"] == ["0.00"] * 4
+    rows = {line.strip().partition("  ")[0]: line.split()[-6:] for line in lines[3:]}
+    assert rows["F1"] == ["0.000"] * 6  # of the last group, coloured stamps
+    assert rows["macro F1"] == ["0.500"] * 6
+    assert rows["false boxes a page"] == ["0.00"] * 6
 
 
 @pytest.mark.parametrize(
@@ -97,7 +109,7 @@ def test_the_table_is_aligned_and_has_a_column_for_each_way_and_iou() -> None:
     [
         # Both classes can be judged: the signature is found, the stamp is not.
         (("signature", "stamp", "thumb"), 0.5),
-        # As on `page_bw`: of the signature alone every mark is boxed, and its figure is not that of both.
+        # As on some pages: of the signature alone every mark is boxed, and its figure is not that of both.
         (("signature",), None),
     ],
 )
