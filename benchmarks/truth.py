@@ -65,7 +65,7 @@ class TruePage:
         dpi: Resolution, where it is known.
         marks: The marks; real pages of some subsets do not list all of them.
         ignored: (N, 4) boxes of things that are neither right nor wrong to find.
-        held_out: Whether no training saw the page's document.
+        side: Of the split that training uses: train, validation, or gold, which no training saw.
         complete: Classes of which every mark is among `marks`.
         document: What the page belongs to; empty where that is not asked for.
         source: Who collected it, where that is known.
@@ -76,10 +76,15 @@ class TruePage:
     dpi: float | None
     marks: tuple[Mark, ...]
     ignored: Boxes = field(default_factory=lambda: as_boxes([]))
-    held_out: bool = True
+    side: str = "gold"
     complete: tuple[str, ...] = MARKS
     document: str = ""
     source: str = ""
+
+    @property
+    def held_out(self) -> bool:
+        """Whether neither a training nor a choice saw the page's document."""
+        return self.side == "gold"
 
     @property
     def boxes(self) -> Boxes:
@@ -133,7 +138,7 @@ def real_pages(subset: str, root: Path = REALDATA) -> Iterator[TruePage]:
             dpi=None,
             marks=_real_marks(entry["boxes"], pixels),
             ignored=as_boxes([_corners(box) for box in entry["boxes"] if box["class"] in _DONT_CARE]),
-            held_out=sides[document_of(entry)] == "gold",
+            side=sides[document_of(entry)],
             complete=MARKS if entry["kind"] == "negative" else _known(entry),
             source=str(entry.get("source", "")).split("/")[0].split(" ")[0],
         )

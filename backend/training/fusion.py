@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,14 @@ from backend.geometry import coverage, iou
 from backend.training.harvest import DONT_CARE, HIT, Truth, truth_of
 from backend.training.pagestore import LabelledPage, Pages
 from backend.vision.candidates import Candidates
-from backend.vision.classifier import load_classifier
+from backend.vision.classifier import Classifies, load_classifier
 from backend.vision.engine import DetectorConfig, Fusion
-from backend.vision.finders import build_detector
+from backend.vision.finders import Detects, build_detector
 from backend.vision.network_config import CLASSES, MARKS, NONE
 from backend.vision.pipeline import evidence
 from backend.vision.weights import DETECTOR_CONFIG_FILE, Weights
 
-__all__ = ["fit_fusion", "fitted", "shown_as"]
+__all__ = ["Opinions", "fit_fusion", "fitted", "opinions", "shown_as"]
 
 _RIDGE = 1e-3
 _SURE = 0.15
@@ -55,23 +55,46 @@ def fit_fusion(
         raise TrainingError(f"{folder} holds no detector: do the step `detector` first")
     detector = build_detector("model", folder, threads=threads)
     classifier = load_classifier(Weights.open(folder, name="bundled", gate_folder=folder), threads=threads)
-    said, seen, truth = [], [], []
-    for page in tqdm(pages, unit="page", desc="fusion", disable=None):
-        pixels = store.pixels(page)
-        candidates = detector(pixels, page.dpi)
-        labels = shown_as(candidates, truth_of(page))
+    looked = tqdm(pages, unit="page", desc="fusion", disable=None)
+    found = opinions(detector, classifier, ((store.pixels(page), page.dpi, truth_of(page)) for page in looked))
+    path = folder / DETECTOR_CONFIG_FILE
+    config = DetectorConfig.read(path)
+    prior = config.fusion if anchored and config.fusion.seen else None
+    fusion = fitted(found.said, found.seen, found.truth, prior=prior)
+    dataclasses.replace(config, fusion=fusion).write(path)
+    return fusion
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Opinions:
+    """What both networks say of the candidates of some pages, and what these should be shown as.
+
+    Attributes:
+        said: (N, 4) log probabilities of the classifier.
+        seen: (N, 3) log odds of the detector's heat.
+        truth: (N,) indices into `CLASSES`.
+    """
+
+    said: NDArray[np.float64]
+    seen: NDArray[np.float64]
+    truth: NDArray[np.intp]
+
+
+def opinions(
+    detector: Detects, classifier: Classifies, pages: Iterable[tuple[NDArray[np.uint8], float | None, Truth]]
+) -> Opinions:
+    """Asks both networks about pages: their (H, W, 3) RGB pixels, their resolution where it is known, and the truth."""
+    said, seen, truth = [np.zeros((0, len(CLASSES)))], [np.zeros((0, len(MARKS)))], []
+    for pixels, dpi, known in pages:
+        candidates = detector(pixels, dpi)
+        labels = shown_as(candidates, known)
         rows = [row for row, label in enumerate(labels) if label is not None]
         found = classifier.classify(pixels, candidates.boxes[rows])
         one, other = evidence(found.probabilities, candidates.heat[rows])
         said.append(one)
         seen.append(other)
         truth += [CLASSES.index(label) for label in labels if label is not None]
-    path = folder / DETECTOR_CONFIG_FILE
-    config = DetectorConfig.read(path)
-    prior = config.fusion if anchored and config.fusion.seen else None
-    fusion = fitted(np.concatenate(said), np.concatenate(seen), np.array(truth), prior=prior)
-    dataclasses.replace(config, fusion=fusion).write(path)
-    return fusion
+    return Opinions(np.concatenate(said), np.concatenate(seen), np.array(truth, np.intp))
 
 
 def shown_as(candidates: Candidates, truth: Truth) -> list[str | None]:
