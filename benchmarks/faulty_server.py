@@ -300,9 +300,27 @@ class FaultyServer:
 
 
 @contextmanager
-def running(**settings: str) -> Iterator[tuple[FaultyServer, LoopbackPages]]:
-    """A started server on an empty DATA_DIR, and its Label Studio."""
-    with tempfile.TemporaryDirectory() as folder, loopback_pages() as (studio, pages):
+def _mounted(folder: Path, size: int) -> Iterator[None]:
+    if not size:
+        yield
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def running(*, disk: int = 0, **settings: str) -> Iterator[tuple[FaultyServer, LoopbackPages]]:
+    """A started server on an empty DATA_DIR, and its Label Studio.
+
+    Args:
+        disk: Bytes of a disk in memory that DATA_DIR has to itself; 0 for none. It is mounted, so that the caller must
+            be in a namespace of its own.
+        settings: Of the server.
+    """
+    with tempfile.TemporaryDirectory() as folder, _mounted(Path(folder), disk), loopback_pages() as (studio, pages):
         server = FaultyServer(Path(folder) / "data", studio, settings=settings)
         server.start()
         try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
 
 from backend.corrections.database import refuses_values, writing
 from backend.corrections.hints import told_states
@@ -355,14 +356,16 @@ class Worker:
             else:
                 self._commit(identity, updated, self._turned(body) if body else _Turned())
         except BackendError as error:
-            self._put_off(identity, updated, str(error), final=not isinstance(error, PASSING))
+            is_ours = isinstance(error, LedgerError)
+            self._put_off(identity, updated, str(error), final=not isinstance(error, PASSING), is_ours=is_ours)
         except Exception as error:
             # Whatever one annotation does to a library or the database, those behind it are still to be worked on.
             _LOG.exception("annotation %d failed", identity)
             # A database driver's own words: SQLAlchemy adds the statement and its values.
             words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
             reason = f"{type(error).__name__}: {words}"
-            self._put_off(identity, updated, reason, final=refuses_values(error))
+            is_ours = isinstance(error, OperationalError)
+            self._put_off(identity, updated, reason, final=refuses_values(error), is_ours=is_ours)
         return True
 
     def _lease(self) -> tuple[int, float, Mapping[str, Any] | None, bool] | None:
@@ -450,13 +453,16 @@ class Worker:
             else:
                 _renew(connection, identity, updated=held.updated, body=held.body(), doubtful=False)
 
-    def _put_off(self, identity: int, updated: float, reason: str, *, final: bool) -> None:
-        """Tries again later, longer each time, or parks the annotation with the reason."""
+    def _put_off(self, identity: int, updated: float, reason: str, *, final: bool, is_ours: bool = False) -> None:
+        """Tries again later, longer each time, or parks the annotation with the reason.
+
+        What waits for the ledger or the crop store (`is_ours`) waits as long as it takes: nothing is wrong with it.
+        """
         with writing(self.engine) as connection:
             row = connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
             if row.updated != updated or not row.lease or row.deleted:
                 return
-            attempts = row.attempts + 1
+            attempts = min(row.attempts + 1, MOST_ATTEMPTS - 1) if is_ours else row.attempts + 1
             parked = final or attempts >= MOST_ATTEMPTS
             delay = _delay(attempts)
             values = {"attempts": attempts, "due": self.clock() + delay, "lease": 0.0, "parked": parked}

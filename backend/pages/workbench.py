@@ -8,6 +8,7 @@ the request. It ends with its socket, or with the process that started it.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import mmap
@@ -41,6 +42,8 @@ ORDINARY_BYTES = 512 * MEBIBYTE
 """Memory that opening a file, or decoding a page, may take beyond what the idle process has."""
 _BYTES_A_PIXEL = 10
 _BESIDES_PIXELS = 128 * MEBIBYTE
+# What the system says where it has nothing left, which is no fault of the file that is decoded.
+_SHORTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO)
 _WATCH_SECONDS = 1.0
 _SPARE_SECONDS = 2
 _MOST_CANVASES = 3
@@ -149,6 +152,10 @@ class _Workbench:
         except Exception as error:
             if _is_short_of_memory(error):
                 return _said(self._bounds.refusal()) | {"worn": True}
+            if isinstance(error, OSError) and error.errno in _SHORTAGES:
+                # A fresh process may have what this one lacks: limits are inherited when one starts.
+                reason = f"there is no room to decode it at the moment ({os.strerror(error.errno)}): ask again"
+                return _said(Refusal(PageUnavailable, reason)) | {"worn": True}
             return _said(Refusal(UndecodablePage, f"damaged: it cannot be read ({type(error).__name__})"))
 
     def _open(self, request: dict[str, Any], place: int) -> dict[str, Any]:

@@ -274,6 +274,25 @@ def test_what_cannot_be_done_is_parked_with_its_reason_and_can_be_taken_up_again
     assert set(samples(engine)) == {"a"}
 
 
+def test_what_waits_for_the_disk_of_its_crops_is_never_parked(
+    engine: Engine, worker: Worker, clock: list[float], tmp_path: Path
+) -> None:
+    in_the_way = tmp_path / "crops"
+    in_the_way.write_bytes(b"")  # no folder can be made here
+    send(worker.journal, saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
+    for _ in range(MOST_ATTEMPTS + 3):
+        assert worker.work() > 0
+        assert worker.work() == 0  # and it is not tried without a pause
+        clock[0] += 10_000
+    with engine.connect() as connection:
+        row = connection.execute(select(annotation)).one()
+    assert not row.parked
+    assert "a crop could not be stored" in row.reason
+    in_the_way.unlink()
+    worker.work()
+    assert set(samples(engine)) == {"a"}
+
+
 HUGE = 100000000000000000000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -89,6 +90,19 @@ def test_one_that_dies_takes_nobody_along(number: signal.Signals, error: type[Ex
         killer.join()
     with decoder("page") as process:
         assert len(opened(process, pdf())) == 1
+
+
+def test_one_without_room_for_the_pixels_says_so_and_makes_place_for_another() -> None:
+    """A file that may not grow stands for the disk; limits are inherited, so this one would have it for ever."""
+    with decoder("page") as process:
+        opened(process, pdf(width=600, height=400))
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        with pytest.raises(PageUnavailable, match="no room to decode it at the moment"):
+            page(process, 0)
+    assert not lives(process.pid)
+    with decoder("page") as another:
+        opened(another, pdf())
+        assert page(another, 0).pixels.shape == (40, 60, 3)
 
 
 def test_one_that_died_while_nobody_had_it_is_not_handed_out() -> None:
