@@ -186,7 +186,7 @@ class Pipeline:
         """Selects the marks among classified candidates."""
         boxes, probabilities = candidates.boxes, self._fused(found, candidates.heat)
         bar = np.maximum(self.classifier.thresholds, self.config.confidence if confidence is None else confidence)
-        kept = select(boxes, probabilities, bar, self.config)
+        kept = select(boxes, probabilities, bar, self.config, rejected=_rejected(found))
         labels, scores = _labels(probabilities)
         return Marks(
             boxes[kept],
@@ -253,7 +253,12 @@ class Pipeline:
 
 
 def select(
-    boxes: Boxes, probabilities: NDArray[np.float64], bar: NDArray[np.float64], config: PipelineConfig
+    boxes: Boxes,
+    probabilities: NDArray[np.float64],
+    bar: NDArray[np.float64],
+    config: PipelineConfig,
+    *,
+    rejected: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.intp]:
     """Chooses the candidates that are marks: indices, best score first, (K,).
 
@@ -268,9 +273,12 @@ def select(
         probabilities: (N, 4) over `CLASSES`.
         bar: (3,) lowest probability for each of `MARKS`.
         config: The limits.
+        rejected: (N,) what annotators said is no mark, so that it passes no threshold, however low; None for nothing.
     """
     labels, scores = _labels(probabilities)
     passing = scores >= bar[labels]
+    if rejected is not None:
+        passing &= ~rejected
     odds = np.clip(np.log(np.maximum(scores, _LEAST) / np.maximum(1 - scores, _LEAST)), -_LOGIT_LIMIT, _LOGIT_LIMIT)
     rank = odds + config.size_weight * np.log(np.maximum(areas(boxes), 1.0))
     same = _same(boxes, labels, config)
@@ -286,6 +294,13 @@ def _labels(probabilities: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArr
     """The likeliest mark of each row, and its probability."""
     labels = probabilities[:, : len(MARKS)].argmax(axis=1)
     return labels, probabilities[np.arange(len(labels)), labels]
+
+
+def _rejected(found: Classification) -> NDArray[np.bool_] | None:
+    """What a correction says is no mark, (N,); None where corrections are not asked."""
+    if not found.settled:
+        return None
+    return np.asarray(np.array(found.settled) & (found.probabilities.argmax(axis=1) == NONE))
 
 
 def _nearest(probabilities: NDArray[np.float64], bar: NDArray[np.float64]) -> Rejected | None:

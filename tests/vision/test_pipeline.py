@@ -317,6 +317,15 @@ def test_what_a_correction_settles_is_not_overruled_by_heat(tmp_path: Path) -> N
     assert marks.recalled == (None,)
 
 
+@pytest.mark.parametrize("confidence", [0.01, 0.0])
+def test_what_a_correction_rejects_passes_no_threshold(confidence: float) -> None:
+    candidates, found = classified([(WHOLE, "none", 0.95), ((400, 100, 600, 200), "none", 0.95)])
+    assert len(judge([(WHOLE, "none", 0.95)], confidence=confidence)) == 1, "the network's own opinion is no verdict"
+    settled = dataclasses.replace(found, recalled=("said no", None), settled=(True, False))
+    marks = Pipeline(ColourDetector(), Answers((1, 0, 0, 0))).judge(candidates, settled, confidence=confidence)
+    assert outlines(marks) == [("signature", (400.0, 100.0, 600.0, 200.0))]
+
+
 def test_a_correction_that_names_a_mark_keeps_its_probabilities_where_the_detector_is_cold(tmp_path: Path) -> None:
     pipeline = Pipeline(sees_ink(tmp_path), Answers((1, 0, 0, 0)))
     candidates, found = classified([(WHOLE, "thumb", 0.9)])
