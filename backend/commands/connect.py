@@ -213,15 +213,16 @@ class _Work:
         for one in ours:
             if lacking := one.lacks(self._headers):
                 self._change(f"webhook given {', '.join(lacking)}", partial(self._give, one))
-        if self._wish.webhook_secret:
-            self._other_webhooks(url, {one.id for one in ours})
         if not ours and self._dry_run and any("connected as" in change for change in self.changes):
             self._foretell_webhook()
         elif not ours:
             self._change(f"webhook {url} made", partial(self._create_webhook, project, url))
+        self._other_webhooks(url, {one.id for one in ours})
 
     def _other_webhooks(self, url: str, done: Collection[int]) -> None:
         """Gives the secret to webhooks of other projects: without it they would be refused from now on."""
+        if not self._wish.webhook_secret:
+            return
         for one in webhooks(self._studio, None):
             lacking = [name for name, value in self._headers.items() if one.headers.get(name) != value]
             if _same(one.url, url) and one.id not in done and lacking and one.active:
@@ -232,6 +233,7 @@ class _Work:
         """What would be changed in a project that a dry run did not make."""
         self.changes.append(self._connecting(version))
         self._foretell_webhook()
+        self._other_webhooks(webhook_url(self._url), ())
         self.changes.append(_made(TABS))
 
     def _foretell_webhook(self) -> None:

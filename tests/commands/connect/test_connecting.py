@@ -89,6 +89,24 @@ def test_a_dry_run_over_a_project_that_is_there(client: LabelStudio, studio: Loo
     assert len(foretold.changes) == 5
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_dry_run_foretells_the_secret_that_webhooks_of_other_projects_get(
+    client: LabelStudio, studio: Loopback, url: str, there: bool
+) -> None:
+    for other in ("earlier", "earlier still"):
+        connect(client, wish(url, project=other))
+    without = next(iter(studio.webhooks.values()))
+    without["headers"] = {}
+    if there:
+        studio.add_project("<View></View>", title="Contracts")
+    foretold = connect(client, wish(url), dry_run=True)
+    assert without["headers"] == {}
+    assert connect(client, wish(url)).changes == foretold.changes
+    assert sum("of another project" in change for change in foretold.changes) == 1
+    assert without["headers"]["X-Webhook-Secret"] == SECRET
+    untouched(client, studio, wish(url))
+
+
 def test_a_project_that_was_there_is_queued_by_doubt_once_and_again_only_when_asked(
     client: LabelStudio, studio: Loopback, url: str
 ) -> None:
