@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -35,7 +36,7 @@ class LoopbackStudio:
         imports: Requests that stored predictions.
         asked: Requests for tasks, by how many each wanted at most.
         troubles: Answers, by method and path, that come in place of the next ones; None closes the connection.
-        before_page: Called before a page is handed out, with its number and the port of the process that asks.
+        before_page: Called before a page is handed out, with its number and the connection to the process that asks.
         after_import: Called with the ids of the tasks that got predictions; says whether the answer goes out.
     """
 
@@ -50,7 +51,7 @@ class LoopbackStudio:
     imports: int = 0
     asked: list[int] = field(default_factory=list)
     troubles: dict[str, list[int | None]] = field(default_factory=dict)
-    before_page: Callable[[int, int], object] = field(default=lambda *_: None)
+    before_page: Callable[[int, socket.socket], object] = field(default=lambda *_: None)
     after_import: Callable[[Sequence[int]], bool] = field(default=lambda _: True)
     _last: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -189,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
             if not name.isdecimal():
                 self._answer(404, {})
                 return
-            self.held.before_page(int(name), self.client_address[1])
+            self.held.before_page(int(name), self.connection)
             self._send(200, self.held.pages[int(name) % len(self.held.pages)], "image/png")
         else:
             self._answer(404, {})

@@ -73,7 +73,7 @@ class _Asked:
     first: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __call__(self, *_: int) -> None:
+    def __call__(self, *_: object) -> None:
         with self._lock:  # each connection has a thread
             self.first = self.first or time.monotonic()
             self.count += 1

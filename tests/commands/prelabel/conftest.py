@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,15 +35,23 @@ def stamped(*, at: float = 4.0) -> bytes:
     return file.getvalue()
 
 
-def asker(port: int) -> int:
-    """The process that holds a port of this machine."""
-    rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    inode = next(fields[9] for fields in map(str.split, rows) if fields[1].endswith(f":{port:04X}"))
+def asker(connection: socket.socket) -> int:
+    """The process at the other end of a connection to a server of this process.
+
+    The other end's port alone may belong to several connections, to other servers or ended ones. And for a moment, a
+    process that was just started holds all that its parent holds.
+    """
+    ends = [f"{port:04X}" for _, port in (connection.getpeername(), connection.getsockname())]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    [inode] = [row[9] for row in rows if [row[1][-4:], row[2][-4:]] == ends]
+    holders: dict[int, int] = {}
     for handle in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):  # ended meanwhile
             if handle.readlink() == Path(f"socket:[{inode}]"):
-                return int(handle.parts[2])
-    raise ProcessLookupError(port)
+                process = int(handle.parts[2])
+                holders[process] = parent(process)
+    [eldest] = [one for one, starter in holders.items() if starter not in holders]
+    return eldest
 
 
 def parent(process: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -23,15 +25,18 @@ class Reaper:
     def __init__(self) -> None:
         self.actors: list[str] = []
         self.deaths = 0
+        self._first = threading.Lock()
 
-    def __call__(self, number: int, port: int) -> None:
-        if not self.actors:
-            actor = parent(asker(port))
-            self.actors.append(Path(f"/proc/{actor}/cmdline").read_text())
-            os.kill(actor, signal.SIGKILL)
-        elif number == DEADLY:
+    def __call__(self, number: int, connection: socket.socket) -> None:
+        with self._first:  # each connection has a thread
+            if not self.actors:
+                actor = parent(asker(connection))
+                self.actors.append(Path(f"/proc/{actor}/cmdline").read_text())
+                os.kill(actor, signal.SIGKILL)
+                return
+        if number == DEADLY:
             self.deaths += 1
-            os.kill(asker(port), signal.SIGKILL)
+            os.kill(asker(connection), signal.SIGKILL)
 
 
 def test_every_item_is_there_once_though_an_actor_was_killed_and_one_page_kills_its_process(

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -92,23 +93,29 @@ def test_killed_on_the_way_it_goes_on_and_every_task_is_there_once(
 ) -> None:
     count, every = 60, 15
     running: list[subprocess.Popen[str]] = []
-    asked = 0
+    asked = since = 0
+    asking = threading.Lock()
 
-    def kill(*_: int) -> None:
-        nonlocal asked
-        asked += 1
-        if asked % every == 0 and asked <= KILLS * every:
-            running[-1].kill()
+    def kill(*_: object) -> None:
+        nonlocal asked, since
+        with asking:  # each connection has a thread
+            asked += 1
+            since += 1
+            if running and since >= every:
+                running[-1].kill()
 
     studio.before_page = kill
     out = tmp_path / "out.json"
     arguments = (tasks_of(count, tmp_path / "tasks.jsonl"), "--out", str(out), "--batch", "2")
     for _ in range(KILLS):
         with place.start(*arguments) as process:
-            running.append(process)
+            with asking:
+                running.append(process)
+                since = 0
             _, said = process.communicate(timeout=600)
         assert process.returncode == -signal.SIGKILL, said
         assert not out.exists()
+    running.clear()
     done = place.run(*arguments)
     assert done.returncode == 0, done.stderr
     assert sorted(task["data"]["number"] for task in tasks_in(out)) == list(range(count))
@@ -121,7 +128,7 @@ def test_killed_on_the_way_it_goes_on_and_every_task_is_there_once(
 def test_a_page_that_kills_whoever_looks_at_it_is_told_and_holds_nothing_up(
     place: Place, studio: LoopbackStudio, tmp_path: Path
 ) -> None:
-    studio.before_page = lambda number, port: os.kill(asker(port), signal.SIGKILL) if number == 3 else None
+    studio.before_page = lambda number, by: os.kill(asker(by), signal.SIGKILL) if number == 3 else None
     done = place.run(tasks_of(5, tmp_path / "tasks.jsonl"), "--out", str(tmp_path / "out.json"))
     assert done.returncode == 1, done.stderr
     assert "failed: 1 WorkerDied" in done.stderr
