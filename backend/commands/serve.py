@@ -25,6 +25,7 @@ from backend.pages.references import AllowList
 from backend.server.application import Application
 from backend.server.callers import Callers, is_loopback
 from backend.server.event_worker import EventWorker
+from backend.server.routes import create_front
 from backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -104,6 +105,10 @@ class _Server(BaseApplication):  # type: ignore[misc]
         self._started = self._start(self._settings)
         _hurry_when_told_to_stop()
         return self._started.flask
+
+    def front(self, health: Callable[[], dict[str, Any]]) -> Flask:
+        """What answers `/` and `/health` in the process that receives requests."""
+        return create_front(self._settings, health=health)
 
     def _leave(self, _: Any, __: Any) -> None:
         """Called in each worker, when its last request is answered."""

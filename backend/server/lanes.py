@@ -1,7 +1,7 @@
 """Requests that are whole → answers, by threads: a few kept for each kind, so that no kind waits for another.
 
-`/`, `/health` and events have threads of their own. They are answered at once, whatever is being predicted and however
-many ask for it. Bodies that take much memory are worked on two at a time.
+Events have threads of their own. They are answered at once, whatever is being predicted and however many ask for it.
+Bodies that take much memory are worked on two at a time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from wsgiref.types import WSGIApplication
 
-__all__ = ["Answer", "Asked", "Lanes"]
+__all__ = ["Answer", "Asked", "Lanes", "answered"]
 
 _LOG = logging.getLogger(__name__)
-_QUICK = ("/", "/health")
 _EVENTS = "/webhook"
-_QUICK_THREADS = 2
 _EVENT_THREADS = 32
 _LARGE_BYTES = 4 * 1024 * 1024
 _LARGE_THREADS = 2
@@ -121,33 +119,19 @@ class Lanes:
 
     def __init__(self, app: WSGIApplication, *, threads: int) -> None:
         self._app = app
-        self._quick = _Lane("quick", _QUICK_THREADS)
         self._events = _Lane("events", _EVENT_THREADS)
         self._large = _Lane("large", _LARGE_THREADS)
         self._others = _Lane("requests", threads)
 
     def submit(self, asked: Asked, done: Callable[[Answer], None]) -> None:
         """Answers a request in a thread, which calls `done` with the answer."""
-        if not self._lane_of(asked).put(lambda: done(self._answer(asked))):
+        if not self._lane_of(asked).put(lambda: done(answered(self._app, asked))):
             done(Answer.plain(503, "too many requests wait already: ask again later"))
 
-    def busy(self) -> bool:
-        """Whether a request is being worked on."""
-        return any(lane.busy for lane in (self._quick, self._events, self._large, self._others))
-
     def _lane_of(self, asked: Asked) -> _Lane:
-        if asked.path in _QUICK and not asked.wants_page:
-            return self._quick
         if len(asked.body) > _LARGE_BYTES:
             return self._large
         return self._events if asked.path == _EVENTS else self._others
-
-    def _answer(self, asked: Asked) -> Answer:
-        try:
-            return _run(self._app, asked)
-        except Exception:
-            _LOG.exception("%s %s failed outside of the application", asked.method, asked.path)
-            return Answer.plain(500, "something unexpected failed; the log has it")
 
 
 class _Lane:
@@ -160,10 +144,6 @@ class _Lane:
         self._open = 0
         for number in range(threads):
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True).start()
-
-    @property
-    def busy(self) -> bool:
-        return self._open > 0
 
     def put(self, job: Callable[[], None]) -> bool:
         """Whether there was room for a job."""
@@ -186,6 +166,15 @@ class _Lane:
                 del job
                 with self._lock:
                     self._open -= 1
+
+
+def answered(app: WSGIApplication, asked: Asked) -> Answer:
+    """What an application answers, and where it fails by itself, that it failed."""
+    try:
+        return _run(app, asked)
+    except Exception:
+        _LOG.exception("%s %s failed outside of the application", asked.method, asked.path)
+        return Answer.plain(500, "something unexpected failed; the log has it")
 
 
 def _run(app: WSGIApplication, asked: Asked) -> Answer:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backend.server.predictor import Predictor
     from backend.settings import Settings
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "create_front"]
 
 _LOG = logging.getLogger(__name__)
 # Room for hundreds of tasks with their annotations; a page that travels as a data URI counts, too.
@@ -56,24 +56,38 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     model_class = ContractMarks.served_by(predictor, inbox)
-    _add_routes(app, model_class, predictor, inbox, at_once=max(1, settings.threads - _KEPT_FREE), page=page)
+
+    def health() -> dict[str, Any]:
+        troubles = inbox.troubles()
+        storage = {"storage": "degraded", "storage_troubles": troubles} if troubles else {"storage": "ready"}
+        return {**predictor.serving.state(), **storage}
+
+    app.extensions["health"] = health
+    _add_quick_routes(app, health, page=page)
+    _add_routes(app, model_class, predictor, inbox, at_once=max(1, settings.threads - _KEPT_FREE))
     _add_errors(app)
     add_caller_check(app, settings)
     add_credentials(app, settings, refused or RefusedWebhooks())
     return app
 
 
-def _add_routes(
-    app: Flask,
-    model_class: type[ContractMarks],
-    predictor: Predictor,
-    inbox: Inbox,
-    *,
-    at_once: int,
-    page: Callable[[], Response] | None,
-) -> None:
-    gate = threading.BoundedSemaphore(at_once)
+def create_front(settings: Settings, *, health: Callable[[], dict[str, Any]]) -> Flask:
+    """An application of `/` and `/health` alone, for a process that does nothing else.
 
+    Args:
+        settings: Credentials.
+        health: How the model and the storage are; never waits.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    _add_quick_routes(app, health, page=None)
+    _add_errors(app)
+    add_caller_check(app, settings)
+    add_credentials(app, settings, RefusedWebhooks())
+    return app
+
+
+def _add_quick_routes(app: Flask, state: Callable[[], dict[str, Any]], *, page: Callable[[], Response] | None) -> None:
     @app.get("/")
     def alive() -> Any:
         if page is not None and wants_page(request):
@@ -83,9 +97,18 @@ def _add_routes(
     @app.get("/health")
     def health() -> Any:
         # Always 200: Label Studio would not ask for predictions else, and boxes need no ledger.
-        troubles = inbox.troubles()
-        storage = {"storage": "degraded", "storage_troubles": troubles} if troubles else {"storage": "ready"}
-        return {"status": "UP", "model_class": ContractMarks.__name__, **predictor.serving.state(), **storage}
+        return {"status": "UP", "model_class": ContractMarks.__name__, **state()}
+
+
+def _add_routes(
+    app: Flask,
+    model_class: type[ContractMarks],
+    predictor: Predictor,
+    inbox: Inbox,
+    *,
+    at_once: int,
+) -> None:
+    gate = threading.BoundedSemaphore(at_once)
 
     @app.post("/setup")
     def setup() -> Any:

@@ -1,26 +1,39 @@
 """One client's connection: bytes → whole requests → bytes, within deadlines, on the event loop.
 
-A slow sender costs a connection and its buffer, never a thread: threads get whole requests only (see `lanes`).
+A slow sender costs a connection and its buffer, never a thread: threads get whole requests only (see `lanes`). The
+event loop is in a process of its own (see `relay`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from contextlib import suppress
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import h11
 
 from backend.server.lanes import Answer, Asked
 
 if TYPE_CHECKING:
-    from backend.server.lanes import Lanes
+    from collections.abc import Callable
 
-__all__ = ["Limits", "Reception", "Wire"]
+__all__ = ["Answers", "Limits", "Reception", "Wire"]
 
 _HEADER_BYTES = 64 * 1024
+# How whoever only wants to know whether this program is well begins; such a request is read before all others.
+_URGENT = (b"GET / ", b"GET /health ", b"HEAD / ", b"HEAD /health ")
+_TURN_SECONDS = 0.001
+
+
+class Answers(Protocol):
+    """Answers whole requests: by threads of this process (`Lanes`), or in another one (`Courier`)."""
+
+    def submit(self, asked: Asked, done: Callable[[Answer], None]) -> None:
+        """Has a request answered; `done` is called with the answer, in any thread."""
+        ...
 
 
 class Limits:
@@ -66,17 +79,18 @@ class Reception:
     slow senders push out each other, and never a request that is being answered.
 
     Args:
-        lanes: Answer requests.
+        answers: Answer requests.
         limits: What a client may take.
     """
 
-    def __init__(self, lanes: Lanes, limits: Limits) -> None:
-        self.lanes = lanes
+    def __init__(self, answers: Answers, limits: Limits) -> None:
+        self.answers = answers
         self.limits = limits
         self.held = 0
         self.closing = False
         self._all: set[Wire] = set()
         self._by_client: dict[str, set[Wire]] = {}
+        self._unread: deque[Wire] = deque()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -90,6 +104,20 @@ class Reception:
             if len(some) > most:
                 waiting = [one for one in some if one.waiting_since is not None]
                 min(waiting, key=lambda one: one.waiting_since or 0.0).abort()
+
+    def put_off(self, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
+        """Has what came in read in its turn: many requests of one moment are read little by little."""
+        self._unread.append(wire)
+        if len(self._unread) == 1:
+            loop.call_soon(self._read_some, loop)
+
+    def _read_some(self, loop: asyncio.AbstractEventLoop) -> None:
+        give_up = time.monotonic() + _TURN_SECONDS
+        while self._unread:
+            self._unread.popleft().advance()
+            if self._unread and time.monotonic() > give_up:
+                loop.call_soon(self._read_some, loop)
+                return
 
     def leave(self, wire: Wire) -> None:
         """Forgets a connection that is over."""
@@ -145,7 +173,10 @@ class Wire(asyncio.Protocol):
             # The first byte of a request: from here its header has its time, however long the client was idle.
             self._wait(self._reception.limits.header_seconds, only_sooner=True)
         self._http.receive_data(data)
-        self._advance()
+        if data.startswith(_URGENT):
+            self.advance()
+        else:
+            self._reception.put_off(self, self._loop)
 
     def eof_received(self) -> bool:
         if self._lost:
@@ -153,7 +184,7 @@ class Wire(asyncio.Protocol):
         if self._answering:
             return True  # it may have sent all that it has, and still wants the answer
         self._http.receive_data(b"")
-        self._advance()
+        self.advance()
         return False
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -168,7 +199,7 @@ class Wire(asyncio.Protocol):
         self.waiting_since = None
         self._transport.abort()
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         """Takes what has come in, as far as it goes."""
         while not self._lost and not self._answering:
             try:
@@ -227,7 +258,7 @@ class Wire(asyncio.Protocol):
         self._stop_timer()
         # A client that sends its next request early is read when this one is answered.
         self._transport.pause_reading()
-        self._reception.lanes.submit(asked, self._hand_over)
+        self._reception.answers.submit(asked, self._hand_over)
 
     def _hand_over(self, answer: Answer) -> None:
         """Called in any thread."""
@@ -265,7 +296,7 @@ class Wire(asyncio.Protocol):
         limits = self._reception.limits
         self._wait(limits.header_seconds if early else limits.idle_seconds)
         self._transport.resume_reading()
-        self._advance()
+        self.advance()
 
     def _refuse(self, status: int, message: str) -> None:
         """Answers a request that is not whole, and ends the connection."""
