@@ -17,6 +17,7 @@ BackendError
 ├── RequestError               a request body is not of the protocol's shape
 ├── LabelStudioError           Label Studio's API refused or did not answer
 ├── LedgerError                the database or the crop store cannot be used
+│   └── LedgerAway             the database does not answer, or is locked: it may answer later
 ├── RegistryError              a model cannot be published or promoted
 │   └── PointerMoved           another model serves by now than the one it was judged beside
 ├── TrainingError              the crops or the checkpoint of a training cannot be used
@@ -46,6 +47,7 @@ __all__ = [
     "FetchTimeout",
     "LabelConfigError",
     "LabelStudioError",
+    "LedgerAway",
     "LedgerError",
     "LimitExceeded",
     "ModelError",
@@ -164,6 +166,10 @@ class LedgerError(BackendError):
     """The database or the crop store cannot be used."""
 
     status = 503
+
+
+class LedgerAway(LedgerError):
+    """The database does not answer, or another process keeps it locked: it may answer another time."""
 
 
 class RegistryError(BackendError):

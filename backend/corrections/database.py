@@ -5,11 +5,13 @@ The ledger's database as it is: opened without being made, migrated or tuned, an
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,10 +21,18 @@ from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    OperationalError,
+    SQLAlchemyError,
+    StatementError,
+)
 
 from backend.corrections.tables import metadata
-from backend.errors import LedgerError
+from backend.errors import LedgerAway, LedgerError
 from backend.files import hold
 
 if TYPE_CHECKING:
@@ -41,6 +51,7 @@ __all__ = [
     "writing",
 ]
 
+_LOG = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).parent / "migrations"
 _DOWN_REVISION = re.compile(r"^down_revision(?:: [^=]+)? = (?:\"([^\"]*)\"|None)$", re.MULTILINE)
 BUSY_SECONDS = 30
@@ -52,6 +63,8 @@ MIGRATION_LOCK = 0x6D61726B  # any number, as long as every process of ours take
 # A server that is writing holds the lock for milliseconds.
 _BUSY_SECONDS = 10
 _ANSWER_SECONDS = 10
+# Between two tries to reach a database that did not answer at the start.
+_AGAIN_SECONDS = 2.0
 
 
 def default_url(data_dir: Path) -> str:
@@ -59,14 +72,17 @@ def default_url(data_dir: Path) -> str:
     return f"sqlite:///{(data_dir / 'ledger.sqlite3').absolute()}"
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, *, patient: bool = False) -> Engine:
     """Connects, creates what is missing and migrates; any number of processes may do so at once.
 
     Args:
         url: An SQLAlchemy URL; `postgresql://` is taken by psycopg 3.
+        patient: Whether a database that does not answer now is good enough: whoever connects to it later then brings
+            its tables up to date first. Until it answers, each try to connect fails.
 
     Raises:
-        LedgerError: The URL cannot be used, the database does not answer, or a newer program made it.
+        LedgerAway: The database does not answer, or is locked.
+        LedgerError: The URL cannot be used, or a newer program made the database.
     """
     try:
         parsed = parse(url)
@@ -75,21 +91,68 @@ def open_database(url: str) -> Engine:
         impatient = parsed.get_backend_name() == "postgresql" and "connect_timeout" not in parsed.query
         patience = {"connect_timeout": CONNECT_SECONDS} if impatient else {}
         engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=64, connect_args=patience)
+        gate = _Gate(url)
+        # The first of all: the next one may give a connection, and then no other is called.
+        event.listen(engine, "do_connect", gate.connect)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _durable)
         if (file := _file_of(parsed)) is not None:
             _watch(engine, file)
-        with _opening(parsed):
-            try:
+        try:
+            with _opening(parsed):
                 _migrate(engine)
-            except BaseException:
-                engine.dispose()
+        except OperationalError as error:
+            engine.dispose()
+            if parsed.get_backend_name() == "sqlite" and "locked" not in str(error):
                 raise
+            reason = f"the database {in_words(url)} cannot be opened: {_words(error)}; check DATABASE_URL and DATA_DIR"
+            if not patient:
+                raise LedgerAway(reason) from error
+            _LOG.warning("events and predictions wait for the ledger: %s", reason)
+            gate.shut(_words(error))
+        except BaseException:
+            engine.dispose()
+            raise
     except (SQLAlchemyError, ArgumentError, OSError, ModuleNotFoundError) as error:
         raise LedgerError(
             f"the database {in_words(url)} cannot be opened: {error}; check DATABASE_URL and DATA_DIR"
         ) from error
     return engine
+
+
+class _Gate:
+    """Keeps an engine from a database that did not answer, until its tables are up to date; one thread at a time tries.
+
+    Args:
+        url: The database's address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._failure = ""
+        self._again = 0.0
+
+    def shut(self, failure: str) -> None:
+        """From now on the database must answer to another try before anybody gets a connection."""
+        self._failure, self._again = failure, time.monotonic() + _AGAIN_SECONDS
+
+    def connect(self, _dialect: Any, _record: object, _arguments: object, _options: object) -> None:
+        """Called before each new connection is made.
+
+        Raises:
+            OperationalError: The database still does not answer.
+        """
+        with self._lock:
+            if self._failure and time.monotonic() >= self._again:
+                try:
+                    open_database(self._url).dispose()
+                    self._failure = ""
+                except LedgerAway as error:
+                    self.shut(_words(error.__cause__ or error))
+            failure = self._failure
+        if failure:
+            raise OperationalError("connect", None, ConnectionError(failure))
 
 
 def parse(url: str) -> URL:
@@ -286,9 +349,12 @@ def condition(engine: Engine) -> Condition:
                 connection.exec_driver_sql(f"PRAGMA user_version = {same}")
             return _described(connection, mode)
     except SQLAlchemyError as error:
-        # The driver's own words: SQLAlchemy adds the statement and a link.
-        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        raise LedgerError(reason) from error
+        raise LedgerError(_words(error)) from error
+
+
+def _words(error: BaseException) -> str:
+    """The driver's own words: SQLAlchemy adds the statement and a link."""
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
 
 
 def _opener(path: Path) -> Callable[[], Any]:

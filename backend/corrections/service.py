@@ -129,8 +129,12 @@ class Store:
     lookalikes: Path
 
     @classmethod
-    def open(cls, settings: Settings) -> Store:
+    def open(cls, settings: Settings, *, patient: bool = False) -> Store:
         """Opens the database, made and migrated where needed, and the crop store.
+
+        Args:
+            settings: Where they are.
+            patient: Whether a database that does not answer now may be opened later.
 
         Raises:
             LedgerError: One of them cannot be used.
@@ -148,7 +152,7 @@ class Store:
         except OSError as error:
             raise LedgerError(f"DATA_DIR {settings.data_dir} cannot be made: {error}") from error
         return cls(
-            engine=open_database(url),
+            engine=open_database(url, patient=patient),
             crops=crops,
             spool=settings.data_dir / SPOOL,
             lookalikes=settings.data_dir / "lookalikes",
@@ -204,6 +208,7 @@ class Feedback:
         self._looked = -math.inf
         self._retrain = retrain
         self._asked = -math.inf
+        self._all_asked = False
         self._loops: list[Loop] = []
 
     def recalling(self, classifier: Classifies) -> Classifies:
@@ -244,10 +249,6 @@ class Feedback:
         Args:
             working: Whether this process turns events into samples; else it only keeps its memory fresh.
         """
-        if working:
-            with writing(self.store.engine) as connection:
-                for project in known_projects(connection):
-                    ask(connection, project, at=self._clock())
         chores = {"memory": self._remember} if not working else {"samples": self._learn, "sync": self._reconcile}
         chores = {"intake": self._take_in, **chores, "sights": self.sights.write}
         self._loops = [Loop(chore, name=name) for name, chore in chores.items()]
@@ -307,6 +308,11 @@ class Feedback:
             plan_renewals(self.store.engine, rows, name, network=memory.network, distance=self._distance, due=due)
 
     def _reconcile(self) -> int:
+        if not self._all_asked:
+            with writing(self.store.engine) as connection:
+                for project in known_projects(connection):
+                    ask(connection, project, at=self._clock())
+            self._all_asked = True
         done = reconcile_asked(self.store.engine, self._reach, clock=self._clock)
         if done:
             self.wake()

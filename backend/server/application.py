@@ -131,7 +131,7 @@ class Application:
             LedgerError: The database or the crop store cannot be used.
         """
         connections = Connections(settings, source=lambda access: PageSource(settings, access))
-        store = Store.open(settings)
+        store = Store.open(settings, patient=True)
         starter = Starter(settings, store.engine)
         feedback = Feedback(store, connections, recall_distance=settings.recall_distance, retrain=starter.look)
         serving = Serving.start(settings, around=feedback.recalling)

@@ -70,7 +70,7 @@ def start(url: str, folder: str) -> Callable[[Settings], Application]:
     def started(settings: Settings) -> Application:
         connections = Connections(settings, source=MemoryPages())
         store = Store(
-            engine=open_database(url),
+            engine=open_database(url, patient=True),
             crops=CropStore(os.environ.get("STORAGE_URL", folder)),
             spool=Path(folder) / "spool",
             lookalikes=Path(folder) / "lookalikes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -11,16 +12,37 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, insert, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
+from backend.corrections import database
 from backend.corrections.database import open_database, writing
 from backend.corrections.tables import metadata, watermark
-from backend.errors import LedgerError
+from backend.errors import LedgerAway, LedgerError
 
 
 def test_migrations_make_exactly_the_declared_tables(engine: Engine) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_one_that_is_locked_at_the_start_is_opened_and_migrated_when_it_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(database, "_AGAIN_SECONDS", 0.0)
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    other = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(LedgerAway, match="locked"):
+        open_database(url)
+    engine = open_database(url, patient=True)
+    with pytest.raises(OperationalError, match="locked"):
+        engine.connect()
+    other.execute("ROLLBACK")
+    other.close()
+    with writing(engine) as connection:
+        connection.execute(insert(watermark).values(project=1, lease=0.0))
+    engine.dispose()
 
 
 def test_many_processes_may_open_a_new_database_at_once(database_url: str) -> None:

@@ -98,6 +98,21 @@ def test_a_postgresql_that_is_restarted_under_load_delays_and_loses_nothing(clus
         engine.dispose()
 
 
+def test_a_start_while_the_ledger_is_away_takes_events_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
+    with psycopg.connect(f"{cluster.url}/postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ledger")
+    url = f"{cluster.url}/ledger"
+    cluster.stop()
+    with serving("none", url, tmp_path) as (_, address):
+        assert send(address, range(1, 21)) == [200] * 20
+        eventually(lambda: httpx2.get(f"{address}/health", timeout=30).json()["storage"] == "degraded")
+        cluster.start()
+        engine = open_database(url)
+        all_learnt(engine, range(1, 21))
+        eventually(lambda: httpx2.get(f"{address}/health", timeout=30).json()["storage"] == "ready")
+        engine.dispose()
+
+
 def test_a_locked_ledger_refuses_no_event(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     engine = open_database(url)
@@ -161,6 +176,14 @@ def test_an_archive_in_an_object_store_is_listed(bucket: str) -> None:
         httpx2.put(f"{os.environ['AWS_ENDPOINT_URL']}/{BUCKET}/archive/{name}", content=b"x").raise_for_status()
     found = [item.name for item in items([f"s3://{BUCKET}/archive"], prefix="")]
     assert found == [f"s3://{BUCKET}/archive/a/page-1.png", f"s3://{BUCKET}/archive/b/page-2.png"]
+
+
+def test_an_archive_whose_store_does_not_answer_says_so(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # where nobody listens
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(SettingsError, match=rf"s3://{BUCKET}/archive cannot be listed .*whether the store answers"):
+        list(items([f"s3://{BUCKET}/archive"], prefix=""))
 
 
 def test_a_folder_that_was_taken_away_is_not_made_anew_for_a_crop(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 import fsspec
 
 from backend.commands.prelabel.worker_model import Failed, Fixed, NotedPages, bulk_settings
+from backend.corrections.crop_store import without_credentials
 from backend.errors import LabelConfigError, LimitExceeded, PageError, PageUnavailable, RequestError, SettingsError
+from backend.escaping import printable
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink, why_empty
@@ -151,12 +153,17 @@ class Looker:
     def _bytes(self, item: Item) -> bytes:
         try:
             # Asked before opening: opening a pipe would wait for a writer.
-            if not item.remote and not stat.S_ISREG(Path(item.name).stat().st_mode):
-                raise PageUnavailable(item.name, "not a plain file")
-            with fsspec.open(item.name, "rb").open() as file:
-                data = bytes(file.read(self._limits.max_bytes + 1))
+            is_plain = item.remote or stat.S_ISREG(Path(item.name).stat().st_mode)
+            data = b""
+            if is_plain:
+                with fsspec.open(item.name, "rb").open() as file:
+                    data = bytes(file.read(self._limits.max_bytes + 1))
         except OSError as error:
             raise PageUnavailable(item.name, f"the file cannot be read ({error.strerror or error})") from error
+        except Exception as error:  # those of an object store's library have no common base
+            raise PageUnavailable(item.name, f"the file cannot be read ({type(error).__name__}: {error})") from error
+        if not is_plain:
+            raise PageUnavailable(item.name, "not a plain file")
         if len(data) > self._limits.max_bytes:
             raise LimitExceeded(item.name, f"larger than MAX_BYTES ({self._limits.max_bytes} bytes)")
         return data
@@ -273,21 +280,30 @@ def _of_path(path: Path, prefix: str) -> Iterator[Item]:
 
 def _of_url(url: str) -> Iterator[Item]:
     try:
-        system, path = fsspec.core.url_to_fs(url)
-        if system.isfile(path):
-            yield Item(name=url, reference=url)
-            return
-        if not system.isdir(path):
-            raise SettingsError(f"{url} is neither a folder nor a file")
-        left_out = _LeftOut()
-        for folder, _, files in system.walk(path):
-            for name in sorted(files):
-                found = system.unstrip_protocol(f"{folder}/{name}")
-                if left_out.takes(found):
-                    yield Item(name=found, reference=found)
-        left_out.tell(url)
-    except (OSError, ImportError, ValueError) as error:
-        raise SettingsError(f"{url} cannot be listed ({type(error).__name__}: {error})") from error
+        yield from _listed(url)
+    except SettingsError:
+        raise
+    except Exception as error:  # those of an object store's library have no common base
+        shown = without_credentials(url)
+        reason = f"{type(error).__name__}: {printable(error)}".replace(url, shown)
+        way_out = "check its address and credentials, and whether the store answers"
+        raise SettingsError(f"{shown} cannot be listed ({reason}): {way_out}") from None
+
+
+def _listed(url: str) -> Iterator[Item]:
+    system, path = fsspec.core.url_to_fs(url)
+    if system.isfile(path):
+        yield Item(name=url, reference=url)
+        return
+    if not system.isdir(path):
+        raise SettingsError(f"{without_credentials(url)} is neither a folder nor a file")
+    left_out = _LeftOut()
+    for folder, _, files in system.walk(path):
+        for name in sorted(files):
+            found = system.unstrip_protocol(f"{folder}/{name}")
+            if left_out.takes(found):
+                yield Item(name=found, reference=found)
+    left_out.tell(url)
 
 
 def _of_list(file: Path) -> Iterator[Item]:
