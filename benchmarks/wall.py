@@ -38,7 +38,7 @@ from backend.labelstudio.client import LabelStudio
 from backend.synthetic.drawn_page import draw_page
 from backend.vision.network_config import MARKS
 
-_ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 _KEYS = {**{name: str(place) for place, name in enumerate(MARKS, start=1)}, "none": "0"}
 _SAME = 0.3
 """IoU with a true mark at which a crop shows it: a person names what is in it, however loose the box."""
@@ -92,7 +92,7 @@ def main() -> int:
 def servers(folder: Path) -> Iterator[tuple[LabelStudio, str]]:
     """Label Studio, and a backend over an empty ledger."""
     login, port, own = Login.of(folder), free_port(18_180), free_port(0)
-    executable = _ROOT / ".venv-label-studio" / "bin" / "label-studio"
+    executable = ROOT / ".venv-label-studio" / "bin" / "label-studio"
     address = f"http://{LOOPBACK}:{port}"
     with label_studio_service(executable, folder / "label-studio", login=login, port=port) as label_studio:
         label_studio.wait_until_answers(f"{address}/health", seconds=600)
@@ -111,7 +111,7 @@ def servers(folder: Path) -> Iterator[tuple[LabelStudio, str]]:
 
 def fill(studio: LabelStudio, url: str, *, version: str, pages: int) -> tuple[int, Truth]:
     """A project of drawn pages with their predictions; and of each task its true marks, in percent of the page."""
-    project = studio.create_project("wall", (_ROOT / "label_config.xml").read_text())
+    project = studio.create_project("wall", (ROOT / "label_config.xml").read_text())
     studio.create_tab(project, "Default")
     connect(studio, project, url, version=version)
     truth = {}

@@ -14,6 +14,7 @@ from defusedxml import DefusedXmlException
 from backend.errors import LabelConfigError
 from backend.labelstudio.mark_words import mark_named
 from backend.labelstudio.repeating import Repeat, repeats
+from backend.labelstudio.statements import Statement, read_statements
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Binding:
             else "".
         turns: Whether a box may be turned (`canRotate="true"`).
         repeat: How the control and its Image are repeated for each page; None where they stand once.
+        statements: The Choices beside it that say what a task bears.
     """
 
     control: str
@@ -73,6 +75,7 @@ class Binding:
     figure: str = ""
     turns: bool = False
     repeat: Repeat | None = None
+    statements: tuple[Statement, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -150,7 +153,8 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
         raise LabelConfigError(
             f"The label config has {len(wanted)} RectangleLabels tags: at most {_MOST_CONTROLS} get marks"
         )
-    bindings = [_binding(one, images[one.image], confidence, repeated.get(one.tag)) for one in wanted]
+    statements = read_statements(root, images, repeated)
+    bindings = [_binding(one, images[one.image], confidence, repeated.get(one.tag), statements) for one in wanted]
     useful = [binding for binding in bindings if binding.labels]
     if not useful:
         raise LabelConfigError(_no_labels([one.tag for one in wanted]))
@@ -253,9 +257,10 @@ def _names_part(bindings: Sequence[Binding]) -> str:
 
 
 def _drawn_as(binding: Binding) -> tuple[str, ...]:
-    """What else decides on a region's form; nothing for upright boxes of one control, once on each page."""
+    """What else decides on a prediction; nothing for upright boxes of one control, once on a page, without Choices."""
     drawn = (binding.shape, binding.figure, str(binding.turns), repr(binding.repeat))
-    return () if drawn == ("rectangle", "", "False", "None") else drawn
+    beside = tuple(repr(one) for one in binding.statements)
+    return (() if drawn == ("rectangle", "", "False", "None") else drawn) + beside
 
 
 def _digest(facts: object) -> str:
@@ -302,7 +307,13 @@ def _images(root: Element, repeated: Mapping[Element, Repeat]) -> dict[str, tupl
     return found
 
 
-def _binding(control: _Control, source: tuple[str, bool], confidence: float, repeat: Repeat | None) -> Binding:
+def _binding(
+    control: _Control,
+    source: tuple[str, bool],
+    confidence: float,
+    repeat: Repeat | None,
+    statements: Sequence[Statement],
+) -> Binding:
     key, paged = source
     tag = control.tag
     name = tag.get("name", "")
@@ -318,6 +329,7 @@ def _binding(control: _Control, source: tuple[str, bool], confidence: float, rep
         figure=control.figure,
         turns=tag.get("canRotate", "").strip().lower() in _YES,
         repeat=repeat,
+        statements=tuple(one for one in statements if one.image == control.image),
     )
 
 

@@ -314,14 +314,15 @@ def prediction(result: list[Region], *, certainties: Iterable[float], version: s
     which nothing was near a mark comes last.
 
     Args:
-        result: The regions.
+        result: The regions, and answers of Choices about them.
         certainties: Of each page that was looked at.
         version: The model version.
         reason: Why there is no region; goes along where there is none.
     """
     score = round(min(certainties, default=1.0), _PLACES)
     found: dict[str, Any] = {"result": result, "score": score, "model_version": version}
-    return found if result or not reason else found | {"reason": reason}
+    boxed = any(region["type"] != "choices" for region in result)
+    return found if boxed or not reason else found | {"reason": reason}
 
 
 def drawn_box(region: Mapping[str, Any], *, width: int, height: int) -> Boxes:

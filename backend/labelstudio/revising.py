@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from backend.errors import LabelStudioError
 from backend.labelstudio.annotations import moment
 from backend.labelstudio.labelling import Binding, bind
-from backend.labelstudio.tasks import sheets
+from backend.labelstudio.stating import restated
+from backend.labelstudio.tasks import Sheet, sheets
 
 if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio
@@ -236,7 +237,7 @@ def revised(
         LabelConfigError: The label config has nothing that marks could be read from.
         RequestError: The task names no pages.
     """
-    pages = sheets(0, {"id": state.task, "data": dict(state.data)}, bind(label_config))
+    pages = _pages(state, label_config)
     controls = {one.control: one for sheet in pages for one in sheet.bindings}
     found, refused = list(result), {}
     for one in revisions:
@@ -244,11 +245,26 @@ def revised(
             found = _revise(found, one, controls)
         except Conflict as conflict:
             refused[one.region] = conflict
-    return found, refused
+    return restated(result, found, [(sheet.item, sheet.bindings) for sheet in pages], task=state.task), refused
 
 
-def restored(result: Result, region: str, entries: Result) -> list[Mapping[str, Any]]:
-    """Regions with one of them as it was before: `entries` are those that `entries_of` gave then."""
+def restored(state: State, region: str, entries: Result, label_config: str) -> list[Mapping[str, Any]]:
+    """The regions of an annotation with one of them as it was before: `entries` are those that `entries_of` gave then.
+
+    Raises:
+        LabelConfigError: The label config has nothing that marks could be read from.
+        RequestError: The task names no pages.
+    """
+    found = _put_back(state.result, region, entries)
+    pages = [(sheet.item, sheet.bindings) for sheet in _pages(state, label_config)]
+    return restated(state.result, found, pages, task=state.task)
+
+
+def _pages(state: State, label_config: str) -> list[Sheet]:
+    return sheets(0, {"id": state.task, "data": dict(state.data)}, bind(label_config))
+
+
+def _put_back(result: Result, region: str, entries: Result) -> list[Mapping[str, Any]]:
     place = next((index for index, one in enumerate(result) if _touches(one, region)), len(result))
     kept = [one for one in result if not _touches(one, region)]
     place = min(place, len(kept))

@@ -32,6 +32,7 @@ from backend.labelstudio.results import (
     wants_ink,
     why_empty,
 )
+from backend.labelstudio.stating import stated
 from backend.labelstudio.tasks import Sheet, listed, project_id, sheets, task_id
 from backend.pages.decode import ENOUGH_DPI
 from backend.pages.references import host_of, shorten
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.connections import Connections, Pages
     from backend.labelstudio.labelling import Binding
     from backend.labelstudio.results import Region
+    from backend.labelstudio.stating import PageControls
     from backend.pages.page import Page
     from backend.settings import Settings
     from backend.vision.inked import Inked
@@ -117,7 +119,11 @@ class _Outcome:
         # The score stays, blind or not: by it tasks queue, and blind ones shall be a sample of all.
         if self.blind:
             return prediction([], certainties=self.certainties, version=version)
-        return prediction(self.result, certainties=self.certainties, version=version, reason=self.reason)
+        result = self.result + stated(self.result, self._pages(), task=self.sheets[0].task)
+        return prediction(result, certainties=self.certainties, version=version, reason=self.reason)
+
+    def _pages(self) -> list[PageControls]:
+        return [(sheet.item, sheet.bindings) for sheet in self.sheets]
 
     @property
     def reason(self) -> str:

@@ -74,6 +74,10 @@ class Editor:
     def draw_smart(self, value: Value, label: str) -> None:
         """Draws a rough box with the smart tool; what becomes of it is up to the backend."""
         self.page.locator(".lsf-label", has_text=label).click()
+        self.pull(value)
+
+    def pull(self, value: Value) -> None:
+        """Pulls the mouse from corner to corner of a box, under the label that is chosen."""
         x, y = value["x"], value["y"]
         self._pull(self._at(x, y), self._at(x + value["width"], y + value["height"]))
 
@@ -113,8 +117,7 @@ class Editor:
         """Draws a new box from corner to corner, after a click on its label."""
         more = self.regions.count() + 1
         self.page.locator(".lsf-label", has_text=label).click()
-        x, y = value["x"], value["y"]
-        self._pull(self._at(x, y), self._at(x + value["width"], y + value["height"]))
+        self.pull(value)
         expect(self.regions).to_have_count(more)
         self.page.keyboard.press("Escape")
 

@@ -132,6 +132,49 @@ def test_marks_are_drawn_submitted_and_read_back(
         assert finding["state"] == "ok", finding
 
 
+CHOICES = (
+    '<Choices name="state" toName="image" choice="single" showInline="true"><Choice value="موقّع"/>'
+    '<Choice value="مختوم"/><Choice value="Both" alias="signed-and-stamped" predicted_values="both"/>'
+    '<Choice value="None"/></Choices>'
+)
+
+
+def test_choices_beside_the_boxes_are_filled_submitted_and_reported(
+    annotator: Page, running: Running, drawn: list[DrawnFile]
+) -> None:
+    server, studio = running.server, running.studio
+    xml = f'<View>{IMAGE}{CHOICES}<RectangleLabels name="label" toName="image">{LABELS}</RectangleLabels></View>'
+    project = project_of(running, "config choices", xml)
+    task = studio.import_tasks(
+        project, [{"image": studio.upload(project, file.name, file.data), "document": file.name} for file in drawn[:1]]
+    )[0]
+    studio.retrieve_predictions(project, [task])
+    [prediction] = studio.predictions(task)
+    boxes = [one for one in prediction["result"] if one["type"] == "rectanglelabels"]
+    assert {one["value"]["rectanglelabels"][0] for one in boxes} >= {"التوقيع", "أختام"}
+
+    editor = Editor(annotator, server.url)
+    editor.open(project, task, regions=len(boxes))
+    both = annotator.get_by_role("radio", name="Both")
+    expect(both).to_be_checked()
+    annotator.screenshot(path=PICTURES / "config-choices.png")
+    for one in [one for one in boxes if one["value"]["rectanglelabels"] == ["أختام"]]:
+        editor.delete(one)
+    stored = editor.submit()
+    answers = [one["value"]["choices"] for one in stored["result"] if one["type"] == "choices"]
+    assert answers == [["signed-and-stamped"]]
+
+    # The annotator forgot to change the answer.
+    command = [sys.executable, "-m", "backend", "report", "--project", str(project), "--json"]
+    access = {"LABEL_STUDIO_URL": server.url, "LABEL_STUDIO_API_KEY": server.login.token}
+    answer = subprocess.run(command, cwd=ROOT, env={**os.environ, **access}, capture_output=True, text=True, check=True)
+    [contract] = json.loads(answer.stdout)["contracts"]
+    assert (contract["state"], contract["chosen"], contract["doubt"]) == ("signed", ["both"], 1.0)
+    assert contract["contradictions"]
+    for finding in doctor(running, project)["findings"]:
+        assert finding["state"] == "ok", finding
+
+
 def overlap(one: Any, other: Any) -> float:
     wide = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
     high = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))

@@ -49,6 +49,36 @@ def bindings(attributes: str = "", more: str = ""):
     return bind(CONFIG.format(attributes, more), confidence=0.5)
 
 
+CHOICES = (
+    '<Choices name="state" toName="page" choice="single"><Choice value="Signed"/><Choice value="Stamped"/>'
+    '<Choice value="Both"/><Choice value="None"/></Choices>'
+)
+
+
+def test_choices_beside_the_boxes_say_what_is_boxed(pages):
+    marks = found(("signature", (10, 10, 60, 40), 0.9), ("stamp", (100, 10, 160, 70), 0.4))
+    _, [shown] = predictor(ToldPipeline({"page 0": marks}), pages).predict(
+        tasks(1), bindings(more=CHOICES), project="1"
+    )
+    box, answer = shown["result"]
+    # The stamp is under the threshold: what is not shown is not told of.
+    assert (box["type"], answer["type"], answer["value"]) == ("rectanglelabels", "choices", {"choices": ["Signed"]})
+    assert (answer["from_name"], answer["to_name"]) == ("state", "page")
+
+
+def test_a_page_without_boxes_says_why_and_its_choices_say_none(pages):
+    _, [shown] = predictor(ToldPipeline(), pages).predict(tasks(1), bindings(more=CHOICES), project="1")
+    assert [one["value"] for one in shown["result"]] == [{"choices": ["None"]}]
+    assert shown["reason"]
+
+
+def test_blind_tasks_have_no_choices_either(pages):
+    marks = found(("signature", (10, 10, 60, 40), 0.9))
+    blind = predictor(ToldPipeline({"page 0": marks}), pages, blind_share=1.0)
+    _, [shown] = blind.predict(tasks(1), bindings(more=CHOICES), project="1")
+    assert shown["result"] == []
+
+
 def test_tasks_that_the_deadline_overtakes_come_back_as_not_done(pages):
     clock, turn = Clock(), threading.Lock()
     begun = []

@@ -23,6 +23,7 @@ from backend.escaping import printable
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink, why_empty
+from backend.labelstudio.stating import stated
 from backend.labelstudio.tasks import sheets
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.decode import ENOUGH_DPI, PAGE_SUFFIXES, decode
@@ -128,6 +129,7 @@ class Looker:
         place = 0 if binding.paged and self._bindings[0].repeat is None else None
         inks = ink_in(page, marks.boxes) if wants_ink([binding]) else ()
         result = regions(marks, width=page.width, height=page.height, binding=binding, task=None, item=place, inks=inks)
+        result += stated(result, [(place, [binding])], task=None)
         reference = self._bindings[0].pages([item.reference]) if binding.paged else item.reference
         return {
             "document": item.name,

@@ -91,12 +91,13 @@ def as_csv(found: Sequence[Judged]) -> str:
     out.write("\ufeff")
     table = csv.writer(out)
     head = ["contract", "state", *MARKS, "missing", "not known", "told by", "doubt", "pages", "marks by page", "link"]
-    table.writerow([*head, "problem"])
+    table.writerow([*head, "problem", "chosen", "contradiction"])
     for one in found:
         contract = one.contract
         row: list[str | int | float] = [contract.name, contract.state, *map(contract.count, MARKS)]
         row += ["; ".join(one.missing), "; ".join(one.not_known), contract.told, round(contract.doubt, 3)]
         row += [len(contract.pages), one.marks(), contract.link, "; ".join(contract.reasons)]
+        row += ["; ".join(contract.said), "; ".join(contract.contradictions)]
         table.writerow([cell(value) for value in row])
     return out.getvalue()
 
@@ -131,6 +132,8 @@ def _contract(one: Judged) -> Mapping[str, Any]:
         "rules": [{"met": answer.met.value, "why": answer.why} for answer in one.answers],
         "told_by": contract.told,
         "doubt": round(contract.doubt, _PLACES),
+        "chosen": list(contract.said),
+        "contradictions": list(contract.contradictions),
         "pages": [_page(page) for page in contract.pages],
     }
 

@@ -13,6 +13,8 @@ from backend.corrections.shown import is_blind, origin_of
 from backend.errors import LabelConfigError, PageError, RequestError, UndecodablePage
 from backend.labelstudio.annotations import Annotation, read_annotation
 from backend.labelstudio.connections import Pages, first_page
+from backend.labelstudio.statements import holds
+from backend.labelstudio.stating import said
 from backend.pages.source import from_path
 
 if TYPE_CHECKING:
@@ -26,6 +28,15 @@ __all__ = ["Contracts", "FileContracts", "ProjectContracts"]
 _NOMINAL = 10_000.0
 """Pixels of a side that nobody tells: for shares of a page any number will do, but where a box is turned."""
 _LACKS = "no prediction is stored: run `prelabel --project` first"
+_CHOSE = {
+    "both": "the annotator chose signed and stamped; a signature or a stamp is not boxed",
+    "none": "the annotator chose neither signed nor stamped; a signature or a stamp is boxed",
+    "signed": "the annotator chose signed; no signature is boxed",
+    "stamped": "the annotator chose stamped; no stamp is boxed",
+    "unsigned": "the annotator chose not signed; a signature is boxed",
+    "unstamped": "the annotator chose not stamped; a stamp is boxed",
+}
+_SAID_NOTHING: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 _BLIND = "served without boxes (BLIND_SHARE): what the model found is kept back until somebody annotates it"
 
 
@@ -164,6 +175,7 @@ class ProjectContracts:
         annotated = bool(state.id)
         if not annotated and not reason and self._blind_share and is_blind(origin, share=self._blind_share):
             reason = _BLIND
+        told = _told(state) if annotated else {}
         numbers = _numbers(data, len(references))
         pages = [
             ContractPage(
@@ -174,6 +186,8 @@ class ProjectContracts:
                 annotated=annotated,
                 certainty=1.0 if annotated else _certainty(task),
                 reason=reason,
+                said=told.get(index, _SAID_NOTHING)[0],
+                contradictions=told.get(index, _SAID_NOTHING)[1],
             )
             for index, (number, reference) in enumerate(zip(numbers, references, strict=True))
         ]
@@ -195,6 +209,23 @@ class ProjectContracts:
             "result": newest.get("result") if newest else [],
         }
         return read_annotation(stands_in, task=task, label_config=label_config), "" if newest else _LACKS
+
+
+def _told(state: Annotation) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """What the annotator chose in Choices, and where that is not what is boxed, by index of the page.
+
+    An answer about the whole task is with its first page.
+    """
+    pages = [(sheet.item, sheet.bindings) for sheet in state.sheets]
+    boxed = {page: {mark.label for mark in marks} for page, marks in _marks(state).items()}
+    found: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    for item, sayings in said(state.result, pages).items():
+        here = [index for index, (place, _) in enumerate(pages) if item is None or place == item]
+        marks = set[str]().union(*(boxed.get(index, ()) for index in here))
+        wrong = tuple(_CHOSE[saying] for saying in sayings if not holds(saying, marks))
+        earlier = found.get(here[0], _SAID_NOTHING)
+        found[here[0]] = (*earlier[0], *sayings), (*earlier[1], *wrong)
+    return found
 
 
 def _prediction(task: Mapping[str, Any]) -> Mapping[str, Any] | None:

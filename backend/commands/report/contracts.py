@@ -61,6 +61,9 @@ class ContractPage:
         annotated: Whether a person said so.
         certainty: The least that the model is sure of anything on it; 1 where a person said so.
         reason: Why nobody looked, with the way out; empty where somebody did.
+        said: What a person chose in the Choices beside the boxes, such as `signed`; that of a whole task is with its
+            first page.
+        contradictions: Where that is not what is boxed.
     """
 
     number: int
@@ -71,6 +74,8 @@ class ContractPage:
     annotated: bool = False
     certainty: float = 1.0
     reason: str = ""
+    said: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
 
     @cached_property
     def counts(self) -> Mapping[str, int] | None:
@@ -112,8 +117,24 @@ class Contract:
 
     @property
     def doubt(self) -> float:
-        """From 0 (people said so) to 1 (nobody looked): how far from certain the least certain page is."""
-        return max((1.0 if page.marks is None else 1.0 - page.certainty for page in self.pages), default=1.0)
+        """From 0 (people said so) to 1: how far from certain the least certain page is.
+
+        It is 1 where nobody looked, and where people chose something else than they boxed.
+        """
+        return max(
+            (1.0 if page.marks is None or page.contradictions else 1.0 - page.certainty for page in self.pages),
+            default=1.0,
+        )
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What people chose in the Choices beside the boxes, each once."""
+        return tuple(dict.fromkeys(one for page in self.pages for one in page.said))
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """Where what people chose is not what they boxed, each once."""
+        return tuple(dict.fromkeys(one for page in self.pages for one in page.contradictions))
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -149,17 +149,16 @@ def _write_page(
 
 
 def _print(found: Sequence[Judged], rules: Sequence[Rule]) -> None:
-    lacking = [one for one in found if one.met is not Met.YES]
+    lacking = [one for one in found if one.met is not Met.YES or one.contract.contradictions]
     for one in lacking[:_LISTED]:
         print(f"{one.met.value:<10}{one.contract.name}  ({one.contract.told}, doubt {one.contract.doubt:.0%})")
-        for why in (*one.missing, *one.not_known, *one.contract.reasons):
+        for why in (*one.missing, *one.not_known, *one.contract.contradictions, *one.contract.reasons):
             print(f"{'':<10}{why}")
     if len(lacking) > _LISTED:
         print(f"… and {len(lacking) - _LISTED} more: --html, --csv and --json have them all")
     states = [one.contract.state for one in found]
     print(", ".join(f"{states.count(state)} {state}" for state in State))
     missing = sum(one.met is Met.NO for one in found)
+    not_known = sum(one.met is Met.NOT_KNOWN for one in found)
     asked = " and ".join(f"`{rule}`" for rule in rules)
-    print(
-        f"{missing} of {len(found)} contracts lack what {asked} asks for; of {len(lacking) - missing} it is not known"
-    )
+    print(f"{missing} of {len(found)} contracts lack what {asked} asks for; of {not_known} it is not known")

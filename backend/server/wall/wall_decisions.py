@@ -171,7 +171,7 @@ class Decisions:
                 return self._take_back(row)
         except Conflict as conflict:
             return Decided(id=identity, state="conflict", reason=str(conflict))
-        except LabelStudioError as error:
+        except (LabelStudioError, LabelConfigError, RequestError) as error:
             return Decided(id=identity, state="failed", reason=str(error))
 
     def _made(self, decisions: Iterable[Decision]) -> dict[str, Decided]:
@@ -295,7 +295,8 @@ class Decisions:
             remove_annotation(studio, row.annotation)
             annotation, updated = None, None
         else:
-            result = restored(state.result, row.region, row.before)
+            config = str(studio.project(row.project).get("label_config") or "")
+            result = restored(state, row.region, row.before, config)
             if result != list(state.result):
                 written = write_state(studio, state, result, parent=None, reviewer=None, seconds=0.0)
                 updated = written.updated

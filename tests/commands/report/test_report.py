@@ -68,13 +68,15 @@ class WhitePages:
         return iter([Page(pixels=pixels, reference=reference)])
 
 
-def project(*tasks: dict[str, Any], blind_share: float = 0.0, pages: Any = None) -> ProjectContracts:
+def project(
+    *tasks: dict[str, Any], blind_share: float = 0.0, pages: Any = None, config: str = CONFIG
+) -> ProjectContracts:
     def answer(request: httpx2.Request) -> httpx2.Response:
         if request.url.path == "/api/tasks/":
             after = json.loads(request.url.params["query"])["filters"]["items"][0]["value"]
             left = [one for one in tasks if one["id"] > after]
             return httpx2.Response(200, json={"tasks": left, "total": len(left)})
-        return httpx2.Response(200, json={"id": 1, "label_config": CONFIG, "task_number": len(tasks)})
+        return httpx2.Response(200, json={"id": 1, "label_config": config, "task_number": len(tasks)})
 
     studio = LabelStudio("http://studio.test", "token", transport=httpx2.MockTransport(answer))
     return ProjectContracts(studio, pages or NoPages(), 1, blind_share=blind_share)
@@ -132,6 +134,45 @@ def test_an_empty_prediction_of_a_blind_task_is_not_taken_for_an_empty_contract(
     states = {name: one.state for name, one in contracts(project(*tasks, blind_share=share)).items()}
     assert states == {name: State.NOT_KNOWN if blind else State.NONE for name, blind in known.items()}
     assert len(set(states.values())) == 2
+
+
+CHOICES = (
+    '<Choices name="state" toName="page" choice="single"><Choice value="Signed"/><Choice value="Stamped"/>'
+    '<Choice value="Both"/><Choice value="None"/></Choices>'
+)
+
+
+def chosen(choice: str) -> dict[str, Any]:
+    return {"id": "c", "type": "choices", "from_name": "state", "to_name": "page", "value": {"choices": [choice]}}
+
+
+def test_what_a_person_chose_beside_the_boxes_is_told_and_where_it_contradicts_them_somebody_is_to_look() -> None:
+    config = CONFIG.replace("</View>", f"{CHOICES}</View>")
+    source = project(
+        task(1, annotations=[annotated(1, region("signature"), chosen("Signed"))], data={"document": "agrees"}),
+        task(2, annotations=[annotated(2, region("signature"), chosen("Both"))], data={"document": "contradicts"}),
+        task(3, annotations=[annotated(3, region("signature"))], data={"document": "without"}),
+        # What the program filled in is no person's word.
+        task(4, predictions=[predicted(4, region("signature", score=0.9), chosen("Both"))], data={"document": "new"}),
+        config=config,
+    )
+    found_ = judged(source.contracts(lambda: None), [parse_rule("signature")])
+    told = {one.contract.name: (one.contract.said, one.contract.contradictions) for one in found_}
+    wrong = "the annotator chose signed and stamped; a signature or a stamp is not boxed"
+    assert told == {
+        "agrees": (("signed",), ()),
+        "contradicts": (("both",), (wrong,)),
+        "without": ((), ()),
+        "new": ((), ()),
+    }
+    assert found_[0].contract.name == "contradicts", "the doubtful come first"
+    assert found_[0].contract.doubt == 1.0
+    rows = {row["contract"]: row for row in csv.DictReader(io.StringIO(as_csv(found_).removeprefix("\ufeff")))}
+    assert (rows["contradicts"]["chosen"], rows["contradicts"]["contradiction"]) == ("both", wrong)
+    page = as_html(found_, RULES, source, what="a project", version="", now=0.0, pictured=0)
+    assert page.count(wrong) == 1
+    first = as_json(found_, RULES)["contracts"][0]
+    assert (first["chosen"], first["contradictions"]) == (["both"], [wrong])
 
 
 def test_tasks_of_one_document_are_one_contract_in_the_order_of_its_pages() -> None:

@@ -11,6 +11,7 @@ from backend.corrections.tables import decision as table
 from backend.errors import RequestError
 from backend.labelstudio.annotations import moment
 from backend.server.wall.wall_decisions import Decided, Decision, Decisions
+from tests.corrections.annotating import CONFIG
 from tests.server.wall.reviewed_studio import ADA, BOB, ReviewedStudio, shown_region
 
 
@@ -209,6 +210,25 @@ def test_labels_beside_a_figure_are_labels_too(engine: Engine) -> None:
     assert (figure["value"], labels["value"]["labels"]) == (place, ["signature"])
     assert one(decisions.make(1, [decision("2", "a", "signature", "none")], reviewer=ADA)) == ("saved", "")
     assert studio.tasks[7]["annotations"][0]["result"] == []
+
+
+def test_choices_that_said_what_was_boxed_follow_the_decisions_and_come_back_with_them(engine: Engine) -> None:
+    choices = '<Choices name="state" toName="page"><Choice value="Signed"/><Choice value="Both"/></Choices></View>'
+    studio = ReviewedStudio(CONFIG.replace("</View>", choices))
+    answer = {"id": "c", "type": "choices", "from_name": "state", "to_name": "page", "value": {"choices": ["Both"]}}
+    studio.add(7, shown_region("a", "stamp"), shown_region("b", "signature", x=200.0), answer)
+    decisions = Decisions(engine, studio=studio.client, clock=lambda: 5.0)
+
+    def chosen() -> list[str]:
+        [annotation] = studio.tasks[7]["annotations"]
+        return [one["value"]["choices"][0] for one in annotation["result"] if one["type"] == "choices"]
+
+    decisions.make(1, [decision("1", "b", "signature", "signature")], reviewer=BOB)
+    assert chosen() == ["Both"]
+    decisions.make(1, [decision("2", "a", "stamp", "none")], reviewer=BOB)
+    assert chosen() == ["Signed"]
+    assert decisions.undo("2").state == "saved"
+    assert chosen() == ["Both"]
 
 
 def test_sent_again_a_decision_is_not_made_again(decisions: Decisions, studio: ReviewedStudio) -> None:
