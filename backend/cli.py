@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from backend import __version__
+from backend.commands.completion import Words, words_of
 from backend.errors import BackendError
 from backend.escaping import LONGEST_LINE, plain_streams, printable
 from backend.files import OWNER_ONLY
@@ -53,6 +54,7 @@ _COMMANDS = {
     "models": ("backend.commands.models", "list, promote and roll back models, and exchange them with the Hub"),
     "train": ("backend.commands.train", "retrain on the corrections; a better model is promoted"),
     "demo": ("backend.commands.demo.demo_command", "start Label Studio with drawn contracts and this backend"),
+    "completion": ("backend.commands.completion", "print a script by which your shell completes all of these"),
 }
 """Name: module with `add_arguments(parser)` and `run(args) -> exit code`, and what it does."""
 _BAD_USE = 2
@@ -105,7 +107,18 @@ def _parser(wanted: str | None, module: Any) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name == wanted:
             module.add_arguments(command)
+            command.set_defaults(described=_described, program=_PROGRAM)
     return parser
+
+
+def _described() -> dict[str, Words]:
+    """The words of every command; each command's module is imported for it."""
+    found = {}
+    for name, (_, summary) in _COMMANDS.items():
+        parser = argparse.ArgumentParser()
+        _module(name).add_arguments(parser)
+        found[name] = words_of(parser, summary)
+    return found
 
 
 def _log_to_stderr(*, quiet: bool) -> None:

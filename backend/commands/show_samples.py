@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import Connection, Row, func, select
 
 from backend.commands.look_alikes import alike_page, chosen_of, follow_verdict, like_lines, look_alikes
+from backend.commands.sample_lines import sample_lines
 from backend.corrections.counts import count, tables
 from backend.corrections.crop_store import CropStore, difference
 from backend.corrections.outcomes import Outcome
@@ -206,6 +207,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="most crops of an outcome, most lines (default: 200)",
     )
     parser.add_argument("--json", action="store_true", help="the counts as one JSON document")
+    parser.add_argument(
+        "--json-lines", action="store_true", help="everything that is known of each sample, one JSON object a line"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -224,6 +228,10 @@ def run(args: argparse.Namespace) -> int:
         _word(store, *args.words, most=args.most)
     elif args.sheet is not None:
         _write_sheet(store, args.sheet, most=args.most)
+    elif args.json_lines:
+        with store.engine.connect() as connection:
+            for line in sample_lines(connection):
+                print(line)
     elif args.json:
         print(json.dumps(count(store.engine).as_json()))
     else:

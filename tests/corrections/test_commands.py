@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, select, update
 
 from backend.cli import main
 from backend.commands import sync as sync_command
@@ -20,7 +20,7 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
 from backend.corrections.journal import Journal
 from backend.corrections.shown import Proposals
-from backend.corrections.tables import annotation, event
+from backend.corrections.tables import annotation, event, sample
 from backend.corrections.verdicts import acting_verdicts
 from backend.corrections.worker import Worker
 from backend.labelstudio.annotations import without_secrets
@@ -273,3 +273,31 @@ def test_an_annotation_without_a_page_is_reported(
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "token")
     assert main(["sync", "--project", "1"]) == 1
     assert "1 annotations could not be turned into samples yet" in capsys.readouterr().out
+
+
+def test_everything_that_is_known_of_each_sample_as_json_lines(
+    corrected: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["samples", "--json-lines"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    with corrected.connect() as connection:
+        stored = {row.id: row for row in connection.execute(select(sample))}
+    assert {one["id"] for one in told} == set(stored)
+    assert {one["outcome"] for one in told} == {"relabelled", "moved", "rejected", "missed"}
+    [renamed] = [one for one in told if one["outcome"] == "relabelled"]
+    assert (renamed["shown_as"], renamed["label"], renamed["task"], renamed["page"]) == ("stamp", "signature", 7, 1)
+    assert renamed["box"] == list(A)
+    assert renamed["annotated"] == "1970-01-01T00:15:50+00:00"
+    assert sum(renamed["probabilities"].values()) == pytest.approx(1)
+    assert renamed["recall"] == {"renamed": 0, "suppressed": 0, "taken_back": False}
+    [missed] = [one for one in told if one["outcome"] == "missed"]
+    assert (missed["shown_as"], missed["shown"], missed["probabilities"]) == (None, None, None)
+    # Nothing of the ledger's sample is left out.
+    renames = {"wrong": "shown_as", "x1": "box", "y1": "box", "x2": "box", "y2": "box", "margin": "crop_box"}
+    renames |= {"page_width": "page_size", "page_height": "page_size", "version": "model_version"}
+    assert {renames.get(column.name, column.name) for column in sample.columns} <= set(renamed)
+    main(["samples", "forget", renamed["id"]])
+    capsys.readouterr()
+    main(["samples", "--json-lines"])
+    again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["id"] for one in again if one["recall"]["taken_back"]] == [renamed["id"]]
