@@ -15,7 +15,7 @@ from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from backend.commands.running_backend import address_of, serving_version, takes_webhooks, version_for
+from backend.commands.running_backend import address_of, described, serving_version, takes_webhooks, version_for
 from backend.errors import LabelConfigError, LabelStudioError, SettingsError, SetupError
 from backend.escaping import printable
 from backend.labelstudio.client import LabelStudio
@@ -265,7 +265,12 @@ class _Work:
 
     def _connect(self, project: int, version: str) -> None:
         self._studio.connect_backend(
-            project, self._url, title=version, interactive=True, basic_auth=self._connection_auth
+            project,
+            self._url,
+            title=version,
+            description=described(self._url),
+            interactive=True,
+            basic_auth=self._connection_auth,
         )
 
     def _renew(self, project: int, one: Mapping[str, Any], version: str) -> None:
@@ -278,8 +283,13 @@ class _Work:
             if not (named and one.get("basic_auth_pass_is_set") and reached):
                 given = "the credentials of BASIC_AUTH_USER" if self._wish.basic_auth else "the secret of webhooks"
                 lacking.append(given)
+        description = ""
+        if reached and not one.get("description"):
+            description = described(self._url)
+            lacking.append("the address of the dashboard")
         if lacking:
-            renew = partial(self._studio.rename_backend, int(one["id"]), project, str(one["url"]))
+            where = int(one["id"]), project, str(one["url"])
+            renew = partial(self._studio.rename_backend, *where, description=description)
             self._change(
                 f"connection given {' and '.join(lacking)}",
                 partial(renew, title=version, basic_auth=self._connection_auth),

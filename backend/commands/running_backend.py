@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from backend.settings import Settings
 
-__all__ = ["address_of", "health", "serving_version", "takes_webhooks", "version_for"]
+__all__ = ["address_of", "described", "health", "serving_version", "takes_webhooks", "version_for"]
 
 _ANSWER_SECONDS = 10.0
 _LOAD_SECONDS = 60.0
@@ -32,6 +32,11 @@ def address_of(settings: Settings) -> str:
     """Where `serve` listens with these settings."""
     host = "localhost" if settings.host in _EVERY_INTERFACE else settings.host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def described(url: str) -> str:
+    """What Label Studio shows beside a connection: where people find this backend's own pages."""
+    return f"Dashboard: {url.rstrip('/')}/  Crop wall: {url.rstrip('/')}/review"
 
 
 def health(url: str, *, basic_auth: BasicAuth = None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import first_page
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import find_project, tasks_with, write_columns
-from backend.labelstudio.tabs import MARKS_FOUND, SELECTED, SELECTION, make_tabs
+from backend.labelstudio.tabs import MARKS_FOUND, PREVIEW, SELECTED, SELECTION, make_tabs
 from backend.labelstudio.tasks import sheets
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.source import PageSource
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from backend.labelstudio.connections import Pages
     from backend.labelstudio.labelling import Binding
-    from backend.vision.pipeline import Pipeline
+    from backend.vision.pipeline import Marks, Pipeline
 
-__all__ = ["Looked", "add_arguments", "run", "spread"]
+__all__ = ["Looked", "add_arguments", "choose", "run", "spread"]
 
 _LEAST_DOUBT = 1e-3
 """Of a task where the model is sure of all: such tasks are taken when nothing else is left, the unlike ones first."""
@@ -51,12 +51,14 @@ class Looked:
         certainty: The task's score.
         vector: (D,) of length 1: the mean embedding of its marks; zeros where there are none.
         marks: How many there are.
+        preview: Of a document, the page that the model is least sure of; "" for a task of one page.
     """
 
     task: int
     certainty: float
     vector: NDArray[np.float64]
     marks: int
+    preview: str = ""
 
 
 def spread(certainties: NDArray[np.float64], vectors: NDArray[np.float64], count: int) -> list[int]:
@@ -116,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         bindings = bind(str(state.get("label_config") or ""), confidence=settings.confidence)
         source = PageSource(settings, studio)
         looked, failed = _look(studio, project, pipeline, source, bindings)
-        chosen = _choose(looked, args.n)
+        chosen = choose(looked, args.n)
         for place, one in enumerate(chosen[:_LISTED], 1):
             print(f"{place:>4}  task {one.task:<8} score {one.certainty:.3f}  {one.marks} marks")
         if len(chosen) > _LISTED:
@@ -148,28 +150,28 @@ def _look(
 
 
 def _seen(task: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: Sequence[Binding]) -> Looked:
-    certainties: list[float] = []
-    embeddings: list[NDArray[np.float32]] = []
-    for sheet in sheets(0, task, bindings):
+    seen: list[Marks] = []
+    pages = sheets(0, task, bindings)
+    for sheet in pages:
         page = first_page(source, sheet.reference, task=sheet.task)
-        marks = pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings))
-        certainties.append(marks.certainty)
-        embeddings.append(marks.embeddings)
-    if not embeddings:
+        seen.append(pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings)))
+    if not seen:
         raise RequestError("the list of its pages is empty")
-    found = np.concatenate(embeddings).astype(np.float64)
+    found = np.concatenate([marks.embeddings for marks in seen]).astype(np.float64)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     mean = (found / np.maximum(lengths, 1e-9)).sum(axis=0)
     length = float(np.linalg.norm(mean))
     return Looked(
         task=int(task["id"]),
-        certainty=min(certainties),
+        certainty=min(marks.certainty for marks in seen),
         vector=mean / length if length else mean,
         marks=len(found),
+        preview=min(zip(seen, pages, strict=True), key=lambda one: one[0].certainty)[1].reference if seen[1:] else "",
     )
 
 
-def _choose(looked: Sequence[Looked], count: int) -> list[Looked]:
+def choose(looked: Sequence[Looked], count: int) -> list[Looked]:
+    """The tasks most worth annotating, the most worth first."""
     if not looked:
         return []
     certainties = np.array([one.certainty for one in looked])
@@ -183,7 +185,7 @@ def _write(studio: LabelStudio, project: int, looked: Sequence[Looked], chosen: 
     """
     values: dict[int, dict[str, Any]] = {task: {SELECTED: None} for task in tasks_with(studio, project, SELECTED)}
     for one in looked:
-        values[one.task] = {SELECTED: None, MARKS_FOUND: one.marks}
+        values[one.task] = {SELECTED: None, MARKS_FOUND: one.marks} | ({PREVIEW: one.preview} if one.preview else {})
     for place, one in enumerate(chosen, 1):
         values[one.task][SELECTED] = place
     changed = write_columns(studio, project, values)

@@ -314,27 +314,36 @@ class LabelStudio:
         url: str,
         *,
         title: str,
+        description: str = "",
         interactive: bool = False,
         basic_auth: tuple[str, str] | None = None,
     ) -> int:
         """Connects an ML backend to a project; gives the connection's id.
 
         The title should be the model version: Label Studio makes it the project's own version, and sorts by the scores
-        of that version. The webhook that Label Studio creates beside the connection brings no credentials: see
-        `webhooks.update_webhook`.
+        of that version. It keeps the description. The webhook that Label Studio creates beside the connection brings no
+        credentials: see `webhooks.update_webhook`.
         """
         body: dict[str, Any] = {"project": project, "url": url, "title": title, "is_interactive": interactive}
-        body |= _credentials(basic_auth)
+        body |= _described(description) | _credentials(basic_auth)
         return int(self.call("POST", "/api/ml/", json=body)["id"])
 
     def rename_backend(
-        self, connection: int, project: int, url: str, *, title: str, basic_auth: tuple[str, str] | None = None
+        self,
+        connection: int,
+        project: int,
+        url: str,
+        *,
+        title: str,
+        description: str = "",
+        basic_auth: tuple[str, str] | None = None,
     ) -> None:
         """Gives a connection the title of a new model version; the project's own version moves along.
 
-        Label Studio first asks the backend for its health, with the credentials of this request and no others.
+        Without a description it keeps the one that it has. Label Studio first asks the backend for its health, with the
+        credentials of this request and no others.
         """
-        body = {"project": project, "url": url, "title": title} | _credentials(basic_auth)
+        body = {"project": project, "url": url, "title": title} | _described(description) | _credentials(basic_auth)
         self.call("PATCH", f"/api/ml/{connection}", json=body)
 
     def _exchange(self) -> Any:
@@ -372,6 +381,10 @@ class LabelStudio:
                 f"{self.base_url} answered {method} {path} with something that is not JSON: is it a Label Studio?",
                 answered=response.status_code,
             ) from error
+
+
+def _described(description: str) -> dict[str, str]:
+    return {"description": description} if description else {}
 
 
 def _credentials(basic_auth: tuple[str, str] | None) -> dict[str, str]:

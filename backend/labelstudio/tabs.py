@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from backend.labelstudio.client import LabelStudio
+    from backend.labelstudio.tasks import Sheet
 
 __all__ = [
     "DOUBTFUL_FIRST",
@@ -21,6 +22,7 @@ __all__ = [
     "Tab",
     "make_tabs",
     "missing_tabs",
+    "task_columns",
 ]
 
 DOUBTFUL_FIRST = "Uncertainty sampling"
@@ -30,7 +32,7 @@ SCORE_MEANS = (
     "in doubt, and low scores come first."
 )
 PREVIEW = "preview"
-"""Field of a task's data with the picture that stands for it in the list: a document's first page."""
+"""Field of a task's data with the picture that stands for it in the list: of a document's pages the most doubtful."""
 MARKS_FOUND = "marks_found"
 """Field of a task's data with the number of boxes that the model found."""
 SELECTED = "selected"
@@ -94,6 +96,29 @@ SELECTION = Tab(
     shown=(SELECTED,),
 )
 """The tab of `select --write`."""
+
+
+def task_columns(result: Sequence[Mapping[str, Any]], pages: Sequence[Sheet]) -> dict[str, Any]:
+    """What a prediction says in the columns of its task: how many boxes there are, and which page to look at first.
+
+    That is the page whose box has the lowest score, else the first page. A task of one page needs no preview.
+
+    Args:
+        result: The prediction's regions.
+        pages: The task's pages.
+    """
+    boxes = {str(region["id"]): region for region in result if str(region.get("type")).endswith("labels")}
+    columns: dict[str, Any] = {MARKS_FOUND: len(boxes)}
+    if len(pages) > 1:
+        doubtful = min(boxes.values(), key=lambda region: float(region.get("score") or 0.0), default=None)
+        on = next((page for page in pages if doubtful is not None and _is_on(doubtful, page)), pages[0])
+        columns[PREVIEW] = on.reference
+    return columns
+
+
+def _is_on(region: Mapping[str, Any], page: Sheet) -> bool:
+    here = any(region.get("from_name") == binding.control for binding in page.bindings)
+    return here and page.item in (None, region.get("item_index") or 0)
 
 
 def missing_tabs(studio: LabelStudio, project: int) -> list[Tab]:

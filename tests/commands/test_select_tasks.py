@@ -106,3 +106,21 @@ def test_places_and_marks_are_written_and_a_tab_is_made_once(
     assert [task["data"]["selected"] for task in tasks if "selected" in task["data"]] == [1]
     titles = [tab["data"]["title"] for tab in studio.views]
     assert titles == ["Default", "Selected"]
+
+
+def test_a_document_shows_the_page_that_the_model_is_least_sure_of(studio: Loopback) -> None:
+    project = studio.add_project(label_config(paged=True))
+    y, x = np.mgrid[0:585, 0:414]
+    ring = np.full((585, 414, 3), 250, np.uint8)
+    ring[(np.hypot(x - 120, y - 300) < 40) & (np.hypot(x - 120, y - 300) > 28)] = (40, 60, 190)
+    with studio.client() as client:
+        pages = []
+        for name, pixels in (("empty", np.full_like(ring, 250)), ("ring", ring)):
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, format="PNG", dpi=(50, 50))
+            pages.append(client.upload(project, f"{name}.png", file.getvalue()))
+        client.import_tasks(project, [{"pages": pages, "preview": pages[0]}])
+    assert main(["select", "--project", "contracts", "--write"]) == 0
+    [task] = studio.tasks
+    # Nothing on the empty page is in doubt.
+    assert (task["data"]["preview"], task["data"]["pages"]) == (pages[1], pages)

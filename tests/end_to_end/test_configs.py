@@ -155,7 +155,7 @@ def test_choices_beside_the_boxes_are_filled_submitted_and_reported(
 
     editor = Editor(annotator, server.url)
     editor.open(project, task, regions=len(boxes))
-    both = annotator.get_by_role("radio", name="Both")
+    both = annotator.get_by_role("checkbox", name="Both")
     expect(both).to_be_checked()
     annotator.screenshot(path=PICTURES / "config-choices.png")
     for one in [one for one in boxes if one["value"]["rectanglelabels"] == ["أختام"]]:

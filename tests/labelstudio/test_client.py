@@ -247,6 +247,12 @@ def test_a_new_title_goes_with_the_backends_credentials(basic_auth, fields):
     assert body == {"project": 1, "url": "http://backend:9090", "title": "v2"} | fields
 
 
+def test_a_description_goes_along_where_there_is_one():
+    studio = answering("/api/ml/4", method="PATCH", json={})
+    studio.client().rename_backend(4, 1, "http://backend:9090", title="v2", description="Dashboard: …")
+    assert json.loads(studio.seen[0].content)["description"] == "Dashboard: …"
+
+
 @pytest.mark.parametrize(
     ("studio", "answered", "way_out"),
     [

@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from backend.commands.running_backend import described
 from backend.errors import DemoError
+from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import write_columns
-from backend.labelstudio.tabs import DOUBTFUL_FIRST, MARKS_FOUND, PREVIEW, SCORE_MEANS, make_tabs, missing_tabs
+from backend.labelstudio.tabs import (
+    DOUBTFUL_FIRST,
+    MARKS_FOUND,
+    PREVIEW,
+    SCORE_MEANS,
+    make_tabs,
+    missing_tabs,
+    task_columns,
+)
+from backend.labelstudio.tasks import sheets
 from backend.labelstudio.webhooks import create_webhook, webhook_url, webhooks
 from backend.synthetic.drawn_page import draw_page
 from backend.synthetic.scan import draw_style
@@ -118,9 +129,10 @@ def connect(studio: LabelStudio, project: int, url: str, *, version: str) -> Non
     """
     connections = studio.backends(project)
     if not connections:
-        studio.connect_backend(project, url, title=version, interactive=True)
+        studio.connect_backend(project, url, title=version, description=described(url), interactive=True)
     elif (connections[0]["url"], connections[0]["title"]) != (url, version):
-        studio.rename_backend(int(connections[0]["id"]), project, url, title=version)
+        where = int(connections[0]["id"]), project, url
+        studio.rename_backend(*where, title=version, description=described(url))
     # Label Studio makes one with a new connection, and none with one that moves.
     if all(webhook.url != webhook_url(url) for webhook in webhooks(studio, project)):
         create_webhook(studio, project, webhook_url(url), {})
@@ -135,19 +147,19 @@ def retrieve_boxes(
         DemoError: A task still has no prediction of `version` after it was asked for.
     """
     tasks = [(filled.project, task) for filled in projects for task in filled.tasks]
-    marks: dict[int, dict[int, dict[str, int]]] = {}
+    columns: dict[int, dict[int, dict[str, Any]]] = {}
     for index, (project, task) in enumerate(tasks):
-        found = _boxes(studio, task, version)
+        found = _columns(studio, project, task, version)
         if found is None:
             studio.retrieve_predictions(project, [task])
-            found = _boxes(studio, task, version)
+            found = _columns(studio, project, task, version)
         if found is None:
             raise DemoError(f"task {task} got no prediction of {version}: Label Studio's log and the backend's say why")
-        marks.setdefault(project, {})[task] = {MARKS_FOUND: found}
+        columns.setdefault(project, {})[task] = found
         done(index + 1, len(tasks))
-    for project, columns in marks.items():
-        write_columns(studio, project, columns)
-    return sum(one[MARKS_FOUND] for columns in marks.values() for one in columns.values())
+    for project, values in columns.items():
+        write_columns(studio, project, values)
+    return sum(one[MARKS_FOUND] for values in columns.values() for one in values.values())
 
 
 def _task(studio: LabelStudio, project: int, field: str, pages: Sequence[Path]) -> dict[str, Any]:
@@ -158,7 +170,11 @@ def _task(studio: LabelStudio, project: int, field: str, pages: Sequence[Path]) 
     return {field: references[0], **facts}
 
 
-def _boxes(studio: LabelStudio, task: int, version: str) -> int | None:
-    """Boxes that a task's prediction of `version` holds; None when there is no such prediction."""
+def _columns(studio: LabelStudio, project: int, task: int, version: str) -> dict[str, Any] | None:
+    """What a task's prediction of `version` says in its columns; None when there is no such prediction."""
     results = [item["result"] for item in studio.predictions(task) if item["model_version"] == version]
-    return len(results[0]) if results else None
+    if not results:
+        return None
+    bindings = bind(str(studio.project(project)["label_config"]))
+    [stored] = studio.tasks_by_id(project, [task])
+    return task_columns(results[0], sheets(0, stored, bindings))

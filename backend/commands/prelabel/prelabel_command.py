@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="predict open tasks anew that have a prediction of this version, and replace what corrections change",
     )
     project.add_argument("--replace", action="store_true", help="delete the predictions of other versions")
+    project.add_argument(
+        "--columns",
+        action="store_true",
+        help="also write into the tasks how many marks were found, and of a document the page to look at first",
+    )
     folder = parser.add_argument_group("pages without Label Studio")
     folder.add_argument("--out", metavar="FILE.json", help="tasks with predictions, to be imported by Label Studio")
     folder.add_argument("--parquet", metavar="FILE.parquet", help="the same as a table")
@@ -107,7 +112,13 @@ def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -
             counts = prelabel_project(
                 settings,
                 studio,
-                Job(project=project, label_config=config, replace=args.replace, refresh=args.refresh),
+                Job(
+                    project=project,
+                    label_config=config,
+                    replace=args.replace,
+                    refresh=args.refresh,
+                    columns=args.columns,
+                ),
                 failures,
                 tasks=_ids(args.tasks) if args.tasks else None,
                 unannotated=args.only_outdated,
@@ -132,8 +143,8 @@ def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -
 def _files(args: argparse.Namespace, settings: Settings, failures: Failures) -> None:
     if not (args.out or args.parquet):
         raise SettingsError("name where the predictions go: --out predictions.json, --parquet predictions.parquet")
-    if args.tasks or args.only_outdated or args.refresh or args.replace:
-        raise SettingsError("--tasks, --only-outdated, --refresh and --replace are for a --project")
+    if args.tasks or args.only_outdated or args.refresh or args.replace or args.columns:
+        raise SettingsError("--tasks, --only-outdated, --refresh, --replace and --columns are for a --project")
     job = FileJob(
         inputs=args.inputs,
         prefix=args.prefix,

@@ -11,8 +11,10 @@ from backend.commands.prelabel.failures import Failure
 from backend.commands.prelabel.worker_model import Failed, bulk_settings, served_predictor
 from backend.errors import LabelStudioError, RequestError
 from backend.labelstudio.labelling import bind
+from backend.labelstudio.projects import write_columns
 from backend.labelstudio.results import NOT_DONE
 from backend.labelstudio.stored_predictions import delete_prediction, read_open_task, read_tasks, store
+from backend.labelstudio.tabs import task_columns
 from backend.labelstudio.tasks import sheets
 from backend.server.renewing import Renewed, renew_open_tasks
 
@@ -43,12 +45,14 @@ class Job:
         label_config: Its label config.
         replace: Whether predictions of other versions go, where no annotation was made of them.
         refresh: Whether open tasks that have a prediction of this version are predicted anew, and nothing else is done.
+        columns: Whether tasks that get a prediction also get what it says in their columns.
     """
 
     project: int
     label_config: str
     replace: bool = False
     refresh: bool = False
+    columns: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +165,8 @@ class Settler:
         lacking = [found[task] for task in dict.fromkeys(wanted) if task in found and not self._current(found[task])]
         predictions = self._predict([task for task in lacking if self._has_pages(task)])
         stored = self._store(predictions)
+        if self._job.columns:
+            self._write_columns(found, {task: predictions[task] for task in stored})
         done.predicted = len(stored)
         done.pages = sum(len(sheets(0, found[task].body, self._bindings)) for task in predictions)
         done.failures += [self._failure(task.id) for task in lacking if task.id not in stored]
@@ -207,6 +213,13 @@ class Settler:
                 return set()
             return set().union(*(self._store({task: one}) for task, one in predictions.items()))
         return set(predictions)
+
+    def _write_columns(self, found: Mapping[int, StoredTask], predictions: Mapping[int, Any]) -> None:
+        values = {
+            task: task_columns(one["result"], sheets(0, found[task].body, self._bindings))
+            for task, one in predictions.items()
+        }
+        write_columns(self._studio, self._job.project, values)
 
     def _tidy(self, task: StoredTask, done: Settled, *, current: bool) -> None:
         """Deletes second predictions of this version, never one that an annotation was made of; the oldest stays."""

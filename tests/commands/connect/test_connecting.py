@@ -51,6 +51,7 @@ def test_a_new_title_makes_a_project_with_all_it_needs(
     [connection] = studio.connections.values()
     assert (connection["url"], connection["title"], connection["is_interactive"]) == (url, "told-1", True)
     assert (connection["basic_auth_user"], connection["basic_auth_pass_is_set"]) == (BASIC[0], True)
+    assert connection["description"] == f"Dashboard: {url}/  Crop wall: {url}/review"
     [webhook] = studio.webhooks.values()
     assert webhook["url"] == f"{url}/webhook"
     assert webhook["headers"] == {"X-Webhook-Secret": SECRET, "Authorization": BASIC_HEADER}
@@ -196,6 +197,17 @@ class TestTheConnection:
         assert connect(client, wish(url)).changes == ("connection given the title told-1, until now told-0",)
         assert connection["title"] == studio.projects[project or 0]["model_version"] == "told-1"
         assert connection["basic_auth_pass_is_set"], "its credentials are still there"
+
+    def test_gets_the_address_of_the_dashboard_and_keeps_what_a_person_wrote(
+        self, client: LabelStudio, studio: Loopback, url: str
+    ) -> None:
+        connect(client, wish(url))
+        [connection] = studio.connections.values()
+        connection["description"] = ""  # connected before it was given
+        assert connect(client, wish(url)).changes == ("connection given the address of the dashboard",)
+        assert f"{url}/review" in connection["description"]
+        connection["description"] = "Ada's"
+        untouched(client, studio, wish(url))
 
     @pytest.mark.parametrize(
         "lacking",

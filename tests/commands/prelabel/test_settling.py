@@ -68,6 +68,14 @@ def test_each_task_gets_one_prediction_and_a_second_time_nothing(make: Make, stu
     assert (again.predicted, again.pages, studio.imports) == (0, 0, 1)
 
 
+def test_what_was_found_is_written_into_the_columns_where_that_is_asked_for(make: Make, studio: LoopbackStudio) -> None:
+    studio.data[1] = {"image": "/data/upload/1/1.png", "note": "kept"}
+    make(columns=True)(wanted(1))
+    assert studio.data[1] == {"image": "/data/upload/1/1.png", "note": "kept", "marks_found": 1}
+    make()(wanted(2))
+    assert 2 not in studio.data
+
+
 def test_what_was_stored_is_in_the_ledger_under_the_same_region_ids(
     make: Make, studio: LoopbackStudio, settings: Settings
 ) -> None:
