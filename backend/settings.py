@@ -100,6 +100,11 @@ class Settings:
     retrain_recipe: str = _setting(
         "", "JSON file whose fields replace those of the retraining recipe. Empty: the recipe as it is."
     )
+    tracker: str = _setting(
+        "",
+        "Class that is told of each retraining, as `module:Class`, such as one that writes to MLflow or TensorBoard. "
+        "Empty: nobody is.",
+    )
     model: str = _setting("auto", "Which weights serve: `auto`, `hub`, `bundled` or the version of a promoted model.")
     ask_hub: int = _setting(
         0,

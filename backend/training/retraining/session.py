@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import os
 import signal
 import time
@@ -13,6 +14,8 @@ from backend.corrections.service import Store, task_page
 from backend.errors import BackendError, PagesAway, TrainingError
 from backend.escaping import LONGEST_LINE, printable
 from backend.labelstudio.connections import Connections
+from backend.models.promotion import Models
+from backend.models.tracking import MakesTracker, track, tracker_named
 from backend.pages.source import PageSource
 from backend.settings import Settings
 from backend.training.retraining.retraining_recipe import RETRAINING, read_recipe
@@ -20,6 +23,8 @@ from backend.training.retraining.retraining_run import Result, Retraining
 from backend.training.retraining.starting import Training, count_hard, folder_of, hold_training, last_training, note
 
 __all__ = ["run"]
+
+_LOG = logging.getLogger(__name__)
 
 _LOWEST_PRIORITY = 19
 _LEAVING = (signal.SIGTERM, signal.SIGHUP)
@@ -32,10 +37,12 @@ def run(args: argparse.Namespace) -> int:
     """Retrains; gives the exit code: 1 where the gate refused the candidate.
 
     Raises:
+        SettingsError: TRACKER cannot be imported.
         TrainingError: Another training runs, or there are too few samples.
         BackendError: Something that it needs cannot be used.
     """
     settings = Settings.from_environment(os.environ)
+    tracker = tracker_named(settings.tracker) if settings.tracker else None
     folder = folder_of(settings.data_dir)
     store = Store.open(settings)
     handle = _held(args.background, folder)
@@ -57,9 +64,19 @@ def run(args: argparse.Namespace) -> int:
         os.close(handle)
         store.engine.dispose()
     print(f"{result.outcome}: {result.model}: {printable(result.reason)}")
+    if tracker is not None and result.outcome != "nothing new":
+        _track(result.model, settings.data_dir / "models", tracker)
     if result.outcome == "promoted" and settings.model != "auto":
         print(f"here MODEL is {settings.model}: a server with that setting goes on with it")
     return 1 if result.outcome == "refused" else os.EX_OK
+
+
+def _track(name: str, models: Path, make: MakesTracker) -> None:
+    """Tells the tracker; what goes wrong there is said, and changes nothing about the training, which has ended."""
+    try:
+        track(Models(models).get(name), models / name, make)
+    except Exception:
+        _LOG.exception("TRACKER was not told of %s: the training itself is well", name)
 
 
 def _say(text: object) -> None:
