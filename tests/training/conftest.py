@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +14,6 @@ from backend.training.crops import SPLITS, CropFolder, LabelledBox
 from backend.training.pagestore import PageStore
 from backend.training.training_pages import draw_into
 from backend.vision.network_config import CLASSES
-
-
-@pytest.fixture(scope="module", autouse=True)
-def processor_threads_of_a_module() -> Iterator[None]:
-    """The same for what a module's own fixtures do, which run before those of its first test."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def processor_threads(processor_threads_of_a_module: None) -> Iterator[None]:
-    """Gives torch its threads back: sums come out the same to the last bit only on the same number of them."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

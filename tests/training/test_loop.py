@@ -54,8 +54,9 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(
     assert same(folder / BEST_FILE, whole / BEST_FILE)
 
 
-def _run_until_killed(store: CropFolder, folder: Path) -> None:
+def _run_until_killed(store: CropFolder, folder: Path, threads: int) -> None:
     """Kills its own process in the middle of the third epoch."""
+    torch.set_num_threads(threads)  # on another number, sums differ in their last bits
     steps = 0
 
     def dying(average: nn.Module, network: nn.Module, averaging: float) -> None:
@@ -70,7 +71,8 @@ def _run_until_killed(store: CropFolder, folder: Path) -> None:
 
 
 def test_a_killed_process_loses_only_its_last_epoch(store: CropFolder, whole: Path, folder: Path) -> None:
-    victim = multiprocessing.get_context("spawn").Process(target=_run_until_killed, args=(store, folder))
+    known = (store, folder, torch.get_num_threads())
+    victim = multiprocessing.get_context("spawn").Process(target=_run_until_killed, args=known)
     victim.start()
     victim.join()
     assert victim.exitcode == -signal.SIGKILL
