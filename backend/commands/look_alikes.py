@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader
 from sqlalchemy import select
 
 from backend.commands.review.review_command import KIND, SCORE, make_tab
+from backend.corrections.renewals import note_rulings
 from backend.corrections.service import Store
 from backend.corrections.shown import Proposal, Proposals, shown_before
 from backend.corrections.sights import Alike, NearRows, find_alike, network_of
@@ -122,8 +123,9 @@ def follow_verdict(opened: Store, studio: LabelStudio, name: str, chosen: Iterab
             bindings = bind(str(studio.project(project).get("label_config") or ""))
             ruling = _Ruling(sample=name, label=label, regions=frozenset(one.region for one in boxes))
             where: dict[str, Any] = {"task": task, "project": project, "ruling": ruling, "bindings": bindings}
-            done = [_change(opened, studio, shown, **where) for shown in found.predictions]
-            (changed if any(done) else gone).append(task)
+            done = [shown.version for shown in found.predictions if _change(opened, studio, shown, **where)]
+            note_rulings(opened.engine, {task: done}, name, at=time.time())
+            (changed if done else gone).append(task)
     for project, values in review.items():
         write_columns(studio, project, values)
         make_tab(studio, project)

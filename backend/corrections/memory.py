@@ -30,6 +30,9 @@ _LOG = logging.getLogger(__name__)
 
 BATCH = 64
 MOST_VARIABLES = 500
+_NEWEST = 64
+"""Corrections that a process takes for news when it starts: another may have learnt them and been ended before it
+planned what follows."""
 _MOST_LOOKS = 128  # held decoded, with their key points: some 200 kB each
 # Second boxes on one mark say nothing about its look, contradictions wait for a person, and who never saw a box did not
 # reject it.
@@ -73,7 +76,8 @@ class Memory:
         self._pictures: dict[str, tuple[bytes, tuple[float, ...]]] = {}
         self._looks: OrderedDict[str, Look] = OrderedDict()
         self._looking = threading.Lock()
-        self._news: list[str] = []
+        self._news: list[str] | None = None
+        self._undone: list[str] = []
 
     def __len__(self) -> int:
         return len(self._known.samples)
@@ -99,27 +103,46 @@ class Memory:
             How many were learnt or forgotten, at most 64 learnt at a time; 0 when nothing is left to do.
         """
         self._write_suppressed()
+        news = self._newest() if self._news is None else self._news
         new, gone = self._differences()
         rows = [row for row in map(self._remembered, new) if row]
         if rows or gone:
             stale = [*gone, *(row["sample"] for row in rows)]
             with writing(self._engine) as connection:
                 old = and_(memory.c.network == self._network, memory.c.sample.in_(stale))
-                counted = select(memory.c.sample, memory.c.suppressed).where(old)
-                suppressed = {row.sample: row.suppressed for row in connection.execute(counted)}
+                counted = select(memory.c.sample, memory.c.suppressed, memory.c.acts).where(old)
+                before = connection.execute(counted).all()
+                suppressed = {row.sample: row.suppressed for row in before}
                 rows = [row | {"suppressed": suppressed.get(row["sample"], 0)} for row in rows]
                 connection.execute(delete(memory).where(old))
                 if rows:
                     make = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
                     connection.execute(make(memory).on_conflict_do_nothing(), rows)
-            self._news += [row["sample"] for row in rows if row["acts"]]
+            news = list(dict.fromkeys([*news, *(row["sample"] for row in rows if row["acts"])]))
+            self._undone += [row.sample for row in before if row.acts]
+        self._news = news
         self.load()
         return len(rows) + len(gone)
 
-    def take_news(self) -> list[str]:
-        """Names of the corrections that were learnt since this was last asked."""
-        news, self._news = self._news, []
-        return news
+    def news(self) -> tuple[str, ...]:
+        """Names of the corrections that were learnt, until they are planned."""
+        return tuple(self._news or ())
+
+    def undone(self) -> tuple[str, ...]:
+        """Names of the corrections that say nothing any more, or something else, until that is planned."""
+        return tuple(self._undone)
+
+    def planned(self, *, news: str | None = None, undone: str | None = None) -> None:
+        """Says that the ledger knows what follows from a correction, or from the end of one."""
+        self._news = [one for one in self._news or () if one != news]
+        self._undone = [one for one in self._undone if one != undone]
+
+    def _newest(self) -> list[str]:
+        mine = (memory.c.network == self._network) & memory.c.acts
+        newest = select(memory.c.sample).join(sample, sample.c.id == memory.c.sample).where(mine)
+        with self._engine.connect() as connection:
+            names = connection.execute(newest.order_by(sample.c.annotated.desc(), sample.c.id).limit(_NEWEST))
+            return list(names.scalars())
 
     def _write_suppressed(self) -> None:
         with self._counting:

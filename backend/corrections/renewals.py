@@ -1,19 +1,37 @@
-"""Tasks whose stored predictions a correction changes: planned when it is learnt, done by whoever serves."""
+"""Tasks whose stored predictions a correction changes: planned when it is learnt, done by whoever serves.
+
+What a person answered about look-alikes stays: such a stored prediction is no program's to change any more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.corrections.database import writing
 from backend.corrections.sights import NearRows, find_alike
-from backend.corrections.tables import annotation, renewal, sample
+from backend.corrections.tables import annotation, memory, prediction, proposal, renewal, ruling, sample
 
-__all__ = ["Renewal", "done_with", "due_renewals", "plan_renewals", "put_off_renewal"]
+__all__ = [
+    "LONGEST_WAIT",
+    "Renewal",
+    "done_with",
+    "due_renewals",
+    "note_rulings",
+    "plan_renewals",
+    "plan_undoing",
+    "put_off_renewal",
+    "ruled_among",
+]
 
+LONGEST_WAIT = 3600.0
+"""Seconds until a renewal is tried again, at most: one that is due later was planned by a clock that was ahead."""
+
+_MOST_SHOWN_ANEW = 200
+"""Tasks that are looked at, for the end of one correction, because they once were shown something else."""
 _MOST_ALIKE = 1000
 """Boxes that are compared for one correction: what is nearer than all of them is among them."""
 
@@ -36,7 +54,8 @@ class Renewal:
 def plan_renewals(engine: Engine, rows: NearRows, name: str, *, network: str, distance: float, due: float) -> int:
     """Plans to predict the tasks anew that show the very thing that a sample corrects, under another name.
 
-    Tasks that somebody annotated are left alone: what is there is an annotator's now.
+    Tasks that somebody annotated are left alone: what is there is an annotator's now. A sample that is not remembered
+    any more changes nothing.
 
     Args:
         engine: The ledger's database.
@@ -51,29 +70,93 @@ def plan_renewals(engine: Engine, rows: NearRows, name: str, *, network: str, di
     """
     with engine.connect() as connection:
         label = connection.execute(select(sample.c.label).where(sample.c.id == name)).scalar()
-        living = annotation.c.deleted.is_(False) & annotation.c.task.is_not(None)
-        taken = set(connection.execute(select(annotation.c.task).where(living)).scalars())
+        remembered = (memory.c.sample == name) & (memory.c.network == network) & memory.c.picture.is_not(None)
+        if connection.execute(select(memory.c.sample).where(remembered)).first() is None:
+            return 0
+        taken = _taken(connection)
     alike = find_alike(engine, rows, name, network=network, distance=distance, most=_MOST_ALIKE)
     tasks = {
         one.task: one.project
         for one in alike
         if one.same and one.label != label and one.project is not None and one.task not in taken
     }
-    if tasks:
-        make = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        planned = [
-            {"task": task, "project": project, "sample": name, "due": due, "attempts": 0}
-            for task, project in sorted(tasks.items())
-        ]
-        with writing(engine) as connection:
-            connection.execute(make(renewal).on_conflict_do_nothing(), planned)
+    _plan(engine, tasks, name, due=due)
     return len(tasks)
+
+
+def plan_undoing(engine: Engine, name: str, *, due: float) -> int:
+    """Plans to predict the tasks anew that a verdict may have changed which nobody follows any more.
+
+    Those are the open tasks with a box that it renamed, and those that were shown something else before, under the
+    same version: what it removed is in none of their boxes now. A prediction that comes out the same stays.
+
+    Args:
+        engine: The ledger's database.
+        name: The sample whose verdict it was.
+        due: When, in seconds since the epoch.
+
+    Returns:
+        The number of tasks.
+    """
+    shown = (prediction.c.drawn.is_(False), prediction.c.blind.is_(False), prediction.c.project.is_not(None))
+    bears = (proposal.c.task == prediction.c.task) & (proposal.c.version == prediction.c.version)
+    renamed = select(prediction.c.task, prediction.c.project).join(proposal, bears)
+    renamed = renamed.where(*shown, proposal.c.recalled == name).distinct()
+    several = select(prediction.c.task, func.max(prediction.c.project).label("project")).where(*shown)
+    several = several.group_by(prediction.c.task, prediction.c.version).having(func.count() > 1)
+    tasks: dict[int, int] = {}
+    with engine.connect() as connection:
+        taken = _taken(connection)
+        for one, most in ((renamed, _MOST_ALIKE), (several, _MOST_SHOWN_ANEW)):
+            rows = connection.execute(one.order_by(prediction.c.task.desc()).limit(most))
+            tasks |= {row.task: row.project for row in rows if row.task not in taken}
+    _plan(engine, tasks, name, due=due)
+    return len(tasks)
+
+
+def _taken(connection: Connection) -> set[int]:
+    """Tasks that bear an annotation."""
+    living = annotation.c.deleted.is_(False) & annotation.c.task.is_not(None)
+    return set(connection.execute(select(annotation.c.task).where(living)).scalars())
+
+
+def _plan(engine: Engine, tasks: Mapping[int, int], name: str, *, due: float) -> None:
+    if not tasks:
+        return
+    make = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    planned = [
+        {"task": task, "project": project, "sample": name, "due": due, "attempts": 0}
+        for task, project in sorted(tasks.items())
+    ]
+    with writing(engine) as connection:
+        connection.execute(make(renewal).on_conflict_do_nothing(), planned)
+
+
+def note_rulings(engine: Engine, tasks: Mapping[int, Sequence[str]], name: str, *, at: float) -> None:
+    """Notes stored predictions, by task and version, that a person changed by following a sample's verdict."""
+    rows = [
+        {"task": task, "version": version, "sample": name, "at": at}
+        for task, versions in tasks.items()
+        for version in sorted(set(versions))
+    ]
+    if rows:
+        make = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        with writing(engine) as connection:
+            connection.execute(make(ruling).on_conflict_do_nothing(), rows)
+
+
+def ruled_among(engine: Engine, tasks: Sequence[int], *, version: str) -> set[int]:
+    """Those of some tasks whose prediction of a version a person changed."""
+    theirs = select(ruling.c.task).where(ruling.c.task.in_(tasks), ruling.c.version == version)
+    with engine.connect() as connection:
+        return set(connection.execute(theirs).scalars())
 
 
 def due_renewals(engine: Engine, *, now: float, most: int) -> tuple[Renewal, ...]:
     """Some tasks of one project that are due, the newest first."""
     with engine.connect() as connection:
-        due = select(renewal).where(renewal.c.due <= now).order_by(renewal.c.attempts, renewal.c.task.desc())
+        wanted = or_(renewal.c.due <= now, renewal.c.due > now + LONGEST_WAIT)
+        due = select(renewal).where(wanted).order_by(renewal.c.attempts, renewal.c.task.desc())
         first = connection.execute(due.limit(1)).first()
         if first is None:
             return ()

@@ -25,7 +25,7 @@ from backend.corrections.journal import Journal, ask, finish, known_projects, le
 from backend.corrections.memory import Memory
 from backend.corrections.recall import RecallingClassifier
 from backend.corrections.reconciling import Studio, sync
-from backend.corrections.renewals import plan_renewals
+from backend.corrections.renewals import plan_renewals, plan_undoing
 from backend.corrections.shown import Proposals
 from backend.corrections.sights import NearRows, Sights
 from backend.corrections.worker import Worker
@@ -300,12 +300,17 @@ class Feedback:
         return learnt
 
     def _plan(self, memory: Memory) -> None:
-        """Has the open tasks predicted anew that show the very thing that was corrected."""
+        """Has the open tasks predicted anew that show the very thing that was corrected, or that a verdict changed."""
         rows = NearRows(self.store.engine, self.store.lookalikes, network=memory.network)
-        for name in memory.take_news():
-            # A process elsewhere may have learnt the verdict up to LOOK_SECONDS later.
-            due = self._clock() + 2 * LOOK_SECONDS
-            plan_renewals(self.store.engine, rows, name, network=memory.network, distance=self._distance, due=due)
+        engine, network, distance = self.store.engine, memory.network, self._distance
+        # A process elsewhere may have learnt the verdict up to LOOK_SECONDS later.
+        due = self._clock() + 2 * LOOK_SECONDS
+        for name in memory.news():
+            plan_renewals(engine, rows, name, network=network, distance=distance, due=due)
+            memory.planned(news=name)
+        for name in memory.undone():
+            plan_undoing(engine, name, due=due)
+            memory.planned(undone=name)
 
     def _reconcile(self) -> int:
         if not self._all_asked:

@@ -37,6 +37,7 @@ __all__ = [
     "prediction",
     "proposal",
     "renewal",
+    "ruling",
     "sample",
     "sight",
     "unread_task",
@@ -265,6 +266,16 @@ renewal = Table(
     Column("due", Float, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     comment="Tasks whose stored predictions a correction changes, until they have others.",
+)
+
+ruling = Table(
+    "ruling",
+    metadata,
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", String(256), primary_key=True),  # of the stored prediction
+    Column("sample", String(96), nullable=False),  # the correction that was followed
+    Column("at", Float, nullable=False),
+    comment="Stored predictions that a person changed by following a correction: no program changes them again.",
 )
 
 forgotten = Table(

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backend.corrections.renewals import done_with, due_renewals, put_off_renewal
+from backend.corrections.renewals import LONGEST_WAIT, done_with, due_renewals, put_off_renewal, ruled_among
 from backend.errors import BackendError, LabelConfigError, LabelStudioError
 from backend.files import take_lock
 from backend.labelstudio.labelling import bind
@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 _AT_ONCE = 4
 _TRIES = 5
-_FIRST_WAIT, _LONGEST_WAIT = 30.0, 3600.0
+_FIRST_WAIT = 30.0
 _GONE = 404
 _STOP_SECONDS = 5.0
 
@@ -178,7 +178,9 @@ class Renewer:
             self._put_off(planned)
             return
         bindings = bind(str(studio.project(project).get("label_config") or ""), confidence=self._predictor.confidence)
-        tasks = {one.task: read_open_task(studio, one.task) for one in planned}
+        version = str(self._predictor.version(bindings))
+        ruled = ruled_among(self._engine, [one.task for one in planned], version=version)
+        tasks = {one.task: None if one.task in ruled else read_open_task(studio, one.task) for one in planned}
         done_with(self._engine, [number for number, task in tasks.items() if task is None])
         waiting = {number: task for number, task in tasks.items() if task is not None}
         if waiting:
@@ -202,7 +204,7 @@ class Renewer:
             done_with(self._engine, given_up)
         for one in planned:
             if one.task not in given_up:
-                wait = min(_FIRST_WAIT * 2.0**one.attempts, _LONGEST_WAIT)
+                wait = min(_FIRST_WAIT * 2.0**one.attempts, LONGEST_WAIT)
                 put_off_renewal(self._engine, one.task, until=self._clock() + wait)
 
 

@@ -135,6 +135,50 @@ def test_a_server_that_starts_again_follows_what_was_learnt_from_its_first_page_
     assert judged(again.recalling(ColourClassifier()))[0] == ("none", "1-logo")
 
 
+def test_what_was_learnt_and_not_planned_before_a_kill_is_news_to_the_next_process(
+    engine: Engine, worker: Worker
+) -> None:
+    show(engine)
+    send(worker.journal, saved(1, task=7, at=950, result=[drawn("seal", "stamp", SEAL)]))
+    worker.work()
+    killed = memory_of(worker, ColourClassifier())
+    killed.refresh()
+    assert killed.news() == ("1-logo",)
+    again = memory_of(worker, ColourClassifier())
+    again.refresh()
+    assert again.news() == ("1-logo",), "the accepted seal corrects nothing"
+    again.planned(news="1-logo")
+    again.refresh()
+    assert (again.news(), again.undone()) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        # the box was not deleted after all
+        [drawn("logo", "stamp", LOGO), drawn("seal", "stamp", SEAL)],
+        # it was renamed
+        [drawn("logo", "signature", LOGO), drawn("seal", "stamp", SEAL)],
+    ],
+)
+def test_the_end_of_a_correction_is_told_until_it_is_planned(
+    engine: Engine, worker: Worker, left: list[dict[str, Any]]
+) -> None:
+    show(engine)
+    memory = memory_of(worker, ColourClassifier())
+    send(worker.journal, saved(1, task=7, at=950, result=[drawn("seal", "stamp", SEAL)]))
+    worker.work()
+    memory.refresh()
+    assert memory.undone() == ()
+    send(worker.journal, saved(1, task=7, at=960, result=left))
+    worker.work()
+    memory.refresh()
+    assert memory.undone() == ("1-logo",)
+    memory.planned(undone="1-logo")
+    memory.refresh()
+    assert memory.undone() == ()
+
+
 def test_a_ledger_that_is_away_at_the_start_keeps_no_model_from_serving(
     engine: Engine, worker: Worker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

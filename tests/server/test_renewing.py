@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from backend.cli import main
 from backend.commands.look_alikes import chosen_of
-from backend.corrections.renewals import due_renewals, plan_renewals
+from backend.commands.prelabel.settling import Job, Settler, Wanted
+from backend.corrections.renewals import due_renewals, plan_renewals, ruled_among
 from backend.corrections.service import Feedback, Store
 from backend.corrections.shown import shown_before
 from backend.corrections.sights import Alike, NearRows, find_alike
+from backend.corrections.verdicts import forget_verdict
 from backend.errors import SettingsError
 from backend.geometry import Boxes, as_boxes
 from backend.labelstudio.connections import Connections
@@ -242,6 +244,45 @@ def test_what_merely_looks_alike_is_a_question_that_a_person_answers(
         known = shown_before(connection, task=3, regions=ids, moment=time.time() + 60)
     assert known is not None
     assert len(known.proposals) == len(left), "who is shown this prediction did not delete what is gone from it"
+
+
+def test_what_a_person_answered_is_not_undone_by_a_refresh(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for task in (1, 3):
+        place.show(task)
+    place.submit(1, left=lambda one: one["value"]["y"] > 10)
+    [logo] = [f"101-{one['id']}" for one in place.studio.predictions[1][0]["result"] if one["value"]["y"] < 10]
+    engine = place.application.feedback.store.engine
+    monkeypatch.setenv("DATA_DIR", str(place.application.feedback.store.lookalikes.parent))
+    monkeypatch.setenv("LABEL_STUDIO_URL", place.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "key")
+    until(lambda: main(["samples", "like", logo]) == 0)
+    listed = capsys.readouterr().out.splitlines()
+    [number] = [line.split()[0] for line in listed if "task 3, page 1: stamp, looks alike" in line][:1]
+    assert main(["samples", "like", logo, "--follow", number]) == 0
+    answered = list(place.studio.predictions[3])
+    place.show(4)
+    place.studio.predictions[4][0]["result"] = []
+    settler = Settler(
+        Job(project=1, label_config=CONFIG, refresh=True),
+        place.application.predictor,
+        {},
+        ruled=lambda tasks, version: ruled_among(engine, tasks, version=version),
+    )
+    assert settler([Wanted(task=3), Wanted(task=4)]).predicted == 1
+    assert place.studio.predictions[3] == answered
+    assert len(place.studio.predictions[4][0]["result"]) == 2
+
+
+def test_open_tasks_get_back_what_a_correction_took_once_it_is_taken_back(place: Place) -> None:
+    for task in (1, 2):
+        place.show(task)
+    place.submit(1, left=lambda one: one["value"]["y"] > 10)
+    until(lambda: place.places(2) == [(150, 320)])
+    [logo] = [f"101-{one['id']}" for one in place.studio.predictions[1][0]["result"] if one["value"]["y"] < 10]
+    forget_verdict(place.application.feedback.store.engine, logo, at=time.time())
+    until(lambda: place.places(2) == [(20, 20), (150, 320)] and len(place.studio.predictions[2]) == 1)
 
 
 def test_numbers_that_the_list_has_not_are_refused() -> None:

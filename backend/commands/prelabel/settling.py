@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from backend.commands.prelabel.failures import Failure
 from backend.commands.prelabel.worker_model import Failed, bulk_settings, served_predictor
+from backend.corrections.database import default_url, open_database
+from backend.corrections.renewals import ruled_among
 from backend.errors import LabelStudioError, RequestError
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import write_columns
@@ -19,7 +21,7 @@ from backend.labelstudio.tasks import sheets
 from backend.server.renewing import Renewed, renew_open_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from backend.labelstudio.client import LabelStudio
     from backend.labelstudio.stored_predictions import OpenTask, Stored, StoredTask
@@ -97,15 +99,23 @@ class Settler:
         job: Project and label config.
         predictor: Predicts, and tells the ledger.
         failed: Where the predictor's sources note what failed, by task.
+        ruled: Gives those of some tasks whose prediction of a version a person changed: a refresh leaves them.
         sleep: Waits some seconds.
     """
 
     def __init__(
-        self, job: Job, predictor: Predictor, failed: Failed, *, sleep: Callable[[float], object] = time.sleep
+        self,
+        job: Job,
+        predictor: Predictor,
+        failed: Failed,
+        *,
+        ruled: Callable[[Sequence[int], str], Collection[int]] = lambda *_: (),
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._job = job
         self._predictor = predictor
         self._failed = failed
+        self._ruled = ruled
         self._sleep = sleep
         self._bindings = bind(job.label_config, confidence=predictor.confidence)
         self._studio: LabelStudio = predictor.connections.studio(str(job.project))
@@ -126,10 +136,14 @@ class Settler:
         wanted = [one.task for one in portion]
         found = read_tasks(self._studio, self._job.project, wanted)
         done = Settled(failures=[_gone(task, self._job.project) for task in wanted if task not in found])
+        ruled = self._ruled(list(found), self.version)
         shown = {
             task.id: now
             for task in found.values()
-            if self._current(task) and (now := read_open_task(self._studio, task.id)) and now.of_version(self.version)
+            if task.id not in ruled
+            and self._current(task)
+            and (now := read_open_task(self._studio, task.id))
+            and now.of_version(self.version)
         }
         whole = {number: now for number, now in shown.items() if self._has_pages(found[number])}
         looked_at: set[int] = set()
@@ -254,7 +268,13 @@ def make_settler(settings: Settings, job: Job, processes: int) -> Settler:
     # What it warns of, task by task, is in the report.
     logging.getLogger("backend.server.predictor").setLevel(logging.ERROR)
     failed: Failed = {}
-    return Settler(job, served_predictor(bulk_settings(settings, processes=processes), failed), failed)
+    predictor = served_predictor(bulk_settings(settings, processes=processes), failed)
+    engine = open_database(settings.database_url or default_url(settings.data_dir))
+
+    def ruled(tasks: Sequence[int], version: str) -> Collection[int]:
+        return ruled_among(engine, tasks, version=version)
+
+    return Settler(job, predictor, failed, ruled=ruled)
 
 
 def patiently(ask: Callable[[], T], *, sleep: Callable[[float], object] = time.sleep) -> T:
