@@ -16,9 +16,10 @@ from jinja2 import Environment, PackageLoader
 from sqlalchemy import select
 
 from backend.commands.review.review_command import KIND, SCORE, make_tab
+from backend.corrections.remembering import Proposals
 from backend.corrections.renewals import note_rulings
 from backend.corrections.service import Store
-from backend.corrections.shown import Proposal, Proposals, shown_before
+from backend.corrections.shown import Proposal, shown_before
 from backend.corrections.sights import Alike, NearRows, find_alike, network_of
 from backend.corrections.tables import sample
 from backend.errors import LabelStudioError, LedgerError, SettingsError

@@ -22,7 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.database import refuses_values, writing
 from backend.corrections.journal import Entry, store
-from backend.corrections.shown import CLOCKS_APART_SECONDS, Noted, keep, keep_unread, noted
+from backend.corrections.remembering import Noted, keep, keep_unread, noted
+from backend.corrections.shown import CLOCKS_APART_SECONDS
 from backend.corrections.spool import Spool
 from backend.corrections.tables import ACTION_LENGTH, annotation
 from backend.errors import LedgerError, RequestError

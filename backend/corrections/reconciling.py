@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine, select
 
 from backend.corrections.database import writing
+from backend.corrections.folding import fold_task, forget_tasks
 from backend.corrections.journal import advance, reached
 from backend.corrections.label_history import note_config
 from backend.corrections.tables import annotation as table
-from backend.corrections.worker import fold_task, forget_tasks
 from backend.labelstudio.annotations import moment
 
 __all__ = ["Reconciled", "Studio", "sync"]

@@ -25,8 +25,8 @@ from backend.corrections.journal import Journal, ask, finish, known_projects, le
 from backend.corrections.memory import Memory
 from backend.corrections.recall import RecallingClassifier
 from backend.corrections.reconciling import Studio, sync
+from backend.corrections.remembering import Proposals
 from backend.corrections.renewals import plan_renewals, plan_undoing
-from backend.corrections.shown import Proposals
 from backend.corrections.sights import NearRows, Sights
 from backend.corrections.worker import Worker
 from backend.errors import LabelStudioError, LedgerError, RequestError

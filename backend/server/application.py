@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from numpy.typing import NDArray
 
-    from backend.corrections.shown import Inbox
+    from backend.corrections.remembering import Inbox
     from backend.server.predictor import Serves
     from backend.settings import Settings
 

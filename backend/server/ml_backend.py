@@ -23,7 +23,7 @@ from backend.labelstudio.tasks import listed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from backend.corrections.shown import Inbox
+    from backend.corrections.remembering import Inbox
     from backend.server.predictor import Predictor
 
 __all__ = ["ContractMarks", "LabelStudioMLBase", "ModelResponse", "Parts", "has_framework", "note_event"]

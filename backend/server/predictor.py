@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
-    from backend.corrections.shown import Ledger
+    from backend.corrections.remembering import Ledger
     from backend.corrections.sights import Sights
     from backend.labelstudio.connections import Connections, Pages
     from backend.labelstudio.labelling import Binding

@@ -19,7 +19,7 @@ from backend.server.ml_backend import ContractMarks, note_event
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.corrections.shown import Inbox
+    from backend.corrections.remembering import Inbox
     from backend.server.predictor import Predictor
     from backend.settings import Settings
 

@@ -16,7 +16,8 @@ from backend.corrections.counts import count, tables
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import MIGRATIONS, open_database
 from backend.corrections.journal import Journal
-from backend.corrections.shown import Proposals, shown_before
+from backend.corrections.remembering import Proposals
+from backend.corrections.shown import shown_before
 from backend.corrections.tables import prediction, sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.annotations import without_secrets

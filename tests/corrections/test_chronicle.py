@@ -11,7 +11,7 @@ from backend.corrections.chronicle import Chronicle, Milestone
 from backend.corrections.crop_store import CropStore
 from backend.corrections.journal import Journal
 from backend.corrections.progress import Counts, progress
-from backend.corrections.shown import Proposals
+from backend.corrections.remembering import Proposals
 from backend.corrections.tables import milestone, work
 from backend.corrections.worker import Worker
 from tests.corrections.annotating import deleted, drawn, page_of, saved, shown

@@ -11,13 +11,14 @@ from sqlalchemy import Engine, select
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
+from backend.corrections.folding import fold_event
 from backend.corrections.journal import LEASE_SECONDS as RUN_SECONDS
 from backend.corrections.journal import Journal, ask, lease_asked
 from backend.corrections.reconciling import sync
+from backend.corrections.remembering import Proposals
 from backend.corrections.service import held_state, reconcile_asked
-from backend.corrections.shown import Proposals
 from backend.corrections.tables import annotation, sample
-from backend.corrections.worker import FIRST_DELAY, LEASE_SECONDS, Worker, fold_event, unpark
+from backend.corrections.worker import FIRST_DELAY, LEASE_SECONDS, Worker, unpark
 from backend.errors import LabelStudioError, PageUnavailable
 from backend.labelstudio.annotations import Annotation, without_secrets
 from backend.pages.page import Page

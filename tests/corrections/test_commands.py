@@ -19,7 +19,7 @@ from backend.corrections import service
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
 from backend.corrections.journal import Journal
-from backend.corrections.shown import Proposals
+from backend.corrections.remembering import Proposals
 from backend.corrections.tables import annotation, event, sample
 from backend.corrections.verdicts import acting_verdicts
 from backend.corrections.worker import Worker

@@ -16,8 +16,9 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
 from backend.corrections.journal import Journal
 from backend.corrections.reconciling import sync
+from backend.corrections.remembering import Proposals
 from backend.corrections.samples import teaches_hard
-from backend.corrections.shown import Proposal, Proposals
+from backend.corrections.shown import Proposal
 from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.annotations import Annotation, Region, without_secrets

@@ -23,8 +23,8 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
 from backend.corrections.intake import Intake
 from backend.corrections.journal import Journal
+from backend.corrections.remembering import Proposals
 from backend.corrections.service import task_page
-from backend.corrections.shown import Proposals
 from backend.corrections.tables import event, sample
 from backend.corrections.worker import LEASE_SECONDS, Worker
 from tests.corrections.annotating import drawn, saved, shown

@@ -16,7 +16,7 @@ from backend.corrections.database import MIGRATIONS, open_database, writing
 from backend.corrections.journal import Journal
 from backend.corrections.label_history import LabelHistory, note_config
 from backend.corrections.reconciling import sync
-from backend.corrections.shown import Proposals
+from backend.corrections.remembering import Proposals
 from backend.corrections.tables import annotation, label_config, sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.annotations import without_secrets

@@ -17,8 +17,8 @@ from backend.corrections.database import writing
 from backend.corrections.journal import Journal
 from backend.corrections.memory import Memory
 from backend.corrections.recall import RecallingClassifier
+from backend.corrections.remembering import Proposals
 from backend.corrections.service import Feedback, Store
-from backend.corrections.shown import Proposals
 from backend.corrections.worker import Worker
 from backend.geometry import Boxes
 from backend.labelstudio.annotations import Annotation

@@ -14,7 +14,7 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
 from backend.corrections.journal import Journal
 from backend.corrections.reconciling import sync
-from backend.corrections.shown import Proposals
+from backend.corrections.remembering import Proposals
 from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
 from backend.errors import LabelStudioError

@@ -13,10 +13,11 @@ from sqlalchemy import Engine, select
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
+from backend.corrections.folding import fold_event
 from backend.corrections.journal import Journal
 from backend.corrections.reconciling import Reconciled, sync
 from backend.corrections.tables import annotation, gone_task
-from backend.corrections.worker import Worker, fold_event
+from backend.corrections.worker import Worker
 from tests.corrections import annotating
 from tests.corrections.annotating import drawn, saved
 from tests.corrections.studio import Studio

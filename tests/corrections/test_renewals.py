@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine, insert, select
 
 from backend.corrections.database import writing
+from backend.corrections.remembering import Proposals
 from backend.corrections.renewals import (
     LONGEST_WAIT,
     due_renewals,
@@ -15,7 +16,7 @@ from backend.corrections.renewals import (
     plan_undoing,
     ruled_among,
 )
-from backend.corrections.shown import Proposal, Proposals
+from backend.corrections.shown import Proposal
 from backend.corrections.sights import NearRows
 from backend.corrections.tables import annotation, renewal
 from backend.labelstudio.annotations import Region

@@ -7,8 +7,8 @@ from sqlalchemy import Engine
 
 from backend.corrections.counts import count
 from backend.corrections.database import writing
-from backend.corrections.shown import Proposals
-from backend.corrections.worker import forget_tasks
+from backend.corrections.folding import forget_tasks
+from backend.corrections.remembering import Proposals
 from backend.server.status_pages import feedback_pages
 
 

@@ -14,10 +14,11 @@ from sqlalchemy import Engine, select, text
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database, writing
+from backend.corrections.folding import fold, fold_event
 from backend.corrections.journal import Journal
-from backend.corrections.shown import Proposals
+from backend.corrections.remembering import Proposals
 from backend.corrections.tables import annotation, event, sample
-from backend.corrections.worker import LEASE_SECONDS, MOST_ATTEMPTS, Worker, fold, fold_event, unpark
+from backend.corrections.worker import LEASE_SECONDS, MOST_ATTEMPTS, Worker, unpark
 from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, UndecodablePage
 from backend.labelstudio.annotations import Annotation, read_event, without_secrets
 from backend.pages.page import Page

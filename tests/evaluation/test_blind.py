@@ -13,10 +13,10 @@ from sqlalchemy import Engine, update
 
 from backend.cli import main
 from backend.corrections.database import default_url, open_database, writing
+from backend.corrections.folding import fold_event
 from backend.corrections.journal import Journal
-from backend.corrections.shown import Proposals
+from backend.corrections.remembering import Proposals
 from backend.corrections.tables import annotation
-from backend.corrections.worker import fold_event
 from backend.errors import EvaluationError
 from backend.evaluation.blind import Group, blind_table, compare, readings
 from backend.labelstudio.annotations import without_secrets

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database
 from backend.corrections.journal import Journal
-from backend.corrections.shown import Proposals
+from backend.corrections.remembering import Proposals
 from backend.corrections.tables import sample
 from backend.corrections.worker import Worker
 from backend.evaluation.hard_examples import HardExample, hard_examples

@@ -17,7 +17,8 @@ from backend.server.predictor import Predictor
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from backend.corrections.shown import Ledger, Proposal
+    from backend.corrections.remembering import Ledger
+    from backend.corrections.shown import Proposal
     from backend.labelstudio.connections import Pages
     from backend.pages.page import Page
     from backend.pages.references import Access

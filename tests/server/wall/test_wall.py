@@ -14,7 +14,8 @@ from sqlalchemy import Engine
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.journal import Journal
-from backend.corrections.shown import Proposal, Proposals
+from backend.corrections.remembering import Proposals
+from backend.corrections.shown import Proposal
 from backend.corrections.worker import Worker
 from backend.errors import PageUnavailable
 from backend.pages.page import Page
