@@ -22,16 +22,8 @@ from backend.corrections.label_history import note_config
 from backend.corrections.tables import annotation as table
 from backend.corrections.tables import gone_task, prediction, unread_task
 from backend.errors import LabelConfigError, RequestError
-from backend.labelstudio.annotations import (
-    ANNOTATION_ACTIONS,
-    PROJECT_ACTIONS,
-    Annotation,
-    moment,
-    read_annotation,
-    read_config,
-    read_event,
-    task_ids,
-)
+from backend.labelstudio.annotations import Annotation, moment, read_annotation
+from backend.labelstudio.events import ANNOTATION_ACTIONS, PROJECT_ACTIONS, read_config, read_event, task_ids
 
 if TYPE_CHECKING:
     from backend.corrections.hints import Truth

@@ -29,9 +29,7 @@ from backend.errors import (
     LedgerError,
     PageUnavailable,
 )
-from backend.labelstudio.annotations import (
-    Annotation,
-)
+from backend.labelstudio.annotations import Annotation
 
 if TYPE_CHECKING:
     from backend.corrections.crop_store import CropStore

@@ -1,9 +1,8 @@
-"""Label Studio's annotations and the events about them, as typed values: who left which boxes on which pages."""
+"""Label Studio's annotations as typed values: who left which boxes on which pages."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
@@ -15,52 +14,15 @@ from backend.labelstudio.results import drawn_box
 from backend.labelstudio.tasks import Sheet, sheets
 from backend.labelstudio.vocabulary import NOTHING_KNOWN, UNKNOWN, Known, meaning
 
-__all__ = [
-    "ANNOTATION_ACTIONS",
-    "PROJECT_ACTIONS",
-    "Annotation",
-    "AnnotationEvent",
-    "Region",
-    "moment",
-    "read_annotation",
-    "read_config",
-    "read_event",
-    "task_ids",
-    "without_secrets",
-    "worth_keeping",
-]
+__all__ = ["Annotation", "Region", "identity_of", "moment", "read_annotation"]
 
-# What of a payload is kept: enough to make samples, nothing that opens a door (tokens, passwords) or names a person.
-_ANNOTATION = (
-    "id",
-    "task",
-    "project",
-    "result",
-    "was_cancelled",
-    "parent_prediction",
-    "created_at",
-    "updated_at",
-    "completed_by",
-    "lead_time",
-)
-_TASK = ("id", "data", "project")
 _FIGURES = ("rectangle", "polygon", "brush")
 _LABELLED = ("labels", *(f"{figure}labels" for figure in _FIGURES))
 """Types of regions that bear labels, under a key of that name; `labels` are those of a figure beside them."""
-_IDENTITY = ("id", "task", "project")
 _LARGEST_ID = 2**63
 # Longer ones are of no editor, and the ledger has no room for them.
 _LONGEST_REGION_ID = 64
 _MOST_SECONDS = 1e12
-_PROJECT = ("id", "label_config")
-ANNOTATION_ACTIONS = frozenset(
-    f"{noun}_{verb}" for noun in ("ANNOTATION", "ANNOTATIONS") for verb in ("CREATED", "UPDATED", "DELETED")
-)
-"""Events that say something about an annotation."""
-PROJECT_ACTIONS = frozenset({"PROJECT_CREATED", "PROJECT_UPDATED"})
-"""Events that bring a project's label config."""
-_LARGEST_BODY = 1024 * 1024
-_MOST_IDS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,89 +220,6 @@ class Annotation:
         return next((page for page, sheet in named if sheet.item is None or sheet.item == item), None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AnnotationEvent:
-    """What one webhook says about annotations.
-
-    Attributes:
-        saved: States of created or updated annotations.
-        deleted: Ids of deleted annotations.
-    """
-
-    action: str
-    saved: tuple[Annotation, ...] = ()
-    deleted: tuple[int, ...] = ()
-
-
-def without_secrets(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a webhook's payload that is worth keeping, in the same shape, single or plural."""
-    kept: dict[str, Any] = {"action": payload.get("action")}
-    for name, fields in (("annotation", _ANNOTATION), ("task", _TASK), ("project", _PROJECT)):
-        for key in (name, f"{name}s"):
-            value = payload.get(key)
-            if isinstance(value, Mapping):
-                kept[key] = _only(value, fields)
-            elif isinstance(value, list):
-                kept[key] = [_only(one, fields) for one in value if isinstance(one, Mapping)]
-    return kept
-
-
-def worth_keeping(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a webhook's payload that the journal stores: what will be needed, and no more than a megabyte.
-
-    Only the ids are kept of a larger event, and of one that is not about annotations or their project. Whoever takes it
-    asks Label Studio for the rest.
-    """
-    kept = without_secrets(payload)
-    needed = payload.get("action") in ANNOTATION_ACTIONS | PROJECT_ACTIONS
-    if needed and len(json.dumps(kept, default=str)) <= _LARGEST_BODY:
-        return kept
-    identities: dict[str, Any] = {"action": payload.get("action")}
-    for key, value in kept.items():
-        if isinstance(value, Mapping):
-            identities[key] = _only(value, _IDENTITY)
-        elif isinstance(value, list):
-            identities[key] = [_only(one, _IDENTITY) for one in value[:_MOST_IDS]]
-    return identities
-
-
-def read_event(payload: Mapping[str, Any]) -> AnnotationEvent:
-    """Reads an annotation event, in the singular or the plural form.
-
-    Raises:
-        RequestError: It lacks what its action promises.
-    """
-    action = str(payload.get("action"))
-    annotations = _many(payload, "annotation")
-    if action in {"ANNOTATIONS_DELETED", "ANNOTATION_DELETED"}:
-        return AnnotationEvent(action=action, deleted=tuple(_identity(one, "id", action) for one in annotations))
-    if not annotations:
-        raise RequestError(f"{action} without an annotation")
-    tasks = {task.get("id"): task for task in _many(payload, "task")}
-    projects = _many(payload, "project")
-    saved = []
-    for one in annotations:
-        task = tasks.get(one.get("task")) or next(iter(tasks.values()), {})
-        project = next((p for p in projects if p.get("id") == one.get("project")), projects[0] if projects else {})
-        saved.append(read_annotation(one, task=task, label_config=str(project.get("label_config") or "")))
-    return AnnotationEvent(action=action, saved=tuple(saved))
-
-
-def read_config(payload: Mapping[str, Any]) -> str:
-    """The label config of the project that an event is about; "" where it does not say."""
-    found = next((project.get("label_config") for project in _many(payload, "project")), None)
-    return found if isinstance(found, str) else ""
-
-
-def task_ids(payload: Mapping[str, Any]) -> tuple[int, ...]:
-    """Ids of the tasks that an event is about.
-
-    Raises:
-        RequestError: One is none.
-    """
-    return tuple(_identity(task, "id", str(payload.get("action"))) for task in _many(payload, "task"))
-
-
 def read_annotation(
     annotation: Mapping[str, Any], *, task: Mapping[str, Any], label_config: str, assumed: bool = False
 ) -> Annotation:
@@ -358,7 +237,7 @@ def read_annotation(
     """
     if not label_config:
         raise LabelConfigError("the event's project has no label config")
-    identity = _identity(annotation, "id", "annotation")
+    identity = identity_of(annotation, "id", "annotation")
     this = f"annotation {identity}"
     result = annotation.get("result")
     regions = tuple(_with_ids(result)) if isinstance(result, list) else ()
@@ -367,7 +246,7 @@ def read_annotation(
     annotator = annotator.get("id") if isinstance(annotator, Mapping) else annotator
     return Annotation(
         id=identity,
-        task=_identity({"task": annotation.get("task") or task.get("id")}, "task", this),
+        task=identity_of({"task": annotation.get("task") or task.get("id")}, "task", this),
         project=_identity_if_any({"project": annotation.get("project") or task.get("project")}, "project", this),
         created=created,
         updated=moment(annotation.get("updated_at") or annotation["created_at"]),
@@ -400,28 +279,23 @@ def _with_ids(result: list[Any]) -> Iterator[Mapping[str, Any]]:
             yield region if fits else {**region, "id": f"#{place}"}
 
 
-def _only(value: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
-    return {field: value[field] for field in fields if field in value}
-
-
-def _many(payload: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    for key in (name, f"{name}s"):
-        value = payload.get(key)
-        if isinstance(value, Mapping):
-            return [value]
-        if isinstance(value, list):
-            return [one for one in value if isinstance(one, Mapping)]
-    return []
-
-
 def _need(value: Mapping[str, Any], key: str, what: str) -> Any:
     if value.get(key) is None:
         raise RequestError(f"{what} without {key}")
     return value[key]
 
 
-def _identity(value: Mapping[str, Any], key: str, what: str) -> int:
-    """An id, where the database has room for it."""
+def identity_of(value: Mapping[str, Any], key: str, what: str) -> int:
+    """An id under a key of Label Studio's JSON, where the database has room for it.
+
+    Args:
+        value: The JSON.
+        key: Such as `task`.
+        what: What it is of, for the message.
+
+    Raises:
+        RequestError: There is none, or it is no number that Label Studio gives.
+    """
     found = _need(value, key, what)
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < _LARGEST_ID:
         raise RequestError(f"{what}: {key} is no number that Label Studio gives")
@@ -429,7 +303,7 @@ def _identity(value: Mapping[str, Any], key: str, what: str) -> int:
 
 
 def _identity_if_any(value: Mapping[str, Any], key: str, what: str) -> int | None:
-    return None if value.get(key) is None else _identity(value, key, what)
+    return None if value.get(key) is None else identity_of(value, key, what)
 
 
 def _seconds(value: Mapping[str, Any], key: str, what: str) -> float | None:

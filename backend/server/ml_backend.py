@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.errors import LabelConfigError, RequestError
 from backend.escaping import printable
-from backend.labelstudio.annotations import worth_keeping
+from backend.labelstudio.events import worth_keeping
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.protocol import Event
 from backend.labelstudio.tasks import listed

@@ -20,7 +20,8 @@ from backend.corrections.service import held_state, reconcile_asked
 from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import FIRST_DELAY, LEASE_SECONDS, Worker, unpark
 from backend.errors import LabelStudioError, PageUnavailable
-from backend.labelstudio.annotations import Annotation, without_secrets
+from backend.labelstudio.annotations import Annotation
+from backend.labelstudio.events import without_secrets
 from backend.pages.page import Page
 from tests.corrections import annotating
 from tests.corrections.annotating import deleted, drawn, saved, shown

@@ -23,7 +23,7 @@ from backend.corrections.remembering import Proposals
 from backend.corrections.tables import annotation, event, sample
 from backend.corrections.verdicts import acting_verdicts
 from backend.corrections.worker import Worker
-from backend.labelstudio.annotations import without_secrets
+from backend.labelstudio.events import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import drawn, saved, shown
 from tests.corrections.test_kill import ROOT

@@ -31,7 +31,8 @@ from backend.corrections.journal import Journal
 from backend.corrections.tables import annotation, event, sample
 from backend.corrections.worker import Worker
 from backend.errors import LedgerError
-from backend.labelstudio.annotations import Annotation, without_secrets
+from backend.labelstudio.annotations import Annotation
+from backend.labelstudio.events import without_secrets
 from backend.pages.decode import decode
 from backend.pages.encoding import png_bytes
 from backend.pages.page import Limits, Page

@@ -21,8 +21,9 @@ from backend.corrections.samples import teaches_hard
 from backend.corrections.shown import Proposal
 from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
-from backend.labelstudio.annotations import Annotation, Region, without_secrets
+from backend.labelstudio.annotations import Annotation, Region
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.events import without_secrets
 from backend.labelstudio.parents import task_parent
 from backend.pages.page import Page
 from tests.corrections import annotating

@@ -16,8 +16,8 @@ from backend.corrections.journal import Journal
 from backend.corrections.tables import annotation, event, gone_task, sample, watermark
 from backend.corrections.worker import Worker
 from backend.errors import LabelStudioError
-from backend.labelstudio.annotations import worth_keeping
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.events import worth_keeping
 from tests.corrections import annotating
 from tests.corrections.annotating import deleted, drawn, saved
 from tests.corrections.studio import Studio

@@ -19,7 +19,7 @@ from backend.corrections.reconciling import sync
 from backend.corrections.remembering import Proposals
 from backend.corrections.tables import annotation, label_config, sample
 from backend.corrections.worker import Worker
-from backend.labelstudio.annotations import without_secrets
+from backend.labelstudio.events import without_secrets
 from backend.labelstudio.project_annotations import rulings
 from tests.corrections import annotating
 from tests.corrections.annotating import CONFIG, drawn, saved, shown

@@ -20,7 +20,8 @@ from backend.corrections.remembering import Proposals
 from backend.corrections.tables import annotation, event, sample
 from backend.corrections.worker import LEASE_SECONDS, MOST_ATTEMPTS, Worker, unpark
 from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, UndecodablePage
-from backend.labelstudio.annotations import Annotation, read_event, without_secrets
+from backend.labelstudio.annotations import Annotation
+from backend.labelstudio.events import read_event, without_secrets
 from backend.pages.page import Page
 from tests.corrections import annotating
 from tests.corrections.annotating import deleted, drawn, saved, shown

@@ -19,7 +19,7 @@ from backend.corrections.remembering import Proposals
 from backend.corrections.tables import annotation
 from backend.errors import EvaluationError
 from backend.evaluation.blind import Group, blind_table, compare, readings
-from backend.labelstudio.annotations import without_secrets
+from backend.labelstudio.events import without_secrets
 from tests.corrections.annotating import deleted, drawn, saved, shown
 from tests.corrections.conftest import database_url, postgresql
 

@@ -14,7 +14,7 @@ from backend.corrections.remembering import Proposals
 from backend.corrections.tables import sample
 from backend.corrections.worker import Worker
 from backend.evaluation.hard_examples import HardExample, hard_examples
-from backend.labelstudio.annotations import without_secrets
+from backend.labelstudio.events import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import drawn, saved, shown
 
