@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """
     try:
         from backend.training import bundled, training_pages  # noqa: PLC0415  a serving install has no torch
-        from backend.training.loop_parts import processes  # noqa: PLC0415
+        from backend.training.ranks import processes  # noqa: PLC0415
         from backend.training.retraining import session  # noqa: PLC0415
         from backend.training.retraining.together import together  # noqa: PLC0415
     except ModuleNotFoundError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -27,6 +27,8 @@ __all__ = [
     "CropArrays",
     "Crops",
     "epoch_order",
+    "loaded",
+    "part_of_batches",
     "plain_batches",
     "pooled_order",
     "training_batches",
@@ -37,6 +39,7 @@ CORRECTED = "corrected"
 HARD = "hard"
 """Origin of those whose mark was shown under another name, or where nothing is."""
 _PLAIN_BATCH = 128
+T = TypeVar("T")
 
 
 class Crops(Protocol):
@@ -232,18 +235,33 @@ def training_batches(
         workers: Processes that augment; 0 does it in this one.
         part: Which part of each batch is given, and how many there are; a crop is changed alike in whichever it is.
     """
+    shown = _Epoch(memory, order, part_of_batches(len(order), batch=batch, part=part), strength, seed)
+    for pixels, labels in loaded(shown, batch // part[1], workers=workers):
+        yield _unit(pixels), labels
+
+
+def part_of_batches(count: int, *, batch: int, part: tuple[int, int]) -> NDArray[np.intp]:
+    """Which of an epoch's positions belong to a process, in order; the rest that fills no batch is left out.
+
+    Args:
+        count: Positions of the epoch.
+        batch: Of a step, in all processes.
+        part: Which process it is, and how many there are.
+    """
     first, parts = part
-    positions = np.arange(len(order) // batch * batch).reshape(-1, batch)[:, first::parts].ravel()
+    return np.arange(count // batch * batch).reshape(-1, batch)[:, first::parts].ravel()
+
+
+def loaded(shown: Dataset[T], batch: int, *, workers: int) -> DataLoader[T]:
+    """Batches of what an epoch shows, in order; `workers` processes prepare them, 0 does it in this one."""
     cv2.setNumThreads(0)  # the workers are forked, which OpenCV's own threads would not survive
-    loader = DataLoader(
-        _Epoch(memory, order, positions, strength, seed),
-        batch // parts,
+    return DataLoader(
+        shown,
+        batch,
         num_workers=workers,
         drop_last=True,
         multiprocessing_context="fork" if workers else None,
     )
-    for pixels, labels in loader:
-        yield _unit(pixels), labels
 
 
 def plain_batches(memory: CropArrays) -> Iterator[torch.Tensor]:

@@ -1,44 +1,30 @@
-"""The training loop: stages, checkpoint after every epoch, and a result that an interruption does not change."""
+"""How the classifier learns from crops, stage after stage, by the loop that trains both networks."""
 
 from __future__ import annotations
 
-import copy
-import json
-import math
-import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn import functional
 from torchvision.models import ResNet, resnet18
-from tqdm import tqdm
 
-from backend.errors import BadWeights, TrainingError
+from backend.errors import BadWeights
 from backend.evaluation.closed_set import evaluate, softmax
+from backend.training import training_loop
 from backend.training.batches import CropArrays, Crops, epoch_order, plain_batches, pooled_order, training_batches
-from backend.training.classifier_recipe import Recipe, Stage
+from backend.training.classifier_recipe import Recipe
 from backend.training.crops import Crop
 from backend.training.export import state_dict_from_onnx
-from backend.training.loop_parts import (
-    Ranks,
-    Tell,
-    adamw,
-    follow,
-    how_far,
-    nobody,
-    ranks,
-    rate_at,
-    restore,
-    save,
-    state_of,
-)
+from backend.training.ranks import Ranks, ranks
+from backend.training.training_loop import Course, Judged, Settled, Showing, Tell, adamw, nobody, rate_at
 from backend.vision.network_config import CLASSES
 
 __all__ = [
@@ -94,6 +80,7 @@ class Progress:
 
 
 Build = Callable[[Recipe], nn.Module]
+Batch = Sequence[torch.Tensor]
 
 
 def fit(
@@ -126,56 +113,9 @@ def fit(
             among the processes.
     """
     with ranks() as own:
-        if recipe.batch % own.count:
-            raise TrainingError(f"a batch of {recipe.batch} crops cannot be divided among {own.count} processes")
-        return _fit(
-            recipe,
-            store,
-            folder,
-            own,
-            build=build or first_network,
-            workers=workers,
-            stop_after=stop_after,
-            tell=tell,
-        )
-
-
-def _fit(
-    recipe: Recipe,
-    store: Crops,
-    folder: Path,
-    own: Ranks,
-    *,
-    build: Build,
-    workers: int,
-    stop_after: int | None,
-    tell: Tell,
-) -> Progress:
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    run = _Run(build(recipe), recipe, own)
-    progress = run.resume(folder / CHECKPOINT_FILE)
-    train = judge = None
-    epochs = sum(stage.epochs for stage in recipe.stages)
-    hidden = None if own.leads else True
-    with tqdm(total=epochs, initial=_behind(recipe, progress), unit="epoch", desc="training", disable=hidden) as bar:
-        for _ in range(stop_after if stop_after is not None else epochs):
-            if progress.stage >= len(recipe.stages):
-                break
-            stage = recipe.stages[progress.stage]
-            if train is None or judge is None or train.size != stage.size:
-                train = CropArrays.load(store, "train", stage.size)
-                judge = CropArrays.load(store, "validation", stage.size, most=_JUDGED)
-            progress = run.epoch(progress, train, judge, folder, workers)
-            behind = _behind(recipe, progress)
-            bar.update(behind - bar.n)
-            tell(how_far(behind, epochs, seconds=progress.history[-1].seconds))
-    return progress
-
-
-def _behind(recipe: Recipe, progress: Progress) -> int:
-    """Epochs that are over, those of a stage that ended early among them."""
-    return sum(stage.epochs for stage in recipe.stages[: progress.stage]) + progress.epoch
+        torch.manual_seed(recipe.seed)
+        course = _Course((build or first_network)(recipe), recipe, store, own, workers=workers)
+        return training_loop.train(course, folder, own, stop_after=stop_after, tell=tell)
 
 
 def first_network(recipe: Recipe) -> ResNet:
@@ -235,119 +175,116 @@ def shown_in(recipe: Recipe, crops: Sequence[Crop], *, stage: int, epoch: int) -
     return pooled_order(order, crops, recipe.corrections, batch=recipe.batch, seed=seed)
 
 
-class _Run:
-    """A network in training, its moving average, and its optimiser."""
+class _Course(Course[Progress, Batch]):
+    """A classifier that learns from crops, stage after stage."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe, own: Ranks) -> None:
-        self.recipe = recipe
-        self.ranks = own
-        self.device = own.device
+    def __init__(self, network: nn.Module, recipe: Recipe, store: Crops, own: Ranks, *, workers: int) -> None:
+        self.recipe, self.store, self.ranks, self.workers = recipe, store, own, workers
         self.network = own.prepared(network)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimiser = self._fresh_optimiser(recipe.stages[0])
+        self._loaded: dict[int, tuple[CropArrays, CropArrays]] = {}
+        self.settled = Settled(
+            title="training",
+            digest=recipe.digest,
+            epochs=sum(stage.epochs for stage in recipe.stages),
+            batch=recipe.batch,
+            things="crops",
+            averaging=recipe.averaging,
+            largest_gradient=_LARGEST_GRADIENT,
+            losses=1,
+            checkpoint=CHECKPOINT_FILE,
+            average=BEST_FILE,
+        )
 
-    def _fresh_optimiser(self, stage: Stage) -> torch.optim.AdamW:
+    def progress(self, facts: dict[str, Any] | None) -> Progress:
+        """See `Course`."""
+        if facts is None:
+            return Progress(recipe=self.recipe.digest)
+        return Progress(**facts | {"history": tuple(Epoch(**line) for line in facts["history"])})
+
+    def behind(self, progress: Progress) -> int:
+        """See `Course`; the epochs of a stage that ended early are among them."""
+        return sum(stage.epochs for stage in self.recipe.stages[: progress.stage]) + progress.epoch
+
+    def optimiser(self, progress: Progress) -> torch.optim.AdamW:
+        """See `Course`."""
+        stage = self.recipe.stages[progress.stage]
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not stage.head_only or name.startswith("fc."))
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         return adamw((parameters, 1.0), learning_rate=stage.learning_rate, weight_decay=self.recipe.weight_decay)
 
-    def epoch(self, progress: Progress, train: CropArrays, judge: CropArrays, folder: Path, workers: int) -> Progress:
-        """Trains one epoch, judges it and saves everything."""
-        stage = self.recipe.stages[progress.stage]
-        if progress.epoch == 0:
-            self.optimiser = self._fresh_optimiser(stage)
-        began = time.monotonic()
-        loss = self._train(progress, stage, train, workers)
-        by_domain = self.ranks.from_first(lambda: _scores(self.average, judge))
-        score = float(np.mean(list(by_domain.values())))
-        line = Epoch(
-            stage=progress.stage,
-            epoch=progress.epoch,
-            loss=loss,
-            score=score,
-            by_domain=by_domain,
-            seconds=time.monotonic() - began,
-        )
-        better = score > progress.best
-        if better and self.ranks.leads:
-            save(self.average.state_dict(), folder / BEST_FILE, {"score": str(score)})
-        stale = 0 if better else progress.stale + 1
-        ended = progress.epoch + 1 >= stage.epochs or stale >= self.recipe.patience
-        progress = Progress(
-            recipe=progress.recipe,
-            stage=progress.stage + ended,
-            epoch=0 if ended else progress.epoch + 1,
-            best=-1.0 if ended and not self._goes_on(progress.stage) else max(score, progress.best),
-            stale=0 if ended else stale,
-            history=(*progress.history, line),
-        )
-        if self.ranks.leads:
-            scores = ", ".join(f"{domain} {value:.4f}" for domain, value in by_domain.items())
-            tqdm.write(
-                f"stage {line.stage} epoch {line.epoch}: loss {loss:.3f}, macro F1 {scores}, {line.seconds:.0f} s",
-                file=sys.stderr,
-            )
-            state = state_of(self.network, self.average, self.optimiser)
-            save(state, folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
-        self.ranks.wait()
-        return progress
-
-    def _goes_on(self, stage: int) -> bool:
-        """Whether the next stage has to beat this one; at another resolution or other shares, scores do not compare."""
-        one, *others = self.recipe.stages[stage:]
-        return bool(others) and (one.size, one.shares) == (others[0].size, others[0].shares)
-
-    def _train(self, progress: Progress, stage: Stage, train: CropArrays, workers: int) -> float:
-        recipe = self.recipe
-        seed = (recipe.seed, progress.stage, progress.epoch)
+    def showing(self, progress: Progress) -> Showing[Batch]:
+        """See `Course`."""
+        recipe, stage = self.recipe, self.recipe.stages[progress.stage]
+        train, _ = self._crops(progress)
         order = shown_in(recipe, train.crops, stage=progress.stage, epoch=progress.epoch)
         steps = len(order) // recipe.batch
-        criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        self.network.train(not stage.head_only)
         batches = training_batches(
             train,
             order,
             batch=recipe.batch,
             strength=recipe.augmentation,
-            seed=seed,
-            workers=workers,
+            seed=(recipe.seed, progress.stage, progress.epoch),
+            workers=self.workers,
             part=(self.ranks.rank, self.ranks.count),
         )
-        losses = []
-        self.network.train(not stage.head_only)
-        network, hidden = self.ranks.together(self.network), None if self.ranks.leads else True
-        title = f"stage {progress.stage} epoch {progress.epoch} of {stage.epochs} at {stage.size} px"
-        for step, (pixels, labels) in enumerate(tqdm(batches, total=steps, desc=title, leave=False, disable=hidden)):
-            rate = rate_at(stage.learning_rate, (progress.epoch * steps + step) / (stage.epochs * steps))
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.half):
-                outputs = network(pixels.to(self.device))
-            loss = criterion(outputs.float(), labels.to(self.device))
-            self.optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
-            self.optimiser.step()
-            follow(self.average, self.network, self.recipe.averaging)
-            losses.append(loss.item())
-        return self.ranks.mean(float(np.mean(losses)) if losses else math.nan)
+        return Showing(
+            batches=batches,
+            steps=steps,
+            title=f"stage {progress.stage} epoch {progress.epoch} of {stage.epochs} at {stage.size} px",
+            rate=lambda step: rate_at(stage.learning_rate, (progress.epoch * steps + step) / (stage.epochs * steps)),
+        )
 
-    def resume(self, path: Path) -> Progress:
-        """Takes everything from a checkpoint, if there is one, and tells where the run stands."""
-        if not path.exists():
-            return Progress(recipe=self.recipe.digest)
-        with safe_open(path, "pt") as file:
-            facts = json.loads(file.metadata()["progress"])
-        facts["history"] = tuple(Epoch(**line) for line in facts["history"])
-        progress = Progress(**facts)
-        if progress.recipe != self.recipe.digest:
-            raise TrainingError(
-                f"{path} belongs to recipe {progress.recipe}, not to {self.recipe.digest}: choose another folder"
-            )
-        if progress.stage < len(self.recipe.stages):
-            self.optimiser = self._fresh_optimiser(self.recipe.stages[progress.stage])
-        restore(load_file(path), self.network, self.average, self.optimiser)
-        return progress
+    def losses(self, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        """See `Course`."""
+        pixels, labels = (part.to(self.ranks.device) for part in batch)
+        with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.recipe.half):
+            outputs = network(pixels)
+        loss = functional.cross_entropy(outputs.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        return loss, (loss,)
+
+    def scores(self, progress: Progress, average: nn.Module) -> dict[str, float]:
+        """See `Course`."""
+        return _scores(average, self._crops(progress)[1])
+
+    def judged(
+        self, progress: Progress, losses: Sequence[float], scores: dict[str, float], seconds: float
+    ) -> Judged[Progress]:
+        """See `Course`; a stage ends early where nothing became better for as long as the recipe has patience."""
+        [loss], score = losses, float(np.mean(list(scores.values())))
+        line = Epoch(
+            stage=progress.stage, epoch=progress.epoch, loss=loss, score=score, by_domain=scores, seconds=seconds
+        )
+        better = score > progress.best
+        stale = 0 if better else progress.stale + 1
+        ended = progress.epoch + 1 >= self.recipe.stages[progress.stage].epochs or stale >= self.recipe.patience
+        by_domain = ", ".join(f"{domain} {value:.4f}" for domain, value in scores.items())
+        return Judged(
+            progress=Progress(
+                recipe=progress.recipe,
+                stage=progress.stage + ended,
+                epoch=0 if ended else progress.epoch + 1,
+                best=-1.0 if ended and not self._goes_on(progress.stage) else max(score, progress.best),
+                stale=0 if ended else stale,
+                history=(*progress.history, line),
+            ),
+            said=f"stage {line.stage} epoch {line.epoch}: loss {loss:.3f}, macro F1 {by_domain}, {seconds:.0f} s",
+            kept={"score": str(score)} if better else None,
+        )
+
+    def _crops(self, progress: Progress) -> tuple[CropArrays, CropArrays]:
+        """The crops that teach and those that judge, at the stage's size; in memory until a stage has another one."""
+        size = self.recipe.stages[progress.stage].size
+        if size not in self._loaded:
+            train = CropArrays.load(self.store, "train", size)
+            self._loaded = {size: (train, CropArrays.load(self.store, "validation", size, most=_JUDGED))}
+        return self._loaded[size]
+
+    def _goes_on(self, stage: int) -> bool:
+        """Whether the next stage has to beat this one; at another resolution or other shares, scores do not compare."""
+        one, *others = self.recipe.stages[stage:]
+        return bool(others) and (one.size, one.shares) == (others[0].size, others[0].shares)
 
 
 def _scores(network: nn.Module, memory: CropArrays) -> dict[str, float]:

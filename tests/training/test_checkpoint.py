@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from backend.training.loop_parts import follow, part, rate_at, save
+from backend.training.training_loop import averaged, part, rate_at, save
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,17 @@ def test_the_learning_rate_never_jumps() -> None:
 
 
 def test_the_average_moves_a_step_towards_the_network() -> None:
-    average, network = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
-    nn.init.constant_(average.weight, 1.0)
+    network = nn.BatchNorm1d(2)
+    nn.init.constant_(network.weight, 1.0)
+    followed = averaged(network, 0.75)
+    average = followed.module
+    assert isinstance(average, nn.BatchNorm1d)
     nn.init.constant_(network.weight, 3.0)
     assert network.running_mean is not None
     assert network.num_batches_tracked is not None
     network.running_mean.fill_(10)
     network.num_batches_tracked.fill_(7)
-    follow(average, network, 0.75)
+    followed.update_parameters(network)
     assert average.weight.tolist() == [1.5, 1.5]
     assert average.running_mean is not None
     assert average.running_mean.tolist() == [2.5, 2.5], "what BatchNorm counts is averaged as well"
@@ -54,11 +57,12 @@ def test_the_average_moves_a_step_towards_the_network() -> None:
 
 @pytest.mark.parametrize(("averaging", "expected"), [(1.0, 1.0), (0.0, 3.0)])
 def test_an_average_of_only_the_past_or_none_of_it(averaging: float, expected: float) -> None:
-    average, network = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
-    nn.init.constant_(average.weight, 1.0)
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, 1.0)
+    average = averaged(network, averaging)
     nn.init.constant_(network.weight, 3.0)
-    follow(average, network, averaging)
-    assert average.weight.item() == expected
+    average.update_parameters(network)
+    assert next(average.parameters()).item() == expected
 
 
 def test_the_part_of_a_checkpoint_that_has_a_prefix() -> None:

@@ -13,16 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from torchvision.models import resnet18
 
 from backend.errors import BadWeights, TrainingError
-from backend.training import classifier_loop
 from backend.training.batches import CropArrays
 from backend.training.classifier_loop import BEST_FILE, CHECKPOINT_FILE, first_network, fit, logits_of
 from backend.training.classifier_recipe import Recipe, Stage
 from backend.training.crops import CropFolder
 from backend.training.export import export_classifier
-from backend.training.loop_parts import follow
 from backend.vision.network_config import CLASSES
 from tests.training.conftest import RECIPE, TinyNetwork, tiny
 
@@ -57,16 +56,16 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(
 def _run_until_killed(store: CropFolder, folder: Path, threads: int) -> None:
     """Kills its own process in the middle of the third epoch."""
     torch.set_num_threads(threads)  # on another number, sums differ in their last bits
-    steps = 0
+    follow, steps = AveragedModel.update_parameters, 0
 
-    def dying(average: nn.Module, network: nn.Module, averaging: float) -> None:
+    def dying(average: AveragedModel, network: nn.Module) -> None:
         nonlocal steps
         steps += 1
         if steps == 10:
             os.kill(os.getpid(), signal.SIGKILL)
-        follow(average, network, averaging)
+        follow(average, network)
 
-    classifier_loop.follow = dying  # type: ignore[attr-defined]
+    AveragedModel.update_parameters = dying  # type: ignore[method-assign]
     fit(RECIPE, store, folder, build=tiny)
 
 

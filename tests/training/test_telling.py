@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.training.loop_parts import how_far
+from backend.training.training_loop import how_far
 
 
 @pytest.mark.parametrize(

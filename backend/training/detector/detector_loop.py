@@ -1,37 +1,33 @@
-"""The detector's training loop: a checkpoint after every epoch, and a result that an interruption does not change.
+"""How the detector learns from pages, by the loop that trains both networks.
 
 How well a detector finds the marks of known pages, by itself: its best macro F1 at any threshold.
 """
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import json
-import math
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import load_file
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+from torch import nn
+from torch.utils.data import Dataset
 
-from backend.errors import TrainingError
 from backend.geometry import coverage, iou
-from backend.training.batches import epoch_order
+from backend.training import training_loop
+from backend.training.batches import epoch_order, loaded, part_of_batches
 from backend.training.detector.changes import changed
 from backend.training.detector.detector_network import DetectorNet
 from backend.training.detector.detector_recipe import DetectorRecipe, build_network
 from backend.training.detector.scenes import Scene, Stock
 from backend.training.detector.targets import Knowledge, edge_loss, heat_loss, targets_of, turn_loss
-from backend.training.loop_parts import Tell, adamw, follow, how_far, nobody, rate_at, restore, save, state_of
+from backend.training.ranks import Ranks, ranks
+from backend.training.training_loop import Course, Judged, Settled, Showing, Tell, adamw, nobody, rate_at
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import Peaks, padded, peaks_of
 
@@ -131,7 +127,9 @@ def fit_detector(
     """Trains by `recipe`; `folder` keeps the checkpoint and the average of the weights.
 
     A run that was stopped goes on after its last whole epoch. On a processor it ends with the weights of one that was
-    not stopped; a GPU adds up in no fixed order. It runs on a GPU where torch sees one.
+    not stopped; a GPU adds up in no fixed order. It runs on a GPU where torch sees one, and on several where torchrun
+    starts a process for each. Then each has its part of every batch, and the first one judges and writes. A loss is the
+    mean over the processes, each of which divides by the marks of its own part.
 
     Args:
         recipe: What to do.
@@ -144,34 +142,35 @@ def fit_detector(
         tell: Is told after each epoch how far it is.
 
     Raises:
-        TrainingError: `folder` holds a checkpoint of another recipe.
+        TrainingError: `folder` holds a checkpoint of another recipe, or a batch cannot be divided among the processes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    run = _Run(recipe, base)
-    progress = run.resume(folder / CHECKPOINT_FILE)
-    last = recipe.epochs if stop_after is None else min(recipe.epochs, progress.epoch + stop_after)
-    title = "training the detector"
-    with tqdm(total=recipe.epochs, initial=progress.epoch, unit="epoch", desc=title, disable=None) as bar:
-        while progress.epoch < last:
-            progress = run.epoch(progress, train, judge, folder, workers)
-            bar.update()
-            tell(how_far(progress.epoch, recipe.epochs, seconds=progress.history[-1].seconds))
-    return progress
+    with ranks() as own:
+        torch.manual_seed(recipe.seed)
+        course = _Course(recipe, train, judge, own, base=base, workers=workers)
+        return training_loop.train(course, folder, own, stop_after=stop_after, tell=tell)
 
 
 class _Epoch(Dataset[Batch]):
     """The changed pages of one epoch with their targets, by position; any process gives the same for the same one."""
 
     def __init__(
-        self, stock: Stock, order: NDArray[np.intp], recipe: DetectorRecipe, *, epoch: int, stride: int
+        self,
+        stock: Stock,
+        order: NDArray[np.intp],
+        positions: NDArray[np.intp],
+        recipe: DetectorRecipe,
+        *,
+        epoch: int,
+        stride: int,
     ) -> None:
-        self._stock, self._order, self._recipe, self._epoch, self._stride = stock, order, recipe, epoch, stride
+        self._stock, self._order, self._positions, self._recipe = stock, order, positions, recipe
+        self._epoch, self._stride = epoch, stride
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._positions)
 
-    def __getitem__(self, position: int) -> Batch:
+    def __getitem__(self, place: int) -> Batch:
+        position = int(self._positions[place])
         rng = np.random.default_rng([self._recipe.seed, self._epoch, 1, position])
         stock = self._stock
         scene = changed(stock.scenes[self._order[position]], stock.marks, self._recipe.changes, rng)
@@ -181,104 +180,105 @@ class _Epoch(Dataset[Batch]):
         return *map(torch.from_numpy, parts), torch.tensor(scene.turns)
 
 
-class _Run:
-    """A network in training, its moving average, and its optimiser."""
+class _Course(Course[DetectorProgress, Batch]):
+    """A detector that learns from pages."""
 
-    def __init__(self, recipe: DetectorRecipe, base: Mapping[str, torch.Tensor] | None) -> None:
-        self.recipe = recipe
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network: DetectorNet
+
+    def __init__(
+        self,
+        recipe: DetectorRecipe,
+        train: Stock,
+        judge: Stock,
+        own: Ranks,
+        *,
+        base: Mapping[str, torch.Tensor] | None,
+        workers: int,
+    ) -> None:
+        self.recipe, self.train, self.judge, self.ranks, self.workers = recipe, train, judge, own, workers
         network = build_network(recipe.shape, dropped=recipe.dropped)
         if base is not None:
             network.load_state_dict(dict(base))
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.network = own.prepared(network)
+        self.settled = Settled(
+            title="training the detector",
+            digest=recipe.digest,
+            epochs=recipe.epochs,
+            batch=recipe.batch,
+            things="pages",
+            averaging=recipe.averaging,
+            largest_gradient=_LARGEST_GRADIENT,
+            losses=2,
+            checkpoint=CHECKPOINT_FILE,
+            average=AVERAGE_FILE,
+        )
+
+    def progress(self, facts: dict[str, Any] | None) -> DetectorProgress:
+        """See `Course`."""
+        if facts is None:
+            return DetectorProgress(recipe=self.recipe.digest)
+        return DetectorProgress(**facts | {"history": tuple(DetectorEpoch(**line) for line in facts["history"])})
+
+    def behind(self, progress: DetectorProgress) -> int:
+        """See `Course`."""
+        return progress.epoch
+
+    def optimiser(self, progress: DetectorProgress) -> torch.optim.AdamW:  # noqa: ARG002 - one for all epochs
+        """See `Course`."""
         body = [one for part in self.network.body for one in part.parameters()]
         bodily = {id(one) for one in body}
         heads = [one for one in self.network.parameters() if id(one) not in bodily]
-        self.network.freeze(recipe.frozen)
-        self.optimiser = adamw(
-            ([one for one in body if one.requires_grad], recipe.body_rate),
+        self.network.freeze(self.recipe.frozen)
+        return adamw(
+            ([one for one in body if one.requires_grad], self.recipe.body_rate),
             (heads, 1.0),
-            learning_rate=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
+            learning_rate=self.recipe.learning_rate,
+            weight_decay=self.recipe.weight_decay,
         )
 
-    def epoch(
-        self, progress: DetectorProgress, train: Stock, judge: Stock, folder: Path, workers: int
-    ) -> DetectorProgress:
-        """Trains one epoch, judges it and saves everything."""
-        began = time.monotonic()
-        heat, edges = self._train(progress.epoch, train, workers)
-        line = DetectorEpoch(
-            epoch=progress.epoch,
-            heat_loss=heat,
-            edge_loss=edges,
-            score=score(self.average, judge, half=self.recipe.half) if self.recipe.judges(progress.epoch) else {},
-            seconds=time.monotonic() - began,
-        )
-        scores = ", ".join(f"macro F1 {name} {value:.3f}" for name, value in line.score.items())
-        tqdm.write(
-            f"epoch {line.epoch}: heat {heat:.3f}, edges {edges:.3f}, {line.seconds:.0f} s {scores}",
-            file=sys.stderr,
-        )
-        progress = DetectorProgress(recipe=progress.recipe, epoch=progress.epoch + 1, history=(*progress.history, line))
-        save(self.average.state_dict(), folder / AVERAGE_FILE, {"recipe": json.dumps(self.recipe.as_json())})
-        state = state_of(self.network, self.average, self.optimiser)
-        save(state, folder / CHECKPOINT_FILE, {"progress": json.dumps(asdict(progress))})
-        return progress
-
-    def _train(self, epoch: int, train: Stock, workers: int) -> tuple[float, float]:
-        recipe = self.recipe
-        steps = recipe.samples // recipe.batch
-        losses = []
+    def showing(self, progress: DetectorProgress) -> Showing[Batch]:
+        """See `Course`."""
+        recipe, epoch = self.recipe, progress.epoch
         self.network.train()
         self.network.freeze(recipe.frozen)
-        title = f"epoch {epoch} of {recipe.epochs}"
-        batches = _batches(train, recipe, epoch=epoch, stride=self.network.stride, workers=workers)
-        for step, batch in enumerate(tqdm(batches, total=steps, desc=title, leave=False, disable=None)):
-            rate = rate_at(recipe.learning_rate, recipe.fallen(epoch + step / steps))
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate * group["share"]
-            pixels, heat, known, edges, weight, turns = (part.to(self.device) for part in batch)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.half):
-                logits, found, upright = self.network(pixels.permute(0, 3, 1, 2).float().div(255))
-            taught = slice(self.network.taught)
-            parts = heat_loss(logits, heat[:, taught], known[:, taught]), edge_loss(found, edges, weight)
-            loss = parts[0] + recipe.edge_loss * parts[1]
-            if upright is not None:
-                loss = loss + recipe.turn_loss * turn_loss(upright, turns)
-            self.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
-            self.optimiser.step()
-            follow(self.average, self.network, recipe.averaging)
-            losses.append([one.item() for one in parts])
-        means = np.mean(losses, axis=0) if losses else (math.nan, math.nan)
-        return float(means[0]), float(means[1])
+        steps = recipe.samples // recipe.batch
+        order = epoch_order(self.train.groups, recipe.shares, samples=recipe.samples, seed=(recipe.seed, epoch))
+        positions = part_of_batches(len(order), batch=recipe.batch, part=(self.ranks.rank, self.ranks.count))
+        shown = _Epoch(self.train, order, positions, recipe, epoch=epoch, stride=self.network.stride)
+        return Showing(
+            batches=loaded(shown, recipe.batch // self.ranks.count, workers=self.workers),
+            steps=steps,
+            title=f"epoch {epoch} of {recipe.epochs}",
+            rate=lambda step: rate_at(recipe.learning_rate, recipe.fallen(epoch + step / steps)),
+        )
 
-    def resume(self, path: Path) -> DetectorProgress:
-        """Takes everything from a checkpoint, if there is one, and tells where the run stands."""
-        if not path.exists():
-            return DetectorProgress(recipe=self.recipe.digest)
-        with safe_open(path, "pt") as file:
-            facts = json.loads(file.metadata()["progress"])
-        progress = DetectorProgress(**facts | {"history": tuple(DetectorEpoch(**line) for line in facts["history"])})
-        if progress.recipe != self.recipe.digest:
-            raise TrainingError(
-                f"{path} belongs to recipe {progress.recipe}, not to {self.recipe.digest}: choose another folder"
-            )
-        restore(load_file(path), self.network, self.average, self.optimiser)
-        return progress
+    def losses(self, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        """See `Course`."""
+        pixels, heat, known, edges, weight, turns = (part.to(self.ranks.device) for part in batch)
+        with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.recipe.half):
+            logits, found, upright = network(pixels.permute(0, 3, 1, 2).float().div(255))
+        taught = slice(self.network.taught)
+        told = heat_loss(logits, heat[:, taught], known[:, taught]), edge_loss(found, edges, weight)
+        loss = told[0] + self.recipe.edge_loss * told[1]
+        if upright is not None:
+            loss = loss + self.recipe.turn_loss * turn_loss(upright, turns)
+        return loss, told
 
+    def scores(self, progress: DetectorProgress, average: nn.Module) -> dict[str, float]:
+        """See `Course`; empty where the epoch is not judged."""
+        if not self.recipe.judges(progress.epoch):
+            return {}
+        return score(cast(DetectorNet, average), self.judge, half=self.recipe.half)
 
-def _batches(stock: Stock, recipe: DetectorRecipe, *, epoch: int, stride: int, workers: int) -> Iterator[Batch]:
-    cv2.setNumThreads(0)  # the workers are forked, which OpenCV's own threads would not survive
-    order = epoch_order(stock.groups, recipe.shares, samples=recipe.samples, seed=(recipe.seed, epoch))
-    loader = DataLoader(
-        _Epoch(stock, order, recipe, epoch=epoch, stride=stride),
-        recipe.batch,
-        num_workers=workers,
-        drop_last=True,
-        multiprocessing_context="fork" if workers else None,
-    )
-    yield from loader
+    def judged(
+        self, progress: DetectorProgress, losses: Sequence[float], scores: dict[str, float], seconds: float
+    ) -> Judged[DetectorProgress]:
+        """See `Course`."""
+        heat, edges = losses
+        line = DetectorEpoch(epoch=progress.epoch, heat_loss=heat, edge_loss=edges, score=scores, seconds=seconds)
+        by_domain = ", ".join(f"macro F1 {name} {value:.3f}" for name, value in scores.items())
+        return Judged(
+            progress=dataclasses.replace(progress, epoch=progress.epoch + 1, history=(*progress.history, line)),
+            said=f"epoch {line.epoch}: heat {heat:.3f}, edges {edges:.3f}, {seconds:.0f} s {by_domain}",
+            kept={"recipe": json.dumps(self.recipe.as_json())},
+        )

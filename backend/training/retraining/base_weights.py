@@ -24,8 +24,8 @@ from backend.models.publishing import documents_of
 from backend.models.serving import Sources
 from backend.training.detector.detector_recipe import SHAPES, Shape, build_network
 from backend.training.export import state_dict_from_onnx
-from backend.training.loop_parts import save
 from backend.training.quantise import detector_folder
+from backend.training.training_loop import save
 from backend.vision.engine import PIXEL_MM, DetectorConfig
 from backend.vision.network_config import CLASSES, sha256_of
 from backend.vision.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE

@@ -34,8 +34,8 @@ from backend.training.classifier_recipe import Corrections, Recipe
 from backend.training.export import export_classifier
 from backend.training.fusion import fit_fusion, shown_as
 from backend.training.harvest import label_boxes, truth_of
-from backend.training.loop_parts import save
 from backend.training.quantise import quantise_classifier
+from backend.training.training_loop import save
 from backend.vision.classifier import load_classifier, network_input
 from backend.vision.engine import DetectorConfig, Network
 from backend.vision.finders import build_detector

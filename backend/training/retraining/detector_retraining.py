@@ -19,10 +19,10 @@ from backend.training.detector.detector_publishing import DETECTOR_RECORD_FILE
 from backend.training.detector.detector_recipe import build_network
 from backend.training.detector.scenes import load_stock
 from backend.training.export import state_dict_from_onnx
-from backend.training.loop_parts import Tell, nobody, save
 from backend.training.pagestore import JoinedPages, PageStore
 from backend.training.quantise import IN_FLOAT, quantise_network
 from backend.training.retraining.material import CORRECTED_PAGE, draw_replay
+from backend.training.training_loop import Tell, nobody, save
 from backend.training.training_pages import shared
 from backend.vision.network_config import sha256_of
 from backend.vision.network_detector import padded, page_input

@@ -21,17 +21,17 @@ from backend.models.published import Facts, Registry
 from backend.models.publishing import add_documents, documents_of
 from backend.models.serving import Sources
 from backend.training.classifier_publishing import versions
-from backend.training.loop_parts import Tell, nobody
 from backend.training.pagestore import JoinedPages
 from backend.training.quantise import detector_folder
 from backend.training.retraining.base_weights import of_whole_numbers
 from backend.training.retraining.candidate import add_detector, quantise_candidate, write_candidate
-from backend.training.retraining.detector_retraining import PageLessons, teach, write_taught
+from backend.training.retraining.detector_retraining import write_taught
 from backend.training.retraining.gathering_material import Given, gather, went_in
 from backend.training.retraining.gold_trial import as_verdict, closed_set, judge_candidate
 from backend.training.retraining.retraining_recipe import RetrainingRecipe
 from backend.training.retraining.starting import PRIVATE
-from backend.training.retraining.together import Work, fit_together
+from backend.training.retraining.together import CropWork, PageWork, fit_together
+from backend.training.training_loop import Tell, nobody
 from backend.vision.engine import DetectorConfig
 from backend.vision.network_config import MARKS, ClassifierConfig
 from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, FLOAT_WEIGHTS_FILE, Weights
@@ -64,7 +64,7 @@ def make(given: Given, run: Path, *, kind: str, threads: int, workers: int, tell
     """
     candidate = run / _CANDIDATE
     shutil.rmtree(candidate, ignore_errors=True)  # what an attempt that was cut off left
-    work = Work(
+    work = CropWork(
         recipe=given.recipe,
         material=given.material,
         base=given.base.path,
@@ -80,18 +80,21 @@ def make(given: Given, run: Path, *, kind: str, threads: int, workers: int, tell
         quantise_candidate(candidate, given.material)
     place, judges = detector_folder(given.parent), JoinedPages((given.pages,))
     if given.finding is not None:
-        seconds += _teach(given, given.finding, run / _DETECTOR, candidate, workers=workers, tell=tell)
+        pages = PageWork(
+            lessons=given.finding, drawn=given.pages, run=run / _DETECTOR, workers=workers, threads=threads
+        )
+        seconds += _teach(given, pages, candidate, tell=tell)
         place, judges = candidate, JoinedPages((given.pages, given.finding.pages))
     tell("both networks are weighed against each other")
     add_detector(candidate, place, judges, serving=given.parent, kind=kind, plan=given.plan, threads=threads)
     return candidate, round(seconds)
 
 
-def _teach(given: Given, finding: PageLessons, run: Path, candidate: Path, *, workers: int, tell: Tell) -> float:
+def _teach(given: Given, work: PageWork, candidate: Path, *, tell: Tell) -> float:
     """Trains the detector on annotators' pages, or goes on; gives the seconds it took."""
-    progress = teach(finding, given.pages, run, workers=workers, tell=lambda far: tell(f"detector: {far}"))
+    progress, finding = fit_together(work, lambda far: tell(f"detector: {far}")), work.lessons
     serving = DetectorConfig.read(detector_folder(given.parent) / DETECTOR_CONFIG_FILE)
-    write_taught(run, progress, finding, given.pages, candidate, whole_numbers=of_whole_numbers(serving))
+    write_taught(work.run, progress, finding, given.pages, candidate, whole_numbers=of_whole_numbers(serving))
     seen = finding.pages.seen() | finding.replay.seen()
     add_documents(candidate, (*(documents_of(finding.base.folder) or ()), *seen))
     return sum(line.seconds for line in progress.history)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from backend.errors import TrainingError
 from backend.training.detector.changes import Changes
@@ -18,6 +20,7 @@ from backend.training.detector.detector_recipe import DetectorRecipe, Shape, bui
 from backend.training.detector.scenes import Stock
 from tests.models.detectors import TINY, TINY_LITE
 from tests.training.detector.conftest import STILL, plain_scene
+from tests.training.torchrun import run_both
 
 RECIPE = DetectorRecipe(
     shape=TINY,
@@ -36,6 +39,7 @@ TRAIN = Stock(
     ("drawn",) * 4,
 )
 JUDGE = Stock(TRAIN.scenes[:1], ("drawn",))
+ALIKE = Stock(TRAIN.scenes[:1] * 4, ("drawn",) * 4)
 
 
 def same(first: Path, second: Path) -> bool:
@@ -62,6 +66,60 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(stops: tuple[int, ...
     assert len(progress.history) == 3
     assert same(tmp_path / CHECKPOINT_FILE, whole / CHECKPOINT_FILE)
     assert same(tmp_path / AVERAGE_FILE, whole / AVERAGE_FILE)
+
+
+def test_blocks_that_are_left_out_by_chance_are_the_same_after_a_stop(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    recipe = dataclasses.replace(RECIPE, shape=TINY_LITE, dropped=0.5)
+    fit_detector(recipe, TRAIN, JUDGE, tmp_path / "whole")
+    fit_detector(recipe, TRAIN, JUDGE, tmp_path / "cut", stop_after=1)
+    torch.rand(5)  # another process begins anywhere
+    fit_detector(recipe, TRAIN, JUDGE, tmp_path / "cut")
+    assert same(tmp_path / "cut" / CHECKPOINT_FILE, tmp_path / "whole" / CHECKPOINT_FILE)
+
+
+def test_a_checkpoint_that_does_not_say_what_was_drawn_by_chance_is_gone_on_from(whole: Path, tmp_path: Path) -> None:
+    fit_detector(RECIPE, TRAIN, JUDGE, tmp_path, stop_after=2)
+    path = tmp_path / CHECKPOINT_FILE
+    with safe_open(path, "pt") as file:
+        facts = file.metadata()
+    save_file({name: value for name, value in load_file(path).items() if not name.startswith("random.")}, path, facts)
+    progress = fit_detector(RECIPE, TRAIN, JUDGE, tmp_path)
+    assert len(progress.history) == 3
+    assert same(tmp_path / AVERAGE_FILE, whole / AVERAGE_FILE)
+
+
+def _train(recipe: DetectorRecipe, folder: Path, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    try:
+        fit_detector(recipe, ALIKE, JUDGE, folder)
+    except TrainingError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
+    # Of pages that are alike, both parts of a batch have the same marks and the same statistics.
+    recipe = dataclasses.replace(RECIPE, changes=STILL, epochs=1, samples=2)
+    torch.set_num_threads(1)
+    alone = fit_detector(recipe, ALIKE, JUDGE, tmp_path / "one")
+    assert run_both(_train, recipe, tmp_path / "two") == [0, 0]
+    with safe_open(tmp_path / "two" / CHECKPOINT_FILE, "pt") as file:
+        [line] = json.loads(file.metadata()["progress"])["history"]
+    assert line["heat_loss"] == pytest.approx(alone.history[0].heat_loss, rel=1e-3)
+    one, other = (load_file(tmp_path / name / CHECKPOINT_FILE) for name in ("one", "two"))
+    assert one.keys() == other.keys()
+    names = [name for name in one if name.endswith(".exp_avg")]
+    steps = [torch.cat([tensors[name].flatten() for name in names]) for tensors in (one, other)]
+    # BatchNorm divides by hardly anything on white paper, so that the last bits of the sums show.
+    assert torch.cosine_similarity(steps[0], steps[1], dim=0) > 0.99
+    assert steps[0].norm().item() == pytest.approx(steps[1].norm().item(), rel=0.02)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_both(_train, dataclasses.replace(RECIPE, batch=3), tmp_path) == [2, 2]
+    assert "a batch of 3 pages cannot be divided among 2 processes" in capfd.readouterr().err
 
 
 def test_more_processes_that_change_pages_change_nothing(whole: Path, tmp_path: Path) -> None:

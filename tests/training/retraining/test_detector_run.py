@@ -11,18 +11,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from backend.cli import main
 from backend.models.promotion import Models
 from backend.models.publishing import documents_of
 from backend.models.serving import Sources
 from backend.settings import Settings
-from backend.training.detector import detector_loop
 from backend.training.detector.detector_loop import CHECKPOINT_FILE
-from backend.training.loop_parts import nobody
+from backend.training.detector.detector_network import DetectorNet
 from backend.training.retraining.retraining_recipe import read_recipe
 from backend.training.retraining.retraining_run import Result, Retraining
 from backend.training.retraining.starting import PRIVATE, folder_of
+from backend.training.training_loop import nobody
 from backend.vision.engine import DetectorConfig
 from backend.vision.network_config import sha256_of
 from backend.vision.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
@@ -72,16 +73,16 @@ def retrain(settings: Settings, say: Callable[[object], None] = print, tell: Cal
 
 def _until_killed(settings: Settings) -> None:
     torch.set_num_threads(1)
-    follow, done = detector_loop.follow, 0
+    follow, done = AveragedModel.update_parameters, 0
 
-    def dying(average: torch.nn.Module, network: torch.nn.Module, averaging: float) -> None:
+    def dying(average: AveragedModel, network: torch.nn.Module) -> None:
         nonlocal done
-        done += 1
+        done += isinstance(network, DetectorNet)
         if done > STEPS:
             os.kill(os.getpid(), signal.SIGKILL)
-        follow(average, network, averaging)
+        follow(average, network)
 
-    detector_loop.follow = dying
+    AveragedModel.update_parameters = dying
     retrain(settings)
 
 

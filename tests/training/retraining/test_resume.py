@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.optim.swa_utils import AveragedModel
 
 from backend.training import classifier_loop
 from backend.training.classifier_loop import BEST_FILE, CHECKPOINT_FILE, fit
@@ -43,16 +44,16 @@ def material(data: Path, drawn: Path) -> Material:
 
 def _until_killed(data: Path, drawn: Path, folder: Path, steps: int) -> None:
     torch.set_num_threads(1)
-    follow, done = classifier_loop.follow, 0
+    follow, done = AveragedModel.update_parameters, 0
 
-    def dying(average: torch.nn.Module, network: torch.nn.Module, averaging: float) -> None:
+    def dying(average: AveragedModel, network: torch.nn.Module) -> None:
         nonlocal done
         done += 1
         if done == steps:
             os.kill(os.getpid(), signal.SIGKILL)
-        follow(average, network, averaging)
+        follow(average, network)
 
-    classifier_loop.follow = dying
+    AveragedModel.update_parameters = dying
     fit(RECIPE, material(data, drawn), folder, build=tiny)
 
 
