@@ -56,7 +56,7 @@ _COMMANDS = {
     "demo": ("backend.commands.demo.demo_command", "start Label Studio with drawn contracts and this backend"),
     "completion": ("backend.commands.completion", "print a script by which your shell completes all of these"),
 }
-"""Name: module with `add_arguments(parser)` and `run(args) -> exit code`, and what it does."""
+"""Name: module with `add_arguments(parser)` and `run(args, settings) -> exit code`, and what it does."""
 _BAD_USE = 2
 _INTERRUPTED = 130
 
@@ -78,8 +78,10 @@ def _run(wanted: str | None, given: Sequence[str]) -> int:
     try:
         module = _module(wanted)
         args = _parser(wanted, module).parse_args(given)
-        _log_to_stderr(quiet=wanted != "serve")
-        return int(module.run(args))
+        settings = Settings.from_environment(os.environ)
+        # A command that prints results logs warnings and worse only.
+        begin_log(settings.log_level if wanted == "serve" else logging.WARNING, form=settings.log_format)
+        return int(module.run(args, settings))
     except BackendError as error:
         told = printable(error, most=LONGEST_LINE)
         print(f"{painted(_PROGRAM, 'red', sys.stderr)}: {told}", file=sys.stderr)
@@ -119,9 +121,3 @@ def _described() -> dict[str, Words]:
         _module(name).add_arguments(parser)
         found[name] = words_of(parser, summary)
     return found
-
-
-def _log_to_stderr(*, quiet: bool) -> None:
-    """Sends the log to stderr; a command that prints results logs warnings and worse only."""
-    settings = Settings.from_environment(os.environ)
-    begin_log(logging.WARNING if quiet else settings.log_level, form=settings.log_format)

@@ -199,6 +199,14 @@ class Settings:
         values.update({name: value for name, value in overrides.items() if value is not None})
         return cls(**values)
 
+    def with_arguments(self, **overrides: Any) -> Settings:
+        """These settings with what the command line says in their place, where that is not None.
+
+        Raises:
+            SettingsError: A value is out of range.
+        """
+        return dataclasses.replace(self, **{name: value for name, value in overrides.items() if value is not None})
+
     def as_environment(self) -> dict[str, str]:
         """The table as another process of this program reads it with `from_environment`."""
         return {row.name.upper(): str(getattr(self, row.name)) for row in dataclasses.fields(self)}

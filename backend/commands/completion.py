@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from backend.settings import Settings
+
 __all__ = ["SHELLS", "Words", "add_arguments", "run", "words_of"]
 
 SHELLS = ("bash", "zsh", "fish")
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, _: Settings) -> int:
     """Prints the script; `args.described` gives the words of each command, as the command line knows them."""
     described: Callable[[], Mapping[str, Words]] = args.described
     print({"bash": _bash, "zsh": _zsh, "fish": _fish}[args.shell](args.program, described()))

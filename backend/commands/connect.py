@@ -379,7 +379,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 _AGREE = "set WEBHOOK_SECRET for `serve` and for `connect`"
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Connects, and prints what was changed.
 
     Raises:
@@ -387,7 +387,6 @@ def run(args: argparse.Namespace) -> int:
         SetupError: The backend is not running, or the project's label config neither fits nor may be replaced.
         LabelStudioError: Label Studio refused or did not answer.
     """
-    settings = Settings.from_environment(os.environ)
     if not settings.label_studio_api_key:
         raise SettingsError("LABEL_STUDIO_API_KEY is empty: `connect` uses Label Studio's API and needs a token")
     user = settings.basic_auth_user

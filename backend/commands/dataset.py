@@ -65,13 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots and pictures here")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Does what is asked; gives the exit code: 1 where pages are damaged, or are missing from a version.
 
     Raises:
         BackendError: It cannot be done.
     """
-    settings = Settings.from_environment(os.environ)
     return int(_ACTIONS[args.action](args, settings))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from backend.settings import Settings
 from backend.synthetic import coco
 from backend.synthetic.drawn_page import draw_page
 from backend.synthetic.marks import LANGUAGES, DrawnPage, Language
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="kind of the image files (default jpg)")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, _: Settings) -> int:
     """Draws the pages; the exit status."""
     args.out.mkdir(parents=True, exist_ok=True)
     draw = partial(

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Evaluates; prints the table.
 
     Raises:
@@ -66,16 +66,16 @@ def run(args: argparse.Namespace) -> int:
     for file in (args.json, args.html):
         _refuse_early(file)
     if args.blind is not None:
-        return _blind(args)
+        return _blind(args, settings)
     if args.coco is None or args.images is None:
         raise EvaluationError("name the pages with --coco FILE --images DIR, or ask for --blind")
-    return _on_pages(args)
+    return _on_pages(args, settings)
 
 
-def _blind(args: argparse.Namespace) -> int:
+def _blind(args: argparse.Namespace, settings: Settings) -> int:
     if args.coco or args.images or args.html:
         raise EvaluationError("--blind reads the ledger: it goes with --json, and not with --coco, --images or --html")
-    store = Store.open(Settings.from_environment(os.environ))
+    store = Store.open(settings)
     try:
         figures = compare(readings(store.engine), version=args.blind)
     finally:
@@ -85,7 +85,7 @@ def _blind(args: argparse.Namespace) -> int:
     return os.EX_OK
 
 
-def _on_pages(args: argparse.Namespace) -> int:
+def _on_pages(args: argparse.Namespace, settings: Settings) -> int:
     try:
         from backend.evaluation.evaluation_report import html_report  # noqa: PLC0415
         from backend.evaluation.measuring import measure  # noqa: PLC0415  a serving install has no COCO library
@@ -93,7 +93,7 @@ def _on_pages(args: argparse.Namespace) -> int:
         raise EvaluationError(
             f"evaluating needs {error.name}: install this program with its `evaluate` extra"
         ) from error
-    settings = Settings.from_environment(os.environ, model=args.model, confidence=args.confidence)
+    settings = settings.with_arguments(model=args.model, confidence=args.confidence)
     truth = read_coco(args.coco, args.images)
     weights = Sources.of(settings).at_once()
     history = _history(args.history, weights.folder) if args.html else []

@@ -189,7 +189,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     access.add_argument("--public", dest="private", action="store_false", help="make one that anybody can read")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Does one of them; gives the exit code: 1 where the gate refused.
 
     Raises:
@@ -200,7 +200,6 @@ def run(args: argparse.Namespace) -> int:
         EvaluationError: The pages to judge on cannot be used.
         TrainingError: What quantising needs is not installed or not there.
     """
-    settings = Settings.from_environment(os.environ)
     models = Models(settings.data_dir / "models")
     if args.act == "list":
         _list(models, settings, as_json=args.json)

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Prints the marks of every page of every file; gives 1 when one could not be read, after printing the others.
 
     Raises:
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         LabelConfigError: The label config cannot be read, or has no place for marks.
         SettingsError: What is to be drawn into is there already, or cannot hold the pages.
     """
-    settings = Settings.from_environment(os.environ, model=args.model, confidence=args.confidence)
+    settings = settings.with_arguments(model=args.model, confidence=args.confidence)
     binding = _binding(args.label_config, settings)
     pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
     pictures = None if args.draw is None else PagePictures(args.draw)

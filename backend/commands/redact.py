@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Writes every page of every file with its marks covered; gives 1 when a file could not be read.
 
     What the model does not find stays visible: whoever shares the pages looks at them first.
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         ModelError: There is no model.
         SettingsError: The output is there already, or cannot hold the pages.
     """
-    settings = Settings.from_environment(os.environ, model=args.model, confidence=args.confidence)
+    settings = settings.with_arguments(model=args.model, confidence=args.confidence)
     pictures = PagePictures(args.out)
     pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
     failed = 0

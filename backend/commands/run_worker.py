@@ -33,13 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unpark", action="store_true", help="give everything that was parked another chance first")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Works until it is told to stop (SIGTERM, Ctrl-C), or with --once until nothing is open; 1 if something is parked.
 
     Raises:
         LedgerError: The database or the crop store cannot be used.
     """
-    settings = Settings.from_environment(os.environ)
     store = Store.open(settings)
     connections = Connections(settings, source=lambda access: PageSource(settings, access))
     starter = Starter(settings, store.engine)

@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Looks at every task that nobody annotated, and lists those to annotate first; gives 1 where one had no pages.
 
     Raises:
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         ModelError: There is no model.
         LabelStudioError: Label Studio refused or did not answer.
     """
-    settings = Settings.from_environment(os.environ, model=args.model)
+    settings = settings.with_arguments(model=args.model)
     if not settings.label_studio_api_key:
         raise SettingsError("LABEL_STUDIO_API_KEY is empty: `select` uses Label Studio's API and needs a token")
     if args.n < 1:

@@ -165,7 +165,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Serves until it is told to stop.
 
     Raises:
@@ -173,9 +173,7 @@ def run(args: argparse.Namespace) -> int:
         UnknownModel: MODEL names no model.
         SettingsError: Another program listens at the address.
     """
-    settings = Settings.from_environment(
-        os.environ, host=args.host, port=args.port, workers=args.workers, model=args.model
-    )
+    settings = settings.with_arguments(host=args.host, port=args.port, workers=args.workers, model=args.model)
     give_back_pages()
     # Before the processes are made: they would load it in the background, and only /health would say what is wrong.
     Sources.of(settings).check()

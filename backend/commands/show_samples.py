@@ -212,14 +212,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Prints counts beside the original model card's, a story or a list, writes a sheet, or takes a verdict back.
 
     Raises:
         LedgerError: The database or a crop cannot be used, or there is no such sample.
         SettingsError: The arguments cannot be understood.
     """
-    settings = Settings.from_environment(os.environ)
     _refuse(args.words)
     store = Store.open(settings)
     if args.words and args.words[0] == "like":

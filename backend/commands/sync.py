@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Reconciles each project and works on what that brought; gives 1 where some samples could not be made.
 
     Raises:
@@ -46,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
         LabelStudioError: Label Studio refused or did not answer.
         LedgerError: The database or the crop store cannot be used.
     """
-    settings = Settings.from_environment(os.environ)
     if not settings.label_studio_api_key:
         raise SettingsError("LABEL_STUDIO_API_KEY is empty: `sync` asks Label Studio's API and needs a token")
     store = Store.open(settings)

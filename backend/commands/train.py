@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes that draw pages and augment (default 1)")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Does one of the two; what was stopped goes on. Gives the exit code: 1 where the gate refused what was trained.
 
     Raises:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise TrainingError(f"training needs {error.name}: install this program with its `train` extra") from error
     if not args.bundled_recipe:
-        return together(lambda: session.run(args))
+        return together(lambda: session.run(args, settings))
     if processes() > 1 and set(args.steps) != {"classifier"}:
         raise TrainingError(
             "of the bundled recipe several processes can do the step `classifier` alone: do the others without "
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         training_pages.ask_for_folder(args.out)
     if "pages" in args.steps:
         bundled.collect(args.work, pages=args.pages, real=args.real, jobs=args.jobs)
-        training_pages.collect_frozen(args.work, args.dataset, Settings.from_environment(os.environ))
+        training_pages.collect_frozen(args.work, args.dataset, settings)
     if "detector" in args.steps:
         _say(bundled.fit_pages(args.work, args.out, real=args.real, threads=args.threads, jobs=args.jobs))
     if "crops" in args.steps:

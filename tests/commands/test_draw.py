@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from backend.commands.draw import add_arguments, overview, run
+from backend.settings import Settings
 from backend.synthetic import coco
 from backend.synthetic.drawn_page import draw_page
 
@@ -17,7 +18,7 @@ from backend.synthetic.drawn_page import draw_page
 def draw(folder: Path, *options: str) -> int:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return run(parser.parse_args(["--out", str(folder), "--dpi", "72", *options]))
+    return run(parser.parse_args(["--out", str(folder), "--dpi", "72", *options]), Settings())
 
 
 def test_pages_are_written_with_their_boxes(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from backend.commands.train import STEPS, add_arguments, run
 from backend.errors import TrainingError
+from backend.settings import Settings
 from backend.training.crops import CropFolder
 from backend.training.pagestore import LabelledPage, PageStore
 from backend.vision.weights import BUNDLED
@@ -36,7 +37,7 @@ def test_the_bundled_weights_are_made_only_when_they_are_asked_for() -> None:
 
 def step(name: str, work: Path, *more: str) -> int:
     words = ("--bundled-recipe", "--work", str(work), "--out", str(work / "out"), "--threads", "1", "--steps", name)
-    return run(parsed(*words, *more))
+    return run(parsed(*words, *more), Settings())
 
 
 def test_the_first_steps_draw_pages_and_cut_crops_from_them_in_the_work_folder(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_real_pages_have_to_be_where_they_are_said_to_be(tmp_path: Path) -> None
 def test_what_learns_from_a_data_set_does_not_overwrite_the_bundled_weights(tmp_path: Path) -> None:
     words = ("--bundled-recipe", "--work", str(tmp_path), "--dataset", "leases", "--steps", "pages", "--pages", "1")
     with pytest.raises(TrainingError, match="does not overwrite the bundled weights: name another folder with --out"):
-        run(parsed(*words))
+        run(parsed(*words), Settings())
     assert not list(tmp_path.iterdir())
 
 
@@ -88,7 +89,7 @@ def test_nor_does_a_later_step_that_does_not_name_it(name: str, tmp_path: Path) 
     )
     PageStore(tmp_path / "pages").add(page, np.full((40, 30, 3), 255, np.uint8))
     with pytest.raises(TrainingError, match="does not overwrite the bundled weights"):
-        run(parsed("--bundled-recipe", "--work", str(tmp_path), "--threads", "1", "--steps", name))
+        run(parsed("--bundled-recipe", "--work", str(tmp_path), "--threads", "1", "--steps", name), Settings())
 
 
 @pytest.mark.parametrize("words", [("--steps", "fit"), ("--steps", "crops", "dance")])
@@ -103,4 +104,4 @@ def test_without_the_extra_it_names_what_is_missing(tmp_path: Path, monkeypatch:
     monkeypatch.delattr("backend.training.bundled", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(TrainingError, match=r"training needs torch.*`train` extra"):
-        run(parsed("--bundled-recipe", "--work", str(tmp_path)))
+        run(parsed("--bundled-recipe", "--work", str(tmp_path)), Settings())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backend.commands.draw import add_arguments, run
+from backend.settings import Settings
 from tests.end_to_end.conftest import missing
 
 
@@ -18,7 +19,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    run(parser.parse_args(["--out", str(folder), "--pages", "5", "--seed", "41", "--dpi", "60"]))
+    run(parser.parse_args(["--out", str(folder), "--pages", "5", "--seed", "41", "--dpi", "60"]), Settings())
     return folder
 
 

@@ -32,7 +32,7 @@ def gold(tmp_path_factory: pytest.TempPathFactory) -> Truth:
     folder = tmp_path_factory.mktemp("gold")
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    run(parser.parse_args(["--out", str(folder), "--pages", "6", "--seed", "71", "--dpi", "75"]))
+    run(parser.parse_args(["--out", str(folder), "--pages", "6", "--seed", "71", "--dpi", "75"]), Settings())
     return read_coco(folder / "annotations.json", folder)
 
 

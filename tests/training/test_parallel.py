@@ -15,6 +15,7 @@ from torch import nn
 
 from backend.commands.train import add_arguments, run
 from backend.errors import TrainingError
+from backend.settings import Settings
 from backend.training.classifier_loop import BEST_FILE, CHECKPOINT_FILE, fit
 from backend.training.classifier_recipe import Recipe, Stage
 from backend.training.crops import CropFolder
@@ -98,4 +99,4 @@ def test_steps_that_several_processes_cannot_do_are_refused(
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     with pytest.raises(TrainingError, match="the step `classifier` alone"):
-        run(parser.parse_args(words))
+        run(parser.parse_args(words), Settings())

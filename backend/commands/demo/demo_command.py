@@ -38,6 +38,7 @@ from backend.errors import DemoError
 from backend.escaping import printable
 from backend.files import hold
 from backend.labelstudio.client import LabelStudio
+from backend.settings import Settings
 from backend.terminal import painted
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, _: Settings) -> int:
     """Runs the demo until Ctrl-C, SIGTERM or the end of the terminal; gives the exit code.
 
     Raises:

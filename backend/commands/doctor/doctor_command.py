@@ -210,13 +210,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Looks, changes nothing, and prints each finding with its remedy; gives 1 where something failed.
 
     Raises:
         SettingsError: A setting has a value that cannot be used.
     """
-    settings = Settings.from_environment(os.environ)
     url = (args.url or address_of(settings)).rstrip("/")
     here = (args.from_here or url).rstrip("/")
     found: list[Finding] = []

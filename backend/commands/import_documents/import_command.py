@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recursive", action="store_true", help="look into folders inside folders, too")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Imports all that is new; gives 1 where some of it could not be imported.
 
     Raises:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         LabelStudioError: There is no such project, or Label Studio refused or did not answer before anything was done.
         LabelConfigError: The project's label config offers nothing to put marks on.
     """
-    settings = Settings.from_environment(os.environ, render_dpi=args.dpi)
+    settings = settings.with_arguments(render_dpi=args.dpi)
     if not settings.label_studio_api_key:
         raise SettingsError("LABEL_STUDIO_API_KEY is empty: `import` uses Label Studio's API and needs a token")
     found = find(args.paths, recursive=args.recursive)

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     folder.add_argument("--ray-address", metavar="ADDRESS", help="of a Ray cluster; without it, Ray on this machine")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Pre-labels; gives 1 where something failed.
 
     Raises:
@@ -84,7 +84,6 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError("name either a --project, or folders, files or lists of tasks")
     if args.processes < 1 or not 1 <= args.batch <= _MOST_TOGETHER:
         raise SettingsError(f"--processes is at least 1, and --batch from 1 to {_MOST_TOGETHER}")
-    settings = Settings.from_environment(os.environ)
     with Failures(args.report) as failures:
         if args.project:
             _project(args, settings, failures)

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confidence", type=float, help="lowest probability at which a mark counts (CONFIDENCE)")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Reports; gives 1 where a contract could not be looked at.
 
     Raises:
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         EvaluationError: A file cannot be written.
         BackendError: There is no model or project, or Label Studio refused or did not answer.
     """
-    settings = Settings.from_environment(os.environ, model=args.model, confidence=args.confidence)
+    settings = settings.with_arguments(model=args.model, confidence=args.confidence)
     rules = [parse_rule(text) for text in args.rule or _RULES]
     _refuse_early(args, settings)
     with ExitStack() as stack:

@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Reviews; gives 1 where a page could not be looked at.
 
     Raises:
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         EvaluationError: The report cannot be written.
         BackendError: There is no model, project or version, or Label Studio refused or did not answer.
     """
-    settings = Settings.from_environment(os.environ, model=args.model)
+    settings = settings.with_arguments(model=args.model)
     _refuse_early(args, settings)
     with ExitStack() as stack:
         source, studio, project = _source(args, settings, stack)

@@ -33,7 +33,7 @@ _WAIT_SECONDS = 8.0
 """For those who only look whether a training runs, and for the helpers of one that was killed: these end within 5 s."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     """Retrains; gives the exit code: 1 where the gate refused the candidate.
 
     Raises:
@@ -41,7 +41,6 @@ def run(args: argparse.Namespace) -> int:
         TrainingError: Another training runs, or there are too few samples.
         BackendError: Something that it needs cannot be used.
     """
-    settings = Settings.from_environment(os.environ)
     tracker = tracker_named(settings.tracker) if settings.tracker else None
     folder = folder_of(settings.data_dir)
     store = Store.open(settings)
