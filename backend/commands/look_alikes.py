@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
 from sqlalchemy import select
 
 from backend.commands.review.review_command import KIND, SCORE, make_tab
@@ -27,6 +26,7 @@ from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.projects import write_columns
 from backend.labelstudio.stored_predictions import Shown, delete_prediction, read_open_task, store
+from backend.markup import render
 from backend.vision.network_config import CLASSES, NONE
 
 __all__ = ["Followed", "alike_page", "chosen_of", "follow_verdict", "like_lines", "look_alikes"]
@@ -78,8 +78,7 @@ def like_lines(name: str, found: Sequence[Alike]) -> list[str]:
 def alike_page(name: str, found: Sequence[Alike]) -> str:
     """The list as one page with pictures that needs no other file."""
     pictures = [f"data:image/jpeg;base64,{base64.b64encode(one.picture).decode()}" for one in found]
-    template = Environment(loader=PackageLoader("backend.commands"), autoescape=True).get_template("alike.html")
-    return template.render(name=name, found=list(zip(found, pictures, strict=True)))
+    return render("alike.html", "backend.commands", name=name, found=list(zip(found, pictures, strict=True)))
 
 
 def chosen_of(found: Sequence[Alike], words: str) -> list[Alike]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import Connection, Row, func, select
 
@@ -31,6 +30,7 @@ from backend.corrections.verdicts import acting_verdicts, forget_verdict, restor
 from backend.errors import LedgerError, SettingsError
 from backend.files import write_private
 from backend.labelstudio.client import LabelStudio
+from backend.markup import render
 from backend.pages.encoding import png_uri
 from backend.settings import Settings
 from backend.vision.network_config import CLASSES
@@ -90,8 +90,7 @@ def shelves(connection: Connection, crops: CropStore, *, most: int) -> list[Shel
 
 def html_sheet(found: Sequence[Shelf]) -> str:
     """The contact sheet as one page that needs no other file."""
-    environment = Environment(loader=PackageLoader("backend.commands"), autoescape=True)
-    return environment.get_template("sheet.html").render(shelves=found, data_uri=_data_uri, moment=_moment)
+    return render("sheet.html", "backend.commands", shelves=found, data_uri=_data_uri, moment=_moment)
 
 
 def png_sheet(found: Sequence[Shelf]) -> Image.Image:

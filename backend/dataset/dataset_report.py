@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from backend.dataset.manifest import SPLITS
 from backend.dataset.statistics import INKS, LARGE_MM, SLICES, SMALL_MM, MarkFacts, Statistics, wants
+from backend.markup import render
 from backend.pages.encoding import jpeg_uri
 from backend.vision.network_config import MARKS
 
@@ -95,15 +95,10 @@ def html_report(version: Version, found: Statistics) -> str:
     Raises:
         DatasetError: A page is damaged.
     """
-    environment = Environment(
-        loader=PackageLoader("backend.dataset"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     by_class = {label: {split: found.counts[split][label] for split in SPLITS} for label in MARKS}
-    return environment.get_template("statistics.html").render(
+    return render(
+        "statistics.html",
+        "backend.dataset",
         version=version,
         found=found,
         marks=MARKS,

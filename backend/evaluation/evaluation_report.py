@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from backend.corrections.outcomes import Outcome
 from backend.evaluation import plots
@@ -16,6 +14,7 @@ from backend.evaluation.mistakes import KINDS, Mistake, MistakePicture, correcti
 from backend.evaluation.plots import PlottedEpoch
 from backend.evaluation.ranking import curves
 from backend.evaluation.study import Study
+from backend.markup import moment, render
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -46,13 +45,6 @@ def html_report(study: Study, figures: Figures, settings: Settings, *, history: 
     Raises:
         PageError: A page can no longer be read.
     """
-    environment = Environment(
-        loader=PackageLoader("backend.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     pages, run = study.run.truth.pages, study.run
     mistakes = [
         one
@@ -60,11 +52,13 @@ def html_report(study: Study, figures: Figures, settings: Settings, *, history: 
         for one in corrections(number, page, found)
     ]
     ranked = curves(pages, study.ranked)
-    return environment.get_template("report.html").render(
+    return render(
+        "report.html",
+        "backend.evaluation",
         figures=figures,
         marks=MARKS,
         original=(ORIGINAL_ACCURACY, ORIGINAL_MACRO_F1),
-        moment=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        moment=moment(time.time()),
         curves=ranked,
         precision_recall=plots.precision_recall(ranked, figures.end_to_end["0.5"]),
         shown_diagram=plots.reliability_diagram(figures.shown.bins, "Reliability of the shown boxes"),

@@ -15,10 +15,10 @@ from backend.corrections.chronicle import BLIND, BOXES, SCRATCH, SERVES
 from backend.corrections.counts import OUTCOMES, Facts, count
 from backend.corrections.outcomes import Outcome
 from backend.corrections.progress import DAY, Counts, Progress, progress
+from backend.markup import moment, page_headers, render
 from backend.models.model_history import PROMOTED, ROLLED_BACK
 from backend.server.charts import Bar, Line, Mark, Point, bars, timeline
 from backend.server.faults import faults
-from backend.server.markup import moment, page_headers, render
 from backend.server.status_pages import NO_TRAINING
 from backend.vision.network_config import MARKS
 
@@ -69,7 +69,14 @@ class Dashboard:
         except SQLAlchemyError as error:
             # The driver's own words: SQLAlchemy adds the statement and its values.
             reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            text = render("away.html", here="/", label_studio=self.label_studio, model=self.state(), reason=reason)
+            text = render(
+                "away.html",
+                "backend.server",
+                here="/",
+                label_studio=self.label_studio,
+                model=self.state(),
+                reason=reason,
+            )
             status = 503
         return Response(text, status, content_type="text/html; charset=utf-8", headers=page_headers())
 
@@ -79,6 +86,7 @@ class Dashboard:
         refused = self.refused
         return render(
             "dashboard.html",
+            "backend.server",
             here="/",
             label_studio=self.label_studio,
             facts=facts,

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.corrections.counts import OUTCOMES, SEED_MISCLASSIFIED, SPLITS, Facts, count
 from backend.corrections.verdicts import acting_verdicts, forget_verdict, restore_verdict
 from backend.errors import LedgerError
-from backend.server.markup import page_headers, render
+from backend.markup import page_headers, render
 from backend.vision.network_config import CLASSES, MARKS
 
 __all__ = ["CONTENT_TYPE", "NO_TRAINING", "Waiting", "exposition", "feedback_pages"]
@@ -236,6 +236,7 @@ def feedback_pages(
             return jsonify({"model": dict(model), **told, **facts.as_json()})
         text = render(
             "status.html",
+            "backend.server",
             here="/status",
             label_studio=label_studio,
             facts=facts,

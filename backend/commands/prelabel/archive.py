@@ -16,20 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import fsspec
 
-from backend.commands.prelabel.worker_model import Failed, Fixed, NotedPages, bulk_settings
+from backend.commands.prelabel.worker_model import Failed, bulk_settings, plain_predictor
 from backend.corrections.crop_store import without_credentials
 from backend.errors import LabelConfigError, LimitExceeded, PageError, PageUnavailable, RequestError, SettingsError
 from backend.escaping import printable
-from backend.labelstudio.connections import Connections
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink, why_empty
 from backend.labelstudio.stating import stated
 from backend.labelstudio.tasks import sheets
-from backend.models.serving import Sources, build_pipeline
 from backend.pages.decode import ENOUGH_DPI, PAGE_SUFFIXES, decode
 from backend.pages.page import Limits
-from backend.pages.source import PageSource
-from backend.server.predictor import Predictor
 from backend.vision.inked import ink_in
 from backend.vision.network_config import MARKS
 
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from backend.pages.page import Page
-    from backend.pages.references import Access
     from backend.settings import Settings
 
 __all__ = ["Item", "Looked", "Looker", "Row", "items", "make_looker", "read_label_config"]
@@ -64,16 +59,6 @@ class Looked:
     failure: tuple[str, str] | None = None
 
 
-class _Unremembered:
-    """A ledger for predictions that are not shown yet: whoever imports them gives their tasks other ids."""
-
-    def remember(self, **_: object) -> None:
-        """Remembers nothing."""
-
-    def note_unread(self, **_: object) -> None:
-        """Notes nothing: what failed is in the run's own report."""
-
-
 class Looker:
     """Looks at items; one for a process.
 
@@ -88,16 +73,10 @@ class Looker:
 
     def __init__(self, settings: Settings, label_config: str) -> None:
         self._failed: Failed = {}
-
-        def source(access: Access) -> NotedPages:
-            return NotedPages(PageSource(settings, access), self._failed)
-
         self._settings = settings
         self._limits = Limits.of(settings)
-        self._pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
-        self._predictor = Predictor(
-            settings, Fixed(self._pipeline), Connections(settings, source=source), ledger=_Unremembered()
-        )
+        self._predictor = plain_predictor(settings, self._failed)
+        self._pipeline = self._predictor.serving.pipeline(timeout=0)
         own = (_own_binding(settings.confidence),)
         self._bindings = bind(label_config, confidence=settings.confidence) if label_config else own
         self.version = str(self._predictor.version(self._bindings))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from backend.settings import Settings
     from backend.vision.pipeline import Pipeline
 
-__all__ = ["Failed", "Fixed", "NotedPages", "StrictLedger", "bulk_settings", "served_predictor"]
+__all__ = ["Failed", "Fixed", "NotedPages", "StrictLedger", "bulk_settings", "plain_predictor", "served_predictor"]
 
 # Nobody waits for an answer: a day stands for ever.
 _PATIENCE = 86_400.0
@@ -116,6 +116,26 @@ class StrictLedger:
         self.inner.note_unread(task=task, project=project, reason=reason)
 
 
+class _Unremembered:
+    """A ledger for predictions that are not shown yet: whoever imports them gives their tasks other ids."""
+
+    def remember(self, **_: object) -> None:
+        """Remembers nothing."""
+
+    def note_unread(self, **_: object) -> None:
+        """Notes nothing: what failed is in the run's own report."""
+
+
+def plain_predictor(settings: Settings, failed: Failed) -> Predictor:
+    """A predictor of tasks that Label Studio does not have yet: nothing is remembered, and no correction is followed.
+
+    Raises:
+        ModelError: There is no model.
+    """
+    pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
+    return Predictor(settings, Fixed(pipeline), _noting(settings, failed), ledger=_Unremembered())
+
+
 def served_predictor(settings: Settings, failed: Failed) -> Predictor:
     """A predictor as `serve` has it, corrections remembered and followed included; it notes what failed in `failed`.
 
@@ -123,11 +143,7 @@ def served_predictor(settings: Settings, failed: Failed) -> Predictor:
         ModelError: There is no model.
         LedgerError: The database or the crop store cannot be used.
     """
-
-    def source(access: Access) -> Pages:
-        return NotedPages(PageSource(settings, access), failed)
-
-    connections = Connections(settings, source=source)
+    connections = _noting(settings, failed)
     feedback = Feedback(Store.open(settings), connections, recall_distance=settings.recall_distance)
     pipeline = build_pipeline(Sources.of(settings).at_once(), settings, around=feedback.recalling)
     feedback.catch_up()
@@ -136,3 +152,12 @@ def served_predictor(settings: Settings, failed: Failed) -> Predictor:
     sights = Sights(feedback.store.engine, at_once=True)
     ledger = StrictLedger(feedback.ledger, failed)
     return Predictor(settings, Fixed(pipeline), connections, ledger=ledger, sights=sights)
+
+
+def _noting(settings: Settings, failed: Failed) -> Connections:
+    """Ways into Label Studio whose pages note in `failed` what could not be had."""
+
+    def source(access: Access) -> Pages:
+        return NotedPages(PageSource(settings, access), failed)
+
+    return Connections(settings, source=source)

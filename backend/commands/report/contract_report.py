@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from backend.commands.report.contracts import ContractPage, Found, Judged, State
 from backend.commands.report.rules import Met, Rule
 from backend.errors import PageError
+from backend.markup import moment, render
 from backend.pages.thumbnail import thumbnail
-from backend.server.markup import moment, render
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:

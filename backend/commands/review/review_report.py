@@ -5,16 +5,15 @@ Doubts as pictures: the place on the page with some context, the annotator's box
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from backend.commands.review.doubts import Doubt, Kind, Place, ReviewedPage
 from backend.errors import BackendError
 from backend.evaluation.mistakes import Box, CutOut, cut_out
+from backend.markup import moment, render
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,22 +93,17 @@ def html_report(review: Review, source: Source, *, what: str, label_studio: str,
         label_studio: Its address, to which tasks are linked.
         most: Pages that are shown at most, the least believed.
     """
-    environment = Environment(
-        loader=PackageLoader("backend.commands.review"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = review.doubted[:most]
-    return environment.get_template("review.html").render(
+    return render(
+        "review.html",
+        "backend.commands.review",
         review=review,
         what=what,
         shown=shown,
         pictures=pictures(shown, source),
         meanings=_MEANINGS,
         link=lambda place: _link(label_studio, place),
-        moment=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        moment=moment(time.time()),
     )
 
 

@@ -13,8 +13,8 @@ from flask import Blueprint, Response, jsonify, request
 
 from backend.errors import LabelStudioError, RequestError
 from backend.labelstudio.revising import People, people
+from backend.markup import page_headers, render
 from backend.server.callers import refusal
-from backend.server.markup import page_headers, render
 from backend.server.wall.wall_decisions import Decided, Decision, Decisions
 from backend.server.wall.wall_looks import Looks, alike_first, in_likeness
 from backend.server.wall.wall_queue import CropItem, crops_on_page, queue, totals
@@ -137,6 +137,7 @@ def _page(wall: Wall) -> str:
     return render(
         "wall.html",
         "backend.server.wall",
+        "backend.server",
         here="/review",
         label_studio=wall.label_studio,
         projects=titles,

@@ -17,9 +17,9 @@ _STYLE = "frame.css"
 
 @cache
 def _environment(*packages: str) -> Environment:
-    """Templates of some packages, and those of this one behind them: `base.html` is the frame of all."""
+    """Templates of some packages, and the frames behind them: `base.html` of all pages, `kept.html` of reports."""
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader(one) for one in (*packages, "backend.server")]),
+        loader=ChoiceLoader([PackageLoader(one) for one in (*packages, "backend")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -34,8 +34,8 @@ def render(template: str, *packages: str, **values: Any) -> str:
     """A page.
 
     Args:
-        template: Its name; it extends `base.html`.
-        packages: Whose templates are looked through before those of `backend.server`.
+        template: Its name; it extends `base.html`, or `kept.html` where it is a report with a style of its own.
+        packages: Whose templates are looked through, before the frames.
         values: What the template asks for; what it asks for and does not get is an error.
     """
     return _environment(*packages).get_template(template).render(**values)
