@@ -249,9 +249,9 @@ def _publish(models: Models, folder: Path, settings: Settings, *, facts: Facts) 
 
 def _quantise(models: Models, args: argparse.Namespace, settings: Settings) -> None:
     try:
-        from backend.training.classifier_publishing import versions  # noqa: PLC0415
         from backend.training.parity import compare, drawn_truth  # noqa: PLC0415  a serving install has none of these
         from backend.training.quantise import calibration, quantise  # noqa: PLC0415
+        from backend.training.training_record import versions  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TrainingError(f"quantising needs {error.name}: install this program with its `train` extra") from error
     if (args.coco is None) != (args.images is None):

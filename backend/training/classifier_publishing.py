@@ -9,12 +9,9 @@ What a network says of stored crops, prepared as they are when serving.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +30,7 @@ from backend.training.classifier_loop import BEST_FILE, Progress
 from backend.training.classifier_recipe import Recipe
 from backend.training.crops import MARGIN, SPLITS, Crop, CropFolder
 from backend.training.export import export_classifier
+from backend.training.training_record import seconds_of, versions, write_record
 from backend.vision.classifier import network_input
 from backend.vision.engine import Network
 from backend.vision.network_config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
@@ -49,7 +47,6 @@ __all__ = [
     "model_card",
     "publish",
     "truth_of_crops",
-    "versions",
 ]
 
 _HEAD = """# Bundled classifier
@@ -105,7 +102,6 @@ NONE_SHARE = 0.6
 them gold. Training shows less of it, so that the marks are learned; the head's bias is moved to the share of serving
 (Saerens et al., 2002). The rules on ink propose more of it, .85; a retraining of a few pages moved that far calls too
 many marks none."""
-_PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "onnx", "onnxruntime")
 
 
 def model_card(facts: Mapping[str, Any], crops: Sequence[Crop], measured: Mapping[str, Evaluation]) -> str:
@@ -251,16 +247,16 @@ def publish(
     facts = {"recipe": recipe.digest, "data": data, "licence": "Apache-2.0", "base": recipe.base}
     ClassifierConfig(sha256=checksum, temperature=temperature, provenance=facts).write(out / CONFIG_FILE)
     measured = _measure(engine, store, crops, temperature)
-    seconds = sum(line.seconds for line in progress.history)
-    record = {
-        "recipe": recipe.as_json(),
-        "data": {"sha256": data, "crops": len(crops), "documents": len({crop.document for crop in crops})},
-        "versions": versions(),
-        "seconds": round(seconds),
-        "history": [dataclasses.asdict(line) for line in progress.history],
-        "measured": {title: report.as_json() for title, report in measured.items()},
-    }
-    (out / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    seconds = seconds_of(progress)
+    write_record(
+        out / RECORD_FILE,
+        progress,
+        recipe=recipe.as_json(),
+        data={"sha256": data, "crops": len(crops), "documents": len({crop.document for crop in crops})},
+        versions=versions(),
+        seconds=round(seconds),
+        measured={title: report.as_json() for title, report in measured.items()},
+    )
     card = {
         "megabytes": weights.stat().st_size / 1e6,
         "sha256": checksum,
@@ -276,11 +272,6 @@ def publish(
     }
     (out / CARD_FILE).write_text(model_card(card, crops, measured), encoding="utf-8")
     return measured
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that decide what comes out."""
-    return {name: version(name) for name in _PACKAGES}
 
 
 def _written(network: ResNet, weights: Path, recipe: Recipe) -> Network:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from backend.training.augment import Augmentation
+from backend.training.training_record import digest_of
 
 __all__ = ["BUNDLED", "Corrections", "Recipe", "Stage"]
 
@@ -149,7 +148,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that change exactly when the recipe does."""
-        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:12]
+        return digest_of(self.as_json())
 
 
 def _ask_for_counts(**counts: object) -> None:

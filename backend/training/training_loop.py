@@ -29,6 +29,7 @@ from backend.training.ranks import Ranks
 __all__ = [
     "Course",
     "Judged",
+    "Progress",
     "Showing",
     "Tell",
     "adamw",

@@ -6,7 +6,6 @@ The card beside the bundled detector: what it is, how it was made, how good it i
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,12 +18,12 @@ from safetensors.torch import load_file
 from backend.errors import TrainingError
 from backend.geometry import as_boxes, coverage, iou
 from backend.models.publishing import add_documents
-from backend.training.classifier_publishing import versions
 from backend.training.crops import SPLITS
 from backend.training.detector.detector_export import export_detector
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgress
 from backend.training.detector.detector_recipe import DetectorRecipe, build_network
 from backend.training.pagestore import LabelledPage, PageStore
+from backend.training.training_record import seconds_of, versions, write_record
 from backend.vision.engine import PIXEL_MM, DetectorConfig, DetectorNetwork
 from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.network_detector import ModelDetector
@@ -201,22 +200,22 @@ def publish_detector(
         ],
     }
     measured = {title: _measure(detector, store, members) for title, members in sets.items() if members}
-    seconds = sum(line.seconds for line in progress.history)
-    record = {
-        "recipe": recipe.as_json(),
-        "versions": versions(),
-        "pages": {
+    seconds = seconds_of(progress)
+    write_record(
+        out / DETECTOR_RECORD_FILE,
+        progress,
+        recipe=recipe.as_json(),
+        versions=versions(),
+        pages={
             f"{domain} {split}": sum(page.domain == domain and page.split == split for page in pages)
             for domain in ("drawn", "real")
             for split in ("train", "validation", "gold")
         },
-        "seconds": round(seconds),
-        "history": [dataclasses.asdict(line) for line in progress.history],
-        "measured": {
+        seconds=round(seconds),
+        measured={
             title: {name: dataclasses.asdict(one) for name, one in found.items()} for title, found in measured.items()
         },
-    }
-    (out / DETECTOR_RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    )
     card = detector_card(
         megabytes=weights.stat().st_size / 1e6,
         sha256=config.sha256,

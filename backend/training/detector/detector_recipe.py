@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,6 +12,7 @@ from backend.training.detector.changes import Changes
 from backend.training.detector.detector_network import DetectorNet
 from backend.training.detector.lite_network import LITE0, LiteNet, LiteShape
 from backend.training.detector.residual_network import ResidualNet, ResidualShape
+from backend.training.training_record import digest_of
 
 __all__ = ["BUNDLED_DETECTOR", "SHAPES", "DetectorRecipe", "Shape", "build_network"]
 
@@ -120,7 +119,7 @@ class DetectorRecipe:
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that change exactly when the recipe does."""
-        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:12]
+        return digest_of(self.as_json())
 
 
 BUNDLED_DETECTOR = DetectorRecipe(base="imagenet-lite0@579344248a93", epochs=120, restarts=(24, 64), judged=4)

@@ -6,7 +6,6 @@ Where a network's word is taken: bars with the wanted precision, and odds that l
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import shutil
 from pathlib import Path
@@ -36,6 +35,7 @@ from backend.training.fusion import fit_fusion, shown_as
 from backend.training.harvest import label_boxes, truth_of
 from backend.training.quantise import quantise_classifier
 from backend.training.training_loop import save
+from backend.training.training_record import write_record
 from backend.vision.classifier import load_classifier, network_input
 from backend.vision.engine import DetectorConfig, Network
 from backend.vision.finders import build_detector
@@ -208,8 +208,7 @@ def write_candidate(
     )
     config.write(out / CONFIG_FILE)
     save(network.state_dict(), out / TENSORS_FILE, {"classes": " ".join(CLASSES)})
-    history = {"history": [dataclasses.asdict(line) for line in progress.history]}
-    (out / RECORD_FILE).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+    write_record(out / RECORD_FILE, progress)
 
 
 def quantise_candidate(out: Path, material: Material) -> None:

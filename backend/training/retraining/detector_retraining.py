@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from backend.training.quantise import IN_FLOAT, quantise_network
 from backend.training.retraining.material import CORRECTED_PAGE, draw_replay
 from backend.training.training_loop import Tell, nobody, save
 from backend.training.training_pages import shared
+from backend.training.training_record import write_record
 from backend.vision.network_config import sha256_of
 from backend.vision.network_detector import padded, page_input
 from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
@@ -166,15 +166,15 @@ def write_taught(
     dataclasses.replace(lessons.base.config, sha256=sha256_of(weights), provenance=note).write(
         out / DETECTOR_CONFIG_FILE
     )
-    record = {
-        "recipe": lessons.recipe.as_json(),
-        "pages": {
+    write_record(
+        out / DETECTOR_RECORD_FILE,
+        progress,
+        recipe=lessons.recipe.as_json(),
+        pages={
             f"annotated {side}": sum(page.split == side for page in lessons.pages.read())
             for side in ("train", "validation")
         },
-        "history": [dataclasses.asdict(line) for line in progress.history],
-    }
-    (out / DETECTOR_RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    )
 
 
 def _blended(base: Mapping[str, Tensor], trained: Mapping[str, Tensor], part: float) -> dict[str, Tensor]:

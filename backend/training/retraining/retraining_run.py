@@ -20,7 +20,6 @@ from backend.models.promotion import Model, Models
 from backend.models.published import Facts, Registry
 from backend.models.publishing import add_documents, documents_of
 from backend.models.serving import Sources
-from backend.training.classifier_publishing import versions
 from backend.training.pagestore import JoinedPages
 from backend.training.quantise import detector_folder
 from backend.training.retraining.base_weights import of_whole_numbers
@@ -32,6 +31,7 @@ from backend.training.retraining.retraining_recipe import RetrainingRecipe
 from backend.training.retraining.starting import PRIVATE
 from backend.training.retraining.together import CropWork, PageWork, fit_together
 from backend.training.training_loop import Tell, nobody
+from backend.training.training_record import seconds_of, versions
 from backend.vision.engine import DetectorConfig
 from backend.vision.network_config import MARKS, ClassifierConfig
 from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, FLOAT_WEIGHTS_FILE, Weights
@@ -73,7 +73,7 @@ def make(given: Given, run: Path, *, kind: str, threads: int, workers: int, tell
         threads=threads,
     )
     progress = fit_together(work, lambda far: tell(f"classifier: {far}"))
-    seconds = sum(line.seconds for line in progress.history)
+    seconds = seconds_of(progress)
     write_candidate(run, progress, given.recipe, given.material, candidate, plan=given.plan)
     add_documents(candidate, given.base.documents or ())
     if (given.parent.folder / FLOAT_WEIGHTS_FILE).is_file():
@@ -97,7 +97,7 @@ def _teach(given: Given, work: PageWork, candidate: Path, *, tell: Tell) -> floa
     write_taught(work.run, progress, finding, given.pages, candidate, whole_numbers=of_whole_numbers(serving))
     seen = finding.pages.seen() | finding.replay.seen()
     add_documents(candidate, (*(documents_of(finding.base.folder) or ()), *seen))
-    return sum(line.seconds for line in progress.history)
+    return seconds_of(progress)
 
 
 @dataclass(frozen=True, kw_only=True)
