@@ -16,9 +16,9 @@ from backend.geometry import as_boxes, coverage
 from backend.synthetic import lettering
 from backend.synthetic.arabic import ARABIC
 from backend.synthetic.blocks import Draft, clauses, heading, signature_block
-from backend.synthetic.drawn_page import Sighting, look, share_ink
+from backend.synthetic.drawn_page import look, truth_of
 from backend.synthetic.english import ENGLISH
-from backend.synthetic.marks import DrawnMark, DrawnPage, Label, Language, Mark
+from backend.synthetic.marks import DrawnPage, Label, Language
 from backend.synthetic.paper import draw_warp
 from backend.synthetic.placing import PlacedMark
 from backend.synthetic.scan import develop, draw_style
@@ -64,27 +64,7 @@ def new_page(series: int, number: int, *, dpi: float = 150) -> DrawnPage:
     pixels = develop(warp.page(sheet.density, outside=style.surround), scanning, style, dpi=dpi)
     seen = [(one.mark, sighting) for one in placed if (sighting := look(one, warp, style)) is not None]
     language: Language = "ar" if draft.body.rtl else "en"
-    return DrawnPage(pixels=pixels, dpi=dpi, language=language, marks=_truth(seen), seed=number)
-
-
-def _truth(seen: Sequence[tuple[Mark, Sighting]]) -> tuple[DrawnMark, ...]:
-    return tuple(
-        DrawnMark(
-            label=mark.label,
-            box=_floats(sighting.box),
-            ink=mark.ink.name,
-            kind=mark.kind,
-            faded=mark.faded,
-            partial=mark.partial or sighting.cut,
-            overlaps=any(share_ink(sighting, other) for _, other in seen if other is not sighting),
-        )
-        for mark, sighting in seen
-    )
-
-
-def _floats(box: tuple[int, int, int, int]) -> tuple[float, float, float, float]:
-    left, top, right, bottom = box
-    return float(left), float(top), float(right), float(bottom)
+    return DrawnPage(pixels=pixels, dpi=dpi, language=language, marks=truth_of(seen), seed=number)
 
 
 def _draft(sheet: Sheet, rng: np.random.Generator) -> Draft:

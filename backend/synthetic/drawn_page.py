@@ -19,7 +19,7 @@ from backend.synthetic.placing import PlacedMark, draw_count, place_marks
 from backend.synthetic.scan import ScanStyle, compressed, develop, draw_style
 from backend.synthetic.sheet import A4, Sheet
 
-__all__ = ["Sighting", "draw_page", "look", "share_ink"]
+__all__ = ["Sighting", "draw_page", "look", "share_ink", "truth_of"]
 
 _LEAST_PIXELS = 12
 """Visible ink of fewer pixels is no mark that anyone would box."""
@@ -120,7 +120,7 @@ def draw_page(
     warp = _landing(sheet, landing, style)
     seen = [(one.mark, found) for one in placed if (found := look(one, warp, style)) is not None]
     pixels = develop(warp.page(sheet.density, outside=style.surround), scanning, style, dpi=dpi)
-    page = DrawnPage(pixels=pixels, dpi=dpi, language=spoken, marks=_truth(seen), seed=seed)
+    page = DrawnPage(pixels=pixels, dpi=dpi, language=spoken, marks=truth_of(seen), seed=seed)
     return page if size is None else _squashed(page, size, style)
 
 
@@ -136,7 +136,8 @@ def _landing(sheet: Sheet, rng: np.random.Generator, style: ScanStyle) -> Warp:
     return draw_warp(rng, width, height, skew=float(skew), perspective=perspective, curl=curl, zoom=shown)
 
 
-def _truth(seen: Sequence[tuple[Mark, Sighting]]) -> tuple[DrawnMark, ...]:
+def truth_of(seen: Sequence[tuple[Mark, Sighting]]) -> tuple[DrawnMark, ...]:
+    """What is known of the marks that are seen on a page."""
     return tuple(
         DrawnMark(
             label=mark.label,

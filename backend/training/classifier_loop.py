@@ -24,7 +24,7 @@ from backend.training.classifier_recipe import Recipe
 from backend.training.crops import Crop
 from backend.training.export import state_dict_from_onnx
 from backend.training.ranks import Ranks, ranks
-from backend.training.training_loop import Course, Judged, Settled, Showing, Tell, adamw, nobody, rate_at
+from backend.training.training_loop import Course, CourseFacts, EpochEnd, Showing, Tell, adamw, nobody, rate_at
 from backend.vision.network_config import CLASSES
 
 __all__ = [
@@ -182,7 +182,7 @@ class _Course(Course[Progress, Batch]):
         self.recipe, self.store, self.ranks, self.workers = recipe, store, own, workers
         self.network = own.prepared(network)
         self._loaded: dict[int, tuple[CropArrays, CropArrays]] = {}
-        self.settled = Settled(
+        self.settled = CourseFacts(
             title="training",
             digest=recipe.digest,
             epochs=sum(stage.epochs for stage in recipe.stages),
@@ -250,7 +250,7 @@ class _Course(Course[Progress, Batch]):
 
     def judged(
         self, progress: Progress, losses: Sequence[float], scores: dict[str, float], seconds: float
-    ) -> Judged[Progress]:
+    ) -> EpochEnd[Progress]:
         """See `Course`; a stage ends early where nothing became better for as long as the recipe has patience."""
         [loss], score = losses, float(np.mean(list(scores.values())))
         line = Epoch(
@@ -260,7 +260,7 @@ class _Course(Course[Progress, Batch]):
         stale = 0 if better else progress.stale + 1
         ended = progress.epoch + 1 >= self.recipe.stages[progress.stage].epochs or stale >= self.recipe.patience
         by_domain = ", ".join(f"{domain} {value:.4f}" for domain, value in scores.items())
-        return Judged(
+        return EpochEnd(
             progress=Progress(
                 recipe=progress.recipe,
                 stage=progress.stage + ended,

@@ -28,8 +28,8 @@ from backend.training.ranks import Ranks
 
 __all__ = [
     "Course",
-    "Judged",
-    "Progress",
+    "EpochEnd",
+    "RunProgress",
     "Showing",
     "Tell",
     "adamw",
@@ -49,14 +49,14 @@ _WARM_UP = 0.1
 _FINAL = 0.01
 
 
-class Line(Protocol):
+class EpochLine(Protocol):
     """What every history notes of an epoch."""
 
     @property
     def seconds(self) -> float: ...
 
 
-class Progress(Protocol):
+class RunProgress(Protocol):
     """Where every run stands: its recipe's digest, the epoch that comes next, and all epochs so far."""
 
     @property
@@ -66,10 +66,10 @@ class Progress(Protocol):
     def epoch(self) -> int: ...
 
     @property
-    def history(self) -> tuple[Line, ...]: ...
+    def history(self) -> tuple[EpochLine, ...]: ...
 
 
-P = TypeVar("P", bound=Progress)
+P = TypeVar("P", bound=RunProgress)
 B = TypeVar("B")
 
 
@@ -91,7 +91,7 @@ class Showing(Generic[B]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged(Generic[P]):
+class EpochEnd(Generic[P]):
     """What is known when an epoch is over.
 
     Attributes:
@@ -106,7 +106,7 @@ class Judged(Generic[P]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settled:
+class CourseFacts:
     """What a course settles once for all its epochs.
 
     Attributes:
@@ -143,7 +143,7 @@ class Course(ABC, Generic[P, B]):
     """
 
     network: nn.Module
-    settled: Settled
+    settled: CourseFacts
 
     @abstractmethod
     def progress(self, facts: dict[str, Any] | None) -> P:
@@ -175,7 +175,7 @@ class Course(ABC, Generic[P, B]):
         """How good the average of the weights is, by domain; the first process alone is asked."""
 
     @abstractmethod
-    def judged(self, progress: P, losses: Sequence[float], scores: dict[str, float], seconds: float) -> Judged[P]:
+    def judged(self, progress: P, losses: Sequence[float], scores: dict[str, float], seconds: float) -> EpochEnd[P]:
         """What comes of an epoch, from its mean losses and its scores."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from backend.training.training_loop import Progress
+    from backend.training.training_loop import RunProgress
 
 __all__ = ["digest_of", "seconds_of", "versions", "write_record"]
 
@@ -28,12 +28,12 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in _PACKAGES}
 
 
-def seconds_of(progress: Progress) -> float:
+def seconds_of(progress: RunProgress) -> float:
     """How long all epochs of a training took together."""
     return sum(line.seconds for line in progress.history)
 
 
-def write_record(path: Path, progress: Progress, **facts: Any) -> None:
+def write_record(path: Path, progress: RunProgress, **facts: Any) -> None:
     """Writes the record of a training: what is to be known of it, then every epoch."""
     record = facts | {"history": [asdict(line) for line in progress.history]}  # type: ignore[call-overload]
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

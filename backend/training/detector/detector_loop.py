@@ -27,7 +27,7 @@ from backend.training.detector.detector_recipe import DetectorRecipe, build_netw
 from backend.training.detector.scenes import Scene, Stock
 from backend.training.detector.targets import Knowledge, edge_loss, heat_loss, targets_of, turn_loss
 from backend.training.ranks import Ranks, ranks
-from backend.training.training_loop import Course, Judged, Settled, Showing, Tell, adamw, nobody, rate_at
+from backend.training.training_loop import Course, CourseFacts, EpochEnd, Showing, Tell, adamw, nobody, rate_at
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import Peaks, padded, peaks_of
 
@@ -200,7 +200,7 @@ class _Course(Course[DetectorProgress, Batch]):
         if base is not None:
             network.load_state_dict(dict(base))
         self.network = own.prepared(network)
-        self.settled = Settled(
+        self.settled = CourseFacts(
             title="training the detector",
             digest=recipe.digest,
             epochs=recipe.epochs,
@@ -272,12 +272,12 @@ class _Course(Course[DetectorProgress, Batch]):
 
     def judged(
         self, progress: DetectorProgress, losses: Sequence[float], scores: dict[str, float], seconds: float
-    ) -> Judged[DetectorProgress]:
+    ) -> EpochEnd[DetectorProgress]:
         """See `Course`."""
         heat, edges = losses
         line = DetectorEpoch(epoch=progress.epoch, heat_loss=heat, edge_loss=edges, score=scores, seconds=seconds)
         by_domain = ", ".join(f"macro F1 {name} {value:.3f}" for name, value in scores.items())
-        return Judged(
+        return EpochEnd(
             progress=dataclasses.replace(progress, epoch=progress.epoch + 1, history=(*progress.history, line)),
             said=f"epoch {line.epoch}: heat {heat:.3f}, edges {edges:.3f}, {seconds:.0f} s {by_domain}",
             kept={"recipe": json.dumps(self.recipe.as_json())},

@@ -7,26 +7,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from backend.labelstudio.client import LabelStudio
 from backend.settings import Settings
-from tests.commands.import_documents.loopback import Loopback, loopback, serving
+from tests.commands.import_documents.loopback import serving
 from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing, make_app
 
 BASIC = ("annotator", "pässword")
 SECRET = "hush"
 ServeBackend = Callable[..., str]
-
-
-@pytest.fixture
-def studio() -> Iterator[Loopback]:
-    with loopback() as made:
-        yield made
-
-
-@pytest.fixture
-def client(studio: Loopback) -> Iterator[LabelStudio]:
-    with studio.client() as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,22 +12,10 @@ from backend.commands.import_documents.importing import Importer, ImportJournal
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.labelling import bind
 from backend.pages.page import Limits
-from tests.commands.import_documents.loopback import Loopback, loopback
+from tests.commands.import_documents.loopback import Loopback
 
 LIMITS = Limits(max_bytes=2_000_000, max_pixels=1_000_000, max_pages=20, seconds=20.0)
 MakeImporter = Callable[..., Importer]
-
-
-@pytest.fixture
-def studio() -> Iterator[Loopback]:
-    with loopback() as made:
-        yield made
-
-
-@pytest.fixture
-def client(studio: Loopback) -> Iterator[LabelStudio]:
-    with studio.client() as made:
-        yield made
 
 
 @pytest.fixture
