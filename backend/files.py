@@ -21,6 +21,7 @@ from backend.errors import BackendError, EvaluationError
 
 __all__ = [
     "OWNER_ONLY",
+    "OneOfMany",
     "alone",
     "append_line",
     "copy_whole",
@@ -213,6 +214,31 @@ def take_lock(path: Path, *, seconds: float = 0.0) -> int | None:
         raise
     os.close(handle)
     return None
+
+
+class OneOfMany:
+    """Chooses one of many processes for a work, for as long as it lives: the one that has the lock on a file.
+
+    Args:
+        path: The file. It is made when missing; its folder is not, for one that was moved away while the program runs
+            would be an empty one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: int | None = None
+
+    def chosen(self) -> bool:
+        """Whether this process is the one; the lock of one that died is free."""
+        if self._handle is None and self._path.parent.is_dir():
+            self._handle = take_lock(self._path)
+        return self._handle is not None
+
+    def leave(self) -> None:
+        """Lets another process be the one."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 @contextmanager

@@ -10,14 +10,13 @@ A task whose predictions are all of another version shows no boxes, and is not p
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend.errors import LabelConfigError, LabelStudioError
-from backend.files import take_lock
+from backend.files import OneOfMany
 from backend.labelstudio.labelling import bind
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class Announcer:
         unread: Callable[[int], Sequence[int]] = lambda _: (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lock_file = settings.data_dir / "announcer.lock"
+        self._processes = OneOfMany(settings.data_dir / "announcer.lock")
         user = settings.basic_auth_user
         self._basic_auth = (user, settings.basic_auth_pass) if user else None
         self._predictor = predictor
@@ -110,7 +109,6 @@ class Announcer:
         self._unread = unread
         self._unread_due: dict[int, float] = {}
         self._clock = clock
-        self._lock: int | None = None
         self._stopped = threading.Event()
         self._version = ""
         self._refresh = 0.0
@@ -124,14 +122,12 @@ class Announcer:
     def stop(self) -> None:
         """Ends the thread, and lets another process take over."""
         self._stopped.set()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._processes.leave()
 
     def look(self) -> None:
         """Takes the next step of each project that is not where it should be."""
         state = self._predictor.serving.state()
-        if state["model_state"] != "ready" or not self._chosen():
+        if state["model_state"] != "ready" or not self._processes.chosen():
             return
         self._note(state["model_version"])
         for number, project in self._projects.items():
@@ -163,14 +159,6 @@ class Announcer:
                 # Such as a database that is away: the thread must outlive it, nothing else would tell Label Studio.
                 _LOG.exception("Label Studio was not told of the version that serves; again in %g s", _FIRST_WAIT)
                 self._stopped.wait(_FIRST_WAIT)
-
-    def _chosen(self) -> bool:
-        """Whether this process is the one; the lock of one that died is free."""
-        if self._lock is None:
-            if not self._lock_file.parent.is_dir():
-                return False  # moved or deleted while this program runs: made anew it would be an empty one
-            self._lock = take_lock(self._lock_file)
-        return self._lock is not None
 
     def _note(self, version: str) -> None:
         """Takes in another version, or another project; those that are known are read again."""

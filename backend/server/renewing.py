@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.corrections.renewals import LONGEST_WAIT, done_with, due_renewals, put_off_renewal, ruled_among
 from backend.errors import BackendError, LabelConfigError, LabelStudioError
-from backend.files import take_lock
+from backend.files import OneOfMany
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.results import NOT_DONE
 from backend.labelstudio.stored_predictions import OpenTask, delete_prediction, read_open_task, store
@@ -115,11 +114,10 @@ class Renewer:
     def __init__(
         self, settings: Settings, predictor: Predictor, engine: Engine, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._lock_file = settings.data_dir / "renewing.lock"
+        self._processes = OneOfMany(settings.data_dir / "renewing.lock")
         self._predictor = predictor
         self._engine = engine
         self._clock = clock
-        self._lock: int | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="renew", daemon=True)
 
@@ -132,13 +130,11 @@ class Renewer:
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._processes.leave()
 
     def look(self) -> int:
         """Renews some tasks that are due; gives how many were seen to."""
-        if self._predictor.serving.state()["model_state"] != "ready" or not self._chosen():
+        if self._predictor.serving.state()["model_state"] != "ready" or not self._processes.chosen():
             return 0
         planned = due_renewals(self._engine, now=self._clock(), most=_AT_ONCE)
         if not planned:
@@ -162,14 +158,6 @@ class Renewer:
                 # Such as a database that is away: the thread must outlive it, nothing else would renew anything.
                 _LOG.exception("predictions are not renewed; again in %g s", _FIRST_WAIT)
                 self._stopped.wait(_FIRST_WAIT)
-
-    def _chosen(self) -> bool:
-        """Whether this process is the one; the lock of one that died is free."""
-        if self._lock is None:
-            if not self._lock_file.parent.is_dir():
-                return False  # moved or deleted while this program runs: made anew it would be an empty one
-            self._lock = take_lock(self._lock_file)
-        return self._lock is not None
 
     def _renew(self, planned: Sequence[Renewal]) -> None:
         project = planned[0].project
