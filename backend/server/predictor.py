@@ -237,6 +237,7 @@ class Predictor:
         """The version that served, and one prediction for the rectangles that an annotator just drew.
 
         Each is tightened to the mark inside it. The label that it was drawn with stands; the score tells the doubt.
+        Boxes that were shown and left as they are, are not answered.
 
         Raises:
             ModelError: There is no model, or not before the deadline.
@@ -250,7 +251,7 @@ class Predictor:
         pipeline = self.serving.pipeline(timeout=left())
         source = self.connections.pages(project)
         pages = sheets(0, task, bindings, most=self._most_pages)
-        drawn = _once(drawn)
+        drawn = _just_drawn(_once(drawn))
         places = [_place_of(region, pages) for region in drawn]
         jobs = [
             Job(
@@ -475,6 +476,11 @@ def _once(drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """What was drawn, each once: a figure and its labels are two regions of one id."""
     found = {str(region.get("id") or f"#{place}"): region for place, region in reversed(list(enumerate(drawn)))}
     return list(reversed(found.values()))
+
+
+def _just_drawn(regions: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What the annotator drew: Label Studio sends the shown boxes of the same label beside it, which nobody touched."""
+    return [one for one in regions if one.get("origin") != "prediction"] or regions
 
 
 def _place_of(region: Mapping[str, Any], pages: Sequence[Sheet]) -> tuple[int, Sheet, Binding]:

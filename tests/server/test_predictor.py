@@ -79,6 +79,25 @@ def test_blind_tasks_have_no_choices_either(pages):
     assert shown["result"] == []
 
 
+def test_shown_boxes_that_come_along_with_a_drawn_one_are_left_as_they_are(pages):
+    # Label Studio 1.23 sends every box of the label that is drawn with.
+    def sent(identity: str, origin: str) -> dict:
+        value = {"x": 10, "y": 10, "width": 30, "height": 20, "rotation": 0, "rectanglelabels": ["stamp"]}
+        region = {"id": identity, "type": "rectanglelabels", "from_name": "mark", "to_name": "page", "value": value}
+        return region | {"origin": origin}
+
+    one = predictor(ToldPipeline(), pages)
+    both = [sent("shown", "prediction"), sent("drawn", "manual")]
+    _, answer = one.refine(tasks(1)[0], both, bindings(), project="1")
+    assert [region["id"] for region in answer["result"]] == ["drawn"]
+    # One that is asked about alone, or was moved, is.
+    _, answer = one.refine(tasks(1)[0], both[:1], bindings(), project="1")
+    assert [region["id"] for region in answer["result"]] == ["shown"]
+    moved = [sent("moved", "prediction-changed"), *both]
+    _, answer = one.refine(tasks(1)[0], moved, bindings(), project="1")
+    assert [region["id"] for region in answer["result"]] == ["moved", "drawn"]
+
+
 def test_tasks_that_the_deadline_overtakes_come_back_as_not_done(pages):
     clock, turn = Clock(), threading.Lock()
     begun = []
