@@ -12,7 +12,7 @@ from typing import Any
 
 from backend import __version__
 from backend.commands.completion import Words, words_of
-from backend.errors import BackendError
+from backend.errors import BackendError, DemoError
 from backend.escaping import LONGEST_LINE, plain_streams, printable
 from backend.files import OWNER_ONLY
 from backend.logs import begin_log
@@ -83,8 +83,11 @@ def _run(wanted: str | None, given: Sequence[str]) -> int:
         begin_log(settings.log_level if wanted == "serve" else logging.WARNING, form=settings.log_format)
         return int(module.run(args, settings))
     except BackendError as error:
-        told = printable(error, most=LONGEST_LINE)
-        print(f"{painted(_PROGRAM, 'red', sys.stderr)}: {told}", file=sys.stderr)
+        # The end of a log has several lines, and is the demo's own. In any other message a line could be forged.
+        first, *rest = str(error).split("\n") if isinstance(error, DemoError) else [str(error)]
+        print(f"{painted(_PROGRAM, 'red', sys.stderr)}: {printable(first, most=LONGEST_LINE)}", file=sys.stderr)
+        for line in rest:
+            print(printable(line, most=LONGEST_LINE), file=sys.stderr)
         return _BAD_USE
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; what Python would still flush goes nowhere.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from backend.commands.demo.demo_projects import (
     Filled,
+    best_first,
     connect,
     document_pages,
     draw_contracts,
@@ -195,7 +196,7 @@ def _box(folder: Path, steps: Steps, studio: LabelStudio, login: Login, *, backe
             title="Contracts",
             label_config=config,
             field="image",
-            documents=[[page] for page in single_pages(contracts)],
+            documents=[[page] for page in best_first(single_pages(contracts))],
         )
         document = fill_project(
             studio,

@@ -105,7 +105,10 @@ class Service:
             while not _answers(http, url):
                 self.check()
                 if time.monotonic() > give_up:
-                    raise DemoError(f"{self.name} does not answer at {url} after {seconds:.0f} s\n{self._tail()}")
+                    way_out = "is the machine busy? What was made is kept: start it again"
+                    raise DemoError(
+                        f"{self.name} does not answer at {url} after {seconds:.0f} s ({way_out})\n{self._tail()}"
+                    )
                 waited()
                 time.sleep(POLL_SECONDS)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import io
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,8 +14,11 @@ import pytest
 
 from backend.commands.demo import demo_command
 from backend.commands.demo.demo_command import Steps, add_arguments
+from backend.commands.demo.demo_projects import document_pages, single_pages
 from backend.commands.demo.services import Login
 from backend.errors import DemoError
+
+ROOT = Path(__file__).parents[3]
 
 
 def prepared(folder: Path, stack: ExitStack, *, fresh: bool = False) -> Path:
@@ -72,3 +77,20 @@ def test_a_taken_port_is_named_and_only_the_usual_one_is_replaced() -> None:
     said = out.getvalue()
     assert address(taken, 8080, out) == f"http://127.0.0.1:{taken}"
     assert out.getvalue() == said
+
+
+def test_the_end_of_a_log_is_shown_line_by_line(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    Login.of(folder)
+    (folder / "contracts").mkdir()
+    for page in (*single_pages(folder / "contracts"), *document_pages(folder / "contracts")):
+        page.touch()  # drawn already
+    broken = tmp_path / "label-studio"
+    broken.write_text("#!/bin/sh\necho one\necho 'the port is on fire'\nexit 7\n")
+    broken.chmod(0o755)
+    command = [sys.executable, "-m", "backend", "demo", "--folder", folder, "--label-studio", broken, "--port", "0"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    said = ended.stderr.splitlines()
+    assert ended.returncode == 2
+    assert said[0].endswith("Label Studio ended with exit code 7")
+    assert said[-2:] == ["    one", "    the port is on fire"]
