@@ -21,6 +21,7 @@ from backend.errors import EvaluationError
 from backend.evaluation.truth import TruePage
 from backend.files import replace_whole
 from backend.geometry import as_boxes
+from backend.synthetic.drawn_page import draw_page
 from backend.vision.network_config import MARKS
 from benchmarks.annotator import TrueMark
 from benchmarks.loop_pages import new_page
@@ -30,6 +31,8 @@ __all__ = ["HELD_OUT", "KnownPage", "Plan", "draw_series", "keep_plan", "once"]
 HELD_OUT = 0
 """Series of the pages that only measure; those of the rounds follow it."""
 _QUALITY = 95
+_FAMILIAR_SEEDS = 7_300_000
+"""Far from those of training and of the demo."""
 _TRUTH = "truth.json"
 _PLAN = "plan.json"
 
@@ -129,13 +132,24 @@ def once(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def draw_series(root: Path, series: int, *, pages: int, dpi: int, jobs: int) -> Sequence[KnownPage]:
-    """The pages of one series below `root`, drawn where they are not there yet, by `jobs` processes."""
+def draw_series(
+    root: Path, series: int, *, pages: int, dpi: int, jobs: int, familiar: bool = False
+) -> Sequence[KnownPage]:
+    """The pages of one series below `root`, drawn where they are not there yet, by `jobs` processes.
+
+    Args:
+        root: Holds the series.
+        series: Its number.
+        pages: How many.
+        dpi: Resolution.
+        jobs: Processes.
+        familiar: Whether every second page is in the style that the first model knows.
+    """
     folder = root / f"series-{series}"
     folder.mkdir(parents=True, exist_ok=True)
 
     def draw() -> list[dict[str, Any]]:
-        wanted = [(folder, series, number, dpi) for number in range(pages)]
+        wanted = [(folder, series, number, dpi, familiar and number % 2 == 1) for number in range(pages)]
         with tqdm(total=pages, unit="page", desc=f"drawing series {series}", disable=None) as bar:
             if jobs < 2:
                 return [_counted(bar, _draw(one)) for one in wanted]
@@ -151,11 +165,13 @@ def _counted(bar: Any, facts: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _draw(one: tuple[Path, int, int, int]) -> dict[str, Any]:
+def _draw(one: tuple[Path, int, int, int, bool]) -> dict[str, Any]:
     """Draws one page into a folder; gives what is true of it."""
-    folder, series, number, dpi = one
+    folder, series, number, dpi, familiar = one
     cv2.setNumThreads(1)
-    page, name = new_page(series, number, dpi=dpi), f"series-{series}-page-{number:03d}"
+    seed = _FAMILIAR_SEEDS + 1000 * series + number
+    page = draw_page(seed, dpi=dpi) if familiar else new_page(series, number, dpi=dpi)
+    name = f"series-{series}-page-{number:03d}"
     Image.fromarray(page.pixels).save(folder / f"{name}.jpg", quality=_QUALITY, dpi=(dpi, dpi))
     height, width = page.pixels.shape[:2]
     return {"name": name, "size": [width, height], "marks": [dataclasses.asdict(mark) for mark in page.marks]}
