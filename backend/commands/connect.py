@@ -157,7 +157,11 @@ class _Work:
         def create() -> int:
             # Predictions are shown as the first draft of an annotation; without this they wait in a list beside it.
             return self._studio.create_project(
-                title, config, show_collab_predictions=True, sampling=DOUBTFUL_FIRST, description=SCORE_MEANS
+                title,
+                config,
+                show_collab_predictions=True,
+                sampling=DOUBTFUL_FIRST,
+                description=f"{SCORE_MEANS} {described(self._url)}",
             )
 
         kind = "documents of several pages" if self._wish.paged else "single pages"

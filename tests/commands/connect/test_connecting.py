@@ -58,6 +58,7 @@ def test_a_new_title_makes_a_project_with_all_it_needs(
     assert (connected.project, connected.version, len(connected.changes)) == (project["id"], "told-1", 4)
     assert project["sampling"] == "Uncertainty sampling"
     assert "low scores come first" in project["description"]
+    assert f"Dashboard: {url}/" in project["description"]
     assert [tab["data"]["title"] for tab in studio.views] == [
         "Default",
         "Doubtful first",
