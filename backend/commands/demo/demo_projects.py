@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from backend.commands.connect import label_config as own_config
 from backend.commands.running_backend import described
 from backend.errors import DemoError
 from backend.labelstudio.labelling import bind
@@ -164,15 +165,16 @@ def retrieve_boxes(
         DemoError: A task still has no prediction of `version` after it was asked for.
     """
     tasks = [(filled.project, task) for filled in projects for task in filled.tasks]
+    data = {int(task["id"]): task["data"] for filled in projects for task in studio.tasks(filled.project)}
     columns: dict[int, dict[int, dict[str, Any]]] = {}
     for index, (project, task) in enumerate(tasks):
-        found = _columns(studio, project, task, version)
+        found = _boxes(studio, task, version)
         if found is None:
             studio.retrieve_predictions(project, [task])
-            found = _columns(studio, project, task, version)
+            found = _boxes(studio, task, version)
         if found is None:
             raise DemoError(f"task {task} got no prediction of {version}: Label Studio's log and the backend's say why")
-        columns.setdefault(project, {})[task] = found
+        columns.setdefault(project, {})[task] = {MARKS_FOUND: len(found), **_preview(found, data.get(task, {}))}
         done(index + 1, len(tasks))
     for project, values in columns.items():
         write_columns(studio, project, values)
@@ -187,11 +189,15 @@ def _task(studio: LabelStudio, project: int, field: str, pages: Sequence[Path]) 
     return {field: references[0], **facts}
 
 
-def _columns(studio: LabelStudio, project: int, task: int, version: str) -> dict[str, Any] | None:
-    """What a task's prediction of `version` says in its columns; None when there is no such prediction."""
+def _boxes(studio: LabelStudio, task: int, version: str) -> list[dict[str, Any]] | None:
+    """Boxes that a task's prediction of `version` holds; None when there is no such prediction."""
     results = [item["result"] for item in studio.predictions(task) if item["model_version"] == version]
-    if not results:
-        return None
-    bindings = bind(str(studio.project(project)["label_config"]))
-    [stored] = studio.tasks_by_id(project, [task])
-    return task_columns(results[0], sheets(0, stored, bindings))
+    return results[0] if results else None
+
+
+def _preview(boxes: Sequence[dict[str, Any]], data: dict[str, Any]) -> dict[str, Any]:
+    """The page of a document to look at first; nothing for a task of one page."""
+    if not isinstance(data.get("pages"), list):
+        return {}
+    pages = sheets(0, {"id": 0, "data": data}, bind(own_config(paged=True)))
+    return {PREVIEW: task_columns(boxes, pages)[PREVIEW]}
