@@ -43,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="learn from this frozen data set as well; needs --out",
     )
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="do only these (default all)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="stop the detector's training after M minutes, at the end of an epoch, and write the weights of then; the "
+        "same command goes on from there (default: train to the recipe's end)",
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads that compute (default all cores)")
     parser.add_argument("--jobs", type=int, default=1, help="processes that draw pages and augment (default 1)")
 
@@ -73,7 +80,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         bundled.collect(args.work, pages=args.pages, real=args.real, jobs=args.jobs)
         training_pages.collect_frozen(args.work, args.dataset, settings)
     if "detector" in args.steps:
-        _say(bundled.fit_pages(args.work, args.out, real=args.real, threads=args.threads, jobs=args.jobs))
+        _say(
+            bundled.fit_pages(
+                args.work, args.out, real=args.real, threads=args.threads, jobs=args.jobs, minutes=args.minutes
+            )
+        )
     if "crops" in args.steps:
         bundled.harvest(args.work, args.out, real=args.real, jobs=args.jobs)
     if "classifier" in args.steps:

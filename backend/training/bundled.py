@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,10 +23,10 @@ from backend.training.classifier_publishing import publish
 from backend.training.classifier_recipe import BUNDLED, Recipe
 from backend.training.convert import imagenet_lite
 from backend.training.crops import CropFolder
-from backend.training.detector.detector_loop import fit_detector
+from backend.training.detector.detector_loop import DetectorProgress, fit_detector
 from backend.training.detector.detector_network import TAUGHT
 from backend.training.detector.detector_publishing import publish_detector
-from backend.training.detector.detector_recipe import BUNDLED_DETECTOR
+from backend.training.detector.detector_recipe import BUNDLED_DETECTOR, DetectorRecipe
 from backend.training.detector.lite_network import LITE0, LiteNet, body_from_imagenet
 from backend.training.detector.scenes import load_stock
 from backend.training.fusion import fit_fusion
@@ -46,7 +47,7 @@ from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.weights import BUNDLED as WEIGHTS
 from backend.vision.weights import WEIGHTS_FILE
 
-__all__ = ["collect", "fit_classifier", "fit_pages", "harvest", "publish_classifier", "weigh"]
+__all__ = ["collect", "fit_classifier", "fit_pages", "harvest", "publish_classifier", "weigh", "within"]
 
 _CUT: Mapping[str, tuple[str, ...]] = {"page_full": TAUGHT, "page_photo_sig": MARKS, "drawn": ("thumb",)}
 """What is cut out of pages, to be pasted on others, by the pages' source."""
@@ -69,10 +70,13 @@ def collect(work: Path, *, pages: int, real: Path | None, jobs: int) -> None:
     _in_parallel(partial(_draw, work, pages, jobs), jobs)
 
 
-def fit_pages(work: Path, out: Path, *, real: Path | None, threads: int, jobs: int) -> list[str]:
+def fit_pages(
+    work: Path, out: Path, *, real: Path | None, threads: int, jobs: int, minutes: float | None = None
+) -> list[str]:
     """Trains the detector on the pages of `work`, pasting the single marks of `real`, and writes it to `out`.
 
-    Gives what was measured, a line a set.
+    Gives what was measured, a line a set. With `minutes`, the training stops at the end of the epoch in which they are
+    over, and the weights of then are written; the next call goes on from there.
 
     Raises:
         TrainingError: There are no pages, or those of a data set are to overwrite the bundled weights.
@@ -93,8 +97,21 @@ def fit_pages(work: Path, out: Path, *, real: Path | None, threads: int, jobs: i
     recipe = dataclasses.replace(BUNDLED_DETECTOR, shares=shares)
     folder = work / run_name("detector", recipe.digest, pages, store)
     base = body_from_imagenet(LiteNet(LITE0), imagenet_lite())
-    progress = fit_detector(recipe, train, judge, folder, base=base, workers=jobs)
-    return publish_detector(folder, progress, recipe, store, out)
+    train_for = partial(fit_detector, recipe, train, judge, folder, base=base, workers=jobs)
+    return publish_detector(folder, within(minutes, train_for, recipe), recipe, store, out)
+
+
+def within(
+    minutes: float | None, train_for: Callable[..., DetectorProgress], recipe: DetectorRecipe
+) -> DetectorProgress:
+    """Trains to the recipe's end, or epoch by epoch until the minutes are over; 0 trains no further."""
+    if minutes is None:
+        return train_for()
+    end = time.monotonic() + 60 * minutes
+    progress = train_for(stop_after=0)
+    while time.monotonic() < end and progress.epoch < recipe.epochs:
+        progress = train_for(stop_after=1)
+    return progress
 
 
 def harvest(work: Path, out: Path, *, real: Path | None, jobs: int) -> None:

@@ -12,10 +12,15 @@ import pytest
 from backend.commands.train import STEPS, add_arguments, run
 from backend.errors import TrainingError
 from backend.settings import Settings
+from backend.training.bundled import within
 from backend.training.crops import CropFolder
+from backend.training.detector.detector_loop import DetectorProgress
+from backend.training.detector.detector_recipe import DetectorRecipe
 from backend.training.pagestore import LabelledPage, PageStore
 from backend.vision.weights import BUNDLED
 from tests.models.detectors import random_network, write_detector
+
+SHORT = DetectorRecipe(epochs=3)
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -105,3 +110,18 @@ def test_without_the_extra_it_names_what_is_missing(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(TrainingError, match=r"training needs torch.*`train` extra"):
         run(parsed("--bundled-recipe", "--work", str(tmp_path)), Settings())
+
+
+def test_after_its_minutes_a_training_stops_at_the_end_of_an_epoch_and_goes_on_from_there_later() -> None:
+    trained: list[int] = []
+
+    def train_for(*, stop_after: int | None = None) -> DetectorProgress:
+        trained.extend(range(len(trained), SHORT.epochs if stop_after is None else len(trained) + stop_after))
+        return DetectorProgress(recipe=SHORT.digest, epoch=len(trained))
+
+    assert within(0, train_for, SHORT).epoch == 0, "what is there is published as it is"
+    assert within(60, train_for, SHORT).epoch == SHORT.epochs, "an hour is more than it needs"
+    assert within(60, train_for, SHORT).epoch == SHORT.epochs
+    assert trained == [0, 1, 2]
+    trained.clear()
+    assert within(None, train_for, SHORT).epoch == SHORT.epochs

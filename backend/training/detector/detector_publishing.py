@@ -46,12 +46,13 @@ of their ink. It proposes; the classifier names each crop and may say `none`.
 
 ## How it was made
 
-From {base} by recipe `{digest}`, {epochs} of its epochs of {samples} windows of pages, in {minutes:.0f} minutes
+From {base} by recipe `{digest}`: {done} of its {epochs} epochs, {views} windows of pages, in {minutes:.0f} minutes
 {restarts}.
-Pages are changed each time as scanners and pens change them (never mirrored, never cut together), and single real marks
-are printed onto them. Of pages on which only stamps are boxed, nothing is learned beyond those boxes; what lies in them
-is no signature. A run that is stopped goes on where it was. The recipe in full, the versions and every epoch stand in
-`detector-training.json`.
+Windows are changed each time as scanners, cameras and pens change pages (never mirrored, never cut together), and
+single real marks are printed onto them, also over each other. It also learns what only looks like a mark: other
+handwriting, logos and print. Of pages on which only stamps are boxed, nothing is learned beyond those boxes; what lies
+in them is no signature. A run that is stopped goes on where it was. The recipe in full, the versions and every epoch
+stand in `detector-training.json`.
 
 | pages | {splits} |
 |---|--:|--:|--:|
@@ -65,10 +66,11 @@ the best threshold for the class would give. What detector and classifier do tog
 _LIMITS = """
 ## Limits
 
-- Nobody's thumbprint is on the real pages: thumbs were learned from drawn ones alone.
-- The real signatures are Latin and Chinese, the real stamps Indian, Russian, German, Chinese; Arabic ones were drawn.
-- A mark below some 6 mm is two cells at this resolution: it may be missed, and its box is coarse.
-- It knows A4-like pages. A photograph of a page on a desk, or a page without its margins, is not what it learned from.
+- Two thumbprints are on the real pages: thumbs were learned from drawn ones.
+- The real signatures are Latin, Cyrillic, Indian and Chinese, the real stamps Indian, Russian, German, Chinese; Arabic
+  ones were drawn.
+- A mark below some 3 mm is two cells at this resolution: it may be missed, and its box is coarse.
+- Few photographs of pages were among what it learned from.
 """
 
 Measured = Mapping[str, tuple[int, Mapping[str, tuple[int, tuple[int, ...], float]]]]
@@ -87,6 +89,7 @@ def detector_card(
     sha256: str,
     parameters: int,
     recipe: DetectorRecipe,
+    done: int,
     minutes: float,
     pages: Sequence[LabelledPage],
     measured: Measured,
@@ -98,7 +101,8 @@ def detector_card(
         sha256: Of the weights.
         parameters: How many it has.
         recipe: What was followed.
-        minutes: How long the training took.
+        done: Epochs of the recipe that are over.
+        minutes: How long they took.
         pages: All pages of the store.
         measured: By set of pages their number, and by class: true marks, those hit at IoU .5 and .3, the best F1.
     """
@@ -117,20 +121,22 @@ def detector_card(
         pixel_mm=PIXEL_MM,
         dpi=25.4 / PIXEL_MM,
         digest=recipe.digest,
+        done=done,
         epochs=recipe.epochs,
-        samples=recipe.samples,
+        views=done * recipe.samples,
         minutes=minutes,
-        restarts=_restarts(recipe),
+        restarts=_restarts(recipe, done),
         splits=" | ".join(SPLITS),
         rows="\n".join(rows),
     )
     return "\n".join([head, *(_table(title, *facts) for title, facts in measured.items())]) + _LIMITS
 
 
-def _restarts(recipe: DetectorRecipe) -> str:
-    if not recipe.restarts:
+def _restarts(recipe: DetectorRecipe, done: int) -> str:
+    passed = [epoch for epoch in recipe.restarts if epoch < done]
+    if not passed:
         return ""
-    return f"; the learning rate started at its top again after epoch {' and '.join(map(str, recipe.restarts))}"
+    return f"; the learning rate started at its top again after epoch {' and '.join(map(str, passed))}"
 
 
 def _table(title: str, pages: int, classes: Mapping[str, tuple[int, tuple[int, ...], float]]) -> str:
@@ -221,6 +227,7 @@ def publish_detector(
         sha256=config.sha256,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         recipe=recipe,
+        done=progress.epoch,
         minutes=seconds / 60,
         pages=pages,
         measured={

@@ -125,7 +125,7 @@ class DetectorRecipe:
 BUNDLED_DETECTOR = DetectorRecipe(
     base="imagenet-lite0@579344248a93",
     epochs=120,
-    restarts=(32, 72),
+    restarts=(24, 64),
     samples=1600,
     judged=4,
     # Small windows: of two ways to spend an hour, more steps with as many marks teach more than more print around them.
