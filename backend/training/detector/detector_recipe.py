@@ -128,7 +128,7 @@ BUNDLED_DETECTOR = DetectorRecipe(
     restarts=(24, 64),
     samples=1600,
     judged=4,
-    # Small windows, and so more steps in the same time: macro F1 on real validation pages was .463 after 6,400 windows of
-    # this size, and 0 after 3,200 of 384 x 384 pixels, which are as many pixels.
+    # Small windows, and so more steps in the same time: macro F1 on real validation pages was .463 after 6,400 windows
+    # of this size, and 0 after 3,200 of 384 x 384 pixels, which are as many pixels.
     changes=Changes(window=(256, 256), focus=0.75),
 )
