@@ -1,4 +1,4 @@
-"""Fixtures that several folders of tests share."""
+"""Fixtures that several folders of tests share, and how several processes share the tests."""
 
 from __future__ import annotations
 
@@ -6,13 +6,38 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+END_TO_END = "tests/end_to_end/"
+_TAKE_LONG = (END_TO_END, "tests/training/", "tests/benchmarks/")
+"""Folders whose tests begin first, so that no process is busy with them when the others have nothing left to do."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--annotator-edits", type=int, default=150, help="random edits of tests/corrections/test_fuzz.py")
     parser.addoption("--annotator-seed", type=int, default=1, help="of the random edits")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, those of folders that take long come first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(_TAKE_LONG))
+        items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives a file to one process, and all that is end to end: those tests share a Label Studio and a browser."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return END_TO_END if nodeid.startswith(END_TO_END) else nodeid.partition("::")[0]
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @contextmanager

@@ -83,17 +83,25 @@ _BEGUN = pytest.StashKey[Begun]()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Starts Label Studio: it takes half a minute to make its tables, and does so beside the tests of other folders."""
+    """Starts Label Studio: it takes half a minute to make its tables, and does so beside the tests of other folders.
+
+    Of several processes that share the tests, only the one that asks for it starts it.
+    """
     wanted = any(item.get_closest_marker("label_studio") for item in session.items)
-    if not wanted or session.config.option.collectonly or not EXECUTABLE.exists():
-        return
+    shared = hasattr(session.config, "workerinput") or session.config.getoption("numprocesses", None)
+    if wanted and not shared and not session.config.option.collectonly and EXECUTABLE.exists():
+        _begin(session.config)
+
+
+def _begin(config: pytest.Config) -> Begun:
     stack = ExitStack()
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="label-studio-", ignore_cleanup_errors=True)))
     login, port = Login.of(folder), free_port(PORT)
     service = label_studio_service(EXECUTABLE, folder / "label-studio", login=login, port=port)
     stack.enter_context(service)
     server = Server(url=f"http://{LOOPBACK}:{port}", login=login, folder=folder)
-    session.config.stash[_BEGUN] = Begun(server=server, service=service, stack=stack)
+    begun = config.stash[_BEGUN] = Begun(server=server, service=service, stack=stack)
+    return begun
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -145,7 +153,7 @@ def annotator(browser: BrowserContext, server: Server) -> Page:
 
 @pytest.fixture(scope="session")
 def server(label_studio_executable: Path, pytestconfig: pytest.Config) -> Server:
-    begun = pytestconfig.stash[_BEGUN]
+    begun = pytestconfig.stash.get(_BEGUN, None) or _begin(pytestconfig)
     begun.service.wait_until_answers(f"{begun.server.url}/health", seconds=600)
     return begun.server
 
