@@ -1,7 +1,8 @@
 """Requests that are whole → answers, by threads: a few kept for each kind, so that no kind waits for another.
 
-Events have threads of their own. They are answered at once, whatever is being predicted and however many ask for it.
-Bodies that take much memory are worked on two at a time.
+Events have threads of their own, and so have the few words that `/` and `/health` give to programs. They are answered
+at once, whatever is being predicted and however many ask for it. Bodies that take much memory are worked on two at a
+time.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Asked", "Lanes", "answered"]
 
 _LOG = logging.getLogger(__name__)
+_QUICK = ("/", "/health")
+_QUICK_THREADS = 2
 _EVENTS = "/webhook"
 _EVENT_THREADS = 32
 _LARGE_BYTES = 4 * 1024 * 1024
@@ -119,6 +122,7 @@ class Lanes:
 
     def __init__(self, app: WSGIApplication, *, threads: int) -> None:
         self._app = app
+        self._quick = _Lane("quick", _QUICK_THREADS)
         self._events = _Lane("events", _EVENT_THREADS)
         self._large = _Lane("large", _LARGE_THREADS)
         self._others = _Lane("requests", threads)
@@ -129,6 +133,8 @@ class Lanes:
             done(Answer.plain(503, "too many requests wait already: ask again later"))
 
     def _lane_of(self, asked: Asked) -> _Lane:
+        if asked.path in _QUICK and not asked.wants_page:
+            return self._quick
         if len(asked.body) > _LARGE_BYTES:
             return self._large
         return self._events if asked.path == _EVENTS else self._others
