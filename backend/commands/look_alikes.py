@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import select
 
 from backend.commands.review.review_command import KIND, SCORE, make_tab
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.renewals import note_rulings
 from backend.corrections.service import Store
 from backend.corrections.shown import Proposal, shown_before
@@ -153,7 +153,9 @@ def _change(
     if known is not None:
         proposals = [changed for one in known.proposals if (changed := ruling.proposal(one)) is not None]
         # Before Label Studio shows it: what is deleted or kept of it shall be understood.
-        Proposals(opened.engine).remember(task=task, project=project, version=shown.version, proposals=proposals)
+        Proposals(opened.engine).remember(
+            ShownPrediction(task=task, project=project, version=shown.version, proposals=proposals)
+        )
     store(studio, project, {task: {"result": result, "score": shown.score, "model_version": shown.version}})
     try:
         delete_prediction(studio, shown.id)

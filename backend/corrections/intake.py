@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.database import refuses_values, writing
 from backend.corrections.journal import Entry, store
-from backend.corrections.remembering import Noted, keep, keep_unread, noted
+from backend.corrections.remembering import Noted, ShownPrediction, keep, keep_unread, noted
 from backend.corrections.shown import CLOCKS_APART_SECONDS
 from backend.corrections.spool import Spool
 from backend.corrections.tables import ACTION_LENGTH, annotation
@@ -30,7 +30,7 @@ from backend.errors import LedgerError, RequestError
 from backend.files import append_line
 
 if TYPE_CHECKING:
-    from backend.corrections.shown import Proposal
+    pass
 
 __all__ = ["Intake"]
 
@@ -95,30 +95,13 @@ class Intake:
             raise RequestError(f"the event {action[:ACTION_LENGTH]!r} holds a value that cannot be stored") from error
         self._put(line)
 
-    def remember(
-        self,
-        *,
-        task: int,
-        project: int | None,
-        version: str,
-        proposals: Sequence[Proposal],
-        drawn: bool = False,
-        blind: bool = False,
-    ) -> None:
-        """Stores one task's prediction, as `Proposals.remember` does, without waiting for the ledger.
+    def remember(self, shown: ShownPrediction) -> None:
+        """Stores a prediction, as `Proposals.remember` does, without waiting for the ledger.
 
         Raises:
             LedgerError: So much waits already that this one would be forgotten: it must not be shown.
         """
-        made = noted(
-            task=task,
-            project=project,
-            version=version,
-            proposals=proposals,
-            shown=self._clock(),
-            drawn=drawn,
-            blind=blind,
-        )
+        made = noted(shown, at=self._clock())
         if self._spool.waiting_bytes > MOST_SHOWN_BYTES:
             raise LedgerError(f"{MOST_SHOWN_BYTES >> 20} MB wait for the ledger: {self._reason()}")
         try:

@@ -22,11 +22,33 @@ from backend.errors import LedgerError
 if TYPE_CHECKING:
     from backend.corrections.shown import Proposal
 
-__all__ = ["Inbox", "Ledger", "Noted", "Proposals", "keep", "keep_unread", "noted"]
+__all__ = ["Inbox", "Ledger", "Noted", "Proposals", "ShownPrediction", "keep", "keep_unread", "noted"]
 
 _LONGEST_REASON = 1000
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 60.0, 3600.0
 _MOST_UNREAD = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownPrediction:
+    """One task's prediction, as it is about to be shown.
+
+    Attributes:
+        task: The task's id.
+        project: The project's id, where it is known.
+        version: The model version that the prediction bears.
+        proposals: Its regions.
+        drawn: Whether these answer what an annotator just drew: they are remembered for what they were called, but not
+            as something that could be accepted or rejected.
+        blind: Whether they were kept from the annotator, who was served an empty page.
+    """
+
+    task: int
+    project: int | None
+    version: str
+    proposals: Sequence[Proposal]
+    drawn: bool = False
+    blind: bool = False
 
 
 class Inbox(Protocol):
@@ -44,26 +66,8 @@ class Inbox(Protocol):
 class Ledger(Protocol):
     """Remembers what was shown."""
 
-    def remember(
-        self,
-        *,
-        task: int,
-        project: int | None,
-        version: str,
-        proposals: Sequence[Proposal],
-        drawn: bool = False,
-        blind: bool = False,
-    ) -> None:
-        """Stores one task's prediction, also one without a region; raises LedgerError where it did not.
-
-        Args:
-            task: The task's id.
-            project: The project's id, where it is known.
-            version: The model version that the prediction bears.
-            proposals: Its regions.
-            drawn: Whether these answer what an annotator just drew, instead of being shown before any work began.
-            blind: Whether they were kept from the annotator, who was served an empty page.
-        """
+    def remember(self, shown: ShownPrediction) -> None:
+        """Stores a prediction, also one without a region; raises LedgerError where it did not."""
         ...
 
     def note_unread(self, *, task: int, project: int | None, reason: str) -> None:
@@ -90,21 +94,13 @@ class Noted:
     proposals: Sequence[Mapping[str, Any]]
 
 
-def noted(
-    *,
-    task: int,
-    project: int | None,
-    version: str,
-    proposals: Sequence[Proposal],
-    shown: float,
-    drawn: bool = False,
-    blind: bool = False,
-) -> Noted:
-    """A prediction as rows; `shown` is the moment, in seconds since the epoch, the rest as for `Proposals.remember`."""
-    edition = _edition(proposals, blind=blind)
-    made = {"task": task, "version": version, "edition": edition, "project": project}
-    made |= {"shown": shown, "drawn": drawn, "blind": blind}
-    rows = [_row(one, task=task, version=version, edition=edition) for one in proposals]
+def noted(shown: ShownPrediction, *, at: float) -> Noted:
+    """A prediction as rows; `at` is the moment when it is shown, seconds since the epoch."""
+    task, version = shown.task, shown.version
+    edition = _edition(shown.proposals, blind=shown.blind)
+    made = {"task": task, "version": version, "edition": edition, "project": shown.project}
+    made |= {"shown": at, "drawn": shown.drawn, "blind": shown.blind}
+    rows = [_row(one, task=task, version=version, edition=edition) for one in shown.proposals]
     return Noted(prediction=made, proposals=rows)
 
 
@@ -140,42 +136,16 @@ class Proposals:
         self._engine = engine
         self._clock = clock
 
-    def remember(
-        self,
-        *,
-        task: int,
-        project: int | None,
-        version: str,
-        proposals: Sequence[Proposal],
-        drawn: bool = False,
-        blind: bool = False,
-    ) -> None:
-        """Stores one task's prediction, also one without a region; shown again, it keeps its first time.
+    def remember(self, shown: ShownPrediction) -> None:
+        """Stores a prediction, also one without a region; shown again, it keeps its first time.
 
         One version may show other regions later, because a correction taught it better: that is another edition. So
         is the same prediction shown after it was blind.
 
-        Args:
-            task: The task's id.
-            project: The project's id, where it is known.
-            version: The model version that the prediction bears.
-            proposals: Its regions.
-            drawn: Whether these answer what an annotator just drew: they are remembered for what they were called, but
-                not as something that could be accepted or rejected.
-            blind: Whether they were kept from the annotator, who was served an empty page.
-
         Raises:
             LedgerError: The database did not take it.
         """
-        made = noted(
-            task=task,
-            project=project,
-            version=version,
-            proposals=proposals,
-            shown=self._clock(),
-            drawn=drawn,
-            blind=blind,
-        )
+        made = noted(shown, at=self._clock())
         try:
             with writing(self._engine) as connection:
                 keep(connection, made)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backend.corrections.likeness import Look, look_at
+from backend.corrections.remembering import ShownPrediction
 from backend.corrections.shown import Proposal, is_blind, origin_of
 from backend.corrections.sights import Sight
 from backend.errors import BackendError, LedgerError, LimitExceeded, RequestError
@@ -353,12 +354,14 @@ class Predictor:
             return False
         try:
             self._ledger.remember(
-                task=identity,
-                project=project_id(project),
-                version=version,
-                proposals=proposals,
-                drawn=drawn,
-                blind=blind,
+                ShownPrediction(
+                    task=identity,
+                    project=project_id(project),
+                    version=version,
+                    proposals=proposals,
+                    drawn=drawn,
+                    blind=blind,
+                )
             )
         except LedgerError as error:
             _LOG.error("task %s: what was found cannot be remembered: %s", identity, error)

@@ -16,7 +16,7 @@ from backend.corrections.counts import count, tables
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import MIGRATIONS, open_database
 from backend.corrections.journal import Journal
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.shown import shown_before
 from backend.corrections.tables import prediction, sample
 from backend.corrections.worker import Worker
@@ -33,7 +33,7 @@ ASIDE_A = (60.0, 10.0, 160.0, 110.0)  # IoU .33
 def remember(engine: Engine, *, blind: bool, at: float = 900.0, version: str = "v1", task: int = 7) -> None:
     proposals = [shown("a", "stamp", A), shown("b", "signature", B)]
     ledger = Proposals(engine, clock=lambda: at)
-    ledger.remember(task=task, project=1, version=version, proposals=proposals, blind=blind)
+    ledger.remember(ShownPrediction(task=task, project=1, version=version, proposals=proposals, blind=blind))
 
 
 def learn(engine: Engine, folder: Path, *payloads: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from backend.corrections.chronicle import Chronicle, Milestone
 from backend.corrections.crop_store import CropStore
 from backend.corrections.journal import Journal
 from backend.corrections.progress import Counts, progress
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import milestone, work
 from backend.corrections.worker import Worker
 from tests.corrections.annotating import deleted, drawn, page_of, saved, shown
@@ -53,7 +53,11 @@ def milestones(engine: Engine) -> list[tuple[str, str]]:
 def test_work_is_noted_with_what_the_annotator_saw(engine: Engine, correct: Callable[..., None]) -> None:
     ledger = Proposals(engine, clock=lambda: 900.0)
     for task, blind in ((1, False), (2, True)):
-        ledger.remember(task=task, project=1, version="v1", proposals=[shown(f"a{task}", "stamp", BOX)], blind=blind)
+        ledger.remember(
+            ShownPrediction(
+                task=task, project=1, version="v1", proposals=[shown(f"a{task}", "stamp", BOX)], blind=blind
+            )
+        )
     correct(
         saved(1, task=1, at=950, result=[drawn("a1", "stamp", BOX)], lead_time=12, completed_by=4),
         saved(2, task=2, at=950, result=[drawn("n", "stamp", BOX)], lead_time=50, parent_prediction=None),
@@ -117,7 +121,7 @@ def test_days_classes_and_annotators_are_counted_blind_pages_left_out(
     ledger = Proposals(engine, clock=lambda: 900.0)
     boxes = [shown("a", "stamp", BOX), shown("b", "signature", OTHER)]
     for task, blind in ((1, False), (2, True)):
-        ledger.remember(task=task, project=1, version="v1", proposals=boxes, blind=blind)
+        ledger.remember(ShownPrediction(task=task, project=1, version="v1", proposals=boxes, blind=blind))
     result = [drawn("a", "stamp", BOX), drawn("b", "thumb", OTHER)]
     correct(
         saved(1, task=1, at=86_400 * 3 - 1, created=950, result=result, completed_by=4),

@@ -15,7 +15,7 @@ from backend.corrections.folding import fold_event
 from backend.corrections.journal import LEASE_SECONDS as RUN_SECONDS
 from backend.corrections.journal import Journal, ask, lease_asked
 from backend.corrections.reconciling import sync
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.service import held_state, reconcile_asked
 from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import FIRST_DELAY, LEASE_SECONDS, Worker, unpark
@@ -194,7 +194,7 @@ def test_sync_finds_what_was_saved_after_label_studios_clock_was_put_back(ledger
 def test_a_box_that_was_shown_by_a_wrong_clock_and_deleted_is_rejected(ledger: Ledger, ahead: float) -> None:
     now = time.time()
     Proposals(ledger.engine, clock=lambda: now - 60 + ahead).remember(
-        task=7, project=1, version="v1", proposals=[shown("a", "stamp", A)]
+        ShownPrediction(task=7, project=1, version="v1", proposals=[shown("a", "stamp", A)])
     )
     ledger.told(saved(1, task=7, at=now - 30, result=[]))
     ledger.work()

@@ -20,7 +20,7 @@ from backend.corrections import service
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
 from backend.corrections.journal import Journal
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation, event, sample
 from backend.corrections.verdicts import acting_verdicts
 from backend.corrections.worker import Worker
@@ -49,7 +49,9 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 def corrected(ledger: Engine, tmp_path: Path) -> Engine:
     """One annotation: a stamp that is a signature, a signature moved, a thumb that is nothing, a thumb missed."""
     proposals = [shown("a", "stamp", A), shown("b", "signature", B), shown("c", "thumb", C)]
-    Proposals(ledger, clock=lambda: 900.0).remember(task=7, project=1, version="v1", proposals=proposals)
+    Proposals(ledger, clock=lambda: 900.0).remember(
+        ShownPrediction(task=7, project=1, version="v1", proposals=proposals)
+    )
     left = [
         drawn("a", "signature", A),
         drawn("b", "signature", MOVED_B),

@@ -16,7 +16,7 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
 from backend.corrections.journal import Journal
 from backend.corrections.reconciling import sync
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.samples import teaches_hard
 from backend.corrections.shown import Proposal
 from backend.corrections.tables import annotation, sample
@@ -73,7 +73,9 @@ class Program:
                 for one in made["result"]
             ]
             ledger = Proposals(self.engine, clock=lambda: self.clock)
-            ledger.remember(task=task, project=PROJECT, version=made["model_version"], proposals=proposals)
+            ledger.remember(
+                ShownPrediction(task=task, project=PROJECT, version=made["model_version"], proposals=proposals)
+            )
         world.remembered.clear()
 
     def hear(self, world: Annotators, events: list[dict[str, Any]]) -> None:

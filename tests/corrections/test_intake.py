@@ -18,6 +18,7 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
 from backend.corrections.intake import Intake
 from backend.corrections.journal import Journal
+from backend.corrections.remembering import ShownPrediction
 from backend.corrections.spool import Spool
 from backend.corrections.tables import annotation, event, prediction, proposal, sample
 from backend.corrections.worker import Worker
@@ -167,7 +168,7 @@ def test_a_locked_ledger_delays_and_the_reason_is_told(tmp_path: Path, monkeypat
     other = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     put(intake, 1)
-    intake.remember(task=7, project=1, version="v1", proposals=[shown("a", "stamp", A)])
+    intake.remember(ShownPrediction(task=7, project=1, version="v1", proposals=[shown("a", "stamp", A)]))
     assert intake.move() == 0
     assert intake.troubles() == ["events and predictions wait for the ledger: database is locked"]
     other.execute("ROLLBACK")
@@ -193,6 +194,7 @@ def test_a_full_disk_refuses_the_event_and_keeps_those_before_it(tmp_path: Path)
 import resource, signal, sys
 from pathlib import Path
 from backend.errors import LedgerError
+from backend.corrections.remembering import ShownPrediction
 from backend.corrections.spool import Spool
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 spool = Spool(Path(sys.argv[1]))
@@ -223,7 +225,9 @@ def test_a_prediction_that_reaches_the_ledger_after_its_correction_is_what_was_c
     body = saved(1, task=7, at=950, result=[drawn("a", "signature", A)])
     journal.append(body["action"], project=1, body=body)
     late = Intake(engine, tmp_path / "spool", clock=lambda: 900.0)
-    late.remember(task=7, project=1, version="v1", proposals=[shown("a", "stamp", A), shown("b", "thumb", B)])
+    late.remember(
+        ShownPrediction(task=7, project=1, version="v1", proposals=[shown("a", "stamp", A), shown("b", "thumb", B)])
+    )
     worker.work()
     assert outcomes(engine) == {"a": "missed"}
     late.move()
@@ -236,7 +240,7 @@ def test_a_prediction_that_arrives_while_its_correction_is_worked_on_is_not_over
 ) -> None:
     journal = Journal(engine)
     late = Intake(engine, tmp_path / "spool", clock=lambda: 900.0)
-    late.remember(task=7, project=1, version="v1", proposals=[shown("a", "stamp", A)])
+    late.remember(ShownPrediction(task=7, project=1, version="v1", proposals=[shown("a", "stamp", A)]))
 
     def page_of(one: Any, index: int) -> Any:
         late.move()
@@ -252,12 +256,12 @@ def test_a_prediction_that_arrives_while_its_correction_is_worked_on_is_not_over
 def test_what_is_shown_again_makes_no_work(engine: Engine, intake: Intake, tmp_path: Path) -> None:
     journal = Journal(engine)
     worker = Worker(engine=engine, journal=journal, crops=CropStore(str(tmp_path)), page_of=annotating.page_of)
-    intake.remember(task=7, project=1, version="v1", proposals=[shown("a", "stamp", A)])
+    intake.remember(ShownPrediction(task=7, project=1, version="v1", proposals=[shown("a", "stamp", A)]))
     intake.move()
     body = saved(1, task=7, at=950, result=[drawn("a", "signature", A)])
     journal.append(body["action"], project=1, body=body)
     worker.work()
-    intake.remember(task=7, project=1, version="v1", proposals=[shown("a", "stamp", A)])
+    intake.remember(ShownPrediction(task=7, project=1, version="v1", proposals=[shown("a", "stamp", A)]))
     intake.move()
     with engine.connect() as connection:
         assert connection.execute(select(annotation.c.turned)).scalar() == 950.0
@@ -269,9 +273,9 @@ def test_without_a_disk_predictions_wait_in_memory_up_to_a_bound(
     monkeypatch.setattr(module, "MOST_UNSPOOLED", 2)
     intake = Intake(engine, tmp_path / "away" / "spool")
     for task in (1, 2):
-        intake.remember(task=task, project=1, version="v1", proposals=[shown("a", "stamp", A)])
+        intake.remember(ShownPrediction(task=task, project=1, version="v1", proposals=[shown("a", "stamp", A)]))
     with pytest.raises(LedgerError):
-        intake.remember(task=3, project=1, version="v1", proposals=[])
+        intake.remember(ShownPrediction(task=3, project=1, version="v1", proposals=[]))
     with pytest.raises(LedgerError):
         put(intake, 1)
     assert intake.move() == 2
@@ -284,12 +288,12 @@ def test_predictions_wait_on_disk_up_to_a_bound_and_events_beyond_it(
     engine: Engine, intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_SHOWN_BYTES", 100)
-    intake.remember(task=1, project=1, version="v1", proposals=[shown("a", "stamp", A)])
+    intake.remember(ShownPrediction(task=1, project=1, version="v1", proposals=[shown("a", "stamp", A)]))
     with pytest.raises(LedgerError, match="wait for the ledger"):
-        intake.remember(task=2, project=1, version="v1", proposals=[])
+        intake.remember(ShownPrediction(task=2, project=1, version="v1", proposals=[]))
     put(intake, 1)
     intake.move()
-    intake.remember(task=2, project=1, version="v1", proposals=[])
+    intake.remember(ShownPrediction(task=2, project=1, version="v1", proposals=[]))
     assert numbers(engine) == [1]
 
 

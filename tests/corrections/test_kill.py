@@ -23,7 +23,7 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
 from backend.corrections.intake import Intake
 from backend.corrections.journal import Journal
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.service import task_page
 from backend.corrections.tables import event, sample
 from backend.corrections.worker import LEASE_SECONDS, Worker
@@ -91,7 +91,9 @@ def everything(engine: Engine) -> list[tuple[Any, ...]]:
 
 def show(engine: Engine) -> None:
     proposals = [shown("a", "stamp", A), shown("b", "thumb", B)]
-    Proposals(engine, clock=lambda: 900.0).remember(task=7, project=1, version="v1", proposals=proposals)
+    Proposals(engine, clock=lambda: 900.0).remember(
+        ShownPrediction(task=7, project=1, version="v1", proposals=proposals)
+    )
 
 
 CORRECTION = saved(1, task=7, at=950, result=[drawn("a", "signature", A), drawn("n", "stamp", B, page=1)])

@@ -16,7 +16,7 @@ from backend.corrections.database import MIGRATIONS, open_database, writing
 from backend.corrections.journal import Journal
 from backend.corrections.label_history import LabelHistory, note_config
 from backend.corrections.reconciling import sync
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation, label_config, sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.events import without_secrets
@@ -46,7 +46,9 @@ class Ledger:
 
     def show(self, *, at: float = 900.0) -> None:
         proposals = [shown("a", "stamp", A), shown("b", "signature", B)]
-        Proposals(self.engine, clock=lambda: at).remember(task=7, project=1, version="v1", proposals=proposals)
+        Proposals(self.engine, clock=lambda: at).remember(
+            ShownPrediction(task=7, project=1, version="v1", proposals=proposals)
+        )
 
     def send(self, *payloads: dict[str, Any]) -> None:
         for payload in payloads:

@@ -17,7 +17,7 @@ from backend.corrections.database import writing
 from backend.corrections.journal import Journal
 from backend.corrections.memory import Memory
 from backend.corrections.recall import RecallingClassifier
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.service import Feedback, Store
 from backend.corrections.worker import Worker
 from backend.geometry import Boxes
@@ -83,7 +83,9 @@ def memory_of(worker: Worker, classifier: ColourClassifier, *, distance: float =
 
 def show(engine: Engine) -> None:
     proposals = [shown("logo", "stamp", LOGO), shown("seal", "stamp", SEAL)]
-    Proposals(engine, clock=lambda: 900.0).remember(task=7, project=1, version="v1", proposals=proposals)
+    Proposals(engine, clock=lambda: 900.0).remember(
+        ShownPrediction(task=7, project=1, version="v1", proposals=proposals)
+    )
 
 
 def judged(classifier: RecallingClassifier) -> list[tuple[str, str | None]]:
@@ -259,7 +261,9 @@ def remembered(worker: Worker) -> set[str]:
 
 def test_who_never_saw_the_box_did_not_reject_it(engine: Engine, worker: Worker) -> None:
     proposals = [shown("logo", "stamp", LOGO)]
-    Proposals(engine, clock=lambda: 900.0).remember(task=7, project=1, version="v1", proposals=proposals)
+    Proposals(engine, clock=lambda: 900.0).remember(
+        ShownPrediction(task=7, project=1, version="v1", proposals=proposals)
+    )
     from_scratch = saved(1, task=7, at=950, result=[drawn("mine", "stamp", SEAL)], parent_prediction=None)
     send(worker.journal, from_scratch)
     worker.work()

@@ -14,7 +14,7 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
 from backend.corrections.journal import Journal
 from backend.corrections.reconciling import sync
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
 from backend.errors import LabelStudioError
@@ -75,7 +75,7 @@ def remember(engine: Engine, *tasks: int) -> None:
     ledger = Proposals(engine, clock=lambda: 900.0)
     proposals = [shown("a", "stamp", A), shown("b", "signature", B), shown("c", "thumb", C, page=1)]
     for task in tasks:
-        ledger.remember(task=task, project=PROJECT, version="v1", proposals=proposals)
+        ledger.remember(ShownPrediction(task=task, project=PROJECT, version="v1", proposals=proposals))
 
 
 def worker(engine: Engine, folder: Path, client: LabelStudio) -> Worker:
@@ -128,7 +128,7 @@ def test_of_several_the_prediction_counts_that_the_annotation_was_made_of(engine
     """The ledger shows another one last; everything is deleted, so that no region tells."""
     remember(engine, 8)
     Proposals(engine, clock=lambda: 940.0).remember(
-        task=8, project=PROJECT, version="v2", proposals=[shown("q", "stamp", SHIFTED_B)]
+        ShownPrediction(task=8, project=PROJECT, version="v2", proposals=[shown("q", "stamp", SHIFTED_B)])
     )
     made = studio()
     with made.client() as client:

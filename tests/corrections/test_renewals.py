@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine, insert, select
 
 from backend.corrections.database import writing
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.renewals import (
     LONGEST_WAIT,
     due_renewals,
@@ -37,7 +37,7 @@ def shown(engine: Engine, task: int, *regions: str, recalled: str | None = None,
         for place, name in enumerate(regions)
     ]
     ledger = Proposals(engine, clock=lambda: NOW)
-    ledger.remember(task=task, project=1, version="v1", proposals=proposals, drawn=drawn)
+    ledger.remember(ShownPrediction(task=task, project=1, version="v1", proposals=proposals, drawn=drawn))
 
 
 def planned(engine: Engine) -> set[int]:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from backend.corrections.counts import count
 from backend.corrections.database import writing
 from backend.corrections.folding import forget_tasks
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.server.status_pages import feedback_pages
 
 
@@ -32,7 +32,7 @@ def test_a_task_that_could_not_be_looked_at_is_told_of_until_it_is(engine: Engin
     client = app.test_client()
     assert "project 1, task 7" in client.get("/status", headers={"Accept": "text/html"}).text
     assert "contract_marks_unread_tasks 2.0" in client.get("/metrics").text
-    ledger.remember(task=7, project=1, version="v1", proposals=[])
+    ledger.remember(ShownPrediction(task=7, project=1, version="v1", proposals=[]))
     with writing(engine) as connection:
         forget_tasks(connection, [8])
     assert count(engine).unread == 0
@@ -41,7 +41,7 @@ def test_a_task_that_could_not_be_looked_at_is_told_of_until_it_is(engine: Engin
 def test_what_is_answered_to_a_drawn_box_says_nothing_about_the_whole_task(engine: Engine) -> None:
     ledger = ledger_at(engine, [1000.0])
     ledger.note_unread(task=7, project=1, reason="page 2: cut short")
-    ledger.remember(task=7, project=1, version="v1", proposals=[], drawn=True)
+    ledger.remember(ShownPrediction(task=7, project=1, version="v1", proposals=[], drawn=True))
     assert count(engine).unread == 1
 
 

@@ -16,7 +16,7 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database, writing
 from backend.corrections.folding import fold, fold_event
 from backend.corrections.journal import Journal
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation, event, sample
 from backend.corrections.worker import LEASE_SECONDS, MOST_ATTEMPTS, Worker, unpark
 from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, UndecodablePage
@@ -66,10 +66,12 @@ def samples(engine: Engine) -> dict[str, tuple[str, str, str | None]]:
 
 def show(engine: Engine, task: int = 7, version: str = "v1", at: float = 900.0) -> None:
     Proposals(engine, clock=lambda: at).remember(
-        task=task,
-        project=1,
-        version=version,
-        proposals=[shown("a", "stamp", A), shown("b", "signature", B), shown("c", "thumb", C, page=1)],
+        ShownPrediction(
+            task=task,
+            project=1,
+            version=version,
+            proposals=[shown("a", "stamp", A), shown("b", "signature", B), shown("c", "thumb", C, page=1)],
+        )
     )
 
 
@@ -211,7 +213,7 @@ def test_annotators_who_contradict_each_other_are_both_quarantined(
 
 def test_an_empty_prediction_is_what_was_shown_too(engine: Engine, journal: Journal, worker: Worker) -> None:
     show(engine, version="v1", at=800)
-    Proposals(engine, clock=lambda: 900.0).remember(task=7, project=1, version="v2", proposals=[])
+    Proposals(engine, clock=lambda: 900.0).remember(ShownPrediction(task=7, project=1, version="v2", proposals=[]))
     send(journal, saved(1, task=7, at=950, result=[drawn("z", "stamp", A)]))
     worker.work()
     assert samples(engine) == {"z": ("missed", "stamp", None)}

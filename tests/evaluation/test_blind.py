@@ -15,7 +15,7 @@ from backend.cli import main
 from backend.corrections.database import default_url, open_database, writing
 from backend.corrections.folding import fold_event
 from backend.corrections.journal import Journal
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation
 from backend.errors import EvaluationError
 from backend.evaluation.blind import Group, blind_table, compare, readings
@@ -49,14 +49,16 @@ class Office:
         """The model finds a stamp and a signature, and nothing else."""
         self.tasks += 1
         Proposals(self.engine, clock=lambda: 900.0).remember(
-            task=self.tasks,
-            project=1,
-            version=version,
-            proposals=[
-                shown(f"stamp {self.tasks}", "stamp", STAMP),
-                shown(f"signature {self.tasks}", "signature", SIGNATURE),
-            ],
-            blind=blind,
+            ShownPrediction(
+                task=self.tasks,
+                project=1,
+                version=version,
+                proposals=[
+                    shown(f"stamp {self.tasks}", "stamp", STAMP),
+                    shown(f"signature {self.tasks}", "signature", SIGNATURE),
+                ],
+                blind=blind,
+            )
         )
         return self.tasks
 

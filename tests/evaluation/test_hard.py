@@ -10,7 +10,7 @@ from sqlalchemy import update
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database
 from backend.corrections.journal import Journal
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import sample
 from backend.corrections.worker import Worker
 from backend.evaluation.hard_examples import HardExample, hard_examples
@@ -26,10 +26,12 @@ def corrected(folder: Path, *, quarantined: str | None = None) -> list[HardExamp
     engine, crops = open_database(default_url(folder)), CropStore(str(folder))
     journal = Journal(engine)
     Proposals(engine, clock=lambda: 900.0).remember(
-        task=7,
-        project=1,
-        version="v1",
-        proposals=[shown("a", "stamp", RENAMED), shown("b", "stamp", KEPT), shown("c", "thumb", DELETED)],
+        ShownPrediction(
+            task=7,
+            project=1,
+            version="v1",
+            proposals=[shown("a", "stamp", RENAMED), shown("b", "stamp", KEPT), shown("c", "thumb", DELETED)],
+        )
     )
     left = [
         drawn("a", "signature", RENAMED),

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backend.corrections.remembering import ShownPrediction
 from backend.errors import ModelError, WeightsUnavailable
 from backend.labelstudio.connections import Connections
 from backend.pages.page import Page
@@ -173,10 +174,10 @@ class MemoryLedger:
         self.events.append((action, project, body))
         return len(self.events)
 
-    def remember(self, **shown) -> None:
+    def remember(self, shown: ShownPrediction) -> None:
         if self.failure:
             raise self.failure
-        self.shown.append(shown)
+        self.shown.append(vars(shown))
 
     def note_unread(self, **unread) -> None:
         if self.failure:

@@ -15,10 +15,9 @@ from backend.pages.source import PageSource
 from backend.server.predictor import Predictor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from backend.corrections.remembering import Ledger
-    from backend.corrections.shown import Proposal
+    from backend.corrections.remembering import Ledger, ShownPrediction
     from backend.labelstudio.connections import Pages
     from backend.pages.page import Page
     from backend.pages.references import Access
@@ -92,24 +91,13 @@ class StrictLedger:
     inner: Ledger
     failed: Failed
 
-    def remember(
-        self,
-        *,
-        task: int,
-        project: int | None,
-        version: str,
-        proposals: Sequence[Proposal],
-        drawn: bool = False,
-        blind: bool = False,
-    ) -> None:
-        if task in self.failed:
+    def remember(self, shown: ShownPrediction) -> None:
+        if shown.task in self.failed:
             return
         try:
-            self.inner.remember(
-                task=task, project=project, version=version, proposals=proposals, drawn=drawn, blind=blind
-            )
+            self.inner.remember(shown)
         except LedgerError as error:
-            self.failed[task] = (type(error).__name__, str(error))
+            self.failed[shown.task] = (type(error).__name__, str(error))
             raise
 
     def note_unread(self, *, task: int, project: int | None, reason: str) -> None:
@@ -119,7 +107,7 @@ class StrictLedger:
 class _Unremembered:
     """A ledger for predictions that are not shown yet: whoever imports them gives their tasks other ids."""
 
-    def remember(self, **_: object) -> None:
+    def remember(self, shown: ShownPrediction) -> None:
         """Remembers nothing."""
 
     def note_unread(self, **_: object) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.journal import Journal
-from backend.corrections.remembering import Proposals
+from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.shown import Proposal
 from backend.corrections.worker import Worker
 from backend.errors import PageUnavailable
@@ -37,7 +37,9 @@ def proposed(region: str, label: str, box: tuple[float, float, float, float], sc
 
 def remember(engine: Engine, task: int, *proposals: Proposal, at: float = 900.0, **fields: Any) -> None:
     version = f"v{at:.0f}"
-    Proposals(engine, clock=lambda: at).remember(task=task, project=1, version=version, proposals=proposals, **fields)
+    Proposals(engine, clock=lambda: at).remember(
+        ShownPrediction(task=task, project=1, version=version, proposals=proposals, **fields)
+    )
 
 
 def correct(engine: Engine, tmp_path: Path, *payloads: dict[str, Any]) -> None:
