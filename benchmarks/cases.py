@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from backend.errors import BackendError
-from backend.models.serving import Sources, build_pipeline
 from backend.pages.decode import ENOUGH_DPI, decode
 from backend.pages.page import Limits, Page
 from backend.settings import Settings
 from benchmarks.scoring import Score
 from benchmarks.truth import REALDATA, Mark, TruePage
+from benchmarks.ways import pipeline_of
 
 __all__ = ["main"]
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", help="as MODEL")
     args = parser.parse_args(arguments)
     settings = Settings.from_environment(os.environ, model=args.model)
-    pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
+    pipeline = pipeline_of(settings)
     print(f"{pipeline.version}, at a confidence of {settings.confidence}")
     print(_ROW.format("", "right", "missed", "false", "shown"))
     total = Score(0.5)

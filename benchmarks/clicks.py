@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,13 +22,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from backend.commands.demo.services import Login, wait_for_model
 from backend.labelstudio.client import LabelStudio
 from backend.synthetic.drawn_page import draw_page
 from backend.vision.network_config import MARKS
-from benchmarks.wall import ROOT, Truth, fill, servers, truly
+from benchmarks.wall import ROOT, Truth, browser_page, fill, servers, truly
 from tests.end_to_end.editor import HOTKEYS, Editor
 
 _PATIENCE = 240_000
@@ -111,22 +110,16 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=0.25, help="seconds of a key (default: %(default)s)")
     parser.add_argument("--point", type=float, default=1.1, help="seconds of a way of the mouse (default: %(default)s)")
     args = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder, servers(Path(folder)) as (studio, url):
         version = wait_for_model(url, seconds=_PATIENCE / 1000)
         project, truth = fill(studio, url, version=version, pages=args.pages)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1600, "height": 2000})
-            page.set_default_timeout(_PATIENCE)
-            expect.set_options(timeout=_PATIENCE)
+        with browser_page(width=1600, height=2000) as page:
             _log_in(page, studio.base_url, Login.of(Path(folder)))
             editor = Editor(page, studio.base_url)
             print(f"a page of {_MARKS} marks")
             print(f"  with boxes, one misnamed and one lacking: {five_marks(studio, editor, args, shown=True)}")
             print(f"  without boxes:                            {five_marks(studio, editor, args, shown=False)}")
             crops, wrong, effort = the_walls_pages(studio, editor, project, truth, args)
-            browser.close()
     minute = 60 * crops / effort.seconds
     through = 60 * crops / (effort.seconds + effort.waited)
     print(

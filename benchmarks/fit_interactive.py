@@ -22,19 +22,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import softmax
 from tqdm import tqdm
 
 from backend.geometry import as_boxes, coverage, iou
-from backend.models.serving import Sources, build_pipeline
 from backend.settings import Settings
 from backend.vision.network_config import MARKS
 from backend.vision.pipeline import Pipeline, fuse
 from backend.vision.refine import rivals
 from benchmarks.interactive import rough_boxes
 from benchmarks.truth import TruePage, drawn_pages, real_pages
+from benchmarks.ways import pipeline_of
 
 FIRST_SEED = 31_000
-_STEPS, _FAST, _SLOW = 200, 0.04, 0.015
 _RIDGE, _SHARPNESS, _DECAY = 0.1, 8.0, 2e-4
 _WORSE, _MOST_WORSE, _PENALTY = 0.05, 0.3, 2.0
 _HELD_OUT = 4
@@ -79,7 +80,7 @@ def choices(pipeline: Pipeline, page: TruePage, *, seed: int) -> Iterator[Choice
 
 
 def fitted(known: list[Choice]) -> NDArray[np.float64]:
-    """The weights: begun with those that foretell the IoU by least squares, and climbed from there (Adam)."""
+    """The weights: begun with those that foretell the IoU by least squares, and bettered from there (L-BFGS)."""
     evidence = np.concatenate([one.evidence for one in known])
     shares = np.concatenate([np.full(len(one.fit), 1 / len(one.fit)) for one in known])
     fit = np.concatenate([one.fit for one in known])
@@ -87,20 +88,20 @@ def fitted(known: list[Choice]) -> NDArray[np.float64]:
     level = (evidence - middle) / spread
     weighed = level * shares[:, None]
     squares = weighed.T @ level + _RIDGE * np.eye(level.shape[1])
-    weights = _SHARPNESS * np.linalg.solve(squares, weighed.T @ (fit - np.average(fit, weights=shares)))
+    start = _SHARPNESS * np.linalg.solve(squares, weighed.T @ (fit - np.average(fit, weights=shares)))
     levels = [(one.evidence - middle) / spread for one in known]
     worth = [one.fit - _PENALTY * np.clip(one.drawn - _WORSE - one.fit, 0, _MOST_WORSE) for one in known]
-    first, second = np.zeros_like(weights), np.zeros_like(weights)
-    for step in range(1, _STEPS + 1):
-        slope = -_DECAY * weights
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """What is lost on average, and its slope."""
+        value, slope = _DECAY / 2 * float(weights @ weights), _DECAY * weights
         for rows, gain in zip(levels, worth, strict=True):
-            chances = np.exp(rows @ weights - (rows @ weights).max())
-            chances /= chances.sum()
-            slope += rows.T @ (chances * (gain - chances @ gain)) / len(levels)
-        first, second = 0.9 * first + 0.1 * slope, 0.99 * second + 0.01 * slope**2
-        pace = _FAST if step < _STEPS // 2 else _SLOW
-        weights = weights + pace * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.99**step)) + 1e-8)
-    return np.asarray(weights / spread)
+            chances = softmax(rows @ weights)
+            value -= float(chances @ gain) / len(levels)
+            slope = slope - rows.T @ (chances * (gain - chances @ gain)) / len(levels)
+        return value, slope
+
+    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B").x / spread)
 
 
 def chosen(known: Iterable[Choice], weights: NDArray[np.float64]) -> float:
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--model", help="as MODEL")
     args = parser.parse_args()
     settings = Settings.from_environment(os.environ, model=args.model)
-    pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
+    pipeline = pipeline_of(settings)
     pages: Iterable[TruePage] = drawn_pages(range(FIRST_SEED, FIRST_SEED + args.drawn))
     if args.real:
         seen = (page for page in real_pages("page_full", args.real) if page.marks and not page.held_out)

@@ -25,15 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from backend.errors import ModelError
 from backend.geometry import as_boxes, iou
-from backend.models.serving import Sources, build_pipeline
 from backend.pages.page import Page
 from backend.settings import Settings
 from backend.vision.candidates import Candidates
 from backend.vision.network_config import MARKS
 from backend.vision.pipeline import Pipeline
 from benchmarks.truth import TruePage, drawn_pages, real_pages
+from benchmarks.ways import pipeline_of
 
 __all__ = ["ROOMS", "Answer", "Row", "rough_boxes", "rows_of"]
 
@@ -158,10 +157,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the tables")
     args = parser.parse_args()
     settings = Settings.from_environment(os.environ, model=args.model)
-    try:
-        pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
-    except ModelError as error:
-        raise SystemExit(f"no weights to measure with: {error}") from error
+    pipeline = pipeline_of(settings)
     kinds: dict[str, Iterable[TruePage]] = {}
     if args.drawn:
         kinds["drawn"] = drawn_pages(range(FIRST_SEED, FIRST_SEED + args.drawn))

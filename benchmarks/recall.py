@@ -35,9 +35,7 @@ from tqdm import tqdm
 
 from backend.corrections.likeness import Look, look_at
 from backend.corrections.recall import Remembered, follow, unit
-from backend.errors import ModelError
 from backend.geometry import Boxes, as_boxes, coverage, iou
-from backend.models.serving import Sources, build_pipeline
 from backend.settings import Settings
 from backend.vision.candidates import Candidates
 from backend.vision.classifier import Classification
@@ -46,6 +44,7 @@ from backend.vision.pipeline import Marks, Pipeline
 from benchmarks.companies import CompanyPage, company_page
 from benchmarks.slips import SlipRow, looked_at, measure_slips
 from benchmarks.truth import drawn_pages, real_pages
+from benchmarks.ways import pipeline_of
 
 FIRST_SEED = 20_000
 DISTANCES = (0.0, 0.02, 0.05, 0.08, 0.12, 0.2)
@@ -323,10 +322,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the tables")
     args = parser.parse_args()
     settings = Settings.from_environment(os.environ, model=args.model)
-    try:
-        pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
-    except ModelError as error:
-        raise SystemExit(f"no weights to measure with: {error}") from error
+    pipeline = pipeline_of(settings)
     facts: dict[str, Any] = {"model_version": pipeline.version}
     if args.companies:
         rows, counts = run(pipeline, companies=args.companies, pages=args.pages, seals=args.seals)

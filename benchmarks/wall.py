@@ -58,6 +58,19 @@ class Count:
     saving: float = 0.0
 
 
+@contextmanager
+def browser_page(*, width: int, height: int) -> Iterator[Page]:
+    """A page of a real browser, its viewport in pixels, that waits long for what it is to see."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(_PATIENCE)
+        expect.set_options(timeout=_PATIENCE)
+        yield page
+        browser.close()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=int, default=24, help="drawn pages (default: %(default)s)")
@@ -67,17 +80,11 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=0.25, help="seconds of a key (default: %(default)s)")
     parser.add_argument("--picture", type=Path, help="save a picture of the first screen here")
     args = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder, servers(Path(folder)) as (studio, url):
         version = wait_for_model(url, seconds=_PATIENCE / 1000)
         project, truth = fill(studio, url, version=version, pages=args.pages)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1366, "height": 768})
-            page.set_default_timeout(_PATIENCE)
-            expect.set_options(timeout=_PATIENCE)
+        with browser_page(width=1366, height=768) as page:
             found = review(page, url, project, truth, args)
-            browser.close()
         stored = sum(len(one["annotations"]) for one in studio.tasks(project))
     minute = 60 * found.crops / found.looking
     through = 60 * found.crops / (found.looking + found.saving)

@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.errors import ModelError
 from backend.geometry import Boxes
+from backend.models.serving import Sources, build_pipeline
 from backend.settings import Settings
 from backend.vision.candidates import Candidates
 from backend.vision.classifier import load_classifier
@@ -24,7 +26,7 @@ from benchmarks.hsv_baseline import hsv_boxes
 from benchmarks.scoring import INKS, Score, recalled
 from benchmarks.truth import TruePage
 
-__all__ = ["HSV", "IOUS", "WAYS", "Seen", "Tally", "look", "pipelines"]
+__all__ = ["HSV", "IOUS", "WAYS", "Seen", "Tally", "look", "pipeline_of", "pipelines"]
 
 HSV = "hsv"
 WAYS = (*DETECTORS, HSV)
@@ -44,6 +46,14 @@ class HsvDetector:
         del dpi
         boxes = hsv_boxes(pixels)
         return Candidates(boxes, np.ones(len(boxes)), np.zeros((len(boxes), len(MARKS))))
+
+
+def pipeline_of(settings: Settings) -> Pipeline:
+    """The pipeline that serves by these settings; ends the program where there are no weights."""
+    try:
+        return build_pipeline(Sources.of(settings).at_once(), settings)
+    except ModelError as error:
+        raise SystemExit(f"no weights to measure with: {error}") from error
 
 
 def pipelines(kinds: Sequence[str], weights: Weights, settings: Settings) -> dict[str, Pipeline]:

@@ -2,9 +2,9 @@
 
 gunicorn's own kinds give a thread to each connection while it sends (gthread), so that a hundred slow senders hold up
 everybody. Here an event loop reads, within deadlines, and no thread knows of a request that is not whole. The loop has
-a process to itself, the smaller of the two: whatever is computed in the other one, clients are read in time, and `/`
-and `/health` are answered (see `relay`). gunicorn itself starts, watches and stops the working process; that one and
-the receiving one end with each other.
+a small process to itself. So clients are read in time, and `/` and `/health` are answered, while the other process
+computes (see `relay`). gunicorn starts, watches and stops the working process. When one of the two ends, the other one
+ends, too.
 """
 
 from __future__ import annotations

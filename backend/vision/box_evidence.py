@@ -42,8 +42,8 @@ EVIDENCE = (
 """What is measured of each box, in the order of the columns."""
 
 WEIGHTS = (
-    *(5.81, 3.09, 5.95, 0.486, 11.4, -15.0, -22.1, -21.7, 2.79, 4.55),
-    *(-0.541, 1.06, -10.6, 11.4, -8.34, -0.107, 1.16, 1.63, -2.03),
+    *(8.17, 1.7, 9.05, 4.54, -1.46, -9.6, -28.1, -30.8, 4.75, 4.01),
+    *(-2.35, 2.31, -13.6, 11.2, -12.4, -0.433, 4.28, 0.849, -0.0102),
 )
 """What each is worth, fitted by `python -m benchmarks.fit_interactive --drawn 24 --pages 36 --real DIR`."""
 

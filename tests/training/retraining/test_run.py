@@ -40,6 +40,7 @@ from backend.vision.network_config import CLASSES, MARKS, NONE, ClassifierConfig
 from backend.vision.weights import BUNDLED, CONFIG_FILE, FLOAT_WEIGHTS_FILE, WEIGHTS_FILE, Weights
 from tests.corrections.annotating import page_of, saved
 from tests.corrections.test_worker import send
+from tests.models.test_tracking import Recorder
 from tests.training.retraining.conftest import TINY
 from tests.training.retraining.ledger import KINDS, Kind, open_ledger, teach
 from tests.training.retraining.test_gold import named
@@ -185,8 +186,17 @@ def test_a_candidate_has_its_weights_twice_its_record_and_its_history(published:
         assert (page.document in seen) is (page.split != "gold")
 
 
-def test_the_real_gate_is_asked_and_its_no_is_kept(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_real_gate_is_asked_and_its_no_is_kept_and_told(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKER", f"{Recorder.__module__}:{Recorder.__name__}")
     assert main(WORDS) == 1
+    told = list(Recorder.told)
+    history = json.loads((data / "models" / candidate_of(data) / "training.json").read_text())["history"]
+    assert told[0][0] == candidate_of(data)
+    assert [step for step, _ in told[1:-1]] == list(range(len(history)))
+    assert told[-1] == "refused"
+    Recorder.told.clear()
     said = capsys.readouterr().out
     assert "original card" in said
     assert "gold pages: 0 of annotators' documents, 1 drawn" in said
@@ -206,6 +216,7 @@ def test_the_real_gate_is_asked_and_its_no_is_kept(data: Path, capsys: pytest.Ca
     assert main(WORDS) == 0
     assert f"nothing new: {model.name}" in capsys.readouterr().out
     assert len(Models(data / "models").all()) == 1
+    assert Recorder.told == [], "no training, nothing to tell"
 
 
 def test_what_passes_the_gate_serves_and_the_same_samples_do_not_train_again(
