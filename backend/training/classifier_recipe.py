@@ -166,16 +166,15 @@ BUNDLED = Recipe(
     base="bundled",
     pool=2,
     averaging=0.99,
-    half=True,
     shares={
-        "drawn/signature": 0.15,
-        "drawn/stamp": 0.14,
+        "drawn/signature": 0.12,
+        "drawn/stamp": 0.12,
         "drawn/thumb": 0.09,
-        "drawn/none": 0.25,
-        "real/signature": 0.10,
-        "real/stamp": 0.12,
+        "drawn/none": 0.23,
+        "real/signature": 0.16,
+        "real/stamp": 0.13,
         "real/none": 0.15,
     },
-    stages=(Stage(size=112, epochs=20, learning_rate=8e-4),),
+    stages=(Stage(size=112, epochs=6, learning_rate=5e-4),),
 )
 """Goes on from the weights that come with this program; the run notes which these were."""

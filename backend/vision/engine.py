@@ -144,6 +144,8 @@ class DetectorConfig:
         most: Candidates of one class at most.
         same_iou: IoU above which two peaks of one class are the same mark.
         least_turn: Probability from which a page is taken for turned; None for a network that cannot tell.
+        box_reach: Share of a box's sides, to each side of its peak, within which the cells' boxes are averaged by their
+            heat; None for the box of the peak's cell alone.
         fusion: How its heat is weighed against the classifier.
         provenance: Where the weights come from, in words.
     """
@@ -156,6 +158,7 @@ class DetectorConfig:
     most: int = 20
     same_iou: float = 0.5
     least_turn: float | None = None
+    box_reach: float | None = None
     fusion: Fusion = field(default_factory=Fusion)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -167,7 +170,7 @@ class DetectorConfig:
         for name in ("stride", "multiple", "most"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise BadWeights(f"{name} is {getattr(self, name)}: it must be a whole number of at least 1")
-        for name in ("least_heat", "same_iou", "least_turn"):
+        for name in ("least_heat", "same_iou", "least_turn", "box_reach"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < 1:
                 raise BadWeights(f"{name} is {getattr(self, name)}: expected a number between 0 and 1")
 
@@ -176,8 +179,9 @@ class DetectorConfig:
         """Everything that decides what is found, as plain JSON."""
         facts = dataclasses.asdict(self)
         del facts["provenance"]
-        if self.least_turn is None:
-            del facts["least_turn"]  # versions of networks that cannot tell stay as they were
+        for name in ("least_turn", "box_reach"):
+            if facts[name] is None:
+                del facts[name]  # versions of networks from before there was such a thing stay as they were
         return facts
 
     @property

@@ -40,7 +40,14 @@ class Peaks:
 
 
 def peaks_of(
-    heat: NDArray[np.float32], edges: NDArray[np.float32], *, stride: int, least: float, most: int, same: float
+    heat: NDArray[np.float32],
+    edges: NDArray[np.float32],
+    *,
+    stride: int,
+    least: float,
+    most: int,
+    same: float,
+    reach: float | None = None,
 ) -> Peaks:
     """Reads one page's output.
 
@@ -51,6 +58,8 @@ def peaks_of(
         least: Lowest heat of a peak.
         most: Peaks of one class at most, before those that are the same mark are put together.
         same: IoU above which two peaks of one class are the same mark.
+        reach: Share of a box's sides, to each side of its peak, within which the cells' boxes are averaged by their
+            heat; None for the box of the peak's cell alone.
     """
     boxes, labels, scores = [as_boxes([])], [np.zeros(0, np.intp)], [np.zeros(0)]
     for label, values in enumerate(heat):
@@ -59,15 +68,50 @@ def peaks_of(
         found = values[rows, columns].astype(np.float64)
         best = np.argsort(-found, kind="stable")[:most]
         rows, columns, found = rows[best], columns[best], found[best]
-        left, top, right, bottom = edges[4 * label : 4 * label + 4, rows, columns].astype(np.float64)
-        x, y = (columns + 0.5) * stride, (rows + 0.5) * stride
-        these = as_boxes(np.stack([x - left, y - top, x + right, y + bottom], axis=1))
+        own = edges[4 * label : 4 * label + 4]
+        these = _boxes_at(own, rows, columns, stride=stride)
+        if reach is not None:
+            these = as_boxes(
+                [
+                    _mean_box(values, own, box, int(row), int(column), stride=stride, reach=reach)
+                    for box, row, column in zip(these, rows, columns, strict=True)
+                ]
+            )
         kept = suppress(these, found, threshold=same)
         boxes.append(these[kept])
         labels.append(np.full(len(kept), label, np.intp))
         scores.append(found[kept])
     every, order = np.concatenate(scores), np.argsort(-np.concatenate(scores), kind="stable")
     return Peaks(np.concatenate(boxes)[order], np.concatenate(labels)[order], every[order])
+
+
+def _boxes_at(edges: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp], *, stride: int) -> Boxes:
+    """The boxes (N, 4) that N cells give: from edges (4, h, w), distances from the cells' middles."""
+    left, top, right, bottom = edges[:, rows, columns].astype(np.float64)
+    x, y = (columns + 0.5) * stride, (rows + 0.5) * stride
+    return as_boxes(np.stack([x - left, y - top, x + right, y + bottom], axis=1))
+
+
+def _mean_box(
+    heat: NDArray[np.float32],
+    edges: NDArray[np.float32],
+    box: NDArray[np.float64],
+    row: int,
+    column: int,
+    *,
+    stride: int,
+    reach: float,
+) -> NDArray[np.float64]:
+    """The mean of the boxes that the cells about a peak give, each weighed by its heat (h, w): (4,) xyxy.
+
+    At least the nearest cells have a say, so that the errors of single cells cancel out.
+    """
+    width, height = np.maximum(np.round(reach * (box[2:] - box[:2]) / stride), 1).astype(int)
+    first_row, first_column = max(row - height, 0), max(column - width, 0)
+    weights = heat[first_row : row + height + 1, first_column : column + width + 1].astype(np.float64)
+    near_rows, near_columns = np.indices(weights.shape)
+    boxes = _boxes_at(edges, near_rows.ravel() + first_row, near_columns.ravel() + first_column, stride=stride)
+    return np.asarray(np.average(boxes, axis=0, weights=weights.ravel()))
 
 
 class ModelDetector:
@@ -111,7 +155,13 @@ class ModelDetector:
         small, scale = page_input(pixels, dpi, pixel_mm=config.pixel_mm)
         seen = self._network.run(padded(small, config.multiple))
         peaks = peaks_of(
-            seen.heat, seen.edges, stride=config.stride, least=config.least_heat, most=config.most, same=config.same_iou
+            seen.heat,
+            seen.edges,
+            stride=config.stride,
+            least=config.least_heat,
+            most=config.most,
+            same=config.same_iou,
+            reach=config.box_reach,
         )
         boxes = clip(peaks.boxes / scale, width=pixels.shape[1], height=pixels.shape[0])
         own = np.zeros((len(boxes), len(MARKS)))

@@ -69,6 +69,8 @@ def test_only_the_checksum_is_needed(tmp_path: Path) -> None:
         ({"same_iou": 0.6}, True),
         # Other pages are looked at twice.
         ({"least_turn": 0.9}, True),
+        # Other boxes.
+        ({"box_reach": 0.15}, True),
         # Other weighing.
         ({"fusion": FUSION}, True),
         ({"fusion": Fusion(biases=(0.0, 0.0, 0.1))}, True),
@@ -85,12 +87,14 @@ def test_digest_changes_exactly_when_answers_do(change: dict[str, Any], changes:
 
 def test_every_field_is_in_the_table_above() -> None:
     fields = {field.name for field in dataclasses.fields(DetectorConfig)}
-    assert set(DetectorConfig(sha256=CHECKSUM, least_turn=0.9).facts) == fields - {"provenance"}
+    everything = DetectorConfig(sha256=CHECKSUM, least_turn=0.9, box_reach=0.15)
+    assert set(everything.facts) == fields - {"provenance"}
 
 
-def test_what_cannot_tell_which_way_is_up_is_called_as_it_was() -> None:
-    assert "least_turn" not in DetectorConfig(sha256=CHECKSUM).facts
-    assert DetectorConfig(sha256=CHECKSUM).digest != DetectorConfig(sha256=CHECKSUM, least_turn=0.9).digest
+@pytest.mark.parametrize("later", [{"least_turn": 0.9}, {"box_reach": 0.15}])
+def test_weights_from_before_a_field_are_called_as_they_were(later: dict[str, Any]) -> None:
+    assert not set(later) & set(DetectorConfig(sha256=CHECKSUM).facts)
+    assert DetectorConfig(sha256=CHECKSUM).digest != DetectorConfig(sha256=CHECKSUM, **later).digest
 
 
 def described(**facts: object) -> str:

@@ -25,8 +25,9 @@ def read(
     least: float = 0.1,
     most: int = 20,
     same: float = 0.5,
+    reach: float | None = None,
 ) -> Peaks:
-    return peaks_of(heat, edges, stride=STRIDE, least=least, most=most, same=same)
+    return peaks_of(heat, edges, stride=STRIDE, least=least, most=most, same=same, reach=reach)
 
 
 def cells(peaks: Peaks) -> list[tuple[int, int]]:
@@ -150,3 +151,29 @@ def test_the_maps_stay_as_they_are() -> None:
     read(heat, edges)
     np.testing.assert_array_equal(heat, before[0])
     np.testing.assert_array_equal(edges, before[1])
+
+
+def test_the_box_of_a_peak_is_the_mean_of_its_neighbours_boxes_by_their_heat() -> None:
+    heat, edges = maps()
+    heat[STAMP, 2, 3], heat[STAMP, 2, 4] = 0.75, 0.25
+    edges[4:8, 2, 3] = [10, 10, 10, 10]  # x from 18 to 38, y from 10 to 30
+    edges[4:8, 2, 4] = [30, 6, 6, 10]  # x from 6 to 42, y from 14 to 30
+    assert read(heat, edges, reach=None).boxes.tolist() == [[18, 10, 38, 30]]
+    assert read(heat, edges, reach=0.1).boxes.tolist() == [[15, 11, 39, 30]]
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (5, 7)])
+def test_at_the_edge_of_a_page_fewer_neighbours_have_a_say(row: int, column: int) -> None:
+    heat, edges = maps()
+    heat[SIGNATURE, row, column] = 0.5
+    assert read(heat, edges, reach=0.9).boxes.tolist() == read(heat, edges).boxes.tolist()
+
+
+def test_a_wider_reach_asks_cells_further_away() -> None:
+    heat, edges = maps()
+    heat[THUMB, 2, 2], heat[THUMB, 2, 4] = 0.6, 0.3
+    edges[8:12] = 20  # boxes of 40 pixels, 5 cells
+    edges[8:12, 2, 4] = [36, 20, 4, 20]  # the same box, seen from two cells to the right
+    edges[8:12, 2, 4] += [8, 0, 8, 0]  # but 8 pixels wider to each side
+    assert read(heat, edges, reach=0.1).boxes[0].tolist() == [0, 0, 40, 40]
+    assert read(heat, edges, reach=0.4).boxes[0].tolist() == pytest.approx([-8 / 3, 0, 40 + 8 / 3, 40])

@@ -81,6 +81,8 @@ _MOST = 40
 """Marks of one class on a page at most: an attendance sheet has two dozen."""
 _LEAST_HEAT = 0.1
 _LEAST_TURN = 0.9
+_BOX_REACH = 0.15
+"""The cells that learn a mark's edges reach about as far (`targets.py`)."""
 
 
 def detector_card(
@@ -193,6 +195,7 @@ def publish_detector(
         most=_MOST,
         least_heat=_LEAST_HEAT,
         least_turn=_LEAST_TURN if network.tells_turns else None,
+        box_reach=_BOX_REACH,
         provenance=facts,
     )
     config.write(out / DETECTOR_CONFIG_FILE)
