@@ -22,6 +22,7 @@ SUFFIX = ".jsonl"
 WRITE_SECONDS = 5.0
 PORTION_BYTES = 4 << 20
 LEAST_FREE_BYTES = 1 << 20
+_BLOCK_BYTES = 4096
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 
 
@@ -100,7 +101,9 @@ class Spool:
                     file.remove()
 
     def check(self) -> None:
-        """Looks, without writing, whether the next line can be stored.
+        """Looks whether the next line can be stored; writes a block and takes it back only where the last write failed.
+
+        So it says that all is well as soon as it is: nobody has to send an event to find that out.
 
         Raises:
             LedgerError: It cannot, and why.
@@ -114,8 +117,8 @@ class Spool:
             raise LedgerError(_taken_away(self._folder)) from error
         if space.f_bavail * space.f_frsize < LEAST_FREE_BYTES:
             raise LedgerError(f"the disk of {self._folder} is full: make room on it")
-        if self._failure is not None:
-            raise LedgerError(self._failure)
+        if (reason := self._failure) is not None and not self._is_well_again():
+            raise LedgerError(reason)
 
     def close(self) -> None:
         """Lets go of the files; an empty one goes, others are for whoever comes next."""
@@ -124,6 +127,25 @@ class Spool:
                 if file is not None:
                     file.remove() if file.end <= file.taken else file.close()
             self._active, self._left = None, []
+
+    def _is_well_again(self) -> bool:
+        """Whether a file can be written by now; it is kept for the next line."""
+        if not self._writing.acquire(blocking=False):
+            return False  # somebody writes, and will know
+        try:
+            if self._failure is None:
+                return True
+            if self._active is None:
+                if _inode(self._folder.parent) != self._home:
+                    return False
+                self._active = _File.make(self._folder, proven=True)
+        except OSError:
+            return False
+        else:
+            self._failure = None
+            return True
+        finally:
+            self._writing.release()
 
     def _settle(self, group: _Group) -> None:
         """Writes a group; for the holder of the lock only."""
@@ -192,17 +214,28 @@ class _File:
         self._read = 0
 
     @classmethod
-    def make(cls, folder: Path) -> _File:
-        """A new file; its name is durable."""
+    def make(cls, folder: Path, *, proven: bool = False) -> _File:
+        """A new file; its name is durable. `proven`: a block was written and taken back, so that a line has room.
+
+        Raises:
+            OSError: The disk does not take it; nothing is left of it then.
+        """
         folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
         while True:
             path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
             handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE_FILE)
             file = cls(path, handle, end=0)
-            # Another process may take it for one that was left behind before it is locked.
-            if hold(handle) and file.is_there():
-                sync_folder(folder)
-                return file
+            try:
+                # Another process may take it for one that was left behind before it is locked.
+                if hold(handle) and file.is_there():
+                    sync_folder(folder)
+                    if proven:
+                        file.write(bytes(_BLOCK_BYTES))
+                        os.ftruncate(handle, 0)
+                    return file
+            except OSError:
+                file.remove()
+                raise
             file.close()
 
     @classmethod

@@ -216,6 +216,47 @@ print([line for lines in spool.portions() for line in lines])
     assert kept == "[b'first', b'second']"
 
 
+def test_a_disk_that_is_well_again_is_found_well_without_another_event(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk; it belongs to a process, so this is one of its own."""
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from backend.errors import LedgerError
+from backend.corrections.spool import Spool
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+folder = Path(sys.argv[1])
+spool = Spool(folder)
+spool.append(b"first")
+spool.check()
+print("well")
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))
+try:
+    spool.append(b"x" * 100)
+except LedgerError as error:
+    print(error)
+for _ in range(10):
+    try:
+        spool.check()
+    except LedgerError as error:
+        print(error)
+print(len(list(folder.iterdir())))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+spool.check()
+print("well")
+spool.append(b"second")
+print([line for lines in spool.portions() for line in lines])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "spool")], capture_output=True, text=True, check=True
+    )
+    before, *refused, files, after, kept = done.stdout.splitlines()
+    assert (before, after) == ("well", "well")
+    assert len(refused) == 11
+    assert all("is its disk full" in line for line in refused), "as long as it is not"
+    assert files == "1", "looking leaves nothing behind"
+    assert kept == "[b'first', b'second']"
+
+
 def test_a_prediction_that_reaches_the_ledger_after_its_correction_is_what_was_corrected(
     engine: Engine, intake: Intake, tmp_path: Path
 ) -> None:
