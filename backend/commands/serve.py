@@ -11,7 +11,8 @@ import logging
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING, Any, Protocol
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger as GunicornLogger
@@ -111,9 +112,28 @@ class _Server(BaseApplication):  # type: ignore[misc]
         return create_front(self._settings, health=health)
 
     def _leave(self, _: Any, __: Any) -> None:
-        """Called in each worker, when its last request is answered."""
-        if self._started is not None:
+        """Called in each worker, when its last request is answered; it does not come back."""
+        if self._started is None:
+            return  # it did not start, which gunicorn tells by its exit code
+        try:
             self._started.stop()
+        except Exception:
+            _LOG.exception("a part of this process could not be stopped as it should")
+        _end_here()
+
+
+def _end_here() -> NoReturn:
+    """Ends this process at once, with the exit code that it is about to have.
+
+    What a library computes in threads of its own, such as a model that still loads or a page that took too long, would
+    be torn down under its feet, and the process end by SIGABRT. All that is to be kept is on disk by now.
+    """
+    ending = sys.exc_info()[1]
+    code = ending.code if isinstance(ending, SystemExit) and isinstance(ending.code, int) else 0
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 def _hurry_when_told_to_stop() -> None:

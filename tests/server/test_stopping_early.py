@@ -14,10 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_stop_just_after_the_start_is_no_crash(tmp_path: Path) -> None:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def test_a_stop_just_after_the_start_is_no_crash(tmp_path: Path) -> None:
+    port = free_port()
     environment = os.environ | {"DATA_DIR": str(tmp_path), "DATABASE_URL": "", "MODEL": "bundled", "LOG_LEVEL": "ERROR"}
     command = [sys.executable, "-m", "backend", "serve", "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -40,4 +44,19 @@ def test_a_stop_just_after_the_start_is_no_crash(tmp_path: Path) -> None:
     assert status == 200
     assert process.returncode == 0
     assert "SIGABRT" not in told
+    assert "terminate called" not in told
+
+
+def test_a_stop_while_a_model_loads_and_does_not_end_is_no_crash(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.server.endless_load", str(tmp_path), str(free_port())]
+    environment = os.environ | {"DATABASE_URL": ""}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loading\n", "and goes on"
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "SIG" not in told, "gunicorn names the signal that a worker was ended by"
     assert "terminate called" not in told
