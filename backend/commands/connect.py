@@ -16,9 +16,10 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from backend.commands.running_backend import address_of, described, serving_version, takes_webhooks, version_for
-from backend.errors import LabelConfigError, LabelStudioError, SettingsError, SetupError
+from backend.errors import LabelConfigError, LabelStudioError, SetupError
 from backend.escaping import printable
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.connections import ask_for_token
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import find_project
 from backend.labelstudio.tabs import DOUBTFUL_FIRST, SCORE_MEANS, TABS, make_tabs, missing_tabs
@@ -391,8 +392,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         SetupError: The backend is not running, or the project's label config neither fits nor may be replaced.
         LabelStudioError: Label Studio refused or did not answer.
     """
-    if not settings.label_studio_api_key:
-        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `connect` uses Label Studio's API and needs a token")
+    ask_for_token(settings, "connect")
     user = settings.basic_auth_user
     known = WebhookSecret(settings)
     here = args.from_here or args.url or address_of(settings)

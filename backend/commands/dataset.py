@@ -18,11 +18,12 @@ from backend.dataset.freezing import Frozen, datasets, freeze, freeze_known
 from backend.dataset.manifest import SPLITS
 from backend.dataset.statistics import SLICES, Statistics, statistics, wants
 from backend.dataset.store import Version
-from backend.errors import DatasetError, SettingsError
+from backend.errors import DatasetError
 from backend.escaping import printable
 from backend.evaluation.truth import read_coco
 from backend.files import write_private
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.connections import ask_for_token
 from backend.settings import Settings
 from backend.vision.network_config import MARKS
 
@@ -89,8 +90,7 @@ def _freeze(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _of_projects(args: argparse.Namespace, settings: Settings) -> Frozen:
-    if not settings.label_studio_api_key:
-        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `dataset freeze` asks Label Studio's API and needs a token")
+    ask_for_token(settings, "dataset freeze")
     with (
         LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio,
         tqdm(unit="task", desc="freeze", disable=None, file=sys.stderr) as bar,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from backend.commands.amounts import above_zero, none_or_more, one_or_more
 from backend.settings import Settings
 from backend.synthetic import coco
 from backend.synthetic.drawn_page import draw_page
@@ -32,14 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the pages, annotations.json and overview.jpg"
     )
-    parser.add_argument("--pages", type=int, default=12, help="how many pages (default 12)")
+    parser.add_argument("--pages", type=one_or_more, default=12, help="how many pages (default 12)")
     parser.add_argument(
-        "--seed", type=int, default=1, help="seed of the first page; each further page counts up (default 1)"
+        "--seed", type=none_or_more, default=1, help="seed of the first page; each further page counts up (default 1)"
     )
-    parser.add_argument("--dpi", type=float, default=200, help="resolution (default 200)")
+    parser.add_argument("--dpi", type=above_zero, default=200, help="resolution (default 200)")
     parser.add_argument("--language", choices=LANGUAGES, help="language of all pages; random without it")
-    parser.add_argument("--marks", type=int, help="marks on each page; random without it")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that draw (default 1)")
+    parser.add_argument("--marks", type=none_or_more, help="marks on each page; random without it")
+    parser.add_argument("--jobs", type=one_or_more, default=1, help="processes that draw (default 1)")
     parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="kind of the image files (default jpg)")
 
 

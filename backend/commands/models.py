@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backend.commands.amounts import one_or_more
 from backend.corrections.service import Store
 from backend.errors import EvaluationError, SettingsError, TrainingError
 from backend.escaping import printable
@@ -160,7 +161,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("folder", type=Path, help="what it lacks is taken from the weights that serve")
     one.add_argument("--source", default="a folder", help="where it is from, in words; goes into the record")
     one = acts.add_parser("quantise", help="make a candidate of the weights that serve, in whole numbers (int8)")
-    one.add_argument("--pages", type=int, default=_CALIBRATION_PAGES, help="drawn pages to calibrate on (%(default)s)")
+    one.add_argument(
+        "--pages", type=one_or_more, default=_CALIBRATION_PAGES, help="drawn pages to calibrate on (%(default)s)"
+    )
     one.add_argument("--real", type=Path, metavar="DIR", help="folder with a manifest.json of real pages and crops")
     one.add_argument("--coco", type=Path, metavar="FILE", help="compare both on these pages, COCO format")
     one.add_argument("--images", type=Path, metavar="DIR", help="folder of the images that FILE names")

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from backend.errors import PageError, RequestError, SettingsError
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.connections import first_page
+from backend.labelstudio.connections import ask_for_token, first_page
 from backend.labelstudio.labelling import bind
-from backend.labelstudio.projects import find_project, tasks_with, write_columns
+from backend.labelstudio.projects import named_project, tasks_with, write_columns
 from backend.labelstudio.tabs import MARKS_FOUND, PREVIEW, SELECTED, SELECTION, make_tabs
 from backend.labelstudio.tasks import sheets
 from backend.models.serving import Sources, build_pipeline
@@ -99,21 +99,18 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Looks at every task that nobody annotated, and lists those to annotate first; gives 1 where one had no pages.
 
     Raises:
-        SettingsError: There is no token, or no such project.
+        SettingsError: There is no token.
         LabelConfigError: The label config has nothing to put marks on.
         ModelError: There is no model.
         LabelStudioError: Label Studio refused or did not answer.
     """
     settings = settings.with_arguments(model=args.model)
-    if not settings.label_studio_api_key:
-        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `select` uses Label Studio's API and needs a token")
+    ask_for_token(settings, "select")
     if args.n < 1:
         raise SettingsError(f"--n is {args.n}: a whole number above 0")
     pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
     with LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio:
-        project = find_project(studio, args.project)
-        if project is None:
-            raise SettingsError(f"{studio.base_url} has no project with the title {args.project!r}")
+        project = named_project(studio, args.project)
         state = studio.project(project)
         bindings = bind(str(state.get("label_config") or ""), confidence=settings.confidence)
         source = PageSource(settings, studio)

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import Connection, Row, func, select
 
+from backend.commands.amounts import one_or_more
 from backend.commands.look_alikes import alike_page, chosen_of, follow_verdict, like_lines, look_alikes
 from backend.commands.sample_lines import sample_lines
 from backend.corrections.counts import count, tables
@@ -30,6 +31,7 @@ from backend.corrections.verdicts import acting_verdicts, forget_verdict, restor
 from backend.errors import LedgerError, SettingsError
 from backend.files import write_private
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.connections import ask_for_token
 from backend.markup import render
 from backend.pages.encoding import png_uri
 from backend.settings import Settings
@@ -201,7 +203,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet of the crops, .html or .png")
     parser.add_argument(
         "--most",
-        type=int,
+        type=one_or_more,
         default=200,
         help="most crops of an outcome, most lines (default: 200)",
     )
@@ -271,8 +273,8 @@ def _like(opened: Store, settings: Settings, args: argparse.Namespace) -> None:
     if args.follow is None:
         return
     chosen = chosen_of(found, args.follow)
-    if chosen and not settings.label_studio_api_key:
-        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `--follow` uses Label Studio's API")
+    if chosen:
+        ask_for_token(settings, "samples like --follow")
     with LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio:
         done = follow_verdict(opened, studio, name, chosen)
     print(

@@ -14,7 +14,8 @@ from backend.corrections.journal import known_projects
 from backend.corrections.reconciling import Reconciled, sync
 from backend.corrections.service import Feedback, Store
 from backend.errors import SettingsError
-from backend.labelstudio.connections import Connections
+from backend.labelstudio.connections import Connections, ask_for_token
+from backend.labelstudio.project_annotations import project_ids
 from backend.pages.source import PageSource
 from backend.settings import Settings
 
@@ -31,7 +32,10 @@ _PAUSE = 0.1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `sync`."""
     parser.add_argument(
-        "--project", type=int, action="append", metavar="N", help="a project's id; all that are known when left out"
+        "--project",
+        action="append",
+        metavar="ID|TITLE",
+        help="which; digits alone are an id; all that are known when left out; several times for several",
     )
     parser.add_argument(
         "--all", action="store_true", help="look at every task again, and forget what Label Studio no longer has"
@@ -46,12 +50,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         LabelStudioError: Label Studio refused or did not answer.
         LedgerError: The database or the crop store cannot be used.
     """
-    if not settings.label_studio_api_key:
-        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `sync` asks Label Studio's API and needs a token")
+    ask_for_token(settings, "sync")
     store = Store.open(settings)
     connections = Connections(settings, source=lambda access: PageSource(settings, access))
-    with store.engine.connect() as connection:
-        projects = args.project or known_projects(connection)
+    if args.project:
+        # With a token in the settings, all projects are reached through one.
+        projects = list(project_ids(connections.studio(""), args.project))
+    else:
+        with store.engine.connect() as connection:
+            projects = known_projects(connection)
     if not projects:
         raise SettingsError("the ledger knows no project yet: name one with --project")
     for project in projects:

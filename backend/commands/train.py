@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from backend.commands.amounts import above_zero, one_or_more
 from backend.errors import TrainingError
 from backend.settings import Settings
 from backend.vision.weights import BUNDLED
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=Path("out/training"), help="folder for crops and checkpoints")
     parser.add_argument("--out", type=Path, default=BUNDLED, help="folder for the finished weights")
     parser.add_argument("--real", type=Path, help="folder with a manifest.json of real pages and crops")
-    parser.add_argument("--pages", type=int, default=_PAGES, help=f"how many pages to draw (default {_PAGES})")
+    parser.add_argument("--pages", type=one_or_more, default=_PAGES, help=f"how many pages to draw (default {_PAGES})")
     parser.add_argument(
         "--dataset",
         action="append",
@@ -45,13 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="do only these (default all)")
     parser.add_argument(
         "--minutes",
-        type=float,
+        type=above_zero,
         metavar="M",
         help="stop the detector's training after M minutes, at the end of an epoch, and write the weights of then; the "
         "same command goes on from there (default: train to the recipe's end)",
     )
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads that compute (default all cores)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that draw pages and augment (default 1)")
+    parser.add_argument(
+        "--threads", type=one_or_more, default=os.cpu_count(), help="threads that compute (default all cores)"
+    )
+    parser.add_argument("--jobs", type=one_or_more, default=1, help="processes that draw pages and augment (default 1)")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import httpx2
 
-from backend.errors import UndecodablePage
+from backend.errors import SettingsError, UndecodablePage
 from backend.labelstudio.client import LabelStudio
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backend.pages.references import Access
     from backend.settings import Settings
 
-__all__ = ["Connections", "Pages", "decoded", "fetched", "first_page", "same_origin"]
+__all__ = ["Connections", "Pages", "ask_for_token", "decoded", "fetched", "first_page", "same_origin"]
 
 _LOG = logging.getLogger(__name__)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -37,6 +37,19 @@ class Pages(Protocol):
     ) -> Iterator[Page]:
         """The wanted upright pages of a reference, with as many dots an inch as are `enough`; raises PageError."""
         ...
+
+
+def ask_for_token(settings: Settings, command: str) -> None:
+    """Refuses to begin a command that cannot do without Label Studio's API, where nothing opens that.
+
+    Raises:
+        SettingsError: There is no token.
+    """
+    if not settings.label_studio_api_key:
+        raise SettingsError(
+            f"LABEL_STUDIO_API_KEY is empty: `{command}` uses Label Studio's API and needs a token: copy yours from "
+            f"Account & Settings of {settings.label_studio_url} (LABEL_STUDIO_URL)"
+        )
 
 
 class Connections:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from backend.errors import LabelStudioError, RequestError
+from backend.errors import RequestError
 from backend.labelstudio.annotations import Annotation, read_annotation
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.parents import parent_among
+from backend.labelstudio.projects import named_project
 from backend.labelstudio.vocabulary import NOTHING_KNOWN, Known
 
 __all__ = ["Past", "Ruling", "project_ids", "rulings", "turned_page", "turns"]
@@ -54,16 +55,11 @@ def project_ids(studio: LabelStudio, wanted: Sequence[str]) -> tuple[int, ...]:
     """Ids of projects that are named by id or by title, each once.
 
     Raises:
-        LabelStudioError: There is no project of that title, or Label Studio did not answer.
+        LabelStudioError: There is no such project, or Label Studio did not answer.
     """
     found: dict[int, None] = {}
     for one in wanted:
-        project = int(one) if one.isdecimal() else studio.find_project(one)
-        if project is None:
-            raise LabelStudioError(
-                f"Label Studio has no project with the title {one!r}: name it by its id or its title"
-            )
-        found[project] = None
+        found[named_project(studio, one)] = None
     return tuple(found)
 
 

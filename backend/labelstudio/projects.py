@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from backend.labelstudio.client import LabelStudio
 
-__all__ = ["DIGEST_FIELD", "documents_in", "find_project", "tasks_with", "write_columns"]
+__all__ = ["DIGEST_FIELD", "documents_in", "find_project", "named_project", "tasks_with", "write_columns"]
 
 _PORTION = 20
 _NOT_FOUND = 404
@@ -151,6 +151,21 @@ def find_project(studio: LabelStudio, name: str) -> int | None:
             message = f"{studio.base_url} has no project {name} that this token's user may see"
             raise LabelStudioError(message, answered=error.answered) from error
         raise
+
+
+def named_project(studio: LabelStudio, name: str) -> int:
+    """A project's id, by its id or its title; digits alone are an id.
+
+    Raises:
+        LabelStudioError: There is no such project, or Label Studio refused or did not answer.
+    """
+    found = find_project(studio, name)
+    if found is None:
+        raise LabelStudioError(
+            f"{studio.base_url} has no project with the title {name!r} that this token's user may see: name it as it "
+            "is written there, or by the number in its address; `connect --project` makes a new one"
+        )
+    return found
 
 
 def documents_in(studio: LabelStudio, project: int, digests: Collection[str]) -> set[str]:

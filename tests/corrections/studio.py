@@ -12,9 +12,10 @@ from backend.labelstudio.annotations import moment
 from backend.labelstudio.client import LabelStudio
 from tests.corrections.annotating import CONFIG, iso
 
-__all__ = ["Studio"]
+__all__ = ["TITLE", "Studio"]
 
 PROJECT = 1
+TITLE = "Leases"
 
 
 class Studio:
@@ -76,7 +77,8 @@ class Studio:
         if parts == ["api", "predictions"]:
             return httpx2.Response(200, json=self.predictions.get(int(request.url.params["task"]), []))
         if parts[:2] == ["api", "projects"]:
-            return httpx2.Response(404, json={"detail": "Not found."})
+            found = [{"id": PROJECT, "title": TITLE}] if request.url.params.get("title", "?") in TITLE else []
+            return httpx2.Response(404 if parts[2:] else 200, json={"results": found})
         if parts == ["api", "tasks"]:
             return httpx2.Response(200, json=self._list(request.url.params))
         if parts[:2] == ["api", "annotations"]:

@@ -27,6 +27,7 @@ from backend.corrections.worker import Worker
 from backend.labelstudio.events import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import drawn, saved, shown
+from tests.corrections.studio import TITLE
 from tests.corrections.test_kill import ROOT
 from tests.corrections.test_service import Told, eventually, regions
 from tests.corrections.test_worker import A, B, C
@@ -267,6 +268,10 @@ def test_sync_reconciles_works_and_reports(
     assert regions(ledger) == {"a"}
     assert main(["sync", "--all"]) == 0  # by now the project is known
     assert "2 tasks looked at, 0 annotations new or newer" in capsys.readouterr().out
+    assert main(["sync", "--project", TITLE]) == 0
+    assert "project 1: " in capsys.readouterr().out
+    assert main(["sync", "--project", "Deeds"]) == 2
+    assert "no project with the title 'Deeds'" in capsys.readouterr().err
 
 
 def test_an_annotation_without_a_page_is_reported(

@@ -198,7 +198,7 @@ def test_other_content_under_a_name_that_is_taken_is_refused(studio: Studio, fro
     ("wanted", "error", "reason"),
     [
         ("Deeds", LabelStudioError, "no project with the title 'Deeds'"),
-        ("8", LabelStudioError, "404"),
+        ("8", LabelStudioError, "no project 8"),
     ],
 )
 def test_a_project_that_there_is_not_is_named(

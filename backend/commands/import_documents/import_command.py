@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from backend.commands.amounts import one_or_more
 from backend.commands.import_documents.document_files import DocumentFiles, find
 from backend.commands.import_documents.importing import Importer, ImportJournal, Outcome, State, Tasks, tasks_of
-from backend.errors import DocumentError, LabelConfigError, LabelStudioError, SettingsError
+from backend.errors import DocumentError, LabelConfigError, LabelStudioError
 from backend.escaping import LONGEST_LINE, printable
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.connections import ask_for_token
 from backend.labelstudio.labelling import bind
-from backend.labelstudio.projects import find_project
+from backend.labelstudio.projects import named_project
 from backend.pages.page import Limits
 from backend.settings import Settings
 
@@ -40,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="PDF, TIFF or image, or a folder")
     parser.add_argument("--project", required=True, metavar="ID|TITLE", help="where to; digits alone are an id")
     parser.add_argument(
-        "--last", "--last-pages", type=_count, metavar="N", help="only the last N pages of each document; else all"
+        "--last", "--last-pages", type=one_or_more, metavar="N", help="only the last N pages of each document; else all"
     )
-    parser.add_argument("--dpi", type=_count, help="at which pages of PDF files are rendered (RENDER_DPI)")
+    parser.add_argument("--dpi", type=one_or_more, help="at which pages of PDF files are rendered (RENDER_DPI)")
     parser.add_argument(
         "--tasks",
         choices=[one.value for one in Tasks],
@@ -61,18 +63,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         LabelConfigError: The project's label config offers nothing to put marks on.
     """
     settings = settings.with_arguments(render_dpi=args.dpi)
-    if not settings.label_studio_api_key:
-        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `import` uses Label Studio's API and needs a token")
+    ask_for_token(settings, "import")
     found = find(args.paths, recursive=args.recursive)
     _tell_left_out(found)
     if not found.files:
         raise DocumentError("there is no document in what was named: PDF, TIFF, JPEG, PNG, WebP, BMP and GIF are taken")
     with LabelStudio(settings.label_studio_url, settings.label_studio_api_key, timeout=_UPLOAD_SECONDS) as studio:
-        project = find_project(studio, args.project)
-        if project is None:
-            raise DocumentError(
-                f"{studio.base_url} has no project with the title {args.project!r}: `connect --project` makes one"
-            )
+        project = named_project(studio, args.project)
         binding = _binding(studio, project)
         tasks_of(binding, Tasks(args.tasks) if args.tasks else None)
         make = partial(
@@ -86,12 +83,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             last=args.last,
         )
         return _import(make, found.files, where=f"{studio.base_url}/projects/{project}")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
 
 
 def _binding(studio: LabelStudio, project: int) -> Binding:

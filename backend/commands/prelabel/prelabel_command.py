@@ -18,7 +18,8 @@ from backend.commands.prelabel.settling import Job
 from backend.errors import SettingsError
 from backend.escaping import printable
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.projects import find_project
+from backend.labelstudio.connections import ask_for_token
+from backend.labelstudio.projects import named_project
 from backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,17 +96,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -> None:
-    if not settings.label_studio_api_key:
-        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `prelabel --project` uses Label Studio's API")
+    ask_for_token(settings, "prelabel --project")
     if args.engine != "local":
         raise SettingsError("--engine ray is for folders, object stores and lists of tasks; projects use --processes")
     if args.refresh and (args.only_outdated or args.replace):
         raise SettingsError("--refresh is for predictions of this version, --only-outdated and --replace for others")
     started = time.monotonic()
     with LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio:
-        project = find_project(studio, args.project)
-        if project is None:
-            raise SettingsError(f"Label Studio has no project with the title {args.project!r}")
+        project = named_project(studio, args.project)
         config = str(studio.project(project).get("label_config") or "")
         with tqdm(unit="task", disable=None, file=sys.stderr, smoothing=0.05) as bar:
             counts = prelabel_project(

@@ -18,10 +18,11 @@ from backend.commands.report.contract_report import as_csv, as_html, as_json
 from backend.commands.report.contract_sources import Contracts, FileContracts, ProjectContracts
 from backend.commands.report.contracts import State, judged
 from backend.commands.report.rules import Met, Rule, parse_rule
-from backend.errors import LabelStudioError, ReportError, SettingsError
+from backend.errors import ReportError
 from backend.files import write_private
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.projects import find_project
+from backend.labelstudio.connections import ask_for_token
+from backend.labelstudio.projects import named_project
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.source import PageSource
 from backend.settings import Settings
@@ -97,8 +98,8 @@ def _refuse_early(args: argparse.Namespace, settings: Settings) -> None:
     """Says before the work, and not after it, what cannot be done."""
     if bool(args.paths) == bool(args.project):
         raise ReportError("name either files and folders, or a --project")
-    if args.project and not settings.label_studio_api_key:
-        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `report --project` uses Label Studio's API")
+    if args.project:
+        ask_for_token(settings, "report --project")
     if args.pictures < 0:
         raise ReportError("--pictures is at least 0")
     for file in (args.html, args.csv):
@@ -115,9 +116,7 @@ def _source(args: argparse.Namespace, settings: Settings, stack: ExitStack) -> t
         pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
         return FileContracts(files.files, pipeline, settings), ", ".join(map(str, args.paths)), pipeline.version
     studio = stack.enter_context(LabelStudio(settings.label_studio_url, settings.label_studio_api_key))
-    project = find_project(studio, args.project)
-    if project is None:
-        raise LabelStudioError(f"Label Studio has no project with the title {args.project!r}")
+    project = named_project(studio, args.project)
     pages = PageSource(settings, studio)
     contracts = ProjectContracts(studio, pages, project, blind_share=settings.blind_share)
     return contracts, f"project {args.project}", ""

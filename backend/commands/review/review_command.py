@@ -22,11 +22,12 @@ from backend.commands.review.reviewing import review
 from backend.corrections.label_history import LabelHistory
 from backend.corrections.service import Store
 from backend.dataset.freezing import datasets
-from backend.errors import LabelStudioError, SettingsError
+from backend.errors import SettingsError
 from backend.escaping import printable
 from backend.files import write_private
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.projects import find_project, tasks_with, write_columns
+from backend.labelstudio.connections import ask_for_token
+from backend.labelstudio.projects import named_project, tasks_with, write_columns
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.source import PageSource
 from backend.settings import Settings
@@ -141,8 +142,8 @@ def _refuse_early(args: argparse.Namespace, settings: Settings) -> None:
         raise SettingsError("--top is at least 1")
     if args.write and not args.project:
         raise SettingsError("--write is for a --project: a frozen version never changes")
-    if args.project and not settings.label_studio_api_key:
-        raise SettingsError("LABEL_STUDIO_API_KEY is empty: `review --project` uses Label Studio's API")
+    if args.project:
+        ask_for_token(settings, "review --project")
     if args.html and not (args.html.parent.is_dir() and os.access(args.html.parent, os.W_OK)):
         raise SettingsError(f"{args.html} cannot be written: {args.html.parent} is no folder that you may write to")
 
@@ -154,9 +155,7 @@ def _source(
     if args.dataset:
         return FrozenSource(datasets(settings).open(args.dataset)), None, None
     studio = stack.enter_context(LabelStudio(settings.label_studio_url, settings.label_studio_api_key))
-    project = find_project(studio, args.project)
-    if project is None:
-        raise LabelStudioError(f"Label Studio has no project with the title {args.project!r}")
+    project = named_project(studio, args.project)
     store = Store.open(settings)
     stack.callback(store.engine.dispose)
     past = LabelHistory(engine=store.engine)

@@ -1,0 +1,51 @@
+"""Numbers on the command line: what an option can mean, refused with the reason where it is typed."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+__all__ = ["above_zero", "none_or_more", "one_or_more"]
+
+
+def one_or_more(text: str) -> int:
+    """A whole number of things, of which there is at least one.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    found = _whole(text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return found
+
+
+def none_or_more(text: str) -> int:
+    """A whole number of things, of which there may be none.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    found = _whole(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number: write 0 or more")
+    return found
+
+
+def above_zero(text: str) -> float:
+    """A measure, such as dots an inch or minutes.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none, or not above 0.
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return found
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
