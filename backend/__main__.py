@@ -4,4 +4,4 @@ import sys
 
 from backend.cli import main
 
-sys.exit(main())
+sys.exit(main(called="python -m backend"))

@@ -61,23 +61,28 @@ _BAD_USE = 2
 _INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; gives the exit code: 0, 1 where a part of the work failed, 2 where none could be done."""
+def main(arguments: Sequence[str] | None = None, *, called: str = _PROGRAM) -> int:
+    """Runs a command; gives the exit code: 0, 1 where a part of the work failed, 2 where none could be done.
+
+    Args:
+        arguments: The words of the command line; those of this process where left out.
+        called: How a person calls this program: its help shows what can be typed.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     wanted = next((word for word in given if not word.startswith("-")), None)
     # Whatever a command writes shows contracts or opens doors: it is for this user alone, whatever the umask was.
     umask = os.umask(OWNER_ONLY)
     try:
         with plain_streams():
-            return _run(wanted, given)
+            return _run(wanted, given, called)
     finally:
         os.umask(umask)
 
 
-def _run(wanted: str | None, given: Sequence[str]) -> int:
+def _run(wanted: str | None, given: Sequence[str], called: str) -> int:
     try:
         module = _module(wanted)
-        args = _parser(wanted, module).parse_args(given)
+        args = _parser(wanted, module, called).parse_args(given)
         settings = Settings.from_environment(os.environ)
         # A command that prints results logs warnings and worse only.
         begin_log(settings.log_level if wanted == "serve" else logging.WARNING, form=settings.log_format)
@@ -101,10 +106,10 @@ def _module(command: str | None) -> Any:
     return importlib.import_module(_COMMANDS[command][0]) if command in _COMMANDS else None
 
 
-def _parser(wanted: str | None, module: Any) -> argparse.ArgumentParser:
+def _parser(wanted: str | None, module: Any, called: str) -> argparse.ArgumentParser:
     """The parser, with the arguments of the wanted command only: the others need not be imported for it."""
     parser = argparse.ArgumentParser(
-        prog=_PROGRAM, description="Boxes signatures, stamps and thumbprints on scanned contracts for Label Studio."
+        prog=called, description="Boxes signatures, stamps and thumbprints on scanned contracts for Label Studio."
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -95,7 +95,8 @@ class Settings:
     )
     retrain_after: int = _setting(
         100,
-        'So many new hard examples since the last training start another one. 0: only "Start training" does.',
+        "So many new hard examples and hard negatives (boxes that annotators renamed or deleted) since the last "
+        'training start another one. 0: only "Start training" does.',
     )
     retrain_recipe: str = _setting(
         "", "JSON file whose fields replace those of the retraining recipe. Empty: the recipe as it is."

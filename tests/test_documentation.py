@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -46,6 +47,13 @@ def links(page: Path) -> list[tuple[str, Path, str]]:
     return found
 
 
+@cache
+def tests() -> frozenset[str]:
+    """The names of all tests."""
+    files = (ROOT / "tests").rglob("test_*.py")
+    return frozenset(name for file in files for name in re.findall(r"def (test_\w+)", file.read_text("utf-8")))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
     for link, file, anchor in links(page):
@@ -53,6 +61,13 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         assert file.exists(), f"{link} leads to no file"
         if anchor:
             assert anchor in anchors(file), f"{link} leads to no heading; there are {sorted(anchors(file))}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_that_is_named_is_there(page: Path) -> None:
+    for named in re.findall(r"`([\w/.]*test_\w+(?:\.py)?)`", page.read_text(encoding="utf-8")):
+        file = ROOT / "tests" / named.removeprefix("tests/")
+        assert file.is_file() if named.endswith(".py") else named in tests(), f"there is no test {named}"
 
 
 def test_a_page_of_the_docs_can_be_found_from_their_first_page() -> None:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from backend.settings import Settings
 
@@ -53,15 +56,31 @@ def words_of(parser: argparse.ArgumentParser, summary: str) -> Words:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the argument of `completion`."""
     parser.add_argument(
-        "shell", choices=SHELLS, help='for which; then, such as: eval "$(contract-marks completion bash)"'
+        "shell",
+        choices=SHELLS,
+        help='for which; then, such as: eval "$(python -m backend completion bash)". It completes `contract-marks`, '
+        "which the script makes a command of the shell where this program is not installed as one",
     )
 
 
 def run(args: argparse.Namespace, _: Settings) -> int:
     """Prints the script; `args.described` gives the words of each command, as the command line knows them."""
     described: Callable[[], Mapping[str, Words]] = args.described
+    print(_command(args.shell, args.program))
     print({"bash": _bash, "zsh": _zsh, "fish": _fish}[args.shell](args.program, described()))
     return os.EX_OK
+
+
+def _command(shell: str, program: str) -> str:
+    """Makes the program a command of the shell, from any folder, where it was installed by its dependencies alone."""
+    place = shlex.quote(str(Path(__file__).resolve().parents[2]))
+    run = f"{shlex.quote(sys.executable)} -m backend"
+    if shell == "fish":
+        return f"command -q {program}; or function {program}; env PYTHONPATH={place}:$PYTHONPATH {run} $argv; end"
+    return (
+        f"command -v {program} >/dev/null || "
+        f'{program}() {{ PYTHONPATH={place}${{PYTHONPATH:+:$PYTHONPATH}} {run} "$@"; }}'
+    )
 
 
 def _with_subcommands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -115,10 +134,7 @@ def _fish(program: str, commands: Mapping[str, Words]) -> str:
         lines += [f"{here} -a {word}" for word in words.words]
         for option in words.options:
             form = f"-l {option[2:]}" if option.startswith("--") else f"-s {option[1:]}"
-            listed = words.values.get(option)
-            lines.append(
-                f"{here} {form}" + ("" if listed is None else f" -x -a {_quoted(listed)}" if listed else " -r")
-            )
+            lines.append(f"{here} {form}{_value(words.values.get(option))}")
     return "\n".join(lines)
 
 

@@ -16,13 +16,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx2
-from flask import jsonify, request
+from flask import Response, jsonify, request
 
 from backend.errors import SettingsError
 from backend.escaping import printable
+from backend.markup import page_headers, render
 
 if TYPE_CHECKING:
-    from flask import Flask, Request, Response
+    from flask import Flask, Request
 
     from backend.settings import Settings
 
@@ -42,8 +43,16 @@ _LONGEST_PHRASE = 300
 
 
 def refusal(status: int, kind: str, message: str) -> Response:
-    """A JSON error, whose reason also stands in the status line: that is all that Label Studio shows of it."""
-    response = jsonify({"error": kind, "message": message})
+    """An error: JSON for programs, a page for people's browsers.
+
+    The reason also stands in the status line: that is all that Label Studio shows of it.
+    """
+    if wants_page(request):
+        title = HTTPStatus(status).phrase
+        text = render("refused.html", "backend.server", here="", label_studio="", title=title, message=message)
+        response = Response(text, content_type="text/html; charset=utf-8", headers=page_headers())
+    else:
+        response = jsonify({"error": kind, "message": message})
     phrase = "".join(letter if " " <= letter <= "~" else "?" for letter in message)[:_LONGEST_PHRASE]
     response.status = f"{status} {phrase or HTTPStatus(status).phrase}"
     return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,10 @@ _WIDTH, _HEIGHT = 900, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 16, 30, 34
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _TICKS = 5
+_WORD = 80
+"""Pixels that the name of a day takes."""
+_WIDEST = 60.0
+"""Pixels of a bar where there are few: the first day's shall not fill the chart."""
 _DAY = 86_400.0
 _NEAR = 26.0
 """Pixels between two marks below which the later one's number would lie on the earlier one's."""
@@ -74,13 +79,14 @@ class _Frame:
         return round(_HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * value / self.top, 1)
 
     def days(self) -> list[str]:
-        """Lines and words of the axis of time."""
+        """Words of the axis of time: where a day begins, each day once."""
+        first, last = math.ceil(self.start / _DAY), math.floor(self.end / _DAY)
         found = []
-        for step in range(_TICKS):
-            at = self.start + (self.end - self.start) * step / (_TICKS - 1)
-            anchor = "start" if step == 0 else "end" if step == _TICKS - 1 else "middle"
-            day = datetime.fromtimestamp(at, UTC).strftime("%d %b %Y")
-            found.append(f'<text x="{self.across(at)}" y="{_HEIGHT - 10}" text-anchor="{anchor}">{day}</text>')
+        for day in range(first, last + 1, -(-(last - first + 1) // _TICKS)):
+            x = self.across(day * _DAY)
+            anchor = "start" if x < _LEFT + _WORD / 2 else "end" if x > _WIDTH - _WORD / 2 else "middle"
+            word = datetime.fromtimestamp(day * _DAY, UTC).strftime("%d %b %Y")
+            found.append(f'<text x="{x}" y="{_HEIGHT - 10}" text-anchor="{anchor}">{word}</text>')
         return found
 
     def level(self, value: float, word: str) -> str:
@@ -125,7 +131,7 @@ def bars(values: Sequence[Bar], *, title: str, width: float) -> Markup | None:
     body = [frame.level(highest * share, f"{highest * share:.0f}") for share in (0.0, 0.5, 1.0)] + frame.days()
     for bar in values:
         left, right = frame.across(bar.at), frame.across(bar.at + width)
-        across = max(1.5, round(0.8 * (right - left), 1))
+        across = min(_WIDEST, max(1.5, round(0.8 * (right - left), 1)))
         body.append(f"<g><title>{escape(bar.tip)}</title>")
         for kind, bottom, count in (("kept", 0, bar.kept), ("corrected", bar.kept, bar.corrected)):
             y, floor = frame.up(bottom + count), frame.up(bottom)

@@ -40,6 +40,14 @@ def script() -> str:
     return answer.stdout
 
 
+def test_from_any_folder_the_shell_has_the_command_that_is_completed(script: str) -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    asked = [bash, "--norc", "-c", f"{script}\ncontract-marks --version"]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=True, cwd="/", env={"PATH": "/usr/bin:/bin"})
+    assert answer.stdout.startswith("contract-marks ")
+
+
 def test_first_the_commands(script: str) -> None:
     assert offered(script, "") == set(cli._COMMANDS)
     assert offered(script, "re") == {"redact", "report", "review"}

@@ -50,6 +50,26 @@ def test_a_page_of_another_origin_sends_nothing(client, ledger, origin: str) -> 
     assert (answer.status_code, ledger.events) == (403, [])
 
 
+@pytest.mark.parametrize(
+    ("path", "host", "status", "reason"),
+    [
+        ("/dashboards", "localhost", 404, "The requested URL was not found"),
+        ("/predict", "localhost", 405, "The method is not allowed"),
+        ("/", "<b>evil.example", 403, "this backend is not known as &lt;b&gt;evil.example"),
+    ],
+)
+def test_a_person_who_is_refused_reads_a_page_and_a_program_json(
+    client, path: str, host: str, status: int, reason: str
+) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Host": host}
+    page = client.get(path, headers=browser)
+    assert (page.status_code, page.mimetype) == (status, "text/html")
+    assert reason in page.text
+    assert "style-src 'sha256-" in page.headers["Content-Security-Policy"]
+    told = client.get("/nothing", headers={"Accept": "*/*"})
+    assert (told.status_code, told.json["error"]) == (404, "NotFound")
+
+
 def test_a_browser_is_not_told_that_a_page_may(client) -> None:
     asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
     answer = client.options("/webhook", headers=asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,21 @@ def test_lines_bars_and_moves_are_drawn(engine: Engine) -> None:
     assert len(drawn.rows) == drawn.boxes.count('class="kept"') == 56
 
 
+@pytest.mark.parametrize("days", [1, 2, 4, 9, 70])
+def test_each_day_is_named_once_and_a_single_one_does_not_fill_the_chart(days: int) -> None:
+    drawn = bars([Bar(day * DAY, 1, 1, "x") for day in range(days)], title="x", width=DAY)
+    assert drawn is not None
+    named = re.findall(r">(\d\d [A-Z][a-z]{2} \d{4})<", drawn)
+    assert len(named) == len(set(named)) == min(days + 1, 5)
+    assert max(float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', drawn)) <= 60
+
+
+def test_a_single_moment_has_a_day() -> None:
+    drawn = timeline([], [Mark(1.8 * DAY, "●", "serves")], title="x")
+    assert drawn is not None
+    assert re.findall(r">(\d\d [A-Z][a-z]{2} \d{4})<", drawn) == ["03 Jan 1970"]
+
+
 def dashboard(engine: Engine, **fields: object) -> str:
     shown = Dashboard(engine=engine, label_studio="http://studio.test", state=lambda: READY)
     return dataclasses.replace(shown, **fields)().get_data(as_text=True)  # type: ignore[arg-type]
@@ -120,9 +136,14 @@ def test_annotators_are_shown_only_where_that_was_chosen_and_by_initials_alone(e
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ({"running": False}, "There was none yet"),
+        (
+            {"running": False},
+            "There was none yet. 4 hard examples and hard negatives (boxes renamed or deleted) are new; 100 start the "
+            "first one.",
+        ),
         ({"running": True}, "A training is starting"),
-        ({"running": True, "began": 60.0, "why": "asked"}, "A training runs since 1970-01-01 00:01 UTC (asked)"),
+        ({"running": True, "began": 60.0, "why": "asked"}, "A training runs since 1970-01-01 00:01 UTC (asked). 4 "),
+        ({"running": True, "began": 60.0, "why": "asked"}, "are new since then; 100 start the next one."),
         ({"running": False, "began": 60.0, "why": "asked", "result": "promoted", "model": "m"}, "<code>m</code>"),
     ],
 )

@@ -124,7 +124,8 @@ def wall_pages(wall: Wall) -> Blueprint:
 def _page(wall: Wall) -> str:
     known = wall.projects()
     project = _number("project", known[0] if known else 0)
-    label = _one_of("class", MARKS, MARKS[0])
+    waiting = totals(wall.engine, project=project)
+    label = _one_of("class", MARKS, max(MARKS, key=lambda name: waiting[name]))
     trouble, reviewers = "", People(names={}, self=None)
     titles = {one: f"Project {one}" for one in known}
     try:
@@ -146,7 +147,7 @@ def _page(wall: Wall) -> str:
         sort=_one_of("sort", (DOUBT, LIKENESS), DOUBT),
         every=request.args.get("every") == "1",
         like=request.args.get("like", ""),
-        totals=totals(wall.engine, project=project),
+        totals=waiting,
         marks=MARKS,
         people=dict(sorted(reviewers.names.items(), key=lambda one: one[1].casefold())),
         own=reviewers.self,

@@ -140,12 +140,19 @@ def looks(engine: Engine, studio: ReviewedStudio, pages: ColouredPages) -> Looks
     return Looks(Reach(studio, pages), on_page=on_page, embed=colours)  # type: ignore[arg-type]
 
 
-def app(engine: Engine, studio: ReviewedStudio, *, pages: ColouredPages | None = None, guarded: bool = False) -> Flask:
+def app(
+    engine: Engine,
+    studio: ReviewedStudio,
+    *,
+    pages: ColouredPages | None = None,
+    guarded: bool = False,
+    projects: tuple[int, ...] = (1,),
+) -> Flask:
     wall = Wall(
         engine=engine,
         label_studio="http://studio.test",
         studio=studio.client,
-        projects=lambda: [1],
+        projects=lambda: list(projects),
         looks=looks(engine, studio, pages or ColouredPages()),
         decisions=Decisions(engine, studio=studio.client),
         guarded=guarded,
@@ -240,6 +247,19 @@ def test_the_page_names_projects_and_people_as_text(engine: Engine, studio: Revi
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
     assert " style=" not in answer.text
     assert " onclick" not in answer.text
+
+
+def test_who_names_no_class_sees_the_one_that_has_the_most_to_decide(engine: Engine, studio: ReviewedStudio) -> None:
+    remember(engine, 9, proposed("a9", "stamp", LEFT, 0.9))
+    client = app(engine, studio).test_client()
+    assert '<option value="stamp" selected>' in client.get("/review?project=1").text
+    assert '<option value="thumb" selected>' in client.get("/review?project=1&class=thumb").text
+
+
+def test_a_ledger_without_boxes_names_the_first_step(engine: Engine) -> None:
+    page = app(engine, ReviewedStudio(), projects=()).test_client().get("/review").text
+    assert "No project has boxes yet" in page
+    assert "backend connect --project" in page
 
 
 def test_without_label_studio_the_page_says_so(engine: Engine, studio: ReviewedStudio) -> None:
