@@ -114,7 +114,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         state = studio.project(project)
         bindings = bind(str(state.get("label_config") or ""), confidence=settings.confidence)
         source = PageSource(settings, studio)
-        looked, failed = _look(studio, project, pipeline, source, bindings)
+        looked, failed = _look(studio, state, pipeline, source, bindings)
         chosen = choose(looked, args.n)
         for place, one in enumerate(chosen[:_LISTED], 1):
             print(f"{place:>4}  task {one.task:<8} score {one.certainty:.3f}  {one.marks} marks")
@@ -128,13 +128,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _look(
-    studio: LabelStudio, project: int, pipeline: Pipeline, source: Pages, bindings: Sequence[Binding]
+    studio: LabelStudio, project: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: Sequence[Binding]
 ) -> tuple[list[Looked], int]:
     """The open tasks as the model sees them, and how many could not be looked at."""
     looked: list[Looked] = []
     failed = 0
-    with tqdm(unit="task", disable=None, file=sys.stderr) as bar:
-        for task in studio.tasks(project):
+    left = int(project.get("task_number") or 0) - int(project.get("num_tasks_with_annotations") or 0)
+    with tqdm(total=left or None, unit="task", disable=None, file=sys.stderr) as bar:
+        for task in studio.tasks(int(project["id"])):
             if any(not one.get("was_cancelled") for one in task.get("annotations") or ()):
                 continue
             try:

@@ -69,7 +69,7 @@ def judge_unread(facts: Facts, project: int | None) -> Checked[int]:
     more = f"; and {len(waiting) - _NAMED} more, see /status" if len(waiting) > _NAMED else ""
     return doubtful(
         UNREAD,
-        f"{this_many(len(waiting), 'task')} could not be looked at and stay without boxes: {named}{more}",
+        f"{this_many(len(waiting), 'task')} could not be looked at yet: {named}{more}",
         remedy="mend what is said there; they are asked for again by themselves, and at once by Retrieve Predictions "
         "or `prelabel --project`",
         value=facts.unread,

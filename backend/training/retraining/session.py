@@ -7,8 +7,12 @@ import dataclasses
 import logging
 import os
 import signal
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+from tqdm import tqdm
 
 from backend.corrections.service import Store, task_page
 from backend.errors import BackendError, PagesAway, TrainingError
@@ -22,7 +26,7 @@ from backend.training.retraining.retraining_recipe import RETRAINING, read_recip
 from backend.training.retraining.retraining_run import Result, Retraining
 from backend.training.retraining.starting import Training, count_hard, folder_of, hold_training, last_training, note
 
-__all__ = ["run"]
+__all__ = ["run", "telling"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,6 +80,22 @@ def _track(name: str, models: Path, make: MakesTracker) -> None:
         track(Models(models).get(name), models / name, make)
     except Exception:
         _LOG.exception("TRACKER was not told of %s: the training itself is well", name)
+
+
+def telling(begun: Training, folder: Path) -> Callable[[str], None]:
+    """How a training says how far it is: to the status page, and to whoever waits at the terminal or reads the log.
+
+    Args:
+        begun: The training.
+        folder: Where it is noted.
+    """
+
+    def tell(far: str) -> None:
+        note(folder, dataclasses.replace(begun, doing=far))
+        tqdm.write(f"{time.strftime('%H:%M')} {printable(far)}")
+        sys.stdout.flush()
+
+    return tell
 
 
 def _say(text: object) -> None:
@@ -138,6 +158,6 @@ def _retrain(begun: Training, folder: Path, args: argparse.Namespace, settings: 
         threads=args.threads or 1,
         workers=args.jobs,
         say=_say,
-        tell=lambda far: note(folder, dataclasses.replace(begun, doing=far)),
+        tell=telling(begun, folder),
     )
     return retraining.run(promote=args.promote)

@@ -538,7 +538,7 @@ BROKEN = {
     "a task that could not be looked at": Broken(
         how=with_ledger("INSERT INTO unread_task VALUES (77, 1, 1, 1, 'page.avif: damaged or cut short')"),
         named="tasks looked at",
-        found="1 task could not be looked at and stay without boxes: task 77: page.avif: damaged or cut short",
+        found="1 task could not be looked at yet: task 77: page.avif: damaged or cut short",
         remedy="asked for again by themselves",
         state="warning",
     ),

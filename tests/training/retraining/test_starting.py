@@ -131,6 +131,18 @@ def test_many_that_look_at_once_start_one_and_a_kill_frees_the_place(tmp_path: P
     store.engine.dispose()
 
 
+def test_how_far_a_training_is_reads_on_the_terminal_as_on_the_status_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from backend.training.retraining.session import telling
+
+    telling(LAST, tmp_path)("classifier: epoch 2 of 5, 3 min left at most")
+    last = last_training(tmp_path)
+    assert last is not None
+    assert last.doing == "classifier: epoch 2 of 5, 3 min left at most"
+    assert capsys.readouterr().out.endswith(" classifier: epoch 2 of 5, 3 min left at most\n")
+
+
 def _train_by_hand(settings: Settings) -> None:
     from backend.training.retraining.session import _held
 
