@@ -26,6 +26,7 @@ from backend.models.promotion import Model, Models
 from backend.models.published import Facts, Registry
 from backend.models.publishing import DOCUMENTS_FILE, add_documents, complete, documents_of
 from backend.models.serving import Sources
+from backend.models.tracking import track, tracker_named
 from backend.settings import Settings
 from backend.vision.weights import WEIGHTS_FILE, Weights
 
@@ -157,6 +158,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--json", action="store_true", help="as one JSON document")
     one = acts.add_parser("show", help="what is known of a model, as JSON: its record, the gate's verdict, its history")
     one.add_argument("name", help="the model's name, as `models list` has it")
+    one = acts.add_parser("track", help="tell TRACKER of a model's training, which it was not told of or forgot")
+    one.add_argument("name", help="the model's name, as `models list` has it")
     one = acts.add_parser("publish", help="make a candidate of a folder with a new classifier, a new detector or both")
     one.add_argument("folder", type=Path, help="what it lacks is taken from the weights that serve")
     one.add_argument("--source", default="a folder", help="where it is from, in words; goes into the record")
@@ -208,6 +211,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         _list(models, settings, as_json=args.json)
     elif args.act == "show":
         print(json.dumps(_story(models, models.get(args.name)), indent=1, ensure_ascii=False))
+    elif args.act == "track":
+        _track(models, args.name, settings)
     elif args.act == "publish":
         _publish(models, args.folder, settings, facts=Facts(source=args.source))
     elif args.act == "quantise":
@@ -226,6 +231,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     else:
         _push(models, args, settings)
     return os.EX_OK
+
+
+def _track(models: Models, name: str, settings: Settings) -> None:
+    if not settings.tracker:
+        raise SettingsError("TRACKER is empty: name a class as module:Class (docs/training.md has some)")
+    model = models.get(name)
+    track(model, models.folder / name, tracker_named(settings.tracker))
+    print(f"{settings.tracker} was told of {name}: {model.status}")
 
 
 def _pull(models: Models, args: argparse.Namespace, settings: Settings) -> int:

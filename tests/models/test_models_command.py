@@ -68,6 +68,30 @@ def test_list_tells_the_page_figures_of_the_gates_trial(
     assert capsys.readouterr().out.splitlines()[1].split()[-5:-2] == ["candidate", "0.981", "0.876"]
 
 
+def test_a_tracker_is_told_of_a_model_again(
+    published: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = published("stamp", parent="bundled")
+    assert main(["models", "track", name]) == 2
+    assert "TRACKER is empty" in capsys.readouterr().err
+    (tmp_path / "writes_down.py").write_text(
+        "class Tracker:\n"
+        "    def __init__(self, name, facts): print(name, facts['parent'])\n"
+        "    def figures(self, step, values): print(step, values)\n"
+        "    def end(self, outcome): print(outcome)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TRACKER", "writes_down:Tracker")
+    assert main(["models", "track", name]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [told[0], *told[-2:]] == [
+        f"{name} bundled",
+        "candidate",
+        f"writes_down:Tracker was told of {name}: candidate",
+    ]
+    assert main(["models", "track", "no-such-model"]) == 2
+
+
 def test_without_models_list_says_what_serves(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list"]) == 0
     [_, bundled, _] = capsys.readouterr().out.splitlines()

@@ -79,7 +79,7 @@ def _track(name: str, models: Path, make: MakesTracker) -> None:
     try:
         track(Models(models).get(name), models / name, make)
     except Exception:
-        _LOG.exception("TRACKER was not told of %s: the training itself is well", name)
+        _LOG.exception("TRACKER was not told of %s: the training itself is well; `models track` tells it again", name)
 
 
 def telling(begun: Training, folder: Path) -> Callable[[str], None]:
