@@ -48,7 +48,7 @@ def links(page: Path) -> list[tuple[str, Path, str]]:
 
 
 @cache
-def tests() -> frozenset[str]:
+def names_of_tests() -> frozenset[str]:
     """The names of all tests."""
     files = (ROOT / "tests").rglob("test_*.py")
     return frozenset(name for file in files for name in re.findall(r"def (test_\w+)", file.read_text("utf-8")))
@@ -67,7 +67,7 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 def test_every_test_that_is_named_is_there(page: Path) -> None:
     for named in re.findall(r"`([\w/.]*test_\w+(?:\.py)?)`", page.read_text(encoding="utf-8")):
         file = ROOT / "tests" / named.removeprefix("tests/")
-        assert file.is_file() if named.endswith(".py") else named in tests(), f"there is no test {named}"
+        assert file.is_file() if named.endswith(".py") else named in names_of_tests(), f"there is no test {named}"
 
 
 def test_a_page_of_the_docs_can_be_found_from_their_first_page() -> None:
