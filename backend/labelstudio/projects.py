@@ -163,7 +163,7 @@ def named_project(studio: LabelStudio, name: str) -> int:
     if found is None:
         raise LabelStudioError(
             f"{studio.base_url} has no project with the title {name!r} that this token's user may see: name it as it "
-            "is written there, or by the number in its address; `connect --project` makes a new one"
+            "is written there, or by the number in its address; `connect --project` makes one"
         )
     return found
 
