@@ -14,15 +14,20 @@ from backend.vision.print_size import long_side_mm
 __all__ = ["Raster", "rasterise"]
 
 _A4_MM = (210.0, 297.0)
-_SHEET_MM = (148.0, 420.0)
-"""A6 to A3: a resolution that makes a page larger than that is wrong more often than the page is."""
+_SHEET_MM = (148.0, 440.0)
+"""A6 to A3 and to 11 by 17 inches, with the pixels that a scanner adds: a resolution that makes a page larger than that
+is wrong more often than the page is."""
+_STRIP = 2.5
+"""How many times longer than wide a receipt is at least; a sheet is 1.4 times."""
+_LONGEST_STRIP_MM = 1500.0
 _SMALLEST_MM = 10.0
 """Long side of the smallest picture that somebody cuts out of a page."""
 _SMALLEST_BY_PRINT_MM = 40.0
 _CONTRADICTS = 1.6
 """How many times larger or smaller a page must be by its print than by its resolution, or than A4, to be believed."""
 _SQUARE_TOLERANCE = 0.01
-_LONGEST_SIDE = 2000
+_LONGEST_SIDE = 4000
+"""Pixels: room for A3 at 150 dpi, from which the detector's input is averaged, and for a receipt of two feet."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Raster:
     Attributes:
         pixels: (h, w, 3) uint8 RGB, every pixel `pixel_mm` wide and high.
         page: Width and height of the page it was made from, pixels.
-        pixel_mm: Side of a working pixel, mm.
+        pixel_mm: Side of a working pixel, mm: what was asked for, or more where the page is too long for that.
     """
 
     pixels: NDArray[np.uint8]
@@ -55,7 +60,8 @@ def _size_mm(pixels: NDArray[np.uint8], dpi: float | None) -> tuple[float, float
     """Physical width and height of a page.
 
     Its resolution tells, where that makes a sheet. One that makes a small picture may have been left over from before
-    a page was made smaller, so its print is asked, too. Without a resolution a page is taken for A4, unless its print
+    a page was made smaller, and one that makes a receipt longer than a sheet may be a mere placeholder, so the print is
+    asked, too. Without a resolution a page is taken for A4, unless its print
     says that it is a part of a sheet, or a larger one. A square page without a resolution is taken for an A4 page
     squashed by an image loader that wanted squares: real contract pages are never square, such copies are common.
     """
@@ -67,10 +73,11 @@ def _size_mm(pixels: NDArray[np.uint8], dpi: float | None) -> tuple[float, float
     if shortest_sheet <= by_dpi <= longest_sheet and not is_square:
         return width * by_dpi / longest, height * by_dpi / longest
     is_small = _SMALLEST_MM <= by_dpi < shortest_sheet
+    is_strip = longest_sheet < by_dpi <= _LONGEST_STRIP_MM and longest >= _STRIP * min(width, height)
     if is_square and not is_small:
         return _A4_MM
     by_print = long_side_mm(pixels)
-    if is_small and (by_print is None or not _contradicts(by_print, by_dpi)):
+    if (is_small or is_strip) and (by_print is None or not _contradicts(by_print, by_dpi)):
         chosen = by_dpi
     elif is_square:
         return _A4_MM
@@ -91,8 +98,10 @@ def rasterise(pixels: NDArray[np.uint8], dpi: float | None, *, pixel_mm: float) 
     Where `dpi` is unknown or implausible, the page's print tells its size, or else it is taken for A4.
     """
     height, width = pixels.shape[:2]
+    sides = _size_mm(pixels, dpi)
+    step = max(pixel_mm, max(sides) / _LONGEST_SIDE)
     # Even sides, so that halves of the raster have whole cells.
-    size = [min(max(2 * round(side / pixel_mm / 2), 2), _LONGEST_SIDE) for side in _size_mm(pixels, dpi)]
+    size = [max(2 * round(side / step / 2), 2) for side in sides]
     small = pixels
     # Halving is several times cheaper than averaging over odd areas; what is left to bilinear is a factor below two.
     while small.shape[1] >= 2 * size[0] and small.shape[0] >= 2 * size[1]:
@@ -102,4 +111,4 @@ def rasterise(pixels: NDArray[np.uint8], dpi: float | None, *, pixel_mm: float) 
         )
     if (small.shape[1], small.shape[0]) != tuple(size):
         small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    return Raster(small, (width, height), pixel_mm)
+    return Raster(small, (width, height), step)

@@ -117,6 +117,26 @@ def test_a_blot_of_ink_gives_a_box_where_it_is(sees_ink: ModelDetector, dpi: int
     np.testing.assert_allclose(found.heat[0], [1, 0, 0], atol=0.15)
 
 
+@pytest.mark.parametrize("row", [2, 72, 145])  # at the head, in the middle and at the foot
+def test_a_long_receipt_is_looked_at_from_head_to_foot(sees_ink: ModelDetector, row: int) -> None:
+    page = np.full((round(600 / 25.4 * 200), round(80 / 25.4 * 200), 3), 255, np.uint8)
+    page[32 * row : 32 * row + 32, 320:352] = CYAN
+    [box] = sees_ink(page, 200).boxes
+    x, y = 336, 32 * row + 16
+    np.testing.assert_allclose(box, [x - 80, y - 48, x + 112, y + 64], atol=8)
+
+
+def test_each_row_of_a_crowded_list_has_a_box_of_its_own(tmp_path: Path) -> None:
+    """As on an attendance list: rows of 8 mm, so that each box lies between those of its neighbours."""
+    ink_detector(tmp_path, [[20.0, 6.0, 28.0, 8.0]] * 3, least_heat=0.3, most=30)
+    page = np.full((585, 413, 3), 255, np.uint8)
+    for row in range(24):
+        page[100 + 16 * row - 4 : 100 + 16 * row + 4, 200:208] = CYAN
+    found = open_detector(tmp_path)(page, 50)
+    middles = np.sort((found.boxes[:, 1] + found.boxes[:, 3]) / 2)
+    np.testing.assert_allclose(middles, 101 + 16 * np.arange(24), atol=2)
+
+
 def test_a_blot_on_a_squashed_page_gives_a_squashed_box(sees_ink: ModelDetector) -> None:
     page = np.full((640, 640, 3), 255, np.uint8)
     across, down = 640 / 413.4, 640 / 584.6  # of a pixel at 50 dpi
@@ -173,6 +193,11 @@ def test_an_a4_page_comes_in_at_75_dpi_whatever_its_own() -> None:
         for said in (dpi, None):
             small, _ = page_input(page, said)
             np.testing.assert_allclose(small.shape[:2], (877, 620), atol=1.5)
+
+
+def test_an_a3_page_is_neither_squashed_nor_made_smaller() -> None:
+    small, _ = page_input(np.full((1654, 1169, 3), 255, np.uint8), 100)
+    np.testing.assert_allclose(small.shape[:2], (1240, 877), atol=1.5)
 
 
 @settings(max_examples=50, deadline=None)

@@ -51,6 +51,9 @@ def test_paper_without_print_does_not_tell_its_size() -> None:
         (60, 60, 200),  # a square one
         (210, 297, 300),
         (297, 420, 150),
+        (279, 432, 150),  # 11 by 17 inches
+        (80, 620, 200),  # a receipt
+        (620, 80, 203),  # one that lies
     ],
 )
 def test_a_files_own_resolution_counts(width: float, height: float, dpi: int) -> None:
@@ -74,6 +77,16 @@ def test_what_nothing_tells_of_is_a4(shape: tuple[int, int], dpi: float | None) 
 def test_a_resolution_that_was_left_over_from_a_larger_copy_does_not_count() -> None:
     """A page made smaller to 100 dots an inch that still says 300 would be as small as a hand."""
     assert long_side(printed(210, 297, 100), 300) == pytest.approx(297, abs=1)
+
+
+def test_a_placeholder_does_not_make_a_receipt_longer_than_its_print_says() -> None:
+    assert long_side(printed(80, 300, 200), 72) == pytest.approx(297, abs=1)
+
+
+def test_a_strip_too_long_for_the_raster_keeps_its_proportions() -> None:
+    small = rasterise(np.full((6000, 480, 3), 255, np.uint8), 120, pixel_mm=0.25).pixels
+    assert small.shape[0] == pytest.approx(4000, abs=2)
+    assert small.shape[0] / small.shape[1] == pytest.approx(6000 / 480, rel=0.02)
 
 
 def test_a_part_of_a_page_without_resolution_is_as_large_as_its_print_says() -> None:
