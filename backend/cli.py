@@ -15,9 +15,8 @@ from backend.commands.completion import Words, words_of
 from backend.errors import BackendError, DemoError
 from backend.escaping import LONGEST_LINE, plain_streams, printable
 from backend.files import OWNER_ONLY
-from backend.logs import begin_log
 from backend.settings import Settings
-from backend.terminal import painted
+from backend.terminal import begin_log, painted
 
 __all__ = ["main"]
 

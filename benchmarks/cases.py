@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from backend.errors import BackendError
-from backend.pages.decode import ENOUGH_DPI, decode
 from backend.pages.page import Limits, Page
+from backend.pages.source import ENOUGH_DPI, decode
 from backend.settings import Settings
 from benchmarks.scoring import Score
 from benchmarks.truth import REALDATA, Mark, TruePage

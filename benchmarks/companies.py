@@ -9,14 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.synthetic.drawn_page import look
-from backend.synthetic.english import ENGLISH
-from backend.synthetic.impression import Layer, pick_impression, press
+from backend.synthetic.drawn_page import PlacedMark, look, place_marks
 from backend.synthetic.layout import write_page
-from backend.synthetic.marks import LANGUAGES, Mark, ink_box, pick_ink, trimmed
+from backend.synthetic.lexicons import ENGLISH
+from backend.synthetic.marks import LANGUAGES, Layer, Mark, ink_box, pick_impression, pick_ink, press, trimmed
 from backend.synthetic.ornaments import PRINT_COLOURS, logo
 from backend.synthetic.paper import draw_warp
-from backend.synthetic.placing import PlacedMark, place_marks
 from backend.synthetic.scan import develop, draw_style
 from backend.synthetic.sheet import Rect, Sheet
 from backend.synthetic.stamp_faces import engrave

@@ -1,4 +1,4 @@
-"""Fits what speaks for a box in a rough box: the weights of `backend.vision.box_evidence`.
+"""Fits what speaks for a box in a rough box: the weights of `backend.vision.refine`.
 
     python -m benchmarks.fit_interactive [--drawn N] [--real DIR] [--pages N] [--model NAME]
 

@@ -29,7 +29,7 @@ from backend.corrections.recall import RecallingClassifier
 from backend.corrections.service import Feedback, Store
 from backend.corrections.tables import annotation
 from backend.errors import TrainingError
-from backend.evaluation.matching import FoundMarks, match
+from backend.evaluation.study import FoundMarks, match
 from backend.labelstudio.annotations import Region
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.results import drawn_box

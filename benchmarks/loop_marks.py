@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.synthetic.impression import pick_impression, press
-from backend.synthetic.marks import Ink, Label, Mark, pixels_of, trimmed
+from backend.synthetic.inked_prints import draw_thumb
+from backend.synthetic.marks import Ink, Label, Mark, pick_impression, pixels_of, press, trimmed
 from backend.synthetic.signatures import draw_signature
 from backend.synthetic.stamp_parts import (
     SHIFT,
@@ -24,7 +24,6 @@ from backend.synthetic.stamp_parts import (
     stack,
 )
 from backend.synthetic.texts import pick
-from backend.synthetic.thumbs import draw_thumb
 
 __all__ = ["NEW_INKS", "NEW_STAMPS", "draw_new_mark"]
 

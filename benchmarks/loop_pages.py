@@ -14,18 +14,15 @@ import numpy as np
 
 from backend.geometry import as_boxes, coverage
 from backend.synthetic import lettering
-from backend.synthetic.arabic import ARABIC
 from backend.synthetic.blocks import Draft, clauses, heading, signature_block
-from backend.synthetic.drawn_page import look, truth_of
-from backend.synthetic.english import ENGLISH
+from backend.synthetic.drawn_page import PlacedMark, look, truth_of
+from backend.synthetic.lexicons import ARABIC, ENGLISH
 from backend.synthetic.marks import DrawnPage, Label, Language
 from backend.synthetic.paper import draw_warp
-from backend.synthetic.placing import PlacedMark
 from backend.synthetic.scan import develop, draw_style
-from backend.synthetic.sheet import Density, Rect, Sheet, density_of, diluted
+from backend.synthetic.sheet import Density, Rect, Sheet, Type, density_of, diluted
 from backend.synthetic.stamp_parts import draw_star
 from backend.synthetic.texts import Writer, pick
-from backend.synthetic.typeset import Type
 from benchmarks.loop_marks import NEW_INKS, draw_new_mark
 
 __all__ = ["new_page"]

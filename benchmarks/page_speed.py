@@ -18,8 +18,8 @@ from torchvision.models import ResNet, resnet18
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_fpn
 
 from backend.geometry import Boxes, as_boxes, iou
-from backend.pages.decode import ENOUGH_DPI, decode
 from backend.pages.page import Limits
+from backend.pages.source import ENOUGH_DPI, decode
 from backend.settings import Settings
 from backend.synthetic.drawn_page import draw_page
 from backend.training.export import state_dict_from_onnx

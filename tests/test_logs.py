@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 _SCRIPT = """
 import logging
-from backend.logs import begin_log
+from backend.terminal import begin_log
 
 begin_log("INFO", form={form!r})
 log = logging.getLogger("backend.somewhere")

@@ -32,7 +32,7 @@ from backend.labelstudio.webhooks import (
     webhook_url,
     webhooks,
 )
-from backend.server.credentials import SECRET_USER, WebhookSecret
+from backend.server.callers import SECRET_USER, WebhookSecret
 from backend.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,10 +12,9 @@ from typing import Any
 from tqdm import tqdm
 
 from backend.dataset.dataset_report import html_report
-from backend.dataset.difference import difference
 from backend.dataset.exporting import FORMATS, export
 from backend.dataset.freezing import Frozen, datasets, freeze, freeze_known
-from backend.dataset.manifest import SPLITS
+from backend.dataset.manifest import SPLITS, difference
 from backend.dataset.statistics import SLICES, Statistics, statistics, wants
 from backend.dataset.store import Version
 from backend.errors import DatasetError

@@ -11,7 +11,6 @@ from backend.corrections.service import Store
 from backend.errors import EvaluationError
 from backend.evaluation.blind import blind_table, compare, readings
 from backend.evaluation.figures import table
-from backend.evaluation.plots import read_history
 from backend.evaluation.study import study
 from backend.evaluation.truth import read_coco
 from backend.files import write_private
@@ -21,7 +20,7 @@ from backend.settings import Settings
 if TYPE_CHECKING:
     import argparse
 
-    from backend.evaluation.plots import PlottedEpoch
+    from backend.evaluation.evaluation_report import PlottedEpoch
 
 __all__ = ["add_arguments", "run"]
 
@@ -120,6 +119,8 @@ def _refuse_early(file: Path | None) -> None:
 
 def _history(wanted: Path | None, folder: Path) -> list[PlottedEpoch]:
     """The history asked for; else the one beside the weights, which not every model has."""
+    from backend.evaluation.evaluation_report import read_history  # noqa: PLC0415  needs the COCO library
+
     if wanted is not None:
         return read_history(wanted)
     beside = folder / _HISTORY

@@ -17,8 +17,7 @@ from backend.commands.amounts import one_or_more
 from backend.corrections.service import Store
 from backend.errors import EvaluationError, SettingsError, TrainingError
 from backend.escaping import printable
-from backend.evaluation.hard_examples import hard_examples
-from backend.evaluation.trial import judge_model
+from backend.evaluation.trial import hard_examples, judge_model
 from backend.evaluation.truth import read_coco
 from backend.models.hub import gain, macro_f1, measured, pull, push, upload
 from backend.models.original_model import REPOSITORY
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from backend.evaluation.truth import Truth
-    from backend.models.model_history import Event
+    from backend.models.published import Event
 
 __all__ = ["add_arguments", "add_judging", "ask_gate", "check_judging", "run"]
 
@@ -265,8 +264,7 @@ def _publish(models: Models, folder: Path, settings: Settings, *, facts: Facts) 
 
 def _quantise(models: Models, args: argparse.Namespace, settings: Settings) -> None:
     try:
-        from backend.training.parity import compare, drawn_truth  # noqa: PLC0415  a serving install has none of these
-        from backend.training.quantise import calibration, quantise  # noqa: PLC0415
+        from backend.training.quantise import calibration, compare, drawn_truth, quantise  # noqa: PLC0415  a serving install has none of these  # noqa: PLC0415
         from backend.training.training_record import versions  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TrainingError(f"quantising needs {error.name}: install this program with its `train` extra") from error

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend.commands.page_pictures import PagePictures, covered
+from backend.commands.predict import PagePictures, covered
 from backend.errors import PageError
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.source import from_path

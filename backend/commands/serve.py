@@ -19,7 +19,6 @@ from gunicorn.glogging import Logger as GunicornLogger
 
 from backend.errors import SettingsError
 from backend.escaping import PlainFormatter
-from backend.logs import begin_log
 from backend.models.serving import Sources
 from backend.pages.decoders import finish
 from backend.pages.references import AllowList
@@ -28,6 +27,7 @@ from backend.server.callers import Callers, is_loopback
 from backend.server.event_worker import EventWorker
 from backend.server.routes import create_front
 from backend.settings import Settings
+from backend.terminal import begin_log
 
 if TYPE_CHECKING:
     import argparse

@@ -1,18 +1,20 @@
-"""The command `samples`: what the corrections made, as tables, a sheet, or the story of one; and what is followed.
+"""The command `samples`: what the corrections made, as tables, JSON Lines, a sheet, or the story of one.
 
-Samples to look at: a contact sheet of their crops, as a page or an image, and the story of one of them.
+The sheet shows their crops, as a page or an image.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -20,14 +22,13 @@ from sqlalchemy import Connection, Row, func, select
 
 from backend.commands.amounts import one_or_more
 from backend.commands.look_alikes import alike_page, chosen_of, follow_verdict, like_lines, look_alikes
-from backend.commands.sample_lines import sample_lines
 from backend.corrections.counts import count, tables
 from backend.corrections.crop_store import CropStore, difference
+from backend.corrections.memory import acting_verdicts, forget_verdict, restore_verdict, verdict_lines
 from backend.corrections.outcomes import Outcome
 from backend.corrections.service import Store
 from backend.corrections.splits import COPY_BITS
-from backend.corrections.tables import memory, sample
-from backend.corrections.verdicts import acting_verdicts, forget_verdict, restore_verdict, verdict_lines
+from backend.corrections.tables import forgotten, memory, proposal, sample
 from backend.errors import LedgerError, SettingsError
 from backend.files import write_private
 from backend.labelstudio.client import LabelStudio
@@ -37,10 +38,72 @@ from backend.pages.encoding import png_uri
 from backend.settings import Settings
 from backend.vision.network_config import CLASSES
 
-if TYPE_CHECKING:
-    import argparse
-
 __all__ = ["Shelf", "add_arguments", "html_sheet", "png_sheet", "run", "shelves", "story"]
+
+_AT_ONCE = 1000
+_CENTIS = 2
+
+
+def sample_lines(connection: Connection) -> Iterator[str]:
+    """One JSON object for each sample.
+
+    Boxes are x1, y1, x2, y2 in pixels of the upright page; moments are ISO 8601, UTC; `probabilities` are the shown
+    box's, by class, and null where nothing was shown. The meaning of each field is in `docs/corrections.md`.
+    """
+    renamed: Counter[str] = Counter()
+    followed = select(proposal.c.recalled, func.count()).where(proposal.c.recalled.is_not(None))
+    for name, number in connection.execute(followed.group_by(proposal.c.recalled)):
+        renamed[name] = int(number)
+    suppressed: Counter[str] = Counter()
+    for name, number in connection.execute(
+        select(memory.c.sample, func.sum(memory.c.suppressed)).group_by(memory.c.sample)
+    ):
+        suppressed[name] = int(number or 0)
+    back = set(connection.execute(select(forgotten.c.sample)).scalars())
+    rows = connection.execution_options(yield_per=_AT_ONCE).execute(
+        select(sample).order_by(sample.c.annotated, sample.c.id)
+    )
+    for row in rows:
+        followers = {"renamed": renamed[row.id], "suppressed": suppressed[row.id], "taken_back": row.id in back}
+        yield json.dumps({**_facts(row), "recall": followers}, ensure_ascii=False)
+
+
+def _facts(row: Row[Any]) -> dict[str, Any]:
+    shown = row.probabilities
+    return {
+        "id": row.id,
+        "outcome": row.outcome,
+        "label": row.label,
+        "shown_as": row.wrong or (row.label if row.shown is not None else None),
+        "weak": bool(row.weak),
+        "blind": bool(row.blind),
+        "quarantine": row.quarantine,
+        "project": row.project,
+        "task": row.task,
+        "annotation": row.annotation,
+        "annotator": row.annotator,
+        "region": row.region,
+        "page": row.page + 1,
+        "box": [round(side, _CENTIS) for side in (row.x1, row.y1, row.x2, row.y2)],
+        "page_size": [row.page_width, row.page_height],
+        "page_sha256": row.page_sha256,
+        "document": row.document,
+        "split": row.split,
+        "crop": f"{row.crop}.png",
+        "crop_sha256": row.crop_sha256,
+        "crop_box": row.margin,
+        "phash": row.phash,
+        "model_version": row.version,
+        "probabilities": None if shown is None else dict(zip(CLASSES, shown, strict=True)),
+        "shown": _iso(row.shown),
+        "annotated": _iso(row.annotated),
+        "lead_time": row.lead_time,
+    }
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
 
 SIDE = 132
 COLUMNS = 8

@@ -1,25 +1,206 @@
-"""Asks Label Studio what the webhooks did not tell, so that the ledger ends up the same whatever was lost."""
+"""Events and Label Studio's answers, folded into the newest state of each annotation; what no event told is asked for.
+
+Each is a write to the database alone, in one transaction with the event's mark of being done. It depends on the newest
+state only: the order and the repetition of events change nothing in the end.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, and_, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from backend.corrections.database import writing
-from backend.corrections.folding import fold_task, forget_tasks
-from backend.corrections.journal import advance, reached
+from backend.corrections.database import refuses_values, writing
+from backend.corrections.hints import Truth, told_states
+from backend.corrections.journal import Entry, advance, ask, reached
 from backend.corrections.label_history import note_config
 from backend.corrections.tables import annotation as table
-from backend.labelstudio.annotations import moment
+from backend.corrections.tables import gone_task, prediction, unread_task
+from backend.errors import LabelConfigError, RequestError
+from backend.labelstudio.annotations import Annotation, moment, read_annotation
+from backend.labelstudio.protocol import ANNOTATION_ACTIONS, PROJECT_ACTIONS, read_config, read_event, task_ids
 
-__all__ = ["Reconciled", "Studio", "sync"]
+__all__ = ["Reconciled", "Studio", "fold", "fold_event", "fold_truth", "forget", "forget_tasks", "open_again", "sync"]
 
 _LOG = logging.getLogger(__name__)
+_MOST_VARIABLES = 500
+
+
+def fold_event(connection: Connection, entry: Entry) -> str | None:
+    """Takes one journal entry into the annotations; gives the reason why it cannot be taken."""
+    try:
+        with connection.begin_nested():
+            _fold_read(connection, entry)
+    except (RequestError, LabelConfigError) as error:
+        return str(error)
+    except Exception as error:
+        if not isinstance(error, (AttributeError, TypeError, ValueError)) and not refuses_values(error):
+            raise
+        # A payload of a shape that no Label Studio sends: kept for a person to look at, and out of the others' way.
+        _LOG.warning("event %d (%s) cannot be read: %s", entry.id, entry.action, type(error).__name__)
+        return f"the payload is not of Label Studio's shape ({type(error).__name__})"
+    return None
+
+
+def fold_truth(connection: Connection, entry: Entry, truth: Truth) -> str | None:
+    """Takes what Label Studio says about an entry into the annotations; gives the reason why it cannot be taken."""
+    try:
+        with connection.begin_nested():
+            note_config(connection, entry.project, truth.label_config, at=truth.asked)
+            forget_tasks(connection, truth.gone)
+            told = told_states(entry.body, truth.label_config)
+            for task in truth.tasks:
+                fold_task(connection, task, truth.label_config, told=told)
+            if entry.action == "START_TRAINING" and entry.project is not None and truth.label_config:
+                ask(connection, entry.project, at=entry.received)
+    except LabelConfigError as error:
+        return str(error)
+    return None
+
+
+def fold_task(
+    connection: Connection, task: Mapping[str, Any], label_config: str, *, told: Collection[tuple[int, float]] = ()
+) -> tuple[int, int, int]:
+    """Takes what Label Studio says of one task; gives how many annotations are new or newer, gone, and unreadable.
+
+    Args:
+        connection: A transaction.
+        task: The task with all its annotations.
+        label_config: The project's, as it is now.
+        told: Id and moment of the states of annotations that are known to have been saved under that label config.
+
+    Raises:
+        LabelConfigError: The label config has nothing that marks could be read from.
+    """
+    listed = list(task.get("annotations") or ())
+    saved = deleted = unreadable = 0
+    for one in listed:
+        try:
+            state = read_annotation(one, task=task, label_config=label_config, assumed=True)
+            known = (state.id, state.updated) in told
+            saved += fold(connection, dataclasses.replace(state, assumed=False) if known else state)
+        except RequestError as error:
+            unreadable += 1
+            _LOG.warning("annotation %s cannot be read: %s", one.get("id"), error)
+    known_here = select(table.c.id).where(
+        table.c.task == task["id"],
+        table.c.deleted.is_(False),
+        table.c.id.not_in([int(one["id"]) for one in listed]),
+        # One that was saved after Label Studio made this list is not missing from it.
+        table.c.updated <= moment(task["updated_at"]),
+    )
+    for identity in connection.execute(known_here).scalars().all():
+        deleted += forget(connection, identity)
+    return saved, deleted, unreadable
+
+
+def _fold_read(connection: Connection, entry: Entry) -> None:
+    """What an entry says; whatever its sender wrote into it, it fails in here.
+
+    Actions that say nothing about annotations are kept in the journal and counted, and need no work.
+    """
+    if entry.action == "TASKS_DELETED":
+        forget_tasks(connection, task_ids(entry.body))
+    elif entry.action == "START_TRAINING" and entry.project is not None:
+        ask(connection, entry.project, at=entry.received)
+    elif entry.action in PROJECT_ACTIONS:
+        note_config(connection, entry.project, read_config(entry.body), at=entry.received)
+    elif entry.action in ANNOTATION_ACTIONS:
+        event = read_event(entry.body)
+        for state in event.saved:
+            note_config(connection, state.project, state.label_config, at=state.updated)
+            fold(connection, state)
+        for identity in event.deleted:
+            forget(connection, identity)
+
+
+def fold(connection: Connection, state: Annotation) -> bool:
+    """Keeps a state if it is newer than what is known, and the annotation was not deleted. Tells whether it did.
+
+    The same state, told by an event, takes the place of one that was read later under a label config that may be newer.
+
+    A different state may be no newer by its stamp: it came late, Label Studio's clock was put back, or both are of one
+    moment. Then the annotation is in doubt, and Label Studio is asked what it holds.
+    """
+    known = _lock(connection, state.id, task=state.task, project=state.project)
+    if connection.execute(select(gone_task).where(gone_task.c.id == state.task)).first():
+        return forget(connection, state.id)
+    told = known.updated == state.updated and known.body.get("assumed") and not state.assumed
+    if known.deleted:
+        return False
+    _shown_by_now(connection, state.task)
+    doubtful = known.updated >= state.updated and not _says(known.body, state)
+    if known.updated >= state.updated and not told:
+        if doubtful:
+            open_again(connection, state.id, doubtful=True)
+        return False
+    values = {"task": state.task, "project": state.project, "updated": state.updated}
+    open_again(connection, state.id, **values, body=state.body(), doubtful=doubtful or known.doubtful)
+    return True
+
+
+def _says(body: Mapping[str, Any], state: Annotation) -> bool:
+    """Whether what is known says the same as a state: by what annotators left, not by what surrounds it."""
+    left = [dict(region) for region in state.result]
+    return bool(body) and body["skipped"] == state.skipped and [*body["result"]] == left
+
+
+def _shown_by_now(connection: Connection, task: int) -> None:
+    """Nothing was shown after this moment: such a stamp is of a clock that was ahead then."""
+    now = time.time()
+    ahead = and_(prediction.c.task == task, prediction.c.shown > now)
+    connection.execute(update(prediction).where(ahead).values(shown=now))
+
+
+def forget(connection: Connection, identity: int) -> bool:
+    """Marks an annotation as deleted, for good: Label Studio never gives its id again. Tells whether that is news."""
+    if _lock(connection, identity, task=None, project=None).deleted:
+        return False
+    open_again(connection, identity, deleted=True)
+    return True
+
+
+def forget_tasks(connection: Connection, tasks: Sequence[int]) -> int:
+    """Marks tasks and their annotations as deleted, for good; gives how many annotations that is news for."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    news = 0
+    for start in range(0, len(tasks), _MOST_VARIABLES):
+        some = tasks[start : start + _MOST_VARIABLES]
+        connection.execute(make(gone_task).on_conflict_do_nothing(), [{"id": task} for task in some])
+        connection.execute(delete(unread_task).where(unread_task.c.task.in_(some)))
+        theirs = select(table.c.id).where(table.c.task.in_(some)).order_by(table.c.id)
+        news += sum(forget(connection, identity) for identity in connection.execute(theirs).scalars().all())
+    return news
+
+
+def _lock(connection: Connection, identity: int, *, task: int | None, project: int | None) -> Any:
+    """The annotation's row, made if it is not there, and held until the transaction ends."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    blank = {
+        "deleted": False,
+        "updated": 0.0,
+        "folded": time.time(),
+        "body": {},
+        "attempts": 0,
+        "due": 0.0,
+        "lease": 0.0,
+        "parked": False,
+    }
+    connection.execute(make(table).values(id=identity, task=task, project=project, **blank).on_conflict_do_nothing())
+    return connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
+
+
+def open_again(connection: Connection, identity: int, **values: Any) -> None:
+    """Sets values, and asks for the samples to be made anew, whatever came of earlier attempts."""
+    fresh = {"turned": None, "attempts": 0, "due": 0.0, "lease": 0.0, "reason": None, "parked": False}
+    connection.execute(update(table).where(table.c.id == identity).values(**values, **fresh, folded=time.time()))
+
 
 # Saves that were under way while an earlier run listed may bear a moment before its watermark; and Label Studio's clock
 # may have been put back meanwhile.

@@ -33,7 +33,7 @@ from backend.errors import LabelStudioError, LedgerError, RequestError
 from backend.files import keep_to_owner
 from backend.labelstudio.annotations import read_annotation
 from backend.labelstudio.connections import first_page
-from backend.labelstudio.parents import task_parent
+from backend.labelstudio.project_annotations import task_parent
 
 if TYPE_CHECKING:
     from backend.labelstudio.annotations import Annotation

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, RowMapping, select
 
 from backend.corrections.tables import prediction, proposal
 from backend.labelstudio.annotations import Region
-from backend.labelstudio.parents import word_of
+from backend.labelstudio.project_annotations import word_of
 
 if TYPE_CHECKING:
-    from backend.labelstudio.parents import Parent
+    from backend.labelstudio.project_annotations import Parent
 
 __all__ = [
     "CLOCKS_APART_SECONDS",

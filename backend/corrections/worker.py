@@ -1,7 +1,7 @@
 """Turns the states of annotations into samples: leased, retried and in the end parked, for it needs the pages.
 
-Whoever works takes the open events first, and has them folded (`backend.corrections.folding`). An annotation's samples
-are replaced as a whole, and depend on its newest state alone.
+Whoever works takes the open events first, and has them folded (`backend.corrections.reconciling`). An annotation's
+samples are replaced as a whole, and depend on its newest state alone.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, case, not_, or_,
 from sqlalchemy.exc import OperationalError
 
 from backend.corrections.database import refuses_values, writing
-from backend.corrections.folding import fold_event, fold_truth, forget, open_again
 from backend.corrections.label_history import known_of
+from backend.corrections.reconciling import fold_event, fold_truth, forget, open_again
 from backend.corrections.samples import Sample, make_samples, replace_samples
 from backend.corrections.shown import Prediction, answered_before, shown_before, shown_under, stored_prediction
 from backend.corrections.tables import annotation as table
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from backend.corrections.crop_store import CropStore
     from backend.corrections.hints import Truth
     from backend.corrections.journal import Entry, Journal
-    from backend.labelstudio.parents import Parent
+    from backend.labelstudio.project_annotations import Parent
     from backend.pages.page import Page
 
 __all__ = ["PageOf", "ParentOf", "Worker", "unpark"]

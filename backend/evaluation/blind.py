@@ -24,7 +24,7 @@ from backend.corrections.tables import annotation
 from backend.errors import EvaluationError
 from backend.evaluation.bootstrap import RESAMPLES, SEED, by_document, weights
 from backend.evaluation.figures import IOUS, Rates, by_class
-from backend.evaluation.matching import BACKGROUND, FoundMarks, match
+from backend.evaluation.study import BACKGROUND, FoundMarks, match
 from backend.evaluation.truth import TruePage
 from backend.geometry import as_boxes
 from backend.labelstudio.annotations import Annotation, Region

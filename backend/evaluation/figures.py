@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.evaluation.bootstrap import Estimate, estimates
-from backend.evaluation.closed_set import ORIGINAL_ACCURACY, ORIGINAL_MACRO_F1
-from backend.evaluation.rates import Bin, macro, rates
+from backend.evaluation.rates import ORIGINAL_ACCURACY, ORIGINAL_MACRO_F1, Bin, macro, rates
 from backend.vision.network_config import MARKS
 
 __all__ = ["IOUS", "Calibration", "ClosedSet", "EndToEnd", "Figures", "Rates", "Slice", "by_class", "table"]

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from backend.errors import EvaluationError
 from backend.evaluation.bootstrap import RESAMPLES, SEED, Estimate, by_document, estimate, mcnemar, weights
-from backend.evaluation.matching import Match, match
 from backend.evaluation.rates import calibration_error, macro_f1, rates
-from backend.evaluation.study import Run, shown_scores
+from backend.evaluation.study import Match, Run, match, shown_scores
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:

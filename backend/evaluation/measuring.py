@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from backend.evaluation.bootstrap import RESAMPLES, SEED, Estimate, by_document, estimate, weights
 from backend.evaluation.figures import IOUS, Calibration, ClosedSet, EndToEnd, Figures, Slice, by_class
-from backend.evaluation.matching import BACKGROUND, Match, match
 from backend.evaluation.mistakes import KINDS, corrections
 from backend.evaluation.ranking import map_estimates
 from backend.evaluation.rates import accuracy, error_of_bins, macro, mass_bins, reliability, sums
-from backend.evaluation.study import Run, Study, shown_scores
+from backend.evaluation.study import BACKGROUND, Match, Run, Study, match, shown_scores
 from backend.evaluation.truth import TRAITS
 from backend.vision.network_config import CLASSES, MARKS
 

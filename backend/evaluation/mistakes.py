@@ -14,8 +14,7 @@ import numpy as np
 
 from backend.corrections.outcomes import Outcome
 from backend.corrections.outcomes import match as pair
-from backend.evaluation.matching import FoundMarks, Match, match
-from backend.evaluation.study import pixels_of
+from backend.evaluation.study import FoundMarks, Match, match, pixels_of
 from backend.evaluation.truth import TruePage, Truth
 from backend.geometry import as_boxes, clip, union
 from backend.labelstudio.annotations import Region

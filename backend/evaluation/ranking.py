@@ -15,7 +15,7 @@ from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untype
 from numpy.typing import NDArray
 
 from backend.evaluation.bootstrap import Estimate, interval
-from backend.evaluation.matching import NOBODY, FoundMarks, take
+from backend.evaluation.study import NOBODY, FoundMarks, take
 from backend.evaluation.truth import TruePage
 from backend.geometry import areas, coverage, iou
 from backend.vision.network_config import MARKS

@@ -1,37 +1,98 @@
-"""A challenger's trial: counted, run beside the champion on the gold pages, and judged.
-
-How often challengers were judged on most of the same gold pages: each try is a chance to win by luck.
-
-A published model asked by the gate, detector and classifier together, beside what serves; its word is kept.
-"""
+"""A challenger's trial: run beside the champion on the gold pages and on earlier hard examples, counted and judged."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine, select
+
+from backend.corrections.samples import teaches_hard
+from backend.corrections.tables import sample
 from backend.errors import EvaluationError, RegistryError
 from backend.evaluation.gate import Verdict, judge
-from backend.evaluation.hard_examples import HardExample, right_now
 from backend.evaluation.study import fingerprints, race
 from backend.files import append_line, hold, whole_lines
+from backend.geometry import Boxes, as_boxes
 from backend.models.published import RESERVED, Beside, RecordedVerdict, Registry
 from backend.models.publishing import documents_of
 from backend.models.serving import Sources, build_pipeline
+from backend.vision.network_config import CLASSES
 from backend.vision.weights import Weights
 
 if TYPE_CHECKING:
+    from backend.corrections.crop_store import CropStore
     from backend.evaluation.gate import Verdict as Judgement
     from backend.evaluation.truth import Truth
     from backend.models.promotion import Models
     from backend.settings import Settings
+    from backend.vision.classifier import Classifies
     from backend.vision.pipeline import Pipeline
 
-__all__ = ["ATTEMPTS_FILE", "beside", "judge_model", "note_attempt", "trial"]
+__all__ = [
+    "ATTEMPTS_FILE",
+    "HardExample",
+    "beside",
+    "hard_examples",
+    "judge_model",
+    "note_attempt",
+    "right_now",
+    "trial",
+]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HardExample:
+    """One corrected crop.
+
+    Attributes:
+        pixels: (h, w, 3) uint8 RGB, margin included.
+        box: (1, 4) the mark within them.
+        label: What the annotator said, of `CLASSES`.
+    """
+
+    pixels: NDArray[np.uint8]
+    box: Boxes
+    label: str
+
+
+def hard_examples(engine: Engine, crops: CropStore) -> Iterator[HardExample]:
+    """The ledger's: what was relabelled or rejected by someone who saw it, or misnamed on a blind page, undisputed.
+
+    Each picture is read when its turn comes: all of them together may be several GB.
+
+    Raises:
+        LedgerError: A crop cannot be read.
+    """
+    wanted = select(sample).where(teaches_hard()).order_by(sample.c.id)
+    with engine.connect() as connection:
+        rows = connection.execute(wanted).all()
+    for row in rows:
+        left, top = row.margin[:2]
+        yield HardExample(
+            pixels=crops.get(row.crop),
+            box=as_boxes([row.x1 - left, row.y1 - top, row.x2 - left, row.y2 - top]),
+            label=row.label,
+        )
+
+
+def right_now(classifier: Classifies, examples: Iterable[HardExample]) -> list[bool]:
+    """Of each example, whether the classifier's likeliest class is the annotator's.
+
+    A detector network has no say: it looks at pages, and of an example the crop alone is kept.
+    """
+    return [
+        CLASSES[int(classifier.classify(one.pixels, one.box).probabilities[0].argmax())] == one.label
+        for one in examples
+    ]
+
 
 ATTEMPTS_FILE = "gate-attempts.jsonl"
 _DIGITS = 16

@@ -12,9 +12,8 @@ import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
 from backend.errors import LabelConfigError
-from backend.labelstudio.mark_words import mark_named
+from backend.labelstudio.mark_words import Statement, mark_named, read_statements
 from backend.labelstudio.repeating import Repeat, repeats
-from backend.labelstudio.statements import Statement, read_statements
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from backend.errors import RequestError
 from backend.geometry import as_boxes, clip, to_percent
 from backend.labelstudio.brush import box_of_runs, runs_of_mask
-from backend.vision.inked import outline, turned_box
+from backend.vision.ink import outline, turned_box
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from backend.geometry import Boxes
     from backend.labelstudio.labelling import Binding
-    from backend.vision.inked import Inked
+    from backend.vision.ink import Inked
     from backend.vision.pipeline import Marks
 
 __all__ = [

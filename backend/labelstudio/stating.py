@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from backend.labelstudio.labelling import Binding
-    from backend.labelstudio.statements import Statement
+    from backend.labelstudio.mark_words import Statement
 
 __all__ = ["PageControls", "restated", "said", "stated"]
 

@@ -11,8 +11,23 @@ from pathlib import Path
 
 from backend.errors import PointerMoved, RegistryError
 from backend.files import alone, replace_whole, sync_folder
-from backend.models.model_history import FOUND, JUDGED, PROMOTED, PUBLISHED, ROLLED_BACK, Event, History, moves, served
-from backend.models.published import RECORD_FILE, Beside, Facts, Record, RecordedVerdict, Registry
+from backend.models.published import (
+    FOUND,
+    JUDGED,
+    PROMOTED,
+    PUBLISHED,
+    RECORD_FILE,
+    ROLLED_BACK,
+    Beside,
+    Event,
+    Facts,
+    History,
+    Record,
+    RecordedVerdict,
+    Registry,
+    moves,
+    served,
+)
 from backend.models.publishing import check_loads, clean, publish
 
 __all__ = ["Model", "Models"]

@@ -23,8 +23,7 @@ import numpy as np
 
 import backend
 from backend.errors import CutShort, LimitExceeded, PageError, PageUnavailable, UndecodablePage
-from backend.pages.document import KEPT_BYTES, PACKET_BYTES
-from backend.pages.page import Page
+from backend.pages.page import KEPT_BYTES, PACKET_BYTES, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

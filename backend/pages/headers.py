@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend.errors import CutShort, LimitExceeded, UndecodablePage
-from backend.pages.document import Refusal
+from backend.pages.page import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

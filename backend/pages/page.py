@@ -1,18 +1,19 @@
-"""The page as a value, and the limits that every page keeps to."""
+"""The page as a value, the limits it keeps to, and what a decoder process holds until it is drawn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from backend.errors import PageError
     from backend.settings import Settings
 
-__all__ = ["Limits", "Page"]
+__all__ = ["KEPT_BYTES", "PACKET_BYTES", "Desk", "Document", "Drawn", "Limits", "Page", "Refusal"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,3 +81,74 @@ class Limits:
             max_pages=settings.max_pages,
             seconds=settings.fetch_timeout,
         )
+
+
+KEPT_BYTES = 32 << 20
+"""Largest memory of a page that is used again for the next one: an A4 page of 300 dpi has 26 MB."""
+PACKET_BYTES = 64 * 1024
+"""Longest request to a decoder process, and longest answer."""
+
+
+class Refusal(Exception):
+    """Why there are no pixels, said in the decoder process; the process that asked raises the error itself.
+
+    Args:
+        kind: The error, such as `LimitExceeded`.
+        reason: Its reason, in words for an administrator.
+    """
+
+    def __init__(self, kind: type[PageError], reason: str) -> None:
+        super().__init__(f"{kind.__name__}: {reason}")
+        self.kind = kind
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What is known of a page whose pixels are on the canvas.
+
+    Attributes:
+        size: Width and height of the page as the file has it, upright, pixels.
+        dpi: Dots an inch of that size, where the file says so plausibly.
+    """
+
+    size: tuple[int, int]
+    dpi: float | None
+
+
+class Desk(Protocol):
+    """Where one page is drawn, and what it may cost."""
+
+    @property
+    def dpi(self) -> int:
+        """Resolution at which a document without pixels of its own is drawn."""
+        ...
+
+    @property
+    def enough(self) -> float | None:
+        """Dots an inch that whoever asks can use; `None` for all there are."""
+        ...
+
+    def admit(self, width: int, height: int, *, what: str = "", hint: str = "") -> None:
+        """Takes a page of so many pixels, or raises `Refusal`; called before anything of it is decoded."""
+        ...
+
+    def canvas(self, height: int, width: int) -> NDArray[np.uint8]:
+        """Memory for the pixels, (height, width, 3), which the process that asked sees."""
+        ...
+
+
+class Document(Protocol):
+    """A file that is open."""
+
+    def indices(self, wanted: slice | None) -> range:
+        """Which pages `wanted` means; looks no further into the file than it must."""
+        ...
+
+    def page(self, index: int, desk: Desk) -> Drawn:
+        """Draws one page; raises `Refusal`."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        ...

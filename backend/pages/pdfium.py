@@ -10,14 +10,14 @@ import pypdfium2.internal
 from pypdfium2 import raw
 
 from backend.errors import UndecodablePage
-from backend.pages.document import Drawn, Refusal
 from backend.pages.headers import examine
+from backend.pages.page import Drawn, Refusal
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from backend.pages.document import Desk
+    from backend.pages.page import Desk
 
 __all__ = ["PdfDocument"]
 

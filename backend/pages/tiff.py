@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from backend.errors import CutShort, LimitExceeded, UndecodablePage
-from backend.pages.document import Refusal
+from backend.pages.page import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

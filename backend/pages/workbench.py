@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from backend.errors import LimitExceeded, PageUnavailable, UndecodablePage
-from backend.pages.document import KEPT_BYTES, PACKET_BYTES, Refusal
+from backend.pages.page import KEPT_BYTES, PACKET_BYTES, Refusal
 from backend.pages.raster import Picture
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from backend.pages.document import Document
+    from backend.pages.page import Document
 
 __all__ = ["MEBIBYTE", "ORDINARY_BYTES", "main", "room_for"]
 
@@ -64,7 +64,7 @@ class _LargePage(Exception):
 
 
 class _Desk:
-    """Where one page is drawn: see `backend.pages.document.Desk`."""
+    """Where one page is drawn: see `backend.pages.page.Desk`."""
 
     def __init__(self, request: dict[str, Any], canvas: Callable[[int], mmap.mmap], bounds: _Bounds) -> None:
         self.dpi: int = request["dpi"]

@@ -5,26 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backend.corrections.chronicle import Chronicle
+from backend.corrections.chronicle import Chronicle, Registered
 from backend.corrections.journal import known_projects
 from backend.corrections.service import Feedback, Loop, Store
 from backend.labelstudio.connections import Connections
-from backend.labelstudio.people import Initials
+from backend.labelstudio.probing import Initials
 from backend.models.promotion import Models
 from backend.models.serving import Serving
 from backend.pages.source import PageSource
 from backend.server.announcing import Announcer
-from backend.server.credentials import RefusedWebhooks
+from backend.server.callers import RefusedWebhooks
 from backend.server.dashboard import Dashboard
-from backend.server.milestones import Registered
 from backend.server.predictor import Predictor
 from backend.server.renewing import Renewer
 from backend.server.routes import create_app
 from backend.server.status_pages import feedback_pages
 from backend.server.wall.wall_decisions import Decisions
-from backend.server.wall.wall_looks import Looks
 from backend.server.wall.wall_pages import Wall, wall_pages
-from backend.server.wall.wall_queue import crops_on_page
+from backend.server.wall.wall_queue import Looks, crops_on_page
 from backend.training.retraining.starting import Starter
 
 if TYPE_CHECKING:

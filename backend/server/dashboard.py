@@ -16,7 +16,7 @@ from backend.corrections.counts import OUTCOMES, Facts, count
 from backend.corrections.outcomes import Outcome
 from backend.corrections.progress import DAY, Counts, Progress, progress
 from backend.markup import moment, page_headers, render
-from backend.models.model_history import PROMOTED, ROLLED_BACK
+from backend.models.published import PROMOTED, ROLLED_BACK
 from backend.server.charts import Bar, Line, Mark, Point, bars, timeline
 from backend.server.faults import faults
 from backend.server.status_pages import NO_TRAINING
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from sqlalchemy import Engine
 
-    from backend.server.milestones import Registered
+    from backend.corrections.chronicle import Registered
     from backend.server.status_pages import Refused, Waiting
 
 __all__ = ["Dashboard", "by_period", "charts"]

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from backend.errors import LabelConfigError, RequestError
 from backend.escaping import printable
-from backend.labelstudio.events import worth_keeping
 from backend.labelstudio.labelling import bind
-from backend.labelstudio.protocol import Event
+from backend.labelstudio.protocol import Event, worth_keeping
 from backend.labelstudio.tasks import listed
 
 if TYPE_CHECKING:

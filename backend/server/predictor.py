@@ -35,10 +35,10 @@ from backend.labelstudio.results import (
 )
 from backend.labelstudio.stating import stated
 from backend.labelstudio.tasks import Sheet, listed, project_id, sheets, task_id
-from backend.pages.decode import ENOUGH_DPI
 from backend.pages.references import host_of, shorten
+from backend.pages.source import ENOUGH_DPI
 from backend.server.turns import Job, Turns
-from backend.vision.inked import ink_in
+from backend.vision.ink import ink_in
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.stating import PageControls
     from backend.pages.page import Page
     from backend.settings import Settings
-    from backend.vision.inked import Inked
+    from backend.vision.ink import Inked
     from backend.vision.pipeline import Marks, Pipeline
 
 __all__ = ["Predictor", "Serves"]

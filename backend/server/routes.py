@@ -12,8 +12,7 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from backend.errors import BackendError
 from backend.labelstudio.protocol import PredictRequest, SetupRequest, parse_body
-from backend.server.callers import add_caller_check, refusal, wants_page
-from backend.server.credentials import RefusedWebhooks, add_credentials
+from backend.server.callers import RefusedWebhooks, add_caller_check, add_credentials, refusal, wants_page
 from backend.server.ml_backend import ContractMarks, note_event
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.counts import OUTCOMES, SEED_MISCLASSIFIED, SPLITS, Facts, count
-from backend.corrections.verdicts import acting_verdicts, forget_verdict, restore_verdict
+from backend.corrections.memory import acting_verdicts, forget_verdict, restore_verdict
 from backend.errors import LedgerError
 from backend.markup import page_headers, render
 from backend.vision.network_config import CLASSES, MARKS

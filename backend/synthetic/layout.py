@@ -8,14 +8,21 @@ from dataclasses import replace
 import numpy as np
 
 from backend.synthetic import lettering, ornaments
-from backend.synthetic.arabic import ARABIC
-from backend.synthetic.blocks import Draft, clauses, footer, heading, house_colours, letterhead, signature_block
-from backend.synthetic.english import ENGLISH
-from backend.synthetic.forms import fields, table
+from backend.synthetic.blocks import (
+    Draft,
+    clauses,
+    fields,
+    footer,
+    heading,
+    house_colours,
+    letterhead,
+    signature_block,
+    table,
+)
+from backend.synthetic.lexicons import ARABIC, ENGLISH
 from backend.synthetic.marks import Language
-from backend.synthetic.sheet import BLACK, Density, Rect, Sheet
+from backend.synthetic.sheet import BLACK, Density, Rect, Sheet, Type
 from backend.synthetic.texts import Writer, pick
-from backend.synthetic.typeset import Type
 
 __all__ = ["write_page"]
 

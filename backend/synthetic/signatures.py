@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.synthetic.impression import blotches, levelled
 from backend.synthetic.letterforms import CAPITALS, Trace, write
 from backend.synthetic.lettering import fonts_of, render
-from backend.synthetic.marks import Ink, Mark, pick_ink, pixels_of, trimmed
+from backend.synthetic.marks import Ink, Mark, blotches, levelled, pick_ink, pixels_of, trimmed
 from backend.synthetic.penmanship import Hand, Stroke, compose, pick_hand, pick_syllables
 
 __all__ = ["SIGNATURE_KINDS", "Pen", "SignatureKind", "draw_signature", "draw_traces", "pick_pen"]

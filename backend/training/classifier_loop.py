@@ -17,7 +17,7 @@ from torch.nn import functional
 from torchvision.models import ResNet, resnet18
 
 from backend.errors import BadWeights
-from backend.evaluation.closed_set import evaluate, softmax
+from backend.evaluation.rates import evaluate, softmax
 from backend.training import training_loop
 from backend.training.batches import CropArrays, Crops, epoch_order, plain_batches, pooled_order, training_batches
 from backend.training.classifier_recipe import Recipe

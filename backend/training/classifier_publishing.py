@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torchvision.models import ResNet, resnet18
 
 from backend.errors import TrainingError
-from backend.evaluation.closed_set import ORIGINAL_ACCURACY, ORIGINAL_MACRO_F1, Evaluation, evaluate, softmax
+from backend.evaluation.rates import ORIGINAL_ACCURACY, ORIGINAL_MACRO_F1, Evaluation, evaluate, softmax
 from backend.geometry import Boxes, as_boxes
 from backend.models.publishing import add_documents
 from backend.training.batches import Crops

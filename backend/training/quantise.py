@@ -1,4 +1,4 @@
-"""Both networks as whole numbers of eight bits, calibrated on pages and crops, for the same engine that serves.
+"""Both networks as whole numbers of eight bits, calibrated on pages and crops, and how far they are from the floats.
 
 Static quantisation by ONNX Runtime's own tool. Each channel of the weights and each activation gets a scale, in the
 graph as pairs of QuantizeLinear and DequantizeLinear (arXiv:1712.05877). Activations are uint8, weights int8 of seven
@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
@@ -22,13 +23,18 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from tqdm import tqdm
 
 from backend.errors import BadWeights, TrainingError
+from backend.evaluation.rates import macro_f1, softmax
+from backend.evaluation.study import Run, match, race
+from backend.evaluation.truth import Truth, read_coco
+from backend.models.serving import build_pipeline
+from backend.synthetic import coco
 from backend.synthetic.drawn_page import draw_page
 from backend.training.pagestore import PageStore
 from backend.training.training_pages import add_real_pages, real_marks
 from backend.vision.classifier import network_input
-from backend.vision.engine import DetectorConfig
+from backend.vision.engine import DetectorConfig, DetectorNetwork, Network
 from backend.vision.finders import build_detector
-from backend.vision.network_config import sha256_of
+from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.network_detector import padded, page_input
 from backend.vision.weights import (
     BUNDLED,
@@ -40,12 +46,17 @@ from backend.vision.weights import (
     Weights,
 )
 
+if TYPE_CHECKING:
+    from backend.settings import Settings
+
 __all__ = [
     "CALIBRATION_SEED",
     "IN_FLOAT",
     "Calibration",
     "calibration",
+    "compare",
     "detector_folder",
+    "drawn_truth",
     "quantise",
     "quantise_classifier",
     "quantise_network",
@@ -236,3 +247,117 @@ def _real_crops(folder: Path | None) -> list[tuple[str, NDArray[np.uint8]]]:
 def _some(there: int, wanted: int) -> slice:
     """Some `wanted` of the rows that there are, from the first to the last."""
     return slice(None, None, max(1, there // wanted))
+
+
+_IOU = 0.5
+_COMPARED_AT_ONCE = 32
+_DPI = 150
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """What changed.
+
+    Attributes:
+        crops: How many the classifiers were compared on.
+        mean: Mean distance of a class's probability.
+        largest: The largest.
+        same: Share of crops that keep their name.
+        heat_mean: Mean distance of the detectors' heat.
+        heat_largest: The largest.
+        pages: How many whole pages both saw.
+        f1: Macro F1 on them at IoU .5, before and after; None where there is no mark.
+        milliseconds: Median of a page, before and after.
+    """
+
+    crops: int
+    mean: float
+    largest: float
+    same: float
+    heat_mean: float
+    heat_largest: float
+    pages: int
+    f1: tuple[float | None, float | None]
+    milliseconds: tuple[float, float]
+
+    def as_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        before, after = ("none" if one is None else f"{one:.3f}" for one in self.f1)
+        return (
+            f"{self.crops} crops: probabilities differ by {self.mean:.4f}, at most {self.largest:.3f}; "
+            f"{self.same:.1%} keep their name\n"
+            f"heat of the detector differs by {self.heat_mean:.4f}, at most {self.heat_largest:.3f}\n"
+            f"{self.pages} pages: macro F1 {before} → {after}; "
+            f"{self.milliseconds[0]:.0f} → {self.milliseconds[1]:.0f} ms a page"
+        )
+
+
+def compare(before: Weights, after: Weights, seen: Calibration, truth: Truth, settings: Settings) -> Parity:
+    """Both on the same crops and pages.
+
+    Args:
+        before: In floating point.
+        after: In whole numbers.
+        seen: Crops for the classifiers, and inputs for the detectors.
+        truth: Pages for both together, as they serve.
+        settings: Threads, and how marks are found and selected.
+
+    Raises:
+        BadWeights: One of the two cannot be loaded.
+        PageError: A page cannot be read.
+    """
+    threads = settings.model_threads
+    old, new = (_probabilities(one, seen.crops, threads=threads) for one in (before, after))
+    heat, whole = (_heat(one, seen, threads=threads) for one in (before, after))
+    distance, heat_distance = np.abs(old - new), np.abs(heat - whole)
+    runs = race(build_pipeline(before, settings), build_pipeline(after, settings), truth, settings)
+    first, second = (_f1(run) for run in runs)
+    slow, fast = (float(np.median(run.milliseconds)) for run in runs)
+    return Parity(
+        crops=len(seen.crops),
+        mean=float(distance.mean()),
+        largest=float(distance.max()),
+        same=float((old.argmax(axis=1) == new.argmax(axis=1)).mean()),
+        heat_mean=float(heat_distance.mean()),
+        heat_largest=float(heat_distance.max()),
+        pages=len(truth.pages),
+        f1=(first, second),
+        milliseconds=(slow, fast),
+    )
+
+
+def drawn_truth(folder: Path, *, pages: int) -> Truth:
+    """The drawn pages that were calibrated on, with their marks, in a folder that is made."""
+    folder.mkdir()
+    known = []
+    for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + pages):
+        page, name = draw_page(seed, dpi=_DPI), f"page-{seed}.png"
+        if not cv2.imwrite(str(folder / name), np.ascontiguousarray(page.pixels[..., ::-1])):
+            raise OSError(f"{folder / name} could not be written: check the folder's permissions and the space left")
+        known.append(coco.truth_of(page, name))
+    coco.write(known, folder / "annotations.json")
+    return read_coco(folder / "annotations.json", folder)
+
+
+def _probabilities(weights: Weights, crops: NDArray[np.float32], *, threads: int) -> NDArray[np.float64]:
+    network = Network(weights.path, weights.config, threads=threads)
+    parts = [
+        network.run(crops[start : start + _COMPARED_AT_ONCE])[0] for start in range(0, len(crops), _COMPARED_AT_ONCE)
+    ]
+    return softmax(np.concatenate(parts), weights.config.temperature)
+
+
+def _heat(weights: Weights, seen: Calibration, *, threads: int) -> NDArray[np.float32]:
+    """The heat of all pages, one number after the other."""
+    folder = detector_folder(weights)
+    config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
+    network = DetectorNetwork(folder / DETECTOR_WEIGHTS_FILE, config, threads=threads)
+    return np.concatenate([network.run(page[0]).heat.ravel() for page in seen.pages])
+
+
+def _f1(run: Run) -> float | None:
+    matches = [match(page, shown, _IOU) for page, shown in zip(run.truth.pages, run.shown, strict=True)]
+    value = float(macro_f1(np.sum([one.confusion for one in matches], axis=0), len(MARKS)))
+    return None if np.isnan(value) else value

@@ -1,21 +1,153 @@
 """A rough box that an annotator drew, tightened to the mark inside.
 
-Boxes around ink and the detector's candidates compete (`backend.vision.rough_ink`). What speaks for each of them is
-weighed (`backend.vision.box_evidence`), and the best is the answer.
+Boxes around ink (`backend.vision.rough_ink`) and the detector's candidates compete. What speaks for each of them is
+weighed, and the best is the answer.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, areas, as_boxes, coverage, iou
-from backend.vision.box_evidence import WEIGHTS, box_evidence
-from backend.vision.rough_ink import RoughInk, possible_boxes
+from backend.vision.rough_ink import Mask, RoughInk, at_edge, possible_boxes
 
-__all__ = ["Rivals", "rivals", "tighten"]
+__all__ = ["EVIDENCE", "WEIGHTS", "Rivals", "box_evidence", "rivals", "tighten"]
+
+_CLOSE = 0.8
+"""IoU from which a box is a candidate's own."""
+_INSIDE, _OUTSIDE = 0.04, 0.05
+"""Of a side: strips along the edges of a box, within it and beyond."""
+_BARE, _MOST_IN_STRIP = 0.001, 0.3
+_MOST_ASPECT = 2.0
+
+EVIDENCE = (
+    "IoU with the detector's candidates, by their probability",
+    "probability of a candidate that it is nearly equal to",
+    "IoU with any candidate",
+    "its side beside the rough box's",
+    "the square of its side",
+    "the cube of its side",
+    "distance of the centres",
+    "the larger distance of the two, across or down",
+    "its share of the ink that the rough box does not cut",
+    "the square of its share of that ink",
+    "its share of the coloured ink, where the ink has a colour",
+    "share of its ink that the rough box cuts",
+    "share of its edges without ink inside",
+    "ink along its edges",
+    "ink beyond its edges that the rough box does not cut",
+    "the logarithm of width by height",
+    "the first, by the side",
+    "the first, by the share of the ink",
+    "the share of the ink, by the side",
+)
+"""What is measured of each box, in the order of the columns."""
+
+WEIGHTS = (
+    *(8.17, 1.7, 9.05, 4.54, -1.46, -9.6, -28.1, -30.8, 4.75, 4.01),
+    *(-2.35, 2.31, -13.6, 11.2, -12.4, -0.433, 4.28, 0.849, -0.0102),
+)
+"""What each is worth, fitted by `python -m benchmarks.fit_interactive --drawn 24 --pages 36 --real DIR`."""
+
+
+def box_evidence(
+    boxes: Boxes,
+    rough: NDArray[np.float64],
+    *,
+    ink: RoughInk,
+    candidates: Boxes,
+    probabilities: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """What speaks for each box: (N, 19), by `EVIDENCE`.
+
+    Args:
+        boxes: (N, 4) xyxy, pixels of the page.
+        rough: (4,) of the annotator.
+        ink: The ink in the rough box.
+        candidates: (M, 4) of the detector.
+        probabilities: (M,) that each is a mark of the class that was meant.
+    """
+    on_masks = boxes - ink.offset
+    sides, rough_sides = boxes[:, 2:] - boxes[:, :2], rough[2:] - rough[:2]
+    overlaps = iou(boxes, candidates)
+    seen = (overlaps * probabilities).max(axis=1, initial=0)
+    equal = ((overlaps > _CLOSE) * probabilities).max(axis=1, initial=0)
+    side = np.sqrt(areas(boxes) / max(float(np.prod(rough_sides)), 1.0))
+    centres, centre = (boxes[:, :2] + boxes[:, 2:]) / 2, (rough[:2] + rough[2:]) / 2
+    away = np.abs(centres - centre) / np.maximum(rough_sides, 1.0)
+    cut = _cut(ink.plain)
+    plain, whole, halved, coloured = map(_sums, (ink.plain, ink.plain & (1 - cut), ink.plain & cut, ink.coloured))
+    inside = _inked(plain, on_masks)
+    free = _inked(whole, on_masks) / max(whole[-1, -1], 1.0)
+    colour = _inked(coloured, on_masks) / max(coloured[-1, -1], 1.0)
+    edges = _strips(plain, on_masks, sides, within=_INSIDE, beyond=0.0)
+    beyond = _strips(whole, on_masks, sides, within=0.0, beyond=_OUTSIDE)
+    columns = (
+        seen,
+        equal,
+        overlaps.max(axis=1, initial=0),
+        side,
+        side**2,
+        side**3,
+        away.mean(axis=1),
+        away.max(axis=1),
+        free,
+        free**2,
+        colour * coloured[-1, -1] / max(plain[-1, -1], 1.0),
+        _inked(halved, on_masks) / np.maximum(inside, 1.0),
+        (edges < _BARE).mean(axis=1),
+        np.minimum(edges, _MOST_IN_STRIP).mean(axis=1),
+        np.minimum(beyond, _MOST_IN_STRIP).mean(axis=1),
+        np.clip(np.log(sides[:, 0] / sides[:, 1]), -_MOST_ASPECT, _MOST_ASPECT),
+        seen * side,
+        seen * free,
+        free * side,
+    )
+    return np.stack(columns, axis=1)
+
+
+def _cut(plain: Mask) -> Mask:
+    """The pieces of ink that the rough box cuts, as a mask: most of them belong to something else."""
+    height, width = plain.shape
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(plain, connectivity=8)
+    pieces = stats[:, :4].astype(np.float64)
+    pieces[:, 2:] += pieces[:, :2]
+    touching = at_edge(pieces, width=width, height=height)
+    touching[0] = False  # the paper
+    return np.asarray(touching[labels], np.uint8)
+
+
+def _sums(mask: Mask) -> NDArray[np.float64]:
+    """Sums of a mask over all boxes from its corner."""
+    return np.asarray(cv2.integral(mask), np.float64)
+
+
+def _inked(sums: NDArray[np.float64], boxes: Boxes) -> NDArray[np.float64]:
+    """The ink in each box."""
+    height, width = sums.shape[0] - 1, sums.shape[1] - 1
+    left, top, right, bottom = np.clip(boxes.round().astype(int), 0, [width, height, width, height]).T
+    return np.asarray(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left])
+
+
+def _strips(
+    sums: NDArray[np.float64], boxes: Boxes, sides: NDArray[np.float64], *, within: float, beyond: float
+) -> NDArray[np.float64]:
+    """Share of ink in a strip along each of the four edges of each box, (N, 4)."""
+    shares = []
+    for edge in range(4):
+        strip = boxes.copy()
+        size = sides[:, edge % 2]
+        inward = 1 if edge < 2 else -1
+        strip[:, edge] = boxes[:, edge] - inward * beyond * size
+        strip[:, (edge + 2) % 4] = boxes[:, edge] + inward * within * size
+        room = np.maximum(np.prod(strip[:, 2:] - strip[:, :2], axis=1), 1.0)
+        shares.append(_inked(sums, strip) / room)
+    return np.stack(shares, axis=1)
+
 
 _PEN = 0.004
 """Of the page's height, about a millimetre: how far the answer may leave the rough box."""
@@ -29,7 +161,7 @@ class Rivals:
 
     Attributes:
         boxes: (N, 4) xyxy, pixels of the page; within the rough box, but for a pen's width.
-        evidence: (N, 19) what speaks for each, by `backend.vision.box_evidence.EVIDENCE`.
+        evidence: (N, 19) what speaks for each, by `backend.vision.refine.EVIDENCE`.
     """
 
     boxes: Boxes

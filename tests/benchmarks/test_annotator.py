@@ -9,7 +9,7 @@ import pytest
 from backend.commands.connect import label_config
 from backend.corrections.outcomes import Outcome, match
 from backend.labelstudio.annotations import Region
-from backend.labelstudio.events import read_event
+from backend.labelstudio.protocol import read_event
 from benchmarks.annotator import KINDS, TrueMark, Work, correct, saved
 
 Box = tuple[float, float, float, float]

@@ -9,7 +9,7 @@ import pypdfium2
 import pytest
 from PIL import Image
 
-from backend.commands.page_pictures import PagePictures, covered, with_boxes
+from backend.commands.predict import PagePictures, covered, with_boxes
 from backend.errors import SettingsError
 from backend.pages.page import Page
 from tests.server.conftest import found

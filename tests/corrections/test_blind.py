@@ -20,7 +20,7 @@ from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.shown import shown_before
 from backend.corrections.tables import prediction, sample
 from backend.corrections.worker import Worker
-from backend.labelstudio.events import without_secrets
+from backend.labelstudio.protocol import without_secrets
 from backend.server.status_pages import feedback_pages
 from tests.corrections import annotating
 from tests.corrections.annotating import drawn, saved, shown

@@ -11,17 +11,16 @@ from sqlalchemy import Engine, select
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
-from backend.corrections.folding import fold_event
 from backend.corrections.journal import LEASE_SECONDS as RUN_SECONDS
 from backend.corrections.journal import Journal, ask, lease_asked
-from backend.corrections.reconciling import sync
+from backend.corrections.reconciling import fold_event, sync
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.service import held_state, reconcile_asked
 from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import FIRST_DELAY, LEASE_SECONDS, Worker, unpark
 from backend.errors import LabelStudioError, PageUnavailable
 from backend.labelstudio.annotations import Annotation
-from backend.labelstudio.events import without_secrets
+from backend.labelstudio.protocol import without_secrets
 from backend.pages.page import Page
 from tests.corrections import annotating
 from tests.corrections.annotating import deleted, drawn, saved, shown

@@ -20,11 +20,11 @@ from backend.corrections import service
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
 from backend.corrections.journal import Journal
+from backend.corrections.memory import acting_verdicts
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation, event, sample
-from backend.corrections.verdicts import acting_verdicts
 from backend.corrections.worker import Worker
-from backend.labelstudio.events import without_secrets
+from backend.labelstudio.protocol import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import drawn, saved, shown
 from tests.corrections.studio import TITLE

@@ -32,10 +32,10 @@ from backend.corrections.tables import annotation, event, sample
 from backend.corrections.worker import Worker
 from backend.errors import LedgerError
 from backend.labelstudio.annotations import Annotation
-from backend.labelstudio.events import without_secrets
-from backend.pages.decode import decode
+from backend.labelstudio.protocol import without_secrets
 from backend.pages.encoding import png_bytes
 from backend.pages.page import Limits, Page
+from backend.pages.source import decode
 from tests.corrections.annotating import HEIGHT, WIDTH, drawn, saved
 
 ROOT = Path(__file__).parents[2]

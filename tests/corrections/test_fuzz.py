@@ -23,8 +23,8 @@ from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.annotations import Annotation, Region
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.events import without_secrets
-from backend.labelstudio.parents import task_parent
+from backend.labelstudio.project_annotations import task_parent
+from backend.labelstudio.protocol import without_secrets
 from backend.pages.page import Page
 from tests.corrections import annotating
 from tests.corrections.fuzzing import Annotators, _box, outcomes, unaware

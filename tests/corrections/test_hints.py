@@ -17,7 +17,7 @@ from backend.corrections.tables import annotation, event, gone_task, sample, wat
 from backend.corrections.worker import Worker
 from backend.errors import LabelStudioError
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.events import worth_keeping
+from backend.labelstudio.protocol import worth_keeping
 from tests.corrections import annotating
 from tests.corrections.annotating import deleted, drawn, saved
 from tests.corrections.studio import Studio

@@ -19,8 +19,8 @@ from backend.corrections.reconciling import sync
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation, label_config, sample
 from backend.corrections.worker import Worker
-from backend.labelstudio.events import without_secrets
 from backend.labelstudio.project_annotations import rulings
+from backend.labelstudio.protocol import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import CONFIG, drawn, saved, shown
 from tests.corrections.studio import PROJECT, Studio

@@ -19,8 +19,8 @@ from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
 from backend.errors import LabelStudioError
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.events import read_event, without_secrets
-from backend.labelstudio.parents import parent_among, task_parent
+from backend.labelstudio.project_annotations import parent_among, task_parent
+from backend.labelstudio.protocol import read_event, without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import CONFIG, drawn, iso, saved, shown
 from tests.corrections.studio import PROJECT, Studio

@@ -13,9 +13,8 @@ from sqlalchemy import Engine, select
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
-from backend.corrections.folding import fold_event
 from backend.corrections.journal import Journal
-from backend.corrections.reconciling import Reconciled, sync
+from backend.corrections.reconciling import Reconciled, fold_event, sync
 from backend.corrections.tables import annotation, gone_task
 from backend.corrections.worker import Worker
 from tests.corrections import annotating

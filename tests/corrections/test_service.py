@@ -20,7 +20,7 @@ from backend.corrections.service import Feedback, Loop, Store, reconcile_asked, 
 from backend.corrections.tables import sample, watermark
 from backend.errors import LabelStudioError, PageError, RequestError
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.events import read_event
+from backend.labelstudio.protocol import read_event
 from tests.corrections.annotating import drawn, saved
 from tests.corrections.studio import Studio
 from tests.corrections.test_worker import A, send

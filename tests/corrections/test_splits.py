@@ -21,7 +21,7 @@ from backend.corrections.splits import MOST_SHARING, assign_split, document_key,
 from backend.corrections.tables import document, sample
 from backend.corrections.worker import Worker
 from backend.dataset.gathering import Look
-from backend.labelstudio.events import without_secrets
+from backend.labelstudio.protocol import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import drawn, saved
 

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from backend.corrections.counts import count
 from backend.corrections.database import writing
-from backend.corrections.folding import forget_tasks
+from backend.corrections.reconciling import forget_tasks
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.server.status_pages import feedback_pages
 

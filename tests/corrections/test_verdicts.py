@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.journal import Journal
+from backend.corrections.memory import ActingVerdict, acting_verdicts, forget_verdict, restore_verdict
 from backend.corrections.recall import RecallingClassifier
-from backend.corrections.verdicts import ActingVerdict, acting_verdicts, forget_verdict, restore_verdict
 from backend.corrections.worker import Worker
 from backend.errors import LedgerError
 from backend.labelstudio.annotations import Annotation

@@ -14,14 +14,14 @@ from sqlalchemy import Engine, select, text
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database, writing
-from backend.corrections.folding import fold, fold_event
 from backend.corrections.journal import Journal
+from backend.corrections.reconciling import fold, fold_event
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation, event, sample
 from backend.corrections.worker import LEASE_SECONDS, MOST_ATTEMPTS, Worker, unpark
 from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, UndecodablePage
 from backend.labelstudio.annotations import Annotation
-from backend.labelstudio.events import read_event, without_secrets
+from backend.labelstudio.protocol import read_event, without_secrets
 from backend.pages.page import Page
 from tests.corrections import annotating
 from tests.corrections.annotating import deleted, drawn, saved, shown

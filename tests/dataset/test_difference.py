@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.dataset.difference import difference
-from backend.dataset.manifest import FrozenMark, FrozenPage, Manifest
+from backend.dataset.manifest import FrozenMark, FrozenPage, Manifest, difference
 
 Box = tuple[float, float, float, float]
 A, NEAR_A, B = (10.0, 10.0, 50.0, 50.0), (20.0, 10.0, 60.0, 50.0), (100.0, 100.0, 140.0, 130.0)

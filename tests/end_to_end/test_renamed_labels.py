@@ -19,7 +19,7 @@ from backend.corrections.tables import sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import Connections
-from backend.labelstudio.parents import task_parent
+from backend.labelstudio.project_annotations import task_parent
 from backend.pages.source import PageSource
 from backend.settings import Settings
 from tests.end_to_end.conftest import CONFIG, Project, Server

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.evaluation.matching import FoundMarks
-from backend.evaluation.study import Run
+from backend.evaluation.study import FoundMarks, Run
 from backend.evaluation.truth import TruePage, Truth
 from backend.geometry import as_boxes
 from backend.vision.network_config import MARKS

@@ -13,13 +13,13 @@ from sqlalchemy import Engine, update
 
 from backend.cli import main
 from backend.corrections.database import default_url, open_database, writing
-from backend.corrections.folding import fold_event
 from backend.corrections.journal import Journal
+from backend.corrections.reconciling import fold_event
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation
 from backend.errors import EvaluationError
 from backend.evaluation.blind import Group, blind_table, compare, readings
-from backend.labelstudio.events import without_secrets
+from backend.labelstudio.protocol import without_secrets
 from tests.corrections.annotating import deleted, drawn, saved, shown
 from tests.corrections.conftest import database_url, postgresql
 

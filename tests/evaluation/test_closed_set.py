@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.evaluation.closed_set import evaluate, softmax
+from backend.evaluation.rates import evaluate, softmax
 
 CLASSES = ("signature", "stamp", "thumb", "none")
 

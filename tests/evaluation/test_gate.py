@@ -14,8 +14,7 @@ import pytest
 from backend.errors import EvaluationError
 from backend.evaluation.bootstrap import mcnemar
 from backend.evaluation.gate import Verdict, judge
-from backend.evaluation.matching import FoundMarks
-from backend.evaluation.study import Run
+from backend.evaluation.study import FoundMarks, Run
 from backend.evaluation.trial import ATTEMPTS_FILE, note_attempt
 from backend.evaluation.truth import TruePage
 from tests.evaluation.pages import found, known, run, truth

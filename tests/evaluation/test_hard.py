@@ -13,8 +13,8 @@ from backend.corrections.journal import Journal
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import sample
 from backend.corrections.worker import Worker
-from backend.evaluation.hard_examples import HardExample, hard_examples
-from backend.labelstudio.events import without_secrets
+from backend.evaluation.trial import HardExample, hard_examples
+from backend.labelstudio.protocol import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import drawn, saved, shown
 

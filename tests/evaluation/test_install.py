@@ -13,7 +13,7 @@ WITHOUT = """
 import sys
 for name in ("torch", "torchvision", "faster_coco_eval"):
     sys.modules[name] = None
-import backend.commands.evaluate, backend.evaluation.closed_set, backend.evaluation.trial
+import backend.commands.evaluate, backend.evaluation.rates, backend.evaluation.trial
 """
 
 
@@ -24,7 +24,7 @@ def test_the_gate_needs_neither_torch_nor_the_coco_library() -> None:
 def test_evaluating_without_the_coco_library_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("ranking", "measuring", "plots", "report"):
+    for name in ("ranking", "measuring", "evaluation_report"):
         monkeypatch.delitem(sys.modules, f"backend.evaluation.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
     assert main(["evaluate", "--coco", "a.json", "--images", "."]) == 2

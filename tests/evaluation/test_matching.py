@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.evaluation.matching import NOBODY, match
+from backend.evaluation.study import NOBODY, match
 from backend.vision.network_config import MARKS
 from tests.evaluation.pages import Mark, found, known
 

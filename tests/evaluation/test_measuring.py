@@ -11,10 +11,9 @@ import pytest
 
 from backend.corrections.outcomes import Outcome
 from backend.evaluation.figures import Figures, table
-from backend.evaluation.matching import FoundMarks
 from backend.evaluation.measuring import measure
 from backend.evaluation.mistakes import Mistake, corrections, worst
-from backend.evaluation.study import Study
+from backend.evaluation.study import FoundMarks, Study
 from backend.evaluation.truth import TruePage
 from tests.evaluation.pages import found, known, run, truth
 

@@ -11,8 +11,7 @@ import pytest
 
 from backend.errors import EvaluationError
 from backend.evaluation.bootstrap import Estimate
-from backend.evaluation.figures import EndToEnd, Rates, Slice
-from backend.evaluation.plots import (
+from backend.evaluation.evaluation_report import (
     PlottedEpoch,
     learning_curves,
     precision_recall,
@@ -20,6 +19,7 @@ from backend.evaluation.plots import (
     reliability_diagram,
     slice_plot,
 )
+from backend.evaluation.figures import EndToEnd, Rates, Slice
 from backend.evaluation.ranking import Curve
 from backend.evaluation.rates import reliability
 from backend.files import write_private

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from backend.evaluation.bootstrap import Estimate, weights
-from backend.evaluation.matching import FoundMarks
 from backend.evaluation.ranking import coco_map, curves, map_estimates
+from backend.evaluation.study import FoundMarks
 from backend.evaluation.truth import TruePage
 from tests.evaluation.pages import found, known
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from backend.corrections.crop_store import fingerprint
-from backend.evaluation.hard_examples import HardExample, right_now
 from backend.evaluation.study import fingerprints
-from backend.evaluation.trial import ATTEMPTS_FILE, note_attempt, trial
+from backend.evaluation.trial import ATTEMPTS_FILE, HardExample, note_attempt, right_now, trial
 from backend.evaluation.truth import Truth, read_coco
 from backend.geometry import as_boxes
 from backend.models.serving import build_pipeline

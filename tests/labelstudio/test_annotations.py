@@ -8,7 +8,7 @@ import pytest
 
 from backend.errors import RequestError
 from backend.labelstudio.annotations import read_annotation
-from backend.labelstudio.events import task_ids
+from backend.labelstudio.protocol import task_ids
 
 CONFIG = '<View><Image name="page" value="$image"/><RectangleLabels name="mark" toName="page"/></View>'
 

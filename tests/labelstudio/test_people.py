@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.people import Initials, initials_of
+from backend.labelstudio.probing import Initials, initials_of
 
 ADA = {"id": 3, "initials": "al", "email": "ada@example.org", "first_name": "Ada"}
 

@@ -8,7 +8,7 @@ import pytest
 from backend.errors import RequestError
 from backend.labelstudio.labelling import Binding
 from backend.labelstudio.results import drawn_box, prediction, refined, region_id, regions, regions_there, wants_ink
-from backend.vision.inked import Inked
+from backend.vision.ink import Inked
 from tests.server.conftest import found
 
 

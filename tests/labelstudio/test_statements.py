@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backend.labelstudio.labelling import Binding, bind, versioned
-from backend.labelstudio.statements import SAYINGS
+from backend.labelstudio.mark_words import SAYINGS
 from backend.labelstudio.stating import restated, said, stated
 
 LABELS = '<Label value="signature"/><Label value="Seal"/><Label value="ink" predicted_values="signature,stamp"/>'

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from backend.errors import BadWeights, PointerMoved, RegistryError
-from backend.models.model_history import FOUND
 from backend.models.promotion import Models
-from backend.models.published import RECORD_FILE, Beside, Facts, Record, RecordedVerdict, Registry
+from backend.models.published import FOUND, RECORD_FILE, Beside, Facts, Record, RecordedVerdict, Registry
 from backend.vision.network_config import sha256_of
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
 from tests.models.conftest import Publish

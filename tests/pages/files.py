@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from backend.pages.decode import decode
 from backend.pages.page import Limits, Page
+from backend.pages.source import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -80,7 +80,7 @@ def test_a_jpeg_of_endless_scans_is_refused_before_decoding(mode: str) -> None:
 SHORT_OF_MEMORY = """
 import resource, sys
 from backend.errors import PageError
-from backend.pages.decode import decode
+from backend.pages.source import decode
 from backend.pages.page import Limits
 from tests.pages.files import packed
 from PIL import Image

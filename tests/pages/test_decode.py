@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from backend.errors import LimitExceeded, UndecodablePage
-from backend.pages.decode import decode
 from backend.pages.headers import sniff
+from backend.pages.source import decode
 from tests.pages.files import LIMITS, packed, pages_of, pdf, picture, pixels_of, sheets
 
 if TYPE_CHECKING:

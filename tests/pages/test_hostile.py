@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.errors import CutShort, LimitExceeded, PageError, PageUnavailable
-from backend.pages.decode import decode
 from backend.pages.decoders import Decoder, decoder, finish
 from backend.pages.headers import sniff
 from backend.pages.page import Limits
+from backend.pages.source import decode
 from backend.pages.workbench import ORDINARY_BYTES, room_for
 
 from .damaged import VALID, damaged

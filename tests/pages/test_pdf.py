@@ -9,8 +9,8 @@ import zlib
 import pytest
 
 from backend.errors import LimitExceeded, PageError, UndecodablePage
-from backend.pages.decode import decode
 from backend.pages.page import Limits
+from backend.pages.source import decode
 from tests.pages.files import LIMITS, endless, noisy, pages_of, pdf, picture_pdf
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from backend.pages.thumbnail import thumbnail
+from backend.pages.encoding import thumbnail
 
 
 @pytest.mark.parametrize(

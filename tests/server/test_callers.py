@@ -9,8 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend.errors import SettingsError
-from backend.server.callers import Callers
-from backend.server.credentials import SECRET_USER, WebhookSecret
+from backend.server.callers import SECRET_USER, Callers, WebhookSecret
 from backend.settings import Settings
 
 from .conftest import PAYLOADS, MemoryLedger, MemoryPages, ToldPipeline, ToldServing, make_app

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlalchemy import Engine
 from werkzeug.serving import make_server
 
-from backend.commands.report.contract_report import as_html
 from backend.commands.report.contracts import judged
+from backend.commands.report.report_command import as_html
 from backend.commands.report.rules import parse_rule
 from backend.corrections.database import open_database
 from backend.server.dashboard import Dashboard

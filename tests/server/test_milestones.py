@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.models.model_history import JUDGED, PROMOTED, PUBLISHED, ROLLED_BACK
+from backend.corrections.chronicle import Registered, milestones
 from backend.models.promotion import Models
-from backend.server.milestones import Registered, milestones
+from backend.models.published import JUDGED, PROMOTED, PUBLISHED, ROLLED_BACK
 
 WHEN = "2026-10-01T00:00:00+00:00"
 F1 = {"end_to_end": {"0.5": {"macro": {"f1": {"value": 0.9, "low": 0.85, "high": 0.95}}}}, "documents": 40}

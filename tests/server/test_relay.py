@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
+from backend.server.event_worker import SILENT_SECONDS, Courier, Errands, State, pair
 from backend.server.lanes import Answer, Asked, Lanes
-from backend.server.relay import SILENT_SECONDS, Courier, Errands, State, pair
 from tests.server.test_wire import LET, application
 
 ROOT = Path(__file__).parents[2]

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from backend.cli import main
 from backend.commands.look_alikes import chosen_of
 from backend.commands.prelabel.settling import Job, Settler, Wanted
+from backend.corrections.memory import forget_verdict
 from backend.corrections.renewals import due_renewals, plan_renewals, ruled_among
 from backend.corrections.service import Feedback, Store
 from backend.corrections.shown import shown_before
 from backend.corrections.sights import Alike, NearRows, find_alike
-from backend.corrections.verdicts import forget_verdict
 from backend.errors import SettingsError
 from backend.geometry import Boxes, as_boxes
 from backend.labelstudio.connections import Connections

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.synthetic.drawn_page import draw_page
+from backend.synthetic.drawn_page import draw_count, draw_page
 from backend.synthetic.marks import LANGUAGES, DrawnPage, Language
-from backend.synthetic.placing import draw_count
 from backend.synthetic.scan import ScanStyle
 
 LOW = 100.0

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.synthetic.drawn_page import Sighting, look, share_ink
+from backend.synthetic.drawn_page import PlacedMark, Sighting, look, share_ink
 from backend.synthetic.marks import Ink, Mark
 from backend.synthetic.paper import flat
-from backend.synthetic.placing import PlacedMark
 from backend.synthetic.scan import ScanStyle
 
 FRAME = np.ones((9, 9), bool)

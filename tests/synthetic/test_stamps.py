@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.synthetic.impression import blotches, cut_by_contact
-from backend.synthetic.marks import VISIBLE
-from backend.synthetic.stamps import STAMP_KINDS, StampKind, draw_stamp
+from backend.synthetic.inked_prints import STAMP_KINDS, StampKind, draw_stamp
+from backend.synthetic.marks import VISIBLE, blotches, cut_by_contact
 
 MM = 25.4
 

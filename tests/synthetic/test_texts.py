@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from backend.synthetic import lettering
-from backend.synthetic.arabic import ARABIC
-from backend.synthetic.english import ENGLISH
+from backend.synthetic.lexicons import ARABIC, ENGLISH
 from backend.synthetic.texts import Lexicon, Writer
 
 

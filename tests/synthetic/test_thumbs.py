@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.synthetic.thumbs import THUMB_KINDS, ThumbKind, draw_ridges, draw_thumb
+from backend.synthetic.inked_prints import THUMB_KINDS, ThumbKind, draw_ridges, draw_thumb
 
 MM = 25.4
 

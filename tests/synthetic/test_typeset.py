@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from backend.synthetic import lettering
-from backend.synthetic.english import ENGLISH
-from backend.synthetic.sheet import Sheet
+from backend.synthetic.lexicons import ENGLISH
+from backend.synthetic.sheet import Align, Sheet, Type, line_width, set_line, set_paragraph
 from backend.synthetic.texts import Writer
-from backend.synthetic.typeset import Align, Type, line_width, set_line, set_paragraph
 
 AMIRI = next(font for font in lettering.FONTS if font.name == "amiri")
 TINOS = next(font for font in lettering.FONTS if font.name == "tinos")

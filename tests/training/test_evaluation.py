@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.evaluation.closed_set import softmax
-from backend.evaluation.rates import calibration_error
+from backend.evaluation.rates import calibration_error, softmax
 from backend.training.classifier_publishing import fit_temperature, likelihood
 
 

@@ -19,8 +19,7 @@ from backend.models.publishing import add_documents, documents_of
 from backend.settings import Settings
 from backend.synthetic.drawn_page import draw_page
 from backend.training.export import export_classifier
-from backend.training.parity import compare, drawn_truth
-from backend.training.quantise import CALIBRATION_SEED, Calibration, calibration, quantise
+from backend.training.quantise import CALIBRATION_SEED, Calibration, calibration, compare, drawn_truth, quantise
 from backend.training.retraining.base_weights import read_base
 from backend.vision.classifier import load_classifier
 from backend.vision.engine import DetectorConfig, DetectorNetwork, Fusion
@@ -139,7 +138,7 @@ def test_whole_numbers_are_not_quantised_again(whole: Weights, seen: Calibration
 
 def test_serving_them_needs_no_onnx(whole: Weights) -> None:
     code = (
-        "import sys; from pathlib import Path; from backend.vision.weights import Weights; "
+        "import sys; from pathlib import Path; from backend.vision.network_config import Weights; "
         "from backend.models.serving import build_pipeline; from backend.settings import Settings; "
         f"build_pipeline(Weights.open(Path({str(whole.folder)!r}), name='int8'), Settings(model_threads=1)); "
         "assert not {'onnx', 'torch'} & sys.modules.keys()"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from backend.pages.page import Page
-from backend.vision.inked import Inked, ink_in, outline, turned_box
+from backend.vision.ink import Inked, ink_in, outline, turned_box
 from tests.vision.drawing import BLACK, BLUE, RED, paper, print_on, ring, stroke, text
 
 

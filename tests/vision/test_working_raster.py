@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.vision.print_size import long_side_mm
-from backend.vision.working_raster import rasterise
+from backend.vision.working_raster import long_side_mm, rasterise
 
 _TEXT = "the buyer agrees to pay the seller on the day named above and signs here "
 

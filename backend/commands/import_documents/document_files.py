@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.errors import LimitExceeded, PageUnavailable
-from backend.pages.decode import PAGE_SUFFIXES
+from backend.pages.source import PAGE_SUFFIXES
 
 __all__ = ["DocumentFiles", "LeftOut", "find", "name_of", "read"]
 

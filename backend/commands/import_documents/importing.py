@@ -21,9 +21,9 @@ from backend.errors import DocumentError, LabelStudioError, PageError, PageUnava
 from backend.files import alone, replace_whole, sync_folder
 from backend.labelstudio.projects import DIGEST_FIELD, documents_in
 from backend.labelstudio.tabs import PREVIEW
-from backend.pages.decode import decode
 from backend.pages.encoding import encode
 from backend.pages.page import Limits
+from backend.pages.source import decode
 
 if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio

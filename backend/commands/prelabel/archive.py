@@ -24,9 +24,9 @@ from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink, why_empty
 from backend.labelstudio.stating import stated
 from backend.labelstudio.tasks import sheets
-from backend.pages.decode import ENOUGH_DPI, PAGE_SUFFIXES, decode
 from backend.pages.page import Limits
-from backend.vision.inked import ink_in
+from backend.pages.source import ENOUGH_DPI, PAGE_SUFFIXES, decode
+from backend.vision.ink import ink_in
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import cv2
 
 from backend.commands.prelabel.archive import Item, Looked, Looker, items, make_looker
-from backend.commands.prelabel.crew import Crew, Lost
-from backend.commands.prelabel.failures import Failure
+from backend.commands.prelabel.crew import Crew, Failure, Lost
 from backend.commands.prelabel.writing import RowJournal, make_sure, write_json, write_parquet
 from backend.errors import BackendError, ModelError, SettingsError
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from backend.commands.prelabel.failures import Failures
+    from backend.commands.prelabel.crew import Failures
     from backend.settings import Settings
 
 __all__ = ["Engine", "FileCounts", "FileJob", "LocalEngine", "RayEngine", "checked", "prelabel_files"]

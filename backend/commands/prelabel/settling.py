@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from backend.commands.prelabel.failures import Failure
+from backend.commands.prelabel.crew import Failure
 from backend.commands.prelabel.worker_model import Failed, bulk_settings, served_predictor
 from backend.corrections.database import default_url, open_database
 from backend.corrections.renewals import ruled_among

@@ -13,7 +13,7 @@ from backend.corrections.shown import is_blind, origin_of
 from backend.errors import LabelConfigError, PageError, RequestError, UndecodablePage
 from backend.labelstudio.annotations import Annotation, read_annotation
 from backend.labelstudio.connections import Pages, first_page
-from backend.labelstudio.statements import holds
+from backend.labelstudio.mark_words import holds
 from backend.labelstudio.stating import said
 from backend.pages.source import from_path
 

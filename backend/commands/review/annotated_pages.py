@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from backend.commands.review.doubts import Place
 from backend.errors import DatasetError, PageError, RequestError
-from backend.evaluation.matching import FoundMarks
-from backend.evaluation.study import LOW_BAR
+from backend.evaluation.study import LOW_BAR, FoundMarks
 from backend.geometry import Boxes, as_boxes, coverage, iou
 from backend.labelstudio.connections import Pages, first_page
 from backend.labelstudio.project_annotations import Past, Ruling, rulings, turned_page

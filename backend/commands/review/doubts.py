@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from backend.evaluation.matching import NOBODY, FoundMarks, take
+from backend.evaluation.study import NOBODY, FoundMarks, take
 from backend.geometry import Boxes, coverage, iou
 
 __all__ = [

@@ -33,13 +33,13 @@ from backend.commands.review.doubts import (
 )
 from backend.commands.review.held_out import FOLDS, Examples, HeldOut, hold_out
 from backend.corrections.crop_store import fingerprint
-from backend.evaluation.matching import NOBODY
+from backend.evaluation.study import NOBODY
 from backend.vision.engine import EMBEDDING
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
     from backend.commands.review.annotated_pages import Source
-    from backend.evaluation.matching import FoundMarks
+    from backend.evaluation.study import FoundMarks
     from backend.geometry import Boxes
     from backend.vision.pipeline import Pipeline
 

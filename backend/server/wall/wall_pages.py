@@ -16,8 +16,7 @@ from backend.labelstudio.revising import People, people
 from backend.markup import page_headers, render
 from backend.server.callers import refusal
 from backend.server.wall.wall_decisions import Decided, Decision, Decisions
-from backend.server.wall.wall_looks import Looks, alike_first, in_likeness
-from backend.server.wall.wall_queue import CropItem, crops_on_page, queue, totals
+from backend.server.wall.wall_queue import CropItem, Looks, alike_first, crops_on_page, in_likeness, queue, totals
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:

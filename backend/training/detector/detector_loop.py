@@ -24,8 +24,7 @@ from backend.training.batches import epoch_order, loaded, part_of_batches
 from backend.training.detector.changes import changed
 from backend.training.detector.detector_network import DetectorNet
 from backend.training.detector.detector_recipe import DetectorRecipe, build_network
-from backend.training.detector.scenes import Scene, Stock
-from backend.training.detector.targets import Knowledge, edge_loss, heat_loss, targets_of, turn_loss
+from backend.training.detector.scenes import Knowledge, Scene, Stock, edge_loss, heat_loss, targets_of, turn_loss
 from backend.training.ranks import Ranks, ranks
 from backend.training.training_loop import Course, CourseFacts, EpochEnd, Showing, Tell, adamw, nobody, rate_at
 from backend.vision.network_config import MARKS

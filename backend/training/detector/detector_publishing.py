@@ -19,9 +19,9 @@ from backend.errors import TrainingError
 from backend.geometry import as_boxes, coverage, iou
 from backend.models.publishing import add_documents
 from backend.training.crops import SPLITS
-from backend.training.detector.detector_export import export_detector
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgress
 from backend.training.detector.detector_recipe import DetectorRecipe, build_network
+from backend.training.export import export_detector
 from backend.training.pagestore import LabelledPage, PageStore
 from backend.training.training_record import seconds_of, versions, write_record
 from backend.vision.engine import PIXEL_MM, DetectorConfig, DetectorNetwork

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torchvision.models import ResNet, resnet18
 
 from backend.errors import TrainingError
-from backend.evaluation.closed_set import softmax
+from backend.evaluation.rates import softmax
 from backend.models.publishing import add_documents, documents_of
 from backend.training.classifier_loop import BEST_FILE, Progress, shown_in
 from backend.training.classifier_publishing import (

@@ -12,12 +12,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from backend.training.detector.detector_export import export_detector
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgress, fit_detector
 from backend.training.detector.detector_publishing import DETECTOR_RECORD_FILE
 from backend.training.detector.detector_recipe import build_network
 from backend.training.detector.scenes import load_stock
-from backend.training.export import state_dict_from_onnx
+from backend.training.export import export_detector, state_dict_from_onnx
 from backend.training.pagestore import JoinedPages, PageStore
 from backend.training.quantise import IN_FLOAT, quantise_network
 from backend.training.retraining.material import CORRECTED_PAGE, draw_replay

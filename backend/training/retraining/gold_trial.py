@@ -17,10 +17,8 @@ from PIL import Image
 from sqlalchemy import Engine
 
 from backend.evaluation.bootstrap import by_document, estimate, weights
-from backend.evaluation.closed_set import evaluate
-from backend.evaluation.hard_examples import hard_examples
-from backend.evaluation.rates import macro_f1
-from backend.evaluation.trial import trial
+from backend.evaluation.rates import evaluate, macro_f1
+from backend.evaluation.trial import hard_examples, trial
 from backend.evaluation.truth import Truth, read_coco
 from backend.models.published import RecordedVerdict
 from backend.models.publishing import documents_of

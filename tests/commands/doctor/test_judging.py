@@ -13,8 +13,7 @@ from backend.commands.doctor.check_connection import judge_delivery
 from backend.commands.doctor.check_label_studio import Kind, judge_release
 from backend.commands.doctor.check_label_studio import kind_of as kind_of_token
 from backend.commands.doctor.check_model import TRAINING_MODULES, check_training
-from backend.commands.doctor.check_pages import check_page, kind_of
-from backend.commands.doctor.check_reading import unshown_kind
+from backend.commands.doctor.check_reading import check_page, kind_of, unshown_kind
 from backend.commands.doctor.check_storage import check_folder, judge_journal, judge_space
 from backend.commands.doctor.findings import State
 from backend.corrections.counts import Facts, Parked

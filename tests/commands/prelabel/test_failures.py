@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.commands.prelabel.failures import Failure, Failures
+from backend.commands.prelabel.crew import Failure, Failures
 from backend.errors import SettingsError
 
 

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.commands.report.contract_report import as_csv, as_html, as_json, cell
 from backend.commands.report.contract_sources import FileContracts, ProjectContracts
 from backend.commands.report.contracts import Contract, ContractPage, Found, Judged, State, Told, judged
-from backend.commands.report.report_command import add_arguments
+from backend.commands.report.report_command import add_arguments, as_csv, as_html, as_json, cell
 from backend.commands.report.rules import parse_rule
 from backend.corrections.shown import is_blind
 from backend.errors import PageUnavailable

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from backend.commands.review.annotated_pages import AnnotatedPage, Missing
 from backend.commands.review.doubts import Doubt, Kind, Named, Place, Review, ReviewedPage
-from backend.commands.review.review_report import html_report
+from backend.commands.review.review_command import html_report
 from backend.errors import PageUnavailable
 from backend.pages.page import Page
 from tests.dataset.studio import page

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from backend.commands.review.doubts import badly_placed, overlooked, page_score, similarity, soft_min, swapped
-from backend.evaluation.matching import NOBODY, FoundMarks
+from backend.evaluation.study import NOBODY, FoundMarks
 from backend.geometry import as_boxes
 from backend.vision.network_config import MARKS
 from tests.evaluation.pages import Box, Mark, found

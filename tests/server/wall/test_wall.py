@@ -20,9 +20,8 @@ from backend.corrections.worker import Worker
 from backend.errors import PageUnavailable
 from backend.pages.page import Page
 from backend.server.wall.wall_decisions import Decisions
-from backend.server.wall.wall_looks import Looks, alike_first, in_likeness
 from backend.server.wall.wall_pages import Wall, wall_pages
-from backend.server.wall.wall_queue import CropItem, crops_on_page, queue, totals
+from backend.server.wall.wall_queue import CropItem, Looks, alike_first, crops_on_page, in_likeness, queue, totals
 from tests.corrections.annotating import HEIGHT, WIDTH, deleted, drawn, page_of, saved, shown
 from tests.server.wall.reviewed_studio import ReviewedStudio, shown_region
 

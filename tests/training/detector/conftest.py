@@ -9,8 +9,7 @@ import numpy as np
 from backend.geometry import as_boxes
 from backend.training.detector.changes import Changes
 from backend.training.detector.detector_network import TAUGHT
-from backend.training.detector.scenes import Scene
-from backend.training.detector.targets import Knowledge
+from backend.training.detector.scenes import Knowledge, Scene
 from backend.vision.network_config import MARKS
 
 __all__ = ["CANVAS", "STILL", "known", "plain_scene"]

@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from backend.errors import BadWeights
-from backend.training.detector.detector_export import export_detector
 from backend.training.detector.detector_network import DetectorNet
 from backend.training.detector.detector_recipe import Shape, build_network
 from backend.training.detector.lite_network import LiteShape
 from backend.training.detector.residual_network import ResidualShape
-from backend.training.export import half_precision, state_dict_from_onnx
+from backend.training.export import export_detector, half_precision, state_dict_from_onnx
 from backend.vision.engine import DetectorConfig, DetectorNetwork, Seen
 from backend.vision.network_config import MARKS, sha256_of
 from tests.models.detectors import TINY, TINY_LITE, random_network

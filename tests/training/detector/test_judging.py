@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from backend.training.detector.detector_loop import score, seen
-from backend.training.detector.scenes import Scene, Stock
-from backend.training.detector.targets import Knowledge
+from backend.training.detector.scenes import Knowledge, Scene, Stock
 from tests.models.detectors import even_network
 from tests.training.detector.conftest import known
 

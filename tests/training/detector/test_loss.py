@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from backend.training.detector.targets import edge_loss, heat_loss, targets_of, turn_loss
+from backend.training.detector.scenes import edge_loss, heat_loss, targets_of, turn_loss
 from tests.training.detector.conftest import known
 
 

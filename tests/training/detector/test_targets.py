@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.training.detector.detector_network import TAUGHT
-from backend.training.detector.targets import Knowledge, Targets, targets_of
+from backend.training.detector.scenes import Knowledge, Targets, targets_of
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import peaks_of
 from tests.training.detector.conftest import Corners, known

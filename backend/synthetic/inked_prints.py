@@ -1,4 +1,4 @@
-"""Inked thumbprints with real ridge flow: arches, loops and whorls, from dry and broken to over-inked.
+"""Stamp prints and thumbprints: rubber faces and real ridge flow, inked and pressed unevenly, in part or weakly.
 
 The flow of the ridges is the zero-pole model of loops and deltas (Sherlock & Monro 1993). The ridges grow out of noise
 under filters tuned to the flow (SFinGe: Cappelli, Maio & Maltoni 2000), here as one bank of Gabor filters.
@@ -6,22 +6,100 @@ under filters tuned to the flow (SFinGe: Cappelli, Maio & Maltoni 2000), here as
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.synthetic.impression import blotches, cut_by_contact, levelled
-from backend.synthetic.marks import Ink, Mark, pick_ink, pixels_of, trimmed
+from backend.synthetic.marks import (
+    Ink,
+    Mark,
+    blotches,
+    cut_by_contact,
+    levelled,
+    pick_impression,
+    pick_ink,
+    pixels_of,
+    press,
+    trimmed,
+)
+from backend.synthetic.stamp_faces import STAMP_KINDS, StampKind, engrave
+from backend.synthetic.stamp_parts import pick_words
 
-__all__ = ["THUMB_KINDS", "ThumbKind", "draw_ridges", "draw_thumb"]
+__all__ = ["STAMP_KINDS", "THUMB_KINDS", "StampKind", "ThumbKind", "draw_ridges", "draw_stamp", "draw_thumb"]
+
+Layer = NDArray[np.float32]
+_STAMP_SHARES = (0.34, 0.13, 0.16, 0.05, 0.12, 0.08, 0.12)
+_LOWEST_DPI = 200.0
+"""Stamps are engraved at this resolution or above, then scanned down: small letters blur as they do in a scan."""
+
+
+def draw_stamp(
+    rng: np.random.Generator,
+    *,
+    dpi: float,
+    kind: StampKind | None = None,
+    ink: Ink | None = None,
+    faded: bool | None = None,
+    partial: bool | None = None,
+) -> Mark:
+    """One stamp print.
+
+    Args:
+        rng: decides all that is not given.
+        dpi: resolution of the page; sizes are true millimetres (22-50 across, date stamps 15-40 wide).
+        kind: sort of stamp.
+        ink: pad ink.
+        faded: weak print (coverage about 0.15-0.4); one in six where not given.
+        partial: part of the rubber did not touch; one in ten where not given.
+
+    Returns:
+        The mark, trimmed to its ink.
+    """
+    sort = kind or STAMP_KINDS[rng.choice(len(STAMP_KINDS), p=_STAMP_SHARES)]
+    pad = ink or pick_ink(rng, for_="stamp")
+    is_faded = bool(rng.random() < 1 / 6) if faded is None else faded
+    is_partial = bool(rng.random() < 0.1) if partial is None else partial
+    fine = max(dpi, _LOWEST_DPI)
+    rubber = engrave(rng, sort, pick_words(rng), dpi=fine)
+    angle = _stamp_rotation(rng, sort)
+    # The margin leaves room for ink that runs and for a second strike.
+    turned = trimmed(np.pad(_turned(rubber, angle), round(pixels_of(1.5, fine))), margin=round(pixels_of(1.5, fine)))
+    print_ = press(rng, turned, pick_impression(rng, faded=is_faded), dpi=fine)
+    if is_partial:
+        print_ = cut_by_contact(rng, print_, keep=float(rng.uniform(0.35, 0.75)), dpi=fine)
+    scanned = _scaled(print_, dpi / fine)
+    return Mark(label="stamp", coverage=trimmed(scanned), ink=pad, faded=is_faded, partial=is_partial, kind=sort)
+
+
+def _stamp_rotation(rng: np.random.Generator, kind: StampKind) -> float:
+    """Degrees; a round stamp has no upright, others are set nearly straight."""
+    if kind == "round" and rng.random() < 0.6:
+        return float(rng.uniform(-180, 180))
+    return float(np.clip(rng.normal(0, 9), -25, 25)) if rng.random() < 0.93 else float(rng.uniform(-90, 90))
+
+
+def _turned(layer: Layer, degrees: float) -> Layer:
+    height, width = layer.shape
+    reach = math.ceil(math.hypot(height, width)) + 2
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+    turn[:, 2] += [(reach - width) / 2, (reach - height) / 2]
+    return np.asarray(cv2.warpAffine(layer, turn, (reach, reach)), dtype=np.float32)
+
+
+def _scaled(layer: Layer, factor: float) -> Layer:
+    if factor >= 1:
+        return layer
+    size = (max(round(layer.shape[1] * factor), 1), max(round(layer.shape[0] * factor), 1))
+    return np.asarray(cv2.resize(layer, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+
 
 ThumbKind = Literal["arch", "left-loop", "right-loop", "whorl", "twin-loop"]
 THUMB_KINDS: tuple[ThumbKind, ...] = get_args(ThumbKind)
 
-Layer = NDArray[np.float32]
-_SHARES = (0.08, 0.3, 0.3, 0.25, 0.07)
+_THUMB_SHARES = (0.08, 0.3, 0.3, 0.25, 0.07)
 _ORIENTATIONS = 16
 _ROUNDS = 4
 _FINE_DPI = 200.0
@@ -50,7 +128,7 @@ def draw_thumb(
     Returns:
         The mark, trimmed to its ink.
     """
-    pattern = kind or THUMB_KINDS[rng.choice(len(THUMB_KINDS), p=_SHARES)]
+    pattern = kind or THUMB_KINDS[rng.choice(len(THUMB_KINDS), p=_THUMB_SHARES)]
     pad = ink or pick_ink(rng, for_="thumb")
     is_faded = bool(rng.random() < 1 / 8) if faded is None else faded
     is_partial = bool(rng.random() < 1 / 7) if partial is None else partial
@@ -64,7 +142,7 @@ def draw_thumb(
     if is_partial:
         print_ = cut_by_contact(rng, print_, keep=float(rng.uniform(0.35, 0.7)), dpi=_FINE_DPI)
     print_ = levelled(print_, float(rng.uniform(0.2, 0.38) if is_faded else rng.uniform(0.6, 1.05)))
-    coverage = _turned_and_scaled(print_, _rotation(rng), dpi / _FINE_DPI)
+    coverage = _turned_and_scaled(print_, _thumb_rotation(rng), dpi / _FINE_DPI)
     return Mark(label="thumb", coverage=trimmed(coverage), ink=pad, faded=is_faded, partial=is_partial, kind=pattern)
 
 
@@ -207,7 +285,7 @@ def _smeared(rng: np.random.Generator, print_: Layer, dpi: float) -> Layer:
     return np.asarray(np.maximum(dragged, padded * (1 - share) + dragged * share), dtype=np.float32)
 
 
-def _rotation(rng: np.random.Generator) -> float:
+def _thumb_rotation(rng: np.random.Generator) -> float:
     return float(rng.normal(0, 18)) if rng.random() < 0.85 else float(rng.uniform(-180, 180))
 
 
