@@ -200,5 +200,5 @@ def test_every_argument_of_every_command_has_its_help() -> None:
                 without.append(f"{' '.join(path)} {action.dest}")
 
     for command in cli._COMMANDS:
-        look(cli._parser(command, cli._module(command)), ())
+        look(cli._parser(command, cli._module(command), "contract-marks"), ())
     assert without == []
