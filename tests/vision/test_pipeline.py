@@ -77,7 +77,7 @@ def outlines(marks: Marks) -> list[tuple[str, tuple[float, ...]]]:
         # Background, however sure, is no mark.
         ([(WHOLE, "none", 0.99)], []),
         # A mark below the bar stays out.
-        ([(WHOLE, "stamp", 0.49)], []),
+        ([(WHOLE, "stamp", 0.34)], []),
         # The same mark proposed twice, a few pixels apart.
         ([(WHOLE, "stamp", 0.9), ((104, 100, 304, 203), "stamp", 0.95)], [1]),
         # A fragment inside the whole signature goes, though it scores a little higher.
@@ -105,7 +105,7 @@ def outlines(marks: Marks) -> list[tuple[str, tuple[float, ...]]]:
         # The same pixels cannot be two things: the surer name wins.
         ([(WHOLE, "stamp", 0.6), ((101, 100, 300, 201), "thumb", 0.9)], [1]),
         # A fragment that is called something else is not what kills the whole.
-        ([(WHOLE, "stamp", 0.9), ((110, 120, 200, 180), "signature", 0.4)], [0]),
+        ([(WHOLE, "stamp", 0.9), ((110, 120, 200, 180), "signature", 0.34)], [0]),
         # Neighbours that only touch.
         ([(WHOLE, "stamp", 0.9), ((300, 100, 500, 200), "stamp", 0.8)], [0, 1]),
     ],
@@ -176,11 +176,11 @@ def test_certainty_is_of_the_most_doubtful_candidate(rows: list[Row], certainty:
         ([(WHOLE, "stamp", 0.9), ((400, 100, 500, 200), "thumb", 0.3)], None),
         # The best of those below the bar.
         (
-            [(WHOLE, "stamp", 0.4), ((400, 100, 500, 200), "thumb", 0.45)],
-            Rejected(name="thumb", score=0.45, bar=0.5, none=(1 - 0.45) / 3),
+            [(WHOLE, "stamp", 0.3), ((400, 100, 500, 200), "thumb", 0.33)],
+            Rejected(name="thumb", score=0.33, bar=0.35, none=(1 - 0.33) / 3),
         ),
         # Background is measured by the mark that it could have been.
-        ([(WHOLE, "none", 0.94)], Rejected(name="signature", score=0.02, bar=0.5, none=0.94)),
+        ([(WHOLE, "none", 0.94)], Rejected(name="signature", score=0.02, bar=0.35, none=0.94)),
     ],
 )
 def test_a_page_without_marks_says_what_came_nearest(rows: list[Row], nearest: Rejected | None) -> None:
@@ -328,7 +328,7 @@ def test_what_a_correction_rejects_passes_no_threshold(confidence: float) -> Non
 
 def test_a_correction_that_names_a_mark_keeps_its_probabilities_where_the_detector_is_cold(tmp_path: Path) -> None:
     pipeline = Pipeline(sees_ink(tmp_path), Answers((1, 0, 0, 0)))
-    candidates, found = classified([(WHOLE, "thumb", 0.9)])
+    candidates, found = classified([(WHOLE, "thumb", 0.8)])
     assert len(pipeline.judge(candidates, found)) == 0
     marks = pipeline.judge(candidates, dataclasses.replace(found, recalled=("said thumb",), settled=(True,)))
     np.testing.assert_array_equal(marks.probabilities, found.probabilities)
