@@ -105,7 +105,7 @@ def _module(command: str | None) -> Any:
     return importlib.import_module(_COMMANDS[command][0]) if command in _COMMANDS else None
 
 
-def _parser(wanted: str | None, module: Any, called: str) -> argparse.ArgumentParser:
+def _parser(wanted: str | None, module: Any, called: str = _PROGRAM) -> argparse.ArgumentParser:
     """The parser, with the arguments of the wanted command only: the others need not be imported for it."""
     parser = argparse.ArgumentParser(
         prog=called, description="Boxes signatures, stamps and thumbprints on scanned contracts for Label Studio."
