@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-__all__ = ["above_zero", "none_or_more", "one_or_more"]
+__all__ = ["above_zero", "none_or_more", "one_or_more", "zero_or_above"]
 
 
 def one_or_more(text: str) -> int:
@@ -33,18 +33,36 @@ def none_or_more(text: str) -> int:
 
 
 def above_zero(text: str) -> float:
-    """A measure, such as dots an inch or minutes.
+    """A measure, such as dots an inch.
 
     Raises:
         argparse.ArgumentTypeError: It is none, or not above 0.
     """
+    found = _measure(text)
+    if not found > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return found
+
+
+def zero_or_above(text: str) -> float:
+    """A measure that may be nothing, such as minutes.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none, or below 0.
+    """
+    found = _measure(text)
+    if not found >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number: write 0 or more")
+    return found
+
+
+def _measure(text: str) -> float:
+    """The finite number that a text says; NaN for none."""
     try:
         found = float(text)
     except ValueError:
-        found = math.nan
-    if not 0 < found < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return found
+        return math.nan
+    return found if math.isfinite(found) else math.nan
 
 
 def _whole(text: str) -> int | None:

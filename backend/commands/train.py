@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from backend.commands.amounts import above_zero, one_or_more
+from backend.commands.amounts import none_or_more, one_or_more, zero_or_above
 from backend.errors import TrainingError
 from backend.settings import Settings
 from backend.vision.weights import BUNDLED
@@ -46,15 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="do only these (default all)")
     parser.add_argument(
         "--minutes",
-        type=above_zero,
+        type=zero_or_above,
         metavar="M",
         help="stop the detector's training after M minutes, at the end of an epoch, and write the weights of then; the "
-        "same command goes on from there (default: train to the recipe's end)",
+        "same command goes on from there; 0 only writes them (default: train to the recipe's end)",
     )
     parser.add_argument(
         "--threads", type=one_or_more, default=os.cpu_count(), help="threads that compute (default all cores)"
     )
-    parser.add_argument("--jobs", type=one_or_more, default=1, help="processes that draw pages and augment (default 1)")
+    parser.add_argument(
+        "--jobs", type=none_or_more, default=1, help="processes that draw pages and augment; 0: none beside (default 1)"
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.dataset:
         training_pages.ask_for_folder(args.out)
     if "pages" in args.steps:
-        bundled.collect(args.work, pages=args.pages, real=args.real, jobs=args.jobs)
+        bundled.collect(args.work, pages=args.pages, real=args.real, jobs=max(args.jobs, 1))
         training_pages.collect_frozen(args.work, args.dataset, settings)
     if "detector" in args.steps:
         _say(
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             )
         )
     if "crops" in args.steps:
-        bundled.harvest(args.work, args.out, real=args.real, jobs=args.jobs)
+        bundled.harvest(args.work, args.out, real=args.real, jobs=max(args.jobs, 1))
     if "classifier" in args.steps:
         bundled.fit_classifier(args.work, threads=args.threads, jobs=args.jobs)
     if "publish" in args.steps:

@@ -31,7 +31,7 @@ from backend.training.detector.changes import Changes
 from backend.training.detector.detector_loop import AVERAGE_FILE
 from backend.training.detector.detector_publishing import DETECTOR_RECORD_FILE
 from backend.training.detector.detector_recipe import DetectorRecipe
-from backend.training.detector.residual_network import ResidualNet
+from backend.training.detector.lite_network import LITE0, LiteNet
 from backend.training.export import state_dict_from_onnx
 from backend.training.pagestore import PageStore
 from backend.training.retraining.annotators_pages import first_and_last
@@ -333,4 +333,4 @@ def test_beside_whole_numbers_it_is_of_whole_numbers(taught: tuple[PageLessons, 
 
 def test_the_bundled_detector_is_a_base() -> None:
     state = state_dict_from_onnx(BUNDLED / DETECTOR_WEIGHTS_FILE)
-    ResidualNet().load_state_dict(state)
+    LiteNet(LITE0).load_state_dict(state)
