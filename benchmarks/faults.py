@@ -173,8 +173,9 @@ def slow_senders(server: FaultyServer, _: LoopbackPages) -> None:
 
 
 def hostile_files(server: FaultyServer, pages: LoopbackPages) -> None:
-    """Small files that cost a decoder much: sizes, chunks, directories and forms without end."""
+    """Small files that cost a decoder much: sizes, chunks, directories and forms without end; one is only large."""
     pages.hostile = {"huge.png": _png(20_000, 20_000), "chunks.png": _png(10, 10, chunks=200_000)}
+    pages.hostile |= {"large.png": _png(11_000, 10_000, rows=10_000)}
     pages.hostile |= {"rle.bmp": _bmp(20_000, 20_000), "loop.tif": _tiff(directories=5000), "form.pdf": _pdf()}
     for number, name in enumerate(pages.hostile):
         predict(server, {600_000 + number: f"/hostile/{name}"})
@@ -268,14 +269,16 @@ def _with_mounts_of_its_own() -> None:
     os.execvpe(program[0], program, os.environ | {_ALONE: "1"})  # noqa: S606  this very program
 
 
-def _png(width: int, height: int, *, chunks: int = 0) -> bytes:
+def _png(width: int, height: int, *, chunks: int = 0, rows: int = 64) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    rows = zlib.compress(b"\0" * (3 * width + 1) * min(height, 64))
+    packer = zlib.compressobj()
+    packed = [packer.compress(bytes(3 * width + 1)) for _ in range(min(height, rows))]
+    body = b"".join([*packed, packer.flush()])
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        [chunk(b"IHDR", head), *[chunk(b"teSt", b"")] * chunks, chunk(b"IDAT", rows), chunk(b"IEND", b"")]
+        [chunk(b"IHDR", head), *[chunk(b"teSt", b"")] * chunks, chunk(b"IDAT", body), chunk(b"IEND", b"")]
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.errors import PageError
+from backend.pages.decode import ENOUGH_DPI
 from backend.pages.decoders import Decoder, decoder
 from backend.pages.headers import sniff
 from backend.pages.page import Limits
@@ -55,15 +56,21 @@ def main() -> int:
     parser.add_argument("--damaged", type=int, default=5000, help="damaged files (%(default)s)")
     parser.add_argument("--seed", type=int, default=16, help="of the damage (%(default)s)")
     parser.add_argument("--only", default="", help="hostile files whose name has this in it")
+    parser.add_argument(
+        "--whole", action="store_true", help="ask for all pixels, as corrections and trainings do, and not for 150 dpi"
+    )
     parser.add_argument("--all", action="store_true", help="print every hostile file")
     args = parser.parse_args()
     limits = Limits.of(Settings.from_environment(os.environ))
     chosen = {name: make for name, make in HOSTILE.items() if args.only in name}
-    costs = [_cost(name, make(), limits, alone=True) for name, make in chosen.items()]
+    enough = None if args.whole else ENOUGH_DPI
+    costs = [_cost(name, make(), limits, enough=enough, alone=True) for name, make in chosen.items()]
     _print("hostile", costs, limits, shown=len(costs) if args.all else _WORST)
     if args.damaged:
         files = _damaged(args.damaged, random.Random(args.seed))  # noqa: S311
-        _print("damaged", [_cost(name, data, limits, alone=False) for name, data in files], limits, shown=3)
+        _print(
+            "damaged", [_cost(name, data, limits, enough=enough, alone=False) for name, data in files], limits, shown=3
+        )
     return os.EX_OK
 
 
@@ -74,7 +81,7 @@ def _damaged(count: int, dice: random.Random) -> Iterator[tuple[str, bytes]]:
         yield f"{name} {number}", damaged(VALID[name], dice)
 
 
-def _cost(name: str, data: bytes, limits: Limits, *, alone: bool) -> _Cost:
+def _cost(name: str, data: bytes, limits: Limits, *, enough: float | None, alone: bool) -> _Cost:
     """Decodes the first two pages of a file; `alone`: in a process that has seen no other."""
     outcome, reason, peak = "page", "", 0.0
     process = Decoder(name) if alone else None
@@ -83,7 +90,7 @@ def _cost(name: str, data: bytes, limits: Limits, *, alone: bool) -> _Cost:
         with decoder(name) if process is None else nullcontext(process) as used:
             try:
                 for index in used.open(data, sniff(data) or "", slice(0, 2), reference=name, limits=limits):
-                    used.page(index, dpi=200, enough=None, reference=name, limits=limits)
+                    used.page(index, dpi=200, enough=enough, reference=name, limits=limits)
             finally:
                 peak = _peak(used.pid)
     except PageError as error:

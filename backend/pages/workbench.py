@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from backend.pages.page import Document
 
-__all__ = ["MEBIBYTE", "ORDINARY_BYTES", "main", "room_for"]
+__all__ = ["MEBIBYTE", "ORDINARY_BYTES", "end_with", "main", "room_for"]
 
 MEBIBYTE = 1 << 20
 ORDINARY_BYTES = 512 * MEBIBYTE
@@ -50,11 +50,12 @@ _MOST_CANVASES = 3
 
 
 def room_for(pixels: int) -> int:
-    """Bytes that decoding a page of so many pixels may take.
+    """Bytes that decoding a page of so many pixels may take where all of them are asked for.
 
     It is `ORDINARY_BYTES`, unless the page itself needs more: 10 bytes a pixel, and 128 MiB for the file and the
     library. Of the 10 bytes, the library's picture takes 4, the answer 3, and a progressive JPEG's coefficients 3. So
     pages up to 40 million pixels are ordinary, and the largest that MAX_PIXELS allows by default may take 1.3 GB.
+    Whoever looks for marks asks for fewer pixels, and such a page has `ORDINARY_BYTES` whatever its size.
     """
     return max(ORDINARY_BYTES, _BYTES_A_PIXEL * pixels + _BESIDES_PIXELS)
 
@@ -80,7 +81,7 @@ class _Desk:
         if pixels > self._most_pixels:
             reason = f"{what}{width}x{height} pixels, more than MAX_PIXELS ({self._most_pixels}){hint}"
             raise Refusal(LimitExceeded, reason)
-        room = room_for(pixels)
+        room = ORDINARY_BYTES if self.enough else room_for(pixels)
         if room > ORDINARY_BYTES and not self._large:
             raise _LargePage
         self._bounds.memory(room)
@@ -124,7 +125,11 @@ class _Bounds:
             mmap.mmap(-1, self._room).close()
         except OSError:
             return Refusal(PageUnavailable, "there is no memory to decode it at the moment: ask again")
-        return Refusal(LimitExceeded, f"decoding it takes more than {self._room // MEBIBYTE} MiB of memory")
+        return Refusal(
+            LimitExceeded,
+            f"decoding it takes more than {self._room // MEBIBYTE} MiB of memory: save it with fewer pixels, or as a "
+            "JPEG that is not progressive",
+        )
 
 
 class _Workbench:
@@ -226,7 +231,8 @@ def _resident() -> int:
     return _pages_of_memory(1)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """Ends this process with the one that started it; for a thread of its own."""
     while os.getppid() == parent:
         time.sleep(_WATCH_SECONDS)
     os._exit(1)
@@ -241,7 +247,7 @@ def main(number: int) -> None:
     for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Sent to the whole group, they are for the process that started this one, and may want a page still.
         signal.signal(sent, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     cv2.setNumThreads(1)
     with socket.socket(fileno=number) as requests:
         workbench = _Workbench(requests)

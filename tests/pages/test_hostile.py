@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from backend.errors import CutShort, LimitExceeded, PageError, PageUnavailable
 from backend.pages.decoders import Decoder, decoder, finish
@@ -127,6 +128,21 @@ def test_a_decoder_is_held_to_memory_and_time(process: Decoder) -> None:
 )
 def test_a_page_has_half_a_gibibyte_unless_it_needs_more_itself(pixels: int, mebibytes: int) -> None:
     assert room_for(pixels) >> 20 == mebibytes
+
+
+def test_who_looks_for_marks_needs_no_more_than_that_for_any_page(process: Decoder) -> None:
+    """Of 70 megapixels at 150 dpi, an eighth or less of each side is asked for."""
+    data = packed(Image.new("1", (10_000, 7_000), 1), "PNG")
+    limits = dataclasses.replace(LIMITS, max_pixels=120_000_000)
+    rooms = {}
+    for enough in (150.0, None):
+        process.open(data, "PNG", None, reference="page", limits=limits)
+        begun, _ = resource.prlimit(process.pid, resource.RLIMIT_AS)
+        page = process.page(0, dpi=72, enough=enough, reference="page", limits=limits)
+        rooms[enough] = resource.prlimit(process.pid, resource.RLIMIT_AS)[0] - begun
+        assert (page.pixels == 255).all()
+    assert rooms[150.0] < ORDINARY_BYTES // 4, "what was read since, at most"
+    assert rooms[None] > ORDINARY_BYTES // 4, "A3 at 600 dpi, all of it"
 
 
 def test_a_file_that_asks_for_ever_more_memory_is_refused_and_its_decoder_replaced(process: Decoder) -> None:
