@@ -38,6 +38,7 @@ class Bounds:
     """What a challenger has to keep to; shares, not percent.
 
     Attributes:
+        gain: The gain in macro F1 has to be above this, unless it is as good and much faster.
         lower: The gain's lower bound has to be above this.
         recall: Most that the recall of a class may fall.
         calibration: Most that the expected calibration error may rise.
@@ -50,6 +51,7 @@ class Bounds:
         faster: A page that takes at most this share of the time is a reason to change, too, where F1 is as good.
     """
 
+    gain: float = 0.0
     lower: float = -0.005
     recall: float = 0.02
     calibration: float = 0.02
@@ -233,14 +235,14 @@ def _gain(
     before, after = (float(one) for one in macro_f1(confusions.sum(axis=0), len(MARKS)))
     gain = estimate(_difference, confusions, drawn)
     change = "cannot be told" if gain.value is None else f"{before:.3f} → {after:.3f}, {_points(gain.value)} points"
-    better = gain.value is not None and gain.value > _EPSILON
+    better = gain.value is not None and gain.value > bounds.gain + _EPSILON
     as_good = gain.value is not None and gain.value > bounds.lower
     faster = as_good and pace is not None and pace <= bounds.faster
     reason = "" if better else ": no gain, but much faster" if faster else ": no gain"
     yield Check(
         name="macro F1 gain",
         figure=gain.value,
-        bound=0.0,
+        bound=bounds.gain,
         passed=better or faster,
         sentence=f"end-to-end macro F1 {change}{reason}",
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from backend.errors import BadWeights, LimitExceeded, WeightsUnavailable
 from backend.escaping import printable
+from backend.models.hub_verdict import PAGES, HubVerdict, hold_trial
 from backend.vision.network_config import ClassifierConfig, sha256_of
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
 
@@ -56,6 +57,7 @@ class Hub:
         checksum: SHA-256 that the file must have; None for no pin.
         filename: Of the checkpoint.
         proxy: HUB_PROXY; no other proxy is used.
+        trial_pages: Drawn pages that the checkpoint is tried on before it serves.
     """
 
     folder: Path
@@ -65,6 +67,7 @@ class Hub:
     checksum: str | None = CHECKSUM
     filename: str = FILENAME
     proxy: str = ""
+    trial_pages: int = PAGES
 
     @property
     def converted(self) -> Path:
@@ -108,6 +111,31 @@ class Hub:
             )
         except BadWeights:
             return False
+
+    def verdict(self, bundled: Path) -> HubVerdict | None:
+        """What the trial beside the bundled weights said of the converted ones; None where there was none.
+
+        Raises:
+            BadWeights: A config cannot be read.
+        """
+        return HubVerdict.read(self.converted, bundled=bundled)
+
+    def tried(self, bundled: Path) -> HubVerdict:
+        """The same; where there was no trial, it is held now, which takes minutes.
+
+        Raises:
+            WeightsUnavailable: A library that the trial needs is missing, or it came to no end.
+            BadWeights: The weights cannot be loaded.
+        """
+        return hold_trial(self.converted, bundled=bundled, pages=self.trial_pages)
+
+    def refusal(self, verdict: HubVerdict) -> str:
+        """Why weights do not serve, and the way out."""
+        return (
+            f"the checkpoint of {self.repository} is {verdict.state}: {verdict}. MODEL=bundled, and `auto`, serve "
+            f"without it; to try it on pages of your own, `models pull {self.repository}` and `models judge`; to fetch "
+            f"it anew, delete {self.converted}"
+        )
 
     def download(self) -> tuple[Path, str]:
         """The checkpoint's path in the download cache, and the commit it is of.

@@ -1,20 +1,25 @@
 """The pipeline that serves: loaded in the background, and swapped whole when a model is promoted or the Hub has one.
 
-Which weights serve: a model promoted here, the Hub's checkpoint, or the bundled ones, in this order.
+Which weights serve: a model promoted here, the Hub's checkpoint where it passed its trial, or the bundled ones, in this
+order.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import threading
 import time
+import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import BackendError, BadWeights, ModelError, WeightsUnavailable
+from backend.models.hub_verdict import BROKEN, SERVES, WORSE
 from backend.models.original_model import Hub
-from backend.models.published import RESERVED, Registry
+from backend.models.published import RESERVED, Registry, Stamp
 from backend.vision.classifier import load_classifier
 from backend.vision.finders import build_detector
 from backend.vision.pipeline import Pipeline, PipelineConfig
@@ -31,7 +36,9 @@ __all__ = ["Serving", "Sources", "build_pipeline"]
 _LOG = logging.getLogger(__name__)
 # How often a process looks whether another model was promoted; one look is one stat of one file.
 LOOK_SECONDS = 0.2
-_LOAD_SECONDS = 20.0
+LOAD_SECONDS = 5.0
+# A request keeps its pipeline until PREDICT_DEADLINE, and a moment longer while it is answered.
+_ANSWER_SECONDS = 10.0
 AGAIN_SECONDS = 30.0
 """After which what could not be loaded is tried again: memory, a disk or the Hub may have been short for a moment."""
 
@@ -75,39 +82,77 @@ class Sources:
             self._registry.folder_of(self._model)
 
     def at_once(self) -> Weights:
-        """The best weights on this disk; only MODEL=hub, without them, waits for a download.
+        """The best weights on this disk; only MODEL=hub, without them, waits for a download and a trial.
 
         Raises:
             UnknownModel: MODEL names no model.
             WeightsUnavailable: MODEL is `hub`, and the Hub or torch is out of reach.
-            BadWeights: A file is missing or is not what it should be.
+            BadWeights: A file is missing or is not what it should be, or MODEL is `hub` and its checkpoint is broken.
         """
         if self._model == "bundled":
             return self._open(self._bundled, "bundled")
         if self._model == "hub":
-            return self._open(self._hub.converted if self._hub.is_here() else self._hub.pull(), "hub")
+            return self._wanted_from_hub()
         if self._model != "auto":
             return self._open(self._registry.folder_of(self._model), self._model)
         promoted = self._registry.active()
         if promoted is not None:
             return self._open(self._registry.folder_of(promoted), promoted)
-        if self._hub.is_here():
+        if self._hub.is_here() and (verdict := self._hub.verdict(self._bundled)) and verdict.state == SERVES:
             return self._open(self._hub.converted, "hub")
         return self._open(self._bundled, "bundled")
 
     def better_later(self) -> bool:
-        """Whether `auto` would rather serve the Hub's weights, which are not on this disk yet, and may ask for them."""
-        wants = self._ask_hub and self._model == "auto" and self._registry.active() is None
-        return wants and not self._hub.is_here() and not self._hub.lacks()
+        """Whether `auto` would rather serve the Hub's weights: they had no trial yet, or are to be fetched."""
+        if self._model != "auto" or self._registry.active() is not None:
+            return False
+        if self._hub.is_here():
+            return self._hub.verdict(self._bundled) is None
+        return self._ask_hub and not self._hub.lacks()
 
     def from_hub(self) -> Weights:
-        """Fetches and converts the Hub's weights.
+        """Fetches the Hub's weights where they are not here, and tries them; for `auto`.
 
         Raises:
             WeightsUnavailable: The Hub or torch is out of reach.
-            BadWeights: The checkpoint is not what it should be.
+            BadWeights: The checkpoint is not what it should be, is broken, or worse than the bundled weights.
         """
-        return self._open(self._hub.pull(), "hub")
+        if not self._hub.is_here():
+            self._hub.pull()
+        verdict = self._hub.tried(self._bundled)
+        if verdict.state != SERVES:
+            raise BadWeights(self._hub.refusal(verdict))
+        return self._open(self._hub.converted, "hub")
+
+    def refused(self) -> str | None:
+        """Why the Hub's weights, which are on this disk, do not serve, and the way out; None where nothing does so."""
+        wanted = self._model == "hub" or (self._model == "auto" and self._registry.active() is None)
+        if not wanted or not self._hub.is_here():
+            return None
+        verdict = self._hub.verdict(self._bundled)
+        refuses = (BROKEN,) if self._model == "hub" else (BROKEN, WORSE)
+        return self._hub.refusal(verdict) if verdict is not None and verdict.state in refuses else None
+
+    def _wanted_from_hub(self) -> Weights:
+        """What MODEL=hub stands for: the operator's word counts more than a comparison, but what is broken is refused.
+
+        What was fetched before there were trials serves on where none can be held.
+        """
+        here = self._hub.is_here()
+        if not here:
+            self._hub.pull()
+        try:
+            verdict = self._hub.tried(self._bundled)
+        except WeightsUnavailable as error:
+            if not here:
+                raise
+            _LOG.warning("MODEL=hub serves weights that had no trial: %s", error)
+        else:
+            if verdict.state == BROKEN:
+                raise BadWeights(self._hub.refusal(verdict))
+            if verdict.state != SERVES:
+                _LOG.warning("MODEL=hub serves weights that are %s than the bundled ones: %s", verdict.state, verdict)
+        return self._open(self._hub.converted, "hub")
 
     def _open(self, folder: Path, name: str) -> Weights:
         return Weights.open(folder, name=name, gate_folder=self._bundled)
@@ -135,12 +180,22 @@ def build_pipeline(
     return Pipeline(detector, classifier, PipelineConfig(confidence=settings.confidence))
 
 
+@dataclass(frozen=True)
+class _Superseded:
+    """The pipeline that served before, which requests that began with it may still hold."""
+
+    weights: Weights
+    pipeline: weakref.ref[Pipeline]
+    since: float
+
+
 class Serving:
     """Holds the pipeline that serves.
 
     A caller takes the pipeline once for each answer: every answer is of one version, also while another moves in.
     With MODEL=auto, each process watches the registry's pointer. A model that was promoted, or rolled back to, is
-    loaded beside the serving one and takes its place. If it cannot be loaded, the old one stays.
+    loaded beside the serving one and takes its place. If it cannot be loaded, the old one stays. Two pipelines live at
+    once, at most: a third is loaded when the last request has left the first.
 
     Args:
         settings: Which weights, where, and how sure.
@@ -166,6 +221,8 @@ class Serving:
         self._swapping = threading.Lock()
         self._weights: Weights | None = None
         self._pipeline: Pipeline | None = None
+        self._superseded: _Superseded | None = None
+        self._held_up: tuple[Stamp | None] | None = None
         self._failure: BackendError | None = None
         self._again = math.inf
         self._loader: threading.Thread | None = None
@@ -187,10 +244,14 @@ class Serving:
         return serving
 
     def stop(self) -> None:
-        """Ends the watch, and lets a load under way finish: a process that ends inside of one is ended by a crash."""
+        """Ends the watch, and gives a load under way a moment to finish.
+
+        A process that is taken down piece by piece inside of a load ends by a crash: what then still loads is to be
+        ended at once, as `serve` does it.
+        """
         self._stopped.set()
         if self._loader is not None:
-            self._loader.join(_LOAD_SECONDS)
+            self._loader.join(LOAD_SECONDS)
 
     def pipeline(self, *, timeout: float | None = None) -> Pipeline:
         """The pipeline of this moment, waited for while the first one loads.
@@ -211,7 +272,8 @@ class Serving:
     def state(self) -> dict[str, Any]:
         """What /health says: `model` (the setting), `model_state`, `model_version`; `model_error` where one failed.
 
-        A `model_error` beside the state `ready` is of a promoted model that could not take the serving one's place.
+        A `model_error` beside the state `ready` is of a promoted model that could not take the serving one's place, or
+        of the Hub's checkpoint, which was refused.
         """
         pipeline, failure = self._pipeline, self._failure
         condition = "ready" if pipeline else "failed" if failure else "loading"
@@ -236,8 +298,11 @@ class Serving:
             raise
         finally:
             self._settled.set()
-        if self._registry_is_well() and self._sources.better_later():
-            self._look_at_the_hub()
+        if self._registry_is_well():
+            if self._sources.better_later():
+                self._look_at_the_hub()
+            elif self._pipeline is not None and (reason := self._sources.refused()) is not None:
+                self._refuse(BadWeights(reason))
 
     def watch(self) -> None:
         """Looks for another promoted model, again and again, until it is stopped."""
@@ -254,10 +319,16 @@ class Serving:
             stamp = self._registry.stamp()
             if stamp == self._seen and time.monotonic() < self._again:
                 return
-            self._seen, self._again = stamp, math.inf
+            if self._held_up == (stamp,) and self._is_crowded():
+                return
+            before = self._seen, self._again
+            self._seen, self._again, self._held_up = stamp, math.inf, None
             with self._swapping:
                 weights = self._sources.at_once()
                 if weights != self._weights:
+                    if not self._has_room_for(weights):
+                        (self._seen, self._again), self._held_up = before, (stamp,)
+                        return
                     self._swap(weights)
                 self._failure = None
         except BackendError as error:
@@ -265,6 +336,21 @@ class Serving:
         except Exception as error:
             # Whatever a model does while it is loaded, the watch must go on: the next one may be better.
             self._keep(BadWeights(f"the promoted model could not be loaded ({type(error).__name__})"), cause=error)
+
+    def _has_room_for(self, weights: Weights) -> bool:
+        """Whether no more than two pipelines live when these weights are loaded."""
+        old = self._superseded
+        if (old is not None and old.weights == weights) or not self._is_crowded():
+            return True
+        gc.collect()  # an error of a request that is over may hold it still
+        return not self._is_crowded()
+
+    def _is_crowded(self) -> bool:
+        """Whether the pipeline before the serving one may still be answering; it is not waited for for ever."""
+        old = self._superseded
+        if old is None or old.pipeline() is None:
+            return False
+        return time.monotonic() < old.since + self._settings.predict_deadline + _ANSWER_SECONDS
 
     def _keep(self, error: BackendError, *, cause: Exception | None = None) -> None:
         said = self._failure is not None and str(self._failure) == str(error)
@@ -280,17 +366,32 @@ class Serving:
     def _look_at_the_hub(self) -> None:
         try:
             weights = self._sources.from_hub()
+            while not self._has_room_for(weights) and not self._stopped.wait(LOOK_SECONDS):
+                continue
             with self._swapping:
                 # A model that was promoted while the Hub was asked comes first.
                 if self._registry.active() is None:
                     self._swap(weights)
+        except BadWeights as error:
+            self._refuse(error)
         except ModelError as error:
             serves = self._pipeline.version if self._pipeline else "nothing"
             # The Hub is asked only where ASK_HUB says so: whoever set it should hear of it.
             _LOG.warning("MODEL=auto: the Hub's weights are not to be had, %s goes on serving: %s", serves, error)
 
+    def _refuse(self, error: BadWeights) -> None:
+        """Says of the Hub's weights that they do not serve, here, in /health and /status."""
+        self._failure = error
+        serves = self._pipeline.version if self._pipeline else "nothing"
+        _LOG.error("MODEL=auto: the Hub's weights do not serve, %s does: %s", serves, error)
+
     def _swap(self, weights: Weights) -> None:
         """Loads weights beside the serving ones, then puts them in their place; for the holder of the lock only."""
-        pipeline = build_pipeline(weights, self._settings, around=self._around)
+        old = self._superseded
+        pipeline = old.pipeline() if old is not None and old.weights == weights else None
+        if pipeline is None:
+            pipeline = build_pipeline(weights, self._settings, around=self._around)
+        if self._pipeline is not None and self._weights is not None:
+            self._superseded = _Superseded(self._weights, weakref.ref(self._pipeline), time.monotonic())
         self._pipeline, self._weights, self._failure = pipeline, weights, None
         _LOG.info("serving %s from %s", pipeline.version, weights.folder)

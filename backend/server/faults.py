@@ -47,8 +47,8 @@ def faults(
         yield Fault(f"No model serves: {model.get('model_error')}", "Choose another with MODEL, or mend what it names.")
     elif model.get("model_error"):
         yield Fault(
-            f"The promoted model could not take the serving one’s place: {model['model_error']}",
-            "python -m backend models rollback, or promote another.",
+            f"Another model could not take the serving one’s place: {model['model_error']}",
+            "Where it was promoted: python -m backend models rollback, or promote another.",
         )
     if refused:
         yield Fault(

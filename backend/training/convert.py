@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import pickle
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from torchvision.models import resnet18
 
 from backend.errors import BadWeights, TrainingError
 from backend.escaping import printable
+from backend.pages.workbench import end_with
 from backend.training.export import export_classifier
 from backend.vision.network_config import CLASSES, MARKS, ClassifierConfig, sha256_of
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
@@ -116,4 +119,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     sys.exit(main())

@@ -7,6 +7,7 @@ import logging
 import shutil
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,51 @@ class TestWhatIsPromoted:
         models.rollback(why="a test", by="tests")
         serving.look()
         assert serving.pipeline(timeout=0).version == before.version
+
+    def test_waits_for_the_last_request_of_the_model_before_so_that_two_live_at_once(
+        self, serving: Serving, models: Models, tmp_path: Path
+    ) -> None:
+        serving.load()
+        answering = serving.pipeline(timeout=0)
+        first = self.promote(models, "stamp", tmp_path)
+        serving.look()
+        assert serving.pipeline(timeout=0).version.startswith(f"{first}-"), "beside it there is room for one"
+        second = self.promote(models, "thumb", tmp_path)
+        for _ in range(3):
+            serving.look()
+            assert serving.pipeline(timeout=0).version.startswith(f"{first}-")
+        assert "model_error" not in serving.state()
+        gone = weakref.ref(answering)
+        del answering
+        assert gone() is None, "nothing else holds it"
+        serving.look()
+        assert serving.pipeline(timeout=0).version.startswith(f"{second}-")
+
+    def test_does_not_wait_for_ever_for_the_model_before(
+        self, serving: Serving, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        serving.load()
+        held = serving.pipeline(timeout=0)
+        self.promote(models, "stamp", tmp_path)
+        serving.look()
+        name = self.promote(models, "thumb", tmp_path)
+        serving.look()
+        with monkeypatch.context() as patched:
+            patched.setattr("backend.models.serving.time.monotonic", lambda: time.monotonic_ns() / 1e9 + 1000)
+            serving.look()
+        assert serving.pipeline(timeout=0).version.startswith(f"{name}-")
+        assert held.version.startswith("bundled-")
+
+    def test_that_comes_back_while_requests_still_hold_it_is_not_loaded_again(
+        self, serving: Serving, models: Models, tmp_path: Path
+    ) -> None:
+        serving.load()
+        answering = serving.pipeline(timeout=0)
+        self.promote(models, "stamp", tmp_path)
+        serving.look()
+        models.rollback(why="a test", by="tests")
+        serving.look()
+        assert serving.pipeline(timeout=0) is answering
 
     def test_before_the_first_load_serves_at_once(self, serving: Serving, models: Models, tmp_path: Path) -> None:
         name = self.promote(models, "stamp", tmp_path)

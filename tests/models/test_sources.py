@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backend.errors import BadWeights, UnknownModel, WeightsUnavailable
+from backend.models.hub_verdict import SERVES, HubVerdict, pairing
 from backend.models.original_model import Hub
 from backend.models.serving import Sources
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE, Weights
@@ -31,9 +32,11 @@ def add_local(data_dir: Path, name: str, weights: Path, *, active: bool = False)
     return folder
 
 
-def add_hub(data_dir: Path, weights: Path) -> Path:
+def add_hub(data_dir: Path, weights: Path, bundled: Path) -> Path:
+    """The Hub's weights on this disk, after a trial that they passed."""
     folder = data_dir / "hub" / "converted" / "main"
     shutil.copytree(weights, folder)
+    HubVerdict(pair=pairing(folder, bundled), state=SERVES).write(folder)
     return folder
 
 
@@ -43,7 +46,7 @@ def test_auto_prefers_promoted_then_hub_then_bundled(
     auto = sources("auto", data_dir, four_class_folder)
     assert auto.at_once().name == "bundled"
     assert auto.better_later()
-    add_hub(data_dir, three_class_folder)
+    add_hub(data_dir, three_class_folder, four_class_folder)
     assert auto.at_once().name == "hub"
     assert not auto.better_later()
     folder = add_local(data_dir, "2026-11-01", four_class_folder, active=True)
@@ -59,7 +62,7 @@ def test_a_promoted_model_keeps_the_hub_out(data_dir: Path, four_class_folder: P
 def test_bundled_is_bundled_whatever_else_there_is(
     data_dir: Path, four_class_folder: Path, three_class_folder: Path
 ) -> None:
-    add_hub(data_dir, three_class_folder)
+    add_hub(data_dir, three_class_folder, four_class_folder)
     add_local(data_dir, "mine", four_class_folder, active=True)
     chosen = sources("bundled", data_dir, four_class_folder)
     assert chosen.at_once().name == "bundled"
@@ -71,7 +74,7 @@ def test_the_hub_is_used_offline_once_it_is_here(
 ) -> None:
     with pytest.raises(WeightsUnavailable, match="could not be fetched"):
         sources("hub", data_dir, four_class_folder).at_once()
-    add_hub(data_dir, three_class_folder)
+    add_hub(data_dir, three_class_folder, four_class_folder)
     assert sources("hub", data_dir, four_class_folder).at_once().name == "hub"
 
 
@@ -79,7 +82,7 @@ def test_the_hub_is_used_offline_once_it_is_here(
 def test_a_damaged_copy_of_the_hubs_weights_is_thrown_away(
     file: str, data_dir: Path, four_class_folder: Path, three_class_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = add_hub(data_dir, three_class_folder)
+    folder = add_hub(data_dir, three_class_folder, four_class_folder)
     (folder / file).write_bytes((folder / file).read_bytes()[:-100])
     auto = sources("auto", data_dir, four_class_folder)
     assert auto.at_once().name == "bundled"
@@ -89,14 +92,14 @@ def test_a_damaged_copy_of_the_hubs_weights_is_thrown_away(
 
 
 def test_three_classes_take_the_bundled_gate(data_dir: Path, four_class_folder: Path, three_class_folder: Path) -> None:
-    add_hub(data_dir, three_class_folder)
+    add_hub(data_dir, three_class_folder, four_class_folder)
     weights = sources("auto", data_dir, four_class_folder).at_once()
     assert weights.gate is not None
     assert weights.gate.folder == four_class_folder
 
 
 def test_a_gate_must_know_none(data_dir: Path, three_class_folder: Path) -> None:
-    add_hub(data_dir, three_class_folder)
+    add_hub(data_dir, three_class_folder, three_class_folder)
     with pytest.raises(BadWeights, match="cannot say `none`"):
         sources("auto", data_dir, three_class_folder).at_once()
 

@@ -22,6 +22,7 @@ from backend.server.application import Application
 from backend.server.charts import Bar, Line, Mark, Point, bars, timeline
 from backend.server.dashboard import Dashboard, by_period, charts
 from backend.server.faults import faults
+from backend.server.status_pages import feedback_pages
 from backend.settings import Settings
 from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing
 from tests.server.invented import DAY, NOW, fill
@@ -165,6 +166,25 @@ def test_what_comes_from_outside_is_text_and_no_markup(engine: Engine) -> None:
     page += dashboard(engine, initials=lambda: dict.fromkeys(range(9), evil))
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (READY, "Another model does not serve"),
+        ({"model_state": "failed", "model_version": None}, "No model serves"),
+    ],
+)
+def test_status_says_why_a_model_does_not_serve(engine: Engine, state: dict[str, str], words: str) -> None:
+    def page(told: dict[str, str]) -> str:
+        app = Flask(__name__)
+        app.register_blueprint(feedback_pages(engine, state=lambda: told))
+        return app.test_client().get("/status", headers=BROWSER).text
+
+    assert words not in page(state)
+    told = page(state | {"model_error": "it does not tell <marks> apart"})
+    assert words in told
+    assert "it does not tell &lt;marks&gt; apart" in told
 
 
 def test_charts_escape_what_they_are_told() -> None:

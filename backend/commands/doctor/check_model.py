@@ -119,11 +119,28 @@ def _of_the_hub(settings: Settings) -> Checked[Weights] | None:
             f"MODEL=hub, and the weights of {hub.repository} are not on this disk yet",
             remedy="start `serve` where the Hub and the `train` extra are; MODEL=bundled needs neither",
         )
+    if settings.model == "hub" and hub.verdict(BUNDLED) is None:
+        return doubtful(
+            WEIGHTS,
+            f"MODEL=hub, and the weights in {hub.converted} had no trial yet beside these bundled ones",
+            remedy="start `serve` where the `train` extra is: it tries them first, for some minutes",
+        )
     return None
 
 
 def _chosen(settings: Settings) -> Checked[Weights]:
-    weights = Sources.of(settings).at_once()
+    sources = Sources.of(settings)
+    reason = sources.refused()
+    if reason is not None and settings.model == "hub":
+        return failed(WEIGHTS, reason, remedy="set MODEL=bundled, or do as this says")
+    weights = sources.at_once()
+    if reason is not None:
+        return doubtful(
+            WEIGHTS,
+            f"MODEL={settings.model} stands for {weights.name}, in {weights.folder}; {reason}",
+            remedy=f"delete {settings.data_dir / 'hub' / 'converted'} where it is not wanted",
+            value=weights,
+        )
     return well(WEIGHTS, f"MODEL={settings.model} stands for {weights.name}, in {weights.folder}", weights)
 
 
@@ -189,8 +206,8 @@ def check_backend(url: str, *, basic_auth: tuple[str, str] | None) -> Checked[st
     if trouble:
         return doubtful(
             RUNNING_CHECK,
-            f"{url} serves {version}; what was promoted since cannot: {trouble}",
-            remedy="`models promote` another, or `models rollback`",
+            f"{url} serves {version}; another model cannot: {trouble}",
+            remedy="what was promoted: `models promote` another, or `models rollback`",
             value=version,
         )
     return well(RUNNING_CHECK, f"{url} serves {version}", version)
