@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.errors import PageError
-from backend.pages.decode import ENOUGH_DPI
 from backend.pages.decoders import Decoder, decoder
 from backend.pages.headers import sniff
 from backend.pages.page import Limits
+from backend.pages.source import ENOUGH_DPI
 from backend.settings import Settings
 from tests.pages.damaged import VALID, damaged
 from tests.pages.hostile import HOSTILE
