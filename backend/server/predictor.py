@@ -7,16 +7,14 @@ import os
 import threading
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from backend.corrections.likeness import Look, look_at
+from backend.corrections.likeness import look_at
 from backend.corrections.remembering import ShownPrediction
 from backend.corrections.shown import Proposal, is_blind, origin_of
-from backend.corrections.sights import Sight
-from backend.errors import BackendError, LedgerError, LimitExceeded, RequestError
-from backend.labelstudio.annotations import Region as ShownRegion
+from backend.errors import LedgerError, LimitExceeded, RequestError
 from backend.labelstudio.connections import decoded, fetched
 from backend.labelstudio.labelling import versioned
 from backend.labelstudio.results import (
@@ -25,42 +23,42 @@ from backend.labelstudio.results import (
     drawn_box,
     drawn_label,
     meant_by,
-    of_pages,
-    placed,
     prediction,
     refined,
     regions_there,
     wants_ink,
-    why_empty,
 )
-from backend.labelstudio.stating import stated
-from backend.labelstudio.tasks import Sheet, listed, project_id, sheets, task_id
+from backend.labelstudio.tasks import Sheet, project_id, sheets, task_id
 from backend.pages.references import host_of, shorten
 from backend.pages.source import ENOUGH_DPI
+from backend.server.task_outcomes import (
+    OutOfTime,
+    RequestLines,
+    SeenPage,
+    TaskOutcome,
+    add_page,
+    log_batch,
+    proposal_of,
+)
 from backend.server.turns import Job, Turns
 from backend.vision.ink import ink_in
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     from backend.corrections.remembering import Ledger
     from backend.corrections.sights import Sights
     from backend.labelstudio.connections import Connections, Pages
     from backend.labelstudio.labelling import Binding
     from backend.labelstudio.results import Region
-    from backend.labelstudio.stating import PageControls
     from backend.pages.page import Page
     from backend.settings import Settings
-    from backend.vision.ink import Inked
     from backend.vision.pipeline import Marks, Pipeline
 
 __all__ = ["Predictor", "Serves"]
 
 _LOG = logging.getLogger(__name__)
-# Lines of the log about the pages of one request; of hundreds that fail, the first tell why.
-_MOST_LINES = 20
 # Boxes that an annotator draws before asking, at most: the editor sends one.
 _MOST_DRAWN = 100
 # Pages that are decoded and looked at, at once. More only share the processors, and each takes memory: an A4 page at
@@ -79,60 +77,6 @@ class Serves(Protocol):
     def state(self) -> dict[str, Any]:
         """`model_state` (loading, ready or failed), `model_version`, and what else /health shows."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Seen:
-    """What one page shows, without the page."""
-
-    marks: Marks
-    width: int
-    height: int
-    inks: tuple[Inked, ...] = ()
-    looks: tuple[Look, ...] = ()
-
-
-@dataclass(kw_only=True)
-class _Outcome:
-    """What is known of one task so far; where it is blind, nobody is shown it."""
-
-    sheets: list[Sheet]
-    blind: bool = False
-    looked_at: int = 0
-    remembered: bool = True
-    result: list[Region] = field(default_factory=list)
-    proposals: list[Proposal] = field(default_factory=list)
-    sights: list[Sight] = field(default_factory=list)
-    certainties: list[float] = field(default_factory=list)
-    # Why there is none, by the index of a page that was looked at.
-    empty: dict[int, str] = field(default_factory=dict)
-    # Why the task could not be looked at whole; nothing is known of it then.
-    unread: str = ""
-
-    @property
-    def complete(self) -> bool:
-        return not self.unread and self.looked_at == len(self.sheets)
-
-    def prediction(self, version: str) -> Any:
-        # Boxes that nobody remembers mean nothing when they are deleted: the task waits until they can be.
-        if not self.complete or not self.remembered:
-            return NOT_DONE
-        # The score stays, blind or not: by it tasks queue, and blind ones shall be a sample of all.
-        if self.blind:
-            return prediction([], certainties=self.certainties, version=version)
-        result = self.result + stated(self.result, self._pages(), task=self.sheets[0].task)
-        return prediction(result, certainties=self.certainties, version=version, reason=self.reason)
-
-    def _pages(self) -> list[PageControls]:
-        return [(sheet.item, sheet.bindings) for sheet in self.sheets]
-
-    @property
-    def reason(self) -> str:
-        return of_pages(self.empty, pages=max(1, len(self.sheets)))
-
-
-class _OutOfTime(LimitExceeded):
-    """The request's time was over before a page was looked at: that says nothing about the page."""
 
 
 class Predictor:
@@ -203,7 +147,7 @@ class Predictor:
         started = self._clock()
         left = partial(self._left, started)
         pipeline = self.serving.pipeline(timeout=left())
-        lines = _Lines()
+        lines = RequestLines()
         looked_at = tasks[: self._most_tasks]
         outcomes = [self._begun(place, task, bindings, lines) for place, task in enumerate(looked_at)]
         planned = [sheet for outcome in outcomes for sheet in outcome.sheets]
@@ -219,7 +163,7 @@ class Predictor:
             futures = dict(finished)
         for index, sheet in enumerate(planned):
             if index in futures:
-                _add(sheet, futures[index], outcomes[sheet.place], lines)
+                add_page(sheet, futures[index], outcomes[sheet.place], lines)
         if left() <= 0:
             lines.tell("PREDICT_DEADLINE of %g s passed: ask again for what is not done", self._deadline)
         if len(looked_at) < len(tasks):
@@ -228,7 +172,7 @@ class Predictor:
         version = self._version(pipeline, bindings)
         self._remember(project, looked_at, outcomes, version=version)
         self._note_sights(project, looked_at, outcomes, pipeline)
-        _log_batch(project, looked_at, outcomes, milliseconds=1000 * (self._clock() - started), version=version)
+        log_batch(project, looked_at, outcomes, milliseconds=1000 * (self._clock() - started), version=version)
         predictions = [outcome.prediction(version) for outcome in outcomes]
         return version, predictions + [NOT_DONE] * (len(tasks) - len(looked_at))
 
@@ -278,7 +222,7 @@ class Predictor:
             found = refined(seen.marks, region, width=seen.width, height=seen.height, binding=binding, inks=seen.inks)
             result += as_stored(found, binding)
             if meant_by(found["value"][binding.kind][0], binding):
-                proposals.append(_proposal(seen, 0, found, index=index, binding=binding))
+                proposals.append(proposal_of(seen, 0, found, index=index, binding=binding))
         version = self._version(pipeline, bindings)
         self._tell(project, task, version=version, proposals=proposals, drawn=True)
         _LOG.info(
@@ -291,22 +235,24 @@ class Predictor:
         )
         return version, prediction(result, certainties=[region["score"] for region in result], version=version)
 
-    def _begun(self, place: int, task: Mapping[str, Any], bindings: Sequence[Binding], lines: _Lines) -> _Outcome:
+    def _begun(
+        self, place: int, task: Mapping[str, Any], bindings: Sequence[Binding], lines: RequestLines
+    ) -> TaskOutcome:
         try:
             pages = sheets(place, task, bindings, most=self._most_pages)
         except (LimitExceeded, RequestError) as error:
             lines.tell("task %s: not done: %s", task_id(task), error)
-            return _Outcome(sheets=[], unread=str(error))
+            return TaskOutcome(sheets=[], unread=str(error))
         if not pages:
             lines.tell("task %s: not done: its list of pages is empty", task_id(task))
-            return _Outcome(sheets=[], unread="the task's list of pages is empty")
+            return TaskOutcome(sheets=[], unread="the task's list of pages is empty")
         if not self._blind_share:
-            return _Outcome(sheets=pages)
+            return TaskOutcome(sheets=pages)
         origin = origin_of(task["data"], [sheet.reference for sheet in pages])
-        return _Outcome(sheets=pages, blind=is_blind(origin, share=self._blind_share))
+        return TaskOutcome(sheets=pages, blind=is_blind(origin, share=self._blind_share))
 
     def _remember(
-        self, project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], *, version: str
+        self, project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[TaskOutcome], *, version: str
     ) -> None:
         for task, outcome in zip(tasks, outcomes, strict=True):
             if outcome.complete and task_id(task) is None:
@@ -329,7 +275,7 @@ class Predictor:
             _LOG.error("task %s: nobody will be told that it could not be looked at: %s", identity, error)
 
     def _note_sights(
-        self, project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], pipeline: Pipeline
+        self, project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[TaskOutcome], pipeline: Pipeline
     ) -> None:
         if self._sights is None:
             return
@@ -381,7 +327,7 @@ class Predictor:
         see: Callable[[Page], Marks],
         left: Callable[[], float],
         arrived: Callable[[], None],
-    ) -> _Seen:
+    ) -> SeenPage:
         """Fetches a page beside others; decodes it, and looks at it, when its turn has come."""
         file = fetched(source, sheet.reference, task=sheet.task, enough=ENOUGH_DPI)
         arrived()
@@ -393,13 +339,13 @@ class Predictor:
             marks = see(page)
             inks = ink_in(page, marks.boxes) if wants_ink(sheet.bindings) else ()
             looks = () if self._sights is None else tuple(look_at(page.pixels, box) for box in marks.boxes)
-            return _Seen(marks=marks, width=page.width, height=page.height, inks=inks, looks=looks)
+            return SeenPage(marks=marks, width=page.width, height=page.height, inks=inks, looks=looks)
 
     @contextmanager
     def _turn(self, sheet: Sheet, left: Callable[[], float]) -> Iterator[None]:
         """A processor for one page, if one is free before the deadline."""
         if left() <= 0 or not self._processors.acquire(timeout=max(0.0, left())):
-            raise _OutOfTime(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
+            raise OutOfTime(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
         try:
             yield
         finally:
@@ -418,61 +364,6 @@ def _tightened(
     there = regions_there(task, region, width=page.width, height=page.height)
     said = meant_by(drawn_label(region, binding) or "", binding)
     return pipeline.refine(page, box, meant=[MARKS.index(mark) for mark in said], taken=there)
-
-
-class _Lines:
-    """The lines of the log about one request's tasks: the first few, and how many more there would be."""
-
-    def __init__(self) -> None:
-        self._told = 0
-
-    def tell(self, words: str, *what: object, error: Exception | None = None) -> None:
-        """Says why something is not as wished."""
-        self._told += 1
-        if self._told <= _MOST_LINES:
-            _LOG.log(logging.ERROR if error else logging.WARNING, words, *what, exc_info=error)
-
-    def close(self) -> None:
-        """Says how many were not said."""
-        if self._told > _MOST_LINES:
-            _LOG.warning("and %d more pages or tasks of this request, not listed", self._told - _MOST_LINES)
-
-
-def _add(sheet: Sheet, future: Future[_Seen], outcome: _Outcome, lines: _Lines) -> None:
-    """Adds what one page shows to its task's outcome; a page that fails leaves it incomplete."""
-    index = outcome.sheets.index(sheet)
-    try:
-        seen = future.result()
-    except BackendError as error:
-        lines.tell("task %s: not done: %s", sheet.task, error)
-        if isinstance(error, _OutOfTime):
-            return
-        where = f"page {index + 1}: " if len(outcome.sheets) > 1 else ""
-        outcome.unread = outcome.unread or f"{where}{error}"
-    except Exception as error:
-        outcome.unread = outcome.unread or "looking at it failed: the log says how"
-        # Whatever one page does to a decoder or the model, the other tasks of the request are still to be answered.
-        lines.tell("task %s: not done, page failed: %s", sheet.task, shorten(sheet.reference), error=error)
-    else:
-        outcome.looked_at += 1
-        outcome.certainties.append(seen.marks.certainty)
-        before = len(outcome.result)
-        for binding in sheet.bindings:
-            for place, region in placed(
-                seen.marks,
-                width=seen.width,
-                height=seen.height,
-                binding=binding,
-                task=sheet.task,
-                item=sheet.item,
-                inks=seen.inks,
-            ):
-                outcome.result += as_stored(region, binding)
-                outcome.proposals.append(_proposal(seen, place, region, index=index, binding=binding))
-                if seen.looks:
-                    outcome.sights.append(_sight(seen, place, outcome.proposals[-1]))
-        if len(outcome.result) == before:
-            outcome.empty[index] = why_empty(seen.marks, sheet.bindings)
 
 
 def _once(drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -502,52 +393,3 @@ def _place_of(region: Mapping[str, Any], pages: Sequence[Sheet]) -> tuple[int, S
             f"params.context.result holds a region of item_index {item!r}: the task has {len(own)} pages"
         )
     return (*own[item], binding)
-
-
-def _proposal(seen: _Seen, place: int, region: Region, *, index: int, binding: Binding) -> Proposal:
-    """A region that is shown, as the ledger remembers it: the mark that its label stands for, in pixels."""
-    marks = seen.marks
-    probabilities = marks.probabilities[place]
-    [label] = region["value"][binding.kind]
-    named = meant_by(label, binding)
-    x1, y1, x2, y2 = marks.boxes[place].tolist()
-    return Proposal(
-        region=ShownRegion(
-            id=region["id"],
-            page=index,
-            label=max(named, key=lambda mark: probabilities[MARKS.index(mark)]),
-            box=(x1, y1, x2, y2),
-        ),
-        probabilities=tuple(probabilities.tolist()),
-        score=region["score"],
-        page_size=(seen.width, seen.height),
-        recalled=marks.recalled[place] if marks.recalled else None,
-        word=label,
-    )
-
-
-def _sight(seen: _Seen, place: int, proposal: Proposal) -> Sight:
-    """How a region looks that is shown."""
-    region = proposal.region
-    embedding = seen.marks.embeddings[place]
-    return Sight(page=region.page, region=region.id, label=region.label, embedding=embedding, look=seen.looks[place])
-
-
-def _log_batch(
-    project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[_Outcome], *, milliseconds: float, version: str
-) -> None:
-    _LOG.info(
-        "predicted project=%s tasks=%s pages=%d marks=%d blind=%d not_done=%d ms=%.0f version=%s",
-        project,
-        listed([task_id(task) for task in tasks]),
-        sum(outcome.looked_at for outcome in outcomes),
-        sum(len(outcome.result) for outcome in outcomes),
-        sum(outcome.blind for outcome in outcomes),
-        sum(not (outcome.complete and outcome.remembered) for outcome in outcomes),
-        milliseconds,
-        version,
-    )
-    for task, outcome in zip(tasks, outcomes, strict=True):
-        # Where no page was looked at, it was said why.
-        if outcome.complete and outcome.certainties and not outcome.result:
-            _LOG.info("task %s: no marks: %s", task_id(task), outcome.reason)
