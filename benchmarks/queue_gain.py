@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-from backend.commands.select_tasks import Looked, choose
+from backend.commands.select_tasks import LookedTask, choose
 from backend.evaluation.rates import rates
 from backend.geometry import as_boxes, iou
 from backend.models.serving import Sources, build_pipeline
@@ -142,7 +142,7 @@ def curve(
             corrected.append(left.pop(place))
 
 
-def ordered(order: str, looked: Sequence[Looked], count: int, *, seed: int) -> list[int]:
+def ordered(order: str, looked: Sequence[LookedTask], count: int, *, seed: int) -> list[int]:
     """The tasks that an order takes first, of those that are left."""
     if order == "select":
         return [one.task for one in choose(looked, count)]
@@ -157,11 +157,11 @@ def corrected_until(aim: float, found: Sequence[float], pages: int) -> int | Non
     return next((pages * number for number, f1 in enumerate(found) if f1 >= aim), None)
 
 
-def _looked(namer: Namer, place: int, page: Material) -> Looked:
+def _looked(namer: Namer, place: int, page: Material) -> LookedTask:
     shares = namer.shares(page.shown)
     mean = page.shown.sum(axis=0)
     length = float(np.linalg.norm(mean))
-    return Looked(
+    return LookedTask(
         task=place,
         certainty=float(shares.max(axis=1).min(initial=1.0)),
         vector=mean / length if length else mean,

@@ -25,7 +25,7 @@ from backend.errors import LabelStudioError, LedgerError, SettingsError
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.projects import write_columns
-from backend.labelstudio.stored_predictions import Shown, delete_prediction, read_open_task, store
+from backend.labelstudio.stored_predictions import PredictionRegions, delete_prediction, read_open_task, store
 from backend.markup import render
 from backend.vision.network_config import CLASSES, NONE
 
@@ -136,7 +136,7 @@ def follow_verdict(opened: Store, studio: LabelStudio, name: str, chosen: Iterab
 def _change(
     opened: Store,
     studio: LabelStudio,
-    shown: Shown,
+    shown: PredictionRegions,
     *,
     task: int,
     project: int,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from backend.evaluation.truth import Truth
-    from backend.models.published import Event
+    from backend.models.published import ModelEvent
 
 __all__ = ["add_arguments", "add_judging", "ask_gate", "check_judging", "run"]
 
@@ -83,7 +83,12 @@ def check_judging(args: argparse.Namespace) -> bool:
 
 
 def ask_gate(
-    models: Models, name: str, args: argparse.Namespace, settings: Settings, *, tell: Callable[[Event, Settings], None]
+    models: Models,
+    name: str,
+    args: argparse.Namespace,
+    settings: Settings,
+    *,
+    tell: Callable[[ModelEvent, Settings], None],
 ) -> int:
     """Asks the gate about a published model, and promotes it where that is wanted and it passes.
 
@@ -372,7 +377,7 @@ def _story(models: Models, model: Model) -> dict[str, Any]:
     return {"name": model.name, "status": model.status, "active": model.active, "record": record, "history": own}
 
 
-def _tell_move(move: Event, settings: Settings) -> None:
+def _tell_move(move: ModelEvent, settings: Settings) -> None:
     after = move.model or "what MODEL=auto finds without a promoted model"
     forced = ", although the gate did not let it pass" if move.forced else ""
     print(f"{move.what}: {after} serves now instead of {move.before or 'the unpublished weights'}{forced}")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.labelling import Binding
     from backend.vision.pipeline import Marks, Pipeline
 
-__all__ = ["Looked", "add_arguments", "choose", "run", "spread"]
+__all__ = ["LookedTask", "add_arguments", "choose", "run", "spread"]
 
 _LEAST_DOUBT = 1e-3
 """Of a task where the model is sure of all: such tasks are taken when nothing else is left, the unlike ones first."""
@@ -43,7 +43,7 @@ _LISTED = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Looked:
+class LookedTask:
     """A task as the current model sees it.
 
     Attributes:
@@ -129,9 +129,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _look(
     studio: LabelStudio, project: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: Sequence[Binding]
-) -> tuple[list[Looked], int]:
+) -> tuple[list[LookedTask], int]:
     """The open tasks as the model sees them, and how many could not be looked at."""
-    looked: list[Looked] = []
+    looked: list[LookedTask] = []
     failed = 0
     left = int(project.get("task_number") or 0) - int(project.get("num_tasks_with_annotations") or 0)
     with tqdm(total=left or None, unit="task", disable=None, file=sys.stderr) as bar:
@@ -147,7 +147,7 @@ def _look(
     return looked, failed
 
 
-def _seen(task: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: Sequence[Binding]) -> Looked:
+def _seen(task: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: Sequence[Binding]) -> LookedTask:
     seen: list[Marks] = []
     pages = sheets(0, task, bindings)
     for sheet in pages:
@@ -159,7 +159,7 @@ def _seen(task: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: 
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     mean = (found / np.maximum(lengths, 1e-9)).sum(axis=0)
     length = float(np.linalg.norm(mean))
-    return Looked(
+    return LookedTask(
         task=int(task["id"]),
         certainty=min(marks.certainty for marks in seen),
         vector=mean / length if length else mean,
@@ -168,7 +168,7 @@ def _seen(task: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: 
     )
 
 
-def choose(looked: Sequence[Looked], count: int) -> list[Looked]:
+def choose(looked: Sequence[LookedTask], count: int) -> list[LookedTask]:
     """The tasks most worth annotating, the most worth first."""
     if not looked:
         return []
@@ -176,7 +176,7 @@ def choose(looked: Sequence[Looked], count: int) -> list[Looked]:
     return [looked[place] for place in spread(certainties, np.stack([one.vector for one in looked]), count)]
 
 
-def _write(studio: LabelStudio, project: int, looked: Sequence[Looked], chosen: Sequence[Looked]) -> int:
+def _write(studio: LabelStudio, project: int, looked: Sequence[LookedTask], chosen: Sequence[LookedTask]) -> int:
     """Gives each task that was looked at its number of marks, and its place where it is chosen; makes the tab.
 
     Places of an earlier selection are taken away.

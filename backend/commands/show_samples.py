@@ -38,7 +38,7 @@ from backend.pages.encoding import png_uri
 from backend.settings import Settings
 from backend.vision.network_config import CLASSES
 
-__all__ = ["Shelf", "add_arguments", "html_sheet", "png_sheet", "run", "shelves", "story"]
+__all__ = ["SampleShelf", "add_arguments", "html_sheet", "png_sheet", "run", "shelves", "story"]
 
 _AT_ONCE = 1000
 _CENTIS = 2
@@ -123,7 +123,7 @@ _ALIKE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shelf:
+class SampleShelf:
     """Samples of one outcome, with their crops.
 
     Attributes:
@@ -136,7 +136,7 @@ class Shelf:
     samples: Sequence[tuple[Row[Any], Image.Image]]
 
 
-def shelves(connection: Connection, crops: CropStore, *, most: int) -> list[Shelf]:
+def shelves(connection: Connection, crops: CropStore, *, most: int) -> list[SampleShelf]:
     """Samples by outcome, those that teach the most first; `most` of each, the newest."""
     found = []
     for outcome, meaning in MEANINGS.items():
@@ -149,16 +149,16 @@ def shelves(connection: Connection, crops: CropStore, *, most: int) -> list[Shel
         total = connection.execute(select(func.count()).where(sample.c.outcome == outcome)).scalar() or 0
         shown = list(_with_crops(rows, crops))
         if total:
-            found.append(Shelf(outcome=str(outcome), meaning=meaning, total=total, samples=shown))
+            found.append(SampleShelf(outcome=str(outcome), meaning=meaning, total=total, samples=shown))
     return found
 
 
-def html_sheet(found: Sequence[Shelf]) -> str:
+def html_sheet(found: Sequence[SampleShelf]) -> str:
     """The contact sheet as one page that needs no other file."""
     return render("sheet.html", "backend.commands", shelves=found, data_uri=_data_uri, moment=_moment)
 
 
-def png_sheet(found: Sequence[Shelf]) -> Image.Image:
+def png_sheet(found: Sequence[SampleShelf]) -> Image.Image:
     """The contact sheet as one image."""
     rows = [-(-len(shelf.samples) // COLUMNS) for shelf in found]
     height = sum(HEADING + size * (SIDE + CAPTION) for size in rows) + 12

@@ -20,7 +20,7 @@ from backend.corrections.shown import shown_before
 from backend.corrections.tables import annotation, milestone, work
 from backend.errors import LabelConfigError, RegistryError, RequestError
 from backend.labelstudio.annotations import Annotation
-from backend.models.published import FOUND, JUDGED, PROMOTED, PUBLISHED, ROLLED_BACK, Event, RecordedVerdict
+from backend.models.published import FOUND, JUDGED, PROMOTED, PUBLISHED, ROLLED_BACK, ModelEvent, RecordedVerdict
 
 if TYPE_CHECKING:
     from backend.models.promotion import Models
@@ -238,7 +238,7 @@ def milestones(models: Models) -> list[Milestone]:
     return found
 
 
-def _milestone(event: Event, verdict: RecordedVerdict | None) -> Milestone | None:
+def _milestone(event: ModelEvent, verdict: RecordedVerdict | None) -> Milestone | None:
     if event.what in (PUBLISHED, JUDGED) and event.verdict is not None and not event.verdict.passed:
         what, reason = REFUSED, "; ".join(event.verdict.reasons)
     elif event.what == PROMOTED:

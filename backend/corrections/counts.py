@@ -20,7 +20,7 @@ __all__ = [
     "OUTCOMES",
     "SEED_MISCLASSIFIED",
     "SPLITS",
-    "Facts",
+    "LedgerCounts",
     "Parked",
     "UnknownLabel",
     "Unread",
@@ -97,7 +97,7 @@ class Unread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class LedgerCounts:
     """The ledger in numbers, all of one moment.
 
     Attributes:
@@ -186,12 +186,12 @@ class Facts:
         }
 
 
-def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> Facts:
+def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> LedgerCounts:
     """Counts everything; cheap enough for a scrape every few seconds."""
     with engine.connect() as connection:
         hard = _hard(connection)
         crops = connection.execute(select(func.count(), func.count(sample.c.crop_sha256.distinct()))).one()
-        return Facts(
+        return LedgerCounts(
             events=_events(connection),
             annotations=_annotations(connection),
             oldest_open=_oldest_open(connection, clock()),
@@ -213,7 +213,7 @@ def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> Facts:
         )
 
 
-def tables(facts: Facts) -> str:
+def tables(facts: LedgerCounts) -> str:
     """The samples as two tables of text: by class and outcome beside the original's, and by class and split."""
     outcomes = OUTCOMES
     rows = [

@@ -22,14 +22,14 @@ from backend.pages.encoding import png_bytes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Crop", "CropStore", "cut", "difference", "fingerprint", "perceptual", "without_credentials"]
+__all__ = ["CropStore", "StoredCrop", "cut", "difference", "fingerprint", "perceptual", "without_credentials"]
 
 # Room for augmentation to shift, turn and scale the box; the original jitter stays within a quarter of a side.
 MARGIN = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crop:
+class StoredCrop:
     """A mark's pixels with margin around them.
 
     Attributes:
@@ -47,7 +47,7 @@ class Crop:
     phash: str
 
 
-def cut(pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> Crop:
+def cut(pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> StoredCrop:
     """Cuts a mark out of an upright page.
 
     Args:
@@ -61,7 +61,7 @@ def cut(pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> Cr
     inner = _whole(box, width=width, height=height)
     png = png_bytes(pixels[outer[1] : outer[3], outer[0] : outer[2]])
     mark = np.ascontiguousarray(pixels[inner[1] : inner[3], inner[0] : inner[2]])
-    return Crop(
+    return StoredCrop(
         png=png,
         key=hashlib.sha256(png).hexdigest(),
         outer=outer,
@@ -102,7 +102,7 @@ class CropStore:
                 reason = f"the crop store {url} cannot be written: {error.strerror}; check STORAGE_URL and DATA_DIR"
                 raise LedgerError(reason) from error
 
-    def put(self, crop: Crop) -> str:
+    def put(self, crop: StoredCrop) -> str:
         """Stores a crop once; the same content again is no work. Gives its key.
 
         Raises:

@@ -27,7 +27,7 @@ from backend.labelstudio.protocol import ANNOTATION_ACTIONS, PROJECT_ACTIONS, re
 if TYPE_CHECKING:
     from backend.corrections.journal import Entry
 
-__all__ = ["Hints", "Truth", "WhatIs", "told_states"]
+__all__ = ["HintAnswer", "Hints", "WhatIs", "told_states"]
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _GONE = 404
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
+class HintAnswer:
     """What Label Studio says about the tasks that one event names.
 
     Attributes:
@@ -102,18 +102,18 @@ class Hints:
         now = self._clock()
         return any(now < due <= now + _AGAIN_SECONDS for due in self._later.values()) and not self._away
 
-    def ask(self, entries: Sequence[Entry]) -> dict[int, Truth | None]:
+    def ask(self, entries: Sequence[Entry]) -> dict[int, HintAnswer | None]:
         """What is so, by the id of each event; None where the event is taken at its word.
 
         Events that are to be asked about once more are left out, and put off.
         """
         self._away = False
-        found: dict[int, Truth | None] = {}
+        found: dict[int, HintAnswer | None] = {}
         by_project: dict[int, list[Entry]] = defaultdict(list)
         for entry in entries:
             if entry.action in ANNOTATION_ACTIONS or entry.action == "TASKS_DELETED":
                 if entry.project is None:
-                    found[entry.id] = None if self._is_silent("") else Truth()
+                    found[entry.id] = None if self._is_silent("") else HintAnswer()
                 else:
                     by_project[entry.project].append(entry)
             elif entry.action in _OF_PROJECTS and entry.project is not None:
@@ -127,7 +127,7 @@ class Hints:
     def _is_silent(self, project: str) -> bool:
         return not self._studio(project).has_token
 
-    def _about(self, project: int, entries: Sequence[Entry]) -> dict[int, Truth | None]:
+    def _about(self, project: int, entries: Sequence[Entry]) -> dict[int, HintAnswer | None]:
         """The truth about events of one project."""
         if self._is_silent(str(project)):
             return dict.fromkeys((entry.id for entry in entries), None)
@@ -141,13 +141,13 @@ class Hints:
                 return dict.fromkeys((entry.id for entry in entries), None)
             if error.answered == _GONE:
                 log.warning("%d events of project %d are of no project that Label Studio has", len(entries), project)
-                return dict.fromkeys((entry.id for entry in entries), Truth())
+                return dict.fromkeys((entry.id for entry in entries), HintAnswer())
             self._away = True
             log.warning("events of project %d wait for Label Studio: %s", project, error)
             self._later |= dict.fromkeys((entry.id for entry in entries), self._clock() + _AWAY_SECONDS)
             return {}
 
-    def _asked(self, studio: WhatIs, project: int, entries: Sequence[Entry]) -> dict[int, Truth | None]:
+    def _asked(self, studio: WhatIs, project: int, entries: Sequence[Entry]) -> dict[int, HintAnswer | None]:
         label_config, asked = str(studio.project(project).get("label_config") or ""), self._clock()
         wanted = {entry.id: self._tasks_of(entry) for entry in entries}
         ids = sorted({task for tasks in wanted.values() for task in tasks})
@@ -157,10 +157,10 @@ class Hints:
                 there[int(task["id"])] = task
         # Not in this project's list is not gone: an event may name another's task. Only what is known here is asked.
         gone = {task for task in self._known(set(ids) - set(there)) if not studio.has_task(task)}
-        found: dict[int, Truth | None] = {}
+        found: dict[int, HintAnswer | None] = {}
         for entry in entries:
             tasks = wanted[entry.id]
-            truth = Truth(
+            truth = HintAnswer(
                 asked=asked,
                 label_config=label_config,
                 tasks=tuple(there[task] for task in tasks if task in there),
@@ -198,7 +198,7 @@ class Hints:
                 found += list(connection.execute(living).scalars())
         return found
 
-    def _is_early(self, entry: Entry, truth: Truth) -> bool:
+    def _is_early(self, entry: Entry, truth: HintAnswer) -> bool:
         """Whether an event tells of a state that Label Studio's API does not show yet, and may in a moment."""
         if entry.action not in ANNOTATION_ACTIONS or entry.action.endswith("DELETED"):
             return False

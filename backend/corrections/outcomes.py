@@ -12,7 +12,7 @@ from backend.geometry import as_boxes, iou
 from backend.labelstudio.annotations import Region
 from backend.labelstudio.vocabulary import UNKNOWN
 
-__all__ = ["Match", "Outcome", "match"]
+__all__ = ["MatchRow", "Outcome", "match"]
 
 SAME_PLACE = 0.5
 SAME_MARK = 0.1
@@ -32,7 +32,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match:
+class MatchRow:
     """One row of the verdict: a shown mark, an annotated mark, or the pair of them.
 
     Attributes:
@@ -48,7 +48,7 @@ class Match:
     overlap: float
 
 
-def match(shown: Sequence[Region], drawn: Sequence[Region]) -> tuple[Match, ...]:
+def match(shown: Sequence[Region], drawn: Sequence[Region]) -> tuple[MatchRow, ...]:
     """Pairs what was shown with what was left, and names each outcome.
 
     The result depends on the two sets alone, not on their order: ties go to the smaller region id.
@@ -66,7 +66,7 @@ def match(shown: Sequence[Region], drawn: Sequence[Region]) -> tuple[Match, ...]
         _only_shown(shown[s], drawn, overlaps[s]) for s in range(len(shown)) if s not in {pair[0] for pair in pairs}
     ]
     rows += [
-        Match(outcome=_of_drawn(drawn[d]), shown=None, drawn=drawn[d], overlap=0.0)
+        MatchRow(outcome=_of_drawn(drawn[d]), shown=None, drawn=drawn[d], overlap=0.0)
         for d in range(len(drawn))
         if d not in {pair[1] for pair in pairs}
     ]
@@ -114,25 +114,25 @@ def _could_be_one(one: Region, other: Region) -> bool:
     return one.label == other.label or UNKNOWN in (one.label, other.label)
 
 
-def _paired(shown: Region, drawn: Region, overlap: float) -> Match:
+def _paired(shown: Region, drawn: Region, overlap: float) -> MatchRow:
     if drawn.label == UNKNOWN:
         outcome = Outcome.UNKNOWN
     elif shown.label not in (drawn.label, UNKNOWN):
         outcome = Outcome.RELABELLED
     else:
         outcome = Outcome.ACCEPTED if overlap >= SAME_PLACE else Outcome.MOVED
-    return Match(outcome=outcome, shown=shown, drawn=drawn, overlap=overlap)
+    return MatchRow(outcome=outcome, shown=shown, drawn=drawn, overlap=overlap)
 
 
 def _only_shown(
     shown: Region, drawn: Sequence[Region], overlaps: np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> Match:
+) -> MatchRow:
     """A shown mark that no annotated one answers to: a second box on a mark of its class, or no mark of it at all."""
     here = {d: float(overlap) for d, overlap in enumerate(overlaps) if overlap >= SAME_MARK}
     same = [d for d in here if drawn[d].label == shown.label]
     if shown.label == UNKNOWN or any(drawn[d].label == UNKNOWN for d in here):
-        return Match(outcome=Outcome.UNKNOWN, shown=shown, drawn=None, overlap=0.0)
+        return MatchRow(outcome=Outcome.UNKNOWN, shown=shown, drawn=None, overlap=0.0)
     if same:
         best = max(same, key=lambda d: (here[d], -d))
-        return Match(outcome=Outcome.DUPLICATE, shown=shown, drawn=drawn[best], overlap=here[best])
-    return Match(outcome=Outcome.REJECTED, shown=shown, drawn=None, overlap=0.0)
+        return MatchRow(outcome=Outcome.DUPLICATE, shown=shown, drawn=drawn[best], overlap=here[best])
+    return MatchRow(outcome=Outcome.REJECTED, shown=shown, drawn=None, overlap=0.0)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.corrections.database import refuses_values, writing
-from backend.corrections.hints import Truth, told_states
+from backend.corrections.hints import HintAnswer, told_states
 from backend.corrections.journal import Entry, advance, ask, reached
 from backend.corrections.label_history import note_config
 from backend.corrections.tables import annotation as table
@@ -48,7 +48,7 @@ def fold_event(connection: Connection, entry: Entry) -> str | None:
     return None
 
 
-def fold_truth(connection: Connection, entry: Entry, truth: Truth) -> str | None:
+def fold_truth(connection: Connection, entry: Entry, truth: HintAnswer) -> str | None:
     """Takes what Label Studio says about an entry into the annotations; gives the reason why it cannot be taken."""
     try:
         with connection.begin_nested():

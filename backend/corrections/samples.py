@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from backend.corrections.crop_store import Crop, cut, fingerprint, perceptual
-from backend.corrections.outcomes import SAME_PLACE, Match, Outcome, match
+from backend.corrections.crop_store import StoredCrop, cut, fingerprint, perceptual
+from backend.corrections.outcomes import SAME_PLACE, MatchRow, Outcome, match
 from backend.corrections.splits import ELSEWHERE, Side, assign_split, document_key, elsewhere
 from backend.corrections.tables import sample
 from backend.geometry import as_boxes, iou
@@ -58,7 +58,7 @@ class Sample:
     page_size: tuple[int, int]
     page_sha256: str
     page_phash: str
-    crop: Crop
+    crop: StoredCrop
     document: str
     annotator: int | None
     lead_time: float | None
@@ -124,7 +124,7 @@ def make_samples(
     return tuple(_sample(row, source) for row in rows)
 
 
-def _unaided(rows: Iterable[Match]) -> tuple[Match, ...]:
+def _unaided(rows: Iterable[MatchRow]) -> tuple[MatchRow, ...]:
     """The rows that a page without boxes can tell of."""
     return tuple(
         replace(row, outcome=Outcome.MISSED, shown=None)
@@ -149,7 +149,7 @@ class _Source:
     saw_boxes: bool
     blind: bool
 
-    def truth(self, row: Match, region: Region) -> str:
+    def truth(self, row: MatchRow, region: Region) -> str:
         """What is in a sample's box.
 
         A box that was deleted from the very place of another class's mark shows that mark. The box had the wrong name,
@@ -161,7 +161,7 @@ class _Source:
         overlap, label = max(near, default=(0.0, BACKGROUND))
         return label if overlap >= SAME_PLACE else BACKGROUND
 
-    def proposal(self, row: Match) -> tuple[Prediction, Proposal] | None:
+    def proposal(self, row: MatchRow) -> tuple[Prediction, Proposal] | None:
         """What was shown, or answered to the drawing, where a match speaks of it."""
         if row.shown is not None:
             shown = (self.prediction,) if self.prediction else ()
@@ -176,7 +176,7 @@ class _Source:
         return (made, one) if made and one and _nearness(one.region, drawn) >= SAME_PLACE else None
 
 
-def _sample(row: Match, source: _Source) -> Sample:
+def _sample(row: MatchRow, source: _Source) -> Sample:
     at_shown = row.outcome in {Outcome.REJECTED, Outcome.DUPLICATE}
     region = row.shown if at_shown else row.drawn
     assert region is not None  # noqa: S101  a match has at least one side, and these outcomes name which

@@ -103,7 +103,7 @@ class Loop:
             return 0
 
 
-class Asked(Studio, WhatIs, Protocol):
+class StudioCalls(Studio, WhatIs, Protocol):
     """All that is asked of Label Studio."""
 
 
@@ -112,7 +112,7 @@ class Reach(Protocol):
 
     def pages(self, project: str) -> Pages: ...
 
-    def studio(self, project: str) -> Asked: ...
+    def studio(self, project: str) -> StudioCalls: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ from backend.labelstudio.annotations import Annotation
 
 if TYPE_CHECKING:
     from backend.corrections.crop_store import CropStore
-    from backend.corrections.hints import Truth
+    from backend.corrections.hints import HintAnswer
     from backend.corrections.journal import Entry, Journal
     from backend.labelstudio.project_annotations import Parent
     from backend.pages.page import Page
@@ -58,7 +58,7 @@ class Asks(Protocol):
 
     def asks(self) -> bool: ...
 
-    def ask(self, entries: Sequence[Entry], /) -> Mapping[int, Truth | None]: ...
+    def ask(self, entries: Sequence[Entry], /) -> Mapping[int, HintAnswer | None]: ...
 
 
 class PageOf(Protocol):

@@ -22,7 +22,7 @@ from backend.corrections.service import Store
 from backend.corrections.splits import document_key
 from backend.dataset.gathering import (
     Gathered,
-    Look,
+    PageLook,
     Sides,
     gather,
     known_documents,
@@ -38,7 +38,7 @@ from backend.pages.source import PageSource, from_path
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
-    from backend.dataset.store import Draft
+    from backend.dataset.store import VersionDraft
     from backend.evaluation.truth import TruePage, Truth
     from backend.labelstudio.client import LabelStudio
     from backend.pages.page import Page
@@ -51,8 +51,8 @@ _MOST_NAMED = 20
 
 
 def known_pages(
-    truth: Truth, draft: Draft, settings: Settings, progress: Callable[[], object]
-) -> tuple[list[FrozenPage], list[Look]]:
+    truth: Truth, draft: VersionDraft, settings: Settings, progress: Callable[[], object]
+) -> tuple[list[FrozenPage], list[PageLook]]:
     """Stores each page, and gives what is known about it, its side left empty, and how its document is known again.
 
     Raises:
@@ -70,7 +70,7 @@ def known_pages(
             )
         frozen = _page(known, read, draft.add(read.pixels), alone=stems[_stem(known.name)] == 1)
         pages.append(frozen)
-        looks.append(Look(document=frozen.document, page_sha256=frozen.sha256, page_phash=perceptual(read.pixels)))
+        looks.append(PageLook(document=frozen.document, page_sha256=frozen.sha256, page_phash=perceptual(read.pixels)))
         progress()
     return pages, looks
 
@@ -223,7 +223,7 @@ def _gathered(
     projects: Sequence[int],
     studio: LabelStudio,
     source: PageSource,
-    draft: Draft,
+    draft: VersionDraft,
     progress: Callable[[], object],
     *,
     past: LabelHistory,

@@ -29,14 +29,14 @@ from backend.labelstudio.vocabulary import UNKNOWN
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
-    from backend.dataset.store import Draft
+    from backend.dataset.store import VersionDraft
     from backend.labelstudio.annotations import Annotation, Region
     from backend.labelstudio.tasks import Sheet
     from backend.pages.page import Page
 
 __all__ = [
     "Gathered",
-    "Look",
+    "PageLook",
     "Sides",
     "gather",
     "known_documents",
@@ -51,7 +51,7 @@ _SAME_MOMENT = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class PageLook:
     """How a page of a document is known again.
 
     Attributes:
@@ -82,7 +82,7 @@ class Sides:
         return self.pages.get((document, page_sha256), self.documents[document])
 
 
-def sides(engine: Engine, looks: Sequence[Look]) -> Sides:
+def sides(engine: Engine, looks: Sequence[PageLook]) -> Sides:
     """The side of each document and page; documents that the ledger did not know are on theirs from now on.
 
     Args:
@@ -93,7 +93,7 @@ def sides(engine: Engine, looks: Sequence[Look]) -> Sides:
         return _assigned(connection, looks)
 
 
-def sides_without_ledger(looks: Sequence[Look]) -> Sides:
+def sides_without_ledger(looks: Sequence[PageLook]) -> Sides:
     """As `sides`, by the same rules, for documents that no ledger knows."""
     engine = create_engine("sqlite://")
     with engine.begin() as connection:
@@ -116,7 +116,7 @@ def known_documents(engine: Engine, tasks: Iterable[int]) -> dict[int, str]:
     return found
 
 
-def _assigned(connection: Connection, looks: Sequence[Look]) -> Sides:
+def _assigned(connection: Connection, looks: Sequence[PageLook]) -> Sides:
     documents = dict.fromkeys(look.document for look in looks)
     for look in looks:
         assign_split(connection, [look])
@@ -155,8 +155,8 @@ class Gathered:
     looks: tuple[tuple[str, str], ...]
     unknown: tuple[str, ...] = ()
 
-    def looks_of(self, document: str) -> list[Look]:
-        return [Look(document=document, page_sha256=sha, page_phash=phash) for sha, phash in self.looks]
+    def looks_of(self, document: str) -> list[PageLook]:
+        return [PageLook(document=document, page_sha256=sha, page_phash=phash) for sha, phash in self.looks]
 
 
 def page_name(task: int, page: int) -> str:
@@ -164,7 +164,7 @@ def page_name(task: int, page: int) -> str:
     return f"task-{task}-{page}"
 
 
-def gather(ruling: Ruling, source: Pages, draft: Draft) -> Gathered:
+def gather(ruling: Ruling, source: Pages, draft: VersionDraft) -> Gathered:
     """Fetches all pages of a task into a draft, and reads its marks.
 
     Raises:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from backend.dataset.manifest import SPLITS, FrozenMark, FrozenPage
 from backend.dataset.store import Version
 from backend.geometry import Boxes, as_boxes, clip, coverage
-from backend.vision.ink import OD_STEPS, DetectionConfig, Ink, ink_of, paper_colour
+from backend.vision.ink import OD_STEPS, DetectionConfig, PageInk, ink_of, paper_colour
 from backend.vision.network_config import MARKS
 from backend.vision.working_raster import Raster, rasterise
 
@@ -52,7 +52,7 @@ _LEAST_WITHOUT_MARKS = 0.1
 """Of the pages on each side: without them nobody sees boxes on nothing."""
 
 
-def ink_names(ink: Ink, boxes: Boxes) -> list[str]:
+def ink_names(ink: PageInk, boxes: Boxes) -> list[str]:
     """Names the ink in each box.
 
     Args:
@@ -65,7 +65,7 @@ def ink_names(ink: Ink, boxes: Boxes) -> list[str]:
     return [_name(ink, box) for box in whole]
 
 
-def _name(ink: Ink, box: NDArray[np.int_]) -> str:
+def _name(ink: PageInk, box: NDArray[np.int_]) -> str:
     left, top, right, bottom = box
     place = slice(top, bottom), slice(left, right)
     colour, neutral, hue = ink.colour[place], ink.neutral[place], ink.hue[place]

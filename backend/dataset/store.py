@@ -29,7 +29,7 @@ from backend.errors import DatasetError
 from backend.files import hold
 from backend.pages.encoding import png_bytes
 
-__all__ = ["Datasets", "Draft", "Version", "by_split", "lay", "watched"]
+__all__ = ["Datasets", "Version", "VersionDraft", "by_split", "lay", "watched"]
 
 HALF = ".freezing-"
 """What the names of half-written folders begin with; no version's name can."""
@@ -92,7 +92,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Draft:
+class VersionDraft:
     """A version that is being written, where no reader looks."""
 
     folder: Path
@@ -155,7 +155,7 @@ class Datasets:
         return Version(name=name, folder=folder, manifest=Manifest.read(text), made=made)
 
     @contextmanager
-    def drafting(self) -> Iterator[Draft]:
+    def drafting(self) -> Iterator[VersionDraft]:
         """A place to write a version to; what is not published by the end is gone. One process at a time.
 
         Raises:
@@ -173,11 +173,13 @@ class Datasets:
                 shutil.rmtree(left)
             half = Path(tempfile.mkdtemp(dir=self.folder, prefix=HALF))
             try:
-                yield Draft(half)
+                yield VersionDraft(half)
             finally:
                 shutil.rmtree(half, ignore_errors=True)
 
-    def publish(self, draft: Draft, name: str, manifest: Manifest, made: Mapping[str, Any]) -> tuple[Version, bool]:
+    def publish(
+        self, draft: VersionDraft, name: str, manifest: Manifest, made: Mapping[str, Any]
+    ) -> tuple[Version, bool]:
         """Moves a draft to its name, for ever. Gives the version, and whether it was not there already.
 
         Raises:

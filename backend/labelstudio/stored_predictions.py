@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Listing",
     "OpenTask",
-    "Shown",
+    "PredictionRegions",
     "Stored",
     "StoredTask",
     "delete_prediction",
@@ -80,7 +80,7 @@ class StoredTask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class PredictionRegions:
     """A stored prediction with its regions.
 
     Attributes:
@@ -106,9 +106,9 @@ class OpenTask:
     """
 
     body: Json
-    predictions: tuple[Shown, ...]
+    predictions: tuple[PredictionRegions, ...]
 
-    def of_version(self, version: str) -> tuple[Shown, ...]:
+    def of_version(self, version: str) -> tuple[PredictionRegions, ...]:
         """Its predictions of one version, oldest first."""
         return tuple(one for one in self.predictions if one.version == version)
 
@@ -128,7 +128,7 @@ def read_open_task(studio: LabelStudio, task: int) -> OpenTask | None:
     if found.get("annotations") or found.get("drafts"):
         return None
     shown = (
-        Shown(
+        PredictionRegions(
             id=int(one["id"]),
             version=str(one.get("model_version") or ""),
             result=tuple(one.get("result") or ()),

@@ -19,9 +19,9 @@ from backend.models.published import (
     RECORD_FILE,
     ROLLED_BACK,
     Beside,
-    Event,
     Facts,
     History,
+    ModelEvent,
     Record,
     RecordedVerdict,
     Registry,
@@ -119,7 +119,7 @@ class Models:
             active=pointed == name,
         )
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[ModelEvent]:
         """The history, oldest first.
 
         Raises:
@@ -165,7 +165,7 @@ class Models:
             self.get(name)
             self._note(JUDGED, name, why=why, by=by, verdict=verdict)
 
-    def promote(self, name: str, *, why: str, by: str, force: bool = False, beside: Beside | None = None) -> Event:
+    def promote(self, name: str, *, why: str, by: str, force: bool = False, beside: Beside | None = None) -> ModelEvent:
         """Lets a model serve; serving processes with MODEL=auto pick it up by themselves.
 
         Args:
@@ -200,7 +200,7 @@ class Models:
             check_loads(self._registry.folder_of(name))
             return self._move(PROMOTED, name, why=why, by=by, forced=another or not model.proven)
 
-    def rollback(self, *, why: str, by: str) -> Event:
+    def rollback(self, *, why: str, by: str) -> ModelEvent:
         """Lets the model serve that served before the last promotion, or none where that was the first.
 
         Raises:
@@ -235,7 +235,7 @@ class Models:
         if pointed != said:
             self._note(FOUND, pointed, before=said, why="the last move was cut off, or the pointer was edited")
 
-    def _move(self, what: str, name: str | None, *, why: str, by: str, forced: bool = False) -> Event:
+    def _move(self, what: str, name: str | None, *, why: str, by: str, forced: bool = False) -> ModelEvent:
         event = self._note(what, name, before=self._registry.pointed(), why=why, by=by, forced=forced)
         if name is None:
             os.unlink(self._registry.pointer)
@@ -254,9 +254,11 @@ class Models:
         by: str = "",
         forced: bool = False,
         verdict: RecordedVerdict | None = None,
-    ) -> Event:
+    ) -> ModelEvent:
         when = _now().isoformat(timespec="seconds")
-        event = Event(when=when, what=what, model=model, before=before, why=why, by=by, forced=forced, verdict=verdict)
+        event = ModelEvent(
+            when=when, what=what, model=model, before=before, why=why, by=by, forced=forced, verdict=verdict
+        )
         self._history.append(event)
         return event
 

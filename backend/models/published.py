@@ -30,9 +30,9 @@ __all__ = [
     "RESERVED",
     "ROLLED_BACK",
     "Beside",
-    "Event",
     "Facts",
     "History",
+    "ModelEvent",
     "Record",
     "RecordedVerdict",
     "Registry",
@@ -287,7 +287,7 @@ FOUND = "found"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
+class ModelEvent:
     """One line.
 
     Attributes:
@@ -311,7 +311,7 @@ class Event:
     verdict: RecordedVerdict | None = None
 
     @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> Event:
+    def from_json(cls, facts: dict[str, Any]) -> ModelEvent:
         """Reads what `as_json` made."""
         verdict = facts.pop("verdict", None)
         return cls(**facts, verdict=verdict and RecordedVerdict.from_json(verdict))
@@ -326,7 +326,7 @@ class History:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[ModelEvent]:
         """All events, oldest first; a last line that was cut off while it was written is none.
 
         Raises:
@@ -339,12 +339,12 @@ class History:
         events = []
         for number, line in enumerate(text.split("\n")[:-1], start=1):
             try:
-                events.append(Event.from_json(json.loads(line)))
+                events.append(ModelEvent.from_json(json.loads(line)))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise RegistryError(f"{self._path}, line {number} is no event ({error}): take it out") from error
         return events
 
-    def append(self, event: Event) -> None:
+    def append(self, event: ModelEvent) -> None:
         """Adds an event, durably; what an earlier writer left of a line goes.
 
         Raises:
@@ -359,7 +359,7 @@ class History:
             raise RegistryError(f"{self._path} cannot be written: {error.strerror}") from error
 
 
-def moves(events: Sequence[Event], *, pointed: str | None) -> list[Event]:
+def moves(events: Sequence[ModelEvent], *, pointed: str | None) -> list[ModelEvent]:
     """The moves that came about, oldest first.
 
     Args:
@@ -372,7 +372,7 @@ def moves(events: Sequence[Event], *, pointed: str | None) -> list[Event]:
     return [event for event, end in zip(tried, ends, strict=False) if event.model == end]
 
 
-def served(events: Sequence[Event]) -> list[str | None]:
+def served(events: Sequence[ModelEvent]) -> list[str | None]:
     """The models on the way to the one that serves, which is the last; rollback goes back along it.
 
     It begins with None: before the first promotion no published model served.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Picture"]
+__all__ = ["PictureFile"]
 
 _BAND_PIXELS = 1 << 20
 _WHITE_IS_ZERO = 0
@@ -155,7 +155,7 @@ _REDUCED = {
 }
 
 
-class Picture:
+class PictureFile:
     """A picture file that is open; of animations, and of the several pictures in a phone's JPEG, the first is the page.
 
     Args:

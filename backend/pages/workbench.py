@@ -26,7 +26,7 @@ import numpy as np
 
 from backend.errors import LimitExceeded, PageUnavailable, UndecodablePage
 from backend.pages.page import KEPT_BYTES, PACKET_BYTES, Refusal
-from backend.pages.raster import Picture
+from backend.pages.raster import PictureFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +170,7 @@ class _Workbench:
         self._close(request, place)
         self._bounds.begin(request["seconds"])
         data = os.pread(place, request["length"], 0)
-        self._document = PdfDocument(data) if request["kind"] == "PDF" else Picture(data, request["kind"])
+        self._document = PdfDocument(data) if request["kind"] == "PDF" else PictureFile(data, request["kind"])
         wanted = request["pages"]
         indices = self._document.indices(slice(*wanted) if wanted else None)
         return {"start": indices.start, "stop": indices.stop, "step": indices.step}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
-__all__ = ["Bar", "Line", "Mark", "Point", "bars", "timeline"]
+__all__ = ["Bar", "ChartMark", "Line", "Point", "bars", "timeline"]
 
 _WIDTH, _HEIGHT = 900, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 16, 30, 34
@@ -45,7 +45,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Mark:
+class ChartMark:
     """Something that happened: a line down the chart with a short word over it."""
 
     at: float
@@ -97,7 +97,7 @@ class _Frame:
         )
 
 
-def timeline(lines: Sequence[Line], marks: Sequence[Mark], *, title: str) -> Markup | None:
+def timeline(lines: Sequence[Line], marks: Sequence[ChartMark], *, title: str) -> Markup | None:
     """Shares over time, with what happened as marks on them; None where there is nothing to draw.
 
     Args:
@@ -147,7 +147,7 @@ def _frame(moments: Sequence[float], *, top: float) -> _Frame:
     return _Frame(start=start, end=end, top=top)
 
 
-def _marks(marks: Sequence[Mark], frame: _Frame) -> list[str]:
+def _marks(marks: Sequence[ChartMark], frame: _Frame) -> list[str]:
     found, last = [], -_NEAR
     for mark in marks:
         at = frame.across(mark.at)

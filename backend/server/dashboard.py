@@ -12,12 +12,12 @@ from flask import Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.chronicle import BLIND, BOXES, SCRATCH, SERVES
-from backend.corrections.counts import OUTCOMES, Facts, count
+from backend.corrections.counts import OUTCOMES, LedgerCounts, count
 from backend.corrections.outcomes import Outcome
 from backend.corrections.progress import DAY, Counts, Progress, progress
 from backend.markup import moment, page_headers, render
 from backend.models.published import PROMOTED, ROLLED_BACK
-from backend.server.charts import Bar, Line, Mark, Point, bars, timeline
+from backend.server.charts import Bar, ChartMark, Line, Point, bars, timeline
 from backend.server.faults import faults
 from backend.server.status_pages import NO_TRAINING
 from backend.vision.network_config import MARKS
@@ -191,11 +191,11 @@ def _lines(seen: Sequence[tuple[float, Counts, str]], over_time: Progress) -> li
     return [Line("a", accepted), Line("b", right), Line("gold", gold, joined=False)]
 
 
-def _moves(over_time: Progress) -> list[Mark]:
+def _moves(over_time: Progress) -> list[ChartMark]:
     first = next((one for one in over_time.milestones if one.what == SERVES), None)
-    began = [Mark(first.at, "●", f"{moment(first.at)}: {first.model} begins to serve")] if first else []
+    began = [ChartMark(first.at, "●", f"{moment(first.at)}: {first.model} begins to serve")] if first else []
     return began + [
-        Mark(one.at, _MOVES[one.what], f"{moment(one.at)}: {one.what} {one.model} {one.reason}".strip())
+        ChartMark(one.at, _MOVES[one.what], f"{moment(one.at)}: {one.what} {one.model} {one.reason}".strip())
         for one in over_time.milestones
         if one.what in _MOVES
     ]
@@ -224,5 +224,5 @@ def _total(days: Iterable[tuple[int, Counts]], *, since: int) -> Counts:
     return Counts(by)
 
 
-def _waiting(facts: Facts) -> int:
+def _waiting(facts: LedgerCounts) -> int:
     return facts.annotations.get("open", 0) + facts.event_count(state="open")

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.workers.base import Worker
 
 from backend.server.lanes import Answer, Asked, Lanes, answered
-from backend.server.wire import Limits, Reception, Wire
+from backend.server.wire import ClientLimits, Reception, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from wsgiref.types import WSGIApplication
 
-__all__ = ["SILENT_SECONDS", "Courier", "Errands", "EventWorker", "State", "pair"]
+__all__ = ["SILENT_SECONDS", "Courier", "Errands", "EventWorker", "HealthState", "pair"]
 
 _LOG = logging.getLogger(__name__)
 QUICK = ("/", "/health")
@@ -55,7 +55,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-class State:
+class HealthState:
     """What `/health` says, as the working process told it.
 
     Args:
@@ -312,8 +312,8 @@ class EventWorker(Worker):  # type: ignore[misc]
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # What was loaded before is shared with the other processes, as long as nobody writes to it.
             gc.freeze()
-            state = State()
-            limits = Limits(idle_seconds=self.cfg.keepalive)
+            state = HealthState()
+            limits = ClientLimits(idle_seconds=self.cfg.keepalive)
             quick = self.app.front(state)
             sockets = [one.sock for one in self.sockets]
             asyncio.run(_Receiving(theirs, sockets, backlog=self.cfg.backlog, limits=limits).run(quick, state))
@@ -328,12 +328,14 @@ class EventWorker(Worker):  # type: ignore[misc]
 class _Receiving:
     """The receiving process: its sockets, and what the working one told it to do."""
 
-    def __init__(self, theirs: socket.socket, sockets: list[socket.socket], *, backlog: int, limits: Limits) -> None:
+    def __init__(
+        self, theirs: socket.socket, sockets: list[socket.socket], *, backlog: int, limits: ClientLimits
+    ) -> None:
         self._socket, self._sockets = theirs, sockets
         self._backlog, self._limits = backlog, limits
         self._begun, self._closing = asyncio.Event(), asyncio.Event()
 
-    async def run(self, quick: Any, state: State) -> None:
+    async def run(self, quick: Any, state: HealthState) -> None:
         """Receives, from when the working process is ready until it says stop or is no more."""
         loop = asyncio.get_running_loop()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from backend.corrections.counts import Facts
+    from backend.corrections.counts import LedgerCounts
 
 __all__ = ["Fault", "faults"]
 
@@ -23,7 +23,7 @@ class Fault:
 
 
 def faults(
-    facts: Facts,
+    facts: LedgerCounts,
     *,
     model: Mapping[str, Any],
     training: Mapping[str, Any] | None,

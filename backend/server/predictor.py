@@ -40,7 +40,7 @@ from backend.server.task_outcomes import (
     log_batch,
     proposal_of,
 )
-from backend.server.turns import Job, Turns
+from backend.server.turns import PageJob, Turns
 from backend.vision.ink import ink_in
 from backend.vision.network_config import MARKS
 
@@ -153,7 +153,7 @@ class Predictor:
         planned = [sheet for outcome in outcomes for sheet in outcome.sheets]
         source = self.connections.pages(project)
         jobs = [
-            Job(
+            PageJob(
                 host=host_of(sheet.reference),
                 call=partial(self._look, source, sheet, partial(_marks, pipeline, sheet), left),
             )
@@ -199,7 +199,7 @@ class Predictor:
         drawn = _just_drawn(_once(drawn))
         places = [_place_of(region, pages) for region in drawn]
         jobs = [
-            Job(
+            PageJob(
                 host=host_of(sheet.reference),
                 call=partial(
                     self._look,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backend.corrections.renewals import Renewal
     from backend.labelstudio.client import LabelStudio
     from backend.labelstudio.labelling import Binding
-    from backend.labelstudio.stored_predictions import Shown
+    from backend.labelstudio.stored_predictions import PredictionRegions
     from backend.server.predictor import Predictor
     from backend.settings import Settings
 
@@ -80,7 +80,7 @@ def renew_open_tasks(
     version, found = predictor.predict(bodies, bindings, project=str(project))
     fresh = {number: one for number, one in zip(tasks, found, strict=True) if one != NOT_DONE}
     changed: dict[int, Any] = {}
-    old: list[Shown] = []
+    old: list[PredictionRegions] = []
     for number, one in fresh.items():
         shown = tasks[number].of_version(version)
         if shown and _shown(one["result"]) != _shown(shown[-1].result):

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.corrections.counts import OUTCOMES, SEED_MISCLASSIFIED, SPLITS, Facts, count
+from backend.corrections.counts import OUTCOMES, SEED_MISCLASSIFIED, SPLITS, LedgerCounts, count
 from backend.corrections.memory import acting_verdicts, forget_verdict, restore_verdict
 from backend.errors import LedgerError
 from backend.markup import page_headers, render
@@ -127,7 +127,7 @@ class _Refused(Collector):
 class _Ledger(Collector):
     """Metrics of one moment's facts."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: LedgerCounts) -> None:
         self._facts = facts
 
     def describe(self) -> Iterator[Metric]:

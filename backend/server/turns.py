@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-__all__ = ["Job", "Turns"]
+__all__ = ["PageJob", "Turns"]
 
 T = TypeVar("T")
 _QUICK_SECONDS = 1.0
@@ -29,7 +29,7 @@ _TRIED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job(Generic[T]):
+class PageJob(Generic[T]):
     """One page to fetch and to look at.
 
     Attributes:
@@ -47,7 +47,7 @@ class _Batch:
 
     project: str
     remaining: Callable[[], float]
-    waiting: deque[tuple[int, Job[Any]]]
+    waiting: deque[tuple[int, PageJob[Any]]]
     ready: threading.Condition
     finished: deque[tuple[int, Future[Any]]] = field(default_factory=deque)
     quick: int = 0
@@ -103,7 +103,7 @@ class Turns:
         self._running: set[_Running] = set()
 
     def run(
-        self, jobs: Sequence[Job[T]], *, project: str, remaining: Callable[[], float]
+        self, jobs: Sequence[PageJob[T]], *, project: str, remaining: Callable[[], float]
     ) -> Generator[tuple[int, Future[T]]]:
         """Index and finished future of each job, as they finish; ends early when no time remains.
 
@@ -112,7 +112,7 @@ class Turns:
             project: Whose request it is.
             remaining: Seconds that are left.
         """
-        waiting: deque[tuple[int, Job[Any]]] = deque(enumerate(jobs))
+        waiting: deque[tuple[int, PageJob[Any]]] = deque(enumerate(jobs))
         ready = threading.Condition(self._lock)
         batch = _Batch(project=project, remaining=remaining, waiting=waiting, ready=ready)
         with self._lock:
@@ -185,7 +185,7 @@ class Turns:
         # A thread of its own: it is one of a few dozen at most, and must not keep the process from ending.
         threading.Thread(target=self._do, args=(one, index, job), name="page", daemon=True).start()
 
-    def _do(self, one: _Running, index: int, job: Job[Any]) -> None:
+    def _do(self, one: _Running, index: int, job: PageJob[Any]) -> None:
         future: Future[Any] = Future()
         try:
             future.set_result(job.call(partial(self._arrived, one)))

@@ -20,7 +20,7 @@ from backend.server.lanes import Answer, Asked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Answers", "Limits", "Reception", "Wire"]
+__all__ = ["Answers", "ClientLimits", "Reception", "Wire"]
 
 _HEADER_BYTES = 64 * 1024
 # How whoever only wants to know whether this program is well begins; such a request is read before all others.
@@ -36,7 +36,7 @@ class Answers(Protocol):
         ...
 
 
-class Limits:
+class ClientLimits:
     """How long a client may take, and how much it may take up.
 
     Args:
@@ -83,7 +83,7 @@ class Reception:
         limits: What a client may take.
     """
 
-    def __init__(self, answers: Answers, limits: Limits) -> None:
+    def __init__(self, answers: Answers, limits: ClientLimits) -> None:
         self.answers = answers
         self.limits = limits
         self.held = 0

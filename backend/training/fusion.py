@@ -15,7 +15,7 @@ from tqdm import tqdm
 from backend.errors import TrainingError
 from backend.geometry import coverage, iou
 from backend.training.harvest import DONT_CARE, HIT, Truth, truth_of
-from backend.training.pagestore import LabelledPage, Pages
+from backend.training.pagestore import LabelledPage, LabelledPages
 from backend.vision.candidates import Candidates
 from backend.vision.classifier import Classifies, load_classifier
 from backend.vision.engine import DetectorConfig, Fusion
@@ -34,7 +34,7 @@ _OWN_CLASS = 0.5
 
 
 def fit_fusion(
-    folder: Path, store: Pages, pages: Sequence[LabelledPage], *, threads: int, anchored: bool = False
+    folder: Path, store: LabelledPages, pages: Sequence[LabelledPage], *, threads: int, anchored: bool = False
 ) -> Fusion:
     """Fits the fusion of the detector and the classifier in `folder`, and writes it to the detector's config.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from backend.errors import TrainingError
 
-__all__ = ["JoinedPages", "LabelledPage", "PageStore", "Pages"]
+__all__ = ["JoinedPages", "LabelledPage", "LabelledPages", "PageStore"]
 
 Corners = tuple[float, float, float, float]
 
@@ -142,7 +142,7 @@ class PageStore:
         return self.folder / f"{_key(name)}.jpg"
 
 
-class Pages(Protocol):
+class LabelledPages(Protocol):
     """Where labelled pages come from."""
 
     def read(self) -> list[LabelledPage]:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CALIBRATION_SEED",
     "IN_FLOAT",
-    "Calibration",
+    "CalibrationInputs",
     "calibration",
     "compare",
     "detector_folder",
@@ -74,7 +74,7 @@ IN_FLOAT = ("heat.last", "edges.last")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Calibration:
+class CalibrationInputs:
     """What both networks look at to learn the range of each activation.
 
     Attributes:
@@ -88,7 +88,7 @@ class Calibration:
     documents: tuple[str, ...]
 
 
-def calibration(weights: Weights, *, pages: int, real: Path | None = None, threads: int = 0) -> Calibration:
+def calibration(weights: Weights, *, pages: int, real: Path | None = None, threads: int = 0) -> CalibrationInputs:
     """Pages and crops to calibrate on: drawn ones, and real ones of documents that train, where there are any.
 
     The crops are what the detector proposes on these pages, so that the classifier sees here what it sees in serving,
@@ -121,10 +121,10 @@ def calibration(weights: Weights, *, pages: int, real: Path | None = None, threa
     every = np.concatenate(crops)
     if not len(every):
         raise TrainingError(f"the detector proposes nothing on {pages} drawn pages: draw more")
-    return Calibration(pages=tuple(looked_at), crops=every, documents=tuple(dict.fromkeys(documents)))
+    return CalibrationInputs(pages=tuple(looked_at), crops=every, documents=tuple(dict.fromkeys(documents)))
 
 
-def quantise(weights: Weights, out: Path, seen: Calibration) -> None:
+def quantise(weights: Weights, out: Path, seen: CalibrationInputs) -> None:
     """Writes both networks of `weights` as whole numbers to `out`, with their configs.
 
     The classifier in floating point stays beside, for trainings to start from. Temperature, thresholds and fusion are
@@ -294,7 +294,7 @@ class Parity:
         )
 
 
-def compare(before: Weights, after: Weights, seen: Calibration, truth: Truth, settings: Settings) -> Parity:
+def compare(before: Weights, after: Weights, seen: CalibrationInputs, truth: Truth, settings: Settings) -> Parity:
     """Both on the same crops and pages.
 
     Args:
@@ -349,7 +349,7 @@ def _probabilities(weights: Weights, crops: NDArray[np.float32], *, threads: int
     return softmax(np.concatenate(parts), weights.config.temperature)
 
 
-def _heat(weights: Weights, seen: Calibration, *, threads: int) -> NDArray[np.float32]:
+def _heat(weights: Weights, seen: CalibrationInputs, *, threads: int) -> NDArray[np.float32]:
     """The heat of all pages, one number after the other."""
     folder = detector_folder(weights)
     config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)

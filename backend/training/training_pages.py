@@ -128,7 +128,7 @@ class Sourced(Protocol):
     def source(self) -> str: ...
 
 
-class Checked(Protocol):
+class CheckedStore(Protocol):
     """A store that can name its data."""
 
     def checksum(self) -> str: ...
@@ -207,7 +207,7 @@ def shared(
     return {**shares, **{name: each * weight for name, weight in weighed.items()}}
 
 
-def run_name(kind: str, digest: str, found: Iterable[Sourced], store: Checked) -> str:
+def run_name(kind: str, digest: str, found: Iterable[Sourced], store: CheckedStore) -> str:
     """Name of the folder of a run: by its recipe, and with data sets by the data as well.
 
     What is drawn, and what comes from outside, is added once; another data set makes another training.

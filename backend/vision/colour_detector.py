@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from backend.geometry import as_boxes, iou, suppress
 from backend.vision.candidates import Candidates
 from backend.vision.engine import Fusion
-from backend.vision.ink import OD_STEPS, DetectionConfig, Ink, ink_of, paper_colour
+from backend.vision.ink import OD_STEPS, DetectionConfig, PageInk, ink_of, paper_colour
 from backend.vision.network_config import MARKS
 from backend.vision.regions import (
     KINDS,
     WEIGHTS,
-    Proposals,
+    RegionProposals,
     Regions,
     features_of,
     halve,
@@ -51,7 +51,7 @@ _CROSSING = np.ones((9, 1), np.uint8)
 """Reach over a rule with its edges, working pixels."""
 
 
-def hue_modes(ink: Ink) -> list[NDArray[np.bool_]]:
+def hue_modes(ink: PageInk) -> list[NDArray[np.bool_]]:
     """Splits the circle of hues at the valleys of the page's hue histogram.
 
     Returns:
@@ -76,7 +76,7 @@ def hue_modes(ink: Ink) -> list[NDArray[np.bool_]]:
     return tables
 
 
-def layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+def layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
     """Gives (h, w) uint8 masks, 0 or 255: all coloured ink, then each hue by itself, each at every strength."""
     colours = [ink.colour]
     for table in hue_modes(ink):
@@ -91,7 +91,7 @@ def layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
             yield np.asarray(cv2.subtract(weak, cv2.dilate(strong, _EDGE)), np.uint8)
 
 
-def stroke_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+def stroke_layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
     """Gives (h, w) uint8 masks, 0 or 255, of the pieces of dark ink that no line of print would make.
 
     About half of real signatures are written in black, which no rule on colour can find. A pen's stroke hangs together
@@ -106,7 +106,7 @@ def stroke_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.u
         yield _without_print(_without_rules(mask, rules), config)
 
 
-def patch_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+def patch_layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
     """Gives (h, w) uint8 masks, 0 or 255, of ink that covers the paper without a gap, as a thumb does.
 
     At a scale that blurs ridges together, an opening takes away everything with white in it: lines of print, strokes
@@ -126,7 +126,7 @@ def patch_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.ui
             yield np.asarray(cv2.bitwise_and(near, inked), np.uint8)
 
 
-def pale_layers_of(ink: Ink, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+def pale_layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
     """Gives an (h, w) uint8 mask, 0 or 255, of grey ink that is paler than print: faded stamps of a grey scan."""
     lowest, highest = (round(density * OD_STEPS) for density in config.pale_ods)
     print_and_edges = cv2.dilate(cv2.inRange(ink.neutral, highest, 255), np.ones((7, 7), np.uint8))
@@ -210,7 +210,7 @@ class ColourDetector:
         return raster.to_page(2.0 * found.boxes), features_of(found, ink, cell_mm=cell)
 
 
-def _regions(ink: Ink, cell: float, config: DetectionConfig) -> Proposals:
+def _regions(ink: PageInk, cell: float, config: DetectionConfig) -> RegionProposals:
     """The regions of all layers at all distances; a cell is `cell` mm wide."""
     gaps = [(across / cell, down / cell) for across, down in config.gaps_mm]
     boxes, inked, kinds = [as_boxes([])], [np.zeros(0)], [np.zeros(0, np.intp)]
@@ -222,14 +222,14 @@ def _regions(ink: Ink, cell: float, config: DetectionConfig) -> Proposals:
                 inked.append(fitting.ink)
                 kinds.append(np.full(len(fitting.ink), kind, np.intp))
     every = np.concatenate(boxes)
-    return Proposals(every, np.concatenate(inked), np.concatenate(kinds), np.zeros(len(every)))
+    return RegionProposals(every, np.concatenate(inked), np.concatenate(kinds), np.zeros(len(every)))
 
 
-def _distinct(found: Proposals, config: DetectionConfig) -> Proposals:
+def _distinct(found: RegionProposals, config: DetectionConfig) -> RegionProposals:
     """Leaves one of those regions that are nearly the same, with the number of them as its votes."""
     votes = (iou(found.boxes, found.boxes) > config.duplicate_iou).sum(axis=1).astype(np.float64)
     kept = suppress(found.boxes, votes * np.sqrt(found.ink), threshold=config.duplicate_iou)
-    return Proposals(found.boxes, found.ink, found.kind, votes)[kept]
+    return RegionProposals(found.boxes, found.ink, found.kind, votes)[kept]
 
 
 def _plausible(regions: Regions, cell: float, config: DetectionConfig) -> Regions:

@@ -26,7 +26,16 @@ from backend.vision.network_config import INPUT_SIZE, MARKS, ClassifierConfig, s
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["EMBEDDING", "PIXEL_MM", "DetectorConfig", "DetectorNetwork", "Fusion", "Network", "Seen", "open_session"]
+__all__ = [
+    "EMBEDDING",
+    "PIXEL_MM",
+    "DetectorConfig",
+    "DetectorNetwork",
+    "DetectorOutput",
+    "Fusion",
+    "Network",
+    "open_session",
+]
 
 EMBEDDING = 512
 _ERRORS_ONLY = 3
@@ -215,7 +224,7 @@ class DetectorConfig:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Seen:
+class DetectorOutput:
     """What a detector's network says of a page of H x W pixels; h and w are H and W divided by its `stride`.
 
     Attributes:
@@ -256,9 +265,11 @@ class DetectorNetwork:
         if found != wanted or channels != expected:
             raise BadWeights(f"{path}: inputs and outputs are {found} with channels {channels}: expected {wanted}")
 
-    def run(self, pixels: NDArray[np.uint8]) -> Seen:
+    def run(self, pixels: NDArray[np.uint8]) -> DetectorOutput:
         """What the network says of an (H, W, 3) RGB page; H and W are multiples of the config's `multiple`."""
         names = ["heat", "edges"] + (["turns"] if self.config.least_turn is not None else [])
         with self._lock:
             heat, edges, *rest = self._session.run(names, {"pixels": pixels[None]})
-        return Seen(heat=heat[0], edges=edges[0], turns=rest[0][0] if rest else np.array([1, 0, 0, 0], np.float32))
+        return DetectorOutput(
+            heat=heat[0], edges=edges[0], turns=rest[0][0] if rest else np.array([1, 0, 0, 0], np.float32)
+        )

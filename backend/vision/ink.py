@@ -20,7 +20,17 @@ from backend.vision.working_raster import rasterise
 if TYPE_CHECKING:
     from backend.pages.page import Page
 
-__all__ = ["OD_STEPS", "DetectionConfig", "Ink", "Inked", "ink_in", "ink_of", "outline", "paper_colour", "turned_box"]
+__all__ = [
+    "OD_STEPS",
+    "DetectionConfig",
+    "Inked",
+    "PageInk",
+    "ink_in",
+    "ink_of",
+    "outline",
+    "paper_colour",
+    "turned_box",
+]
 
 _CELL = 8
 """Working pixels of one cell of the coarse grid on which the paper is estimated (about 2 mm)."""
@@ -114,7 +124,7 @@ def paper_colour(pixels: NDArray[np.uint8], *, widest: float) -> NDArray[np.uint
 
 
 @dataclass(frozen=True)
-class Ink:
+class PageInk:
     """Ink of a page at the working resolution; the arrays are (h, w) uint8.
 
     Attributes:
@@ -130,7 +140,7 @@ class Ink:
     weakest: float
 
 
-def ink_of(pixels: NDArray[np.uint8], paper: NDArray[np.uint8], config: DetectionConfig) -> Ink:
+def ink_of(pixels: NDArray[np.uint8], paper: NDArray[np.uint8], config: DetectionConfig) -> PageInk:
     """Measures the ink on an (h, w, 3) uint8 page whose bare `paper`, of the same shape, is known.
 
     Density is the logarithm of paper over page in each channel (Beer and Lambert): inks printed over each other add up,
@@ -143,7 +153,7 @@ def ink_of(pixels: NDArray[np.uint8], paper: NDArray[np.uint8], config: Detectio
     chroma = np.asarray(cv2.subtract(cv2.max(cv2.max(red, green), blue), neutral), np.uint8)
     black = cv2.convertScaleAbs(neutral, alpha=_chroma_of_black(chroma, neutral, config))
     noise = config.noise_ratio * float(np.median(chroma[::4, ::4]))
-    return Ink(
+    return PageInk(
         colour=np.asarray(cv2.subtract(chroma, black), np.uint8),
         neutral=neutral,
         hue=np.asarray(cv2.cvtColor(density, cv2.COLOR_RGB2HSV)[..., 0], np.uint8),
@@ -278,7 +288,7 @@ def turned_box(ink: Inked) -> Turned | None:
     return Turned(corner=corner, size=(width, height), degrees=degrees)
 
 
-def _ink(ink: Ink, box: list[float]) -> NDArray[np.float32]:
+def _ink(ink: PageInk, box: list[float]) -> NDArray[np.float32]:
     """The part of a working raster's ink that is in a box, as 0 and 1."""
     height, width = ink.colour.shape
     left, top = min(max(math.floor(box[0]), 0), width - 1), min(max(math.floor(box[1]), 0), height - 1)

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, iou
-from backend.vision.ink import OD_STEPS, Ink
+from backend.vision.ink import OD_STEPS, PageInk
 
 __all__ = [
     "KINDS",
     "WEIGHTS",
     "Pieces",
-    "Proposals",
+    "RegionProposals",
     "Regions",
     "features_of",
     "halve",
@@ -184,7 +184,7 @@ def _collected(
 
 
 @dataclass(frozen=True)
-class Proposals:
+class RegionProposals:
     """Regions of all layers, as parallel arrays.
 
     Attributes:
@@ -200,11 +200,11 @@ class Proposals:
     kind: NDArray[np.intp]
     votes: NDArray[np.float64]
 
-    def __getitem__(self, index: NDArray[np.intp]) -> Proposals:
-        return Proposals(self.boxes[index], self.ink[index], self.kind[index], self.votes[index])
+    def __getitem__(self, index: NDArray[np.intp]) -> RegionProposals:
+        return RegionProposals(self.boxes[index], self.ink[index], self.kind[index], self.votes[index])
 
 
-def features_of(proposals: Proposals, ink: Ink, *, cell_mm: float) -> dict[str, NDArray[np.float64]]:
+def features_of(proposals: RegionProposals, ink: PageInk, *, cell_mm: float) -> dict[str, NDArray[np.float64]]:
     """Describes each proposal by numbers, (N,) each, that do not depend on the page's resolution.
 
     Args:

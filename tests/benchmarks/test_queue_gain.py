@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.commands.select_tasks import Looked
+from backend.commands.select_tasks import LookedTask
 from benchmarks.queue_gain import ORDERS, Material, Namer, corrected_until, curve, ordered
 
 CLASSES = 4
@@ -19,8 +19,8 @@ def material(*kinds: tuple[int, int], new: bool = True) -> Material:
     return Material(shown=vectors, taught=vectors, labels=labels, new=new)
 
 
-def looked(task: int, certainty: float, direction: int) -> Looked:
-    return Looked(task=task, certainty=certainty, vector=EYE[direction], marks=1)
+def looked(task: int, certainty: float, direction: int) -> LookedTask:
+    return LookedTask(task=task, certainty=certainty, vector=EYE[direction], marks=1)
 
 
 def test_orders_take_what_they_say() -> None:

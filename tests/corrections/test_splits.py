@@ -20,7 +20,7 @@ from backend.corrections.journal import Journal
 from backend.corrections.splits import MOST_SHARING, assign_split, document_key, split_of
 from backend.corrections.tables import document, sample
 from backend.corrections.worker import Worker
-from backend.dataset.gathering import Look
+from backend.dataset.gathering import PageLook
 from backend.labelstudio.protocol import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import drawn, saved
@@ -107,16 +107,16 @@ FAMILY = {
 
 
 @pytest.fixture(scope="module")
-def page_facts() -> dict[str, Look]:
+def page_facts() -> dict[str, PageLook]:
     """How the pages of the family are known again."""
     facts = {}
     for reference in {one for pages in FAMILY.values() for one in pages}:
         pixels = np.random.default_rng(annotating.hash_of(reference)).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        facts[reference] = Look(document="", page_sha256=fingerprint(pixels), page_phash=perceptual(pixels))
+        facts[reference] = PageLook(document="", page_sha256=fingerprint(pixels), page_phash=perceptual(pixels))
     return facts
 
 
-def in_order(engine: Engine, order: Sequence[tuple[int, str]], facts: Mapping[str, Look]) -> dict[int, str]:
+def in_order(engine: Engine, order: Sequence[tuple[int, str]], facts: Mapping[str, PageLook]) -> dict[int, str]:
     """The side of each document of the family after its pages became known in an order."""
     keys = {number: document_key(f"lease {number}", ()) for number in FAMILY}
     with engine.connect() as connection, connection.begin() as transaction:
@@ -130,7 +130,7 @@ def in_order(engine: Engine, order: Sequence[tuple[int, str]], facts: Mapping[st
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), repeats=st.integers(0, 6))
 def test_documents_that_share_pages_go_together_whichever_page_is_known_first(
-    engine: Engine, page_facts: dict[str, Look], seed: int, repeats: int
+    engine: Engine, page_facts: dict[str, PageLook], seed: int, repeats: int
 ) -> None:
     """A worker that is killed does its work later, or twice: that is another order, and repetition."""
     known = [(number, page) for number, pages in FAMILY.items() for page in pages]
@@ -157,7 +157,7 @@ def test_samples_move_with_their_document(ledger: Ledger) -> None:
 
 
 def test_a_form_that_many_documents_have_binds_none_and_teaches_on_one_side(
-    engine: Engine, page_facts: dict[str, Look]
+    engine: Engine, page_facts: dict[str, PageLook]
 ) -> None:
     keys = [document_key(f"contract {number}", ()) for number in range(MOST_SHARING + 4)]
     natural = {key: split_of(key) for key in keys}

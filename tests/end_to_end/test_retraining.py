@@ -20,7 +20,7 @@ from PIL import Image
 
 from backend.commands.demo.demo_projects import connect
 from backend.commands.demo.services import LOOPBACK, backend_service, free_port, wait_for_model
-from backend.corrections.counts import Facts as Counts
+from backend.corrections.counts import LedgerCounts as Counts
 from backend.corrections.counts import count
 from backend.corrections.database import default_url, open_database
 from backend.corrections.splits import document_key, split_of

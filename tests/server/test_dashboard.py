@@ -12,14 +12,14 @@ from flask import Flask
 from sqlalchemy import Engine, text
 
 from backend.corrections.chronicle import Milestone
-from backend.corrections.counts import Facts, Parked, Unread
+from backend.corrections.counts import LedgerCounts, Parked, Unread
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
 from backend.corrections.progress import Counts, Progress, progress
 from backend.corrections.service import Feedback, Store
 from backend.labelstudio.connections import Connections
 from backend.server.application import Application
-from backend.server.charts import Bar, Line, Mark, Point, bars, timeline
+from backend.server.charts import Bar, ChartMark, Line, Point, bars, timeline
 from backend.server.dashboard import Dashboard, by_period, charts
 from backend.server.faults import faults
 from backend.server.status_pages import feedback_pages
@@ -116,7 +116,7 @@ def test_each_day_is_named_once_and_a_single_one_does_not_fill_the_chart(days: i
 
 
 def test_a_single_moment_has_a_day() -> None:
-    drawn = timeline([], [Mark(1.8 * DAY, "●", "serves")], title="x")
+    drawn = timeline([], [ChartMark(1.8 * DAY, "●", "serves")], title="x")
     assert drawn is not None
     assert re.findall(r">(\d\d [A-Z][a-z]{2} \d{4})<", drawn) == ["03 Jan 1970"]
 
@@ -189,7 +189,7 @@ def test_status_says_why_a_model_does_not_serve(engine: Engine, state: dict[str,
 
 def test_charts_escape_what_they_are_told() -> None:
     line = Line("a", [Point(1.0, 0.5, "<b>")])
-    drawn = str(timeline([line], [Mark(2.0, "<i>", "<u>")], title='"<p>')) + str(
+    drawn = str(timeline([line], [ChartMark(2.0, "<i>", "<u>")], title='"<p>')) + str(
         bars([Bar(0.0, 1, 2, "<b>")], title="x", width=1.0)
     )
     for tag in ("<b>", "<i>", "<u>", "<p>"):
@@ -224,20 +224,28 @@ def test_periods_are_days_then_weeks_then_longer(span: int, size: int, periods: 
 @pytest.mark.parametrize(
     ("facts", "model", "training", "refused", "words"),
     [
-        (Facts(), READY, None, 0, []),
-        (Facts(), READY | {"model_state": "failed", "model_error": "torn"}, None, 0, ["No model serves: torn"]),
-        (Facts(), READY | {"model_error": "torn"}, None, 0, ["could not take the serving one’s place"]),
-        (Facts(), READY, None, 3, ["3 webhooks"]),
-        (Facts(oldest_open=1200.0), READY, None, 0, ["waited for 20 minutes"]),
-        (Facts(oldest_open=500.0), READY, None, 0, []),  # a worker needs its time
-        (Facts(parked=(Parked(kind="event", id=1, reason="no config"),)), READY, None, 0, ["such as: no config"]),
-        (Facts(quarantined=2), READY, None, 0, ["2 training examples are in dispute"]),
-        (Facts(), READY, {"running": False, "unable": "no torch", "retrain_after": 9}, 0, ["do not start here"]),
-        (Facts(), READY, {"running": False, "unable": "no torch", "retrain_after": 0}, 0, []),  # none is wanted
-        (Facts(), READY, {"running": False, "result": "failed", "reason": "disk"}, 0, ["(failed: disk)"]),
+        (LedgerCounts(), READY, None, 0, []),
+        (LedgerCounts(), READY | {"model_state": "failed", "model_error": "torn"}, None, 0, ["No model serves: torn"]),
+        (LedgerCounts(), READY | {"model_error": "torn"}, None, 0, ["could not take the serving one’s place"]),
+        (LedgerCounts(), READY, None, 3, ["3 webhooks"]),
+        (LedgerCounts(oldest_open=1200.0), READY, None, 0, ["waited for 20 minutes"]),
+        (LedgerCounts(oldest_open=500.0), READY, None, 0, []),  # a worker needs its time
+        (
+            LedgerCounts(parked=(Parked(kind="event", id=1, reason="no config"),)),
+            READY,
+            None,
+            0,
+            ["such as: no config"],
+        ),
+        (LedgerCounts(quarantined=2), READY, None, 0, ["2 training examples are in dispute"]),
+        (LedgerCounts(), READY, {"running": False, "unable": "no torch", "retrain_after": 9}, 0, ["do not start here"]),
+        (LedgerCounts(), READY, {"running": False, "unable": "no torch", "retrain_after": 0}, 0, []),  # none is wanted
+        (LedgerCounts(), READY, {"running": False, "result": "failed", "reason": "disk"}, 0, ["(failed: disk)"]),
     ],
 )
-def test_each_fault_comes_with_a_remedy(facts: Facts, model: dict, training: dict, refused: int, words: list) -> None:
+def test_each_fault_comes_with_a_remedy(
+    facts: LedgerCounts, model: dict, training: dict, refused: int, words: list
+) -> None:
     found = list(faults(facts, model=model, training=training, refused=refused, remedy="in Label Studio, do this"))
     assert len(found) == len(words)
     for fault, word in zip(found, words, strict=True):
@@ -246,7 +254,7 @@ def test_each_fault_comes_with_a_remedy(facts: Facts, model: dict, training: dic
 
 
 def test_what_could_not_be_looked_at_and_what_the_storage_lacks_is_a_fault() -> None:
-    facts = Facts(unread=3, unread_such=(Unread(task=7, project=1, reason="the file is cut short"),))
+    facts = LedgerCounts(unread=3, unread_such=(Unread(task=7, project=1, reason="the file is cut short"),))
     found = list(faults(facts, model=READY, training=None, refused=0, remedy="", troubles=["the disk is full"]))
     assert [one.what for one in found] == [
         "Storage: the disk is full.",
@@ -266,7 +274,7 @@ def test_without_a_ledger_the_page_says_so_and_what_serves(engine: Engine) -> No
 
 
 def test_a_registry_that_cannot_be_read_is_a_fault() -> None:
-    [found] = faults(Facts(), model=READY, training=None, refused=0, remedy="", registry="line 3: take it out")
+    [found] = faults(LedgerCounts(), model=READY, training=None, refused=0, remedy="", registry="line 3: take it out")
     assert found.remedy == "line 3: take it out"
 
 

@@ -9,7 +9,7 @@ from backend.errors import PageUnavailable
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.labelling import bind
 from backend.server.predictor import Predictor
-from backend.server.turns import Job, Turns
+from backend.server.turns import PageJob, Turns
 from backend.settings import Settings
 from tests.server.conftest import VERSION, MemoryLedger, MemoryPages, ToldPipeline, ToldServing, found
 
@@ -260,7 +260,7 @@ def test_a_thousand_bad_pages_are_a_few_lines_of_the_log(pipeline, pages, caplog
 
 class TestTurns:
     def run(self, turns, jobs, *, project="1", seconds=60.0):
-        return turns.run([Job(host="", call=job) for job in jobs], project=project, remaining=lambda: seconds)
+        return turns.run([PageJob(host="", call=job) for job in jobs], project=project, remaining=lambda: seconds)
 
     def test_every_job_ends_once_with_its_result_or_its_error(self):
         def bad(_):
@@ -312,11 +312,11 @@ class TestTurns:
         left = [60.0]
         held = threading.Thread(
             target=lambda: list(
-                turns.run([Job(host="slow", call=slow)] * 200, project="slow", remaining=lambda: left[0])
+                turns.run([PageJob(host="slow", call=slow)] * 200, project="slow", remaining=lambda: left[0])
             )
         )
         held.start()
-        good = turns.run([Job(host="good", call=lambda _: 1)] * 50, project="good", remaining=lambda: 60)
+        good = turns.run([PageJob(host="good", call=lambda _: 1)] * 50, project="good", remaining=lambda: 60)
         assert len(list(good)) == 50
         left[0] = 0
         never.set()
@@ -332,7 +332,7 @@ class TestTurns:
             done.append(1)
 
         def fetch():
-            list(turns.run([Job(host="h", call=slow)] * 9, project="1", remaining=lambda: 60))
+            list(turns.run([PageJob(host="h", call=slow)] * 9, project="1", remaining=lambda: 60))
 
         batch = threading.Thread(target=fetch)
         batch.start()

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from backend.server.event_worker import SILENT_SECONDS, Courier, Errands, State, pair
+from backend.server.event_worker import SILENT_SECONDS, Courier, Errands, HealthState, pair
 from backend.server.lanes import Answer, Asked, Lanes
 from tests.server.test_wire import LET, application
 
@@ -128,7 +128,7 @@ def test_what_is_told_arrives_and_the_end_is_noticed(both: Both) -> None:
 
 def test_silence_is_told() -> None:
     now = [100.0]
-    state = State(clock=lambda: now[0])
+    state = HealthState(clock=lambda: now[0])
     state.tell({"storage": "ready"})
     now[0] += SILENT_SECONDS
     assert state() == {"storage": "ready"}

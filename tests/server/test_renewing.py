@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from backend.cli import main
 from backend.commands.look_alikes import chosen_of
-from backend.commands.prelabel.settling import Job, Settler, Wanted
+from backend.commands.prelabel.settling import ProjectJob, Settler, Wanted
 from backend.corrections.memory import forget_verdict
 from backend.corrections.renewals import due_renewals, plan_renewals, ruled_among
 from backend.corrections.service import Feedback, Store
@@ -265,7 +265,7 @@ def test_what_a_person_answered_is_not_undone_by_a_refresh(
     place.show(4)
     place.studio.predictions[4][0]["result"] = []
     settler = Settler(
-        Job(project=1, label_config=CONFIG, refresh=True),
+        ProjectJob(project=1, label_config=CONFIG, refresh=True),
         place.application.predictor,
         {},
         ruled=lambda tasks, version: ruled_among(engine, tasks, version=version),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from backend.server.lanes import Asked, Lanes
-from backend.server.wire import Limits, Reception, Wire
+from backend.server.wire import ClientLimits, Reception, Wire
 
 GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -38,7 +38,7 @@ class Front:
 
     def __init__(self, **limits: Any) -> None:
         self.loop = asyncio.new_event_loop()
-        self.reception = Reception(Lanes(application, threads=4), Limits(**limits))
+        self.reception = Reception(Lanes(application, threads=4), ClientLimits(**limits))
         started: threading.Event = threading.Event()
 
         async def serve() -> None:

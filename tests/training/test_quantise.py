@@ -19,7 +19,7 @@ from backend.models.publishing import add_documents, documents_of
 from backend.settings import Settings
 from backend.synthetic.drawn_page import draw_page
 from backend.training.export import export_classifier
-from backend.training.quantise import CALIBRATION_SEED, Calibration, calibration, compare, drawn_truth, quantise
+from backend.training.quantise import CALIBRATION_SEED, CalibrationInputs, calibration, compare, drawn_truth, quantise
 from backend.training.retraining.base_weights import read_base
 from backend.vision.classifier import load_classifier
 from backend.vision.engine import DetectorConfig, DetectorNetwork, Fusion
@@ -50,19 +50,19 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
 
 
 @pytest.fixture(scope="module")
-def seen(weights: Weights) -> Calibration:
+def seen(weights: Weights) -> CalibrationInputs:
     return calibration(weights, pages=PAGES, threads=1)
 
 
 @pytest.fixture(scope="module")
-def whole(weights: Weights, seen: Calibration, tmp_path_factory: pytest.TempPathFactory) -> Weights:
+def whole(weights: Weights, seen: CalibrationInputs, tmp_path_factory: pytest.TempPathFactory) -> Weights:
     """The same in whole numbers."""
     folder = tmp_path_factory.mktemp("int8")
     quantise(weights, folder, seen)
     return Weights.open(folder, name="int8")
 
 
-def test_calibrates_on_pages_that_nothing_else_draws(seen: Calibration) -> None:
+def test_calibrates_on_pages_that_nothing_else_draws(seen: CalibrationInputs) -> None:
     assert seen.documents == tuple(f"drawn-{CALIBRATION_SEED + number}" for number in range(PAGES))
     assert all(page.dtype == np.uint8 and page.shape[0] == 1 and page.shape[3] == 3 for page in seen.pages)
     assert len(seen.crops) > 0
@@ -87,7 +87,9 @@ def test_the_classifier_says_nearly_the_same(weights: Weights, whole: Weights) -
     assert (along / lengths).min() > 0.95
 
 
-def test_what_changed_is_told_in_figures(weights: Weights, whole: Weights, seen: Calibration, tmp_path: Path) -> None:
+def test_what_changed_is_told_in_figures(
+    weights: Weights, whole: Weights, seen: CalibrationInputs, tmp_path: Path
+) -> None:
     settings = Settings(data_dir=tmp_path, model_threads=1)
     truth = drawn_truth(tmp_path / "pages", pages=2)
     same = compare(weights, weights, seen, truth, settings)
@@ -102,7 +104,7 @@ def test_what_changed_is_told_in_figures(weights: Weights, whole: Weights, seen:
     assert min(differs.milliseconds) > 0
 
 
-def test_the_detector_sees_nearly_the_same(weights: Weights, whole: Weights, seen: Calibration) -> None:
+def test_the_detector_sees_nearly_the_same(weights: Weights, whole: Weights, seen: CalibrationInputs) -> None:
     maps = []
     for one in (weights, whole):
         config = DetectorConfig.read(one.folder / DETECTOR_CONFIG_FILE)
@@ -131,7 +133,7 @@ def test_training_goes_on_from_floating_point(weights: Weights, whole: Weights) 
     assert read_base(weights).path == weights.path
 
 
-def test_whole_numbers_are_not_quantised_again(whole: Weights, seen: Calibration, tmp_path: Path) -> None:
+def test_whole_numbers_are_not_quantised_again(whole: Weights, seen: CalibrationInputs, tmp_path: Path) -> None:
     with pytest.raises(BadWeights, match="whole numbers already"):
         quantise(whole, tmp_path / "again", seen)
 

@@ -35,7 +35,7 @@ __all__ = [
     "PROJECT_CHECK",
     "SHOWN",
     "Bindings",
-    "Kind",
+    "TokenKind",
     "check_labels",
     "check_project",
     "check_server",
@@ -58,7 +58,7 @@ _TESTED = (1, 23)
 _REMEDY = "start Label Studio, and set LABEL_STUDIO_URL to the address that a browser on this machine opens it at"
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     """The kinds of Label Studio's tokens."""
 
     NONE = "no token"
@@ -67,16 +67,16 @@ class Kind(StrEnum):
     LEGACY = "a legacy token"
 
 
-def kind_of(token: str) -> Kind:
+def kind_of(token: str) -> TokenKind:
     """Which kind a token is of, by its form; whether it is accepted is another question."""
     if not token:
-        return Kind.NONE
+        return TokenKind.NONE
     if token.count(".") != 2:
-        return Kind.LEGACY
-    return Kind.BEARER if _claims(token).get("token_type") == "access" else Kind.PERSONAL
+        return TokenKind.LEGACY
+    return TokenKind.BEARER if _claims(token).get("token_type") == "access" else TokenKind.PERSONAL
 
 
-def check_token(studio: LabelStudio, token: str, *, now: float | None = None) -> Checked[Kind]:
+def check_token(studio: LabelStudio, token: str, *, now: float | None = None) -> Checked[TokenKind]:
     """Whether Label Studio accepts LABEL_STUDIO_API_KEY; gives its kind.
 
     Args:
@@ -85,7 +85,7 @@ def check_token(studio: LabelStudio, token: str, *, now: float | None = None) ->
         now: Seconds since the epoch; this moment when None.
     """
     kind = kind_of(token)
-    if kind is Kind.NONE:
+    if kind is TokenKind.NONE:
         return doubtful(
             ACCESS_CHECK,
             "LABEL_STUDIO_API_KEY is empty: pages are fetched with the token that Label Studio sends with /setup, "
@@ -98,7 +98,7 @@ def check_token(studio: LabelStudio, token: str, *, now: float | None = None) ->
             "LABEL_STUDIO_API_KEY has a character in it that no token has",
             remedy="copy the token once more",
         )
-    if kind is Kind.BEARER:
+    if kind is TokenKind.BEARER:
         return failed(ACCESS_CHECK, "LABEL_STUDIO_API_KEY is a bearer, which lives for some minutes only", remedy=_NEW)
     over = (time.time() if now is None else now) - float(_claims(token).get("exp") or "inf")
     if over > 0:
@@ -114,8 +114,8 @@ def check_token(studio: LabelStudio, token: str, *, now: float | None = None) ->
     return well(ACCESS_CHECK, f"Label Studio accepts LABEL_STUDIO_API_KEY, {kind}", kind)
 
 
-def _remedy(kind: Kind, error: LabelStudioError) -> str:
-    if kind is Kind.LEGACY and "legacy token authentication has been disabled" in str(error):
+def _remedy(kind: TokenKind, error: LabelStudioError) -> str:
+    if kind is TokenKind.LEGACY and "legacy token authentication has been disabled" in str(error):
         return f"{_NEW}; or turn legacy tokens on (Label Studio, Organization, API Tokens Settings)"
     return _NEW
 

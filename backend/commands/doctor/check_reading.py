@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx2
 
 from backend.commands.doctor.findings import Checked, Fields, doubtful, failed, skipped, this_many, well
-from backend.corrections.counts import Facts, count
+from backend.corrections.counts import LedgerCounts, count
 from backend.errors import CutShort, LimitExceeded, PageError, RequestError, SettingsError, UndecodablePage
 from backend.labelstudio.connections import first_page
 from backend.labelstudio.probing import newest_tasks
@@ -185,7 +185,7 @@ def check_ledger(engine: Engine, project: Fields | None) -> tuple[Checked[int], 
     return judge_unread(facts, number), judge_unknown(facts, number)
 
 
-def judge_unread(facts: Facts, project: int | None) -> Checked[int]:
+def judge_unread(facts: LedgerCounts, project: int | None) -> Checked[int]:
     """Whether tasks wait to be looked at; each is named, with its reason."""
     waiting = [one for one in facts.unread_such if project in (None, one.project)]
     if not waiting:
@@ -201,7 +201,7 @@ def judge_unread(facts: Facts, project: int | None) -> Checked[int]:
     )
 
 
-def judge_unknown(facts: Facts, project: int | None) -> Checked[int]:
+def judge_unknown(facts: LedgerCounts, project: int | None) -> Checked[int]:
     """Whether annotators' regions bear labels that no label config knows."""
     found = [one for one in facts.unknown if project in (None, one.project)]
     if not found:

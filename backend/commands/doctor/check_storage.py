@@ -23,7 +23,7 @@ from backend.errors import LedgerError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from backend.corrections.counts import Facts
+    from backend.corrections.counts import LedgerCounts
     from backend.corrections.database import Condition
     from backend.settings import Settings
 
@@ -130,7 +130,7 @@ def check_journal(engine: Engine) -> Checked[int]:
     return judge_journal(count(engine))
 
 
-def judge_journal(facts: Facts) -> Checked[int]:
+def judge_journal(facts: LedgerCounts) -> Checked[int]:
     """Whether events wait, and whether some are parked; gives how many there are."""
     events = facts.event_count()
     parked = facts.event_count(state="parked"), facts.annotations.get("parked", 0)

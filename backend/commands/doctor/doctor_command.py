@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from backend.commands.doctor.check_label_studio import Bindings, Kind
+    from backend.commands.doctor.check_label_studio import Bindings, TokenKind
     from backend.commands.doctor.findings import Checked, Fields
 
 __all__ = ["Examination", "add_arguments", "run"]
@@ -113,7 +113,7 @@ class Examination:
         return serves
 
     def _project(
-        self, studio: LabelStudio, accepted: Checked[Kind]
+        self, studio: LabelStudio, accepted: Checked[TokenKind]
     ) -> Generator[Finding, None, tuple[Checked[Fields], Checked[Bindings]]]:
         """The project; gives its fields, and the places for marks in its label config."""
         if self.project:

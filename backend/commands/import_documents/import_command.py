@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from backend.commands.amounts import one_or_more
 from backend.commands.import_documents.document_files import DocumentFiles, find
-from backend.commands.import_documents.importing import Importer, ImportJournal, Outcome, State, Tasks, tasks_of
+from backend.commands.import_documents.importing import FileOutcome, FileState, Importer, ImportJournal, Tasks, tasks_of
 from backend.errors import DocumentError, LabelConfigError, LabelStudioError
 from backend.escaping import LONGEST_LINE, printable
 from backend.labelstudio.client import LabelStudio
@@ -95,7 +95,7 @@ def _binding(studio: LabelStudio, project: int) -> Binding:
 
 def _import(make: Callable[..., Importer], files: Sequence[Path], *, where: str) -> int:
     """Imports with a bar over the documents and a count of pages, tells of those that failed, and counts."""
-    outcomes: list[Outcome] = []
+    outcomes: list[FileOutcome] = []
     stopped = False
     with tqdm(total=len(files), unit="document", disable=None, file=sys.stderr) as bar:
         pages = itertools.count(1)
@@ -104,7 +104,7 @@ def _import(make: Callable[..., Importer], files: Sequence[Path], *, where: str)
             for outcome in importer.run(files):
                 outcomes.append(outcome)
                 bar.update()
-                if outcome.state is State.FAILED:
+                if outcome.state is FileState.FAILED:
                     _say(f"{outcome.path}: {outcome.reason}")
         except LabelStudioError as error:
             if not outcomes:
@@ -114,20 +114,20 @@ def _import(make: Callable[..., Importer], files: Sequence[Path], *, where: str)
             stopped = True
     print(_table(outcomes, left=len(files) - len(outcomes)))
     print(where)
-    return 1 if stopped or any(outcome.state is State.FAILED for outcome in outcomes) else os.EX_OK
+    return 1 if stopped or any(outcome.state is FileState.FAILED for outcome in outcomes) else os.EX_OK
 
 
 def _say(text: str) -> None:
     tqdm.write(f"contract-marks: {printable(text, most=LONGEST_LINE)}", file=sys.stderr)
 
 
-def _table(outcomes: Sequence[Outcome], *, left: int) -> str:
+def _table(outcomes: Sequence[FileOutcome], *, left: int) -> str:
     lines = [f"{'':<30}{'documents':>10}{'pages':>8}{'tasks':>8}"]
-    for state in State:
+    for state in FileState:
         these = [outcome for outcome in outcomes if outcome.state is state]
-        if these or state is State.IMPORTED:
+        if these or state is FileState.IMPORTED:
             pages, tasks = sum(one.pages for one in these), sum(one.tasks for one in these)
-            counts = f"{pages:>8}{tasks:>8}" if state is State.IMPORTED else ""
+            counts = f"{pages:>8}{tasks:>8}" if state is FileState.IMPORTED else ""
             lines.append(f"{state.value:<30}{len(these):>10}{counts}")
     if left:
         lines.append(f"{'not reached':<30}{left:>10}")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio
     from backend.labelstudio.labelling import Binding
 
-__all__ = ["Begun", "ImportJournal", "Importer", "Outcome", "State", "Tasks", "tasks_of"]
+__all__ = ["Begun", "FileOutcome", "FileState", "ImportJournal", "Importer", "Tasks", "tasks_of"]
 
 # Documents whose state Label Studio is asked for in one request.
 _AT_ONCE = 50
@@ -104,7 +104,7 @@ class Tasks(Enum):
     PAGE = "page"
 
 
-class State(Enum):
+class FileState(Enum):
     """What became of a file."""
 
     IMPORTED = "imported"
@@ -114,7 +114,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class FileOutcome:
     """What became of one file.
 
     Attributes:
@@ -126,7 +126,7 @@ class Outcome:
     """
 
     path: Path
-    state: State
+    state: FileState
     reason: str = ""
     pages: int = 0
     tasks: int = 0
@@ -191,7 +191,7 @@ class Importer:
         self._settle_seconds = settle
         self._first: dict[str, Path] = {}
 
-    def run(self, files: Sequence[Path]) -> Iterator[Outcome]:
+    def run(self, files: Sequence[Path]) -> Iterator[FileOutcome]:
         """Imports files in order, one page in memory at a time; gives what became of each, when it is known.
 
         Raises:
@@ -205,17 +205,17 @@ class Importer:
             while batch := list(islice(rest, _AT_ONCE)):
                 yield from self._batch(batch)
 
-    def _batch(self, files: list[Path]) -> Iterator[Outcome]:
+    def _batch(self, files: list[Path]) -> Iterator[FileOutcome]:
         looked_at = [self._looked_at(file) for file in files]
         known = documents_in(self._studio, self._project, {one for one in looked_at if isinstance(one, str)})
         for file, digest in zip(files, looked_at, strict=True):
             if isinstance(digest, PageError):
-                yield Outcome(path=file, state=State.FAILED, reason=digest.reason)
+                yield FileOutcome(path=file, state=FileState.FAILED, reason=digest.reason)
             elif digest in self._first:
-                yield Outcome(path=file, state=State.TWICE, reason=str(self._first[digest]))
+                yield FileOutcome(path=file, state=FileState.TWICE, reason=str(self._first[digest]))
             else:
                 self._first[digest] = file
-                yield Outcome(path=file, state=State.KNOWN) if digest in known else self._import(file, digest)
+                yield FileOutcome(path=file, state=FileState.KNOWN) if digest in known else self._import(file, digest)
 
     def _looked_at(self, file: Path) -> str | PageError:
         """SHA-256 of a file, or why it cannot be read."""
@@ -224,18 +224,18 @@ class Importer:
         except PageError as error:
             return error
 
-    def _import(self, file: Path, digest: str) -> Outcome:
+    def _import(self, file: Path, digest: str) -> FileOutcome:
         try:
             references, numbers = self._upload(file, digest)
             tasks = self._tasks(file, digest, references, numbers)
             self._create(digest, tasks)
         except PageError as error:
-            return Outcome(path=file, state=State.FAILED, reason=error.reason)
+            return FileOutcome(path=file, state=FileState.FAILED, reason=error.reason)
         except LabelStudioError as error:
             if error.answered is None or error.answered in _NOBODYS or error.answered >= 500:
                 raise
-            return Outcome(path=file, state=State.FAILED, reason=str(error))
-        return Outcome(path=file, state=State.IMPORTED, pages=len(numbers), tasks=len(tasks))
+            return FileOutcome(path=file, state=FileState.FAILED, reason=str(error))
+        return FileOutcome(path=file, state=FileState.IMPORTED, pages=len(numbers), tasks=len(tasks))
 
     def _upload(self, file: Path, digest: str) -> tuple[list[str], list[int]]:
         """Renders and uploads the pages; gives their references, and their numbers in the document from 1."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from backend.pages.page import Page
     from backend.settings import Settings
 
-__all__ = ["Item", "Looked", "Looker", "Row", "items", "make_looker", "read_label_config"]
+__all__ = ["Item", "LookedItem", "Looker", "Row", "items", "make_looker", "read_label_config"]
 
 Row = dict[str, Any]
 """`document`, `page` (from 1; 0 for a task), `data` of the task, `prediction`."""
@@ -43,7 +43,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class LookedItem:
     """What became of an item.
 
     Attributes:
@@ -81,19 +81,19 @@ class Looker:
         self._bindings = bind(label_config, confidence=settings.confidence) if label_config else own
         self.version = str(self._predictor.version(self._bindings))
 
-    def __call__(self, portion: Sequence[Item]) -> list[Looked]:
+    def __call__(self, portion: Sequence[Item]) -> list[LookedItem]:
         """Looks at some items, one after the other."""
         return [self._look(item) for item in portion]
 
-    def _look(self, item: Item) -> Looked:
+    def _look(self, item: Item) -> LookedItem:
         try:
             rows = self._task(item, item.task) if item.task is not None else self._file(item)
         except (PageError, RequestError) as error:
-            return Looked(name=item.name, pages=0, failure=(type(error).__name__, str(error)))
+            return LookedItem(name=item.name, pages=0, failure=(type(error).__name__, str(error)))
         if isinstance(rows, tuple):
-            return Looked(name=item.name, pages=0, failure=rows)
+            return LookedItem(name=item.name, pages=0, failure=rows)
         pages = len(rows) if item.task is None else len(sheets(0, item.task, self._bindings))
-        return Looked(name=item.name, pages=pages, rows=tuple(rows))
+        return LookedItem(name=item.name, pages=pages, rows=tuple(rows))
 
     def _file(self, item: Item) -> list[Row]:
         data = self._bytes(item)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from backend.commands.prelabel.archive import read_label_config
 from backend.commands.prelabel.crew import Crew, Failure, Failures, Lost
 from backend.commands.prelabel.prelabel_files import FileCounts, FileJob, prelabel_files
-from backend.commands.prelabel.settling import Job, Settled, Wanted, make_settler, patiently
+from backend.commands.prelabel.settling import ProjectJob, Settled, Wanted, make_settler, patiently
 from backend.errors import SettingsError, SetupError
 from backend.escaping import printable
 from backend.files import alone
@@ -39,7 +39,7 @@ _LOCK_SECONDS = 60.0
 
 
 @dataclass(kw_only=True)
-class Counts:
+class ProjectCounts:
     """How far a run is.
 
     Attributes:
@@ -73,15 +73,15 @@ class Counts:
 def prelabel_project(
     settings: Settings,
     studio: LabelStudio,
-    job: Job,
+    job: ProjectJob,
     failures: Failures,
     *,
     tasks: Callable[[], Iterable[int]] | None,
     unannotated: bool,
     processes: int,
     batch: int,
-    progress: Callable[[Counts], object] = lambda _: None,
-) -> Counts:
+    progress: Callable[[ProjectCounts], object] = lambda _: None,
+) -> ProjectCounts:
     """Gives each task of a project exactly one prediction of the version that serves.
 
     Label Studio itself knows what a killed run left undone. It lists the ids of tasks without a prediction, and the run
@@ -107,7 +107,7 @@ def prelabel_project(
     """
     make = partial(make_settler, settings, job, processes)
     with _alone(settings.data_dir, job.project) as lock, Crew(make, processes=processes, lock=lock) as crew:
-        counts = Counts(version=crew.version)
+        counts = ProjectCounts(version=crew.version)
         for first in (True,) if job.refresh else (True, False):
             if tasks is None and job.refresh:
                 listed = _shown(studio, job, counts)
@@ -128,7 +128,9 @@ def prelabel_project(
     return counts
 
 
-def _listed(studio: LabelStudio, job: Job, counts: Counts, *, lacking: bool, unannotated: bool) -> Iterator[Wanted]:
+def _listed(
+    studio: LabelStudio, job: ProjectJob, counts: ProjectCounts, *, lacking: bool, unannotated: bool
+) -> Iterator[Wanted]:
     """Tasks by Label Studio's lists, which are asked for as they are used."""
     after, known = 0, False
     while True:
@@ -154,7 +156,7 @@ def _listed(studio: LabelStudio, job: Job, counts: Counts, *, lacking: bool, una
         yield from (Wanted(task=task) for task in listing.ids)
 
 
-def _shown(studio: LabelStudio, job: Job, counts: Counts) -> Iterator[Wanted]:
+def _shown(studio: LabelStudio, job: ProjectJob, counts: ProjectCounts) -> Iterator[Wanted]:
     """Open tasks that have a prediction of this version."""
     after: int | None = 0
     while after is not None:
@@ -164,7 +166,7 @@ def _shown(studio: LabelStudio, job: Job, counts: Counts) -> Iterator[Wanted]:
         yield from (Wanted(task=task) for task in listing.ids)
 
 
-def _named(tasks: Iterable[int], counts: Counts, *, first: bool) -> Iterator[Wanted]:
+def _named(tasks: Iterable[int], counts: ProjectCounts, *, first: bool) -> Iterator[Wanted]:
     """Tasks that were named; the second time, only what is too much there is deleted."""
     for task in tasks:
         counts.total += 1
@@ -267,7 +269,7 @@ def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -
             counts = prelabel_project(
                 settings,
                 studio,
-                Job(
+                ProjectJob(
                     project=project,
                     label_config=config,
                     replace=args.replace,
@@ -329,7 +331,7 @@ def _files(args: argparse.Namespace, settings: Settings, failures: Failures) -> 
     )
 
 
-def _show(bar: tqdm[object], counts: Counts, started: float) -> None:
+def _show(bar: tqdm[object], counts: ProjectCounts, started: float) -> None:
     rate = counts.pages / max(time.monotonic() - started, 1e-9)
     bar.total = max(counts.total, counts.tasks)
     bar.set_postfix_str(f"{counts.pages} pages, {rate:.1f} pages/s", refresh=False)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import cv2
 
-from backend.commands.prelabel.archive import Item, Looked, Looker, items, make_looker
+from backend.commands.prelabel.archive import Item, LookedItem, Looker, items, make_looker
 from backend.commands.prelabel.crew import Crew, Failure, Lost
 from backend.commands.prelabel.writing import RowJournal, make_sure, write_json, write_parquet
 from backend.errors import BackendError, ModelError, SettingsError
@@ -50,7 +50,7 @@ class Engine(Protocol):
         """Of the model."""
         ...
 
-    def run(self, items: Iterator[Item]) -> Iterator[Looked]:
+    def run(self, items: Iterator[Item]) -> Iterator[LookedItem]:
         """Looks at each, in any order."""
         ...
 
@@ -76,7 +76,7 @@ class LocalEngine:
     def version(self) -> str:
         return self._crew.version
 
-    def run(self, items: Iterator[Item]) -> Iterator[Looked]:
+    def run(self, items: Iterator[Item]) -> Iterator[LookedItem]:
         return _done(self._crew, iter(lambda: list(islice(items, self._batch)), []))
 
 
@@ -143,7 +143,7 @@ class RayEngine:
         """
         return self._heard(lambda: str(self._ray.get(self._ray.remote(_version).remote(**self._made_of))))
 
-    def run(self, items: Iterator[Item]) -> Iterator[Looked]:
+    def run(self, items: Iterator[Item]) -> Iterator[LookedItem]:
         """Looks at each, in any order.
 
         Raises:
@@ -152,7 +152,7 @@ class RayEngine:
         while window := list(islice(items, _WINDOW)):
             yield from self._window(window)
 
-    def _window(self, window: Sequence[Item]) -> Iterator[Looked]:
+    def _window(self, window: Sequence[Item]) -> Iterator[LookedItem]:
         data = self._ray.data
         portions = max(1, min(len(window), max(self._actors * 4, len(window) // self._batch)))
         rows = [{"item": item.to_json()} for item in window]
@@ -205,10 +205,10 @@ def _lone_looker(settings: Settings, label_config: str) -> Looker:
     return make_looker(settings, label_config, 1)
 
 
-def _done(crew: Crew[Item], portions: Iterator[list[Item]]) -> Iterator[Looked]:
+def _done(crew: Crew[Item], portions: Iterator[list[Item]]) -> Iterator[LookedItem]:
     for answer in crew.run(portions):
         if isinstance(answer, Lost):
-            yield Looked(name=answer.part.name, pages=0, failure=("WorkerDied", answer.reason))
+            yield LookedItem(name=answer.part.name, pages=0, failure=("WorkerDied", answer.reason))
         else:
             yield from answer.answer
 
@@ -217,9 +217,9 @@ def _version(settings: Settings, label_config: str) -> str:
     return _lone_looker(settings, label_config).version
 
 
-def _looked(facts: dict[str, Any]) -> Looked:
+def _looked(facts: dict[str, Any]) -> LookedItem:
     failure = facts["failure"]
-    return Looked(
+    return LookedItem(
         name=facts["name"],
         pages=facts["pages"],
         rows=tuple(facts["rows"]),
@@ -227,7 +227,7 @@ def _looked(facts: dict[str, Any]) -> Looked:
     )
 
 
-def checked(version: str, looked: Looked) -> Looked:
+def checked(version: str, looked: LookedItem) -> LookedItem:
     """The same, if it is of a version.
 
     Raises:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from backend.server.predictor import Predictor
     from backend.settings import Settings
 
-__all__ = ["Job", "Settled", "Settler", "Wanted", "make_settler", "patiently"]
+__all__ = ["ProjectJob", "Settled", "Settler", "Wanted", "make_settler", "patiently"]
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,7 +39,7 @@ _NOT_FOUND = 404
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ProjectJob:
     """What all portions of a run have in common.
 
     Attributes:
@@ -105,7 +105,7 @@ class Settler:
 
     def __init__(
         self,
-        job: Job,
+        job: ProjectJob,
         predictor: Predictor,
         failed: Failed,
         *,
@@ -257,7 +257,7 @@ class Settler:
         return Failure(what=task, kind=kind, reason=reason)
 
 
-def make_settler(settings: Settings, job: Job, processes: int) -> Settler:
+def make_settler(settings: Settings, job: ProjectJob, processes: int) -> Settler:
     """A settler over a model of its own.
 
     Raises:

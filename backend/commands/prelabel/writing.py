@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from backend.commands.prelabel.archive import Row
 
-__all__ = ["RowJournal", "Seen", "make_sure", "write_json", "write_parquet"]
+__all__ = ["RowJournal", "SeenNames", "make_sure", "write_json", "write_parquet"]
 
 _KEY_BYTES = 8
 # Keys that wait, in a common set, until it pays to sort them in.
@@ -32,7 +32,7 @@ _LATE = 10_000
 _ROW_GROUP = 1000
 
 
-class Seen:
+class SeenNames:
     """Names that can be asked for and no longer be told: of each, 64 bits of its hash are kept.
 
     With a million names, the chance that one of them is taken for another is one in thirty million.
@@ -86,7 +86,7 @@ class RowJournal:
     def __init__(self, file: Path, facts: dict[str, Any]) -> None:
         self.file = file
         self.rows = 0
-        self._done = Seen()
+        self._done = SeenNames()
         file.parent.mkdir(parents=True, exist_ok=True)
         self._lines: IO[bytes] = file.open("a+b")
         if not hold(self._lines.fileno()):

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from backend.commands.report.rules import Answer, Met, Rule
+from backend.commands.report.rules import Met, Rule, RuleAnswer
 from backend.vision.network_config import MARKS
 
-__all__ = ["Contract", "ContractPage", "Found", "Judged", "State", "Told", "judged"]
+__all__ = ["Contract", "ContractPage", "ContractState", "Found", "Judged", "Told", "judged"]
 
 
-class State(StrEnum):
+class ContractState(StrEnum):
     """What a contract bears, in one word; a thumbprint is no signature, and has its own count."""
 
     BOTH = "both"
@@ -100,13 +100,13 @@ class Contract:
         return sum((page.counts or {}).get(label, 0) for page in self.pages)
 
     @property
-    def state(self) -> State:
+    def state(self) -> ContractState:
         signed, stamped = bool(self.count("signature")), bool(self.count("stamp"))
         if signed and stamped:
-            return State.BOTH
+            return ContractState.BOTH
         if any(page.marks is None for page in self.pages) or not self.pages:
-            return State.NOT_KNOWN  # what was found so far is not all that there may be
-        return State.SIGNED if signed else State.STAMPED if stamped else State.NONE
+            return ContractState.NOT_KNOWN  # what was found so far is not all that there may be
+        return ContractState.SIGNED if signed else ContractState.STAMPED if stamped else ContractState.NONE
 
     @property
     def told(self) -> Told:
@@ -147,7 +147,7 @@ class Judged:
     """A contract and what each rule says of it, in the order of the rules."""
 
     contract: Contract
-    answers: tuple[Answer, ...]
+    answers: tuple[RuleAnswer, ...]
 
     @property
     def met(self) -> Met:

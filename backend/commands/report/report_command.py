@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from backend.commands.import_documents.document_files import find
 from backend.commands.report.contract_sources import Contracts, FileContracts, ProjectContracts
-from backend.commands.report.contracts import ContractPage, Found, Judged, State, judged
+from backend.commands.report.contracts import ContractPage, ContractState, Found, Judged, judged
 from backend.commands.report.rules import Met, Rule, parse_rule
 from backend.errors import PageError, ReportError
 from backend.files import write_private
@@ -90,7 +90,7 @@ def as_html(
         pictures=pictures,
         pictured=min(pictured, len(found)),
         states=Counter(one.contract.state for one in found),
-        state=State,
+        state=ContractState,
         groups=[
             (met, [pair for pair in enumerate(found) if pair[1].met is met]) for met in (Met.NO, Met.NOT_KNOWN, Met.YES)
         ],
@@ -131,7 +131,7 @@ def as_json(found: Sequence[Judged], rules: Sequence[Rule]) -> dict[str, Any]:
     return {
         "rules": [str(rule) for rule in rules],
         "contracts": [_contract(one) for one in found],
-        "states": {state.value: states[state] for state in State},
+        "states": {state.value: states[state] for state in ContractState},
         "missing": sum(one.met is Met.NO for one in found),
         "not_known": sum(one.met is Met.NOT_KNOWN for one in found),
     }
@@ -311,7 +311,7 @@ def _print(found: Sequence[Judged], rules: Sequence[Rule]) -> None:
     if len(lacking) > _LISTED:
         print(f"… and {len(lacking) - _LISTED} more: --html, --csv and --json have them all")
     states = [one.contract.state for one in found]
-    print(", ".join(f"{states.count(state)} {state}" for state in State))
+    print(", ".join(f"{states.count(state)} {state}" for state in ContractState))
     missing = sum(one.met is Met.NO for one in found)
     not_known = sum(one.met is Met.NOT_KNOWN for one in found)
     asked = " and ".join(f"`{rule}`" for rule in rules)

@@ -21,7 +21,7 @@ from typing import Protocol
 from backend.errors import ReportError
 from backend.vision.network_config import MARKS
 
-__all__ = ["Answer", "Clause", "Counted", "Met", "Place", "Rule", "parse_rule"]
+__all__ = ["Clause", "Counted", "Met", "PageChoice", "Rule", "RuleAnswer", "parse_rule"]
 
 _TOKEN = re.compile(r"\s*(?:(?P<word>[^\W\d_]+)|(?P<number>\d+)|(?P<sign>>=|<=|==|=|>|<|≥|≤|\+|-|–))")
 _KINDS: Mapping[str, tuple[str, ...]] = {
@@ -54,7 +54,7 @@ class Counted(Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class RuleAnswer:
     """Whether a rule is met, and why, in a few words."""
 
     met: Met
@@ -62,7 +62,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Place:
+class PageChoice:
     """Pages of a contract, counted from 1 or, below 0, from the end; `each` asks every one of them by itself."""
 
     words: str
@@ -77,7 +77,7 @@ class Place:
         return range(min(first, total), min(last, total))
 
 
-_ANYWHERE = Place("")
+_ANYWHERE = PageChoice("")
 
 
 @dataclass(frozen=True)
@@ -87,23 +87,23 @@ class Clause:
     kinds: tuple[str, ...]
     sign: str
     number: int
-    place: Place = _ANYWHERE
+    place: PageChoice = _ANYWHERE
 
     def __str__(self) -> str:
         named = "mark" if self.kinds == MARKS else "+".join(self.kinds)
         where = f" on {self.place.words}" if self.place.words else ""
         return f"{named}{self.sign}{self.number}{where}"
 
-    def ask(self, pages: Sequence[Counted]) -> Answer:
+    def ask(self, pages: Sequence[Counted]) -> RuleAnswer:
         """Whether the pages of a contract meet it."""
         meant = [pages[index] for index in self.place.of(len(pages))]
         if not meant and pages:
-            return Answer(Met.YES if self._holds(0) else Met.NO, f"{self}: there is no such page")
+            return RuleAnswer(Met.YES if self._holds(0) else Met.NO, f"{self}: there is no such page")
         groups = [[page] for page in meant] if self.place.each else [meant]
         asked = [self._group(group) for group in groups]
         met = _all([met for met, _ in asked]) if pages else Met.NOT_KNOWN
         counts = [count for found, count in asked if found is not Met.YES] or [count for _, count in asked]
-        return Answer(met, f"{self}: {min(counts, default=0)} found{'' if met is not Met.NOT_KNOWN else ' so far'}")
+        return RuleAnswer(met, f"{self}: {min(counts, default=0)} found{'' if met is not Met.NOT_KNOWN else ' so far'}")
 
     def _group(self, pages: Sequence[Counted]) -> tuple[Met, int]:
         known = [page.counts for page in pages if page.counts is not None]
@@ -140,12 +140,12 @@ class Rule:
     def __str__(self) -> str:
         return " or ".join(" and ".join(map(str, clauses)) for clauses in self.alternatives)
 
-    def ask(self, pages: Sequence[Counted]) -> Answer:
+    def ask(self, pages: Sequence[Counted]) -> RuleAnswer:
         """Whether the pages of a contract, in their order, meet it."""
         answers = [[clause.ask(pages) for clause in clauses] for clauses in self.alternatives]
         met = _any([_all([one.met for one in group]) for group in answers])
         told = [one for group in answers for one in group if met is Met.YES or one.met is not Met.YES]
-        return Answer(met, "; ".join(one.why for one in told))
+        return RuleAnswer(met, "; ".join(one.why for one in told))
 
 
 def _all(met: Sequence[Met]) -> Met:
@@ -199,13 +199,13 @@ def _kind(reader: _Reader) -> tuple[str, ...]:
     return _KINDS[word]
 
 
-def _place(reader: _Reader) -> Place:
+def _place(reader: _Reader) -> PageChoice:
     reader.take("the")
     word = reader.take("any", "each", "every", "first", "last", "page", "pages", "document", "contract")
     match word:
         case "any" | "each" | "every":
             reader.need("page")
-            return _ANYWHERE if word == "any" else Place("each page", each=True)
+            return _ANYWHERE if word == "any" else PageChoice("each page", each=True)
         case "document" | "contract":
             return _ANYWHERE
         case "first" | "last":
@@ -213,11 +213,11 @@ def _place(reader: _Reader) -> Place:
             number = reader.number(least=1) if several else 1
             reader.need("pages" if number > 1 else "page", *(("page", "pages") if several else ()))
             words = f"{word} {number} pages" if number > 1 else f"{word} page"
-            return Place(words, 1, number) if word == "first" else Place(words, -number, -1)
+            return PageChoice(words, 1, number) if word == "first" else PageChoice(words, -number, -1)
         case "page" | "pages":
             first = reader.number(least=1)
             last = reader.number(least=first) if reader.take("-", "–", "to") else first
-            return Place(f"page {first}" if first == last else f"pages {first}-{last}", first, last)
+            return PageChoice(f"page {first}" if first == last else f"pages {first}-{last}", first, last)
     raise reader.error("any page, each page, first page, last page, page N, pages N-M, first N pages or last N pages")
 
 

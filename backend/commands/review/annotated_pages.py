@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.commands.review.doubts import Place
+from backend.commands.review.doubts import PagePlace
 from backend.errors import DatasetError, PageError, RequestError
 from backend.evaluation.study import LOW_BAR, FoundMarks
 from backend.geometry import Boxes, as_boxes, coverage, iou
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.tasks import Sheet
     from backend.vision.pipeline import Pipeline
 
-__all__ = ["AnnotatedPage", "FrozenSource", "Look", "Missing", "ProjectSource", "Source", "look"]
+__all__ = ["AnnotatedPage", "FrozenSource", "Missing", "ModelLook", "ProjectSource", "Source", "look"]
 
 _ON_IT = 0.5
 """Least IoU at which a candidate is a crop of an annotated mark."""
@@ -40,7 +40,7 @@ _HALF = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Look:
+class ModelLook:
     """What the model makes of a page.
 
     Attributes:
@@ -54,7 +54,7 @@ class Look:
     embeddings: NDArray[np.float32]
 
 
-def look(annotated: AnnotatedPage, pipeline: Pipeline, examples: Examples, *, document: int) -> Look:
+def look(annotated: AnnotatedPage, pipeline: Pipeline, examples: Examples, *, document: int) -> ModelLook:
     """Looks at a page, and adds its crops to the examples: the annotated ones, and the candidates that are none.
 
     A candidate keeps the network's own probabilities: what no annotation speaks about, no annotation taught.
@@ -75,7 +75,7 @@ def look(annotated: AnnotatedPage, pipeline: Pipeline, examples: Examples, *, do
     labels = np.concatenate([_labels(candidates.boxes, annotated), annotated.labels])
     known = labels >= 0
     examples.add(seen.embeddings[known], labels[known], document=document)
-    return Look(
+    return ModelLook(
         found=FoundMarks(boxes=marks.boxes[kept], labels=marks.labels[kept], scores=marks.scores[kept]),
         own=seen.probabilities[count:],
         embeddings=seen.embeddings[count:],
@@ -109,7 +109,7 @@ class AnnotatedPage:
         classes: Indices into `MARKS` of what the annotator had a label for.
     """
 
-    place: Place
+    place: PagePlace
     document: str
     page: Page
     boxes: Boxes
@@ -141,7 +141,7 @@ class Source(Protocol):
         """All of them, in an order that does not depend on chance."""
         ...
 
-    def page(self, place: Place) -> Page:
+    def page(self, place: PagePlace) -> Page:
         """One of them again; raises PageError or DatasetError."""
         ...
 
@@ -182,7 +182,7 @@ class ProjectSource:
                 yield from self._task(ruling)
             progress()
 
-    def page(self, place: Place) -> Page:
+    def page(self, place: PagePlace) -> Page:
         return first_page(self._source, place.source, task=place.task)
 
     def _task(self, ruling: Ruling) -> Iterator[AnnotatedPage | Missing]:
@@ -199,9 +199,9 @@ class ProjectSource:
             except (PageError, RequestError) as error:
                 yield Missing(name=place.name, reason=str(error))
 
-    def _place(self, ruling: Ruling, sheet: Sheet, index: int, *, alone: bool) -> Place:
+    def _place(self, ruling: Ruling, sheet: Sheet, index: int, *, alone: bool) -> PagePlace:
         left = ruling.annotation
-        return Place(
+        return PagePlace(
             name=f"task {left.task}" if alone else f"task {left.task}, page {index + 1}",
             source=sheet.reference,
             project=self._project,
@@ -210,7 +210,7 @@ class ProjectSource:
             page=index,
         )
 
-    def _annotated(self, ruling: Ruling, sheet: Sheet, place: Place) -> AnnotatedPage:
+    def _annotated(self, ruling: Ruling, sheet: Sheet, place: PagePlace) -> AnnotatedPage:
         left, page = ruling.annotation, self.page(place)
         if reason := turned_page(left, place.page, width=page.width, height=page.height):
             raise RequestError(f"the page was {reason}")
@@ -261,15 +261,15 @@ class FrozenSource:
                 )
             progress()
 
-    def page(self, place: Place) -> Page:
+    def page(self, place: PagePlace) -> Page:
         frozen = self._by_name[place.source]
         return Page(pixels=self._version.pixels(frozen), reference=frozen.name, dpi=frozen.dpi)
 
 
-def _frozen_place(frozen: FrozenPage) -> Place:
+def _frozen_place(frozen: FrozenPage) -> PagePlace:
     if frozen.origin is None:
-        return Place(name=frozen.name, source=frozen.name)
-    return Place(
+        return PagePlace(name=frozen.name, source=frozen.name)
+    return PagePlace(
         name=frozen.name,
         source=frozen.name,
         project=frozen.origin.project,

@@ -31,9 +31,9 @@ __all__ = [
     "DOUBTFUL",
     "Box",
     "Doubt",
-    "Kind",
+    "DoubtKind",
     "Named",
-    "Place",
+    "PagePlace",
     "Review",
     "ReviewedPage",
     "badly_placed",
@@ -150,7 +150,7 @@ def _centres(boxes: Boxes) -> NDArray[np.float64]:
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
-class Kind(StrEnum):
+class DoubtKind(StrEnum):
     """What may be wrong with an annotation."""
 
     OVERLOOKED = "overlooked"
@@ -159,7 +159,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class PagePlace:
     """Where a page is to be found again.
 
     Attributes:
@@ -199,7 +199,7 @@ class Doubt:
         probability: How sure the model is of that.
     """
 
-    kind: Kind
+    kind: DoubtKind
     score: float
     given: Named | None
     seen: Named
@@ -208,12 +208,12 @@ class Doubt:
     def __str__(self) -> str:
         sure = f"{self.probability:.2f}"
         match self.kind:
-            case Kind.OVERLOOKED:
+            case DoubtKind.OVERLOOKED:
                 return f"{self.seen.label} without a box ({sure})"
-            case Kind.SWAPPED:
+            case DoubtKind.SWAPPED:
                 called = self.given.label if self.given else "nothing"
                 return f"{called}, but the model says {self.seen.label} ({sure})"
-            case Kind.BADLY_PLACED:
+            case DoubtKind.BADLY_PLACED:
                 return f"{self.seen.label} elsewhere: boxes agree by {self.score:.2f} (model {sure})"
 
 
@@ -228,13 +228,13 @@ class ReviewedPage:
         given: All boxes of the annotation.
     """
 
-    place: Place
+    place: PagePlace
     score: float
     doubts: tuple[Doubt, ...]
     given: tuple[Named, ...]
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
+    def kinds(self) -> tuple[DoubtKind, ...]:
         """The kinds of its doubts, each once, the least believed first."""
         return tuple(dict.fromkeys(one.kind for one in self.doubts))
 
@@ -272,12 +272,12 @@ class Review:
         """Pages with a doubt."""
         return tuple(page for page in self.pages if page.doubts)
 
-    def count(self, kind: Kind) -> int:
+    def count(self, kind: DoubtKind) -> int:
         """How many doubts of a kind there are."""
         return sum(one.kind is kind for page in self.pages for one in page.doubts)
 
 
-def tasks_of(pages: Sequence[ReviewedPage]) -> dict[int, tuple[float, tuple[Kind, ...]]]:
+def tasks_of(pages: Sequence[ReviewedPage]) -> dict[int, tuple[float, tuple[DoubtKind, ...]]]:
     """By task: the score of its least believed page, and the kinds of all its doubts, the least believed first."""
     scores: dict[int, float] = {}
     doubts: dict[int, list[Doubt]] = {}

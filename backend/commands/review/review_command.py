@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from backend.commands.review.annotated_pages import FrozenSource, ProjectSource, Source
-from backend.commands.review.doubts import Doubt, Kind, Place, Review, ReviewedPage, tasks_of
+from backend.commands.review.doubts import Doubt, DoubtKind, PagePlace, Review, ReviewedPage, tasks_of
 from backend.commands.review.reviewing import review
 from backend.corrections.label_history import LabelHistory
 from backend.corrections.service import Store
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 __all__ = ["KIND", "SCORE", "TAB", "add_arguments", "html_report", "make_tab", "run", "write_scores"]
 
 _MEANINGS = {
-    Kind.OVERLOOKED: "the model is sure of a mark, and no box is there",
-    Kind.SWAPPED: "the model has another name for what is in the box",
-    Kind.BADLY_PLACED: "the model's box of that name lies elsewhere",
+    DoubtKind.OVERLOOKED: "the model is sure of a mark, and no box is there",
+    DoubtKind.SWAPPED: "the model has another name for what is in the box",
+    DoubtKind.BADLY_PLACED: "the model's box of that name lies elsewhere",
 }
 
 
@@ -92,7 +92,7 @@ def _picture(page: ReviewedPage, doubt: Doubt, pixels: NDArray[np.uint8]) -> Dou
         doubt=doubt,
         cut=cut,
         given=cut.placed(doubt.given.box) if doubt.given else None,
-        seen=None if doubt.kind is Kind.SWAPPED else cut.placed(doubt.seen.box),
+        seen=None if doubt.kind is DoubtKind.SWAPPED else cut.placed(doubt.seen.box),
         others=tuple(one for one in others if _reaches(one, cut)),
     )
 
@@ -126,7 +126,7 @@ def html_report(review: Review, source: Source, *, what: str, label_studio: str,
     )
 
 
-def _link(label_studio: str, place: Place) -> str | None:
+def _link(label_studio: str, place: PagePlace) -> str | None:
     """Where the task is opened in Label Studio; None for a page that is not of one."""
     if place.task is None:
         return None
@@ -182,7 +182,7 @@ def make_tab(studio: LabelStudio, project: int) -> bool:
     return True
 
 
-def _columns(score: float, kinds: tuple[Kind, ...]) -> Mapping[str, Any]:
+def _columns(score: float, kinds: tuple[DoubtKind, ...]) -> Mapping[str, Any]:
     return {SCORE: round(score, _PLACES), KIND: ", ".join(kinds) or None}
 
 
@@ -269,8 +269,8 @@ def _print(found: Review, args: argparse.Namespace) -> None:
     for page in shown[: args.top or _LISTED]:
         print(f"{page.score:.2f}  {printable(page.place.name)}")
         for one in page.doubts:
-            print(f"      {one.score:.2f}  {one.kind:<{max(map(len, Kind))}}  {printable(one)}")
-    counted = ", ".join(f"{found.count(kind)} {kind}" for kind in Kind)
+            print(f"      {one.score:.2f}  {one.kind:<{max(map(len, DoubtKind))}}  {printable(one)}")
+    counted = ", ".join(f"{found.count(kind)} {kind}" for kind in DoubtKind)
     print(f"{len(found.doubted)} of {len(found.pages)} pages are doubted by {found.version}: {counted}")
 
 

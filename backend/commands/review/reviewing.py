@@ -21,9 +21,9 @@ from backend.commands.review.annotated_pages import AnnotatedPage, Missing, look
 from backend.commands.review.doubts import (
     DOUBTFUL,
     Doubt,
-    Kind,
+    DoubtKind,
     Named,
-    Place,
+    PagePlace,
     Review,
     ReviewedPage,
     badly_placed,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from backend.geometry import Boxes
     from backend.vision.pipeline import Pipeline
 
-__all__ = ["Shelf", "folds", "review", "together"]
+__all__ = ["EmbeddingShelf", "folds", "review", "together"]
 
 _KIND = np.dtype(np.float32)
 
@@ -77,7 +77,7 @@ def folds(groups: Iterable[str], *, most: int) -> dict[str, int]:
     return dict(zip(ordered, dealt.tolist(), strict=True))
 
 
-class Shelf:
+class EmbeddingShelf:
     """Puts embeddings away, and gives them back by their ticket; gone when it is closed."""
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class Shelf:
 class _Row:
     """A page that was looked at, without its pixels and, but for a ticket, without its embeddings."""
 
-    place: Place
+    place: PagePlace
     document: int
     boxes: Boxes
     labels: NDArray[np.intp]
@@ -144,7 +144,7 @@ def review(source: Source, pipeline: Pipeline, *, progress: Callable[[], object]
         LabelConfigError: The project's label config has nothing that marks could be read from.
     """
     examples = Examples()
-    with Shelf() as shelf:
+    with EmbeddingShelf() as shelf:
         seen = _look_at_all(source, pipeline, examples, shelf, progress)
         fold_of = _fold_of(seen)
         held = hold_out(examples, fold_of)
@@ -158,7 +158,7 @@ def review(source: Source, pipeline: Pipeline, *, progress: Callable[[], object]
 
 
 def _look_at_all(
-    source: Source, pipeline: Pipeline, examples: Examples, shelf: Shelf, progress: Callable[[], object]
+    source: Source, pipeline: Pipeline, examples: Examples, shelf: EmbeddingShelf, progress: Callable[[], object]
 ) -> _Seen:
     seen = _Seen()
     for one in source.pages(progress):
@@ -173,7 +173,7 @@ def _look_at_all(
     return seen
 
 
-def _row(one: AnnotatedPage, pipeline: Pipeline, examples: Examples, shelf: Shelf, document: int) -> _Row:
+def _row(one: AnnotatedPage, pipeline: Pipeline, examples: Examples, shelf: EmbeddingShelf, document: int) -> _Row:
     looked = look(one, pipeline, examples, document=document)
     return _Row(
         place=one.place,
@@ -217,7 +217,7 @@ def _judged(row: _Row, embeddings: NDArray[np.float32], held: HeldOut, *, fold: 
 def _overlooked(scores: NDArray[np.float64], found: Sequence[Named], marks: FoundMarks) -> Iterator[Doubt]:
     for score, seen, probability in zip(scores.tolist(), found, marks.scores.tolist(), strict=True):
         if score < DOUBTFUL:
-            yield Doubt(kind=Kind.OVERLOOKED, score=score, given=None, seen=seen, probability=probability)
+            yield Doubt(kind=DoubtKind.OVERLOOKED, score=score, given=None, seen=seen, probability=probability)
 
 
 def _swapped(
@@ -227,7 +227,7 @@ def _swapped(
         if score < DOUBTFUL:
             other = max((place for place in range(len(MARKS)) if place != label), key=lambda place: word[place])
             seen = Named(box=box.box, label=MARKS[other])
-            yield Doubt(kind=Kind.SWAPPED, score=score, given=box, seen=seen, probability=float(word[other]))
+            yield Doubt(kind=DoubtKind.SWAPPED, score=score, given=box, seen=seen, probability=float(word[other]))
 
 
 def _badly_placed(
@@ -240,7 +240,7 @@ def _badly_placed(
     for score, mark, box in zip(scores.tolist(), partner.tolist(), given, strict=True):
         if mark != NOBODY and score < DOUBTFUL:
             probability = float(marks.scores[mark])
-            yield Doubt(kind=Kind.BADLY_PLACED, score=score, given=box, seen=found[mark], probability=probability)
+            yield Doubt(kind=DoubtKind.BADLY_PLACED, score=score, given=box, seen=found[mark], probability=probability)
 
 
 def _named(box: NDArray[np.float64], label: int) -> Named:

@@ -203,7 +203,7 @@ class Reach(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class CropLook:
     """A crop as a JPEG, and its embedding of unit length."""
 
     jpeg: bytes
@@ -223,13 +223,13 @@ class Looks:
         self._reach = reach
         self._on_page = on_page
         self._embed = embed
-        self._kept: OrderedDict[tuple[str, str], Look] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], CropLook] = OrderedDict()
         self._references: OrderedDict[tuple[int, int], tuple[str, ...]] = OrderedDict()
         self._making: dict[tuple[int, int, int], threading.Lock] = {}
         self._lock = threading.Lock()
         self._decoding = threading.BoundedSemaphore(_AT_ONCE)
 
-    def get(self, item: CropItem) -> Look:
+    def get(self, item: CropItem) -> CropLook:
         """How a crop looks.
 
         Raises:
@@ -253,21 +253,21 @@ class Looks:
                 found = made[_name(item)]
         return found
 
-    def _known(self, item: CropItem) -> Look | None:
+    def _known(self, item: CropItem) -> CropLook | None:
         with self._lock:
             found = self._kept.get(_name(item))
             if found is not None:
                 self._kept.move_to_end(_name(item))
             return found
 
-    def _keep(self, made: dict[tuple[str, str], Look]) -> None:
+    def _keep(self, made: dict[tuple[str, str], CropLook]) -> None:
         for name, look in made.items():
             self._kept[name] = look
             self._kept.move_to_end(name)
         while len(self._kept) > _MOST_LOOKS:
             self._kept.popitem(last=False)
 
-    def _make(self, item: CropItem) -> dict[tuple[str, str], Look]:
+    def _make(self, item: CropItem) -> dict[tuple[str, str], CropLook]:
         reference = self._reference(item)
         items = list({_name(one): one for one in (*self._on_page(item.project, item.task, item.page), item)}.values())
         with self._decoding:
@@ -276,7 +276,7 @@ class Looks:
             jpegs = [thumbnail(page.pixels, one.box, width=_WIDTH, height=_HEIGHT) for one in items]
         length = np.linalg.norm(embeddings, axis=1, keepdims=True)
         unit = (embeddings / np.where(length > 0, length, 1)).astype(np.float32)
-        return {_name(one): Look(jpeg, row) for one, jpeg, row in zip(items, jpegs, unit, strict=True)}
+        return {_name(one): CropLook(jpeg, row) for one, jpeg, row in zip(items, jpegs, unit, strict=True)}
 
     def _reference(self, item: CropItem) -> str:
         place = (item.project, item.task)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from backend.geometry import Boxes, as_boxes
 from backend.training.detector.detector_network import TAUGHT
-from backend.training.pagestore import LabelledPage, Pages
+from backend.training.pagestore import LabelledPage, LabelledPages
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import page_input
 
@@ -213,7 +213,7 @@ class Stock:
 
 
 def load_stock(
-    store: Pages, pages: Sequence[LabelledPage], marks: Mapping[str, Sequence[tuple[str, Pixels]]] | None = None
+    store: LabelledPages, pages: Sequence[LabelledPage], marks: Mapping[str, Sequence[tuple[str, Pixels]]] | None = None
 ) -> Stock:
     """Reads pages at the detector's resolution, and marks as densities."""
     scenes, groups = [], []

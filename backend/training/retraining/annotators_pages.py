@@ -22,7 +22,7 @@ from backend.corrections.label_history import with_past
 from backend.corrections.splits import document_key, split_of
 from backend.corrections.tables import annotation, sample
 from backend.corrections.tables import document as table
-from backend.dataset.gathering import Look, known_documents
+from backend.dataset.gathering import PageLook, known_documents
 from backend.dataset.gathering import sides as assigned
 from backend.errors import BackendError, LabelStudioError, PageError, PagesAway, RequestError
 from backend.labelstudio.annotations import Annotation
@@ -33,7 +33,7 @@ from backend.vision.network_config import MARKS
 if TYPE_CHECKING:
     from backend.pages.page import Page
 
-__all__ = ["KnownPage", "PageOf", "Spool", "SpooledPage", "annotated_pages", "first_and_last"]
+__all__ = ["KnownPage", "PageOf", "PageSpool", "SpooledPage", "annotated_pages", "first_and_last"]
 
 _COMPRESSION = 1
 PageOf = Callable[[Annotation, int], "Page"]
@@ -64,7 +64,7 @@ class SpooledPage:
     size: int
 
 
-class Spool:
+class PageSpool:
     """Pages on disk, without loss; when the process ends, however that may be, they are gone.
 
     Args:
@@ -180,7 +180,7 @@ def annotated_pages(
             return
         if left.task in without:
             continue
-        with Spool(spool) as kept:
+        with PageSpool(spool) as kept:
             try:
                 key = known_documents(engine, [left.task]).get(left.task) or document_key(
                     left.document, left.references
@@ -231,7 +231,7 @@ def _decided(engine: Engine, left: Annotation, key: str, pages: Mapping[int, Spo
     """The side that a document is on now that its pages are known; noted, so that no later sample lands on another."""
     # What tells a document are its pages with marks, if there are any: so its samples and data sets have it.
     telling = [pages[index] for index in sorted(left.pages() & pages.keys()) or sorted(pages)]
-    looks = [Look(document=key, page_sha256=page.sha256, page_phash=page.phash) for page in telling]
+    looks = [PageLook(document=key, page_sha256=page.sha256, page_phash=page.phash) for page in telling]
     return assigned(engine, looks).documents.get(key)
 
 

@@ -46,7 +46,7 @@ from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_W
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.training.pagestore import LabelledPage, Pages
+    from backend.training.pagestore import LabelledPage, LabelledPages
     from backend.training.retraining.material import Material
 
 __all__ = [
@@ -227,7 +227,7 @@ def quantise_candidate(out: Path, material: Material) -> None:
 
 
 def add_detector(
-    out: Path, place: Path, pages: Pages, *, serving: Weights, kind: str, plan: Corrections, threads: int
+    out: Path, place: Path, pages: LabelledPages, *, serving: Weights, kind: str, plan: Corrections, threads: int
 ) -> None:
     """Gives a candidate a detector, and weighs its word against the new classifier's.
 
@@ -263,7 +263,7 @@ def add_detector(
 
 
 def _said_together(
-    weights: Weights, store: Pages, pages: Sequence[LabelledPage], *, kind: str, threads: int
+    weights: Weights, store: LabelledPages, pages: Sequence[LabelledPage], *, kind: str, threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """What detector and classifier say together of the candidates of pages, (N, 4), and what those are, (N,).
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from backend.commands.doctor.check_connection import judge_delivery
-from backend.commands.doctor.check_label_studio import Kind, judge_release
+from backend.commands.doctor.check_label_studio import TokenKind, judge_release
 from backend.commands.doctor.check_label_studio import kind_of as kind_of_token
 from backend.commands.doctor.check_model import TRAINING_MODULES, check_training
 from backend.commands.doctor.check_reading import check_page, kind_of, unshown_kind
 from backend.commands.doctor.check_storage import check_folder, judge_journal, judge_space
 from backend.commands.doctor.findings import State
-from backend.corrections.counts import Facts, Parked
+from backend.corrections.counts import LedgerCounts, Parked
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.probing import Latest
 from backend.labelstudio.tasks import Sheet
@@ -90,21 +90,21 @@ def test_the_last_delivery(
 @pytest.mark.parametrize(
     ("facts", "state", "words"),
     [
-        (Facts(), State.OK, "0 events, none parked"),
+        (LedgerCounts(), State.OK, "0 events, none parked"),
         # work that a server is at
-        (Facts(events={("A", "open"): 2}, oldest_open=30.0), State.OK, "2 events"),
+        (LedgerCounts(events={("A", "open"): 2}, oldest_open=30.0), State.OK, "2 events"),
         # work that nobody is at
-        (Facts(events={("A", "open"): 2}, oldest_open=7200.0), State.WARNING, "waits for 2 hours"),
+        (LedgerCounts(events={("A", "open"): 2}, oldest_open=7200.0), State.WARNING, "waits for 2 hours"),
         # what waits for a person
         (
-            Facts(annotations={"parked": 1}, parked=(Parked(kind="annotation", id=1, reason="no page"),)),
+            LedgerCounts(annotations={"parked": 1}, parked=(Parked(kind="annotation", id=1, reason="no page"),)),
             State.WARNING,
             "0 events and 1 annotation are parked, such as: no page",
         ),
-        (Facts(events={("A", "parked"): 3}), State.WARNING, "3 events and 0 annotations are parked"),
+        (LedgerCounts(events={("A", "parked"): 3}), State.WARNING, "3 events and 0 annotations are parked"),
     ],
 )
-def test_the_journal(facts: Facts, state: State, words: str) -> None:
+def test_the_journal(facts: LedgerCounts, state: State, words: str) -> None:
     finding = judge_journal(facts).finding
     assert finding.state is state
     assert words in finding.found
@@ -142,16 +142,16 @@ def test_releases(release: str, state: State, words: str) -> None:
 @pytest.mark.parametrize(
     ("token", "kind"),
     [
-        ("", Kind.NONE),
-        ("0123456789abcdef0123456789abcdef01234567", Kind.LEGACY),
-        (token_of("refresh", expires=NOW), Kind.PERSONAL),
-        (token_of("access", expires=NOW), Kind.BEARER),
+        ("", TokenKind.NONE),
+        ("0123456789abcdef0123456789abcdef01234567", TokenKind.LEGACY),
+        (token_of("refresh", expires=NOW), TokenKind.PERSONAL),
+        (token_of("access", expires=NOW), TokenKind.BEARER),
         # a JWT that says nothing of itself
-        ("a.b.c", Kind.PERSONAL),
-        ("a.WzFd.c", Kind.PERSONAL),
+        ("a.b.c", TokenKind.PERSONAL),
+        ("a.WzFd.c", TokenKind.PERSONAL),
     ],
 )
-def test_kinds_of_tokens(token: str, kind: Kind) -> None:
+def test_kinds_of_tokens(token: str, kind: TokenKind) -> None:
     assert kind_of_token(token) is kind
 
 

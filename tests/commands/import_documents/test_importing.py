@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from backend.commands.connect import label_config
-from backend.commands.import_documents.importing import Outcome, State, Tasks, tasks_of
+from backend.commands.import_documents.importing import FileOutcome, FileState, Tasks, tasks_of
 from backend.errors import DocumentError, LabelStudioError
 from backend.labelstudio.labelling import bind
 from tests.commands.import_documents.conftest import MakeImporter
@@ -33,7 +33,7 @@ def put(tmp_path: Path) -> Any:
     return write
 
 
-def states(outcomes: list[Outcome]) -> list[tuple[str, State]]:
+def states(outcomes: list[FileOutcome]) -> list[tuple[str, FileState]]:
     return [(outcome.path.name, outcome.state) for outcome in outcomes]
 
 
@@ -47,7 +47,7 @@ def pages_of(studio: Loopback, task: dict[str, Any]) -> list[Image.Image]:
 def test_the_last_two_of_twelve_pages_become_one_task(studio: Loopback, importer: MakeImporter, put: Any) -> None:
     path = put("contract.pdf", pdf(*range(1, 13)))
     [outcome] = importer(last=2).run([path])
-    assert (outcome.state, outcome.pages, outcome.tasks) == (State.IMPORTED, 2, 1)
+    assert (outcome.state, outcome.pages, outcome.tasks) == (FileState.IMPORTED, 2, 1)
     [task] = studio.tasks
     assert {key: value for key, value in task["data"].items() if key != "pages"} == {
         "document": "contract.pdf",
@@ -105,7 +105,7 @@ def test_a_file_that_browsers_may_not_show_becomes_one_that_they_do(
     studio: Loopback, importer: MakeImporter, put: Any, name: str, kind: str
 ) -> None:
     [outcome] = importer().run([put(name, packed(marked(4), kind))])
-    assert outcome.state is State.IMPORTED
+    assert outcome.state is FileState.IMPORTED
     [page] = pages_of(studio, studio.tasks[0])
     assert page.format in {"JPEG", "PNG"}
     assert bars(page) == 4
@@ -121,11 +121,15 @@ def test_damaged_files_are_named_and_the_rest_goes_on(studio: Loopback, importer
         put("cut.tif", tiff(1, 2)[:-3000]),
     ]
     outcomes = list(importer().run(files))
-    failed = [State.FAILED] * 3
+    failed = [FileState.FAILED] * 3
     assert states(outcomes) == list(
-        zip([path.name for path in files], [*failed, State.IMPORTED, State.FAILED, State.FAILED], strict=True)
+        zip(
+            [path.name for path in files],
+            [*failed, FileState.IMPORTED, FileState.FAILED, FileState.FAILED],
+            strict=True,
+        )
     )
-    assert all(outcome.reason for outcome in outcomes if outcome.state is State.FAILED)
+    assert all(outcome.reason for outcome in outcomes if outcome.state is FileState.FAILED)
     assert studio.documents() == ["good.pdf"]
 
 
@@ -137,7 +141,7 @@ def test_a_document_of_too_many_pages_fails_before_its_first(
     assert "MAX_PAGES" in outcome.reason
     assert not studio.uploads
     [outcome] = importer(last=2).run([path])
-    assert outcome.state is State.IMPORTED, "two of its pages are not too many"
+    assert outcome.state is FileState.IMPORTED, "two of its pages are not too many"
 
 
 def test_what_is_in_the_project_stays_out(studio: Loopback, importer: MakeImporter, put: Any) -> None:
@@ -146,7 +150,7 @@ def test_what_is_in_the_project_stays_out(studio: Loopback, importer: MakeImport
     uploaded = len(studio.uploads)
     renamed = put("renamed.pdf", files[0].read_bytes())
     outcomes = list(importer(last=1).run([renamed, files[1]]))
-    assert [outcome.state for outcome in outcomes] == [State.KNOWN, State.KNOWN]
+    assert [outcome.state for outcome in outcomes] == [FileState.KNOWN, FileState.KNOWN]
     assert len(studio.tasks) == 2
     assert len(studio.uploads) == uploaded, "nothing is uploaded for nothing"
 
@@ -154,14 +158,14 @@ def test_what_is_in_the_project_stays_out(studio: Loopback, importer: MakeImport
 def test_another_project_has_documents_of_its_own(studio: Loopback, importer: MakeImporter, put: Any) -> None:
     path = put("a.pdf", pdf(1))
     for paged in (True, False):
-        assert [outcome.state for outcome in importer(paged=paged).run([path])] == [State.IMPORTED]
+        assert [outcome.state for outcome in importer(paged=paged).run([path])] == [FileState.IMPORTED]
 
 
 def test_the_same_content_twice_is_one_document(studio: Loopback, importer: MakeImporter, put: Any) -> None:
     first = put("a.pdf", pdf(1))
     second = put("copy/of-a.pdf", first.read_bytes())
     outcomes = list(importer().run([first, second]))
-    assert [outcome.state for outcome in outcomes] == [State.IMPORTED, State.TWICE]
+    assert [outcome.state for outcome in outcomes] == [FileState.IMPORTED, FileState.TWICE]
     assert outcomes[1].reason == str(first)
     assert studio.documents() == ["a.pdf"]
 
@@ -174,8 +178,8 @@ def test_more_documents_than_are_asked_for_at_once(studio: Loopback, importer: M
         studio.tasks.append({"id": 0, "project": 2, "data": {"document": path.name, "document_sha256": digest}})
     new = [0, 53, 109]
     outcomes = list(make.run([path for number, path in enumerate(files) if number % 2 == 0 or number in new]))
-    assert [outcome.path for outcome in outcomes if outcome.state is State.IMPORTED] == [files[53], files[109]]
-    assert {outcome.state for outcome in outcomes} == {State.KNOWN, State.IMPORTED}
+    assert [outcome.path for outcome in outcomes if outcome.state is FileState.IMPORTED] == [files[53], files[109]]
+    assert {outcome.state for outcome in outcomes} == {FileState.KNOWN, FileState.IMPORTED}
 
 
 def test_a_file_that_changes_on_the_way_is_not_imported_under_another_ones_hash(
@@ -186,7 +190,7 @@ def test_a_file_that_changes_on_the_way_is_not_imported_under_another_ones_hash(
     next(run)
     second.write_bytes(pdf(3))
     [outcome] = run
-    assert (outcome.state, studio.documents()) == (State.FAILED, ["a.pdf"])
+    assert (outcome.state, studio.documents()) == (FileState.FAILED, ["a.pdf"])
     assert "changed" in outcome.reason
 
 
@@ -195,8 +199,8 @@ def test_a_refused_document_does_not_stop_the_others(studio: Loopback, importer:
     studio.refuse[("POST", "/api/projects/2/import")] = 413
     refused = next(run)
     studio.refuse.clear()
-    assert (refused.state, "413" in refused.reason) == (State.FAILED, True)
-    assert [outcome.state for outcome in run] == [State.IMPORTED]
+    assert (refused.state, "413" in refused.reason) == (FileState.FAILED, True)
+    assert [outcome.state for outcome in run] == [FileState.IMPORTED]
 
 
 @pytest.mark.parametrize("status", [401, 403, 500, 502])
@@ -221,7 +225,7 @@ def test_an_answer_that_is_lost_does_not_make_a_document_twice(
 
     studio.after_commit = fail_after_commit
     [outcome] = importer(settle=5.0).run([put("a.pdf", pdf(1))])
-    assert outcome.state is State.IMPORTED
+    assert outcome.state is FileState.IMPORTED
     assert studio.documents() == ["a.pdf"]
 
 
@@ -233,7 +237,7 @@ def test_two_imports_into_one_project_do_not_run_at_once(importer: MakeImporter,
     with pytest.raises(DocumentError, match="another import"):
         next(other.run([path]))
     first.close()
-    assert [outcome.state for outcome in other.run([path])] == [State.KNOWN]
+    assert [outcome.state for outcome in other.run([path])] == [FileState.KNOWN]
 
 
 @pytest.mark.parametrize(

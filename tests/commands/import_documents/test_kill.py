@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from backend.commands.connect import label_config
-from backend.commands.import_documents.importing import State
+from backend.commands.import_documents.importing import FileState
 from tests.commands.import_documents.loopback import Loopback
 from tests.commands.import_documents.papers import pdf
 from tests.commands.import_documents.stopping import STEPS, importer_of, run
@@ -62,7 +62,7 @@ def killed(processes: ForkServerContext, studio: Loopback, project: int, tmp_pat
     return kill
 
 
-def again(studio: Loopback, project: int, folder: Path, *, settle: float = 0.5) -> list[State]:
+def again(studio: Loopback, project: int, folder: Path, *, settle: float = 0.5) -> list[FileState]:
     files = sorted((folder / "in").iterdir())
     return [outcome.state for outcome in importer_of(studio.url, project, folder, settle=settle).run(files)]
 
@@ -71,11 +71,11 @@ def again(studio: Loopback, project: int, folder: Path, *, settle: float = 0.5) 
 def test_each_document_is_in_once(step: str, killed: Kill, studio: Loopback, project: int, tmp_path: Path) -> None:
     killed(step)
     before = studio.documents()
-    assert again(studio, project, tmp_path) == [State.KNOWN if name in before else State.IMPORTED for name in NAMES], (
-        "what was in is not imported, and what was not is"
-    )
+    assert again(studio, project, tmp_path) == [
+        FileState.KNOWN if name in before else FileState.IMPORTED for name in NAMES
+    ], "what was in is not imported, and what was not is"
     assert sorted(studio.documents()) == NAMES
-    assert again(studio, project, tmp_path) == [State.KNOWN] * 3
+    assert again(studio, project, tmp_path) == [FileState.KNOWN] * 3
 
 
 def test_tasks_that_come_after_the_kill_are_waited_for(
@@ -97,6 +97,6 @@ def test_tasks_that_come_after_the_kill_are_waited_for(
     killed(reached=asked)
     assert studio.documents() == ["a.pdf"]
     threading.Timer(1.0, go_on.set).start()
-    assert again(studio, project, tmp_path, settle=60) == [State.KNOWN, State.KNOWN, State.IMPORTED]
+    assert again(studio, project, tmp_path, settle=60) == [FileState.KNOWN, FileState.KNOWN, FileState.IMPORTED]
     assert created.wait(60)
     assert sorted(studio.documents()) == NAMES

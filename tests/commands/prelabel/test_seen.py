@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import tracemalloc
 
-from backend.commands.prelabel.writing import Seen
+from backend.commands.prelabel.writing import SeenNames
 
 MANY = 45_000
 
 
 def test_names_are_known_again_and_counted_once() -> None:
-    seen = Seen()
+    seen = SeenNames()
     for name in ("a.png", "b.png", "a.png", "\udcff.png"):
         seen.add(name)
     assert len(seen) == 3
     assert [name in seen for name in ("a.png", "b.png", "\udcff.png", "c.png", "")] == [True, True, True, False, False]
 
 
-def filled(count: int) -> Seen:
-    seen = Seen()
+def filled(count: int) -> SeenNames:
+    seen = SeenNames()
     for number in range(count):
         seen.add(f"archive/{number}.pdf")
     for number in range(0, count, 7):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from backend.commands.prelabel.settling import Job, Settler, Wanted
+from backend.commands.prelabel.settling import ProjectJob, Settler, Wanted
 from backend.commands.prelabel.worker_model import Failed, bulk_settings, served_predictor
 from backend.corrections.database import default_url, open_database, writing
 from backend.corrections.tables import metadata, prediction, proposal
@@ -45,7 +45,7 @@ def waited() -> list[float]:
 def make(settings: Settings, waited: list[float]) -> Make:
     def make(**changes: bool) -> Settler:
         failed: Failed = {}
-        job = Job(project=1, label_config=CONFIG, **changes)
+        job = ProjectJob(project=1, label_config=CONFIG, **changes)
         predictor = served_predictor(bulk_settings(settings, processes=1), failed)
         return Settler(job, predictor, failed, sleep=waited.append)
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from backend.commands.report.contract_sources import FileContracts, ProjectContracts
-from backend.commands.report.contracts import Contract, ContractPage, Found, Judged, State, Told, judged
+from backend.commands.report.contracts import Contract, ContractPage, ContractState, Found, Judged, Told, judged
 from backend.commands.report.report_command import add_arguments, as_csv, as_html, as_json, cell
 from backend.commands.report.rules import parse_rule
 from backend.corrections.shown import is_blind
@@ -99,7 +99,7 @@ def test_annotations_rule_over_predictions_and_the_newest_over_older_ones() -> N
             )
         )
     ).values()
-    assert (one.state, one.told, one.doubt) == (State.STAMPED, Told.ANNOTATED, 0.0)
+    assert (one.state, one.told, one.doubt) == (ContractState.STAMPED, Told.ANNOTATED, 0.0)
     assert one.pages[0].marks == (Found(label="stamp", box=pytest.approx((0.1, 0.2, 0.4, 0.3)), score=None),)
     assert one.link == "http://studio.test/projects/1/data?task=1"
 
@@ -107,7 +107,7 @@ def test_annotations_rule_over_predictions_and_the_newest_over_older_ones() -> N
 def test_the_newest_prediction_stands_where_nobody_annotated_and_its_score_is_the_doubt() -> None:
     older, newer = predicted(1, region("Seal", score=0.9)), predicted(2, region("signature", score=0.7), score=0.65)
     [one] = contracts(project(task(1, predictions=[newer, older]))).values()
-    assert (one.state, one.told) == (State.SIGNED, Told.PREDICTED)
+    assert (one.state, one.told) == (ContractState.SIGNED, Told.PREDICTED)
     assert one.doubt == pytest.approx(0.35)
     assert one.pages[0].marks is not None
     assert one.pages[0].marks[0].score == 0.7
@@ -122,7 +122,7 @@ def test_the_newest_prediction_stands_where_nobody_annotated_and_its_score_is_th
 )
 def test_what_nobody_looked_at_is_not_known(fields: dict[str, Any], words: str) -> None:
     [one] = contracts(project(task(1, **fields))).values()
-    assert (one.state, one.told, one.doubt) == (State.NOT_KNOWN, Told.NOBODY, 1.0)
+    assert (one.state, one.told, one.doubt) == (ContractState.NOT_KNOWN, Told.NOBODY, 1.0)
     assert words in one.reasons[0]
 
 
@@ -131,7 +131,7 @@ def test_an_empty_prediction_of_a_blind_task_is_not_taken_for_an_empty_contract(
     tasks = [task(number, predictions=[predicted(number)], data={"document": f"d{number}"}) for number in range(1, 40)]
     known = {f"d{number}": is_blind(f"document d{number}", share=share) for number in range(1, 40)}
     states = {name: one.state for name, one in contracts(project(*tasks, blind_share=share)).items()}
-    assert states == {name: State.NOT_KNOWN if blind else State.NONE for name, blind in known.items()}
+    assert states == {name: ContractState.NOT_KNOWN if blind else ContractState.NONE for name, blind in known.items()}
     assert len(set(states.values())) == 2
 
 
@@ -186,7 +186,7 @@ def test_tasks_of_one_document_are_one_contract_in_the_order_of_its_pages() -> N
     )
     assert list(found_) == ["عقد.pdf", "other.pdf"]
     one = found_["عقد.pdf"]
-    assert (one.told, one.state) == (Told.PARTLY, State.BOTH)
+    assert (one.told, one.state) == (Told.PARTLY, ContractState.BOTH)
     assert [(page.number, page.task, dict(page.counts or {})) for page in one.pages] == [
         (1, 2, {"signature": 1}),  # a person's word before the model's
         (3, 1, {"stamp": 1}),
@@ -300,12 +300,12 @@ def test_files_are_contracts_and_a_torn_one_is_not_known(tmp_path: Path) -> None
     pipeline = ToldPipeline(on_page={str(tmp_path / "a.tif"): marks})
     source = FileContracts([tmp_path / "a.tif", tmp_path / "b.pdf"], pipeline, Settings())  # type: ignore[arg-type]
     whole, torn = source.contracts(lambda: None)
-    assert (whole.count("stamp"), whole.state, len(whole.pages)) == (2, State.STAMPED, 2)
+    assert (whole.count("stamp"), whole.state, len(whole.pages)) == (2, ContractState.STAMPED, 2)
     assert whole.doubt == pytest.approx(0.3)
     assert whole.pages[1].marks is not None
     assert whole.pages[1].marks[0].box == (0.1, 0.1, 0.3, 0.5)
     assert source.page(whole.pages[1]).width == 200
-    assert (torn.name, torn.state) == ("b.pdf", State.NOT_KNOWN)
+    assert (torn.name, torn.state) == ("b.pdf", ContractState.NOT_KNOWN)
     assert torn.reasons
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from backend.commands.review import held_out
 from backend.commands.review.held_out import Examples
-from backend.commands.review.reviewing import Shelf
+from backend.commands.review.reviewing import EmbeddingShelf
 from backend.vision.engine import EMBEDDING
 
 MOST = held_out._MOST
@@ -39,7 +39,7 @@ def test_what_comes_late_is_kept_as_often_as_what_came_early() -> None:
 def test_embeddings_come_back_by_their_ticket_in_any_order() -> None:
     rng = np.random.default_rng(2)
     sent = [rng.normal(size=(count, EMBEDDING)).astype(np.float32) for count in (3, 0, 5, 1)]
-    with Shelf() as shelf:
+    with EmbeddingShelf() as shelf:
         tickets = [shelf.put(one) for one in sent]
         for place in (2, 0, 3, 1, 2):
             np.testing.assert_array_equal(shelf.get(tickets[place]), sent[place])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backend.commands.review.annotated_pages import AnnotatedPage, FrozenSource, look
-from backend.commands.review.doubts import Kind, Review, swapped
+from backend.commands.review.doubts import DoubtKind, Review, swapped
 from backend.commands.review.held_out import Examples, HeldOut
 from backend.commands.review.reviewing import review
 from backend.dataset.freezing import datasets
@@ -92,7 +92,7 @@ def test_a_model_that_learnt_the_annotations_by_heart_is_found_out(version: Vers
     pages = pages_of(version)
     memory = LearntByHeart(pipeline.classifier, pages)
     heart = Pipeline(pipeline.detector, memory, pipeline.config)
-    names = [name for name, (kind, _) in PLANTED.items() if kind == Kind.SWAPPED]
+    names = [name for name, (kind, _) in PLANTED.items() if kind == DoubtKind.SWAPPED]
     for one in pages:
         if one.place.name in names:
             looked = look(one, heart, Examples(), document=0)
@@ -100,7 +100,7 @@ def test_a_model_that_learnt_the_annotations_by_heart_is_found_out(version: Vers
             assert swapped(one.labels, in_fold).min() > 0.9
     out_of_fold = {page.place.name: page for page in review(FrozenSource(version), heart).pages}
     for name in names:
-        doubts = [one for one in out_of_fold[name].doubts if one.kind is Kind.SWAPPED]
+        doubts = [one for one in out_of_fold[name].doubts if one.kind is DoubtKind.SWAPPED]
         assert [one.seen.label for one in doubts] == [PLANTED[name][1]]
 
 

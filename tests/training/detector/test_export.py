@@ -14,7 +14,7 @@ from backend.training.detector.detector_recipe import Shape, build_network
 from backend.training.detector.lite_network import LiteShape
 from backend.training.detector.residual_network import ResidualShape
 from backend.training.export import export_detector, half_precision, state_dict_from_onnx
-from backend.vision.engine import DetectorConfig, DetectorNetwork, Seen
+from backend.vision.engine import DetectorConfig, DetectorNetwork, DetectorOutput
 from backend.vision.network_config import MARKS, sha256_of
 from tests.models.detectors import TINY, TINY_LITE, random_network
 
@@ -29,20 +29,20 @@ SHAPES = [
 PAGE = np.kron(np.random.default_rng(2).integers(0, 256, (12, 8, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
 
 
-def served(path: Path, network: DetectorNet) -> Seen:
+def served(path: Path, network: DetectorNet) -> DetectorOutput:
     least = 0.9 if network.tells_turns else None
     config = DetectorConfig(sha256=sha256_of(path), stride=network.stride, least_turn=least)
     return DetectorNetwork(path, config, threads=1).run(PAGE)
 
 
-def computed(network: DetectorNet) -> Seen:
+def computed(network: DetectorNet) -> DetectorOutput:
     with torch.inference_mode():
         heat, edges, turns = network(torch.from_numpy(PAGE).permute(2, 0, 1)[None].float().div(255))
     upright = torch.tensor([1.0, 0, 0, 0]) if turns is None else turns[0].softmax(0)
-    return Seen(heat=heat[0, : len(MARKS)].sigmoid().numpy(), edges=edges[0].numpy(), turns=upright.numpy())
+    return DetectorOutput(heat=heat[0, : len(MARKS)].sigmoid().numpy(), edges=edges[0].numpy(), turns=upright.numpy())
 
 
-def check(found: Seen, expected: Seen, *, heat: float = 1e-4, edges: float = 1e-2) -> None:
+def check(found: DetectorOutput, expected: DetectorOutput, *, heat: float = 1e-4, edges: float = 1e-2) -> None:
     np.testing.assert_allclose(found.heat, expected.heat, atol=heat)
     np.testing.assert_allclose(found.edges, expected.edges, atol=edges)
     np.testing.assert_allclose(found.turns, expected.turns, atol=heat)

@@ -19,7 +19,7 @@ from backend.corrections.splits import document_key, split_of
 from backend.corrections.tables import annotation, sample
 from backend.corrections.tables import document as table
 from backend.corrections.worker import Worker
-from backend.dataset.gathering import Look, sides
+from backend.dataset.gathering import PageLook, sides
 from backend.errors import PageUnavailable
 from backend.labelstudio.annotations import Annotation
 from backend.pages.page import Page
@@ -203,7 +203,7 @@ def test_a_page_that_a_training_document_has_too_is_left_out(store: Store, folde
         return page_of(annotation, index)
 
     page = shared(Annotation(**_body(store, 30)), 1)
-    look = Look(
+    look = PageLook(
         document=document_key(named("train"), ()),
         page_sha256=fingerprint(page.pixels),
         page_phash=perceptual(page.pixels),
