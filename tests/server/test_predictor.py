@@ -40,7 +40,7 @@ def predictor(
     ledger: MemoryLedger | None = None,
     **settings,
 ) -> Predictor:
-    table, ledger = Settings(**settings), ledger or MemoryLedger()
+    table, ledger = Settings(**({"confidence": 0.5} | settings)), ledger or MemoryLedger()
     connections = Connections(table, source=pages)
     return Predictor(table, ToldServing(pipeline), connections, ledger=ledger, clock=clock or Clock())
 
