@@ -157,13 +157,17 @@ def publish_classifier(work: Path, out: Path, *, threads: int, command: str) -> 
 def weigh(work: Path, out: Path, *, threads: int) -> str:
     """Fits how much the detector's word counts beside the classifier's, both of `out`, and says it.
 
+    Real pages decide, where there are some. Of thumbprints they have hardly any, so drawn pages decide their bias.
+
     Raises:
         TrainingError: There are no validation pages in `work`, or no detector in `out`.
     """
     torch.set_num_threads(threads)
     store = _pages(work)
     unseen = [page for page in store.read() if page.split == "validation" and set(MARKS) <= set(page.complete)]
-    return f"fusion: {fit_fusion(out, store, unseen, threads=threads)}"
+    real = [page for page in unseen if page.domain == "real"]
+    drawn = [page for page in unseen if page.domain == "drawn"]
+    return f"fusion: {fit_fusion(out, store, real or drawn, stand_ins=drawn if real else (), threads=threads)}"
 
 
 def _marks_to_paste(

@@ -29,12 +29,20 @@ __all__ = ["Opinions", "fit_fusion", "fitted", "opinions", "shown_as"]
 _RIDGE = 1e-3
 _SURE = 0.15
 """How far off a fusion may be that was fitted before, on many more pages: standard deviation of its numbers."""
+_FEW = 10
+"""Marks of a class below which pages do not tell its bias."""
 _OWN_CLASS = 0.5
 """What the right class is worth beside overlap, where two candidates hit one mark."""
 
 
 def fit_fusion(
-    folder: Path, store: LabelledPages, pages: Sequence[LabelledPage], *, threads: int, anchored: bool = False
+    folder: Path,
+    store: LabelledPages,
+    pages: Sequence[LabelledPage],
+    *,
+    threads: int,
+    stand_ins: Sequence[LabelledPage] = (),
+    anchored: bool = False,
 ) -> Fusion:
     """Fits the fusion of the detector and the classifier in `folder`, and writes it to the detector's config.
 
@@ -43,6 +51,7 @@ def fit_fusion(
         store: Of the pages.
         pages: Whose marks are all known, and that trained neither.
         threads: That may compute.
+        stand_ins: More of them, which decide the bias of classes of which `pages` have hardly a mark, and nothing else.
         anchored: Takes the fusion that the detector's config has by now for what is to be expected: one from few pages
             alone would be worse.
 
@@ -55,12 +64,20 @@ def fit_fusion(
         raise TrainingError(f"{folder} holds no detector: do the step `detector` first")
     detector = build_detector("model", folder, threads=threads)
     classifier = load_classifier(Weights.open(folder, name="bundled", gate_folder=folder), threads=threads)
-    looked = tqdm(pages, unit="page", desc="fusion", disable=None)
-    found = opinions(detector, classifier, ((store.pixels(page), page.dpi, truth_of(page)) for page in looked))
+
+    def asked(some: Sequence[LabelledPage]) -> Opinions:
+        looked = tqdm(some, unit="page", desc="fusion", disable=None)
+        return opinions(detector, classifier, ((store.pixels(page), page.dpi, truth_of(page)) for page in looked))
+
+    found = asked(pages)
     path = folder / DETECTOR_CONFIG_FILE
     config = DetectorConfig.read(path)
     prior = config.fusion if anchored and config.fusion.seen else None
     fusion = fitted(found.said, found.seen, found.truth, prior=prior)
+    rare = [label for label in range(len(MARKS)) if np.count_nonzero(found.truth == label) < _FEW]
+    if stand_ins and rare:
+        beside = asked(stand_ins)
+        fusion = fitted(beside.said, beside.seen, beside.truth, prior=fusion, biases_of=rare)
     dataclasses.replace(config, fusion=fusion).write(path)
     return fusion
 
@@ -120,7 +137,12 @@ def shown_as(candidates: Candidates, truth: Truth) -> list[str | None]:
 
 
 def fitted(
-    said: NDArray[np.float64], seen: NDArray[np.float64], truth: NDArray[np.intp], *, prior: Fusion | None = None
+    said: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    truth: NDArray[np.intp],
+    *,
+    prior: Fusion | None = None,
+    biases_of: Sequence[int] | None = None,
 ) -> Fusion:
     """The fusion with the highest likelihood, by L-BFGS; with a prior, the most probable one.
 
@@ -129,22 +151,34 @@ def fitted(
         seen: (N, 3) log odds of the detector's heat.
         truth: (N,) indices into `CLASSES`.
         prior: One that was fitted before, on many more pages.
+        biases_of: Indices into `MARKS` whose biases alone are fitted, all else staying as in the prior; None for all.
     """
     start = [1.0, 0.5] + [0.0] * len(MARKS) if prior is None else [prior.classified, prior.seen, *prior.biases]
-    weights = torch.tensor(start, dtype=torch.float64, requires_grad=True)
-    expected = torch.zeros_like(weights) if prior is None else weights.detach().clone()
-    ridge = _RIDGE if prior is None else 1 / (2 * _SURE**2 * max(len(truth), 1))
+    expected = torch.tensor(start, dtype=torch.float64)
+    free = (
+        [True] * len(start) if biases_of is None else [False, False, *(row in biases_of for row in range(len(MARKS)))]
+    )
+    moved = expected[free].clone().requires_grad_()
+    if prior is None:
+        ridge, middle = _RIDGE, torch.zeros_like(expected[free])
+    else:
+        ridge = _RIDGE if biases_of is not None else 1 / (2 * _SURE**2 * max(len(truth), 1))
+        middle = expected[free]
     said_, seen_, truth_ = torch.from_numpy(said), torch.from_numpy(seen), torch.from_numpy(truth)
-    optimiser = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([moved], max_iter=200, line_search_fn="strong_wolfe")
+
+    def whole() -> torch.Tensor:
+        return expected.masked_scatter(torch.tensor(free), moved)
 
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
+        weights = whole()
         marks = weights[1] * seen_ + weights[2:]
         scores = weights[0] * said_ + functional.pad(marks, (0, 1))
-        value = functional.cross_entropy(scores, truth_) + ridge * ((weights - expected) ** 2).sum()
+        value = functional.cross_entropy(scores, truth_) + ridge * ((moved - middle) ** 2).sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
-    classified, seen_weight, *biases = (round(float(value), 4) for value in weights.detach())
+    classified, seen_weight, *biases = (round(float(value), 4) for value in whole().detach())
     return Fusion(classified=classified, seen=seen_weight, biases=tuple(biases))

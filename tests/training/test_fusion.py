@@ -58,6 +58,16 @@ def test_few_data_stay_near_what_was_fitted_before_and_many_do_not() -> None:
     assert abs(few.classified - fitted(*drawn(truth, 40)).classified) > 0.2, "data alone would say otherwise"
 
 
+def test_a_bias_alone_is_fitted_and_all_else_stays() -> None:
+    before, truth = Fusion(classified=0.4, seen=1.5), Fusion(classified=0.4, seen=1.5, biases=(1.0, -1.0, 2.0))
+    found = fitted(*drawn(truth, 8000), prior=before, biases_of=[2])
+    assert (found.classified, found.seen, *found.biases[:2]) == (0.4, 1.5, 0.0, 0.0)
+    assert 1 < found.biases[2] < 3
+    both = fitted(*drawn(truth, 8000), prior=before, biases_of=[0, 1, 2])
+    np.testing.assert_allclose(both.biases, truth.biases, atol=0.2)
+    assert (both.classified, both.seen) == (0.4, 1.5)
+
+
 def test_the_same_data_gives_the_same_fusion() -> None:
     data = drawn(Fusion(seen=0.5), 500)
     assert fitted(*data) == fitted(*data)
