@@ -3,7 +3,7 @@
 On drawn pages that nothing was trained on, always the same ones. First the classifier alone names the true boxes: one
 that guesses, or says the same of everything, is broken, however well the detector covers that up. Then its fusion with
 the bundled detector is fitted on some pages. On the others both run side by side, and the gate judges. The server runs
-it as a process of its own: it needs torch, and nearly a gigabyte.
+it as a process of its own: it needs torch, and 1.6 GB.
 """
 
 from __future__ import annotations

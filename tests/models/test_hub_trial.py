@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torchvision.models import resnet18
 
 from backend.commands.doctor.check_model import check_weights
 from backend.commands.doctor.findings import State
@@ -18,14 +19,26 @@ from backend.models.original_model import Hub
 from backend.models.serving import Serving, Sources
 from backend.settings import Settings
 from backend.training.classifier_loop import network_from
+from backend.vision.engine import DetectorConfig
 from backend.vision.network_config import MARKS
-from backend.vision.weights import BUNDLED, CONFIG_FILE, WEIGHTS_FILE
+from backend.vision.weights import BUNDLED, CONFIG_FILE, DETECTOR_CONFIG_FILE, WEIGHTS_FILE
 from tests.models.hub_server import LoopbackHub, serve
 from tests.models.models import checkpoint, random_model, write_weights
 
 PAGES = 8
 """Drawn pages of a trial here: thirty marks, and two pages without. They tell what is broken."""
+MORE_PAGES = 16
+"""They tell what is worse, too."""
 NOWHERE = "http://127.0.0.1:9"
+
+
+def of_three(network: nn.Module) -> nn.Module:
+    """A network's body with a head that cannot say `none`."""
+    state = dict(network.state_dict())
+    state |= {name: state[name][: len(MARKS)] for name in ("fc.weight", "fc.bias")}
+    model = resnet18(num_classes=len(MARKS)).eval()
+    model.load_state_dict(state)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +70,7 @@ class Fetched:
     log: list[str]
 
 
-def fetched(content: bytes, folder: Path, bundled: Path) -> Fetched:
+def fetched(content: bytes, folder: Path, bundled: Path, *, pages: int = PAGES) -> Fetched:
     settings = Settings(data_dir=folder, model_threads=1, ask_hub=1)
     lines: list[str] = []
 
@@ -69,7 +82,7 @@ def fetched(content: bytes, folder: Path, bundled: Path) -> Fetched:
     logging.getLogger("backend").addHandler(keep)
     try:
         with serve(LoopbackHub(content)) as server:
-            hub = Hub(folder=folder / "hub", endpoint=server.address, trial_pages=PAGES)
+            hub = Hub(folder=folder / "hub", endpoint=server.address, trial_pages=pages)
             serving = Serving(settings, sources=Sources("auto", folder, hub=hub, bundled=bundled, ask_hub=True))
             serving.load()
     finally:
@@ -109,6 +122,19 @@ class TestABrokenOne:
     def test_is_refused_to_an_operator_who_asks_for_it(self, broken: Fetched, bundled: Path) -> None:
         with pytest.raises(BadWeights, match=r"is broken: it does not tell marks apart.*MODEL=bundled"):
             again("hub", broken.settings.data_dir, bundled).at_once()
+
+
+def test_a_good_one_serves_with_a_fusion_of_its_own(network: nn.Module, bundled: Path, tmp_path: Path) -> None:
+    found = fetched(checkpoint(of_three(network)), tmp_path, bundled, pages=MORE_PAGES)
+    state = found.serving.state()
+    assert state["model_version"].startswith("hub-"), found.log
+    assert "model_error" not in state
+    folder = tmp_path / "hub" / "converted" / "main"
+    ours, theirs = (DetectorConfig.read(place / DETECTOR_CONFIG_FILE) for place in (folder, BUNDLED))
+    assert ours.sha256 == theirs.sha256
+    assert ours.fusion != theirs.fusion, "fitted to this classifier"
+    assert again("auto", tmp_path, bundled).at_once().folder == folder, "without another trial"
+    assert not list(folder.glob(".*")), "nothing half-written is left"
 
 
 class TestWhatAVerdictSays:
