@@ -77,7 +77,7 @@ def test_what_a_task_is_of(one: dict, other: dict, same: bool) -> None:
 
 
 def predictor(ledger: MemoryLedger, *, share: float, pages: MemoryPages | None = None) -> Predictor:
-    settings = Settings(blind_share=share)
+    settings = Settings(blind_share=share, confidence=0.5)
     pipeline = ToldPipeline(on_page={f"page {place}": STAMP for place in range(200)})
     connections = Connections(settings, source=pages or MemoryPages())
     return Predictor(settings, ToldServing(pipeline), connections, ledger=ledger)
