@@ -175,7 +175,7 @@ def _recipe(name: str, args: argparse.Namespace) -> dict[str, Any] | None:
             "least_samples": _LEAST_SAMPLES,
             "least_pages": _LEAST_PAGES,
         },
-        "detector": {"epochs": args.detector_epochs, "samples": args.detector_samples, "half": True},
+        "detector": {"epochs": args.detector_epochs, "samples": args.detector_samples},
     }
 
 
