@@ -254,7 +254,9 @@ def test_a_project_whose_labels_are_renamed_is_told_anew_and_predicted_anew(
     looks(one, clock)
     assert not studio.portions
     studio.configs[1] = studio.configs[1].replace('"stamp"', '"Seal" predicted_values="stamp"')
-    renamed = one._predictor.version(bind(studio.configs[1]))  # the version that /setup answers
+    renamed = one._predictor.version(
+        bind(studio.configs[1], confidence=one._predictor.confidence)
+    )  # the version that /setup answers
     assert renamed is not None
     assert renamed.startswith("v2-c")
     studio.answers = renamed
