@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the pages, annotations.json and overview.jpg"
     )
-    parser.add_argument("--pages", type=one_or_more, default=12, help="how many pages (default 12)")
+    parser.add_argument("--pages", type=none_or_more, default=12, help="how many pages (default 12)")
     parser.add_argument(
         "--seed", type=none_or_more, default=1, help="seed of the first page; each further page counts up (default 1)"
     )

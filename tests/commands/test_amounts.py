@@ -12,8 +12,7 @@ from backend.cli import main
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        (["draw", "--out", "pages", "--pages", "0"], "'0' is no whole number above 0"),
-        (["draw", "--out", "pages", "--pages", "-1"], "'-1' is no whole number above 0"),
+        (["draw", "--out", "pages", "--pages", "-1"], "'-1' is no whole number: write 0 or more"),
         (["draw", "--out", "pages", "--seed", "-1"], "'-1' is no whole number"),
         (["draw", "--out", "pages", "--marks", "-1"], "'-1' is no whole number"),
         (["draw", "--out", "pages", "--marks", "two"], "'two' is no whole number"),

@@ -140,7 +140,7 @@ def test_whole_numbers_are_not_quantised_again(whole: Weights, seen: Calibration
 
 def test_serving_them_needs_no_onnx(whole: Weights) -> None:
     code = (
-        "import sys; from pathlib import Path; from backend.vision.network_config import Weights; "
+        "import sys; from pathlib import Path; from backend.vision.weights import Weights; "
         "from backend.models.serving import build_pipeline; from backend.settings import Settings; "
         f"build_pipeline(Weights.open(Path({str(whole.folder)!r}), name='int8'), Settings(model_threads=1)); "
         "assert not {'onnx', 'torch'} & sys.modules.keys()"
