@@ -9,6 +9,7 @@ import pytest
 
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.client import LabelStudio
+from backend.settings import Settings
 from tests.end_to_end.conftest import DrawnFile, Project
 
 pytestmark = pytest.mark.label_studio
@@ -46,7 +47,7 @@ def test_retrieve_predictions_stores_boxes_with_scores_and_the_version(
         for region in prediction["result"]:
             assert (region["from_name"], region["to_name"], region["type"]) == ("mark", "page", "rectanglelabels")
             assert set(region["value"]["rectanglelabels"]) <= LABELS
-            assert 0.5 <= region["score"] <= 1
+            assert Settings().confidence <= region["score"] <= 1
         assert len({region["id"] for region in prediction["result"]}) == len(prediction["result"])
 
 

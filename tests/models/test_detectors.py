@@ -68,7 +68,7 @@ def gold(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    given = Settings(data_dir=tmp_path / "data", model="auto", detector="model", model_threads=1)
+    given = Settings(data_dir=tmp_path / "data", model="auto", detector="model", model_threads=1, confidence=0.5)
     for name, value in given.as_environment().items():
         monkeypatch.setenv(name, value)
     return given
