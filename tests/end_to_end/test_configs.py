@@ -17,7 +17,7 @@ from backend.commands.demo.demo_projects import connect
 from backend.commands.running_backend import version_for
 from backend.labelstudio.annotations import read_annotation
 from backend.labelstudio.client import LabelStudio
-from tests.end_to_end.conftest import CONFIG, PAGES_CONFIG, ROOT, DrawnFile, Server
+from tests.end_to_end.conftest import CONFIG, PAGES_CONFIG, ROOT, VIEWPORT, DrawnFile, Server
 from tests.end_to_end.editor import REGIONS, Editor
 
 pytestmark = [pytest.mark.label_studio, pytest.mark.browser]
@@ -114,10 +114,13 @@ def test_marks_are_drawn_submitted_and_read_back(
     assert len(labelled) >= 3 * config.pages
 
     editor = Editor(annotator, server.url)
+    # The editor's list has only as many rows as there is room for.
+    annotator.set_viewport_size({**VIEWPORT, "height": VIEWPORT["height"] * config.pages})
     editor.open(project, task, regions=len(labelled))
     assert set(annotator.locator(REGIONS).all_inner_texts()) <= {"التوقيع", "أختام", "بصمة"}
     annotator.screenshot(path=PICTURES / f"config-{name}.png")
     stored = editor.submit()
+    annotator.set_viewport_size(VIEWPORT)
 
     sizes = {place: (file.width, file.height) for place, file in enumerate(files)}
     left = read_annotation(stored, task=body, label_config=config.xml).regions(sizes)
