@@ -19,7 +19,7 @@ from backend.corrections.likeness import Look, likeness, look_at
 from backend.geometry import Boxes, coverage
 from backend.vision.classifier import Classification, Classifies
 from backend.vision.engine import EMBEDDING
-from backend.vision.network_config import CLASSES, NONE
+from backend.vision.network_config import CLASSES, MARKS, NONE
 
 __all__ = ["RecalledVerdict", "RecallingClassifier", "Recalls", "Remembered", "follow", "unit"]
 
@@ -172,8 +172,8 @@ class RecallingClassifier:
 def follow(found: Classification, boxes: Boxes, verdicts: Sequence[RecalledVerdict | None]) -> Classification:
     """The classification, with each verdict followed that the network contradicts.
 
-    A rejected box has no parts that are marks. It may have kept a smaller box of the same supposed class from being
-    shown; that box does not take its place.
+    A rejected box has no parts that are marks, whether or not the network doubts it as well. It may have kept a smaller
+    box of the same likeliest mark from being shown; that box does not take its place, however low the threshold is.
     """
     probabilities = found.probabilities.copy()
     recalled: list[str | None] = [None] * len(probabilities)
@@ -181,12 +181,14 @@ def follow(found: Classification, boxes: Boxes, verdicts: Sequence[RecalledVerdi
         if verdict is not None and _decide(probabilities[place], CLASSES.index(verdict.label)):
             recalled[place] = verdict.sample
     inside = coverage(boxes, boxes)
-    supposed = found.probabilities.argmax(axis=1)
-    rejected = [n for n, verdict in enumerate(verdicts) if recalled[n] and verdict and verdict.label == CLASSES[NONE]]
-    for whole in rejected:
+    supposed = found.probabilities[:, : len(MARKS)].argmax(axis=1)
+    for whole, verdict in enumerate(verdicts):
+        if verdict is None or verdict.label != CLASSES[NONE]:
+            continue
         for part in np.flatnonzero((inside[:, whole] > PART) & (supposed == supposed[whole])).tolist():
-            if verdicts[part] is None and recalled[part] is None and _decide(probabilities[part], NONE):
-                recalled[part] = recalled[whole]
+            if verdicts[part] is None and recalled[part] is None:
+                _decide(probabilities[part], NONE)
+                recalled[part] = verdict.sample
     settled = tuple(one is not None or verdict is not None for one, verdict in zip(recalled, verdicts, strict=True))
     return replace(found, probabilities=probabilities, recalled=tuple(recalled), settled=settled)
 

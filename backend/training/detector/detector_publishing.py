@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 from backend.errors import TrainingError
 from backend.geometry import as_boxes, coverage, iou
 from backend.models.publishing import add_documents
+from backend.training.convert import LITE0_FILE, LITE0_SHA256
 from backend.training.crops import SPLITS
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgress
-from backend.training.detector.detector_recipe import DetectorRecipe, build_network
+from backend.training.detector.detector_recipe import BUNDLED_DETECTOR, DetectorRecipe, build_network
 from backend.training.export import export_detector
 from backend.training.pagestore import LabelledPage, PageStore
 from backend.training.training_record import seconds_of, versions, write_record
@@ -117,7 +118,7 @@ def detector_card(
         megabytes=megabytes,
         sha256=sha256,
         parameters=parameters / 1e6,
-        base=recipe.base or "random weights",
+        base=_base(recipe),
         stride=build_network(recipe.shape).stride,
         classes=", ".join(f"`{name}`" for name in MARKS),
         pixel_mm=PIXEL_MM,
@@ -132,6 +133,13 @@ def detector_card(
         rows="\n".join(rows),
     )
     return "\n".join([head, *(_table(title, *facts) for title, facts in measured.items())]) + _LIMITS
+
+
+def _base(recipe: DetectorRecipe) -> str:
+    """What it began with, in words; weights from outside with their whole checksum."""
+    if recipe.base == BUNDLED_DETECTOR.base:
+        return f"EfficientNet-Lite0's weights on ImageNet (`{LITE0_FILE}`, Apache-2.0,\nSHA-256 `{LITE0_SHA256}`)"
+    return recipe.base or "random weights"
 
 
 def _restarts(recipe: DetectorRecipe, done: int) -> str:
