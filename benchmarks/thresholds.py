@@ -12,16 +12,11 @@ import argparse
 import os
 from collections.abc import Sequence
 
-import numpy as np
-
-from backend.models.serving import Sources
 from backend.settings import Settings
-from backend.vision.classifier import load_classifier
-from backend.vision.finders import build_detector
 from backend.vision.network_config import MARKS
-from backend.vision.pipeline import PipelineConfig, fuse, select
 from benchmarks.scoring import Score
 from benchmarks.truth import real_pages
+from benchmarks.ways import pipeline_of
 
 __all__ = ["main"]
 
@@ -36,25 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--subset", nargs="+", default=("page_full",), help="of the real pages (default page_full)")
     parser.add_argument("--model", default="bundled", help="weights: bundled, auto, hub or a trained model's name")
     args = parser.parse_args(arguments)
-    settings = Settings.from_environment(os.environ, model=args.model)
-    weights = Sources.of(settings).at_once()
-    detector = build_detector("model", weights.folder, threads=settings.model_threads)
-    classifier = load_classifier(weights, threads=settings.model_threads)
+    pipeline = pipeline_of(Settings.from_environment(os.environ, model=args.model, detector="model"))
     scores = {bar: Score(0.5) for bar in _BARS}
     pages = [page for subset in args.subset for page in real_pages(subset) if page.side == "validation"]
     for page in pages:
-        candidates = detector(page.pixels, page.dpi)
-        found = classifier.classify(page.pixels, candidates.boxes)
-        probabilities = fuse(found.probabilities, candidates.heat, detector.fusion)
+        candidates = pipeline.detector(page.pixels, page.dpi)
+        found = pipeline.classifier.classify(page.pixels, candidates.boxes)
         for bar, score in scores.items():
-            bars = np.maximum(classifier.thresholds, bar)
-            kept = select(candidates.boxes, probabilities, bars, PipelineConfig())
-            labels = probabilities[kept][:, : len(MARKS)].argmax(axis=1)
-            names = [MARKS[label] for label in labels]
-            score.add(page, candidates.boxes[kept], names, probabilities[kept, labels])
-    print(
-        f"{classifier.version}: {len(pages)} validation pages, IoU .5; cost: {_MISSED} for a missed mark, 1 for a box"
-    )
+            marks = pipeline.judge(candidates, found, confidence=bar)
+            score.add(page, marks.boxes, marks.names, marks.scores)
+    print(f"{pipeline.version}: {len(pages)} validation pages, IoU .5; cost: {_MISSED} for a missed mark, 1 for a box")
     print(_ROW.format("threshold", "missed a page", "false a page", "cost", "mean F1"))
     for bar, score in scores.items():
         missed = sum(score.missed[label, "all"] for label in MARKS) / len(pages)
