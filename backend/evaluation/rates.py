@@ -26,6 +26,8 @@ __all__ = [
     "calibration_error",
     "error_of_bins",
     "evaluate",
+    "fit_temperature",
+    "likelihood",
     "macro",
     "macro_f1",
     "mass_bins",
@@ -36,6 +38,9 @@ __all__ = [
 ]
 
 BINS = 15
+_LOWEST, _HIGHEST = 0.05, 20.0
+"""Temperatures that are tried."""
+_GOLDEN = (np.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +186,27 @@ class Evaluation:
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
     """Probabilities (N, C) of `logits` (N, C) divided by `temperature`, in float64."""
     return np.asarray(special.softmax(np.asarray(logits, np.float64) / temperature, axis=1))
+
+
+def likelihood(logits: NDArray[np.floating], truth: NDArray[np.integer], temperature: float = 1.0) -> float:
+    """Mean negative log-likelihood of the truth (nats); lower is better."""
+    chosen = softmax(logits, temperature)[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean())
+
+
+def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer], steps: int = 60) -> float:
+    """The temperature in [0.05, 20] with the lowest negative log-likelihood, by golden-section search on a log scale.
+
+    The likelihood has one minimum, since it is convex in 1 / temperature.
+    """
+    low, high = np.log(_LOWEST), np.log(_HIGHEST)
+    for _ in range(steps):
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        if likelihood(logits, truth, float(np.exp(left))) <= likelihood(logits, truth, float(np.exp(right))):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))
 
 
 def evaluate(

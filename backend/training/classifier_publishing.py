@@ -1,17 +1,10 @@
-"""A finished run becomes weights that serve: float16 ONNX, calibrated config, the record of the run, the model card.
-
-The model card beside the bundled weights: what they are, how they were made, how good they are, their limits.
-
-The temperature that makes a network's probabilities honest.
-
-What a network says of stored crops, prepared as they are when serving.
-"""
+"""A trained classifier becomes weights that serve: calibrated on validation documents, measured on gold ones."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +15,21 @@ from safetensors.torch import load_file
 from torchvision.models import ResNet, resnet18
 
 from backend.errors import TrainingError
-from backend.evaluation.rates import ORIGINAL_ACCURACY, ORIGINAL_MACRO_F1, Evaluation, evaluate, softmax
-from backend.geometry import Boxes, as_boxes
-from backend.models.publishing import add_documents
+from backend.evaluation.rates import (
+    ORIGINAL_ACCURACY,
+    ORIGINAL_MACRO_F1,
+    Evaluation,
+    evaluate,
+    fit_temperature,
+    softmax,
+)
 from backend.training.batches import Crops
 from backend.training.classifier_loop import BEST_FILE, Progress
 from backend.training.classifier_recipe import Recipe
-from backend.training.crops import MARGIN, SPLITS, Crop, CropFolder
+from backend.training.crops import SPLITS, Crop, CropFolder, box_within, truth_of_crops
 from backend.training.export import export_classifier
-from backend.training.training_record import seconds_of, versions, write_record
+from backend.training.network_publishing import Publication, PublishedWeights, publish_run
+from backend.training.training_record import versions
 from backend.vision.classifier import network_input
 from backend.vision.engine import Network
 from backend.vision.network_config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
@@ -40,13 +39,11 @@ __all__ = [
     "CARD_FILE",
     "NONE_SHARE",
     "RECORD_FILE",
-    "box_within",
-    "fit_temperature",
-    "likelihood",
     "logits_of_crops",
-    "model_card",
+    "none_shift",
     "publish",
-    "truth_of_crops",
+    "trained_network",
+    "write_classifier",
 ]
 
 _HEAD = """# Bundled classifier
@@ -92,8 +89,6 @@ _LIMITS = """
 - Handwriting that is no signature (dates, names filled in) and coats of arms are the mistakes to expect.
 - The probabilities are calibrated on crops; they say nothing about whose signature it is, or whether it is genuine.
 """
-_LOWEST, _HIGHEST = 0.05, 20.0
-_GOLDEN = (np.sqrt(5) - 1) / 2
 _BATCH = 64
 RECORD_FILE = "training.json"
 CARD_FILE = "MODEL_CARD.md"
@@ -102,20 +97,6 @@ NONE_SHARE = 0.6
 them gold. Training shows less of it, so that the marks are learned; the head's bias is moved to the share of serving
 (Saerens et al., 2002). The rules on ink propose more of it, .85; a retraining of a few pages moved that far calls too
 many marks none."""
-
-
-def model_card(facts: Mapping[str, Any], crops: Sequence[Crop], measured: Mapping[str, Evaluation]) -> str:
-    """The card as Markdown.
-
-    Args:
-        facts: The placeholders of its head.
-        crops: All crops of the training data.
-        measured: Evaluations by what they were measured on.
-    """
-    head = _HEAD.format(classes=", ".join(f"`{name}`" for name in CLASSES), **facts)
-    parts = [head, _data(crops), _MEASURED]
-    parts += [_table(title, report) for title, report in measured.items()]
-    return "\n".join(parts) + _LIMITS
 
 
 def _data(crops: Sequence[Crop]) -> str:
@@ -166,34 +147,6 @@ def _interval(bounds: tuple[float, float] | None) -> str:
     return f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else ""
 
 
-def likelihood(logits: NDArray[np.floating], truth: NDArray[np.integer], temperature: float = 1.0) -> float:
-    """Mean negative log-likelihood of the truth (nats); lower is better."""
-    chosen = softmax(logits, temperature)[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean())
-
-
-def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer], steps: int = 60) -> float:
-    """The temperature in [0.05, 20] with the lowest negative log-likelihood, by golden-section search on a log scale.
-
-    The likelihood has one minimum, since it is convex in 1 / temperature.
-    """
-    low, high = np.log(_LOWEST), np.log(_HIGHEST)
-    for _ in range(steps):
-        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        if likelihood(logits, truth, float(np.exp(left))) <= likelihood(logits, truth, float(np.exp(right))):
-            high = right
-        else:
-            low = left
-    return float(np.exp((low + high) / 2))
-
-
-def box_within(crop: NDArray[np.uint8]) -> Boxes:
-    """The box of a stored crop within its pixels, (1, 4)."""
-    height, width = crop.shape[:2]
-    margin = np.array([width, height, -width, -height]) * MARGIN / (1 + 2 * MARGIN)
-    return as_boxes(np.array([0, 0, width, height]) + margin)
-
-
 def logits_of_crops(engine: Network, store: Crops, crops: Sequence[Crop]) -> NDArray[np.float32]:
     """The served network's outputs (N, C) for the boxes of `crops`, prepared as they are when serving."""
     outputs = [np.zeros((0, len(engine.config.classes)), np.float32)]
@@ -203,9 +156,30 @@ def logits_of_crops(engine: Network, store: Crops, crops: Sequence[Crop]) -> NDA
     return np.concatenate(outputs)
 
 
-def truth_of_crops(crops: Sequence[Crop]) -> NDArray[np.int64]:
-    """Indices into `CLASSES`, (N,)."""
-    return np.array([CLASSES.index(crop.label) for crop in crops], np.int64)
+def trained_network(run: Path, progress: Progress, recipe: Recipe) -> ResNet:
+    """The best weights of the run that `fit` wrote to a folder.
+
+    Raises:
+        TrainingError: The run has not finished an epoch at the resolution that serves.
+    """
+    serving = len(recipe.stages) - 1
+    if not any(line.stage == serving for line in progress.history):
+        raise TrainingError(f"{run} has no epoch of the last stage: let the training go on before publishing")
+    network = resnet18(num_classes=len(CLASSES))
+    network.load_state_dict(load_file(run / BEST_FILE))
+    return network
+
+
+def write_classifier(network: ResNet, out: Path, recipe: Recipe) -> Network:
+    """Writes a network to `out` as it serves, and opens what was written."""
+    export_classifier(network, out / WEIGHTS_FILE, half=True, pool=recipe.pool)
+    config = ClassifierConfig(sha256=sha256_of(out / WEIGHTS_FILE))
+    return Network(out / WEIGHTS_FILE, config, threads=torch.get_num_threads())
+
+
+def none_shift(trained: float) -> float:
+    """What the log odds of `none` gain when its share goes from `trained` to that of serving."""
+    return math.log(NONE_SHARE / (1 - NONE_SHARE)) - math.log(trained / (1 - trained))
 
 
 def publish(
@@ -213,10 +187,7 @@ def publish(
 ) -> dict[str, Evaluation]:
     """Writes `classifier.onnx`, `classifier.json`, `training.json`, `MODEL_CARD.md` to `out`; gives what was measured.
 
-    The documents that trained and tuned it are added to `documents.txt`, for the gate to ask.
-
-    Everything is measured on the file that is written, run by the engine that serves. The temperature is fitted on
-    validation documents. The figures are of gold documents, drawn and real ones apart.
+    The temperature is fitted on validation documents. The figures are of gold documents, drawn and real ones apart.
 
     Args:
         run: The folder that `fit` wrote.
@@ -229,85 +200,101 @@ def publish(
     Raises:
         TrainingError: The run has not finished an epoch at the resolution that serves.
     """
-    serving = len(recipe.stages) - 1
-    if not any(line.stage == serving for line in progress.history):
-        raise TrainingError(f"{run} has no epoch of the last stage: let the training go on before publishing")
-    out.mkdir(parents=True, exist_ok=True)
-    weights = out / WEIGHTS_FILE
-    network = resnet18(num_classes=len(CLASSES))
-    network.load_state_dict(load_file(run / BEST_FILE))
-    crops, data = store.read(), store.checksum()
-    add_documents(out, {crop.document for crop in crops if crop.split != "gold"})
-    engine = _written(network, weights, recipe)
-    temperature = _temperature(engine, store, [crop for crop in crops if crop.split == "validation"])
-    with torch.no_grad():
-        network.fc.bias[NONE] += _prior_shift(recipe) * temperature
-    engine = _written(network, weights, recipe)
-    checksum = engine.config.sha256
-    facts = {"recipe": recipe.digest, "data": data, "licence": "Apache-2.0", "base": recipe.base}
-    ClassifierConfig(sha256=checksum, temperature=temperature, provenance=facts).write(out / CONFIG_FILE)
-    measured = _measure(engine, store, crops, temperature)
-    seconds = seconds_of(progress)
-    write_record(
-        out / RECORD_FILE,
-        progress,
-        recipe=recipe.as_json(),
-        data={"sha256": data, "crops": len(crops), "documents": len({crop.document for crop in crops})},
-        versions=versions(),
-        seconds=round(seconds),
-        measured={title: report.as_json() for title, report in measured.items()},
-    )
-    card = {
-        "megabytes": weights.stat().st_size / 1e6,
-        "sha256": checksum,
-        "pooling": f"; its first step averages {recipe.pool} x {recipe.pool} pixels" if recipe.pool > 1 else "",
-        "temperature": temperature,
-        "none_share": NONE_SHARE,
-        "command": command,
-        "base": "random weights" if recipe.base == "scratch" else f"`{recipe.base}`",
-        "recipe": recipe.digest,
-        "stages": ", then ".join(f"{stage.epochs} epochs at {stage.size} px" for stage in recipe.stages),
-        "minutes": seconds / 60,
-        "data": data,
-    }
-    (out / CARD_FILE).write_text(model_card(card, crops, measured), encoding="utf-8")
-    return measured
+    network = trained_network(run, progress, recipe)
+    return publish_run(_Publication(network, progress, recipe, store, command=command), out)
 
 
-def _written(network: ResNet, weights: Path, recipe: Recipe) -> Network:
-    export_classifier(network, weights, half=True, pool=recipe.pool)
-    return Network(weights, ClassifierConfig(sha256=sha256_of(weights)), threads=torch.get_num_threads())
+class _Publication(Publication[Evaluation]):
+    """The classifier's own part of being published."""
+
+    weights_file, record_file, card_file, limits = WEIGHTS_FILE, RECORD_FILE, CARD_FILE, _LIMITS
+
+    def __init__(self, network: ResNet, progress: Progress, recipe: Recipe, store: CropFolder, *, command: str) -> None:
+        self.progress = progress
+        self._network = network
+        self._recipe = recipe
+        self._store = store
+        self._command = command
+        self._crops, self._data = store.read(), store.checksum()
+
+    def documents(self) -> set[str]:
+        return {crop.document for crop in self._crops if crop.split != "gold"}
+
+    def write(self, out: Path) -> None:
+        judges = [crop for crop in self._crops if crop.split == "validation"]
+        logits = logits_of_crops(write_classifier(self._network, out, self._recipe), self._store, judges)
+        temperature = fit_temperature(logits, truth_of_crops(judges))
+        with torch.no_grad():
+            self._network.fc.bias[NONE] += none_shift(_share_of_none(self._recipe)) * temperature
+        engine = write_classifier(self._network, out, self._recipe)
+        facts = {
+            "recipe": self._recipe.digest,
+            "data": self._data,
+            "licence": "Apache-2.0",
+            "base": self._recipe.base,
+        }
+        config = ClassifierConfig(sha256=engine.config.sha256, temperature=temperature, provenance=facts)
+        config.write(out / CONFIG_FILE)
+
+    def measure(self, out: Path) -> dict[str, Evaluation]:
+        """On gold documents by domain, of marks alone, and on the subset that the benchmark uses too."""
+        config = ClassifierConfig.read(out / CONFIG_FILE)
+        engine = Network(out / WEIGHTS_FILE, config, threads=torch.get_num_threads())
+        gold = [crop for crop in self._crops if crop.split == "gold"]
+        sets = {
+            "Drawn documents": [crop for crop in gold if crop.domain == "drawn"],
+            "Real documents": [crop for crop in gold if crop.domain == "real"],
+            "Real pages with every mark boxed (`page_full`)": [crop for crop in gold if crop.source == "page_full"],
+        }
+        found = {}
+        for title, members in sets.items():
+            if members:
+                logits = logits_of_crops(engine, self._store, members)
+                found[title] = _report(logits, members, CLASSES, config.temperature)
+                marks = np.array([crop.label != "none" for crop in members])
+                if marks.any():
+                    alone = [crop for crop in members if crop.label != "none"]
+                    of_marks = _report(logits[marks][:, : len(MARKS)], alone, MARKS, config.temperature)
+                    found[f"{title}: marks alone"] = of_marks
+        return found
+
+    def as_json(self, found: Evaluation) -> Any:
+        return found.as_json()
+
+    def facts(self) -> dict[str, Any]:
+        documents = {crop.document for crop in self._crops}
+        return {
+            "recipe": self._recipe.as_json(),
+            "data": {"sha256": self._data, "crops": len(self._crops), "documents": len(documents)},
+            "versions": versions(),
+        }
+
+    def head(self, written: PublishedWeights) -> list[str]:
+        recipe = self._recipe
+        head = _HEAD.format(
+            megabytes=written.megabytes,
+            sha256=written.sha256,
+            classes=", ".join(f"`{name}`" for name in CLASSES),
+            pooling=f"; its first step averages {recipe.pool} x {recipe.pool} pixels" if recipe.pool > 1 else "",
+            temperature=ClassifierConfig.read(written.folder / CONFIG_FILE).temperature,
+            none_share=NONE_SHARE,
+            command=self._command,
+            base="random weights" if recipe.base == "scratch" else f"`{recipe.base}`",
+            recipe=recipe.digest,
+            stages=", then ".join(f"{stage.epochs} epochs at {stage.size} px" for stage in recipe.stages),
+            minutes=written.minutes,
+            data=self._data,
+        )
+        return [head, _data(self._crops), _MEASURED]
+
+    def table(self, title: str, found: Evaluation) -> str:
+        return _table(title, found)
 
 
-def _prior_shift(recipe: Recipe) -> float:
-    """What the log odds of `none` gain when its share goes from that of the last stage to that of serving."""
+def _share_of_none(recipe: Recipe) -> float:
+    """The part of the last stage's crops that are `none`."""
     shares = recipe.stages[-1].shares or recipe.shares
-    trained = sum(share for name, share in shares.items() if name.endswith("/none")) / sum(shares.values())
-    return math.log(NONE_SHARE / (1 - NONE_SHARE)) - math.log(trained / (1 - trained))
-
-
-def _temperature(engine: Network, store: CropFolder, crops: Sequence[Crop]) -> float:
-    return fit_temperature(logits_of_crops(engine, store, crops), truth_of_crops(crops))
-
-
-def _measure(engine: Network, store: CropFolder, crops: Iterable[Crop], temperature: float) -> dict[str, Evaluation]:
-    """Evaluations on gold documents by domain, of marks alone, and on the subset that the benchmark uses too."""
-    gold = [crop for crop in crops if crop.split == "gold"]
-    sets = {
-        "Drawn documents": [crop for crop in gold if crop.domain == "drawn"],
-        "Real documents": [crop for crop in gold if crop.domain == "real"],
-        "Real pages with every mark boxed (`page_full`)": [crop for crop in gold if crop.source == "page_full"],
-    }
-    found = {}
-    for title, members in sets.items():
-        if members:
-            logits = logits_of_crops(engine, store, members)
-            found[title] = _report(logits, members, CLASSES, temperature)
-            marks = np.array([crop.label != "none" for crop in members])
-            if marks.any():
-                alone = [crop for crop in members if crop.label != "none"]
-                found[f"{title}: marks alone"] = _report(logits[marks][:, : len(MARKS)], alone, MARKS, temperature)
-    return found
+    return sum(share for name, share in shares.items() if name.endswith("/none")) / sum(shares.values())
 
 
 def _report(

@@ -14,9 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import TrainingError
-from backend.geometry import Boxes
+from backend.geometry import Boxes, as_boxes
+from backend.vision.network_config import CLASSES
 
-__all__ = ["MARGIN", "SPLITS", "Crop", "CropFolder", "LabelledBox", "cut", "split_of"]
+__all__ = [
+    "MARGIN",
+    "SPLITS",
+    "Crop",
+    "CropFolder",
+    "LabelledBox",
+    "box_within",
+    "cut",
+    "split_of",
+    "truth_of_crops",
+]
 
 SPLITS = ("train", "validation", "gold")
 MARGIN = 0.125
@@ -91,6 +102,18 @@ def cut(pixels: NDArray[np.uint8], box: Boxes) -> NDArray[np.uint8]:
         size = max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale))
         crop = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     return np.asarray(crop, np.uint8)
+
+
+def box_within(crop: NDArray[np.uint8]) -> Boxes:
+    """The box of a stored crop within its pixels, (1, 4)."""
+    height, width = crop.shape[:2]
+    margin = np.array([width, height, -width, -height]) * MARGIN / (1 + 2 * MARGIN)
+    return as_boxes(np.array([0, 0, width, height]) + margin)
+
+
+def truth_of_crops(crops: Sequence[Crop]) -> NDArray[np.int64]:
+    """Indices into `CLASSES`, (N,)."""
+    return np.array([CLASSES.index(crop.label) for crop in crops], np.int64)
 
 
 class CropFolder:

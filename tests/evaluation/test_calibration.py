@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.evaluation.rates import BINS, calibration_error, mass_bins, reliability
+from backend.evaluation.rates import (
+    BINS,
+    calibration_error,
+    fit_temperature,
+    likelihood,
+    mass_bins,
+    reliability,
+    softmax,
+)
 
 
 def test_the_error_is_the_gap_weighted_by_cases() -> None:
@@ -52,3 +60,17 @@ def test_the_order_of_the_cases_does_not_matter(cases: list[tuple[float, bool]],
 def test_without_a_case_there_is_no_error() -> None:
     assert math.isnan(calibration_error(np.zeros(0), np.zeros(0, bool)))
     assert reliability(np.zeros(0), np.zeros(0, bool)) == []
+
+
+def gap(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    return calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth)
+
+
+def test_temperature_undoes_a_known_overconfidence() -> None:
+    rng = np.random.default_rng(1)
+    honest = rng.normal(0, 1.5, (4000, 4))
+    truth = (softmax(honest).cumsum(axis=1) > rng.random((4000, 1))).argmax(axis=1)
+    temperature = fit_temperature(3 * honest, truth)
+    assert temperature == pytest.approx(3, rel=0.08)
+    assert likelihood(3 * honest, truth, temperature) < likelihood(3 * honest, truth)
+    assert gap(softmax(3 * honest, temperature), truth) < 0.5 * gap(softmax(3 * honest), truth)

@@ -1,14 +1,12 @@
-"""A finished run becomes a detector that serves: float16 ONNX, its config, the record of the run, and its card.
-
-The card beside the bundled detector: what it is, how it was made, how good it is by itself, its limits.
-"""
+"""A trained detector becomes weights that serve, measured by itself on gold pages."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,20 +15,21 @@ from safetensors.torch import load_file
 
 from backend.errors import TrainingError
 from backend.geometry import as_boxes, coverage, iou
-from backend.models.publishing import add_documents
 from backend.training.convert import LITE0_FILE, LITE0_SHA256
 from backend.training.crops import SPLITS
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgress
+from backend.training.detector.detector_network import DetectorNet
 from backend.training.detector.detector_recipe import BUNDLED_DETECTOR, DetectorRecipe, build_network
 from backend.training.export import export_detector
+from backend.training.network_publishing import Publication, PublishedWeights, publish_run
 from backend.training.pagestore import LabelledPage, PageStore
-from backend.training.training_record import seconds_of, versions, write_record
+from backend.training.training_record import versions
 from backend.vision.engine import PIXEL_MM, DetectorConfig, DetectorNetwork
 from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.network_detector import ModelDetector
 from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
 
-__all__ = ["DETECTOR_CARD_FILE", "DETECTOR_RECORD_FILE", "ClassRecall", "detector_card", "publish_detector"]
+__all__ = ["DETECTOR_CARD_FILE", "DETECTOR_RECORD_FILE", "ClassRecall", "publish_detector"]
 
 _HEAD = """# Bundled detector
 
@@ -74,7 +73,6 @@ _LIMITS = """
 - Few photographs of pages were among what it learned from.
 """
 
-Measured = Mapping[str, tuple[int, Mapping[str, tuple[int, tuple[int, ...], float]]]]
 DETECTOR_RECORD_FILE = "detector-training.json"
 DETECTOR_CARD_FILE = "DETECTOR_CARD.md"
 _IOUS = (0.5, 0.3)
@@ -84,55 +82,6 @@ _LEAST_HEAT = 0.1
 _LEAST_TURN = 0.9
 _BOX_REACH = 0.15
 """The cells that learn a mark's edges reach about as far (`targets.py`)."""
-
-
-def detector_card(
-    *,
-    megabytes: float,
-    sha256: str,
-    parameters: int,
-    recipe: DetectorRecipe,
-    done: int,
-    minutes: float,
-    pages: Sequence[LabelledPage],
-    measured: Measured,
-) -> str:
-    """The card as Markdown.
-
-    Args:
-        megabytes: Size of the weights.
-        sha256: Of the weights.
-        parameters: How many it has.
-        recipe: What was followed.
-        done: Epochs of the recipe that are over.
-        minutes: How long they took.
-        pages: All pages of the store.
-        measured: By set of pages their number, and by class: true marks, those hit at IoU .5 and .3, the best F1.
-    """
-    counts = Counter((page.source, page.split) for page in pages)
-    rows = [
-        f"| {source} | " + " | ".join(str(counts[source, split]) for split in SPLITS) + " |"
-        for source in sorted({page.source for page in pages})
-    ]
-    head = _HEAD.format(
-        megabytes=megabytes,
-        sha256=sha256,
-        parameters=parameters / 1e6,
-        base=_base(recipe),
-        stride=build_network(recipe.shape).stride,
-        classes=", ".join(f"`{name}`" for name in MARKS),
-        pixel_mm=PIXEL_MM,
-        dpi=25.4 / PIXEL_MM,
-        digest=recipe.digest,
-        done=done,
-        epochs=recipe.epochs,
-        views=done * recipe.samples,
-        minutes=minutes,
-        restarts=_restarts(recipe, done),
-        splits=" | ".join(SPLITS),
-        rows="\n".join(rows),
-    )
-    return "\n".join([head, *(_table(title, *facts) for title, facts in measured.items())]) + _LIMITS
 
 
 def _base(recipe: DetectorRecipe) -> str:
@@ -147,21 +96,6 @@ def _restarts(recipe: DetectorRecipe, done: int) -> str:
     if not passed:
         return ""
     return f"; the learning rate started at its top again after epoch {' and '.join(map(str, passed))}"
-
-
-def _table(title: str, pages: int, classes: Mapping[str, tuple[int, tuple[int, ...], float]]) -> str:
-    lines = [
-        f"### {title}",
-        "",
-        f"{pages} pages.",
-        "",
-        "| | marks | found, IoU .5 | found, IoU .3 | best F1, IoU .5 |",
-        "|---|--:|--:|--:|--:|",
-    ]
-    for name, (true, hits, f1) in classes.items():
-        shares = " | ".join(f"{hit / true:.3f}" for hit in hits)
-        lines.append(f"| {name} | {true} | {shares} | {f1:.3f} |")
-    return "\n".join(lines) + "\n"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -179,78 +113,133 @@ class ClassRecall:
     best_f1: float
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _SetRecall:
+    """What was found on a set of pages, by class."""
+
+    pages: int
+    classes: Mapping[str, ClassRecall]
+
+
 def publish_detector(
     run: Path, progress: DetectorProgress, recipe: DetectorRecipe, store: PageStore, out: Path
 ) -> list[str]:
     """Writes the detector and what belongs to it to `out`; gives what was measured on gold pages, a line a set.
-
-    The documents that trained it are added to `documents.txt`, for the gate to ask.
 
     Raises:
         TrainingError: The run has no whole epoch.
     """
     if not progress.history:
         raise TrainingError(f"{run} has no whole epoch: let the training go on before publishing")
-    out.mkdir(parents=True, exist_ok=True)
     network = build_network(recipe.shape)
     network.load_state_dict(load_file(run / AVERAGE_FILE))
-    weights = out / DETECTOR_WEIGHTS_FILE
-    export_detector(network.eval(), weights)
-    facts = {"recipe": recipe.digest, "licence": "Apache-2.0", "base": recipe.base or "random weights"}
-    config = DetectorConfig(
-        sha256=sha256_of(weights),
-        stride=network.stride,
-        most=_MOST,
-        least_heat=_LEAST_HEAT,
-        least_turn=_LEAST_TURN if network.tells_turns else None,
-        box_reach=_BOX_REACH,
-        provenance=facts,
-    )
-    config.write(out / DETECTOR_CONFIG_FILE)
-    add_documents(out, store.seen())
-    detector = ModelDetector(DetectorNetwork(weights, config, threads=torch.get_num_threads()))
-    pages = store.read()
-    sets = {
-        "Drawn pages": [page for page in pages if page.split == "gold" and page.domain == "drawn"],
-        "Real pages with every mark boxed (`page_full`)": [
-            page for page in pages if page.split == "gold" and page.source == "page_full"
-        ],
-    }
-    measured = {title: _measure(detector, store, members) for title, members in sets.items() if members}
-    seconds = seconds_of(progress)
-    write_record(
-        out / DETECTOR_RECORD_FILE,
-        progress,
-        recipe=recipe.as_json(),
-        versions=versions(),
-        pages={
-            f"{domain} {split}": sum(page.domain == domain and page.split == split for page in pages)
-            for domain in ("drawn", "real")
-            for split in ("train", "validation", "gold")
-        },
-        seconds=round(seconds),
-        measured={
-            title: {name: dataclasses.asdict(one) for name, one in found.items()} for title, found in measured.items()
-        },
-    )
-    card = detector_card(
-        megabytes=weights.stat().st_size / 1e6,
-        sha256=config.sha256,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        recipe=recipe,
-        done=progress.epoch,
-        minutes=seconds / 60,
-        pages=pages,
-        measured={
-            title: (len(sets[title]), {name: (one.true, one.hit, one.best_f1) for name, one in found.items()})
-            for title, found in measured.items()
-        },
-    )
-    (out / DETECTOR_CARD_FILE).write_text(card, encoding="utf-8")
+    measured = publish_run(_Publication(network, progress, recipe, store), out)
     return [
-        f"{title}: " + ", ".join(f"{name} {one.hit[0]} of {one.true}" for name, one in found.items())
+        f"{title}: " + ", ".join(f"{name} {one.hit[0]} of {one.true}" for name, one in found.classes.items())
         for title, found in measured.items()
     ]
+
+
+class _Publication(Publication[_SetRecall]):
+    """The detector's own part of being published."""
+
+    weights_file, record_file, card_file = DETECTOR_WEIGHTS_FILE, DETECTOR_RECORD_FILE, DETECTOR_CARD_FILE
+    limits = _LIMITS
+
+    def __init__(
+        self, network: DetectorNet, progress: DetectorProgress, recipe: DetectorRecipe, store: PageStore
+    ) -> None:
+        self.progress = progress
+        self._done = progress.epoch
+        self._network = network
+        self._recipe = recipe
+        self._store = store
+        self._pages = store.read()
+
+    def documents(self) -> Iterable[str]:
+        return self._store.seen()
+
+    def write(self, out: Path) -> None:
+        weights = out / DETECTOR_WEIGHTS_FILE
+        export_detector(self._network.eval(), weights)
+        base = self._recipe.base or "random weights"
+        config = DetectorConfig(
+            sha256=sha256_of(weights),
+            stride=self._network.stride,
+            most=_MOST,
+            least_heat=_LEAST_HEAT,
+            least_turn=_LEAST_TURN if self._network.tells_turns else None,
+            box_reach=_BOX_REACH,
+            provenance={"recipe": self._recipe.digest, "licence": "Apache-2.0", "base": base},
+        )
+        config.write(out / DETECTOR_CONFIG_FILE)
+
+    def measure(self, out: Path) -> dict[str, _SetRecall]:
+        config = DetectorConfig.read(out / DETECTOR_CONFIG_FILE)
+        detector = ModelDetector(DetectorNetwork(out / DETECTOR_WEIGHTS_FILE, config, threads=torch.get_num_threads()))
+        gold = [page for page in self._pages if page.split == "gold"]
+        sets = {
+            "Drawn pages": [page for page in gold if page.domain == "drawn"],
+            "Real pages with every mark boxed (`page_full`)": [page for page in gold if page.source == "page_full"],
+        }
+        return {
+            title: _SetRecall(pages=len(members), classes=_measure(detector, self._store, members))
+            for title, members in sets.items()
+            if members
+        }
+
+    def as_json(self, found: _SetRecall) -> Any:
+        return {name: dataclasses.asdict(one) for name, one in found.classes.items()}
+
+    def facts(self) -> dict[str, Any]:
+        counts = Counter(f"{page.domain} {page.split}" for page in self._pages)
+        return {
+            "recipe": self._recipe.as_json(),
+            "versions": versions(),
+            "pages": {
+                f"{domain} {split}": counts[f"{domain} {split}"] for domain in ("drawn", "real") for split in SPLITS
+            },
+        }
+
+    def head(self, written: PublishedWeights) -> list[str]:
+        counts = Counter((page.source, page.split) for page in self._pages)
+        rows = [
+            f"| {source} | " + " | ".join(str(counts[source, split]) for split in SPLITS) + " |"
+            for source in sorted({page.source for page in self._pages})
+        ]
+        head = _HEAD.format(
+            megabytes=written.megabytes,
+            sha256=written.sha256,
+            parameters=sum(parameter.numel() for parameter in self._network.parameters()) / 1e6,
+            base=_base(self._recipe),
+            stride=self._network.stride,
+            classes=", ".join(f"`{name}`" for name in MARKS),
+            pixel_mm=PIXEL_MM,
+            dpi=25.4 / PIXEL_MM,
+            digest=self._recipe.digest,
+            done=self._done,
+            epochs=self._recipe.epochs,
+            views=self._done * self._recipe.samples,
+            minutes=written.minutes,
+            restarts=_restarts(self._recipe, self._done),
+            splits=" | ".join(SPLITS),
+            rows="\n".join(rows),
+        )
+        return [head]
+
+    def table(self, title: str, found: _SetRecall) -> str:
+        lines = [
+            f"### {title}",
+            "",
+            f"{found.pages} pages.",
+            "",
+            "| | marks | found, IoU .5 | found, IoU .3 | best F1, IoU .5 |",
+            "|---|--:|--:|--:|--:|",
+        ]
+        for name, one in found.classes.items():
+            shares = " | ".join(f"{hit / one.true:.3f}" for hit in one.hit)
+            lines.append(f"| {name} | {one.true} | {shares} | {one.best_f1:.3f} |")
+        return "\n".join(lines) + "\n"
 
 
 def _measure(detector: ModelDetector, store: PageStore, pages: Sequence[LabelledPage]) -> dict[str, ClassRecall]:

@@ -6,7 +6,6 @@ Where a network's word is taken: bars with the wanted precision, and odds that l
 from __future__ import annotations
 
 import dataclasses
-import math
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,34 +13,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
-from torchvision.models import ResNet, resnet18
 
-from backend.errors import TrainingError
-from backend.evaluation.rates import softmax
+from backend.evaluation.rates import fit_temperature, softmax
 from backend.models.publishing import add_documents, documents_of
-from backend.training.classifier_loop import BEST_FILE, Progress, shown_in
+from backend.training.classifier_loop import Progress, shown_in
 from backend.training.classifier_publishing import (
-    NONE_SHARE,
     RECORD_FILE,
-    box_within,
-    fit_temperature,
     logits_of_crops,
-    truth_of_crops,
+    none_shift,
+    trained_network,
+    write_classifier,
 )
 from backend.training.classifier_recipe import Corrections, Recipe
-from backend.training.export import export_classifier
+from backend.training.crops import box_within, truth_of_crops
 from backend.training.fusion import fit_fusion, shown_as
 from backend.training.harvest import label_boxes, truth_of
 from backend.training.quantise import quantise_classifier
 from backend.training.training_loop import save
 from backend.training.training_record import write_record
 from backend.vision.classifier import load_classifier, network_input
-from backend.vision.engine import DetectorConfig, Network
+from backend.vision.engine import DetectorConfig
 from backend.vision.finders import build_detector
-from backend.vision.network_config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
+from backend.vision.network_config import CLASSES, MARKS, NONE, ClassifierConfig
 from backend.vision.pipeline import fuse
-from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE, Weights
+from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, Weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,22 +181,19 @@ def write_candidate(
     Raises:
         TrainingError: The last stage has no epoch.
     """
-    if not any(line.stage == len(recipe.stages) - 1 for line in progress.history):
-        raise TrainingError(f"{run} has no epoch of the last stage: let the training go on")
+    network = trained_network(run, progress, recipe)
     out.mkdir(parents=True, exist_ok=True)
     add_documents(out, material.seen())
-    network = resnet18(num_classes=len(CLASSES))
-    network.load_state_dict(load_file(run / BEST_FILE))
     judges = material.side("validation")
     truth = truth_of_crops(judges)
-    logits = logits_of_crops(_written(network, out, recipe), material, judges)
+    logits = logits_of_crops(write_classifier(network, out, recipe), material, judges)
     temperature = fit_temperature(logits, truth)
-    shift = _prior_shift(recipe, material, served=NONE_SHARE) * temperature
+    shift = none_shift(_share_of_none(recipe, material)) * temperature
     with torch.no_grad():
         network.fc.bias[NONE] += shift
     logits[:, NONE] += shift
     bars = thresholds(softmax(logits, temperature), truth, precision=plan.precision, least=plan.least_positives)
-    engine = _written(network, out, recipe)
+    engine = write_classifier(network, out, recipe)
     facts = {"recipe": recipe.digest, "data": material.checksum(), "base": recipe.base}
     config = ClassifierConfig(
         sha256=engine.config.sha256, temperature=temperature, thresholds=bars[: len(MARKS)], provenance=facts
@@ -287,16 +279,9 @@ def _said_together(
     return np.concatenate(said), np.array(truth, np.int64)
 
 
-def _written(network: ResNet, out: Path, recipe: Recipe) -> Network:
-    export_classifier(network, out / WEIGHTS_FILE, half=True, pool=recipe.pool)
-    config = ClassifierConfig(sha256=sha256_of(out / WEIGHTS_FILE))
-    return Network(out / WEIGHTS_FILE, config, threads=torch.get_num_threads())
-
-
-def _prior_shift(recipe: Recipe, material: Material, *, served: float) -> float:
-    """What the log odds of `none` gain when its share goes from that of the last stage to that of serving."""
+def _share_of_none(recipe: Recipe, material: Material) -> float:
+    """The part of the last stage's crops that are `none`, as far from all and from nothing as odds can be taken."""
     crops = material.side("train")
     shown = shown_in(recipe, crops, stage=len(recipe.stages) - 1, epoch=0)
     share = float(np.mean([crops[place].label == CLASSES[NONE] for place in shown]))
-    trained = min(max(share, 1 - _ALL), _ALL)
-    return math.log(served / (1 - served)) - math.log(trained / (1 - trained))
+    return min(max(share, 1 - _ALL), _ALL)

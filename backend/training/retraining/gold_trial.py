@@ -24,7 +24,7 @@ from backend.models.published import RecordedVerdict
 from backend.models.publishing import documents_of
 from backend.models.serving import build_pipeline
 from backend.training.batches import CORRECTED
-from backend.training.classifier_publishing import box_within, truth_of_crops
+from backend.training.crops import box_within, truth_of_crops
 from backend.training.retraining.annotators_pages import KnownPage, annotated_pages, first_and_last
 from backend.vision.classifier import Classifies, load_classifier
 from backend.vision.network_config import CLASSES, MARKS

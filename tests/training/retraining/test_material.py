@@ -14,8 +14,7 @@ from backend.corrections.service import Store
 from backend.corrections.tables import sample
 from backend.errors import LedgerError, TrainingError
 from backend.training.batches import CORRECTED, HARD
-from backend.training.classifier_publishing import box_within
-from backend.training.crops import SPLITS, CropFolder
+from backend.training.crops import SPLITS, CropFolder, box_within
 from backend.training.retraining.material import RETRAINING_SEED, Material, draw_base, lessons
 from backend.vision.finders import build_detector
 from tests.training.retraining.ledger import KINDS, open_ledger, teach
