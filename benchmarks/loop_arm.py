@@ -23,7 +23,6 @@ from flask.testing import FlaskClient
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
-from backend.commands.connect import label_config
 from backend.corrections.memory import Memory
 from backend.corrections.recall import RecallingClassifier
 from backend.corrections.service import Feedback, Store
@@ -32,6 +31,7 @@ from backend.errors import TrainingError
 from backend.evaluation.study import FoundMarks, match
 from backend.labelstudio.annotations import Region
 from backend.labelstudio.connections import Connections
+from backend.labelstudio.projects import label_config
 from backend.labelstudio.results import drawn_box
 from backend.models.promotion import Models
 from backend.models.published import Registry

@@ -1,4 +1,4 @@
-"""What importing asks of Label Studio: a project by its id or title, and which documents it has already.
+"""A project by its id or title, the documents that it has already, and the label config of a new one.
 
 Columns of the Data Manager that this program fills, through the data of tasks.
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from importlib import resources
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
 
     from backend.labelstudio.client import LabelStudio
 
-__all__ = ["DIGEST_FIELD", "documents_in", "find_project", "named_project", "tasks_with", "write_columns"]
+__all__ = [
+    "DIGEST_FIELD",
+    "documents_in",
+    "find_project",
+    "label_config",
+    "named_project",
+    "tasks_with",
+    "write_columns",
+]
 
 _PORTION = 20
 _NOT_FOUND = 404
@@ -134,6 +143,12 @@ def _answered(studio: LabelStudio, project: int, query: Json, *, most: int) -> d
 def _has(field: str) -> Json:
     """The Data Manager's condition that a field of the data is there."""
     return {"filter": f"filter:tasks:data.{field}", "operator": "empty", "type": "Unknown", "value": False}
+
+
+def label_config(*, paged: bool) -> str:
+    """The label config of a new project, for tasks of one page (`$image`) or documents of several pages (`$pages`)."""
+    name = "label_config_pages.xml" if paged else "label_config.xml"
+    return resources.files("backend.labelstudio").joinpath(name).read_text(encoding="utf-8")
 
 
 def find_project(studio: LabelStudio, name: str) -> int | None:

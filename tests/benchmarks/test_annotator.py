@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from backend.commands.connect import label_config
 from backend.corrections.outcomes import Outcome, match
 from backend.labelstudio.annotations import Region
+from backend.labelstudio.projects import label_config
 from backend.labelstudio.protocol import read_event
 from benchmarks.annotator import KINDS, TrueMark, Work, correct, saved
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from backend.cli import main
-from backend.commands.connect import label_config
 from backend.commands.select_tasks import spread
+from backend.labelstudio.projects import label_config
 from tests.commands.import_documents.loopback import TOKEN, Loopback, loopback
 
 A, B, NOTHING = (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)

@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import pytest
 
-from backend.commands.connect import label_config
 from backend.geometry import as_boxes, coverage
+from backend.labelstudio.projects import label_config
 from backend.labelstudio.results import drawn_box
 from backend.server.application import Application
 from backend.settings import Settings

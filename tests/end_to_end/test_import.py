@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from backend.cli import main
-from backend.commands.connect import label_config
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.projects import label_config
 from backend.labelstudio.webhooks import webhooks
 from tests.commands.import_documents.papers import marked, packed
 from tests.end_to_end.conftest import DrawnFile, Server

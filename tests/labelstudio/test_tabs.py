@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from backend.commands.connect import label_config
 from backend.labelstudio.labelling import bind
+from backend.labelstudio.projects import label_config
 from backend.labelstudio.tabs import task_columns
 from backend.labelstudio.tasks import sheets
 

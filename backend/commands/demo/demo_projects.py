@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from backend.commands.connect import label_config as own_config
 from backend.commands.running_backend import described
 from backend.errors import DemoError
 from backend.labelstudio.labelling import bind
+from backend.labelstudio.projects import label_config as own_config
 from backend.labelstudio.projects import write_columns
 from backend.labelstudio.tabs import (
     DOUBTFUL_FIRST,

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from backend.commands.connect import Connected, Wish, connect, label_config
+from backend.commands.connecting import Connected, Wish, connect
 from backend.errors import SetupError
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.projects import label_config
 from tests.commands.connect.conftest import BASIC, SECRET, ServeBackend
 from tests.commands.import_documents.loopback import Loopback
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.commands.connect import label_config
 from backend.labelstudio.labelling import bind
+from backend.labelstudio.projects import label_config
 from backend.vision.network_config import MARKS
 
 ROOT = Path(__file__).parents[3]

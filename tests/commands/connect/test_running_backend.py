@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from backend.commands.connect import label_config
 from backend.commands.running_backend import serving_version, version_for
 from backend.errors import SetupError
+from backend.labelstudio.projects import label_config
 from tests.commands.connect.conftest import BASIC, ServeBackend
 from tests.commands.import_documents.loopback import serving
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from backend.cli import main
-from backend.commands.connect import Wish, connect
+from backend.commands.connecting import Wish, connect
 from backend.corrections.database import default_url, open_database
 from backend.corrections.journal import Journal
 from backend.models.serving import Sources, build_pipeline

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.commands.connect import label_config
 from backend.commands.import_documents.importing import Importer, ImportJournal
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.labelling import bind
+from backend.labelstudio.projects import label_config
 from backend.pages.page import Limits
 from tests.commands.import_documents.loopback import Loopback
 

@@ -8,11 +8,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from backend.commands.connect import label_config
 from backend.commands.import_documents import importing
 from backend.commands.import_documents.importing import Importer, ImportJournal
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.labelling import bind
+from backend.labelstudio.projects import label_config
 from tests.commands.import_documents.conftest import LIMITS
 from tests.commands.import_documents.loopback import TOKEN
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backend.cli import main
-from backend.commands.connect import label_config
+from backend.labelstudio.projects import label_config
 from tests.commands.import_documents.loopback import TOKEN, Loopback
 from tests.commands.import_documents.papers import pdf
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from backend.commands.connect import label_config
 from backend.commands.import_documents.importing import FileOutcome, FileState, Tasks, tasks_of
 from backend.errors import DocumentError, LabelStudioError
 from backend.labelstudio.labelling import bind
+from backend.labelstudio.projects import label_config
 from tests.commands.import_documents.conftest import MakeImporter
 from tests.commands.import_documents.loopback import Loopback
 from tests.commands.import_documents.papers import bars, image, marked, pdf, tiff, turned

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from backend.commands.connect import label_config
 from backend.commands.import_documents.importing import FileState
+from backend.labelstudio.projects import label_config
 from tests.commands.import_documents.loopback import Loopback
 from tests.commands.import_documents.papers import pdf
 from tests.commands.import_documents.stopping import STEPS, importer_of, run
