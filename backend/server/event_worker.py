@@ -14,6 +14,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import struct
@@ -48,6 +49,7 @@ _AT_ONCE = 4
 # What a packet is about; a request and its answer bear the same number, from 1.
 _STATE = 0
 _PREFIX = struct.Struct("!QI")
+_NO_ROOM = Answer.plain(503, "there is no room for this request at the moment: ask again later")
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -119,7 +121,11 @@ class Courier:
             "client": asked.client,
             "server": asked.server,
         }
-        self._queue.append(_packed(self._number, head, asked.body))
+        try:
+            self._queue.append(_packed(self._number, head, asked.body))
+        except OSError:
+            self._waiting.pop(self._number)(_NO_ROOM)
+            return
         self._write()
 
     def _write(self) -> None:
@@ -150,6 +156,8 @@ class Courier:
             number, head, body = found
             if number == _STATE:
                 self._told(head)
+            elif not head:
+                self._waiting.pop(number)(_NO_ROOM)
             else:
                 headers = tuple((name, value) for name, value in head["headers"])
                 answer = Answer(status=head["status"], reason=head["reason"], headers=headers, body=body)
@@ -183,8 +191,18 @@ class Errands:
         self._put(_STATE, facts, b"")
 
     def _work(self) -> None:
+        try:
+            self._take_in()
+        finally:
+            # Also where it failed: a process that takes nothing in is replaced.
+            self.over.set()
+
+    def _take_in(self) -> None:
         while (found := _receive(self._socket)) is not None:
             number, head, body = found
+            if not head:
+                self._answer(number, _NO_ROOM)
+                continue
             asked = Asked(
                 method=head["method"],
                 target=head["target"].encode("latin-1"),
@@ -198,14 +216,16 @@ class Errands:
             del found, body
             self._lanes.submit(asked, partial(self._answer, number))
             del asked
-        self.over.set()
 
     def _answer(self, number: int, answer: Answer) -> None:
         head = {"status": answer.status, "reason": answer.reason, "headers": answer.headers}
         self._put(number, head, answer.body)
 
     def _put(self, number: int, head: Mapping[str, Any], body: bytes) -> None:
-        packet, large = _packed(number, head, body)
+        try:
+            packet, large = _packed(number, head, body)
+        except OSError:
+            packet, large = _packed(number, {}, b"")
         try:
             with self._sending:
                 _send(self._socket, packet, large)
@@ -239,14 +259,19 @@ def _send(through: socket.socket, packet: bytes, large: int | None) -> None:
 
 
 def _receive(through: socket.socket) -> tuple[int, dict[str, Any], bytes] | None:
-    """Number, head and body of the next packet; None where the other end is closed."""
+    """Number, head and body of the next packet, None where the other end is closed.
+
+    The head is empty where what was sent is lost: one of the two processes had no memory or no descriptor left for it.
+    """
     try:
-        packet, places, _, _ = socket.recv_fds(through, _PACKET_BYTES, 1)
+        packet, places, flags, _ = socket.recv_fds(through, _PACKET_BYTES, 1)
     except ConnectionError:
         return None
     if not packet:
         return None
     number, length = _PREFIX.unpack_from(packet)
+    if not places and flags & socket.MSG_CTRUNC:
+        return number, {}, b""
     if not places:
         end = _PREFIX.size + length
         return number, json.loads(packet[_PREFIX.size : end]), packet[end:]
@@ -258,6 +283,9 @@ def _receive(through: socket.socket) -> tuple[int, dict[str, Any], bytes] | None
 
 _LOOK_SECONDS = 0.2
 _TURN_SECONDS = 0.0005
+_MOST_CONNECTIONS = 2048
+_OTHER_DESCRIPTORS = 64
+_DESCRIPTORS = 2 * _MOST_CONNECTIONS + _OTHER_DESCRIPTORS
 # Sent to the whole group, these are for the working process, which tells the receiving one what to do.
 _OF_OTHERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH)
 _OF_GUNICORN = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
@@ -313,7 +341,7 @@ class EventWorker(Worker):  # type: ignore[misc]
             # What was loaded before is shared with the other processes, as long as nobody writes to it.
             gc.freeze()
             state = HealthState()
-            limits = ClientLimits(idle_seconds=self.cfg.keepalive)
+            limits = ClientLimits(idle_seconds=self.cfg.keepalive, all=_most_connections())
             quick = self.app.front(state)
             sockets = [one.sock for one in self.sockets]
             asyncio.run(_Receiving(theirs, sockets, backlog=self.cfg.backlog, limits=limits).run(quick, state))
@@ -323,6 +351,14 @@ class EventWorker(Worker):  # type: ignore[misc]
         finally:
             # Nothing that was made ready for the working process is to be done here, too.
             os._exit(code)
+
+
+def _most_connections() -> int:
+    """As many as this process may have descriptors for, each with a large request beside it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(1, min(_MOST_CONNECTIONS, (most - _OTHER_DESCRIPTORS) // 2))
 
 
 class _Receiving:
@@ -344,7 +380,7 @@ class _Receiving:
                 state.tell(facts["health"])
             elif facts == _BEGIN:
                 self._begun.set()
-            else:
+            elif facts == _CLOSE:
                 self._closing.set()
 
         # Clients see their connections end, and ask again.

@@ -2,7 +2,7 @@
 
 Events have threads of their own, and so have the few words that `/` and `/health` give to programs. They are answered
 at once, whatever is being predicted and however many ask for it. Bodies that take much memory are worked on two at a
-time.
+time, and one at a time those that take most.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _EVENTS = "/webhook"
 _EVENT_THREADS = 32
 _LARGE_BYTES = 4 * 1024 * 1024
 _LARGE_THREADS = 2
+_LARGEST_BYTES = 16 * 1024 * 1024
 # Requests that wait for a thread of their lane, for each thread: what waits longer was given up by its sender.
 _WAITING = 8
 
@@ -125,6 +126,7 @@ class Lanes:
         self._quick = _Lane("quick", _QUICK_THREADS)
         self._events = _Lane("events", _EVENT_THREADS)
         self._large = _Lane("large", _LARGE_THREADS)
+        self._largest = _Lane("largest", 1)
         self._others = _Lane("requests", threads)
 
     def submit(self, asked: Asked, done: Callable[[Answer], None]) -> None:
@@ -135,6 +137,8 @@ class Lanes:
     def _lane_of(self, asked: Asked) -> _Lane:
         if asked.path in _QUICK and not asked.wants_page:
             return self._quick
+        if len(asked.body) > _LARGEST_BYTES:
+            return self._largest
         if len(asked.body) > _LARGE_BYTES:
             return self._large
         return self._events if asked.path == _EVENTS else self._others
@@ -207,7 +211,10 @@ def _run(app: WSGIApplication, asked: Asked) -> Answer:
 def _split(target: bytes) -> tuple[bytes, bytes]:
     """Path and query; a target may be a whole address, which proxies send."""
     if not target.startswith(b"/"):
-        parts = urlsplit(target)
+        try:
+            parts = urlsplit(target)
+        except ValueError:
+            return target, b""  # an address that is none, such as `http://[`: there is nothing at such a path
         return parts.path or b"/", parts.query
     path, _, query = target.partition(b"#")[0].partition(b"?")
     return path, query

@@ -7,6 +7,7 @@ event loop is in a process of its own (see `relay`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from contextlib import suppress
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Answers", "ClientLimits", "Reception", "Wire"]
 
-_HEADER_BYTES = 64 * 1024
+_LOG = logging.getLogger(__name__)
+_HEADER_BYTES = 32 * 1024
+# Read from one connection at a time; the rest waits in the system's own buffers.
+_PIECE_BYTES = 32 * 1024
 # How whoever only wants to know whether this program is well begins; such a request is read before all others.
 _URGENT = (b"GET / ", b"GET /health ", b"HEAD / ", b"HEAD /health ")
 _TURN_SECONDS = 0.001
@@ -44,7 +48,8 @@ class ClientLimits:
         body_seconds: From there to the end of the body.
         idle_seconds: Between an answer and the first byte of the next request.
         body_bytes: Largest body.
-        all_bytes: All bodies together that are held at once; one of at most a megabyte always finds room.
+        all_bytes: All bodies together that are held at once. Beyond that, of the bodies that are not small, the one
+            goes that has been owed for the longest.
         each: Connections of one address.
         all: Connections in all.
     """
@@ -56,7 +61,7 @@ class ClientLimits:
         body_seconds: float = 60.0,
         idle_seconds: float = 75.0,
         body_bytes: int = 64 * 1024 * 1024,
-        all_bytes: int = 192 * 1024 * 1024,
+        all_bytes: int = 128 * 1024 * 1024,
         each: int = 512,
         all: int = 2048,  # noqa: A002  the word for it
     ) -> None:
@@ -69,7 +74,7 @@ class ClientLimits:
         self.all = all
 
 
-_ALWAYS_ROOM = 1024 * 1024
+_ALWAYS_ROOM = 128 * 1024
 
 
 class Reception:
@@ -88,6 +93,8 @@ class Reception:
         self.limits = limits
         self.held = 0
         self.closing = False
+        # One for all: what was read is taken out of it before anything else is read.
+        self.piece = memoryview(bytearray(_PIECE_BYTES))
         self._all: set[Wire] = set()
         self._by_client: dict[str, set[Wire]] = {}
         self._unread: deque[Wire] = deque()
@@ -104,6 +111,13 @@ class Reception:
             if len(some) > most:
                 waiting = [one for one in some if one.waiting_since is not None]
                 min(waiting, key=lambda one: one.waiting_since or 0.0).abort()
+
+    def make_room(self) -> None:
+        """Refuses a body where all together have become too many; small ones, and what is being answered, stay."""
+        if self.held > self.limits.all_bytes:
+            large = [one for one in self._all if one.waiting_since is not None and one.held > _ALWAYS_ROOM]
+            if large:
+                min(large, key=lambda one: one.waiting_since or 0.0).give_way()
 
     def put_off(self, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
         """Has what came in read in its turn: many requests of one moment are read little by little."""
@@ -134,7 +148,7 @@ class Reception:
             one.abort()
 
 
-class Wire(asyncio.Protocol):
+class Wire(asyncio.BufferedProtocol):
     """One connection.
 
     Args:
@@ -144,6 +158,7 @@ class Wire(asyncio.Protocol):
     Attributes:
         client: The sender's address.
         waiting_since: Since when the client owes a whole request; None while one is being answered.
+        held: Bytes of the request's body.
     """
 
     def __init__(self, reception: Reception, loop: asyncio.AbstractEventLoop) -> None:
@@ -152,10 +167,13 @@ class Wire(asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEADER_BYTES)
         self._request: h11.Request | None = None
         self._body = bytearray()
-        self._held = 0
+        self.held = 0
         self._timer: asyncio.TimerHandle | None = None
         self._answering = False
+        self._full = False
+        self._ended = False
         self._lost = False
+        self._asks_for_head = False
         self.client = ""
         self.waiting_since: float | None = time.monotonic()
 
@@ -166,9 +184,13 @@ class Wire(asyncio.Protocol):
         self._wait(self._reception.limits.header_seconds)
         self._reception.enter(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _: int) -> memoryview:
+        return self._reception.piece
+
+    def buffer_updated(self, size: int) -> None:
         if self._lost:
             return
+        data = bytes(self._reception.piece[:size])
         if self._http.our_state is h11.IDLE and not self._http.trailing_data[0] and self._request is None:
             # The first byte of a request: from here its header has its time, however long the client was idle.
             self._wait(self._reception.limits.header_seconds, only_sooner=True)
@@ -176,16 +198,24 @@ class Wire(asyncio.Protocol):
         if data.startswith(_URGENT):
             self.advance()
         else:
-            self._reception.put_off(self, self._loop)
+            self._put_off()
 
     def eof_received(self) -> bool:
-        if self._lost:
-            return False
-        if self._answering:
-            return True  # it may have sent all that it has, and still wants the answer
-        self._http.receive_data(b"")
-        self.advance()
-        return False
+        # It may have sent all that it has, and still want its answers: `_finish` ends what is to end.
+        self._ended = True
+        if not self._lost:
+            self._http.receive_data(b"")
+            self.advance()
+        return not self._lost
+
+    def pause_writing(self) -> None:
+        """The client does not take its answers as fast as it asks."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        if self.waiting_since is not None and not self._lost:
+            self._go_on()
 
     def connection_lost(self, _: Exception | None) -> None:
         self._lost = True
@@ -195,19 +225,37 @@ class Wire(asyncio.Protocol):
 
     def abort(self) -> None:
         """Ends the connection without a word: its client is late, or has too many."""
+        self._lost = True
         self._stop_timer()
         self.waiting_since = None
         self._transport.abort()
 
+    def give_way(self) -> None:
+        """Refuses the request that comes in: others need its room."""
+        self._refuse(503, "too many large requests are under way: ask again later")
+
     def advance(self) -> None:
-        """Takes what has come in, as far as it goes."""
-        while not self._lost and not self._answering:
+        """Takes what has come in, as far as it goes in one turn."""
+        try:
+            self._take_turn()
+        except Exception:
+            # Whatever one client sends, the others are still to be read.
+            _LOG.exception("a connection is ended: what came in could not be read")
+            self.abort()
+
+    def _take_turn(self) -> None:
+        give_up = time.monotonic() + _TURN_SECONDS
+        while not self._lost and not self._answering and not self._full:
+            if time.monotonic() > give_up:
+                self._put_off()
+                return
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as error:
                 self._refuse(error.error_status_hint, "this is no HTTP request that can be read")
                 return
             if event is h11.NEED_DATA or event is h11.PAUSED:
+                self._transport.resume_reading()
                 return
             if isinstance(event, h11.Request):
                 self._begin(event)
@@ -219,8 +267,14 @@ class Wire(asyncio.Protocol):
                 self._finish()
                 return
 
+    def _put_off(self) -> None:
+        """Has the rest of what came in read in its turn; nothing more comes in before."""
+        self._transport.pause_reading()
+        self._reception.put_off(self, self._loop)
+
     def _begin(self, request: h11.Request) -> None:
         self._request = request
+        self._asks_for_head = request.method == b"HEAD"
         self._wait(self._reception.limits.body_seconds)
         declared = dict(request.headers).get(b"content-length", b"0")
         if int(declared) > self._reception.limits.body_bytes:
@@ -232,12 +286,12 @@ class Wire(asyncio.Protocol):
     def _take(self, data: bytes | bytearray) -> None:
         limits = self._reception.limits
         self._body += data
-        self._held += len(data)
+        self.held += len(data)
         self._reception.held += len(data)
-        if self._held > limits.body_bytes:
+        if self.held > limits.body_bytes:
             self._refuse(413, "the body is larger than this server takes")
-        elif self._reception.held > limits.all_bytes and self._held > _ALWAYS_ROOM:
-            self._refuse(503, "too many large requests are under way: ask again later")
+        else:
+            self._reception.make_room()
 
     def _ask(self) -> None:
         request, self._request = self._request, None
@@ -274,24 +328,33 @@ class Wire(asyncio.Protocol):
         headers = [*answer.headers, ("Date", formatdate(usegmt=True))]
         if self._reception.closing:
             headers.append(("Connection", "close"))
-        head = h11.Response(
-            status_code=answer.status, headers=headers, reason=answer.reason.encode("latin-1", "replace")
-        )
-        self._transport.write(
-            b"".join(
-                part or b""
-                for part in (
-                    self._http.send(head),
-                    self._http.send(h11.Data(data=answer.body)) if answer.body else b"",
-                    self._http.send(h11.EndOfMessage()),
-                )
-            )
-        )
+        try:
+            self._write(answer, headers, reason=answer.reason.encode("latin-1", "replace"))
+        except h11.LocalProtocolError:
+            _LOG.exception("a connection is ended: its answer cannot be sent")
+            self.abort()
+            return
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             self._finish()
             return
         self._http.start_next_cycle()
         self.waiting_since = time.monotonic()
+        if self._full:
+            # What it asks next is read when it has taken this, for which it has as long as for a body.
+            self._wait(self._reception.limits.body_seconds)
+        else:
+            self._go_on()
+
+    def _write(self, answer: Answer, headers: list[tuple[str, str]], *, reason: bytes) -> None:
+        """Writes an answer; one to HEAD is its header alone."""
+        head = h11.Response(status_code=answer.status, headers=headers, reason=reason)
+        parts: list[h11.Event] = [head, h11.EndOfMessage()]
+        if answer.body and not self._asks_for_head:
+            parts.insert(1, h11.Data(data=answer.body))
+        self._transport.write(b"".join(self._http.send(part) or b"" for part in parts))
+
+    def _go_on(self) -> None:
+        """Listens for the next request."""
         early = bool(self._http.trailing_data[0])
         limits = self._reception.limits
         self._wait(limits.header_seconds if early else limits.idle_seconds)
@@ -305,13 +368,7 @@ class Wire(asyncio.Protocol):
         self.waiting_since = self.waiting_since or time.monotonic()
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             answer = Answer.plain(status, message)
-            head = h11.Response(
-                status_code=status,
-                headers=[*answer.headers, ("Connection", "close")],
-                reason=message.encode("ascii", "replace"),
-            )
-            parts = (head, h11.Data(data=answer.body), h11.EndOfMessage())
-            self._transport.write(b"".join(self._http.send(part) or b"" for part in parts))
+            self._write(answer, [*answer.headers, ("Connection", "close")], reason=message.encode("ascii", "replace"))
         self._finish()
 
     def _finish(self) -> None:
@@ -321,6 +378,10 @@ class Wire(asyncio.Protocol):
         """
         self._lost = True
         self.waiting_since = self.waiting_since or time.monotonic()
+        if self._ended:
+            self._stop_timer()
+            self._transport.close()
+            return
         self._wait(self._reception.limits.header_seconds)
         self._transport.resume_reading()
         try:
@@ -348,5 +409,5 @@ class Wire(asyncio.Protocol):
             self.abort()
 
     def _release(self) -> None:
-        self._reception.held -= self._held
-        self._held = 0
+        self._reception.held -= self.held
+        self.held = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from backend.server.event_worker import SILENT_SECONDS, Courier, Errands, HealthState, pair
+from backend.server.event_worker import SILENT_SECONDS, Courier, Errands, HealthState, _packed, _receive, _send, pair
 from backend.server.lanes import Answer, Asked, Lanes
 from tests.server.test_wire import LET, application
 
@@ -124,6 +125,42 @@ def test_what_is_told_arrives_and_the_end_is_noticed(both: Both) -> None:
     assert both.told == [{"health": {"storage": "ready"}}]
     both.close_working_end()
     assert both.ended.wait(30)
+
+
+def test_a_request_that_there_is_no_descriptor_for_is_refused_and_the_next_one_taken(both: Both) -> None:
+    """What the system cannot hand over is lost on its way: its sender hears so, and nobody waits for it."""
+    ours, theirs = pair()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    packet, large = _packed(7, {"method": "POST"}, bytes(100_000))
+    assert large is not None
+    _send(ours, packet, large)
+    free = os.dup(large)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        assert _receive(theirs) == (7, {}, b"")
+        found = both.ask("/large", bytes(70_000))  # here there is none either
+        until(lambda: found)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found[0].status == 503
+    found = both.ask("/large", bytes(70_000))
+    until(lambda: found)
+    assert found[0].status == 200
+    os.close(large)
+    ours.close()
+    theirs.close()
+
+
+def test_there_are_no_more_connections_than_descriptors_for_them() -> None:
+    """Where a service starts with the usual 1024, all that it may have are taken, and so many clients less."""
+    program = (
+        "import resource; from backend.server.event_worker import _most_connections as most;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 1024));"
+        "print(most(), resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.split(" ", 1) == ["480", "(1024, 1024)\n"]
 
 
 def test_silence_is_told() -> None:

@@ -134,6 +134,13 @@ def test_requests_that_come_early_are_answered_in_order(front: Front) -> None:
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", b" 413 "),
         (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n" + b"a" * 50_000, b" 413 "),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b" 400 "),
+        # addresses that are none
+        (b"GET http://[ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"GET http://["),
+        (b"GET http://a]b/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"GET http://a]b/"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"OPTIONS *"),
+        # of an answer to HEAD there is only the header, also of a refusal
+        (b"HEAD / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", b" 413 "),
+        (b"HEAD / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nab", b" 408 "),
     ],
 )
 def test_whatever_is_sent_gets_one_answer_and_an_end(front: Front, sent: bytes, says: bytes) -> None:
@@ -230,3 +237,108 @@ def test_a_client_that_resets_before_its_answer_is_no_error(front: Front, caplog
     with front.open(GET) as other:
         assert answer(other) == b"GET /health  0"
     assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_no_request_keeps_others_from_being_read(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    """Many of one moment are read one after the other: what one holds must not end the row."""
+    odd = b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n"
+    next_one = b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    many = [front.open(odd + next_one) for _ in range(15)]
+    for one in many:
+        found = all_of(one)
+        assert b"GET http://[  0" in found
+        assert b"POST /a  0" in found
+        one.close()
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_a_connection_that_fails_costs_no_other_its_turn(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Wire):
+        def _take_turn(self) -> None:
+            raise RuntimeError("a fault of this program")
+
+    made: list[Broken] = []
+
+    def connect() -> None:
+        made.append(Broken(front.reception, front.loop))
+        made[0].connection_made(_Nowhere())
+        front.reception.put_off(made[0], front.loop)
+
+    front.loop.call_soon_threadsafe(connect)
+    with front.open(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n") as one:
+        assert answer(one) == b"POST /a  0"
+    front.loop.call_soon_threadsafe(made[0].connection_lost, None)
+    assert "a connection is ended" in caplog.text
+
+
+class _Nowhere(asyncio.Transport):
+    def abort(self) -> None:
+        """As a transport does; the protocol is told by the test."""
+
+
+def test_a_body_of_the_smallest_chunks_comes_in_turn_by_turn(front: Front) -> None:
+    """A quarter of a megabyte of them is half a second of a processor: others are read in between."""
+    front.reception.limits.body_seconds = 60.0
+    front.reception.limits.body_bytes = 100_000
+    head = b"POST /chunks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with front.open(head) as one, front.open() as other:
+        sending = threading.Thread(target=one.sendall, args=(b"1\r\nX\r\n" * 50_000 + b"0\r\n\r\n",))
+        sending.start()
+        other.sendall(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert answer(other) == b"POST /a  0"
+        one.setblocking(False)
+        with pytest.raises(BlockingIOError):  # it is not answered yet
+            one.recv(1)
+        one.settimeout(60)
+        assert answer(one) == b"POST /chunks  50000"
+        sending.join()
+
+
+def test_who_takes_no_answers_is_not_read_any_more(front: Front) -> None:
+    """A thousand questions on one connection: their answers wait with the client, and not in this process."""
+    front.reception.limits.body_seconds = front.reception.limits.header_seconds = 60.0
+    with front.open(GET) as other:
+        assert answer(other) == b"GET /health  0"
+    one = front.open(GET)
+    assert answer(one) == b"GET /health  0"
+    one.settimeout(1.0)
+    ask = b"GET /" + b"x" * 8000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    sent, largest = 0, 0
+    try:
+        while sent < 4000:
+            one.sendall(ask)
+            sent += 1
+            largest = max([largest, *(wire._transport.get_write_buffer_size() for wire in set(front.reception._all))])
+    except TimeoutError:
+        pass
+    assert sent < 4000, "all were taken"
+    assert largest < 1_000_000
+    one.close()
+
+
+def test_bodies_that_do_not_end_push_out_each_other_and_no_small_request(front: Front) -> None:
+    front.reception.limits.body_bytes = 1 << 20
+    front.reception.limits.body_seconds = 60.0
+    begun = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + bytes(400_000)
+    slow = [front.open(begun) for _ in range(15)]
+    with front.open(b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)) as one:
+        assert answer(one) == b"POST /b  100000"
+    for _ in range(200):
+        if sum(wire.held for wire in front.reception._all) == 5 * 400_000:
+            break
+        time.sleep(0.05)
+    assert front.reception.held == 5 * 400_000
+    for one in slow[:10]:
+        assert b" 503 " in one.recv(100)
+    for one in slow:
+        one.close()
+
+
+def test_a_client_that_ends_its_side_gets_its_answer_and_an_end(front: Front) -> None:
+    for request in (GET, b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"):
+        with front.open(request) as one:
+            one.shutdown(socket.SHUT_WR)
+            assert b" 200 " in all_of(one)
+    with front.open(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab") as one:
+        one.shutdown(socket.SHUT_WR)
+        assert b" 400 " in all_of(one)
