@@ -40,6 +40,8 @@ _OWN_NAMES = tuple(
 # Each tag takes kilobytes while it is read. A config with hundreds of labels has a few hundred.
 _LONGEST_CONFIG = 512 * 1024
 _MOST_TAGS = 20_000
+# Names of labels, `predicted_values` included: each is looked up among the words for marks, for each control around it.
+_MOST_NAMES = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +151,7 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
     if not wanted:
         raise LabelConfigError('Every RectangleLabels tag on an Image says model_skip="true": take it off one of them')
     if len(wanted) > _MOST_CONTROLS:
-        raise LabelConfigError(
-            f"The label config has {len(wanted)} RectangleLabels tags: at most {_MOST_CONTROLS} get marks"
-        )
+        raise LabelConfigError(_too_many_controls(len(wanted)))
     statements = read_statements(root, images, repeated)
     bindings = [_binding(one, images[one.image], confidence, repeated.get(one.tag), statements) for one in wanted]
     useful = [binding for binding in bindings if binding.labels]
@@ -202,10 +202,12 @@ def namings(label_config: str) -> tuple[Naming, ...]:
     """The words of every control of a label config, also of those that get no marks.
 
     Raises:
-        LabelConfigError: It is no XML.
+        LabelConfigError: It is no XML, or has more tags, names or controls than are read.
     """
     root = _parse(label_config)
     read = _read(root)
+    if len(read) > _MOST_CONTROLS:
+        raise LabelConfigError(_too_many_controls(len(read)))
     return tuple(_naming(tag, read=tag in read) for tag in root.iter() if tag.get("name") and tag.get("toName"))
 
 
@@ -278,7 +280,14 @@ def _parse(label_config: str) -> Element:
         raise LabelConfigError("The label config declares a document type or entities: take that out") from error
     except (defusedxml.ElementTree.ParseError, ValueError, RecursionError) as error:
         raise LabelConfigError(f"The label config is not well-formed XML ({error})") from error
+    names = sum(1 + tag.get("predicted_values", "").count(",") for tag in root.iter() if _is(tag, "label"))
+    if names > _MOST_NAMES:
+        raise LabelConfigError(f"The label config names {names} labels and predicted_values: at most {_MOST_NAMES}")
     return root
+
+
+def _too_many_controls(count: int) -> str:
+    return f"The label config has {count} RectangleLabels tags: at most {_MOST_CONTROLS} get marks"
 
 
 def _is(tag: Element, name: str) -> bool:

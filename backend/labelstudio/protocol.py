@@ -18,6 +18,7 @@ __all__ = [
     "PredictRequest",
     "SetupRequest",
     "can_send",
+    "count_values",
     "parse_body",
     "read_config",
     "read_event",
@@ -32,6 +33,11 @@ Json = dict[str, Any]
 
 _MOST_VALUES = 1_000_000
 _LONGEST_NAME = 100
+# Label Studio's own go six deep. Whoever stores, copies or writes them again goes down once for each.
+_DEEPEST = 100
+# Text beyond ASCII takes up to four times as many bytes in memory; JSON can spell all of it in ASCII, and clients do.
+_LARGEST_WIDE = 16 * 1024 * 1024
+_ESCAPES = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F])|.)", re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -116,20 +122,45 @@ def parse_body(data: bytes) -> Json:
     Raises:
         RequestError: It is no JSON, or no object.
     """
-    # Each value becomes an object of a hundred bytes; what separates values is counted in no time, and before them.
-    values = sum(data.count(mark) for mark in (b",", b"{", b"["))
-    if values > _MOST_VALUES:
+    if (values := count_values(data)) > _MOST_VALUES:
         raise RequestError(f"the body holds {values} values: send at most {_MOST_VALUES} in one request")
+    if len(data) > _LARGEST_WIDE and not data.isascii():
+        raise RequestError(f"a body of more than {_LARGEST_WIDE} bytes must be ASCII: spell other letters as \\uXXXX")
     try:
-        body = json.loads(data)
-        if _SURROGATE.search(data):
-            # Half a character, which JSON can spell, is no text: it could be neither logged nor sent on.
-            json.dumps(body, ensure_ascii=False).encode()
+        # By itself, the library takes UTF-16 as well, and halves of characters.
+        text = data.decode("utf-8-sig")
+        if _SURROGATE.search(data) and any(found[1] for found in _ESCAPES.finditer(text)):
+            raise RequestError("the body is not JSON: it holds half a character, which is no text")
+        body = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RequestError(f"the body is not JSON ({type(error).__name__}): send a JSON object") from error
     if not isinstance(body, dict):
         raise RequestError(f"the body is a JSON {_kind(body)}: send an object")
+    if _is_deeper(body, _DEEPEST):
+        raise RequestError(f"the body holds values within values, more than {_DEEPEST} deep")
     return body
+
+
+def count_values(data: bytes) -> int:
+    """About how many values a body of JSON holds: each becomes an object of a hundred bytes.
+
+    What separates values is counted, in no time, and before there are any.
+    """
+    return sum(data.count(mark) for mark in (b",", b"{", b"["))
+
+
+def _is_deeper(value: object, most: int) -> bool:
+    level = [value]
+    for _ in range(most):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)

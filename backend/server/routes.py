@@ -7,11 +7,11 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from backend.errors import BackendError
-from backend.labelstudio.protocol import PredictRequest, SetupRequest, parse_body
+from backend.labelstudio.protocol import PredictRequest, SetupRequest, count_values, parse_body
 from backend.server.callers import RefusedWebhooks, add_caller_check, add_credentials, refusal, wants_page
 from backend.server.ml_backend import ContractMarks, note_event
 
@@ -30,6 +30,9 @@ _MOST_BODY_BYTES = 64 * 1024 * 1024
 # A project introduces itself with its label config; an event brings one task, or a batch of them.
 _LARGEST_BODIES = {"/setup": 4 * 1024 * 1024, "/webhook": 16 * 1024 * 1024}
 _LONGEST_REASON = 2000
+# Of all bodies that are worked on at once: some hundred megabytes. A body with few finds room always.
+_MOST_VALUES = 2_000_000
+_FEW_VALUES = 10_000
 # Request threads that predictions never take: the other routes must answer within a second whatever is being predicted.
 _KEPT_FREE = 8
 
@@ -108,10 +111,24 @@ def _add_routes(
     at_once: int,
 ) -> None:
     gate = threading.BoundedSemaphore(at_once)
+    room = _Room(_MOST_VALUES)
+
+    def read() -> dict[str, Any]:
+        data = _body()
+        values = count_values(data)
+        if values > _FEW_VALUES:
+            if not room.take(values):
+                raise ServiceUnavailable("too many large requests are under way: ask again later")
+            g.values = values
+        return parse_body(data)
+
+    @app.teardown_request
+    def leave(_: BaseException | None) -> None:
+        room.give_back(g.pop("values", 0))
 
     @app.post("/setup")
     def setup() -> Any:
-        wanted = SetupRequest.parse(parse_body(_body()))
+        wanted = SetupRequest.parse(read())
         model = model_class(project_id=wanted.project, label_config=wanted.label_config)
         predictor.check()
         predictor.connections.learn(wanted.project, hostname=wanted.hostname, token=wanted.access_token)
@@ -119,7 +136,7 @@ def _add_routes(
 
     @app.post("/predict")
     def predict() -> Any:
-        wanted = PredictRequest.parse(parse_body(_body()))
+        wanted = PredictRequest.parse(read())
         model = model_class(project_id=wanted.project, label_config=wanted.label_config)
         if not gate.acquire(blocking=False):
             raise ServiceUnavailable(f"{at_once} predictions are under way already: ask again later, or raise THREADS")
@@ -131,7 +148,7 @@ def _add_routes(
 
     @app.post("/webhook")
     def webhook() -> Any:
-        data = parse_body(_body())
+        data = read()
         # Without an object of the class: an event is noted whatever the label config, and the model, have become.
         return {"result": "ok", **note_event(inbox, data.pop("action", None), data)}
 
@@ -139,6 +156,26 @@ def _add_routes(
     def versions() -> Any:
         version = predictor.serving.state()["model_version"]
         return {"versions": [version] if version else []}
+
+
+class _Room:
+    """So many values at once, for the bodies of all requests; shared by threads."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._lock = threading.Lock()
+
+    def take(self, values: int) -> bool:
+        """Whether there was room for so many more."""
+        with self._lock:
+            if values > self._left:
+                return False
+            self._left -= values
+            return True
+
+    def give_back(self, values: int) -> None:
+        with self._lock:
+            self._left += values
 
 
 def _body() -> bytes:

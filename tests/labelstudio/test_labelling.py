@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from backend.errors import LabelConfigError, RequestError
-from backend.labelstudio.labelling import Binding, bind, versioned
+from backend.labelstudio.labelling import Binding, bind, namings, versioned
 from backend.labelstudio.tasks import sheets
 
 IMAGE = '<Image name="image" value="$image"/>'
@@ -360,3 +360,25 @@ def test_the_version_changes_with_whatever_a_prediction_is_made_of(old, new):
 )
 def test_the_version_stays_where_a_prediction_would(old, new):
     assert versioned("v1", bind(OWN.replace(old, new)), confidence=0.5) == "v1"
+
+
+@pytest.mark.parametrize(
+    ("labels", "attributes"),
+    [
+        ('<Label value="x"/>' * 2001, ""),
+        ('<Label value="x" predicted_values="' + "stamp," * 2000 + '"/>', ""),
+    ],
+    ids=["labels", "predicted values"],
+)
+def test_a_config_of_more_names_than_people_use_is_refused_before_they_are_looked_up(labels, attributes):
+    for read in (bind, namings):
+        with pytest.raises(LabelConfigError, match=r"names 2001 labels and predicted_values: at most 2000"):
+            read(config(labels, attributes=attributes))
+
+
+def test_controls_in_controls_in_controls_are_refused_by_all_who_read_them():
+    """Each would be looked through for all that are in it."""
+    inside = '<RectangleLabels name="label" toName="image">' * 4000 + LABELS + "</RectangleLabels>" * 4000
+    for read in (bind, namings):
+        with pytest.raises(LabelConfigError, match=r"4001 RectangleLabels tags: at most 32"):
+            read(config(inside))

@@ -1,8 +1,10 @@
 """The five routes, with Label Studio's own requests and with bad ones."""
 
 import base64
+import json
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
 
@@ -213,6 +215,15 @@ def test_doubtful_pages_come_before_sure_ones_and_empty_pages_last(client, pipel
         (b"[" * 100_000, 400, "not JSON"),
         # half a character
         (b'{"tasks": [], "label_config": "\\ud800"}', 400, "not JSON"),
+        (b'{"tasks": [], "label_config": "\\ude00\\ud83d"}', 400, "not JSON"),
+        (b'{"tasks": [], "label_config": "\xed\xa0\x80"}', 400, "not JSON"),
+        ('{"tasks": [], "label_config": "\\ud800"}'.encode("utf-16"), 400, "not JSON"),
+        # whole characters, spelt out, and what only looks like half of one
+        (b'{"tasks": [], "label_config": "\\ud83d\\ude00 \\\\ud800"}', 422, "not well-formed"),
+        # values within values
+        (b'{"tasks": [], "x": ' + b"[" * 100 + b"]" * 100 + b"}", 400, "100 deep"),
+        # letters that take four times as much in memory
+        (b'{"tasks": [], "x": "' + "é".encode() * 8_400_000 + b'"}', 400, "must be ASCII"),
         # JSON of another shape
         (b"[]", 400, "send an object"),
         (b"null", 400, "send an object"),
@@ -513,3 +524,40 @@ class TestInteractive:
         pages.kept[IMAGE] = PageUnavailable("page.jpg", "no answer")
         response = client.post("/predict", json=payload("predict_interactive"))
         assert (response.status_code, response.json["message"]) == (422, "page.jpg: no answer")
+
+
+def test_an_event_of_any_depth_is_taken_or_refused_in_words(client):
+    """Whoever parses, stores and copies an event goes down once for each level, some of them further than others."""
+    for depth in (90, *range(850, 1000, 7), 5000):
+        body = b'{"action": "ANNOTATION_CREATED", "annotation": {"id": 1, "result": %s%s}}'
+        answer = client.post("/webhook", data=body % (b"[" * depth, b"]" * depth), content_type="application/json")
+        assert answer.status_code == (200 if depth < 100 else 400), depth
+
+
+def test_bodies_of_many_values_are_worked_on_as_memory_allows(app, serving):
+    """Of four that wait, each with half a million values, one is told to come again; whoever brings few is not."""
+    release = threading.Event()
+    original = serving.pipeline
+
+    def waits(*, timeout: float):
+        assert release.wait(60)
+        return original(timeout=timeout)
+
+    serving.pipeline = waits
+    junk = b'{"tasks": [], "label_config": "' + b" " * 10 + b'", "junk": [' + b"0," * 500_000 + b"0]}"
+    config = json.dumps(payload("predict")["label_config"]).encode()
+    large = junk.replace(b'"' + b" " * 10 + b'"', config)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [
+            pool.submit(app.test_client().post, "/predict", data=large, content_type="application/json")
+            for _ in range(4)
+        ]
+        first = next(as_completed(asked)).result()
+        assert first.status_code == 503
+        assert "too many large requests" in first.json["message"]
+        small = app.test_client().post("/webhook", json=payload("webhook_start_training"))
+        assert small.status_code == 200
+        release.set()
+    assert sorted(one.result().status_code for one in asked) == [200, 200, 200, 503]
+    again = app.test_client().post("/predict", data=large, content_type="application/json")
+    assert again.status_code == 200, "what was taken is given back"
