@@ -39,7 +39,8 @@ class Fetcher:
 
     Each hop of a redirect must be allow-listed. There is one exception. Label Studio signs addresses of cloud storage
     whose hosts nobody listed. So where its own page routes redirect to, the next hop is trusted if it is https and its
-    host is on public addresses. (The host is looked up for that check, and again for the connection.)
+    host is on public addresses. The host is looked up for that check, and again for the connection. So the connection's
+    own address is judged, too, before anything is sent over it.
 
     Args:
         allow_list: Which addresses may be asked, and which get `headers`.
@@ -66,6 +67,11 @@ class Fetcher:
         ):
             try:
                 data = self._follow(client, url, headers, shown, deadline)
+            except _PrivateAddress as error:
+                reason = (
+                    "redirected to a name that leads to a private address: add it to ALLOWED_HOSTS if that is meant"
+                )
+                raise ReferenceRefused(shown, reason) from error
             except (httpx2.HTTPError, httpx2.StreamError) as error:
                 if deadline.passed or isinstance(error, httpx2.TimeoutException):
                     self._too_slow(shown, error)
@@ -84,6 +90,7 @@ class Fetcher:
         self, client: httpx2.Client, url: httpx2.URL, headers: Mapping[str, str], shown: str, deadline: _Deadline
     ) -> bytes:
         for _ in range(self._limits.redirects + 1):
+            deadline.only_public = not self._allow_list.allows(url)
             authorised = self._allow_list.authorises(url)
             request = client.build_request(
                 "GET",
@@ -168,8 +175,12 @@ def is_public(host: str) -> bool:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError:
         return False
-    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    addresses = [_address(str(entry[4][0])) for entry in found]
     return bool(addresses) and all(map(_is_global, addresses))
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(text.partition("%")[0])
 
 
 def _is_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -194,6 +205,10 @@ def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
+class _PrivateAddress(Exception):
+    """A host that was public when it was looked up, and is not where the connection leads."""
+
+
 class _Deadline:
     """Cuts the connections of one fetch after `seconds`.
 
@@ -207,6 +222,7 @@ class _Deadline:
         self._timer.daemon = True
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
+        self.only_public = False
 
     def __enter__(self) -> _Deadline:
         self._timer.start()
@@ -220,10 +236,15 @@ class _Deadline:
         return time.monotonic() >= self._end
 
     def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Trace hook of the client: notes each connection as it is made."""
+        """Trace hook of the client: notes each connection as it is made, and judges where it leads."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            stream = info["return_value"]
+            connection = stream.get_extra_info("socket")
+            if self.only_public and not _is_global(_address(str(connection.getpeername()[0]))):
+                stream.close()
+                raise _PrivateAddress
             with self._lock:
-                self._sockets.append(info["return_value"].get_extra_info("socket"))
+                self._sockets.append(connection)
             if self.passed:
                 self._cut()
 

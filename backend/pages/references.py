@@ -58,9 +58,10 @@ class Remote:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalFile:
-    """A page in a file that may be read."""
+    """A page in a file that may be read, as long as it lies below `root`; both without links."""
 
     path: Path
+    root: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +201,7 @@ def resolve(
     reference = reference.replace(" ", "%20")
     url = _absolute(reference, allow_list)
     if allow_list.authorises(url) and allow_list.route(url) == _LOCAL_FILES and settings.local_files_root:
-        return LocalFile(path=_local(url, Path(settings.local_files_root), shorten(reference)))
+        return _local(url, Path(settings.local_files_root), shorten(reference))
     return Remote(url=url)
 
 
@@ -251,7 +252,7 @@ def _own_route(reference: str, allow_list: AllowList, shown: str) -> httpx2.URL:
     return url
 
 
-def _local(url: httpx2.URL, root: Path, shown: str) -> Path:
+def _local(url: httpx2.URL, root: Path, shown: str) -> LocalFile:
     """The file below `root` that `?d=` names; links are followed first and judged by where they lead."""
     names = parse_qs(url.query.decode("ascii"), keep_blank_values=True).get("d", [])
     if len(names) != 1 or not names[0] or "\0" in names[0]:
@@ -263,7 +264,7 @@ def _local(url: httpx2.URL, root: Path, shown: str) -> Path:
         raise PageUnavailable(shown, "the file, or LOCAL_FILES_ROOT itself, does not exist") from error
     if not path.is_relative_to(folder):
         raise ReferenceRefused(shown, "the file lies outside LOCAL_FILES_ROOT")
-    return path
+    return LocalFile(path=path, root=folder)
 
 
 def _inline(reference: str, limits: Limits) -> bytes:

@@ -6,14 +6,23 @@ Fetched files stay for a while: in memory only, bounded by bytes and age, one fe
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 import threading
 import time
 from collections import OrderedDict
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend.errors import CutShort, LabelStudioError, LimitExceeded, PageUnavailable, UndecodablePage
+from backend.errors import (
+    CutShort,
+    LabelStudioError,
+    LimitExceeded,
+    PageUnavailable,
+    ReferenceRefused,
+    UndecodablePage,
+)
 from backend.pages.decoders import decoder
 from backend.pages.fetch import Fetcher
 from backend.pages.headers import KINDS, sniff
@@ -22,7 +31,6 @@ from backend.pages.references import Access, AllowList, Inline, LocalFile, Remot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
-    from pathlib import Path
 
     from backend.settings import Settings
 
@@ -111,6 +119,10 @@ class Cache:
         self._flights: dict[Hashable, Future[bytes]] = {}
         self._size = 0
 
+    @classmethod
+    def of(cls, settings: Settings) -> Cache:
+        return cls(max_bytes=settings.cache_bytes, max_age=settings.cache_seconds)
+
     def __len__(self) -> int:
         return len(self._kept)
 
@@ -180,6 +192,8 @@ class PageSource:
         settings: Limits, cache, allow-list and local folder.
         access: Way into Label Studio; without one its files are asked for without authorisation, and cloud references
             are refused.
+        cache: Keeps fetched files; sources that share one share its bound on memory, and no file across authorisations.
+            One of its own when `None`.
 
     Example:
         >>> pages = PageSource(Settings(), None)
@@ -188,7 +202,7 @@ class PageSource:
         (1, 1)
     """
 
-    def __init__(self, settings: Settings, access: Access | None) -> None:
+    def __init__(self, settings: Settings, access: Access | None, *, cache: Cache | None = None) -> None:
         self._settings = settings
         self._access = access
         self._limits = Limits.of(settings)
@@ -196,7 +210,7 @@ class PageSource:
             base_url=access.base_url if access else settings.label_studio_url, allowed_hosts=settings.allowed_hosts
         )
         self._fetcher = Fetcher(self._allow_list, self._limits)
-        self._cache = Cache(max_bytes=settings.cache_bytes, max_age=settings.cache_seconds)
+        self._cache = Cache.of(settings) if cache is None else cache
 
     def pages(
         self, reference: str, *, task_id: int | None = None, pages: slice | None = None, enough: float | None = None
@@ -254,8 +268,8 @@ class PageSource:
             match source:
                 case Inline(data=data):
                     return None, data
-                case LocalFile(path=path):
-                    return None, _read(path, shorten(reference), self._limits)
+                case LocalFile(path=path, root=root):
+                    return None, _read(path, shorten(reference), self._limits, root=root)
                 case Remote():
                     return self._fetch(source, shorten(reference))
         except LabelStudioError as error:
@@ -291,13 +305,26 @@ def from_path(
     return decode(data, reference=str(path), limits=limits, dpi=settings.render_dpi, pages=pages, enough=enough)
 
 
-def _read(path: Path, shown: str, limits: Limits) -> bytes:
+def _read(path: Path, shown: str, limits: Limits, *, root: Path | None = None) -> bytes:
+    """The bytes of a plain file; with `root`, of one below it.
+
+    What is judged is the file that is open: another one may have taken the place of the name since it was looked at.
+    """
     try:
-        # Asked before opening: opening a pipe would wait for a writer.
+        # Asked before opening, for opening some devices does something.
         if not stat.S_ISREG(path.stat().st_mode):
             raise PageUnavailable(shown, "not a plain file")
-        with path.open("rb") as file:
-            data = file.read(limits.max_bytes + 1)
+        # Without waiting: opening a pipe would wait for a writer. The path below a root is resolved: no link is left.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if root else 0))
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise PageUnavailable(shown, "not a plain file")
+            if root and not Path(os.readlink(f"/proc/self/fd/{handle}")).is_relative_to(root):
+                raise ReferenceRefused(shown, "the file lies outside LOCAL_FILES_ROOT")
+            with open(handle, "rb", closefd=False) as file:
+                data = file.read(limits.max_bytes + 1)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise PageUnavailable(shown, f"the file cannot be read ({error.strerror})") from error
     if len(data) > limits.max_bytes:

@@ -12,7 +12,7 @@ from backend.labelstudio.connections import Connections
 from backend.labelstudio.probing import Initials
 from backend.models.promotion import Models
 from backend.models.serving import Serving
-from backend.pages.source import PageSource
+from backend.pages.source import Cache, PageSource
 from backend.server.announcing import Announcer
 from backend.server.callers import RefusedWebhooks
 from backend.server.dashboard import Dashboard
@@ -128,7 +128,8 @@ class Application:
         Raises:
             LedgerError: The database or the crop store cannot be used.
         """
-        connections = Connections(settings, source=lambda access: PageSource(settings, access))
+        cache = Cache.of(settings)  # one, however many tokens come with /setup
+        connections = Connections(settings, source=lambda access: PageSource(settings, access, cache=cache))
         store = Store.open(settings, patient=True)
         starter = Starter(settings, store.engine)
         feedback = Feedback(store, connections, recall_distance=settings.recall_distance, retrain=starter.look)

@@ -54,8 +54,20 @@ def test_a_signed_target_is_trusted_for_one_hop_from_label_studio_only(
 ) -> None:
     """The target is taken for public here; it speaks no TLS, so that being asked shows as a failed handshake."""
     monkeypatch.setattr(fetch, "is_public", lambda host: host == "localhost")
+    monkeypatch.setattr(fetch, "_is_global", lambda _: True)
     source = PageSource(settings, access)
     with pytest.raises(PageUnavailable, match="localhost did not answer properly"):
         source.pages("/data/upload/signed")
     with pytest.raises(ReferenceRefused, match="ALLOWED_HOSTS"):
         source.pages(studio.url + "/open/signed")
+
+
+def test_a_name_that_leads_elsewhere_at_the_second_lookup_is_sent_nothing(
+    settings: Settings, access: Access, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name server that says a public address first, and a private one a moment later (DNS rebinding)."""
+    monkeypatch.setattr(fetch, "is_public", lambda host: host == "localhost")
+    before = len(studio.requests)
+    with pytest.raises(ReferenceRefused, match="leads to a private address"):
+        PageSource(settings, access).pages("/data/upload/signed")
+    assert len(studio.requests) == before + 1, "Label Studio was asked, and the other name was not"

@@ -21,7 +21,8 @@ from backend.errors import (
     ReferenceRefused,
     UndecodablePage,
 )
-from backend.pages.source import PageSource, from_path
+from backend.pages.page import Limits
+from backend.pages.source import Cache, PageSource, _read, from_path
 from backend.settings import Settings
 from tests.pages.conftest import TOKEN, Access, Studio, wait_until
 from tests.pages.files import packed, picture
@@ -358,3 +359,39 @@ def test_the_last_pages_of_a_file_can_be_asked_for(settings: Settings, tmp_path:
     sheets = [picture(10 + index, 10) for index in range(6)]
     path.write_bytes(packed(sheets[0], "TIFF", save_all=True, append_images=sheets[1:]))
     assert [(page.index, page.width) for page in from_path(path, settings, pages=slice(-2, None))] == [(4, 14), (5, 15)]
+
+
+@pytest.mark.parametrize("swap", ["file", "folder", "pipe"])
+def test_a_file_that_takes_a_names_place_after_the_look_is_judged_itself(
+    swap: str, tmp_path: Path, settings: Settings, png: bytes
+) -> None:
+    """Who may write under LOCAL_FILES_ROOT puts a link, or a pipe, where a page was when its name was judged."""
+    root, page = tmp_path / "root", tmp_path / "root" / "scans" / "page.png"
+    page.parent.mkdir(parents=True)
+    page.write_bytes(png)
+    (tmp_path / "page.png").write_bytes(png)
+    limits = Limits.of(settings)
+    assert _read(page, "page", limits, root=root) == png
+    page.unlink()
+    if swap == "file":
+        page.symlink_to(tmp_path / "page.png")
+    elif swap == "pipe":
+        os.mkfifo(page)
+    else:
+        page.parent.rmdir()
+        page.parent.symlink_to(tmp_path)
+    with pytest.raises((ReferenceRefused, PageUnavailable)):
+        _read(page, "page", limits, root=root)
+
+
+def test_sources_that_share_a_cache_share_its_bound_and_no_file(settings: Settings, studio: Studio) -> None:
+    cache = Cache.of(settings)
+    good, bad = (PageSource(settings, Access(studio.url, token), cache=cache) for token in (TOKEN, "Bearer bad"))
+    assert next(good.pages("/data/upload/1/page.png")).width == 60
+    size = cache.size
+    assert size > 0
+    with pytest.raises(PageUnavailable, match="401"):
+        bad.pages("/data/upload/1/page.png")
+    next(good.pages("/data/upload/1/page.png"))
+    assert cache.size == size
+    assert len(studio.requests) == 2
