@@ -13,15 +13,27 @@ import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LONGEST_LINE", "PlainFormatter", "PlainStream", "plain_streams", "printable"]
+__all__ = [
+    "LONGEST_LINE",
+    "PlainFormatter",
+    "PlainStream",
+    "hidden",
+    "plain_streams",
+    "printable",
+    "without_credentials",
+]
 
 LONGEST_LINE = 4000
 """Characters that one line of the log holds; the rest of a longer message is left out, which the line says."""
 _LONGEST_TEXT = 300
+_LONGEST_TOLD = 1000
+# Shorter ones would be found in the middle of words.
+_SHORTEST_SECRET = 3
 _MOST_TRACE_LINES = 200
 # What this program's own progress bars write: to the line's start, erase it, lines up. Nothing else may move a cursor.
 _MOVES = re.compile(r"(?:\r|\x1b\[K|\x1b\[A)*")
@@ -48,6 +60,34 @@ def printable(text: object, *, most: int = _LONGEST_TEXT) -> str:
     whole = str(text)
     shown = "".join(map(_escaped, whole[:most]))
     return shown if len(whole) <= most else f"{shown}… ({len(whole)} characters)"
+
+
+def without_credentials(url: str) -> str:
+    """A storage's address as messages may show it: no user, password, query or fragment."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        is_path = url.startswith(("/", "."))
+        return printable(url if is_path else url.partition("?")[0].rpartition("@")[2])
+    place = rest.partition("?")[0].partition("#")[0]
+    return printable(f"{scheme}://{place.rpartition('@')[2]}")
+
+
+def hidden(told: object, url: str) -> str:
+    """What a library says of a storage, as messages may show it: with nothing that is secret in the storage's address.
+
+    Example:
+        >>> hidden("host refused ann with s3cret", "ftp://ann:s3cret@host/crops")
+        'host refused *** with ***'
+    """
+    text = str(told).replace(url, without_credentials(url))
+    rest = url.partition("://")[2].partition("#")[0]
+    place, _, query = rest.partition("?")
+    bearer, _, _ = place.partition("/")[0].rpartition("@")
+    secrets = {*bearer.split(":"), *(part.partition("=")[2] for part in query.split("&"))}
+    for secret in sorted({*secrets, *map(unquote, secrets)}, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    return printable(text, most=_LONGEST_TOLD)
 
 
 def _escaped(character: str) -> str:

@@ -6,13 +6,16 @@ import os
 import stat
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 
-from backend.corrections.crop_store import CropStore, without_credentials
+from backend.corrections.crop_store import CropStore
+from backend.corrections.database import in_words, open_database
 from backend.corrections.service import Store
 from backend.errors import LedgerError
+from backend.escaping import hidden, without_credentials
 from backend.files import copy_whole, keep_to_owner, replace_whole
 from backend.settings import Settings
 
@@ -73,6 +76,7 @@ def test_a_folder_that_is_made_is_closed_from_the_start(tmp_path: Path) -> None:
         ("s3://bucket/folder?secret=x#y", "s3://bucket/folder"),
         ("/data/crops", "/data/crops"),
         ("odd://user:a@b@host/x", "odd://host/x"),
+        ("ann:secret@host/crops", "host/crops"),
     ],
 )
 def test_a_storages_address_is_shown_without_what_opens_it(url: str, shown: str) -> None:
@@ -83,3 +87,39 @@ def test_an_address_that_cannot_be_opened_is_told_without_its_password() -> None
     with pytest.raises(LedgerError, match="check STORAGE_URL") as caught:
         CropStore("nosuch://user:open-sesame@host/x?token=open-sesame")
     assert "open-sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "told", "shown"),
+    [
+        ("ftp://ann:s3cret@host/a", "530 ann may not log in with s3cret", "530 *** may not log in with ***"),
+        ("ftp://ann:a%40b@host/a", "refused a@b", "refused ***"),  # as the library has it
+        (
+            "abfs://box/a?sig=s3cret&v=1",
+            "GET https://box.example/a?v=1&sig=s3cret",
+            "GET https://box.example/a?v=1&sig=***",
+        ),
+        ("odd://ann:s3cret@host/a", "odd://ann:s3cret@host/a is away", "odd://host/a is away"),
+        ("s3://bucket/a", "NoSuchBucket", "NoSuchBucket"),
+    ],
+)
+def test_what_a_storages_library_says_is_told_without_what_opens_it(url: str, told: str, shown: str) -> None:
+    assert hidden(OSError(told), url) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ann:open-sesame@host/ledger",  # without a scheme
+        "postgresql://ann:open-sesame@host:port/ledger",  # a port that is none
+        "postgresql://host/ledger?user=ann&password=open-sesame",
+        "postgresql://ann:open-sesame@127.0.0.1:1/ledger?connect_timeout=1",
+        "nosuch://ann:open-sesame@host/ledger",
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_told_without_its_password(url: str) -> None:
+    assert "open-sesame" not in in_words(url)
+    with pytest.raises(LedgerError) as caught:
+        open_database(url + ("&connect_timeout=1" if "?user" in url else ""))
+    assert "check DATABASE_URL" in str(caught.value)
+    assert "open-sesame" not in "".join(traceback.format_exception(caught.value))

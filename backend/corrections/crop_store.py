@@ -16,13 +16,13 @@ from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from backend.errors import LedgerError
-from backend.escaping import printable
+from backend.escaping import hidden, without_credentials
 from backend.pages.encoding import png_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CropStore", "StoredCrop", "cut", "difference", "fingerprint", "perceptual", "without_credentials"]
+__all__ = ["CropStore", "StoredCrop", "cut", "difference", "fingerprint", "perceptual"]
 
 # Room for augmentation to shift, turn and scale the box; the original jitter stays within a quarter of a side.
 MARGIN = 0.25
@@ -93,8 +93,10 @@ class CropStore:
             self._files, self._root = fsspec.url_to_fs(f"{url.rstrip('/')}/crops")
         except (ValueError, ImportError) as error:
             shown = without_credentials(url)
-            reason = printable(error).replace(url, shown)
-            raise LedgerError(f"the crop store {shown} cannot be opened: {reason}; check STORAGE_URL") from None
+            raise LedgerError(
+                f"the crop store {shown} cannot be opened: {hidden(error, url)}; check STORAGE_URL"
+            ) from None
+        self._url = url
         if isinstance(self._files, LocalFileSystem):
             try:
                 Path(self._root).parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +123,8 @@ class CropStore:
             else:
                 self._files.pipe_file(path, crop.png)
         except Exception as error:  # those of an object store's library have no common base
-            raise LedgerError(f"a crop could not be stored: {error}; is the disk full, or the store away?") from error
+            reason = hidden(error, self._url)
+            raise LedgerError(f"a crop could not be stored: {reason}; is the disk full, or the store away?") from error
         return crop.key
 
     def get(self, key: str) -> NDArray[np.uint8]:
@@ -133,7 +136,7 @@ class CropStore:
         try:
             data = self._files.cat_file(self._path(key))
         except Exception as error:  # as above
-            raise LedgerError(f"crop {key[:12]} cannot be read: {error}") from error
+            raise LedgerError(f"crop {key[:12]} cannot be read: {hidden(error, self._url)}") from error
         if hashlib.sha256(data).hexdigest() != key:
             raise LedgerError(f"crop {key[:12]} has changed since it was stored; delete it and run `sync`")
         return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
@@ -150,7 +153,7 @@ class CropStore:
             self._files.pipe_file(path, b"")
             self._files.rm_file(path)
         except Exception as error:  # those of an object store's library have no common base
-            raise LedgerError(f"the crop store cannot be written: {error}") from error
+            raise LedgerError(f"the crop store cannot be written: {hidden(error, self._url)}") from error
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key[:2]}/{key}.png"
@@ -176,15 +179,6 @@ class CropStore:
 def _lives(process: str) -> bool:
     """Whether there is a process of that number."""
     return Path(f"/proc/{process}").exists() or not Path("/proc/self").exists()
-
-
-def without_credentials(url: str) -> str:
-    """A storage's address as messages may show it: no user, password, query or fragment."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return printable(url)
-    place = rest.partition("?")[0].partition("#")[0]
-    return printable(f"{scheme}://{place.rpartition('@')[2]}")
 
 
 def _whole(box: tuple[float, float, float, float], *, width: int, height: int) -> tuple[int, int, int, int]:

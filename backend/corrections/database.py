@@ -33,6 +33,7 @@ from sqlalchemy.exc import (
 
 from backend.corrections.tables import metadata
 from backend.errors import LedgerAway, LedgerError
+from backend.escaping import without_credentials
 from backend.files import hold
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ __all__ = [
 _LOG = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).parent / "migrations"
 _DOWN_REVISION = re.compile(r"^down_revision(?:: [^=]+)? = (?:\"([^\"]*)\"|None)$", re.MULTILINE)
+_SECRET_OPTION = re.compile("pass|secret|token|key", re.IGNORECASE)
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 5
 _turns_of: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
@@ -113,10 +115,10 @@ def open_database(url: str, *, patient: bool = False) -> Engine:
         except BaseException:
             engine.dispose()
             raise
-    except (SQLAlchemyError, ArgumentError, OSError, ModuleNotFoundError) as error:
+    except (SQLAlchemyError, ArgumentError, OSError, ModuleNotFoundError, ValueError) as error:
         raise LedgerError(
-            f"the database {in_words(url)} cannot be opened: {error}; check DATABASE_URL and DATA_DIR"
-        ) from error
+            f"the database {in_words(url)} cannot be opened: {_told_of(error)}; check DATABASE_URL and DATA_DIR"
+        ) from (None if isinstance(error, ValueError) else error)
     return engine
 
 
@@ -168,8 +170,14 @@ def parse(url: str) -> URL:
 
 
 def in_words(url: str) -> str:
-    """A database's address as messages may show it: without its password."""
-    return make_url(url).render_as_string(hide_password=True) if "://" in url else url
+    """A database's address as messages may show it: without its password, whatever else the address is."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return without_credentials(url)
+    # A driver takes a password among its options as well.
+    hidden = {name: "***" if _SECRET_OPTION.search(name) else value for name, value in parsed.query.items()}
+    return parsed.set(query=hidden).render_as_string(hide_password=True)
 
 
 def revisions() -> list[str]:
@@ -328,8 +336,10 @@ def open_as_it_is(url: str) -> Engine | None:
             return create_engine(parsed, poolclass=NullPool, connect_args={"connect_timeout": _ANSWER_SECONDS})
         path = Path(parsed.database or "")
         return create_engine("sqlite://", creator=_opener(path), poolclass=NullPool) if path.exists() else None
-    except (SQLAlchemyError, OSError, ModuleNotFoundError) as error:
-        raise LedgerError(f"the database {in_words(url)} cannot be opened: {error}; check DATABASE_URL") from error
+    except (SQLAlchemyError, OSError, ModuleNotFoundError, ValueError) as error:
+        raise LedgerError(
+            f"the database {in_words(url)} cannot be opened: {_told_of(error)}; check DATABASE_URL"
+        ) from (None if isinstance(error, ValueError) else error)
 
 
 def condition(engine: Engine) -> Condition:
@@ -350,6 +360,11 @@ def condition(engine: Engine) -> Condition:
             return _described(connection, mode)
     except SQLAlchemyError as error:
         raise LedgerError(_words(error)) from error
+
+
+def _told_of(error: Exception) -> str:
+    """What an error says; of an address that is none, nothing of the address."""
+    return f"it is no address of a database ({type(error).__name__})" if isinstance(error, ValueError) else str(error)
 
 
 def _words(error: BaseException) -> str:

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 import fsspec
 
 from backend.commands.prelabel.worker_model import Failed, bulk_settings, plain_predictor
-from backend.corrections.crop_store import without_credentials
 from backend.errors import LabelConfigError, LimitExceeded, PageError, PageUnavailable, RequestError, SettingsError
-from backend.escaping import printable
+from backend.escaping import hidden, without_credentials
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink, why_empty
 from backend.labelstudio.stating import stated
@@ -266,7 +265,7 @@ def _of_url(url: str) -> Iterator[Item]:
         raise
     except Exception as error:  # those of an object store's library have no common base
         shown = without_credentials(url)
-        reason = f"{type(error).__name__}: {printable(error)}".replace(url, shown)
+        reason = f"{type(error).__name__}: {hidden(error, url)}"
         way_out = "check its address and credentials, and whether the store answers"
         raise SettingsError(f"{shown} cannot be listed ({reason}): {way_out}") from None
 
