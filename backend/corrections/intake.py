@@ -193,7 +193,7 @@ class Intake:
         try:
             with writing(self._engine) as connection:
                 self._put_in(connection, lines)
-        except (SQLAlchemyError, ValueError, KeyError, TypeError) as error:
+        except (SQLAlchemyError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, SQLAlchemyError) and not refuses_values(error):
                 raise
             if len(lines) > 1:

@@ -22,6 +22,8 @@ SUFFIX = ".jsonl"
 WRITE_SECONDS = 5.0
 PORTION_BYTES = 4 << 20
 LEAST_FREE_BYTES = 1 << 20
+LONGEST_LINE_BYTES = 64 << 20
+"""Far above any line of ours: what is longer is damage, such as zeros after a power cut."""
 _BLOCK_BYTES = 4096
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 
@@ -289,7 +291,10 @@ class _File:
                 return data[:whole].split(b"\n")[:-1]
             if self.taken + len(data) >= self.end or not data:
                 self.taken = self.end  # half a line, which a kill left: nobody was told that it is stored
-            size *= 2
+            elif size >= LONGEST_LINE_BYTES:
+                self.taken += len(data)
+            else:
+                size *= 2
         return []
 
     def forget(self) -> None:

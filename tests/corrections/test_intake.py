@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from backend.corrections import intake as module
+from backend.corrections import spool as spool_module
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
 from backend.corrections.intake import Intake
@@ -399,3 +401,47 @@ def test_a_folder_that_was_made_anew_in_the_place_of_a_moved_one_takes_no_event(
     (tmp_path / "moved").rename(data)
     spool.append(b"3")
     assert sorted(line for lines in spool.portions() for line in lines) == [b"1", b"3"]
+
+
+def test_a_spool_that_a_power_cut_filled_with_zeros_is_passed_in_little_memory(
+    engine: Engine, intake: Intake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems lengthen a file before they write it. What stands before and behind the hole is there."""
+    monkeypatch.setattr(spool_module, "PORTION_BYTES", 1 << 16)
+    monkeypatch.setattr(spool_module, "LONGEST_LINE_BYTES", 1 << 20)
+    dead = Intake(engine, tmp_path / "spool")
+    put(dead, 1)
+    dead.close()
+    [left] = (tmp_path / "spool").iterdir()
+    line = left.read_bytes().replace(b'"n": 1', b'"n": 2').replace(b'"key": "', b'"key": "2')
+    with left.open("ab") as file:
+        file.truncate(file.tell() + (40 << 20))
+    with left.open("ab") as file:
+        file.write(b"\n" + line)
+    tracemalloc.start()
+    intake.move()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert numbers(engine) == [1, 2]
+    assert peak < 16 << 20
+
+
+def test_no_line_however_odd_holds_up_the_others(engine: Engine, intake: Intake, tmp_path: Path) -> None:
+    dead = Spool(tmp_path / "spool")
+    odd = [
+        b"[" * 100_000,
+        b'"event"',
+        b"5",
+        b"[]",
+        b'{"event": {}}',
+        b'{"shown": {"prediction": 5}}',
+        b'{"unread": []}',
+    ]
+    odd += [b'{"shown": []}', b'{"key": 1, "event": {"received": 0, "action": 5, "project": 1, "body": 5}}', b"\xff"]
+    for line in odd:
+        dead.append(line)
+    dead.close()
+    put(intake, 1)
+    intake.move()
+    assert numbers(engine) == [1]
+    assert len((tmp_path / "spool" / module.REFUSED).read_text(encoding="utf-8").splitlines()) == len(odd)
