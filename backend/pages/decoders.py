@@ -41,6 +41,8 @@ _LOOK_SECONDS = 0.2
 _MOST_IDLE = 2
 # Of a process: one that is looked at, and one that is being drawn.
 _MOST_CANVASES = 2
+# Memory of a file that is used again for the next one; a scan has one or two megabytes.
+_KEPT_FILE_BYTES = 8 << 20
 # One that has grown beyond this is ended with its file: an idle one has 50 to 80 MiB.
 _MOST_RESIDENT = 256 << 20
 # What a program dies of by its own fault, and a file's; other signals come from outside.
@@ -176,6 +178,9 @@ class Decoder:
 
     def close(self) -> None:
         """Closes the file; raises OSError."""
+        if self._file is not None and os.fstat(self._file).st_size > _KEPT_FILE_BYTES:
+            os.close(self._file)
+            self._file = None
         answer = self._exchange({"do": "close"}, None, time.monotonic() + _CLOSE_SECONDS)
         self._well = self._well and answer["resident"] <= _MOST_RESIDENT
 

@@ -17,7 +17,7 @@ from backend.pages.page import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["KINDS", "StillWebp", "ends_in_nothing", "examine", "sniff", "still_webp"]
+__all__ = ["KINDS", "StillWebp", "ends_in_nothing", "examine", "sniff", "still_webp", "wavelet_levels"]
 
 KINDS = "JPEG, PNG, TIFF, WebP, GIF, BMP, AVIF, HEIC, JPEG 2000 or PDF"
 """All that can be read, in words."""
@@ -46,6 +46,7 @@ _MOST_CHUNKS = 100_000  # PNG and WebP: a large page has ten thousand
 _MOST_BLOCKS = 500_000  # GIF: of 255 bytes each
 _MOST_BOXES = 1_000  # AVIF, HEIC, JPEG 2000
 _MOST_TILES = 10_000  # JPEG 2000
+_MOST_MARKERS = 16  # before the one that says how a JPEG 2000 is made, which comes right behind the first
 _ZEROS = 4096
 
 
@@ -277,6 +278,16 @@ def _jpeg2000(data: bytes) -> None:
         raise _too_many(_MOST_TILES, "tiles in the JPEG 2000")
     if data.find(b"\xff\xd9", start) == -1:
         raise Refusal(CutShort, "cut short: the JPEG 2000 has no end")
+
+
+def wavelet_levels(data: bytes) -> int:
+    """How many times a JPEG 2000 can be decoded at half its size; 0 where its header does not say."""
+    place = data.find(b"\xff\x4f\xff\x51") + 2
+    for _ in range(_MOST_MARKERS):
+        if data[place : place + 2] == b"\xff\x52":
+            return data[place + 9] if place + 9 < len(data) else 0
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return 0
 
 
 def _pdf(data: bytes) -> None:

@@ -157,3 +157,14 @@ def test_one_ends_with_the_process_that_had_it(page: int) -> None:
         owner.kill()
         owner.wait()
         wait_until(lambda: not lives(number))
+
+
+def test_an_idle_decoder_does_not_keep_a_large_files_memory() -> None:
+    with decoder("page") as process:
+        opened(process, pdf())
+        small = process._file
+        process.open(pdf() + bytes(9 << 20), "PDF", None, reference="page", limits=LIMITS)
+        assert process._file == small
+        process.close()
+        assert process._file is None
+        assert len(opened(process, pdf())) == 1

@@ -6,12 +6,15 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from backend.errors import UndecodablePage
-from tests.pages.files import packed, pages_of, picture, pixels_of, png_chunk, tiff
+from backend.pages.headers import wavelet_levels
+from backend.pages.source import decode
+from tests.pages.files import LIMITS, packed, pages_of, picture, pixels_of, png_chunk, tiff
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -153,3 +156,35 @@ def test_of_an_animation_the_first_picture_is_the_page() -> None:
 def test_of_a_phones_several_pictures_the_first_is_the_page() -> None:
     data = packed(picture(), "MPO", save_all=True, append_images=[picture(20, 10)])
     assert pixels_of(data).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "levels", "across", "down"),
+    [
+        (800, 600, 6, 200, 150),
+        (801, 603, 6, 201, 151),  # what is left over is a pixel, too
+        (803, 602, 6, 201, 151),
+        (800, 600, 2, 200, 150),  # it can be halved once
+        (800, 600, 1, 200, 150),  # and never
+    ],
+)
+def test_a_jpeg_2000_is_decoded_no_larger_than_can_be_used(
+    width: int, height: int, levels: int, across: int, down: int
+) -> None:
+    data = packed(picture(width, height), "JPEG2000", num_resolutions=levels)
+    whole, small = (
+        next(decode(data, reference="page", limits=LIMITS, dpi=72, enough=enough)) for enough in (None, 17.0)
+    )
+    assert (whole.pixels.shape[1], whole.pixels.shape[0]) == (width, height)
+    assert (small.pixels.shape[1], small.pixels.shape[0]) == (across, down)
+    assert (small.width, small.height) == (width, height)
+    wanted = cv2.resize(whole.pixels, (across, down), interpolation=cv2.INTER_AREA)
+    assert np.abs(small.pixels.astype(int) - wanted).mean() < 3
+
+
+def test_how_often_a_jpeg_2000_can_be_halved_stands_in_its_header() -> None:
+    data = packed(picture(640, 480), "JPEG2000")
+    place = data.index(b"\xff\x4f\xff\x51")
+    assert wavelet_levels(data) == 5
+    assert wavelet_levels(data[: place + 8]) == 0
+    assert wavelet_levels(b"") == 0
