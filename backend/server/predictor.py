@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -40,7 +39,7 @@ from backend.server.task_outcomes import (
     log_batch,
     proposal_of,
 )
-from backend.server.turns import PageJob, Turns
+from backend.server.turns import FairPlaces, PageJob, Turns
 from backend.vision.ink import ink_in
 from backend.vision.network_config import MARKS
 
@@ -111,7 +110,7 @@ class Predictor:
         self._clock = clock
         self._most_tasks, self._most_pages = settings.max_tasks, settings.max_task_pages
         self._turns = Turns()
-        self._processors = threading.BoundedSemaphore(min(_MOST_AT_ONCE, os.cpu_count() or 1))
+        self._processors = FairPlaces(min(_MOST_AT_ONCE, os.cpu_count() or 1))
 
     def version(self, bindings: Sequence[Binding]) -> str | None:
         """The version of such a project's predictions: the pipeline's, and thresholds that differ from its own.
@@ -155,7 +154,7 @@ class Predictor:
         jobs = [
             PageJob(
                 host=host_of(sheet.reference),
-                call=partial(self._look, source, sheet, partial(_marks, pipeline, sheet), left),
+                call=partial(self._look, source, sheet, partial(_marks, pipeline, sheet), left, project=project),
             )
             for sheet in planned
         ]
@@ -207,6 +206,7 @@ class Predictor:
                     replace(sheet, bindings=(binding,)),
                     partial(_tightened, pipeline, task, region, binding),
                     left,
+                    project=project,
                 ),
             )
             for region, (_, sheet, binding) in zip(drawn, places, strict=True)
@@ -327,11 +327,13 @@ class Predictor:
         see: Callable[[Page], Marks],
         left: Callable[[], float],
         arrived: Callable[[], None],
+        *,
+        project: str,
     ) -> SeenPage:
         """Fetches a page beside others; decodes it, and looks at it, when its turn has come."""
         file = fetched(source, sheet.reference, task=sheet.task, enough=ENOUGH_DPI)
         arrived()
-        with self._turn(sheet, left):
+        with self._turn(sheet, left, project):
             page = decoded(file)
             if page.reference.lower().endswith(_PAGED_FILES):
                 way_out = "its first page is looked at; use valueList for tasks of several"
@@ -342,14 +344,12 @@ class Predictor:
             return SeenPage(marks=marks, width=page.width, height=page.height, inks=inks, looks=looks)
 
     @contextmanager
-    def _turn(self, sheet: Sheet, left: Callable[[], float]) -> Iterator[None]:
+    def _turn(self, sheet: Sheet, left: Callable[[], float], project: str) -> Iterator[None]:
         """A processor for one page, if one is free before the deadline."""
-        if left() <= 0 or not self._processors.acquire(timeout=max(0.0, left())):
-            raise OutOfTime(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
-        try:
+        with self._processors.place(project, timeout=left()) as found:
+            if not found or left() <= 0:
+                raise OutOfTime(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
             yield
-        finally:
-            self._processors.release()
 
 
 def _marks(pipeline: Pipeline, sheet: Sheet, page: Page) -> Marks:

@@ -3,7 +3,8 @@
 A page first has to arrive, which is waiting, and then it is looked at, which is work. A page that arrives within a
 second keeps a quick place from beginning to end. One that takes longer gives its place to the next page while it
 waits, and asks for one again when it is there. So in a batch the good pages come first. A host that does not answer
-takes only its own slow places, which are enough for some and not for all.
+takes only its own slow places, which are enough for some and not for all. A page that takes long to be decoded holds
+up its own project's, and no other's once a place is free.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
-__all__ = ["PageJob", "Turns"]
+__all__ = ["FairPlaces", "PageJob", "Turns"]
 
 T = TypeVar("T")
 _QUICK_SECONDS = 1.0
@@ -70,6 +73,47 @@ class _Running:
     arrived: bool = False
 
 
+class FairPlaces:
+    """Places for work that takes a processor; a free one goes to a project that has the fewest, the first to come.
+
+    Args:
+        most: How many there are.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._changed = threading.Condition()
+        self._numbers = count()
+        self._waiting: dict[int, str] = {}
+        self._at_work: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, project: str, *, timeout: float) -> Iterator[bool]:
+        """A place, for as long as the block takes; gives whether there was one in time."""
+        with self._changed:
+            number = next(self._numbers)
+            self._waiting[number] = project
+            found = self._changed.wait_for(lambda: self._is_next(number), timeout=max(0.0, timeout))
+            del self._waiting[number]
+            if found:
+                self._at_work[project] += 1
+            # The next one may have a place beside this one; or this one stood before it, and has gone.
+            self._changed.notify_all()
+        try:
+            yield found
+        finally:
+            if found:
+                with self._changed:
+                    self._at_work[project] -= 1
+                    self._at_work += Counter()  # keeps no project that has none
+                    self._changed.notify_all()
+
+    def _is_next(self, number: int) -> bool:
+        if self._at_work.total() >= self._most:
+            return False
+        return number == min(self._waiting, key=lambda one: (self._at_work[self._waiting[one]], one))
+
+
 class Turns:
     """Gives places to the pages of all requests of a process.
 
@@ -79,6 +123,7 @@ class Turns:
     Args:
         quick: Pages that arrive or are looked at, at once: each may hold a file in memory.
         each: How many of these one request may have.
+        kept: How many of these no one project may have, if one request's are left to it: they are for others.
         slow: Pages that are waited for, at once.
         slow_each: How many of these one request, or one host, may have.
         clock: Seconds that never go back.
@@ -89,11 +134,13 @@ class Turns:
         *,
         quick: int = 8,
         each: int = 3,
+        kept: int = 2,
         slow: int = 48,
         slow_each: int = 24,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most_quick, self._each = quick, each
+        self._most_of_project = max(each, quick - kept)
         self._most_slow, self._slow_each = slow, slow_each
         self._clock = clock
         self._lock = threading.Lock()
@@ -149,8 +196,9 @@ class Turns:
             projects = Counter(one.batch.project for one in self._running)
             hosts = Counter(one.host for one in self._running if one.slow)
             tried = Counter(one.host for one in self._running if not one.slow)
+            quick = Counter(one.batch.project for one in self._running if not one.slow)
             for batch in sorted(self._batches, key=lambda one: (projects[one.project], one.running, one.served)):
-                if batch.quick >= self._each or batch.remaining() <= 0:
+                if batch.quick >= self._each or quick[batch.project] >= self._most_of_project or batch.remaining() <= 0:
                     continue
                 may = (hosts[job.host] < self._slow_each or tried[job.host] < _TRIED for _, job in batch.waiting)
                 place = next((place for place, free in enumerate(may) if free), None)

@@ -9,7 +9,7 @@ from backend.errors import PageUnavailable
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.labelling import bind
 from backend.server.predictor import Predictor
-from backend.server.turns import PageJob, Turns
+from backend.server.turns import FairPlaces, PageJob, Turns
 from backend.settings import Settings
 from tests.server.conftest import VERSION, MemoryLedger, MemoryPages, ToldPipeline, ToldServing, found
 
@@ -340,3 +340,63 @@ class TestTurns:
         come.set()
         batch.join(60)
         assert len(done) == 9
+
+    def test_one_project_cannot_take_every_place_of_another(self):
+        """Four requests of one project, each page of which takes for ever, and then one page of another project."""
+        never, turns, threads = threading.Event(), Turns(), []
+
+        def lasts(arrived):
+            arrived()
+            never.wait(60)
+
+        for _ in range(4):
+            threads.append(threading.Thread(target=lambda: list(self.run(turns, [lasts] * 5, project="hostile"))))
+            threads[-1].start()
+        while len(turns._running) < 6:
+            time.sleep(0.005)
+        assert len(list(self.run(turns, [lambda _: 1], project="good"))) == 1
+        assert not never.is_set()
+        never.set()
+        for one in threads:
+            one.join(60)
+
+
+class TestFairPlaces:
+    def test_a_free_place_goes_to_the_project_that_has_the_fewest(self):
+        places, began, order = FairPlaces(2), threading.Semaphore(0), []
+        ends = {name: threading.Event() for name in ("a1", "a2", "a3", "a4", "b1")}
+
+        def work(name):
+            with places.place(name[0], timeout=60) as found:
+                assert found
+                order.append(name)
+                began.release()
+                assert ends[name].wait(60)
+
+        threads = []
+        for waiting, name in enumerate(ends):
+            threads.append(threading.Thread(target=work, args=(name,)))
+            threads[-1].start()
+            while len(places._waiting) + len(order) <= waiting:
+                time.sleep(0.005)
+        for _ in range(2):
+            assert began.acquire(timeout=60)
+        assert order == ["a1", "a2"]
+        ends["a1"].set()
+        assert began.acquire(timeout=60)
+        assert order[2] == "b1", "it came last, and has nothing under way"
+        for end in ends.values():
+            end.set()
+        for one in threads:
+            one.join(60)
+        assert sorted(order) == sorted(ends)
+        assert places._waiting == {} == places._at_work
+
+    def test_who_gives_up_stands_in_nobodys_way(self):
+        places = FairPlaces(1)
+        with places.place("a", timeout=0) as found:
+            assert found
+            with places.place("b", timeout=0.01) as other:
+                assert not other
+        with places.place("c", timeout=0) as found:
+            assert found
