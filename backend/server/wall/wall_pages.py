@@ -31,6 +31,7 @@ _MOST = 200
 _SORTED = 400
 """Crops that likeness orders, the most doubtful: each has to be looked at first."""
 _HEADER = "X-Review"
+_OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 _MOST_DIGITS = 19
 _KEPT_SECONDS = 600
 _OPEN = (
@@ -68,7 +69,7 @@ def wall_pages(wall: Wall) -> Blueprint:
 
     @pages.before_request
     def check() -> Response | None:
-        if not wall.guarded and not _is_loopback(request.remote_addr):
+        if not wall.guarded and (not _is_loopback(request.remote_addr) or _is_passed_on()):
             return refusal(403, "Forbidden", _OPEN)
         if request.method == "POST" and not _is_of_our_page():
             return refusal(403, "Forbidden", "this request does not come from the crop wall's own page: reload it")
@@ -193,6 +194,11 @@ def _is_loopback(address: str | None) -> bool:
         return ip_address(address or "").is_loopback
     except ValueError:
         return False
+
+
+def _is_passed_on() -> bool:
+    """Whether a proxy sends the request for somebody else: it may stand on this machine, and its clients elsewhere."""
+    return any(name in request.headers for name in _OF_PROXIES)
 
 
 def _body() -> Mapping[str, Any]:

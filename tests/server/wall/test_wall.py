@@ -292,6 +292,15 @@ def test_only_the_walls_own_page_can_send_decisions(
         assert client.post(path, data=sent, headers=headers, content_type=content).status_code == status
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"])
+def test_who_comes_through_a_proxy_on_this_machine_is_not_on_it(
+    engine: Engine, studio: ReviewedStudio, header: str
+) -> None:
+    client: FlaskClient = app(engine, studio).test_client()
+    answer = client.get("/review", environ_base={"REMOTE_ADDR": "127.0.0.1"}, headers={header: "203.0.113.9"})
+    assert answer.status_code == 403
+
+
 @pytest.mark.parametrize(
     ("guarded", "address", "status"),
     [(False, "127.0.0.1", 200), (False, "::1", 200), (False, "10.0.0.9", 403), (True, "10.0.0.9", 200)],
