@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio
 
 __all__ = [
+    "AddressReach",
     "Initials",
     "Latest",
-    "Reach",
     "Reached",
     "initials_of",
     "latest_annotation",
@@ -41,7 +41,7 @@ _BLOCKED = re.compile(r"reserved network address|URL was not allowed")
 _REASON = re.compile(r"\[Errno -?\d+\] ([^\"')\]]+)|(timed out)|Can't resolve (hostname \S+[^)\s:])")
 
 
-class Reach(StrEnum):
+class AddressReach(StrEnum):
     """How far Label Studio gets with an address."""
 
     REACHED = "reached"
@@ -60,7 +60,7 @@ class Reached:
         reason: Such as `Connection refused`; empty where there is none to tell.
     """
 
-    reach: Reach
+    reach: AddressReach
     reason: str = ""
 
 
@@ -100,9 +100,9 @@ def reach(studio: LabelStudio, connection: int) -> Reached:
         if error.answered is None:
             raise
         if error.answered == _UNAUTHORIZED:
-            return Reached(reach=Reach.REFUSED)
+            return Reached(reach=AddressReach.REFUSED)
         return _unreached(error)
-    return Reached(reach=Reach.REACHED)
+    return Reached(reach=AddressReach.REACHED)
 
 
 def takes_backend(studio: LabelStudio, project: int, url: str) -> Reached:
@@ -151,7 +151,7 @@ def _taken(studio: LabelStudio, path: str, body: dict[str, Any]) -> Reached:
         studio.call("POST", path, json=body)
     except LabelStudioError as error:
         if error.answered == _BAD_REQUEST:
-            return Reached(reach=Reach.REACHED)
+            return Reached(reach=AddressReach.REACHED)
         if _BLOCKED.search(str(error)) or _REASON.search(str(error)):
             return _unreached(error)
         raise
@@ -160,9 +160,9 @@ def _taken(studio: LabelStudio, path: str, body: dict[str, Any]) -> Reached:
 
 def _unreached(error: LabelStudioError) -> Reached:
     if _BLOCKED.search(str(error)):
-        return Reached(reach=Reach.BLOCKED)
+        return Reached(reach=AddressReach.BLOCKED)
     reason = _REASON.search(str(error))
-    return Reached(reach=Reach.UNREACHABLE, reason=next(filter(None, reason.groups()), "") if reason else "")
+    return Reached(reach=AddressReach.UNREACHABLE, reason=next(filter(None, reason.groups()), "") if reason else "")
 
 
 _LOG = logging.getLogger(__name__)

@@ -30,8 +30,8 @@ from backend.vision.network_config import CLASSES
 __all__ = [
     "BEST_FILE",
     "CHECKPOINT_FILE",
+    "ClassifierProgress",
     "Epoch",
-    "Progress",
     "first_network",
     "fit",
     "logits_of",
@@ -59,7 +59,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class ClassifierProgress:
     """Where a run stands.
 
     Attributes:
@@ -92,7 +92,7 @@ def fit(
     workers: int = 0,
     stop_after: int | None = None,
     tell: Tell = nobody,
-) -> Progress:
+) -> ClassifierProgress:
     """Trains by `recipe` on the crops of `store`; `folder` keeps the checkpoint and the best weights.
 
     A run that was stopped goes on after its last whole epoch. On a processor it ends with the weights of one that was
@@ -175,7 +175,7 @@ def shown_in(recipe: Recipe, crops: Sequence[Crop], *, stage: int, epoch: int) -
     return pooled_order(order, crops, recipe.corrections, batch=recipe.batch, seed=seed)
 
 
-class _Course(Course[Progress, Batch]):
+class _Course(Course[ClassifierProgress, Batch]):
     """A classifier that learns from crops, stage after stage."""
 
     def __init__(self, network: nn.Module, recipe: Recipe, store: Crops, own: Ranks, *, workers: int) -> None:
@@ -195,17 +195,17 @@ class _Course(Course[Progress, Batch]):
             average=BEST_FILE,
         )
 
-    def progress(self, facts: dict[str, Any] | None) -> Progress:
+    def progress(self, facts: dict[str, Any] | None) -> ClassifierProgress:
         """See `Course`."""
         if facts is None:
-            return Progress(recipe=self.recipe.digest)
-        return Progress(**facts | {"history": tuple(Epoch(**line) for line in facts["history"])})
+            return ClassifierProgress(recipe=self.recipe.digest)
+        return ClassifierProgress(**facts | {"history": tuple(Epoch(**line) for line in facts["history"])})
 
-    def behind(self, progress: Progress) -> int:
+    def behind(self, progress: ClassifierProgress) -> int:
         """See `Course`; the epochs of a stage that ended early are among them."""
         return sum(stage.epochs for stage in self.recipe.stages[: progress.stage]) + progress.epoch
 
-    def optimiser(self, progress: Progress) -> torch.optim.AdamW:
+    def optimiser(self, progress: ClassifierProgress) -> torch.optim.AdamW:
         """See `Course`."""
         stage = self.recipe.stages[progress.stage]
         for name, parameter in self.network.named_parameters():
@@ -213,7 +213,7 @@ class _Course(Course[Progress, Batch]):
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         return adamw((parameters, 1.0), learning_rate=stage.learning_rate, weight_decay=self.recipe.weight_decay)
 
-    def showing(self, progress: Progress) -> Showing[Batch]:
+    def showing(self, progress: ClassifierProgress) -> Showing[Batch]:
         """See `Course`."""
         recipe, stage = self.recipe, self.recipe.stages[progress.stage]
         train, _ = self._crops(progress)
@@ -244,13 +244,13 @@ class _Course(Course[Progress, Batch]):
         loss = functional.cross_entropy(outputs.float(), labels, label_smoothing=self.recipe.label_smoothing)
         return loss, (loss,)
 
-    def scores(self, progress: Progress, average: nn.Module) -> dict[str, float]:
+    def scores(self, progress: ClassifierProgress, average: nn.Module) -> dict[str, float]:
         """See `Course`."""
         return _scores(average, self._crops(progress)[1])
 
     def judged(
-        self, progress: Progress, losses: Sequence[float], scores: dict[str, float], seconds: float
-    ) -> EpochEnd[Progress]:
+        self, progress: ClassifierProgress, losses: Sequence[float], scores: dict[str, float], seconds: float
+    ) -> EpochEnd[ClassifierProgress]:
         """See `Course`; a stage ends early where nothing became better for as long as the recipe has patience."""
         [loss], score = losses, float(np.mean(list(scores.values())))
         line = Epoch(
@@ -261,7 +261,7 @@ class _Course(Course[Progress, Batch]):
         ended = progress.epoch + 1 >= self.recipe.stages[progress.stage].epochs or stale >= self.recipe.patience
         by_domain = ", ".join(f"{domain} {value:.4f}" for domain, value in scores.items())
         return EpochEnd(
-            progress=Progress(
+            progress=ClassifierProgress(
                 recipe=progress.recipe,
                 stage=progress.stage + ended,
                 epoch=0 if ended else progress.epoch + 1,
@@ -273,7 +273,7 @@ class _Course(Course[Progress, Batch]):
             kept={"score": str(score)} if better else None,
         )
 
-    def _crops(self, progress: Progress) -> tuple[CropArrays, CropArrays]:
+    def _crops(self, progress: ClassifierProgress) -> tuple[CropArrays, CropArrays]:
         """The crops that teach and those that judge, at the stage's size; in memory until a stage has another one."""
         size = self.recipe.stages[progress.stage].size
         if size not in self._loaded:

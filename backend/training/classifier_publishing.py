@@ -24,7 +24,7 @@ from backend.evaluation.rates import (
     softmax,
 )
 from backend.training.batches import Crops
-from backend.training.classifier_loop import BEST_FILE, Progress
+from backend.training.classifier_loop import BEST_FILE, ClassifierProgress
 from backend.training.classifier_recipe import Recipe
 from backend.training.crops import SPLITS, Crop, CropFolder, box_within, truth_of_crops
 from backend.training.export import export_classifier
@@ -156,7 +156,7 @@ def logits_of_crops(engine: Network, store: Crops, crops: Sequence[Crop]) -> NDA
     return np.concatenate(outputs)
 
 
-def trained_network(run: Path, progress: Progress, recipe: Recipe) -> ResNet:
+def trained_network(run: Path, progress: ClassifierProgress, recipe: Recipe) -> ResNet:
     """The best weights of the run that `fit` wrote to a folder.
 
     Raises:
@@ -183,7 +183,7 @@ def none_shift(trained: float) -> float:
 
 
 def publish(
-    run: Path, progress: Progress, recipe: Recipe, store: CropFolder, out: Path, *, command: str
+    run: Path, progress: ClassifierProgress, recipe: Recipe, store: CropFolder, out: Path, *, command: str
 ) -> dict[str, Evaluation]:
     """Writes `classifier.onnx`, `classifier.json`, `training.json`, `MODEL_CARD.md` to `out`; gives what was measured.
 
@@ -209,7 +209,9 @@ class _Publication(Publication[Evaluation]):
 
     weights_file, record_file, card_file, limits = WEIGHTS_FILE, RECORD_FILE, CARD_FILE, _LIMITS
 
-    def __init__(self, network: ResNet, progress: Progress, recipe: Recipe, store: CropFolder, *, command: str) -> None:
+    def __init__(
+        self, network: ResNet, progress: ClassifierProgress, recipe: Recipe, store: CropFolder, *, command: str
+    ) -> None:
         self.progress = progress
         self._network = network
         self._recipe = recipe

@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from backend.commands.doctor.check_model import check_weights
-from backend.commands.doctor.findings import State
+from backend.commands.doctor.findings import Severity
 from backend.errors import BadWeights
 from backend.models.hub_verdict import BROKEN, SERVES, VERDICT_FILE, WORSE, HubVerdict, pairing
 from backend.models.original_model import Hub
@@ -171,20 +171,20 @@ class TestWhatAVerdictSays:
     def test_doctor_says_why_the_hubs_weights_do_not_serve(self, folder: Path, tmp_path: Path) -> None:
         self.say(WORSE, folder)
         checked = check_weights(Settings(data_dir=tmp_path))
-        assert checked.finding.state is State.WARNING
+        assert checked.finding.state is Severity.WARNING
         assert "as a test has it" in checked.finding.found
         assert checked.value is not None
         assert checked.value.name == "bundled"
 
     def test_doctor_says_that_there_is_no_verdict_yet(self, folder: Path, tmp_path: Path) -> None:
         checked = check_weights(Settings(data_dir=tmp_path, model="hub"))
-        assert checked.finding.state is State.WARNING
+        assert checked.finding.state is Severity.WARNING
         assert "had no trial yet" in checked.finding.found
 
     def test_a_broken_one_is_a_failure_to_doctor_where_it_is_asked_for(self, folder: Path, tmp_path: Path) -> None:
         self.say(BROKEN, folder)
         checked = check_weights(Settings(data_dir=tmp_path, model="hub"))
-        assert checked.finding.state is State.FAILURE
+        assert checked.finding.state is Severity.FAILURE
         assert "as a test has it" in checked.finding.found
 
     @pytest.mark.parametrize("content", ["", "{", "[]", '{"pair": 1}'])

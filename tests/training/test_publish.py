@@ -15,7 +15,7 @@ from torchvision.models import resnet18
 
 from backend.errors import TrainingError
 from backend.models.publishing import DOCUMENTS_FILE, add_documents, documents_of
-from backend.training.classifier_loop import BEST_FILE, Epoch, Progress
+from backend.training.classifier_loop import BEST_FILE, ClassifierProgress, Epoch
 from backend.training.classifier_publishing import CARD_FILE, NONE_SHARE, RECORD_FILE, publish
 from backend.training.classifier_recipe import Recipe, Stage
 from backend.training.crops import CropFolder
@@ -33,7 +33,7 @@ def published(store: CropFolder, tmp_path_factory: pytest.TempPathFactory) -> Pa
     run, out = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("published")
     torch.manual_seed(5)
     save_file(resnet18(num_classes=len(CLASSES)).state_dict(), run / BEST_FILE)
-    progress = Progress(recipe=RECIPE.digest, stage=1, history=(LINE,))
+    progress = ClassifierProgress(recipe=RECIPE.digest, stage=1, history=(LINE,))
     measured = publish(run, progress, RECIPE, store, out, command="python -m backend train --bundled-recipe")
     assert {title: report.count for title, report in measured.items()} == {
         "Drawn documents": 16,
@@ -112,5 +112,5 @@ def test_the_card_names_the_file_the_data_and_the_command(published: Path, store
 
 def test_a_run_that_never_reached_the_serving_resolution_is_not_published(store: CropFolder, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no epoch of the last stage"):
-        publish(tmp_path, Progress(recipe=RECIPE.digest), RECIPE, store, tmp_path / "out", command="")
+        publish(tmp_path, ClassifierProgress(recipe=RECIPE.digest), RECIPE, store, tmp_path / "out", command="")
     assert not (tmp_path / "out").exists()

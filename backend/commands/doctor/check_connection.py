@@ -16,7 +16,7 @@ import httpx2
 from backend.commands.doctor.findings import Checked, Fields, doubtful, failed, span, well
 from backend.corrections.journal import Journal
 from backend.labelstudio.connections import same_origin
-from backend.labelstudio.probing import Latest, Reach, latest_annotation, reach, takes_backend, takes_webhook
+from backend.labelstudio.probing import AddressReach, Latest, latest_annotation, reach, takes_backend, takes_webhook
 from backend.labelstudio.webhooks import NEEDED_ACTIONS, Webhook, webhook_headers, webhook_url, webhooks
 
 if TYPE_CHECKING:
@@ -150,9 +150,9 @@ def check_way(studio: LabelStudio, state: Fields, connection: Fields) -> Checked
     found = reach(studio, int(connection["id"]))
     why = f" ({found.reason})" if found.reason else ""
     match found.reach:
-        case Reach.BLOCKED:
+        case AddressReach.BLOCKED:
             return failed(WAY, f"Label Studio refuses {url}: it is a private address", remedy=UNBLOCK)
-        case Reach.REFUSED:
+        case AddressReach.REFUSED:
             brings = connection.get("basic_auth_user") if connection.get("auth_method") == "BASIC_AUTH" else None
             return failed(
                 WAY,
@@ -160,7 +160,7 @@ def check_way(studio: LabelStudio, state: Fields, connection: Fields) -> Checked
                 f"{'another password or user name' if brings else 'no user name and password'}",
                 remedy=f"{connecting(state, url)}, with BASIC_AUTH_USER and BASIC_AUTH_PASS as for `serve`",
             )
-        case Reach.UNREACHABLE:
+        case AddressReach.UNREACHABLE:
             return failed(WAY, f"Label Studio does not reach {url}{why}", remedy=_LISTEN)
         case _:
             said = connection.get("error_message") or "it took longer than a second to answer /health"
@@ -192,13 +192,13 @@ def _unconnected(found: Reached, state: Fields, *, url: str, others: list[dict[s
     there = f"but to {', '.join(str(one['url']) for one in others)}" if others else "nor to any other"
     start = f"the project is not connected to {url}, {there}"
     match found.reach:
-        case Reach.BLOCKED:
+        case AddressReach.BLOCKED:
             return failed(
                 CONNECTION_CHECK,
                 f"{start}; and Label Studio refuses that address, a private one",
                 remedy=f"{UNBLOCK}, then {connecting(state, url)}",
             )
-        case Reach.UNREACHABLE:
+        case AddressReach.UNREACHABLE:
             return failed(
                 CONNECTION_CHECK,
                 f"{start}; and Label Studio does not know the host of that address",
@@ -250,9 +250,9 @@ def check_credentials(
 def check_let_through(studio: LabelStudio, state: Fields, webhook: Webhook) -> Checked[bool]:
     """Whether Label Studio sends events to that address at all; where it does not, it says so nowhere."""
     found = takes_webhook(studio, int(state["id"]), webhook.url)
-    if found.reach is Reach.BLOCKED:
+    if found.reach is AddressReach.BLOCKED:
         return failed(THROUGH, f"Label Studio sends nothing to {webhook.url}: it is a private address", remedy=UNBLOCK)
-    if found.reach is Reach.UNREACHABLE:
+    if found.reach is AddressReach.UNREACHABLE:
         return failed(
             THROUGH,
             f"Label Studio does not know the host of {webhook.url}",

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from backend.commands.doctor import check_connection, check_label_studio, check_model, check_reading, check_storage
-from backend.commands.doctor.findings import Finding, State, after, skipped, this_many
+from backend.commands.doctor.findings import Finding, Severity, after, skipped, this_many
 from backend.commands.running_backend import address_of
 from backend.escaping import LONGEST_LINE, printable
 from backend.labelstudio.client import LabelStudio
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["Examination", "add_arguments", "run"]
 
 _STATES = 7  # letters of the longest
-_COLOURS: dict[State, Colour] = {
-    State.OK: "green",
-    State.WARNING: "yellow",
-    State.FAILURE: "red",
-    State.SKIPPED: "dim",
+_COLOURS: dict[Severity, Colour] = {
+    Severity.OK: "green",
+    Severity.WARNING: "yellow",
+    Severity.FAILURE: "red",
+    Severity.SKIPPED: "dim",
 }
 _NAMES = 20
 
@@ -187,7 +187,7 @@ class Examination:
         stored = partial(check_reading.check_stored, studio)
         told.append(after(check_reading.STORED, stored, found, version))
         told.append(after(check_reading.BROWSER, partial(check_reading.check_browser, studio), found, bindings))
-        yield from (one.finding for one in told if one.finding.state in (State.WARNING, State.FAILURE))
+        yield from (one.finding for one in told if one.finding.state in (Severity.WARNING, Severity.FAILURE))
 
     @property
     def _basic_auth(self) -> tuple[str, str] | None:
@@ -218,15 +218,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             print(_line(finding), flush=True)
     counts = Counter(finding.state for finding in found)
     if args.json:
-        told = {"findings": [one.as_json() for one in found], "counts": {state: counts[state] for state in State}}
+        told = {"findings": [one.as_json() for one in found], "counts": {state: counts[state] for state in Severity}}
         print(json.dumps(told, ensure_ascii=False))
     else:
-        print(", ".join(_amount(state, counts[state]) for state in State if counts[state]))
-    return 1 if counts[State.FAILURE] else os.EX_OK
+        print(", ".join(_amount(state, counts[state]) for state in Severity if counts[state]))
+    return 1 if counts[Severity.FAILURE] else os.EX_OK
 
 
-def _amount(state: State, number: int) -> str:
-    return this_many(number, state) if state in (State.WARNING, State.FAILURE) else f"{number} {state}"
+def _amount(state: Severity, number: int) -> str:
+    return this_many(number, state) if state in (Severity.WARNING, Severity.FAILURE) else f"{number} {state}"
 
 
 def _line(finding: Finding) -> str:

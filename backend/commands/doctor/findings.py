@@ -17,7 +17,7 @@ __all__ = [
     "Checked",
     "Fields",
     "Finding",
-    "State",
+    "Severity",
     "after",
     "bare",
     "doubtful",
@@ -58,8 +58,8 @@ def bare(text: str) -> str:
     return re.sub(r"(https?://[^\s?#'\"]*)[?#][^\s'\"]*", r"\1", re.sub(r"//[^\s/@'\"]*@", "//", text))
 
 
-class State(StrEnum):
-    """How a thing is."""
+class Severity(StrEnum):
+    """How bad it is with a thing, if it was looked at."""
 
     OK = "ok"
     WARNING = "warning"
@@ -79,12 +79,12 @@ class Finding:
     """
 
     name: str
-    state: State
+    state: Severity
     found: str
     remedy: str = ""
 
     def __post_init__(self) -> None:
-        if bool(self.remedy) != (self.state in (State.WARNING, State.FAILURE)):
+        if bool(self.remedy) != (self.state in (Severity.WARNING, Severity.FAILURE)):
             raise ValueError(f"{self.name}: a warning and a failure have a remedy, and nothing else has")
 
     def as_json(self) -> dict[str, Any]:
@@ -108,22 +108,22 @@ class Checked(Generic[T]):
 
 def well(name: str, found: str, value: T | None = None) -> Checked[T]:
     """All is as it should be."""
-    return _checked(name, State.OK, found, value=value)
+    return _checked(name, Severity.OK, found, value=value)
 
 
 def doubtful(name: str, found: str, *, remedy: str, value: T | None = None) -> Checked[T]:
     """It works, but may not be meant so or not for long."""
-    return _checked(name, State.WARNING, found, remedy=remedy, value=value)
+    return _checked(name, Severity.WARNING, found, remedy=remedy, value=value)
 
 
 def failed(name: str, found: str, *, remedy: str, value: T | None = None) -> Checked[T]:
     """It does not work; with a value, other things can be looked at all the same."""
-    return _checked(name, State.FAILURE, found, remedy=remedy, value=value)
+    return _checked(name, Severity.FAILURE, found, remedy=remedy, value=value)
 
 
 def skipped(name: str, found: str) -> Checked[Any]:
     """It was not looked at, and why; nothing that rests on it will be."""
-    return _checked(name, State.SKIPPED, found)
+    return _checked(name, Severity.SKIPPED, found)
 
 
 def after(name: str, check: Callable[..., Checked[T]], *before: Checked[Any]) -> Checked[T]:
@@ -141,7 +141,7 @@ def after(name: str, check: Callable[..., Checked[T]], *before: Checked[Any]) ->
         return failed(name, str(error), remedy="mend what Label Studio says, or see its log; then ask `doctor` again")
 
 
-def _checked(name: str, state: State, found: str, *, remedy: str = "", value: T | None = None) -> Checked[T]:
+def _checked(name: str, state: Severity, found: str, *, remedy: str = "", value: T | None = None) -> Checked[T]:
     # Part of it others have written, Label Studio or a library, with addresses as they came.
     finding = Finding(name=name, state=state, found=bare(found), remedy=bare(remedy))
     return Checked(finding=finding, value=value, because=name)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from backend.evaluation.rates import fit_temperature, softmax
 from backend.models.publishing import add_documents, documents_of
-from backend.training.classifier_loop import Progress, shown_in
+from backend.training.classifier_loop import ClassifierProgress, shown_in
 from backend.training.classifier_publishing import (
     RECORD_FILE,
     logits_of_crops,
@@ -163,7 +163,7 @@ def shifts(
 
 
 def write_candidate(
-    run: Path, progress: Progress, recipe: Recipe, material: Material, out: Path, *, plan: Corrections
+    run: Path, progress: ClassifierProgress, recipe: Recipe, material: Material, out: Path, *, plan: Corrections
 ) -> None:
     """Writes the best weights of a run, calibrated on validation documents, as they are going to serve.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
-from backend.training.classifier_loop import Progress, fit, network_from
+from backend.training.classifier_loop import ClassifierProgress, fit, network_from
 from backend.training.ranks import ranks
 from backend.training.retraining.detector_retraining import PageLessons, teach
 from backend.training.training_loop import Tell, nobody
@@ -54,7 +54,7 @@ class CropWork:
     workers: int
     threads: int
 
-    def fit(self, tell: Tell) -> Progress:
+    def fit(self, tell: Tell) -> ClassifierProgress:
         """Does this process's part."""
         torch.set_num_threads(self.threads)
         return fit(

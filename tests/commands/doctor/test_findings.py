@@ -7,7 +7,7 @@ import pytest
 from backend.commands.doctor.findings import (
     Checked,
     Finding,
-    State,
+    Severity,
     after,
     bare,
     doubtful,
@@ -23,9 +23,9 @@ from backend.errors import LabelStudioError
 
 @pytest.mark.parametrize(
     ("state", "remedy"),
-    [(State.OK, "do this"), (State.SKIPPED, "do this"), (State.WARNING, ""), (State.FAILURE, "")],
+    [(Severity.OK, "do this"), (Severity.SKIPPED, "do this"), (Severity.WARNING, ""), (Severity.FAILURE, "")],
 )
-def test_a_remedy_goes_with_trouble_and_with_nothing_else(state: State, remedy: str) -> None:
+def test_a_remedy_goes_with_trouble_and_with_nothing_else(state: Severity, remedy: str) -> None:
     with pytest.raises(ValueError, match="have a remedy, and nothing else has"):
         Finding(name="thing", state=state, found="so", remedy=remedy)
 
@@ -43,7 +43,7 @@ def test_what_rests_on_a_failure_names_the_first_one() -> None:
     token = failed("token", "no", remedy="do")
     project = after("project", never, token)
     title = after("title", never, well("backend", "so", "v1"), project)
-    assert [one.finding.state for one in (project, title)] == [State.SKIPPED] * 2
+    assert [one.finding.state for one in (project, title)] == [Severity.SKIPPED] * 2
     assert [one.finding.found for one in (project, title)] == ["not looked at: it needs `token`"] * 2
 
 
@@ -63,7 +63,7 @@ def test_a_label_studio_that_refuses_a_question_is_a_finding() -> None:
         raise LabelStudioError("Label Studio answered 500 to GET /api/ml/", answered=500)
 
     finding = after("connection", refused, well("project", "so", 1)).finding
-    assert (finding.name, finding.state) == ("connection", State.FAILURE)
+    assert (finding.name, finding.state) == ("connection", Severity.FAILURE)
     assert "answered 500" in finding.found
     assert finding.remedy
 

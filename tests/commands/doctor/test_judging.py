@@ -15,7 +15,7 @@ from backend.commands.doctor.check_label_studio import kind_of as kind_of_token
 from backend.commands.doctor.check_model import TRAINING_MODULES, check_training
 from backend.commands.doctor.check_reading import check_page, kind_of, unshown_kind
 from backend.commands.doctor.check_storage import check_folder, judge_journal, judge_space
-from backend.commands.doctor.findings import State
+from backend.commands.doctor.findings import Severity
 from backend.corrections.counts import LedgerCounts, Parked
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.probing import Latest
@@ -54,26 +54,26 @@ def test_kinds_that_browsers_do_not_show(reference: str, kind: str | None) -> No
     ("annotation", "event", "since", "state", "words"),
     [
         # nobody annotated, nothing came
-        (None, None, 500, State.OK, "nothing is annotated yet"),
+        (None, None, 500, Severity.OK, "nothing is annotated yet"),
         # what was saved last came
-        (60, 60, 500, State.OK, "annotation 7 was saved 1 minute ago; EVENT came 1 minute ago"),
+        (60, 60, 500, Severity.OK, "annotation 7 was saved 1 minute ago; EVENT came 1 minute ago"),
         # it came, by a clock that is a minute slow
-        (60, 120, 500, State.OK, "EVENT came 2 minutes ago"),
+        (60, 120, 500, Severity.OK, "EVENT came 2 minutes ago"),
         # nothing ever came, and should have
-        (60, None, 500, State.FAILURE, "no event of an annotation ever came: the webhook does not arrive"),
+        (60, None, 500, Severity.FAILURE, "no event of an annotation ever came: the webhook does not arrive"),
         # what came last came before the webhook was changed
-        (60, 900, 500, State.FAILURE, "the webhook does not arrive"),
+        (60, 900, 500, Severity.FAILURE, "the webhook does not arrive"),
         # one came since, but not the last
-        (60, 400, 500, State.WARNING, "one event at least was lost"),
+        (60, 400, 500, Severity.WARNING, "one event at least was lost"),
         # nothing was saved since the webhook was made: nothing is known
-        (900, None, 500, State.WARNING, "nothing was saved since the webhook was last changed"),
+        (900, None, 500, Severity.WARNING, "nothing was saved since the webhook was last changed"),
         # a Label Studio that does not say when that was
-        (600, None, None, State.FAILURE, "the webhook does not arrive"),
-        (60, 7200, None, State.WARNING, "one event at least was lost"),
+        (600, None, None, Severity.FAILURE, "the webhook does not arrive"),
+        (60, 7200, None, Severity.WARNING, "one event at least was lost"),
     ],
 )
 def test_the_last_delivery(
-    *, annotation: float | None, event: float | None, since: float | None, state: State, words: str
+    *, annotation: float | None, event: float | None, since: float | None, state: Severity, words: str
 ) -> None:
     finding = judge_delivery(
         None if annotation is None else saved(annotation),
@@ -84,36 +84,36 @@ def test_the_last_delivery(
     ).finding
     assert finding.state is state
     assert words in finding.found
-    assert state is State.OK or "sync --project 4" in finding.remedy
+    assert state is Severity.OK or "sync --project 4" in finding.remedy
 
 
 @pytest.mark.parametrize(
     ("facts", "state", "words"),
     [
-        (LedgerCounts(), State.OK, "0 events, none parked"),
+        (LedgerCounts(), Severity.OK, "0 events, none parked"),
         # work that a server is at
-        (LedgerCounts(events={("A", "open"): 2}, oldest_open=30.0), State.OK, "2 events"),
+        (LedgerCounts(events={("A", "open"): 2}, oldest_open=30.0), Severity.OK, "2 events"),
         # work that nobody is at
-        (LedgerCounts(events={("A", "open"): 2}, oldest_open=7200.0), State.WARNING, "waits for 2 hours"),
+        (LedgerCounts(events={("A", "open"): 2}, oldest_open=7200.0), Severity.WARNING, "waits for 2 hours"),
         # what waits for a person
         (
             LedgerCounts(annotations={"parked": 1}, parked=(Parked(kind="annotation", id=1, reason="no page"),)),
-            State.WARNING,
+            Severity.WARNING,
             "0 events and 1 annotation are parked, such as: no page",
         ),
-        (LedgerCounts(events={("A", "parked"): 3}), State.WARNING, "3 events and 0 annotations are parked"),
+        (LedgerCounts(events={("A", "parked"): 3}), Severity.WARNING, "3 events and 0 annotations are parked"),
     ],
 )
-def test_the_journal(facts: LedgerCounts, state: State, words: str) -> None:
+def test_the_journal(facts: LedgerCounts, state: Severity, words: str) -> None:
     finding = judge_journal(facts).finding
     assert finding.state is state
     assert words in finding.found
 
 
 @pytest.mark.parametrize(
-    ("free", "state"), [(10_000, State.FAILURE), (1_000_000_000, State.WARNING), (50_000_000_000, State.OK)]
+    ("free", "state"), [(10_000, Severity.FAILURE), (1_000_000_000, Severity.WARNING), (50_000_000_000, Severity.OK)]
 )
-def test_disk_space(free: int, state: State) -> None:
+def test_disk_space(free: int, state: Severity) -> None:
     assert judge_space(free).finding.state is state
 
 
@@ -127,13 +127,13 @@ def test_a_data_folder_that_is_still_to_be_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("release", "state", "words"),
     [
-        ("1.23.2", State.OK, "Label Studio 1.23.2"),
-        ("1.9.0", State.WARNING, "tested with 1.23"),
-        ("1.24.0rc1", State.OK, "newer than 1.23"),
-        ("2.0", State.OK, "newer"),
+        ("1.23.2", Severity.OK, "Label Studio 1.23.2"),
+        ("1.9.0", Severity.WARNING, "tested with 1.23"),
+        ("1.24.0rc1", Severity.OK, "newer than 1.23"),
+        ("2.0", Severity.OK, "newer"),
     ],
 )
-def test_releases(release: str, state: State, words: str) -> None:
+def test_releases(release: str, state: Severity, words: str) -> None:
     checked = judge_release(release, "http://studio")
     assert (checked.finding.state, checked.value) == (state, release)
     assert words in checked.finding.found
@@ -175,11 +175,11 @@ def test_kinds_of_references(reference: str, kind: str) -> None:
 
 
 def test_training_needs_its_modules_only_where_it_is_wanted() -> None:
-    assert check_training(100, modules=["json"]).finding.state is State.OK
+    assert check_training(100, modules=["json"]).finding.state is Severity.OK
     lacking = check_training(100, modules=["json", "no_such_module"]).finding
-    assert (lacking.state, "no_such_module" in lacking.found) == (State.WARNING, True)
+    assert (lacking.state, "no_such_module" in lacking.found) == (Severity.WARNING, True)
     assert "RETRAIN_AFTER=0" in lacking.remedy
-    assert check_training(0, modules=["no_such_module"]).finding.state is State.OK
+    assert check_training(0, modules=["no_such_module"]).finding.state is Severity.OK
 
 
 def test_the_modules_are_those_of_the_train_extra() -> None:
@@ -196,6 +196,6 @@ def test_a_page_that_is_not_all_there_is_to_be_waited_for() -> None:
     sheet = Sheet(place=0, task=7, item=None, reference=cut, bindings=())
     studio = LabelStudio("http://localhost:8080", "")
     finding = check_page(Settings(), kind="upload", sheet=sheet, studio=studio).finding
-    assert finding.state is State.FAILURE
+    assert finding.state is Severity.FAILURE
     assert "cut short" in finding.found
     assert finding.remedy.startswith("wait until its upload or copy is whole")

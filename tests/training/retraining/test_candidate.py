@@ -14,7 +14,7 @@ from torchvision.models import resnet18
 from backend.models.publishing import DOCUMENTS_FILE, documents_of
 from backend.models.serving import build_pipeline
 from backend.settings import Settings
-from backend.training.classifier_loop import BEST_FILE, Epoch, Progress
+from backend.training.classifier_loop import BEST_FILE, ClassifierProgress, Epoch
 from backend.training.classifier_recipe import Corrections, Recipe, Stage
 from backend.training.export import export_classifier
 from backend.training.pagestore import PageStore
@@ -85,7 +85,7 @@ def test_the_documents_that_it_learnt_from_are_beside_it(tmp_path: Path, drawn: 
         base="tiny", pool=4, samples=32, stages=(Stage(size=56, epochs=1, learning_rate=1e-3),), corrections=PLAN
     )
     line = Epoch(stage=0, epoch=0, loss=1.0, score=0.5, by_domain={"drawn": 0.5}, seconds=1.0)
-    progress = Progress(recipe=recipe.digest, stage=1, history=(line,))
+    progress = ClassifierProgress(recipe=recipe.digest, stage=1, history=(line,))
     write_candidate(run, progress, recipe, stuff, tmp_path / "out", plan=PLAN)
     assert documents_of(tmp_path / "out") == stuff.seen()
 
