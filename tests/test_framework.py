@@ -21,9 +21,8 @@ from backend.corrections.tables import annotation
 from backend.corrections.worker import Worker
 from backend.framework import ContractMarks, catch_up
 from backend.server import ml_backend
-from tests.corrections.annotating import deleted, page_of, saved
+from tests.corrections.annotating import deleted, page_of, saved, send
 from tests.corrections.studio import Studio
-from tests.corrections.test_worker import send
 from tests.server.upstream import put_upstream
 
 ROOT = Path(__file__).parents[1]

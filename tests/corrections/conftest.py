@@ -9,12 +9,17 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
+from backend.corrections.journal import Journal
+from backend.corrections.worker import Worker
+from tests.corrections import annotating
 
 
 def _free_port() -> int:
@@ -144,3 +149,30 @@ def engine(database_url: str) -> Iterator[Engine]:
     opened = open_database(database_url)
     yield opened
     opened.dispose()
+
+
+@pytest.fixture
+def clock() -> list[float]:
+    return [1_000.0]
+
+
+@pytest.fixture
+def journal(engine: Engine) -> Journal:
+    return Journal(engine)
+
+
+@pytest.fixture
+def worker(engine: Engine, journal: Journal, tmp_path: Path, clock: list[float]) -> Worker:
+    return Worker(
+        engine=engine,
+        journal=journal,
+        crops=CropStore(str(tmp_path)),
+        page_of=annotating.page_of,
+        clock=lambda: clock[0],
+    )
+
+
+@pytest.fixture(scope="module")
+def in_order(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What the history gives when each event arrives once and in order."""
+    return annotating.replay(tmp_path_factory.mktemp("in_order"), annotating.HISTORY, chunk=1)

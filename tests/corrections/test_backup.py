@@ -19,9 +19,8 @@ from backend.corrections.journal import Journal
 from backend.corrections.worker import Worker
 
 from . import annotating
-from .annotating import drawn, saved
+from .annotating import A, drawn, saved, send
 from .conftest import _server_programs
-from .test_worker import A, send
 
 
 def fill(engine: Engine, folder: Path) -> Journal:

@@ -26,11 +26,10 @@ from backend.corrections.tables import annotation, event, sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.protocol import without_secrets
 from tests.corrections import annotating
-from tests.corrections.annotating import drawn, saved, shown
+from tests.corrections.annotating import A, B, C, drawn, saved, shown
 from tests.corrections.studio import TITLE
 from tests.corrections.test_kill import ROOT
 from tests.corrections.test_service import Told, eventually, regions
-from tests.corrections.test_worker import A, B, C
 
 MOVED_B = (260.0, 300.0, 360.0, 360.0)
 

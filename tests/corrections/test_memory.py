@@ -26,8 +26,7 @@ from backend.pages.page import Page
 from backend.server.status_pages import exposition
 from backend.vision.classifier import Classification
 from backend.vision.network_config import CLASSES
-from tests.corrections.annotating import HEIGHT, WIDTH, deleted, drawn, saved, shown
-from tests.corrections.test_worker import send
+from tests.corrections.annotating import HEIGHT, WIDTH, deleted, drawn, saved, send, shown
 
 LOGO, SEAL, SEAL_AGAIN = (10.0, 10.0, 110.0, 60.0), (200.0, 300.0, 300.0, 400.0), (250.0, 450.0, 350.0, 550.0)
 COLOURS = {LOGO: (200, 60, 20), SEAL: (30, 40, 190), SEAL_AGAIN: (32, 40, 190)}

@@ -18,11 +18,8 @@ from backend.corrections.reconciling import Reconciled, fold_event, sync
 from backend.corrections.tables import annotation, gone_task
 from backend.corrections.worker import Worker
 from tests.corrections import annotating
-from tests.corrections.annotating import drawn, saved
+from tests.corrections.annotating import HISTORY, A, drawn, everything, samples, saved, send, show
 from tests.corrections.studio import Studio
-from tests.corrections.test_worker import HISTORY, A, everything, in_order, samples, send, show
-
-__all__ = ["in_order"]
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -21,9 +21,8 @@ from backend.corrections.tables import sample, watermark
 from backend.errors import LabelStudioError, PageError, RequestError
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.protocol import read_event
-from tests.corrections.annotating import drawn, saved
+from tests.corrections.annotating import A, drawn, saved, send
 from tests.corrections.studio import Studio
-from tests.corrections.test_worker import A, send
 from tests.server.conftest import MemoryPages
 
 

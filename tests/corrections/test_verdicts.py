@@ -19,9 +19,8 @@ from backend.errors import LedgerError
 from backend.labelstudio.annotations import Annotation
 from backend.pages.page import Page
 from backend.server.status_pages import feedback_pages
-from tests.corrections.annotating import drawn, saved
+from tests.corrections.annotating import drawn, saved, send
 from tests.corrections.test_memory import SEAL, ColourClassifier, judged, memory_of, page, show
-from tests.corrections.test_worker import send
 
 
 @pytest.fixture

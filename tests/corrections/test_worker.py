@@ -1,78 +1,34 @@
-"""From events to samples: each correction becomes what the table says, exactly once, whatever befalls the worker."""
+"""From events to samples: each correction becomes what the table says, in any order and any number of times."""
 
 from __future__ import annotations
 
-import dataclasses
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select
 
-from backend.corrections.crop_store import CropStore
-from backend.corrections.database import open_database, writing
 from backend.corrections.journal import Journal
-from backend.corrections.reconciling import fold, fold_event
 from backend.corrections.remembering import Proposals, ShownPrediction
-from backend.corrections.tables import annotation, event, sample
-from backend.corrections.worker import LEASE_SECONDS, MOST_ATTEMPTS, Worker, unpark
-from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, UndecodablePage
-from backend.labelstudio.annotations import Annotation
-from backend.labelstudio.protocol import read_event, without_secrets
-from backend.pages.page import Page
+from backend.corrections.tables import annotation, sample
+from backend.corrections.worker import Worker
 from tests.corrections import annotating
-from tests.corrections.annotating import deleted, drawn, saved, shown
-
-A, B, C = (10.0, 10.0, 110.0, 110.0), (200.0, 300.0, 300.0, 360.0), (50.0, 450.0, 150.0, 550.0)
-SHIFTED_B = (260.0, 300.0, 360.0, 360.0)
-
-
-@pytest.fixture
-def clock() -> list[float]:
-    return [1_000.0]
-
-
-@pytest.fixture
-def journal(engine: Engine) -> Journal:
-    return Journal(engine)
-
-
-@pytest.fixture
-def worker(engine: Engine, journal: Journal, tmp_path: Path, clock: list[float]) -> Worker:
-    return Worker(
-        engine=engine,
-        journal=journal,
-        crops=CropStore(str(tmp_path)),
-        page_of=annotating.page_of,
-        clock=lambda: clock[0],
-    )
-
-
-def send(journal: Journal, *payloads: dict[str, Any]) -> None:
-    for payload in payloads:
-        journal.append(payload["action"], project=1, body=without_secrets(payload))
-
-
-def samples(engine: Engine) -> dict[str, tuple[str, str, str | None]]:
-    with engine.connect() as connection:
-        return {
-            row.region: (row.outcome, row.label, row.wrong)
-            for row in connection.execute(select(sample).order_by(sample.c.id))
-        }
-
-
-def show(engine: Engine, task: int = 7, version: str = "v1", at: float = 900.0) -> None:
-    Proposals(engine, clock=lambda: at).remember(
-        ShownPrediction(
-            task=task,
-            project=1,
-            version=version,
-            proposals=[shown("a", "stamp", A), shown("b", "signature", B), shown("c", "thumb", C, page=1)],
-        )
-    )
+from tests.corrections.annotating import (
+    HISTORY,
+    SHIFTED_B,
+    A,
+    B,
+    C,
+    deleted,
+    drawn,
+    replay,
+    samples,
+    saved,
+    send,
+    show,
+)
 
 
 def test_each_correction_becomes_the_sample_that_the_table_says(
@@ -169,21 +125,6 @@ def test_an_annotation_that_says_nothing_needs_no_pages(engine: Engine, journal:
     assert (row.parked, row.turned) == (False, 950.0)
 
 
-def test_what_a_worker_has_in_hand_others_know_of(engine: Engine, journal: Journal, worker: Worker) -> None:
-    seen: list[bool] = []
-
-    def slow(annotation: Annotation, index: int) -> Page:
-        seen.append(worker.others_at_work())
-        return annotating.page_of(annotation, index)
-
-    send(journal, saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
-    assert not worker.others_at_work()
-    other = Worker(engine=engine, journal=journal, crops=worker.crops, page_of=slow, clock=worker.clock)
-    other.work()
-    assert seen == [True]
-    assert not worker.others_at_work()
-
-
 def test_a_label_outside_the_three_is_no_mark(engine: Engine, journal: Journal, worker: Worker) -> None:
     show(engine)
     kept = [drawn("b", "signature", B), drawn("c", "thumb", C, page=1)]
@@ -226,157 +167,6 @@ def test_secrets_do_not_reach_the_journal(engine: Engine, journal: Journal) -> N
     assert "secret-token" not in stored
 
 
-def test_a_passing_failure_is_retried_later_each_time_and_does_not_block_others(
-    engine: Engine, journal: Journal, worker: Worker, clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    down = {"t7": True}
-
-    def page_of(one: Annotation, index: int) -> Page:
-        if one.task == 7 and down["t7"]:
-            raise PageUnavailable("page", "Label Studio does not answer")
-        return annotating.page_of(one, index)
-
-    flaky = Worker(engine=engine, journal=journal, crops=worker.crops, page_of=page_of, clock=lambda: clock[0])
-    send(journal, saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
-    send(journal, saved(2, task=8, at=950, result=[drawn("b", "stamp", A)]))
-    flaky.work()
-    assert set(samples(engine)) == {"b"}
-    assert flaky.work() == 0  # nothing is due yet
-    down["t7"] = False
-    clock[0] += 3
-    flaky.work()
-    assert set(samples(engine)) == {"a", "b"}
-
-
-@pytest.mark.parametrize(
-    ("error", "attempts"),
-    [
-        (UndecodablePage("page", "not an image"), 1),  # a second look changes nothing
-        (LimitExceeded("page", "larger than MAX_BYTES"), 1),
-        (PageUnavailable("page", "gone"), MOST_ATTEMPTS),  # might have come back
-        (FetchTimeout("page", "took longer than FETCH_TIMEOUT"), MOST_ATTEMPTS),  # the server may have been busy
-    ],
-)
-def test_what_cannot_be_done_is_parked_with_its_reason_and_can_be_taken_up_again(
-    engine: Engine, worker: Worker, clock: list[float], error: Exception, attempts: int
-) -> None:
-    def page_of(_: Annotation, __: int) -> Page:
-        raise error
-
-    journal = worker.journal
-
-    broken = Worker(engine=engine, journal=journal, crops=worker.crops, page_of=page_of, clock=lambda: clock[0])
-    send(journal, saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
-    for _ in range(attempts + 3):
-        broken.work()
-        clock[0] += 10_000
-    with engine.connect() as connection:
-        row = connection.execute(select(annotation)).one()
-    assert (row.parked, row.attempts, row.reason) == (True, attempts, str(error))
-    assert unpark(engine) == 1
-    worker.work()
-    assert set(samples(engine)) == {"a"}
-
-
-def test_what_waits_for_the_disk_of_its_crops_is_never_parked(
-    engine: Engine, worker: Worker, clock: list[float], tmp_path: Path
-) -> None:
-    in_the_way = tmp_path / "crops"
-    in_the_way.write_bytes(b"")  # no folder can be made here
-    send(worker.journal, saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
-    for _ in range(MOST_ATTEMPTS + 3):
-        assert worker.work() > 0
-        assert worker.work() == 0  # and it is not tried without a pause
-        clock[0] += 10_000
-    with engine.connect() as connection:
-        row = connection.execute(select(annotation)).one()
-    assert not row.parked
-    assert "a crop could not be stored" in row.reason
-    in_the_way.unlink()
-    worker.work()
-    assert set(samples(engine)) == {"a"}
-
-
-HUGE = 100000000000000000000
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        {"action": "TASKS_DELETED", "tasks": [{"id": HUGE}]},
-        {"action": "TASKS_DELETED", "tasks": [{"id": "7"}]},
-        {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": HUGE}]},
-        saved(HUGE, task=7, at=950, result=[]),
-        saved(1, task=HUGE, at=950, result=[]),
-        saved(1, task=7, at=950, result=[], project=HUGE),
-        saved(1, task=7, at=950, result=[], completed_by=HUGE),
-        saved(1, task=7, at=950, result=[], completed_by=[1]),
-        saved(1, task=7, at=950, result=[], completed_by={"id": HUGE}),
-        saved(1, task=7, at=950, result=[], lead_time="an hour"),
-        saved(1, task=7, at=950, result=[], lead_time={"seconds": 3}),
-        saved(1, task=7, at=950, result=[], created_at=[]),
-    ],
-    ids=lambda payload: str(payload)[:60],
-)
-def test_an_event_that_no_label_studio_sends_is_parked_and_holds_up_no_other(
-    engine: Engine, journal: Journal, worker: Worker, payload: dict[str, Any]
-) -> None:
-    send(journal, payload, saved(2, task=8, at=950, result=[drawn("b", "stamp", A)]))
-    while worker.work():
-        pass
-    assert set(samples(engine)) == {"b"}
-    states = {state for (action, state), _ in journal.counts().items() if action == payload["action"]}
-    assert "parked" in states
-    with engine.connect() as connection:
-        assert connection.execute(select(event.c.reason).where(event.c.state == "parked")).scalar()
-
-
-def test_thousands_of_tasks_are_deleted_by_one_event(engine: Engine, journal: Journal, worker: Worker) -> None:
-    send(journal, saved(1, task=69_000, at=950, result=[drawn("a", "stamp", A)]))
-    many = {"action": "TASKS_DELETED", "tasks": [{"id": number} for number in range(70_000)]}
-    send(journal, many)
-    worker.work()
-    assert samples(engine) == {}
-    assert journal.counts() == {("ANNOTATION_CREATED", "done"): 1, ("TASKS_DELETED", "done"): 1}
-
-
-def test_samples_that_the_database_has_no_room_for_are_parked_at_once(
-    engine: Engine, journal: Journal, worker: Worker
-) -> None:
-    """Such a state is not folded any more, but an older ledger may have it."""
-    body = saved(1, task=7, at=950, result=[drawn("a", "stamp", A)])
-    [state] = read_event(body).saved
-    with writing(engine) as connection:
-        fold(connection, dataclasses.replace(state, annotator=HUGE))
-    send(journal, saved(2, task=8, at=950, result=[drawn("b", "stamp", A)]))
-    worker.work()
-    assert set(samples(engine)) == {"b"}
-    with engine.connect() as connection:
-        row = connection.execute(select(annotation).where(annotation.c.id == 1)).one()
-    assert (row.parked, row.attempts, row.turned) == (True, 1, None)
-    assert "INSERT" not in row.reason
-    assert str(HUGE) not in row.reason
-
-
-def test_samples_that_cannot_be_stored_for_a_while_are_tried_again_later(
-    engine: Engine, journal: Journal, worker: Worker, clock: list[float]
-) -> None:
-    send(journal, saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
-    journal.take(fold_event)
-    with writing(engine) as connection:
-        connection.execute(text("ALTER TABLE sample RENAME TO away"))
-    worker.work()
-    with engine.connect() as connection:
-        row = connection.execute(select(annotation)).one()
-    assert (row.parked, row.attempts, row.lease) == (False, 1, 0.0)
-    assert worker.work() == 0  # nothing is due yet
-    with writing(engine) as connection:
-        connection.execute(text("ALTER TABLE away RENAME TO sample"))
-    clock[0] += 3
-    worker.work()
-    assert set(samples(engine)) == {"a"}
-
-
 def test_a_region_of_an_id_that_is_no_editors_is_a_mark_like_others(
     engine: Engine, journal: Journal, worker: Worker
 ) -> None:
@@ -404,64 +194,6 @@ def test_clocks_that_differ_lose_no_rejection(
     assert set(samples(engine)) == regions
     with engine.connect() as connection:
         assert set(connection.execute(select(sample.c.version)).scalars()) == ({"v1"} if regions else set())
-
-
-def test_a_worker_that_dies_gives_its_work_back(
-    engine: Engine, journal: Journal, worker: Worker, clock: list[float]
-) -> None:
-    class Killed(BaseException):
-        """Stands for a process that is gone: nothing of ours catches it."""
-
-    def page_of(_: Annotation, __: int) -> Page:
-        raise Killed
-
-    dying = Worker(engine=engine, journal=journal, crops=worker.crops, page_of=page_of, clock=lambda: clock[0])
-    send(journal, saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
-    with pytest.raises(Killed):
-        dying.work()
-    assert worker.work() == 0
-    clock[0] += LEASE_SECONDS
-    worker.work()
-    assert set(samples(engine)) == {"a"}
-
-
-def everything(engine: Engine) -> list[dict[str, Any]]:
-    with engine.connect() as connection:
-        return [dict(row._mapping) for row in connection.execute(select(sample).order_by(sample.c.id))]
-
-
-HISTORY = [
-    saved(1, task=7, at=1000, result=[drawn("a", "stamp", A), drawn("b", "signature", B)]),
-    saved(1, task=7, at=1010, created=1000, result=[drawn("a", "thumb", A)], action="ANNOTATION_UPDATED"),
-    saved(2, task=7, at=1020, result=[drawn("a", "stamp", A)], completed_by=2),
-    saved(3, task=8, at=1000, result=[drawn("n", "stamp", C)]),
-    saved(3, task=8, at=1005, created=1000, result=[], action="ANNOTATION_UPDATED"),
-    saved(4, task=8, at=1001, result=[drawn("m", "thumb", B)]),
-    deleted(4),
-    saved(5, task=9, at=1002, result=[drawn("q", "stamp", A)]),
-    {"action": "TASKS_DELETED", "tasks": [{"id": 9}], "project": {"id": 1}},
-    {"action": "START_TRAINING", "project": {"id": 1}},
-]
-
-
-def replay(folder: Path, payloads: list[dict[str, Any]], *, chunk: int) -> list[dict[str, Any]]:
-    """The samples that a new ledger has after these events, worked on after every few."""
-    engine = open_database(f"sqlite:///{folder / 'ledger.sqlite3'}")
-    show(engine)
-    journal = Journal(engine)
-    worker = Worker(engine=engine, journal=journal, crops=CropStore(str(folder)), page_of=annotating.page_of)
-    for start in range(0, len(payloads), chunk):
-        send(journal, *payloads[start : start + chunk])
-        worker.work()
-    rows = everything(engine)
-    engine.dispose()
-    return rows
-
-
-@pytest.fixture(scope="module")
-def in_order(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What the history gives when each event arrives once and in order."""
-    return replay(tmp_path_factory.mktemp("in_order"), HISTORY, chunk=1)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -50,8 +50,7 @@ from backend.vision.finders import build_detector
 from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
 from tests.corrections.annotating import drawn as left
-from tests.corrections.annotating import page_of, saved
-from tests.corrections.test_worker import send
+from tests.corrections.annotating import page_of, saved, send
 from tests.models.detectors import TINY, random_network
 from tests.models.detectors import write_detector as written
 from tests.training.retraining.ledger import open_ledger

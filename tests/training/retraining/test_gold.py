@@ -27,8 +27,7 @@ from backend.training.pagestore import PageStore
 from backend.training.retraining.gold_trial import gold_pages
 from backend.vision.network_config import MARKS
 from tests.corrections.annotating import drawn as left
-from tests.corrections.annotating import page_of, saved
-from tests.corrections.test_worker import send
+from tests.corrections.annotating import page_of, saved, send
 from tests.training.retraining.ledger import open_ledger
 
 A, B = (10.0, 10.0, 110.0, 110.0), (200.0, 300.0, 300.0, 360.0)

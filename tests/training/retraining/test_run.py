@@ -38,8 +38,7 @@ from backend.training.retraining.retraining_run import Retraining
 from backend.training.retraining.starting import PRIVATE, folder_of, last_training
 from backend.vision.network_config import CLASSES, MARKS, NONE, ClassifierConfig, sha256_of
 from backend.vision.weights import BUNDLED, CONFIG_FILE, FLOAT_WEIGHTS_FILE, WEIGHTS_FILE, Weights
-from tests.corrections.annotating import page_of, saved
-from tests.corrections.test_worker import send
+from tests.corrections.annotating import page_of, saved, send
 from tests.models.test_tracking import Recorder
 from tests.training.retraining.conftest import TINY
 from tests.training.retraining.ledger import KINDS, Kind, open_ledger, teach
