@@ -1,54 +1,32 @@
-"""Label Studio's REST API: the few calls this program needs, with either kind of token."""
+"""Label Studio's REST API: the few calls that this program needs."""
 
 from __future__ import annotations
 
 import base64
 import json
 import mimetypes
-import threading
-import time
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx2
 
 from backend.errors import LabelStudioError
+from backend.labelstudio.api_access import ApiAccess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 __all__ = ["LabelStudio"]
 
-# A bearer lives 300 s; renewed earlier, it does not run out between the check and the request that carries it.
-_BEARER_SECONDS = 240.0
 _PAGE_SIZE = 100
 # Label Studio waits 100 s for a backend's predictions, inside the request that asked it to retrieve them.
 _RETRIEVE_SECONDS = 120.0
 
-_WAYS_OUT = {
-    400: "the request was not accepted; the reason in brackets says what to change",
-    401: "check LABEL_STUDIO_API_KEY; a new organisation accepts personal access tokens only, not legacy tokens",
-    403: "the token's user may not do this; if it is the backend's address, Label Studio needs ML_BLOCK_LOCAL_IP=false",
-    404: "check LABEL_STUDIO_URL and the id",
-}
 
-
-class LabelStudio:
-    """One Label Studio, reached with one token; safe to share between threads.
-
-    A personal access token (a JWT) is exchanged for short-lived bearers, renewed as needed; any other token is sent as
-    a legacy one. Without a token nothing is sent, and Label Studio answers only what it answers to anybody.
-
-    Args:
-        url: Its address, such as `http://localhost:8080`.
-        token: Legacy token, personal access token, or "".
-        timeout: Seconds that one request may take.
-        transport: Replaces the network, for tests.
-        clock: Seconds that never go back; decides when a bearer is renewed.
+class LabelStudio(ApiAccess):
+    """The calls of one Label Studio's API.
 
     Example:
         >>> with LabelStudio("http://localhost:8080", token) as studio:  # doctest: +SKIP
@@ -56,67 +34,6 @@ class LabelStudio:
         ...     page = studio.upload(project, "page.jpg", data)
         ...     studio.import_tasks(project, [{"image": page}])
     """
-
-    def __init__(
-        self,
-        url: str,
-        token: str,
-        *,
-        timeout: float = 30.0,
-        transport: httpx2.BaseTransport | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.base_url = url.rstrip("/")
-        self._token = token
-        self._clock = clock
-        self._timeout = timeout
-        self._transport = transport
-        self._lock = threading.Lock()
-        self._bearer = ""
-        self._renew_at = 0.0
-
-    def __repr__(self) -> str:
-        return f"LabelStudio({self.base_url!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the connections."""
-        if "_http" in vars(self):
-            self._http.close()
-
-    @cached_property
-    def _http(self) -> httpx2.Client:
-        # Made when first needed: it reads the certificates for a quarter of a second, and headers alone need none.
-        # Not by a proxy of the environment's: pages and tokens would leave by a way that nobody chose for them.
-        return httpx2.Client(timeout=self._timeout, transport=self._transport, trust_env=False)
-
-    @property
-    def has_token(self) -> bool:
-        """Whether there is a token to send."""
-        return bool(self._token)
-
-    def headers(self) -> dict[str, str]:
-        """Authorisation for this Label Studio, and for no other host.
-
-        Raises:
-            LabelStudioError: A personal access token could not be exchanged.
-        """
-        if not self._token:
-            return {}
-        if self._token.count(".") != 2:
-            return {"Authorization": f"Token {self._token}"}
-        with self._lock:
-            if self._clock() >= self._renew_at:
-                self._bearer = str(self._exchange()["access"])
-                self._renew_at = self._clock() + _BEARER_SECONDS
-            return {"Authorization": f"Bearer {self._bearer}"}
 
     def presigned(self, uri: str, task_id: int) -> str:
         """Address at which Label Studio resolves a cloud `uri` of a task: a redirect to the storage, or the file."""
@@ -346,42 +263,6 @@ class LabelStudio:
         body = {"project": project, "url": url, "title": title} | _described(description) | _credentials(basic_auth)
         self.call("PATCH", f"/api/ml/{connection}", json=body)
 
-    def _exchange(self) -> Any:
-        """Trades the personal access token for a bearer."""
-        return self._answer("POST", "/api/token/refresh/", json={"refresh": self._token})
-
-    def call(self, method: str, path: str, **request: Any) -> Any:
-        """One authorised request; gives the parsed JSON of the answer."""
-        return self._answer(method, path, headers=self.headers(), **request)
-
-    def _answer(self, method: str, path: str, **request: Any) -> Any:
-        try:
-            response = self._http.request(method, self.base_url + path, **request)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise LabelStudioError(
-                f"Label Studio at {self.base_url} did not answer {method} {path} ({type(error).__name__}): "
-                "is it running, and is LABEL_STUDIO_URL its address?"
-            ) from error
-        if response.is_redirect:
-            target = response.headers.get("location", "elsewhere")
-            raise LabelStudioError(
-                f"{self.base_url} sent {method} {path} on to {target}: set LABEL_STUDIO_URL to the final address",
-                answered=response.status_code,
-            )
-        if response.is_error:
-            way_out = _WAYS_OUT.get(response.status_code, "see Label Studio's own log")
-            raise LabelStudioError(
-                f"Label Studio answered {response.status_code} to {method} {path}{_reason(response)}: {way_out}",
-                answered=response.status_code,
-            )
-        try:
-            return response.json() if response.content else None
-        except ValueError as error:
-            raise LabelStudioError(
-                f"{self.base_url} answered {method} {path} with something that is not JSON: is it a Label Studio?",
-                answered=response.status_code,
-            ) from error
-
 
 def _described(description: str) -> dict[str, str]:
     return {"description": description} if description else {}
@@ -409,15 +290,3 @@ def _changed_after(moment: float) -> dict[str, Any]:
 def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
     """One condition of the Data Manager."""
     return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
-
-
-def _reason(response: httpx2.Response) -> str:
-    """The reason in Label Studio's own words, shortened, when it gave one."""
-    try:
-        body = response.json()
-    except ValueError:
-        return ""
-    if not isinstance(body, dict):
-        return ""
-    reason = body.get("validation_errors") or body.get("detail") or body.get("error") or ""
-    return f" ({str(reason)[:800]})" if reason else ""
