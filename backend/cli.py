@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 from backend import __version__
 from backend.commands.completion import Words, words_of
-from backend.errors import BackendError, DemoError
+from backend.errors import BackendError, DemoError, RuleError
 from backend.escaping import LONGEST_LINE, plain_streams, printable
 from backend.files import OWNER_ONLY
 from backend.settings import Settings
@@ -58,6 +59,17 @@ _COMMANDS = {
 """Name: module with `add_arguments(parser)` and `run(args, settings) -> exit code`, and what it does."""
 _BAD_USE = 2
 _INTERRUPTED = 130
+_PLACES = {
+    errno.EACCES: "take a place that you may write to, or change its permissions",
+    errno.EPERM: "take a place that you may write to, or change its permissions",
+    errno.EROFS: "take a place that can be written to",
+    errno.ENOSPC: "the disk is full; make room, and run it again",
+    errno.EDQUOT: "your share of the disk is full; make room, and run it again",
+    errno.ENOTDIR: "something on the way to it is a file, and no folder",
+    errno.EISDIR: "it is a folder, and a file is needed",
+    errno.EEXIST: "something of that name is there already",
+}
+"""What the system refuses because of a place that a person chose, and the way out; anything else is a fault of ours."""
 
 
 def main(arguments: Sequence[str] | None = None, *, called: str = _PROGRAM) -> int:
@@ -87,9 +99,10 @@ def _run(wanted: str | None, given: Sequence[str], called: str) -> int:
         begin_log(settings.log_level if wanted == "serve" else logging.WARNING, form=settings.log_format)
         return int(module.run(args, settings))
     except BackendError as error:
-        # The end of a log has several lines, and is the demo's own. In any other message a line could be forged.
-        first, *rest = str(error).split("\n") if isinstance(error, DemoError) else [str(error)]
-        print(f"{painted(_PROGRAM, 'red', sys.stderr)}: {printable(first, most=LONGEST_LINE)}", file=sys.stderr)
+        # The end of a log has several lines, and so has a rule with its wrong place. In other messages a line could be
+        # forged.
+        first, *rest = str(error).split("\n") if isinstance(error, DemoError | RuleError) else [str(error)]
+        _tell(first)
         for line in rest:
             print(printable(line, most=LONGEST_LINE), file=sys.stderr)
         return _BAD_USE
@@ -97,8 +110,19 @@ def _run(wanted: str | None, given: Sequence[str], called: str) -> int:
         # The reader, such as `head`, has seen enough; what Python would still flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BAD_USE
+    except OSError as error:
+        way_out = _PLACES.get(error.errno or 0)
+        if way_out is None:
+            raise
+        _tell(f"{error.filename or 'a file'} cannot be used ({error.strerror}): {way_out}")
+        return _BAD_USE
     except KeyboardInterrupt:
+        _tell("stopped")
         return _INTERRUPTED
+
+
+def _tell(text: str) -> None:
+    print(f"{painted(_PROGRAM, 'red', sys.stderr)}: {printable(text, most=LONGEST_LINE)}", file=sys.stderr)
 
 
 def _module(command: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 BackendError
 ├── SettingsError              a setting has a value that cannot be used
+├── OutputError                a file or folder that a command is to write cannot be written
 ├── PageError                  a page reference did not become pixels (carries reference and reason)
 │   ├── ReferenceRefused       the scheme, host or folder is not on the allow-list
 │   ├── PageUnavailable        the source did not answer, or answered that it has no such thing; or no memory is left
@@ -26,6 +27,7 @@ BackendError
 ├── DatasetError               a data set cannot be frozen, read or exported as asked
 ├── DocumentError              documents cannot be imported as asked
 ├── ReportError                a report by document cannot be made as asked
+│   └── RuleError              what a contract must bear is said in words that are no rule
 ├── SetupError                 a project and this backend cannot be connected as asked
 └── DemoError                  a server of the demo did not start, or ended
 
@@ -51,6 +53,7 @@ __all__ = [
     "LedgerError",
     "LimitExceeded",
     "ModelError",
+    "OutputError",
     "PageError",
     "PageUnavailable",
     "PagesAway",
@@ -59,6 +62,7 @@ __all__ = [
     "RegistryError",
     "ReportError",
     "RequestError",
+    "RuleError",
     "SettingsError",
     "SetupError",
     "TrainingError",
@@ -76,6 +80,10 @@ class BackendError(Exception):
 
 class SettingsError(BackendError):
     """A setting has a value that cannot be used."""
+
+
+class OutputError(BackendError):
+    """A file or folder that a command is to write cannot be written, or holds something else already."""
 
 
 class PageError(BackendError):
@@ -202,6 +210,10 @@ class DocumentError(BackendError):
 
 class ReportError(BackendError):
     """A report by document cannot be made as asked."""
+
+
+class RuleError(ReportError):
+    """What a contract must bear is said in words that are no rule; the message has lines that point at the place."""
 
 
 class SetupError(BackendError):

@@ -8,6 +8,7 @@ prints.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
@@ -152,6 +153,10 @@ class PlainStream:
 def plain_streams() -> Iterator[None]:
     """Has what is printed meanwhile, to stdout and stderr, go through a `PlainStream`."""
     out, err = sys.stdout, sys.stderr
+    for stream in (out, err):
+        if isinstance(stream, io.TextIOWrapper):
+            # In a terminal that has no Arabic, names are spelt out: a command does not end for that.
+            stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = PlainStream(out), PlainStream(err)
     try:
         yield

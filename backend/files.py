@@ -16,23 +16,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
-from backend.errors import BackendError, EvaluationError
+from backend.errors import BackendError, OutputError
 
 __all__ = [
     "OWNER_ONLY",
     "OneOfMany",
     "alone",
     "append_line",
+    "ask_for_place",
     "copy_whole",
     "hold",
     "keep_to_owner",
+    "private_file",
     "replace_whole",
     "sync_folder",
     "take_lock",
     "whole_lines",
     "write_private",
     "write_synced",
+    "writing",
 ]
 
 OWNER_ONLY = 0o077
@@ -41,23 +45,75 @@ _BLOCK = 1 << 20
 _READ_ONLY = 0o400
 _FOLDER = 0o700
 _FILE = 0o600
+_NAME_KEPT = 60
+"""Characters of a name that the name of the file aside has: with more, a long one would be too long."""
 _LOOK_SECONDS = 0.05
 
 
-def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner can read (mode 0600), whole or not at all.
+def ask_for_place(path: Path | None) -> None:
+    """Says before the work, and not after it, that a file cannot be written; None is no file.
 
     Raises:
-        EvaluationError: It cannot be written.
+        OutputError: Its folder is none, or may not be written to, or it is a folder itself.
+    """
+    if path is None or _is_device(path):
+        return
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise OutputError(f"{path} cannot be written: {path.parent} is no folder that you may write to")
+    if path.is_dir():
+        raise OutputError(f"{path} cannot be written: it is a folder; name a file")
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Has what the system refuses meanwhile told as an error about a file that is to be written.
+
+    Raises:
+        OutputError: Something was refused.
     """
     try:
-        # mkstemp makes the file 0600 before there is anything in it.
-        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(aside, path)
+        yield
     except OSError as error:
-        raise EvaluationError(f"{path} cannot be written ({error.strerror})") from error
+        raise OutputError(f"{path} cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into that only its owner can read (mode 0600); it is whole in its place, or not there at all.
+
+    What is no plain file, such as a pipe or /dev/stdout, is written to as it is.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with writing(path):
+        if _is_device(path):
+            with path.open("wb") as device:
+                yield device
+            return
+        # mkstemp makes the file 0600 before there is anything in it.
+        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_NAME_KEPT]}.")
+        try:
+            with os.fdopen(handle, "w+b") as file:
+                yield file
+            os.replace(aside, path)
+        except BaseException:
+            os.unlink(aside)
+            raise
+
+
+def write_private(path: Path, content: str | bytes) -> None:
+    """Writes a file that only its owner can read, whole or not at all; text as UTF-8.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with private_file(path) as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
 
 
 def _private(path: str, flags: int) -> int:

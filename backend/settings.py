@@ -6,6 +6,8 @@ The environment variable of a field is its name in capitals. A test compares the
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +20,9 @@ __all__ = ["DETECTORS", "Settings", "describe"]
 
 DETECTORS = ("model", "colour", "both")
 """The ways of finding candidates."""
+_LAST_PORT = 65_535
+_QUOTED = re.compile(r"""(["'])(.*?)\1\s*(?:#.*)?""")
+"""A value of an `.env` file in quotes, and perhaps a comment behind it."""
 
 
 def _setting(default: Any, meaning: str) -> Any:
@@ -166,6 +171,14 @@ class Settings:
             raise SettingsError(f"RETRAIN_AFTER is {self.retrain_after}: 0 to turn it off, or above 0")
         if self.model_threads < 0:
             raise SettingsError(f"MODEL_THREADS is {self.model_threads}: 0 for every core, or above 0")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if not 0 <= self.port <= _LAST_PORT:
+            raise SettingsError(f"PORT is {self.port}: a port is from 1 to {_LAST_PORT}; 0 takes any that is free")
+        for name in ("cache_bytes", "cache_seconds"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingsError(f"{name.upper()} is {getattr(self, name)}: it must be 0 or above")
         for name in (
             "workers",
             "threads",
@@ -178,7 +191,8 @@ class Settings:
             "predict_deadline",
             "render_dpi",
         ):
-            if getattr(self, name) <= 0:
+            # Neither is "not a number" above 0, nor can anybody wait for ever.
+            if not 0 < getattr(self, name) < math.inf:
                 raise SettingsError(f"{name.upper()} is {getattr(self, name)}: it must be above 0")
 
     @classmethod
@@ -220,7 +234,7 @@ def _filed(file: Path) -> dict[str, str]:
         SettingsError: It cannot be read, or names something that is no setting.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark of its encoding
         found = tomllib.loads(text) if file.suffix == ".toml" else _lines(text)
     except (OSError, ValueError) as error:
         raise SettingsError(f"SETTINGS_FILE {file} cannot be read: {error}") from error
@@ -245,12 +259,8 @@ def _lines(text: str) -> dict[str, str]:
         name, separator, value = stripped.partition("=")
         if not separator:
             raise ValueError(f"line {number} is no NAME=value")
-        value = value.strip()
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        else:
-            value = value.partition(" #")[0].strip()
-        found[name.strip()] = value
+        quoted = _QUOTED.fullmatch(value.strip())
+        found[name.strip()] = quoted[2] if quoted else value.partition(" #")[0].strip()
     return found
 
 

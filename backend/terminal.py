@@ -66,3 +66,5 @@ def begin_log(level: str | int, *, form: str) -> None:
     # What it says of each migration, the ledger's state says as well.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=level, handlers=[handler])
+    # A library's warning would be a line of another form.
+    logging.captureWarnings(form == "json")

@@ -186,6 +186,65 @@ def test_boxes_are_drawn_and_marks_are_covered(image: Path, tmp_path: Path, caps
     assert main(["redact", str(image), "--out", str(shared)]) == 2
 
 
+def test_a_folder_is_looked_through_and_what_is_left_out_is_said(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "عقود"
+    (folder / "older").mkdir(parents=True)
+    shutil.copy(image, folder / "عقد.jpg")
+    shutil.copy(image, folder / "older" / "عقد.jpg")
+    (folder / "notes.docx").write_bytes(b"PK")
+    assert main(["predict", str(folder), "--draw", str(tmp_path / "drawn")]) == 0
+    said = capsys.readouterr()
+    assert f"{folder / 'عقد.jpg'}, page 1" in said.out
+    assert "notes.docx" in said.err
+    assert "--recursive looks into it" in said.err
+    assert main(["redact", str(folder), "--recursive", "--out", str(tmp_path / "shared")]) == 0
+    assert sorted(file.name for file in (tmp_path / "shared").iterdir()) == ["عقد-001.png", "عقد-2-001.png"]
+
+
+@pytest.mark.parametrize("command", ["predict", "redact", "report"])
+def test_a_folder_without_documents_is_told(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    more = ["--out", str(tmp_path / "out.pdf")] if command == "redact" else []
+    assert main([command, str(tmp_path / "empty"), *more]) == 2
+    assert "there is no document" in capsys.readouterr().err
+
+
+def test_a_rule_that_is_none_is_shown_with_the_place(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "x.pdf", "--rule", "signature>=2\non lst page"]) == 2
+    told, shown, arrow = capsys.readouterr().err.splitlines()
+    assert told.endswith("is expected:")
+    assert shown == "signature>=2 on lst page"
+    assert arrow == f"{' ' * shown.index('lst')}^"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        # A file where a folder is needed, and a folder where a file is.
+        ["draw", "--out", "{file}/pages"],
+        ["draw", "--out", "{file}"],
+        ["demo", "--folder", "{file}/demo"],
+        ["prelabel", "x.pdf", "--out", "{folder}/out.json", "--report", "{folder}"],
+        ["samples", "--sheet", "{file}/sheet.html"],
+        ["report", "x.pdf", "--html", "{folder}"],
+        ["evaluate", "--blind", "--json", "{folder}"],
+    ],
+)
+def test_a_place_that_cannot_be_used_is_one_line_and_code_2(
+    arguments: list[str], image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    assert main([word.format(file=image, folder=tmp_path / "folder") for word in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("contract-marks: ")
+    assert err.count("\n") == 1
+    assert "cannot be" in err
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
 def test_the_version_is_known_without_being_installed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])

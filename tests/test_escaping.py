@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from backend.escaping import LONGEST_LINE, PlainFormatter, PlainStream, plain_st
 from backend.settings import Settings
 from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing, make_app, payload
 
+ROOT = Path(__file__).parents[1]
 CONTROLS = [chr(number) for number in range(32)]
 OTHERS = ["\x7f", "\x9b", "\u2028", "\u2029", "\u202e", "\ud800", "\U000e0001"]
 
@@ -76,6 +79,13 @@ def test_streams_are_given_back(capsys: pytest.CaptureFixture[str]) -> None:
         print("\x1b[2J")
     assert sys.stdout is before
     assert capsys.readouterr().out == "\\u001b[2J\n"
+
+
+def test_a_terminal_that_has_no_arabic_is_written_to_all_the_same() -> None:
+    script = "from backend.escaping import plain_streams\nwith plain_streams():\n    print('عقد → é.pdf')"
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert done.stdout.decode("latin-1") == "\\u0639\\u0642\\u062f \\u2192 é.pdf\n"
 
 
 def logged(act: Callable[[], object], caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -72,6 +72,13 @@ def test_an_empty_variable_is_as_none() -> None:
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'"),
         ({"SETTINGS_FILE": "nowhere.toml"}, "nowhere.toml cannot be read"),
         ({"RETRAIN_AFTER": "-1"}, "RETRAIN_AFTER is -1"),
+        ({"PORT": "99999"}, "PORT is 99999: a port is from 1 to 65535"),
+        ({"PORT": "-1"}, "PORT is -1"),
+        ({"CACHE_BYTES": "-1"}, "CACHE_BYTES is -1"),
+        ({"CACHE_SECONDS": "nan"}, "CACHE_SECONDS is nan"),
+        # Nobody can wait for ever, and what is no number is above nothing.
+        ({"PREDICT_DEADLINE": "inf"}, "PREDICT_DEADLINE is inf"),
+        ({"FETCH_TIMEOUT": "nan"}, "FETCH_TIMEOUT is nan"),
     ],
 )
 def test_nonsense_is_refused_by_name(environment: dict[str, str], reason: str) -> None:
@@ -126,6 +133,27 @@ def test_a_settings_file_counts_behind_the_environment_and_that_behind_the_comma
     assert Settings.from_environment(environment, port=1, confidence=0.5) == dataclasses.replace(
         found, port=1, confidence=0.5
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ('HOST="::1"', "::1"),
+        ("HOST='::1'   # this machine", "::1"),
+        ('HOST="a # b"#c', "a # b"),
+        ("HOST=::1 # this machine", "::1"),
+        ("HOST=a#b", "a#b"),
+        ('HOST=a"b"', 'a"b"'),
+        ('HOST="a', '"a'),
+        ("\ufeffHOST=a", "a"),
+        ("  export HOST = a  ", "a"),
+        ("HOST=", "127.0.0.1"),
+    ],
+)
+def test_a_line_of_an_env_file_is_read_as_it_is_meant(line: str, value: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"{line}\r\nPORT=7\n", encoding="utf-8")
+    found = Settings.from_environment({"SETTINGS_FILE": str(tmp_path / ".env")})
+    assert (found.host, found.port) == (value, 7)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 
-__all__ = ["above_zero", "none_or_more", "one_or_more", "zero_or_above"]
+__all__ = ["above_zero", "none_or_more", "one_or_more", "port_number", "zero_or_above"]
+
+_LAST_PORT = 65_535
 
 
 def one_or_more(text: str) -> int:
@@ -53,6 +55,18 @@ def zero_or_above(text: str) -> float:
     found = _measure(text)
     if not found >= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number: write 0 or more")
+    return found
+
+
+def port_number(text: str) -> int:
+    """A port to listen at; 0 for any that is free.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    found = _whole(text)
+    if found is None or found > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: write 1 to {_LAST_PORT}, or 0 for any that is free")
     return found
 
 

@@ -20,7 +20,7 @@ from backend.dataset.store import Version
 from backend.errors import DatasetError
 from backend.escaping import printable
 from backend.evaluation.truth import read_coco
-from backend.files import write_private
+from backend.files import ask_for_place, write_private
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token
 from backend.settings import Settings
@@ -177,6 +177,7 @@ def _diff(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _stats(args: argparse.Namespace, settings: Settings) -> int:
+    ask_for_place(args.html)
     version = datasets(settings).open(args.name)
     with tqdm(total=len(version.manifest.pages), unit="page", disable=None, file=sys.stderr) as bar:
         found = statistics(version, bar.update)

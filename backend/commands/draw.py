@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from backend.commands.amounts import above_zero, none_or_more, one_or_more
+from backend.errors import OutputError
+from backend.files import writing
 from backend.settings import Settings
 from backend.synthetic import coco
 from backend.synthetic.drawn_page import draw_page
@@ -25,13 +27,18 @@ __all__ = ["add_arguments", "overview", "run"]
 
 _COLOURS = {"signature": (0, 90, 255), "stamp": (255, 60, 0), "thumb": (0, 150, 60)}
 _TILE = (420, 594)
+_MOST_TILES = 60
+"""Pages in the overview, the first ones: with hundreds it would be larger than a JPEG can be."""
 _JPEG_QUALITY = 92
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `draw`."""
     parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the pages, annotations.json and overview.jpg"
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for the pages, annotations.json and overview.jpg (of the first pages)",
     )
     parser.add_argument("--pages", type=none_or_more, default=12, help="how many pages (default 12)")
     parser.add_argument(
@@ -45,18 +52,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, _: Settings) -> int:
-    """Draws the pages; the exit status."""
-    args.out.mkdir(parents=True, exist_ok=True)
+    """Draws the pages; the exit status.
+
+    Raises:
+        OutputError: The folder cannot be made or written to.
+    """
+    with writing(args.out):
+        args.out.mkdir(parents=True, exist_ok=True)
     draw = partial(
         _draw_one, folder=args.out, dpi=args.dpi, language=args.language, marks=args.marks, suffix=args.format
     )
     seeds = range(args.seed, args.seed + args.pages)
     truths, tiles = [], []
-    for truth, tile in tqdm(_mapped(draw, seeds, args.jobs), total=args.pages, unit="page", disable=None):
-        truths.append(truth)
-        tiles.append(tile)
-    coco.write(truths, args.out / "annotations.json")
-    _save(args.out / "overview.jpg", overview(tiles))
+    try:
+        for truth, tile in tqdm(_mapped(draw, seeds, args.jobs), total=args.pages, unit="page", disable=None):
+            truths.append(truth)
+            if len(tiles) < _MOST_TILES:
+                tiles.append(tile)
+    finally:
+        # Also when it was stopped: pages whose marks nobody knows would be of no use.
+        coco.write(truths, args.out / "annotations.json")
+        _save(args.out / "overview.jpg", overview(tiles))
     marks = sum(len(truth.marks) for truth in truths)
     print(f"{len(truths)} pages with {marks} marks in {args.out}")
     return os.EX_OK
@@ -90,7 +106,7 @@ def _draw_one(
 def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
     options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if path.suffix == ".jpg" else []
     if not cv2.imwrite(str(path), np.ascontiguousarray(pixels[..., ::-1]), options):
-        raise OSError(f"{path} could not be written: check the folder's permissions and the space left")
+        raise OutputError(f"{path} cannot be written: check the folder's permissions and the space left")
 
 
 def _tile(page: DrawnPage) -> NDArray[np.uint8]:

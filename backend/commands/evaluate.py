@@ -13,7 +13,7 @@ from backend.evaluation.blind import blind_table, compare, readings
 from backend.evaluation.figures import table
 from backend.evaluation.study import study
 from backend.evaluation.truth import read_coco
-from backend.files import write_private
+from backend.files import ask_for_place, write_private
 from backend.models.serving import Sources, build_pipeline
 from backend.settings import Settings
 
@@ -57,13 +57,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Evaluates; prints the table.
 
     Raises:
-        EvaluationError: Annotations, images or output files cannot be used, or there are no blind pages.
+        EvaluationError: Annotations or images cannot be used, or there are no blind pages.
+        OutputError: An output file cannot be written.
         LedgerError: The ledger cannot be used.
         PageError: An image cannot be read.
         ModelError: There is no model.
     """
     for file in (args.json, args.html):
-        _refuse_early(file)
+        ask_for_place(file)
     if args.blind is not None:
         return _blind(args, settings)
     if args.coco is None or args.images is None:
@@ -109,12 +110,6 @@ def _on_pages(args: argparse.Namespace, settings: Settings) -> int:
 def _write_json(file: Path | None, figures: dict[str, Any]) -> None:
     if file is not None:
         write_private(file, json.dumps(figures, indent=1, allow_nan=False) + "\n")
-
-
-def _refuse_early(file: Path | None) -> None:
-    """Says before the work, and not after it, that there is no place for a file."""
-    if file is not None and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
-        raise EvaluationError(f"{file} cannot be written: {file.parent} is no folder that you may write to")
 
 
 def _history(wanted: Path | None, folder: Path) -> list[PlottedEpoch]:

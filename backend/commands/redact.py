@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend.commands.predict import PagePictures, covered
+from tqdm import tqdm
+
+from backend.commands.import_documents.document_files import named_documents
+from backend.commands.page_pictures import PagePictures, covered
 from backend.errors import PageError
+from backend.escaping import printable
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.source import from_path
 from backend.settings import Settings
@@ -22,7 +26,8 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `redact`."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="image (JPEG, PNG, TIFF, WebP) or PDF")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="PDF, TIFF or image, or a folder")
+    parser.add_argument("--recursive", action="store_true", help="look into folders inside folders, too")
     parser.add_argument(
         "--out", type=Path, required=True, help="a new .pdf for all pages, a .png or .jpg for one, or a folder"
     )
@@ -40,21 +45,25 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     Raises:
         ModelError: There is no model.
-        SettingsError: The output is there already, or cannot hold the pages.
+        DocumentError: There is no document in the named folders.
+        OutputError: The output is there already, or cannot hold the pages.
     """
     settings = settings.with_arguments(model=args.model, confidence=args.confidence)
-    pictures = PagePictures(args.out)
+    named = named_documents(args.paths, recursive=args.recursive)
+    out = PagePictures(args.out, named)
     pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
     failed = 0
-    for file in args.files:
-        try:
-            for page in from_path(file, settings):
-                marks = pipeline.marks(page)
-                boxes = marks.boxes[[name in args.only for name in marks.names]]
-                pictures.add(page, covered(page, boxes), source=file)
-                print(f"{file}, page {page.index + 1}: {len(boxes)} covered")
-        except PageError as error:
-            print(f"contract-marks: {error}", file=sys.stderr)
-            failed += 1
+    with out as pictures, tqdm(named, unit="file", disable=None, file=sys.stderr) as files:
+        for file in files:
+            try:
+                for page in from_path(file, settings):
+                    marks = pipeline.marks(page)
+                    boxes = marks.boxes[[name in args.only for name in marks.names]]
+                    pictures.add(page, covered(page, boxes), source=file)
+                    line = f"{printable(file)}, page {page.index + 1}: {len(boxes)} covered"
+                    tqdm.write(line, file=sys.stdout)
+            except PageError as error:
+                tqdm.write(f"contract-marks: {printable(error)}", file=sys.stderr)
+                failed += 1
     print("What was not found is not covered: look at each page before you share it.", file=sys.stderr)
     return 1 if failed else os.EX_OK

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger as GunicornLogger
 
+from backend.commands.amounts import one_or_more, port_number
 from backend.errors import SettingsError
-from backend.escaping import PlainFormatter
 from backend.models.serving import Sources
 from backend.pages.decoders import finish
 from backend.pages.references import AllowList
@@ -63,12 +63,12 @@ class Serveable(Protocol):
 
 
 class _Log(GunicornLogger):  # type: ignore[misc]
-    """gunicorn's own log, in lines of the form that this program's have: it quotes what clients send."""
+    """gunicorn's own log, written by this program's: in its form, text or JSON, for it quotes what clients send."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
-        for handler in self.error_log.handlers:
-            handler.setFormatter(PlainFormatter())
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -180,8 +180,8 @@ def _announce(arbiter: Any) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `serve`; each stands for the setting of its name."""
     parser.add_argument("--host", help="address to listen on (HOST)")
-    parser.add_argument("--port", type=int, help="port to listen on (PORT)")
-    parser.add_argument("--workers", type=int, help="serving processes (WORKERS)")
+    parser.add_argument("--port", type=port_number, help="port to listen on (PORT)")
+    parser.add_argument("--workers", type=one_or_more, help="serving processes (WORKERS)")
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
 
 

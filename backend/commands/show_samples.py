@@ -30,7 +30,7 @@ from backend.corrections.service import Store
 from backend.corrections.splits import COPY_BITS
 from backend.corrections.tables import forgotten, memory, proposal, sample
 from backend.errors import LedgerError, SettingsError
-from backend.files import write_private
+from backend.files import ask_for_place, private_file, write_private
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token
 from backend.markup import render
@@ -281,9 +281,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     Raises:
         LedgerError: The database or a crop cannot be used, or there is no such sample.
+        OutputError: A file cannot be written.
         SettingsError: The arguments cannot be understood.
     """
     _refuse(args.words)
+    _ask_for_places(args)
     store = Store.open(settings)
     if args.words and args.words[0] == "like":
         _like(store, settings, args)
@@ -309,6 +311,14 @@ def _refuse(words: list[str]) -> None:
         raise SettingsError(
             "samples takes `show ID`, `list`, `like ID`, `forget ID`, `restore ID` or nothing, besides its options"
         )
+
+
+def _ask_for_places(args: argparse.Namespace) -> None:
+    """Refuses files that cannot be written, before anything is opened."""
+    if args.sheet is not None and args.sheet.suffix.lower() not in {".html", ".png"}:
+        raise SettingsError(f"{args.sheet}: a sheet is an .html page or a .png image")
+    for file in (args.sheet, args.html):
+        ask_for_place(file)
 
 
 def _word(store: Store, word: str, name: str = "", *, most: int) -> None:
@@ -351,15 +361,12 @@ def _listed(connection: Connection, most: int) -> list[str]:
 
 
 def _write_sheet(store: Store, file: Path, *, most: int) -> None:
-    if file.suffix.lower() not in {".html", ".png"}:
-        raise SettingsError(f"{file}: a sheet is an .html page or a .png image")
     with store.engine.connect() as connection:
         found = shelves(connection, store.crops, most=most)
-    try:
-        if file.suffix.lower() == ".html":
-            file.write_text(html_sheet(found), encoding="utf-8")
-        else:
-            png_sheet(found).save(file)
-    except OSError as error:
-        raise LedgerError(f"{file} cannot be written ({error.strerror})") from error
-    print(f"{file}: {sum(len(shelf.samples) for shelf in found)} crops")
+    if file.suffix.lower() == ".html":
+        write_private(file, html_sheet(found))
+    else:
+        with private_file(file) as opened:
+            png_sheet(found).save(opened, format="PNG")
+    crops = sum(len(shelf.samples) for shelf in found)
+    print(f"{file}: {crops} crops; confidential, it shows parts of the pages; only you can read it")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from backend.commands import draw as draw_command
 from backend.commands.draw import add_arguments, overview, run
 from backend.settings import Settings
 from backend.synthetic import coco
@@ -59,3 +64,30 @@ def test_no_page_at_all_is_an_empty_data_set(tmp_path: Path) -> None:
 )
 def test_an_overview_sets_tiles_in_rows_of_six(tiles: int, shape: tuple[int, ...]) -> None:
     assert overview([np.zeros((10, 6, 3), np.uint8)] * tiles).shape == shape
+
+
+def test_an_overview_does_not_grow_with_the_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draw_command, "_MOST_TILES", 1)
+    assert draw(tmp_path, "--pages", "2", "--marks", "0") == 0
+    assert len(coco.read(tmp_path / "annotations.json")) == 2
+    shown = cv2.imread(str(tmp_path / "overview.jpg"))
+    assert shown is not None
+    assert shown.shape[:2] == (594, 420)
+
+
+def test_pages_that_were_drawn_before_ctrl_c_have_their_boxes(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        while not (tmp_path / "page-00002.jpg").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt, daemon=True)
+    watcher.start()
+    with pytest.raises(KeyboardInterrupt):
+        draw(tmp_path, "--pages", "1000", "--marks", "0")
+    watcher.join()
+    known = {truth.file_name for truth in coco.read(tmp_path / "annotations.json")}
+    drawn = {file.name for file in tmp_path.glob("page-*")}
+    assert "page-00001.jpg" in known
+    assert known <= drawn
+    assert len(drawn - known) <= 1, "but for the page at which it was stopped"

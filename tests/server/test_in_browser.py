@@ -260,6 +260,7 @@ def test_a_conflict_is_shown_on_the_crop_and_nothing_is_overwritten(at_the_wall:
     at_the_wall.keyboard.press("0")
     refused = at_the_wall.locator(".crop[data-saved=no]")
     expect(refused).to_contain_text("somebody annotated the task")
+    expect(at_the_wall.locator("#said")).to_contain_text("1 not saved (in a red frame")
     assert studio.labels(1) == [{"mine": "thumb"}]
 
 

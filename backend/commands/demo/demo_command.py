@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from backend.commands.amounts import port_number
 from backend.commands.demo.demo_projects import (
     Filled,
     best_first,
@@ -118,8 +119,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
     parser.add_argument("--folder", type=Path, default=Path(".demo"), help="holds all it makes (%(default)s)")
     parser.add_argument("--fresh", action="store_true", help="forget earlier runs: delete the folder first")
-    parser.add_argument("--port", type=int, help=f"Label Studio's ({_PORT}, or a free one where that is taken)")
-    parser.add_argument("--backend-port", type=int, help=f"the backend's, likewise ({_BACKEND_PORT})")
+    parser.add_argument("--port", type=port_number, help=f"Label Studio's ({_PORT}, or a free one where that is taken)")
+    parser.add_argument("--backend-port", type=port_number, help=f"the backend's, likewise ({_BACKEND_PORT})")
     parser.add_argument(
         "--label-studio",
         type=Path,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.errors import LimitExceeded, PageUnavailable
+from backend.errors import DocumentError, LimitExceeded, PageUnavailable
+from backend.escaping import LONGEST_LINE, printable
 from backend.pages.source import PAGE_SUFFIXES
 
-__all__ = ["DocumentFiles", "LeftOut", "find", "name_of", "read"]
+__all__ = ["DocumentFiles", "LeftOut", "find", "name_of", "named_documents", "read"]
+
+_MOST_LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +65,23 @@ def find(paths: Iterable[Path], *, recursive: bool) -> DocumentFiles:
         else:
             files.append(path)
     return DocumentFiles(files=tuple(dict.fromkeys(files)), left_out=tuple(left_out))
+
+
+def named_documents(paths: Iterable[Path], *, recursive: bool) -> tuple[Path, ...]:
+    """The files of the named paths; what is left out of folders is said on stderr, a few of each reason.
+
+    Raises:
+        DocumentError: There are none.
+    """
+    found = find(paths, recursive=recursive)
+    for reason, count in Counter(one.reason for one in found.left_out).items():
+        names = [str(one.path) for one in found.left_out if one.reason == reason][:_MOST_LISTED]
+        more = f" and {count - len(names)} more" if count > len(names) else ""
+        said = printable(f"left out ({reason}): {', '.join(names)}{more}", most=LONGEST_LINE)
+        print(f"contract-marks: {said}", file=sys.stderr)
+    if not found.files:
+        raise DocumentError("there is no document in what was named: PDF, TIFF and image files are taken")
+    return found.files
 
 
 def name_of(path: Path) -> str:

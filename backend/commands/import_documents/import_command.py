@@ -6,7 +6,6 @@ import argparse
 import itertools
 import os
 import sys
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from backend.commands.amounts import one_or_more
-from backend.commands.import_documents.document_files import DocumentFiles, find
+from backend.commands.import_documents.document_files import named_documents
 from backend.commands.import_documents.importing import FileOutcome, FileState, Importer, ImportJournal, Tasks, tasks_of
-from backend.errors import DocumentError, LabelConfigError, LabelStudioError
+from backend.errors import LabelConfigError, LabelStudioError
 from backend.escaping import LONGEST_LINE, printable
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token
@@ -34,7 +33,6 @@ __all__ = ["add_arguments", "run"]
 
 # A page of a few megabytes over a slow line.
 _UPLOAD_SECONDS = 120.0
-_MOST_LISTED = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,10 +62,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """
     settings = settings.with_arguments(render_dpi=args.dpi)
     ask_for_token(settings, "import")
-    found = find(args.paths, recursive=args.recursive)
-    _tell_left_out(found)
-    if not found.files:
-        raise DocumentError("there is no document in what was named: PDF, TIFF, JPEG, PNG, WebP, BMP and GIF are taken")
+    files = named_documents(args.paths, recursive=args.recursive)
     with LabelStudio(settings.label_studio_url, settings.label_studio_api_key, timeout=_UPLOAD_SECONDS) as studio:
         project = named_project(studio, args.project)
         binding = _binding(studio, project)
@@ -82,7 +77,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             dpi=settings.render_dpi,
             last=args.last,
         )
-        return _import(make, found.files, where=f"{studio.base_url}/projects/{project}")
+        return _import(make, files, where=f"{studio.base_url}/projects/{project}")
 
 
 def _binding(studio: LabelStudio, project: int) -> Binding:
@@ -110,11 +105,20 @@ def _import(make: Callable[..., Importer], files: Sequence[Path], *, where: str)
             if not outcomes:
                 raise
             _say(str(error))
-            _say("the same command goes on from here")
             stopped = True
-    print(_table(outcomes, left=len(files) - len(outcomes)))
-    print(where)
+        except KeyboardInterrupt:
+            bar.close()
+            _tell(outcomes, left=len(files) - len(outcomes), where=where, stopped=True)
+            raise
+    _tell(outcomes, left=len(files) - len(outcomes), where=where, stopped=stopped)
     return 1 if stopped or any(outcome.state is FileState.FAILED for outcome in outcomes) else os.EX_OK
+
+
+def _tell(outcomes: Sequence[FileOutcome], *, left: int, where: str, stopped: bool) -> None:
+    print(_table(outcomes, left=left))
+    print(where)
+    if stopped:
+        _say("not all is done; the same command goes on from here")
 
 
 def _say(text: str) -> None:
@@ -132,11 +136,3 @@ def _table(outcomes: Sequence[FileOutcome], *, left: int) -> str:
     if left:
         lines.append(f"{'not reached':<30}{left:>10}")
     return "\n".join(lines)
-
-
-def _tell_left_out(found: DocumentFiles) -> None:
-    """Says what is not imported of the named folders: a few of each reason, and how many."""
-    for reason, count in Counter(one.reason for one in found.left_out).items():
-        names = [str(one.path) for one in found.left_out if one.reason == reason][:_MOST_LISTED]
-        more = f" and {count - len(names)} more" if count > len(names) else ""
-        _say(f"left out ({reason}): {', '.join(names)}{more}")

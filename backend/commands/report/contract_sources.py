@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +15,7 @@ from backend.labelstudio.annotations import Annotation, read_annotation
 from backend.labelstudio.connections import Pages, first_page
 from backend.labelstudio.mark_words import holds
 from backend.labelstudio.stating import said
-from backend.pages.source import from_path
+from backend.pages.source import ENOUGH_DPI, from_path
 
 if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio
@@ -70,6 +70,7 @@ class FileContracts:
         self._files = files
         self._pipeline = pipeline
         self._settings = settings
+        self._named = Counter(map(name_of, files))
 
     @property
     def total(self) -> int | None:
@@ -80,12 +81,12 @@ class FileContracts:
         for file in self._files:
             pages: list[ContractPage] = []
             try:
-                for page in from_path(file, self._settings):
+                for page in from_path(file, self._settings, enough=ENOUGH_DPI):
                     pages.append(self._page(file, page))
             except PageError as error:
                 number = len(pages) + 1
                 pages.append(ContractPage(number=number, source=str(file), index=number - 1, reason=error.reason))
-            yield Contract(name=name_of(file), pages=tuple(pages))
+            yield Contract(name=self._name(file), pages=tuple(pages))
             progress()
 
     def page(self, page: ContractPage) -> Page:
@@ -93,6 +94,10 @@ class FileContracts:
         if found is None:
             raise UndecodablePage(page.source, "the page is no longer there")
         return found
+
+    def _name(self, file: Path) -> str:
+        """The file's name; with its folders where another file has the same."""
+        return name_of(file) if self._named[name_of(file)] == 1 else str(file)
 
     def _page(self, file: Path, page: Page) -> ContractPage:
         marks = self._pipeline.marks(page)

@@ -19,12 +19,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from backend.commands.import_documents.document_files import find
+from backend.commands.import_documents.document_files import named_documents
 from backend.commands.report.contract_sources import Contracts, FileContracts, ProjectContracts
-from backend.commands.report.contracts import ContractPage, ContractState, Found, Judged, judged
+from backend.commands.report.contracts import Contract, ContractPage, ContractState, Found, Judged, judged
 from backend.commands.report.rules import Met, Rule, parse_rule
 from backend.errors import PageError, ReportError
-from backend.files import write_private
+from backend.files import ask_for_place, write_private
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token
 from backend.labelstudio.projects import named_project
@@ -222,11 +222,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Reports; gives 1 where a contract could not be looked at.
+    """Reports; gives 1 where a contract could not be looked at, or Ctrl-C ended the looking: the rest is reported.
 
     Raises:
         ReportError: A rule or an argument cannot be used, or there is nothing to report on.
-        EvaluationError: A file cannot be written.
+        OutputError: A file cannot be written.
         BackendError: There is no model or project, or Label Studio refused or did not answer.
     """
     settings = settings.with_arguments(model=args.model, confidence=args.confidence)
@@ -235,7 +235,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with ExitStack() as stack:
         source, what, version = _source(args, settings, stack)
         with tqdm(total=source.total, unit="task" if args.project else "file", disable=None, file=sys.stderr) as bar:
-            found = judged(source.contracts(bar.update), rules)
+            contracts, stopped = _until_stopped(source.contracts(bar.update))
+        if stopped:
+            print(f"contract-marks: stopped; the report is of {len(contracts)} of {source.total}", file=sys.stderr)
+        found = judged(contracts, rules)
         if not found:
             raise ReportError(f"there is no contract in {what}")
         if args.html:
@@ -246,7 +249,24 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps(as_json(found, rules), ensure_ascii=False))
     else:
         _print(found, rules)
-    return 1 if any(page.marks is None for one in found for page in one.contract.pages) else os.EX_OK
+    return 1 if stopped or any(page.marks is None for one in found for page in one.contract.pages) else os.EX_OK
+
+
+def _until_stopped(contracts: Iterator[Contract]) -> tuple[list[Contract], bool]:
+    """The contracts, and whether Ctrl-C ended that: what was looked at so far, perhaps for hours, is not lost.
+
+    Raises:
+        KeyboardInterrupt: Nothing was looked at so far.
+    """
+    found: list[Contract] = []
+    try:
+        for contract in contracts:
+            found.append(contract)
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        return found, True
+    return found, False
 
 
 def _refuse_early(args: argparse.Namespace, settings: Settings) -> None:
@@ -258,18 +278,15 @@ def _refuse_early(args: argparse.Namespace, settings: Settings) -> None:
     if args.pictures < 0:
         raise ReportError("--pictures is at least 0")
     for file in (args.html, args.csv):
-        if file and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
-            raise ReportError(f"{file} cannot be written: {file.parent} is no folder that you may write to")
+        ask_for_place(file)
 
 
 def _source(args: argparse.Namespace, settings: Settings, stack: ExitStack) -> tuple[Contracts, str, str]:
     """The contracts, what they are in words, and the version of the model that looks at them now."""
     if args.paths:
-        files = find(args.paths, recursive=args.recursive)
-        if not files.files:
-            raise ReportError("there is no PDF, TIFF or image in what was named; --recursive looks into folders")
+        files = named_documents(args.paths, recursive=args.recursive)
         pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
-        return FileContracts(files.files, pipeline, settings), ", ".join(map(str, args.paths)), pipeline.version
+        return FileContracts(files, pipeline, settings), ", ".join(map(str, args.paths)), pipeline.version
     studio = stack.enter_context(LabelStudio(settings.label_studio_url, settings.label_studio_api_key))
     project = named_project(studio, args.project)
     pages = PageSource(settings, studio)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from backend.errors import ReportError
+from backend.errors import RuleError
 from backend.vision.network_config import MARKS
 
 __all__ = ["Clause", "Counted", "Met", "PageChoice", "Rule", "RuleAnswer", "parse_rule"]
@@ -33,6 +33,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     "marks": MARKS,
 }
 _LARGEST = 1000
+_WHITE = re.compile(r"\s")
 _SIGNS = {"≥": ">=", "≤": "<=", "==": "="}
 
 
@@ -160,7 +161,7 @@ def parse_rule(text: str) -> Rule:
     """Reads a rule.
 
     Raises:
-        ReportError: It is none; the message shows the place and what is expected there.
+        RuleError: It is none; the message shows the place and what is expected there.
     """
     reader = _Reader(text)
     alternatives = [_clauses(reader)]
@@ -264,8 +265,9 @@ class _Reader:
         self._at += 1
         return found
 
-    def error(self, expected: str, *, back: int = 0) -> ReportError:
+    def error(self, expected: str, *, back: int = 0) -> RuleError:
         at = self._at - back
         place = self._tokens[at][0] if at < len(self._tokens) else len(self._text.rstrip())
-        shown = f"{self._text.rstrip()}\n{' ' * place}^"
-        return ReportError(f"the rule cannot be read; here {expected} is expected:\n{shown}")
+        # On one line, whatever white space was typed: the arrow is to stand under the place.
+        shown = f"{_WHITE.sub(' ', self._text.rstrip())}\n{' ' * place}^"
+        return RuleError(f"the rule cannot be read; here {expected} is expected:\n{shown}")

@@ -29,7 +29,7 @@ from backend.dataset.freezing import datasets
 from backend.errors import BackendError, SettingsError
 from backend.escaping import printable
 from backend.evaluation.mistakes import Box, CutOut, cut_out
-from backend.files import write_private
+from backend.files import ask_for_place, write_private
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token
 from backend.labelstudio.projects import named_project, tasks_with, write_columns
@@ -210,7 +210,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     Raises:
         SettingsError: The arguments do not go together, or there is no token.
-        EvaluationError: The report cannot be written.
+        OutputError: The report cannot be written.
         BackendError: There is no model, project or version, or Label Studio refused or did not answer.
     """
     settings = settings.with_arguments(model=args.model)
@@ -240,8 +240,7 @@ def _refuse_early(args: argparse.Namespace, settings: Settings) -> None:
         raise SettingsError("--write is for a --project: a frozen version never changes")
     if args.project:
         ask_for_token(settings, "review --project")
-    if args.html and not (args.html.parent.is_dir() and os.access(args.html.parent, os.W_OK)):
-        raise SettingsError(f"{args.html} cannot be written: {args.html.parent} is no folder that you may write to")
+    ask_for_place(args.html)
 
 
 def _source(

@@ -67,7 +67,7 @@
   function show(crop) {
     const tile = tiles[crops.indexOf(crop)];
     if (!tile) return;
-    const doubt = `doubt ${Math.round(100 * crop.doubt)} %`;
+    const doubt = `doubt ${Math.round(100 * crop.doubt)}%`;
     const to = crop.to;
     const kind = !to ? "" : to === "skip" || to === "none" ? to : to === crop.label ? "right" : "other";
     const told = { "": doubt, skip: "unsure", none: "✕ no mark", right: `✓ ${to}`, other: `→ ${to}` }[kind];
@@ -85,8 +85,10 @@
     const minutes = began ? (performance.now() - began) / 60000 : 0;
     const pace = decided && minutes > 0.05 ? `, ${Math.round(decided / minutes)} a minute` : "";
     const waits = open.length ? `, ${open.length} still to be sent` : "";
+    const lost = crops.filter((crop) => crop.saved === "no").length;
+    const refused = lost ? `, ${lost} not saved (in a red frame: load the page anew)` : "";
     said.textContent = trouble || `${left} of ${crops.length} on the screen are left, ${total} of this class in all; ` +
-      `${decided} decided, ${saved} saved${waits}${pace}.`;
+      `${decided} decided, ${saved} saved${refused}${waits}${pace}.`;
   }
 
   function focus(place, { scroll = true } = {}) {
@@ -140,6 +142,7 @@
       method: "POST",
       headers: { "Content-Type": "application/json", [header]: "1" },
       body: JSON.stringify(body),
+      keepalive: true, // what is under way arrives, also when the page is left meanwhile
     }).then(async (answer) => {
       if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).message || answer.statusText);
       return answer.json();

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,25 @@ def test_a_label_studio_that_goes_away_is_code_1_and_the_rest_is_counted(
     studio.refuse.clear()
     assert main(["import", str(folder), "--project", str(project)]) == 0
     assert studio.documents() == ["a.pdf", "b.pdf"]
+
+
+def test_ctrl_c_tells_what_is_in_and_what_goes_on(
+    studio: Loopback, project: int, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: list[object]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    (folder / "c.pdf").write_bytes(pdf(5))
+    studio.after_commit = interrupt
+    assert main(["import", str(folder), "--project", str(project)]) == 130
+    out, err = capsys.readouterr()
+    rows = {line[:30].strip(): line[30:].split() for line in out.splitlines()}
+    assert int(rows["imported"][0]) + int(rows["not reached"][0]) == 3
+    assert "goes on from here" in err
+    assert err.endswith("contract-marks: stopped\n")
+    studio.after_commit = lambda _: None
+    assert main(["import", str(folder), "--project", str(project)]) == 0
+    assert studio.documents() == ["a.pdf", "b.pdf", "c.pdf"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from backend.commands.report.contract_sources import FileContracts, ProjectContracts
 from backend.commands.report.contracts import Contract, ContractPage, ContractState, Found, Judged, Told, judged
-from backend.commands.report.report_command import add_arguments, as_csv, as_html, as_json, cell
+from backend.commands.report.report_command import _until_stopped, add_arguments, as_csv, as_html, as_json, cell
 from backend.commands.report.rules import parse_rule
 from backend.corrections.shown import is_blind
 from backend.errors import PageUnavailable
@@ -307,6 +308,38 @@ def test_files_are_contracts_and_a_torn_one_is_not_known(tmp_path: Path) -> None
     assert source.page(whole.pages[1]).width == 200
     assert (torn.name, torn.state) == ("b.pdf", ContractState.NOT_KNOWN)
     assert torn.reasons
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    files = [tmp_path / "2024" / "lease.png", tmp_path / "2025" / "lease.png", tmp_path / "other.png"]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (200, 100), "white").save(file)
+    source = FileContracts(files, ToldPipeline(), Settings())  # type: ignore[arg-type]
+    assert [one.name for one in source.contracts(lambda: None)] == [str(files[0]), str(files[1]), "other.png"]
+
+
+def test_what_was_looked_at_before_ctrl_c_is_reported(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for file in files:
+        Image.new("RGB", (200, 100), "white").save(file)
+    source = FileContracts(files, ToldPipeline(), Settings())  # type: ignore[arg-type]
+    looked = iter(files)
+
+    def interrupt() -> None:
+        if next(looked) == files[1]:
+            raise KeyboardInterrupt
+
+    contracts, stopped = _until_stopped(source.contracts(interrupt))
+    assert [one.name for one in contracts] == ["0.png", "1.png"]
+    assert stopped
+
+    def at_once() -> Iterator[Contract]:
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        _until_stopped(at_once())
 
 
 def test_the_help_names_every_argument() -> None:
