@@ -63,7 +63,8 @@ def run(args: argparse.Namespace, _: Settings) -> int:
         _draw_one, folder=args.out, dpi=args.dpi, language=args.language, marks=args.marks, suffix=args.format
     )
     seeds = range(args.seed, args.seed + args.pages)
-    truths, tiles = [], []
+    truths: list[coco.PageTruth] = []
+    tiles: list[NDArray[np.uint8]] = []
     try:
         for truth, tile in tqdm(_mapped(draw, seeds, args.jobs), total=args.pages, unit="page", disable=None):
             truths.append(truth)
