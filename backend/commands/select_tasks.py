@@ -117,7 +117,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         looked, failed = _look(studio, state, pipeline, source, bindings)
         chosen = choose(looked, args.n)
         for place, one in enumerate(chosen[:_LISTED], 1):
-            print(f"{place:>4}  task {one.task:<8} score {one.certainty:.3f}  {one.marks} marks")
+            marks = f"{one.marks} mark{'' if one.marks == 1 else 's'}"
+            print(f"{place:>4}  task {one.task:<8} score {one.certainty:.3f}  {marks}")
         if len(chosen) > _LISTED:
             print(f"      and {len(chosen) - _LISTED} more")
         print(f"{len(chosen)} of {len(looked)} tasks that nobody annotated are selected")

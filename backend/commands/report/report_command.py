@@ -24,6 +24,7 @@ from backend.commands.report.contract_sources import Contracts, FileContracts, P
 from backend.commands.report.contracts import Contract, ContractPage, ContractState, Found, Judged, judged
 from backend.commands.report.rules import Met, Rule, parse_rule
 from backend.errors import PageError, ReportError
+from backend.escaping import printable
 from backend.files import ask_for_place, write_private
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token
@@ -322,9 +323,10 @@ def _write_page(
 def _print(found: Sequence[Judged], rules: Sequence[Rule]) -> None:
     lacking = [one for one in found if one.met is not Met.YES or one.contract.contradictions]
     for one in lacking[:_LISTED]:
-        print(f"{one.met.value:<10}{one.contract.name}  ({one.contract.told}, doubt {one.contract.doubt:.0%})")
+        told = f"({one.contract.told}, doubt {one.contract.doubt:.0%})"
+        print(f"{one.met.value:<10}{printable(one.contract.name)}  {told}")
         for why in (*one.missing, *one.not_known, *one.contract.contradictions, *one.contract.reasons):
-            print(f"{'':<10}{why}")
+            print(f"{'':<10}{printable(why)}")
     if len(lacking) > _LISTED:
         print(f"… and {len(lacking) - _LISTED} more: --html, --csv and --json have them all")
     states = [one.contract.state for one in found]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from backend.commands.report.contract_sources import FileContracts, ProjectContracts
 from backend.commands.report.contracts import Contract, ContractPage, ContractState, Found, Judged, Told, judged
-from backend.commands.report.report_command import _until_stopped, add_arguments, as_csv, as_html, as_json, cell
+from backend.commands.report.report_command import _print, _until_stopped, add_arguments, as_csv, as_html, as_json, cell
 from backend.commands.report.rules import parse_rule
 from backend.corrections.shown import is_blind
 from backend.errors import PageUnavailable
@@ -340,6 +340,14 @@ def test_what_was_looked_at_before_ctrl_c_is_reported(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         _until_stopped(at_once())
+
+
+def test_a_name_is_one_line_of_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    one = Contract(name="lease.pdf\nyes       forged.pdf", pages=(page(1, known=False, reason="a\nb"),))
+    _print(judged([one], RULES), RULES)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("yes")] == []
+    assert any("lease.pdf\\u000ayes" in line for line in lines)
 
 
 def test_the_help_names_every_argument() -> None:
