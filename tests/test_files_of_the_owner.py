@@ -14,9 +14,9 @@ import pytest
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import in_words, open_database
 from backend.corrections.service import Store
-from backend.errors import LedgerError
+from backend.errors import LedgerError, OutputError
 from backend.escaping import hidden, without_credentials
-from backend.files import copy_whole, keep_to_owner, replace_whole
+from backend.files import ask_for_place, copy_whole, keep_to_owner, replace_whole, write_private
 from backend.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +67,31 @@ def test_a_folder_that_is_made_is_closed_from_the_start(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "a" / "b" / "secret").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == 0o400
+
+
+def test_a_file_that_cannot_be_put_in_its_place_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match="it is a folder; name a file"):
+        ask_for_place(tmp_path / "folder")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_private(tmp_path / "folder", "x")
+    with pytest.raises(OutputError, match="is no folder that you may write to"):
+        ask_for_place(tmp_path / "none" / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_long_name_and_a_pipe_are_written_to(tmp_path: Path) -> None:
+    long = tmp_path / f"{'ع' * 120}.html"
+    write_private(long, "x")
+    assert long.read_text() == "x"
+    # As /dev/stdout is: what stands there must not be replaced by a file.
+    reading, writing = os.pipe()
+    pipe = Path(f"/dev/fd/{writing}")
+    ask_for_place(pipe)
+    write_private(pipe, "عقد")
+    os.close(writing)
+    with open(reading, encoding="utf-8") as file:
+        assert file.read() == "عقد"
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,11 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger as GunicornLogger
 
 from backend.commands.amounts import one_or_more, port_number
-from backend.errors import SettingsError
+from backend.errors import BackendError, SettingsError
 from backend.models.serving import Sources
 from backend.pages.decoders import finish
 from backend.pages.references import AllowList
@@ -103,7 +104,12 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Flask:
         """Called in each worker, after the fork: the model and the threads are the worker's own."""
-        self._started = self._start(self._settings)
+        try:
+            self._started = self._start(self._settings)
+        except BackendError as error:
+            # gunicorn would show where in the program that is, which says nothing to who has to mend it.
+            _LOG.error("%s", error)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
         _hurry_when_told_to_stop()
         return self._started.flask
 

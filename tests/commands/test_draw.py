@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -75,16 +74,16 @@ def test_an_overview_does_not_grow_with_the_pages(tmp_path: Path, monkeypatch: p
     assert shown.shape[:2] == (594, 420)
 
 
-def test_pages_that_were_drawn_before_ctrl_c_have_their_boxes(tmp_path: Path) -> None:
+def test_pages_that_were_drawn_before_ctrl_c_have_their_boxes(tmp_path: Path, ctrl_c: Callable[[], None]) -> None:
     def interrupt() -> None:
         while not (tmp_path / "page-00002.jpg").exists():
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        ctrl_c()
 
     watcher = threading.Thread(target=interrupt, daemon=True)
     watcher.start()
     with pytest.raises(KeyboardInterrupt):
-        draw(tmp_path, "--pages", "1000", "--marks", "0")
+        draw(tmp_path, "--pages", "50", "--marks", "0")
     watcher.join()
     known = {truth.file_name for truth in coco.read(tmp_path / "annotations.json")}
     drawn = {file.name for file in tmp_path.glob("page-*")}

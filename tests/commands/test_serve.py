@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +72,13 @@ def test_a_taken_port_is_named_with_the_way_out(host: str) -> None:
 def test_an_address_of_another_machine_is_named() -> None:
     with pytest.raises(SettingsError, match=r"192\.0\.2\.1 cannot be listened at .*HOST"):
         check_free("192.0.2.1", 9090)
+
+
+def test_a_server_that_cannot_start_says_why_and_not_where_in_the_program(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("in the way")
+    command = [sys.executable, "-m", "backend", "serve", "--port", "0", "--model", "bundled"]
+    environment = os.environ | {"DATA_DIR": str(tmp_path / "data"), "DATABASE_URL": "", "STORAGE_URL": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode != 0
+    assert "check DATA_DIR" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -246,10 +246,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.processes < 1 or not 1 <= args.batch <= _MOST_TOGETHER:
         raise SettingsError(f"--processes is at least 1, and --batch from 1 to {_MOST_TOGETHER}")
     with Failures(args.report) as failures:
-        if args.project:
-            _project(args, settings, failures)
-        else:
-            _files(args, settings, failures)
+        try:
+            if args.project:
+                _project(args, settings, failures)
+            else:
+                _files(args, settings, failures)
+        except KeyboardInterrupt:
+            if not args.refresh:  # which begins anew
+                print("contract-marks: not all is done; the same command goes on from here", file=sys.stderr)
+            raise
         for line in failures.lines():
             print(f"failed: {printable(line)}", file=sys.stderr)
         return 1 if len(failures) else os.EX_OK

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,13 +75,15 @@ def test_a_label_studio_that_goes_away_is_code_1_and_the_rest_is_counted(
 
 
 def test_ctrl_c_tells_what_is_in_and_what_goes_on(
-    studio: Loopback, project: int, folder: Path, capsys: pytest.CaptureFixture[str]
+    *,
+    studio: Loopback,
+    project: int,
+    folder: Path,
+    ctrl_c: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def interrupt(_: list[object]) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
     (folder / "c.pdf").write_bytes(pdf(5))
-    studio.after_commit = interrupt
+    studio.after_commit = lambda _: ctrl_c()
     assert main(["import", str(folder), "--project", str(project)]) == 130
     out, err = capsys.readouterr()
     rows = {line[:30].strip(): line[30:].split() for line in out.splitlines()}
