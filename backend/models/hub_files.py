@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from huggingface_hub import HfApi
 
-__all__ = ["commit_of", "fetch_file", "hub_api"]
+__all__ = ["commit_of", "fetch_file", "hub_api", "same_place"]
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _LARGEST = 2 * 1024**3
@@ -65,14 +65,13 @@ def fetch_file(api: HfApi, repository: str, name: str, target: Path, *, revision
     from huggingface_hub import get_token, hf_hub_url  # noqa: PLC0415
 
     url = hf_hub_url(repository, name, revision=revision, endpoint=api.endpoint)
-    home, token = urlsplit(url).netloc, get_token()
+    home, token = url, get_token()
     part = target.with_name(f".{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _client(proxy) as client:
             for _ in range(_MOST_REDIRECTS):
-                own = urlsplit(url).netloc == home
-                headers = {"Authorization": f"Bearer {token}"} if token and own else {}
+                headers = {"Authorization": f"Bearer {token}"} if token and same_place(url, home) else {}
                 with client.stream("GET", url, headers=headers, follow_redirects=False) as answer:
                     if answer.has_redirect_location:
                         url = str(answer.url.join(answer.headers["location"]))
@@ -84,6 +83,12 @@ def fetch_file(api: HfApi, repository: str, name: str, target: Path, *, revision
         raise OSError(f"{name} is redirected more than {_MOST_REDIRECTS} times")
     finally:
         part.unlink(missing_ok=True)
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two addresses have the same scheme, host and port: to no other may a token go, nor in the clear."""
+    first, second = urlsplit(one), urlsplit(other)
+    return (first.scheme, first.netloc) == (second.scheme, second.netloc)
 
 
 def _keep(answer: httpx2.Response, part: Path, name: str) -> None:

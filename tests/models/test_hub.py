@@ -11,6 +11,7 @@ import pytest
 
 from backend.errors import BadWeights, RegistryError, WeightsUnavailable
 from backend.models.hub import CARD_FILE, measured, pull, push, upload
+from backend.models.hub_files import same_place
 from backend.models.original_model import REPOSITORY
 from backend.models.promotion import Models
 from backend.models.published import RECORD_FILE, Facts, RecordedVerdict, Registry
@@ -212,3 +213,17 @@ def test_what_is_not_there_is_said(
         hub.pushed[repository] = files
     with pytest.raises(WeightsUnavailable, match=reason):
         pull(models, repository, scratch=models.folder / ".scratch", endpoint=hub.address)
+
+
+@pytest.mark.parametrize(
+    ("target", "own"),
+    [
+        ("https://hub.example/a/resolve/b", True),
+        ("http://hub.example/a/resolve/b", False),  # in the clear
+        ("https://hub.example:444/a", False),
+        ("https://cdn.hub.example/a", False),
+        ("https://hub.example@evil.example/a", False),
+    ],
+)
+def test_the_token_goes_to_the_hub_itself_alone_and_as_safely(target: str, own: bool) -> None:
+    assert same_place(target, "https://hub.example/api/models/a") is own
