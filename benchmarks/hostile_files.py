@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import random
 import sys
@@ -11,6 +12,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
 
 from backend.errors import PageError
 from backend.pages.decoders import Decoder, decoder
@@ -22,7 +26,7 @@ from tests.pages.damaged import VALID, damaged
 from tests.pages.hostile import HOSTILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["main"]
 
@@ -60,18 +64,53 @@ def main() -> int:
         "--whole", action="store_true", help="ask for all pixels, as corrections and trainings do, and not for 150 dpi"
     )
     parser.add_argument("--all", action="store_true", help="print every hostile file")
+    parser.add_argument("--honest", action="store_true", help="large scans of every kind instead, which are to open")
     args = parser.parse_args()
     limits = Limits.of(Settings.from_environment(os.environ))
-    chosen = {name: make for name, make in HOSTILE.items() if args.only in name}
+    chosen = {name: make for name, make in (_HONEST if args.honest else HOSTILE).items() if args.only in name}
     enough = None if args.whole else ENOUGH_DPI
     costs = [_cost(name, make(), limits, enough=enough, alone=True) for name, make in chosen.items()]
-    _print("hostile", costs, limits, shown=len(costs) if args.all else _WORST)
-    if args.damaged:
+    _print("honest" if args.honest else "hostile", costs, limits, shown=len(costs) if args.all else _WORST)
+    if args.damaged and not args.honest:
         files = _damaged(args.damaged, random.Random(args.seed))  # noqa: S311
         _print(
             "damaged", [_cost(name, data, limits, enough=enough, alone=False) for name, data in files], limits, shown=3
         )
     return os.EX_OK
+
+
+_A4, _A3 = (4961, 7016), (7016, 9921)
+"""At 600 dpi."""
+
+
+def _scan(size: tuple[int, int], kind: str, mode: str = "RGB", **options: object) -> bytes:
+    """A large page of lines and columns, as a file."""
+    width, height = size
+    coarse = np.full((height // 8 + 1, width // 8 + 1, 3), 235, np.uint8)
+    coarse[::9] = 40
+    coarse[:, ::37] = (30, 40, 160)
+    image = Image.fromarray(coarse).resize(size, Image.Resampling.NEAREST)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    file = io.BytesIO()
+    (image if mode in ("RGB", "I;16") else image.convert(mode)).save(file, kind, **options)
+    return file.getvalue()
+
+
+_HONEST: dict[str, Callable[[], bytes]] = {
+    "A3 JPEG": lambda: _scan(_A3, "JPEG", dpi=(600, 600)),
+    "A3 progressive JPEG": lambda: _scan(_A3, "JPEG", dpi=(600, 600), progressive=True),
+    "A3 progressive JPEG of full colour": lambda: _scan(_A3, "JPEG", dpi=(600, 600), progressive=True, subsampling=0),
+    "A3 PNG": lambda: _scan(_A3, "PNG", dpi=(600, 600), compress_level=1),
+    "A3 grey PNG of 16 bits": lambda: _scan(_A3, "PNG", "I;16", dpi=(600, 600), compress_level=1),
+    "A3 TIFF in LZW": lambda: _scan(_A3, "TIFF", compression="tiff_lzw", dpi=(600, 600)),
+    "A3 TIFF in JPEG": lambda: _scan(_A3, "TIFF", compression="jpeg", dpi=(600, 600)),
+    "A3 PDF": lambda: _scan(_A3, "PDF", resolution=600),
+    "A4 CMYK JPEG": lambda: _scan(_A4, "JPEG", "CMYK", dpi=(600, 600)),
+    "A4 progressive CMYK JPEG": lambda: _scan(_A4, "JPEG", "CMYK", dpi=(600, 600), progressive=True),
+    "A4 JPEG 2000": lambda: _scan(_A4, "JPEG2000", irreversible=True, quality_mode="rates", quality_layers=[40]),
+}
+"""Scans at 600 dpi, each of which has to open."""
 
 
 def _damaged(count: int, dice: random.Random) -> Iterator[tuple[str, bytes]]:
