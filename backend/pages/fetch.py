@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backend.pages.page import Limits
     from backend.pages.references import AllowList
 
-__all__ = ["Fetcher", "is_public"]
+__all__ = ["Fetcher", "FileRoom", "is_public"]
 
 _HTML = (b"<!doctype html", b"<html")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -32,6 +32,35 @@ _KEY_HINT = "check LABEL_STUDIO_API_KEY, and that its user may see the project"
 
 # The client logs every address at INFO, signatures of cloud storage included.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
+
+
+class FileRoom:
+    """How much memory the files of a process may take that come in, or wait for their turn to be decoded.
+
+    Dozens of pages are waited for at once, each of which may be as large as MAX_BYTES.
+
+    Args:
+        most: Bytes of all of them.
+        few: A file of so many bytes finds room always.
+    """
+
+    def __init__(self, *, most: int = 256 << 20, few: int = 3 << 20) -> None:
+        self.most = most
+        self.few = few
+        self.taken = 0
+        self._lock = threading.Lock()
+
+    def take(self, more: int, *, held: int = 0) -> bool:
+        """Whether a file that has `held` bytes has room for more."""
+        with self._lock:
+            if self.taken + more > self.most and held + more > self.few and self.taken > held:
+                return False
+            self.taken += more
+            return True
+
+    def give_back(self, held: int) -> None:
+        with self._lock:
+            self.taken -= held
 
 
 class Fetcher:
@@ -45,11 +74,13 @@ class Fetcher:
     Args:
         allow_list: Which addresses may be asked, and which get `headers`.
         limits: Bytes (after decompression), seconds (in all, however slowly bytes drip in) and redirects.
+        room: For the bytes that come in.
     """
 
-    def __init__(self, allow_list: AllowList, limits: Limits) -> None:
+    def __init__(self, allow_list: AllowList, limits: Limits, room: FileRoom) -> None:
         self._allow_list = allow_list
         self._limits = limits
+        self._room = room
 
     def fetch(self, url: httpx2.URL, headers: Mapping[str, str], *, shown: str) -> bytes:
         """The body behind `url`; `headers` go to Label Studio's page routes and nowhere else.
@@ -147,13 +178,18 @@ class Fetcher:
         if declared.isdecimal() and int(declared[:20]) > limit:
             self._too_large(shown)
         data = bytearray()
-        for chunk in response.iter_bytes():
-            data += chunk
-            if len(data) > limit:
-                self._too_large(shown)
-            if deadline.passed:
-                self._too_slow(shown)
-        return bytes(data)
+        try:
+            for chunk in response.iter_bytes():
+                if not self._room.take(len(chunk), held=len(data)):
+                    raise PageUnavailable(shown, "too many large files arrive at once: ask again")
+                data += chunk
+                if len(data) > limit:
+                    self._too_large(shown)
+                if deadline.passed:
+                    self._too_slow(shown)
+            return bytes(data)
+        finally:
+            self._room.give_back(len(data))
 
     def _too_large(self, shown: str) -> NoReturn:
         raise LimitExceeded(shown, f"larger than MAX_BYTES ({self._limits.max_bytes} bytes)")

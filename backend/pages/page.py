@@ -129,8 +129,16 @@ class Desk(Protocol):
         """Dots an inch that whoever asks can use; `None` for all there are."""
         ...
 
-    def admit(self, width: int, height: int, *, what: str = "", hint: str = "") -> None:
-        """Takes a page of so many pixels, or raises `Refusal`; called before anything of it is decoded."""
+    def admit(self, width: int, height: int, *, what: str = "", hint: str = "", bytes_a_pixel: int = 10) -> None:
+        """Takes a page of so many pixels, or raises `Refusal`; called before anything of it is decoded.
+
+        Args:
+            width: Of the page in its file, pixels.
+            height: As well.
+            what: Begins the reason of a refusal.
+            hint: Ends it.
+            bytes_a_pixel: What decoding all of it takes.
+        """
         ...
 
     def canvas(self, height: int, width: int) -> NDArray[np.uint8]:

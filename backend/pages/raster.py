@@ -143,6 +143,11 @@ _SIDEWAYS = (5, 6, 7, 8)
 _LONGEST_SHEET_INCHES = 24.0
 _A4_INCHES = 297 / 25.4
 _MOST_SHRUNK = 8
+_OF_PIXELS = 10
+"""Bytes a pixel that decoding a whole page takes: see `backend.pages.workbench.room_for`."""
+_OF_WAVELETS = 20
+"""The same of a JPEG 2000: 4 for each of three colours, and for Pillow's picture, 3 for the answer, 1 for its data."""
+_LARGE_WAVELETS = 20_000_000
 _MOST_PIXELS_A_BYTE = 8 * 64
 """Of a JPEG: each block of 8 by 8 pixels takes a bit at least."""
 _NEARLY = 0.98
@@ -209,7 +214,7 @@ class PictureFile:
 
 def _draw(image: Image.Image, data: bytes, desk: Desk) -> Drawn:
     width, height = image.size
-    desk.admit(width, height)
+    desk.admit(width, height, bytes_a_pixel=_OF_WAVELETS if image.format == "JPEG2000" else _OF_PIXELS)
     dpi = _dpi(image)
     factor = _factor(image.size, dpi, desk.enough)
     if image.format in ("JPEG", "MPO"):
@@ -304,15 +309,22 @@ def _jpeg(image: Image.Image, data: bytes, factor: int) -> tuple[Bands, int]:
 def _jpeg2000(image: Jpeg2KImagePlugin.Jpeg2KImageFile, data: bytes, factor: int) -> tuple[Bands, int]:
     """A JPEG 2000 at one `factor`-th of its size, or at the smallest that it can be decoded at and what is left.
 
-    Decoding takes 16 bytes a pixel: so A4 in colour at 600 dpi, decoded whole, would not fit into an ordinary page's
-    room.
+    Decoding takes 12 bytes a pixel, and Pillow's picture 4: so A4 in colour at 600 dpi, decoded whole, does not fit
+    into an ordinary page's room.
     """
     halvings = min(factor.bit_length() - 1, wavelet_levels(data))
     # Pillow makes room for a size that it rounds; the library rounds up.
     while any(shrunk(side, 1 << halvings) != (side + (1 << halvings >> 1)) >> halvings for side in image.size):
         halvings -= 1
     image.reduce = halvings
-    image.load()
+    try:
+        image.load()
+    except OSError as error:
+        # The library does not say which.
+        if image.width * image.height > _LARGE_WAVELETS:
+            reason = "damaged, or more memory than a page may take: save the JPEG 2000 as another kind of file"
+            raise Refusal(UndecodablePage, reason) from error
+        raise
     return bands_of(image), factor >> halvings
 
 

@@ -91,9 +91,9 @@ def shorten(reference: str) -> str:
 
 
 def host_of(reference: str) -> str:
-    """The host that a reference of http(s) names, in lower case; empty for those that Label Studio itself serves."""
-    match = re.match(r"https?://(?:[^/?#@]*@)?([^/?#]*)", reference[:_LONGEST_SHOWN], re.IGNORECASE)
-    return match[1].lower() if match else ""
+    """The host that a reference of http(s) names, in one spelling and without its port; empty for paths."""
+    match = re.match(r"https?://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:]*)", reference[:_LONGEST_SHOWN], re.IGNORECASE)
+    return match[1].lower().rstrip(".") if match else ""
 
 
 class AllowList:

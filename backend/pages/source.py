@@ -10,6 +10,7 @@ import os
 import stat
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from concurrent.futures import Future
 from pathlib import Path
@@ -24,7 +25,7 @@ from backend.errors import (
     UndecodablePage,
 )
 from backend.pages.decoders import decoder
-from backend.pages.fetch import Fetcher
+from backend.pages.fetch import Fetcher, FileRoom
 from backend.pages.headers import KINDS, sniff
 from backend.pages.page import Limits, Page
 from backend.pages.references import Access, AllowList, Inline, LocalFile, Remote, resolve, shorten
@@ -185,6 +186,23 @@ class Cache:
             self._size -= len(self._kept.pop(key)[1])
 
 
+# One for all sources of this process.
+_ROOM = FileRoom()
+
+
+class _Held:
+    """A file that is there and waits to be decoded; its room is free when nobody has this object any more.
+
+    Raises:
+        PageUnavailable: Too many large ones wait already.
+    """
+
+    def __init__(self, data: bytes, shown: str) -> None:
+        if not _ROOM.take(len(data)):
+            raise PageUnavailable(shown, "too many large files wait to be decoded: ask again")
+        weakref.finalize(self, _ROOM.give_back, len(data)).atexit = False
+
+
 class PageSource:
     """References of tasks → pages; one for a process, shared by its threads.
 
@@ -209,7 +227,7 @@ class PageSource:
         self._allow_list = AllowList(
             base_url=access.base_url if access else settings.label_studio_url, allowed_hosts=settings.allowed_hosts
         )
-        self._fetcher = Fetcher(self._allow_list, self._limits)
+        self._fetcher = Fetcher(self._allow_list, self._limits, _ROOM)
         self._cache = Cache.of(settings) if cache is None else cache
 
     def pages(
@@ -227,12 +245,13 @@ class PageSource:
 
         Raises:
             ReferenceRefused: Not on the allow-list.
-            PageUnavailable: Nothing there, no answer, or, as `CutShort`, not all of it.
+            PageUnavailable: Nothing there, no answer, no memory for it now, or, as `CutShort`, not all of it.
             LimitExceeded: Bytes, pixels, pages, seconds or redirects.
             UndecodablePage: Not readable as a page. This one, `CutShort` and `LimitExceeded` may also come while
                 iterating.
         """
         key, data = self._bytes(reference, task_id)
+        held = _Held(data, shorten(reference))
         try:
             found = decode(
                 data,
@@ -245,9 +264,10 @@ class PageSource:
         except (CutShort, UndecodablePage):
             self._cache.forget(key)
             raise
-        return self._watched(found, key)
+        return self._watched(found, key, held)
 
-    def _watched(self, pages: Iterator[Page], key: Hashable) -> Iterator[Page]:
+    def _watched(self, pages: Iterator[Page], key: Hashable, _held: _Held) -> Iterator[Page]:
+        """The pages; `_held` lives as long as they do, whether anybody asks for one or not."""
         try:
             yield from pages
         except (CutShort, UndecodablePage):

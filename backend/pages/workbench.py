@@ -40,16 +40,16 @@ __all__ = ["MEBIBYTE", "ORDINARY_BYTES", "end_with", "main", "room_for"]
 MEBIBYTE = 1 << 20
 ORDINARY_BYTES = 512 * MEBIBYTE
 """Memory that opening a file, or decoding a page, may take beyond what the idle process has."""
-_BYTES_A_PIXEL = 10
 _BESIDES_PIXELS = 128 * MEBIBYTE
 # What the system says where it has nothing left, which is no fault of the file that is decoded.
 _SHORTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO)
+_SHORT_OF_MEMORY = ("out of memory", "cannot allocate memory", "memory allocation")
 _WATCH_SECONDS = 1.0
 _SPARE_SECONDS = 2
 _MOST_CANVASES = 3
 
 
-def room_for(pixels: int) -> int:
+def room_for(pixels: int, bytes_a_pixel: int = 10) -> int:
     """Bytes that decoding a page of so many pixels may take where all of them are asked for.
 
     It is `ORDINARY_BYTES`, unless the page itself needs more: 10 bytes a pixel, and 128 MiB for the file and the
@@ -57,7 +57,7 @@ def room_for(pixels: int) -> int:
     pages up to 40 million pixels are ordinary, and the largest that MAX_PIXELS allows by default may take 1.3 GB.
     Whoever looks for marks asks for fewer pixels, and such a page has `ORDINARY_BYTES` whatever its size.
     """
-    return max(ORDINARY_BYTES, _BYTES_A_PIXEL * pixels + _BESIDES_PIXELS)
+    return max(ORDINARY_BYTES, bytes_a_pixel * pixels + _BESIDES_PIXELS)
 
 
 class _LargePage(Exception):
@@ -76,12 +76,14 @@ class _Desk:
         self._canvas = canvas
         self._bounds = bounds
 
-    def admit(self, width: int, height: int, *, what: str = "", hint: str = "") -> None:
+    def admit(self, width: int, height: int, *, what: str = "", hint: str = "", bytes_a_pixel: int = 10) -> None:
         pixels = width * height
         if pixels > self._most_pixels:
             reason = f"{what}{width}x{height} pixels, more than MAX_PIXELS ({self._most_pixels}){hint}"
             raise Refusal(LimitExceeded, reason)
-        room = ORDINARY_BYTES if self.enough else room_for(pixels)
+        # Never more than the largest page of the usual kinds has: what needs more is refused when it asks for it.
+        whole = min(room_for(pixels, bytes_a_pixel), room_for(self._most_pixels))
+        room = ORDINARY_BYTES if self.enough else whole
         if room > ORDINARY_BYTES and not self._large:
             raise _LargePage
         self._bounds.memory(room)
@@ -209,12 +211,11 @@ def _said(refusal: Refusal) -> dict[str, Any]:
 
 
 def _is_short_of_memory(error: Exception) -> bool:
-    """Whether there was no memory, in the words of Python and NumPy, of OpenCV, or of Pillow's decoders."""
+    """Whether there was no memory, in the words of Python and NumPy, of OpenCV, or of the libraries behind Pillow."""
     if isinstance(error, cv2.error):
         return error.code == cv2.Error.StsNoMem
-    if isinstance(error, OSError):
-        return "out of memory" in str(error) or "Cannot allocate memory" in str(error)
-    return isinstance(error, MemoryError)
+    told = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in told for words in _SHORT_OF_MEMORY)
 
 
 def _pages_of_memory(field: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import random
 import resource
 import threading
@@ -16,7 +17,7 @@ from backend.pages.decoders import Decoder, decoder, finish
 from backend.pages.headers import sniff
 from backend.pages.page import Limits
 from backend.pages.source import decode
-from backend.pages.workbench import ORDINARY_BYTES, room_for
+from backend.pages.workbench import ORDINARY_BYTES, _Desk, room_for
 
 from .damaged import VALID, damaged
 from .files import LIMITS, noisy, packed, pages_of, pdf, picture, sheets
@@ -128,6 +129,17 @@ def test_a_decoder_is_held_to_memory_and_time(process: Decoder) -> None:
 )
 def test_a_page_has_half_a_gibibyte_unless_it_needs_more_itself(pixels: int, mebibytes: int) -> None:
     assert room_for(pixels) >> 20 == mebibytes
+
+
+def test_a_whole_jpeg_2000_has_more_room_and_never_more_than_the_largest_page() -> None:
+    """A4 at 600 dpi takes 20 bytes a pixel; of 120 megapixels, that would be 2.4 GB."""
+    assert room_for(35_000_000, 20) >> 20 == 795
+    given: list[int] = []
+    request = {"dpi": 72, "enough": None, "max_pixels": 120_000_000, "large": True}
+    bounds = type("_", (), {"memory": staticmethod(given.append)})()
+    for pixels in (35_000_000, 120_000_000):
+        _Desk(request, lambda _: mmap.mmap(-1, 1), bounds).admit(pixels, 1, bytes_a_pixel=20)
+    assert [room >> 20 for room in given] == [795, 1272]
 
 
 def test_who_looks_for_marks_needs_no_more_than_that_for_any_page(process: Decoder) -> None:

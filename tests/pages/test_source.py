@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import gc
 import logging
 import os
 import threading
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import httpx2
 import pytest
 
 from backend.errors import (
@@ -21,7 +23,9 @@ from backend.errors import (
     ReferenceRefused,
     UndecodablePage,
 )
+from backend.pages.fetch import Fetcher, FileRoom
 from backend.pages.page import Limits
+from backend.pages.references import AllowList, host_of
 from backend.pages.source import Cache, PageSource, _read, from_path
 from backend.settings import Settings
 from tests.pages.conftest import TOKEN, Access, Studio, wait_until
@@ -395,3 +399,61 @@ def test_sources_that_share_a_cache_share_its_bound_and_no_file(settings: Settin
     next(good.pages("/data/upload/1/page.png"))
     assert cache.size == size
     assert len(studio.requests) == 2
+
+
+def test_large_files_find_room_while_there_is_some_and_small_ones_always() -> None:
+    room = FileRoom(most=100, few=10)
+    assert room.take(60)
+    assert room.take(40)
+    assert not room.take(11)
+    assert room.take(10)
+    assert not room.take(1, held=10)
+    room.give_back(60)
+    assert room.take(20, held=10)
+    room.give_back(room.taken)
+    assert room.take(1000), "one file alone is bounded by MAX_BYTES"
+
+
+def test_files_that_wait_to_be_decoded_take_room_until_nobody_wants_them(
+    source: PageSource, studio: Studio, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = FileRoom(most=2 * len(png), few=0)
+    monkeypatch.setattr("backend.pages.source._ROOM", room)
+    first, second = source.pages("/data/upload/1/page.png"), source.pages("/data/upload/1/page.png")
+    assert room.taken == 2 * len(png)
+    with pytest.raises(PageUnavailable, match="ask again"):
+        source.pages("/data/upload/1/page.png")
+    assert next(first).width == 60
+    del first, second
+    gc.collect()
+    assert room.taken == 0
+    assert next(source.pages("/data/upload/1/page.png")).width == 60
+    assert len(studio.requests) == 1
+
+
+def test_files_that_come_in_slowly_take_room_and_give_it_back(
+    access: Access, settings: Settings, studio: Studio
+) -> None:
+    """What comes in is counted as it comes, whatever was declared; one that has no room is refused at once."""
+    room = FileRoom(most=1000, few=100)
+    fetcher = Fetcher(AllowList(base_url=studio.url, allowed_hosts=""), Limits.of(settings), room)
+    studio.routes["/data/upload/long"] = lambda handler: handler.reply(200, bytes(500_000))
+    assert room.take(900)
+    with pytest.raises(PageUnavailable, match="too many large files arrive at once"):
+        fetcher.fetch(httpx2.URL(studio.url + "/data/upload/long"), access.headers(), shown="page")
+    assert room.taken == 900
+
+
+@pytest.mark.parametrize(
+    ("reference", "host"),
+    [
+        ("http://Pages.Example:8080/a.png", "pages.example"),
+        ("HTTPS://pages.example./a.png", "pages.example"),
+        ("http://pages.example:08080?x", "pages.example"),
+        ("http://[::1]:8080/a.png", "[::1]"),
+        ("/data/upload/a.png", ""),
+    ],
+)
+def test_a_host_has_one_name_whatever_it_is_written_as(reference: str, host: str) -> None:
+    """By it, slow pages share their places."""
+    assert host_of(reference) == host
