@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from backend.geometry import as_boxes, iou
-from backend.labelstudio.annotations import Region
+from backend.labelstudio.annotations import Region, Unplaced
 from backend.labelstudio.vocabulary import UNKNOWN
 
 __all__ = ["MatchRow", "Outcome", "match"]
@@ -48,7 +48,10 @@ class MatchRow:
     overlap: float
 
 
-def match(shown: Sequence[Region], drawn: Sequence[Region]) -> tuple[MatchRow, ...]:
+_NOWHERE = Unplaced()
+
+
+def match(shown: Sequence[Region], drawn: Sequence[Region], *, unplaced: Unplaced = _NOWHERE) -> tuple[MatchRow, ...]:
     """Pairs what was shown with what was left, and names each outcome.
 
     The result depends on the two sets alone, not on their order: ties go to the smaller region id.
@@ -56,6 +59,8 @@ def match(shown: Sequence[Region], drawn: Sequence[Region]) -> tuple[MatchRow, .
     Args:
         shown: The regions of one prediction.
         drawn: The regions of one submitted annotation on the same task.
+        unplaced: Further ones of the annotation, of which nobody can say where they are: what they may be was not
+            deleted.
     """
     shown = sorted(shown, key=lambda region: region.id)
     drawn = sorted(drawn, key=lambda region: region.id)
@@ -63,7 +68,9 @@ def match(shown: Sequence[Region], drawn: Sequence[Region]) -> tuple[MatchRow, .
     pairs = _pairs(shown, drawn, overlaps)
     rows = [_paired(shown[s], drawn[d], float(overlaps[s, d])) for s, d in pairs]
     rows += [
-        _only_shown(shown[s], drawn, overlaps[s]) for s in range(len(shown)) if s not in {pair[0] for pair in pairs}
+        _only_shown(shown[s], drawn, overlaps[s], unplaced)
+        for s in range(len(shown))
+        if s not in {pair[0] for pair in pairs}
     ]
     rows += [
         MatchRow(outcome=_of_drawn(drawn[d]), shown=None, drawn=drawn[d], overlap=0.0)
@@ -125,12 +132,16 @@ def _paired(shown: Region, drawn: Region, overlap: float) -> MatchRow:
 
 
 def _only_shown(
-    shown: Region, drawn: Sequence[Region], overlaps: np.ndarray[tuple[int], np.dtype[np.float64]]
+    shown: Region,
+    drawn: Sequence[Region],
+    overlaps: np.ndarray[tuple[int], np.dtype[np.float64]],
+    unplaced: Unplaced,
 ) -> MatchRow:
     """A shown mark that no annotated one answers to: a second box on a mark of its class, or no mark of it at all."""
     here = {d: float(overlap) for d, overlap in enumerate(overlaps) if overlap >= SAME_MARK}
     same = [d for d in here if drawn[d].label == shown.label]
-    if shown.label == UNKNOWN or any(drawn[d].label == UNKNOWN for d in here):
+    unread = shown.label == UNKNOWN or any(drawn[d].label == UNKNOWN for d in here)
+    if unread or shown.id in unplaced.ids or (shown.page in unplaced.pages and not same):
         return MatchRow(outcome=Outcome.UNKNOWN, shown=shown, drawn=None, overlap=0.0)
     if same:
         best = max(same, key=lambda d: (here[d], -d))

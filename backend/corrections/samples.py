@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
 
 from backend.corrections.crop_store import StoredCrop, cut, fingerprint, perceptual
 from backend.corrections.outcomes import SAME_PLACE, MatchRow, Outcome, match
@@ -102,7 +102,7 @@ def make_samples(
         return ()
     shown = [one.region for one in prediction.proposals] if prediction else []
     drawn = annotation.read({index: (page.width, page.height) for index, page in pages.items()})
-    every = match(shown, drawn)
+    every = match(shown, drawn, unplaced=annotation.unplaced([one.id for one in drawn]))
     rows = tuple(row for row in every if row.outcome is not Outcome.UNKNOWN)
     blind = prediction is not None and prediction.blind
     if blind:
@@ -222,13 +222,18 @@ def _nearness(answer: Region, drawn: Region) -> float:
 
 
 def replace_samples(connection: Connection, *, annotation: int, task: int | None, samples: Iterable[Sample]) -> None:
-    """Puts an annotation's samples in the place of those it had, and looks at its task for contradictions anew."""
+    """Puts an annotation's samples in the place of those it had, and looks at its task for contradictions anew.
+
+    Where the annotation was moved from another task, that one is looked at as well.
+    """
+    theirs = select(sample.c.task).where(sample.c.annotation == annotation).distinct()
+    before = {one for one in connection.execute(theirs).scalars() if one not in (None, task)}
     connection.execute(delete(sample).where(sample.c.annotation == annotation))
     if made := list(samples):
         side = assign_split(connection, made)
         connection.execute(insert(sample), [_row(one, side) for one in made])
-    if task is not None:
-        _quarantine(connection, task)
+    for one in sorted(before | ({task} if task is not None else set())):
+        _quarantine(connection, one)
 
 
 def _quarantine(connection: Connection, task: int) -> None:
@@ -248,11 +253,17 @@ def _quarantine(connection: Connection, task: int) -> None:
             if other.annotation != row.annotation
             and other.page == row.page
             and other.label != row.label
-            and overlaps[here, there] >= CONTRADICTION
+            and (overlaps[here, there] >= CONTRADICTION or _of_one_box(row, other))
         ]
         reason = f"annotation {against[0].annotation} calls it {against[0].label}" if against else None
         if reason != row.quarantine and not (row.quarantine or "").startswith(ELSEWHERE):
             connection.execute(update(sample).where(sample.c.id == row.id).values(quarantine=reason))
+
+
+def _of_one_box(row: Row[Any], other: Row[Any]) -> bool:
+    """Whether both speak of one shown box: somebody deleted it, and somebody else moved it, however far."""
+    sure = not row.weak and not other.weak and row.version is not None
+    return sure and (row.version, row.region) == (other.version, other.region)
 
 
 def _row(one: Sample, side: Side) -> dict[str, Any]:

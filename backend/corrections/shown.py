@@ -8,16 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, select
 
 from backend.corrections.tables import prediction, proposal
+from backend.geometry import as_boxes, iou
 from backend.labelstudio.annotations import Region
 from backend.labelstudio.project_annotations import word_of
 
 if TYPE_CHECKING:
+    from backend.labelstudio.annotations import Annotation
     from backend.labelstudio.project_annotations import Parent
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "Proposal",
     "answered_before",
     "is_blind",
+    "is_contradicted",
     "origin_of",
     "shown_before",
     "shown_under",
@@ -35,6 +38,7 @@ __all__ = [
 _NAMES = ("document_sha256", "document")
 # Further apart, an annotation was rather made of another backend's prediction, before this one was connected.
 CLOCKS_APART_SECONDS = 3600.0
+_SAME_PLACE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +106,19 @@ class Prediction:
 
 
 def shown_before(
-    connection: Connection, *, task: int, regions: Sequence[str], moment: float, began_with_boxes: bool = False
+    connection: Connection,
+    *,
+    task: int,
+    regions: Sequence[str],
+    moment: float,
+    began_with_boxes: bool = False,
+    taken: Iterable[str] = (),
 ) -> Prediction | None:
     """The one prediction that an annotation corrected, or was made in ignorance of; None where there was none.
 
     It is the one that shares the most region ids with the annotation. If none shares any (all were deleted, or drawn
     anew), it is the last one made before the annotation was first saved. Nobody can have taken a region from a blind
-    one.
+    one. Who took regions over, and none of the ledger's, had another prediction: of that the ledger knows nothing.
 
     When a prediction was made is told by our clock, when an annotation was saved by Label Studio's. So an annotation
     that was made of a prediction, but by these clocks before there was any, has the earliest of up to an hour later.
@@ -119,14 +129,19 @@ def shown_before(
         regions: Region ids left in the annotation.
         moment: When the annotation was first saved, in seconds since the epoch.
         began_with_boxes: Whether it was made of a prediction.
+        taken: Ids of the regions that the editor took from a prediction.
     """
     kept = set(regions)
+    answers = {proposal.region.id for one in _predictions(connection, task, drawn=True) for proposal in one.proposals}
 
     def fits(one: Prediction) -> tuple[int, bool, float, str]:
         shared = 0 if one.blind else sum(proposal.region.id in kept for proposal in one.proposals)
         return shared, one.shown <= moment, one.shown, one.version
 
     found = _predictions(connection, task, drawn=False)
+    foreign = set(taken) - answers
+    if foreign and not any(foreign & _stored_ids(one) for one in found):
+        return None
     fitting = [one for one in found if fits(one)[0] or one.shown <= moment]
     if fitting or not began_with_boxes:
         return max(fitting, key=fits, default=None)
@@ -138,7 +153,7 @@ def shown_under(
     *,
     task: int,
     taken: Iterable[str] = (),
-    same: Iterable[str] | None = None,
+    same: Mapping[str, str | None] | None = None,
     version: str = "",
 ) -> Prediction | None:
     """The one prediction that has certain regions; None where none of the task's has them, or where several differ.
@@ -147,18 +162,53 @@ def shown_under(
         connection: An open transaction.
         task: The task's id.
         taken: Ids of regions that it has, beside others, at least one; nobody can have taken one of a blind one.
-        same: Ids of all of its regions, as Label Studio has them stored; a blind prediction is stored without any.
+        same: All of its regions as Label Studio has them stored, each id with its label; a blind prediction is stored
+            without any.
         version: In this case, its version.
     """
     found = _predictions(connection, task, drawn=False)
     if same is not None:
         wanted = frozenset(same)
-        fitting = [one for one in found if one.version == version and _stored_ids(one) == wanted]
+        fitting = [
+            one for one in found if one.version == version and _stored_ids(one) == wanted and _is_called(one, same)
+        ]
         # Of one version, what was blind and what was found empty look the same: the one that was blind says more.
         return max(fitting, key=lambda one: (one.blind, one.shown), default=None)
     some = frozenset(taken)
     fitting = [one for one in found if some and some <= _stored_ids(one)]
     return fitting[-1] if len({_stored_ids(one) for one in fitting}) == 1 else None
+
+
+def is_contradicted(shown: Prediction, left: Annotation) -> bool:
+    """Whether an annotation has something as untouched that a prediction did not show so.
+
+    Its regions may bear the ids of two predictions: somebody imported ours with changes, or another program made it.
+
+    Args:
+        shown: A prediction that has the ids of all regions that were taken over.
+        left: The annotation.
+
+    Raises:
+        RequestError: A region cannot be read.
+    """
+    proposals = {one.region.id: one for one in shown.proposals}
+    same = tuple(one for one in left.result if one.get("origin") == "prediction" and str(one.get("id")) in proposals)
+    sizes = {one.region.page: one.page_size for one in shown.proposals}
+    untouched = replace(left, result=same)
+    if not untouched.pages() <= sizes.keys():
+        return True
+    for region in untouched.regions(sizes):
+        was = proposals[region.id].region
+        overlap = iou(as_boxes([was.box]), as_boxes([region.box]))[0, 0] if was.page == region.page else 0.0
+        if was.label != region.label or overlap < _SAME_PLACE:
+            return True
+    return False
+
+
+def _is_called(one: Prediction, names: Mapping[str, str | None]) -> bool:
+    """Whether its regions bear these labels, as far as either side knows them."""
+    pairs = ((proposal.word, names[proposal.region.id]) for proposal in one.proposals if not one.blind)
+    return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
 def _stored_ids(one: Prediction) -> frozenset[str]:

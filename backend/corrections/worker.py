@@ -20,7 +20,14 @@ from backend.corrections.database import refuses_values, writing
 from backend.corrections.label_history import known_of
 from backend.corrections.reconciling import fold_event, fold_truth, forget, open_again
 from backend.corrections.samples import Sample, make_samples, replace_samples
-from backend.corrections.shown import Prediction, answered_before, shown_before, shown_under, stored_prediction
+from backend.corrections.shown import (
+    Prediction,
+    answered_before,
+    is_contradicted,
+    shown_before,
+    shown_under,
+    stored_prediction,
+)
 from backend.corrections.tables import annotation as table
 from backend.errors import (
     BackendError,
@@ -30,6 +37,7 @@ from backend.errors import (
     PageUnavailable,
 )
 from backend.labelstudio.annotations import Annotation
+from backend.labelstudio.vocabulary import UNKNOWN
 
 if TYPE_CHECKING:
     from backend.corrections.crop_store import CropStore
@@ -198,7 +206,9 @@ class Worker:
         state = dataclasses.replace(state, known=known)
         prediction, parent = self._shown(state)
         if parent is not None:
-            state = dataclasses.replace(state, known=dataclasses.replace(known, shown=parent.words() | known.shown))
+            # Another prediction may have borne the same ids: this is the one that was seen.
+            seen = {region: one for region, one in parent.words().items() if one.mark != UNKNOWN}
+            state = dataclasses.replace(state, known=dataclasses.replace(known, shown=known.shown | seen))
         bearing = {one.region.page for one in prediction.proposals} if prediction else set()
         bearing |= parent.pages() if parent else set()
         pages = {index: self.page_of(state, index) for index in sorted(bearing | state.pages())}
@@ -213,24 +223,28 @@ class Worker:
         """What the annotator had before them: as the ledger remembers it, or else as Label Studio has it.
 
         Of the ledger's predictions, the one counts that has all regions which the editor took over, where just one has
-        them. Else Label Studio is asked. Where it does not tell, regions in common and clocks decide.
+        them. If none does, or what the annotation has untouched is not what it showed, Label Studio is asked. Where it
+        does not tell, regions in common and clocks decide.
         """
-        task = state.task
+        task, taken = state.task, state.taken_ids()
         with self.engine.connect() as connection:
-            known = shown_under(connection, task=task, taken=state.taken_ids())
-        parent = self.parent_of(state) if known is None and state.began_with_boxes else None
-        if known is not None:
+            known = shown_under(connection, task=task, taken=taken)
+        if known is not None and not is_contradicted(known, state):
             return known, None
+        parent = self.parent_of(state) if state.began_with_boxes else None
         with self.engine.connect() as connection:
             if parent is not None:
-                known = shown_under(connection, task=task, same=parent.ids, version=parent.version)
-                return (known, None) if known is not None else (None, parent)
+                same = shown_under(connection, task=task, same=parent.names(), version=parent.version)
+                return (same, None) if same is not None else (None, parent)
+            if known is not None:
+                return known, None
             prediction = shown_before(
                 connection,
                 task=task,
                 regions=[str(one.get("id")) for one in state.result],
                 moment=state.created,
                 began_with_boxes=state.began_with_boxes,
+                taken=taken,
             )
         return prediction, None
 

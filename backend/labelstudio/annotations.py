@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from backend.errors import LabelConfigError, RequestError
+from backend.geometry import as_boxes, coverage
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.results import drawn_box
 from backend.labelstudio.tasks import Sheet, sheets
 from backend.labelstudio.vocabulary import NOTHING_KNOWN, UNKNOWN, Known, meaning
 
-__all__ = ["Annotation", "Region", "identity_of", "moment", "read_annotation"]
+__all__ = ["Annotation", "Region", "Unplaced", "identity_of", "moment", "read_annotation"]
 
-_FIGURES = ("rectangle", "polygon", "brush")
+_FIGURES = ("rectangle", "polygon", "brush", "ellipse", "keypoint", "bitmask", "vector")
 _LABELLED = ("labels", *(f"{figure}labels" for figure in _FIGURES))
 """Types of regions that bear labels, under a key of that name; `labels` are those of a figure beside them."""
+_EXTENTS = ({"x", "y", "width", "height"}, {"x", "y", "radiusX", "radiusY"}, {"points"}, {"rle"})
+"""Keys of the values that a box can be read from; a point, a bitmask and a vector have none."""
 _LARGEST_ID = 2**63
 # Longer ones are of no editor, and the ledger has no room for them.
 _LONGEST_REGION_ID = 64
 _MOST_SECONDS = 1e12
+_MOST_DIGITS = 6
+_SAME_MARK = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,19 @@ class Region:
     page: int
     label: str
     box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unplaced:
+    """Regions of an annotation that may be marks, and of which nobody can say where.
+
+    Attributes:
+        ids: Their ids.
+        pages: Indices of the pages that bear one somewhere.
+    """
+
+    ids: frozenset[str] = frozenset()
+    pages: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +137,7 @@ class Annotation:
     def unknown_names(self) -> tuple[str, ...]:
         """The labels of regions that nobody knows a mark of, one for each region; "" for a region without a label."""
         read = (region for region, _, marks in self._labelled() if marks == (UNKNOWN,))
-        return tuple(next(iter(_names(region)), "") for region in read)
+        return tuple(" + ".join(_names(region)) for region in read)
 
     def needs_past(self) -> bool:
         """Whether its own label config lacks one of its names, so that another one that turns up may tell more."""
@@ -151,6 +169,8 @@ class Annotation:
     def read(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[Region, ...]:
         """The marks that the annotator left, and the regions whose label is not known, under `UNKNOWN`.
 
+        A mark that is boxed, and outlined by another control as well, is one.
+
         Args:
             sizes: Width and height in pixels of each upright page that bears a region.
 
@@ -158,6 +178,7 @@ class Annotation:
             RequestError: A region is no rectangle, or its label stands for several marks.
         """
         found: dict[str, Region] = {}
+        others: dict[str, Region] = {}
         for region, page, marks in self._labelled():
             if not marks:
                 continue
@@ -168,8 +189,37 @@ class Annotation:
             x1, y1, x2, y2 = drawn_box(region, width=width, height=height)[0].tolist()
             if x2 > x1 and y2 > y1:
                 one = Region(id=str(region["id"]), page=page, label=marks[0], box=(x1, y1, x2, y2))
+                (others if self._is_beside(region) else found).setdefault(one.id, one)
+        for one in others.values():
+            if not any(_is_one_mark(one, other) for other in found.values()):
                 found.setdefault(one.id, one)
         return tuple(found.values())
+
+    def unplaced(self, placed: Collection[str]) -> Unplaced:
+        """The regions that may be marks without a place: a point, a box of no size, a page that the task has not.
+
+        What was shown under such an id, or on the page of a point, was not deleted for certain.
+
+        Args:
+            placed: Ids of those that `read` gave.
+        """
+        ids: set[str] = set()
+        pages: set[int | None] = set()
+        for region in self.result:
+            drawn = region.get("type") in (None, *_FIGURES, *_LABELLED)
+            if not drawn or str(region.get("id")) in placed or not self._meaning(region, known=self.known):
+                continue
+            ids.add(str(region.get("id")))
+            if isinstance(region.get("value"), Mapping) and not _has_extent(region):
+                pages.add(self._page(region))
+        return Unplaced(ids=frozenset(ids), pages=frozenset(page for page in pages if page is not None))
+
+    def _is_beside(self, region: Mapping[str, Any]) -> bool:
+        """Whether another control of the label config drew a region than one that marks are shown in."""
+        control = region.get("from_name")
+        if any(one.control == control for sheet in self.sheets for one in sheet.bindings):
+            return False
+        return str(region["type"]) not in {one.kind for sheet in self.sheets for one in sheet.bindings}
 
     def _drawn(self) -> Iterator[Mapping[str, Any]]:
         """Each region that is drawn on a page; of a figure and its labels, which have one id, the labels."""
@@ -183,12 +233,12 @@ class Annotation:
         for region in self._drawn():
             bound = any(region.get("from_name") == one.control for sheet in self.sheets for one in sheet.bindings)
             marks = self._meaning(region, known=self.known)
-            page = self._page(region, bound=bound) if bound or marks else None
+            page = self._page(region) if (bound or marks) and _has_extent(region) else None
             if page is not None:
                 yield region, page, marks
 
     def _meaning(self, region: Mapping[str, Any], *, known: Known) -> tuple[str, ...]:
-        """Of several labels, the first counts that stands for a mark."""
+        """Of several labels, those count that stand for a mark; where they contradict each other, nobody knows."""
         read = [
             meaning(
                 name,
@@ -201,20 +251,26 @@ class Annotation:
             )
             for name in _names(region) or (None,)
         ]
-        told = [marks for marks in read if marks and marks != (UNKNOWN,)]
-        return next(iter(told), (UNKNOWN,) if (UNKNOWN,) in read else ())
+        told = {marks for marks in read if marks and marks != (UNKNOWN,)}
+        if len(told) == 1:
+            return told.pop()
+        return (UNKNOWN,) if told or (UNKNOWN,) in read else ()
 
-    def _page(self, region: Mapping[str, Any], *, bound: bool) -> int | None:
-        """The page that a region is on: by its control, or by its image where the control has gone or was renamed."""
-        item = region.get("item_index") or 0
-        named = [
-            (page, sheet)
+    def _page(self, region: Mapping[str, Any]) -> int | None:
+        """The page that a region is on: by its control and its image, or by one of them where the other was renamed."""
+        item = _item(region.get("item_index"))
+        bound = [
+            (page, sheet, one.control == region.get("from_name"), one.image == region.get("to_name"))
             for page, sheet in enumerate(self.sheets)
-            if any(
-                one.control == region.get("from_name") if bound else one.image == region.get("to_name")
-                for one in sheet.bindings
-            )
+            for one in sheet.bindings
         ]
+        for named in (
+            [(page, sheet) for page, sheet, control, image in bound if control and image],
+            [(page, sheet) for page, sheet, control, _ in bound if control],
+            [(page, sheet) for page, sheet, _, image in bound if image],
+        ):
+            if named:
+                break
         if not named and len({one.image for sheet in self.sheets for one in sheet.bindings}) == 1:
             named = list(enumerate(self.sheets))  # the image was renamed, too
         return next((page for page, sheet in named if sheet.item is None or sheet.item == item), None)
@@ -239,8 +295,11 @@ def read_annotation(
         raise LabelConfigError("the event's project has no label config")
     identity = identity_of(annotation, "id", "annotation")
     this = f"annotation {identity}"
-    result = annotation.get("result")
-    regions = tuple(_with_ids(result)) if isinstance(result, list) else ()
+    skipped = bool(annotation.get("was_cancelled"))
+    result = [] if skipped and not annotation.get("result") else annotation.get("result")
+    if not isinstance(result, list) or not all(isinstance(region, Mapping) for region in result):
+        raise RequestError(f"{this}: result is no list of regions, so nobody knows what was left")
+    regions = tuple(_with_ids(result))
     created = moment(_need(annotation, "created_at", this))
     annotator = annotation.get("completed_by")
     annotator = annotator.get("id") if isinstance(annotator, Mapping) else annotator
@@ -250,7 +309,7 @@ def read_annotation(
         project=_identity_if_any({"project": annotation.get("project") or task.get("project")}, "project", this),
         created=created,
         updated=moment(annotation.get("updated_at") or annotation["created_at"]),
-        skipped=bool(annotation.get("was_cancelled")),
+        skipped=skipped,
         began_with_boxes=annotation.get("parent_prediction") is not None
         or any(str(region.get("origin", "")).startswith("prediction") for region in regions),
         annotator=_identity_if_any({"completed_by": annotator}, "completed_by", this),
@@ -274,9 +333,8 @@ def _parent(found: object) -> int | None:
 def _with_ids(result: list[Any]) -> Iterator[Mapping[str, Any]]:
     """Regions under the ids that the editor gave them; one that a program posted without any has its place for it."""
     for place, region in enumerate(result):
-        if isinstance(region, Mapping):
-            fits = 0 < len(str(region.get("id") or "")) <= _LONGEST_REGION_ID
-            yield region if fits else {**region, "id": f"#{place}"}
+        fits = 0 < len(str(region.get("id") or "")) <= _LONGEST_REGION_ID
+        yield region if fits else {**region, "id": f"#{place}"}
 
 
 def _need(value: Mapping[str, Any], key: str, what: str) -> Any:
@@ -316,7 +374,7 @@ def _seconds(value: Mapping[str, Any], key: str, what: str) -> float | None:
 
 
 def moment(text: Any) -> float:
-    """Seconds since the epoch of a moment in ISO 8601.
+    """Seconds since the epoch of a moment in ISO 8601; one that names no zone is UTC, as all of Label Studio's are.
 
     Label Studio leaves microseconds out where they are zero, so moments are compared as numbers, never as text.
 
@@ -324,9 +382,32 @@ def moment(text: Any) -> float:
         RequestError: It is none.
     """
     try:
-        return datetime.fromisoformat(str(text)).timestamp()
+        found = datetime.fromisoformat(str(text))
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except ValueError as error:
         raise RequestError(f"{text!r} is no moment in ISO 8601") from error
+
+
+def _item(index: object) -> int | None:
+    """The place of a page in a list, as a region names it, the first where it names none; None for what is no place."""
+    if not index:
+        return 0
+    if isinstance(index, str):
+        return int(index) if index.isdecimal() and len(index) <= _MOST_DIGITS else None
+    return int(index) if isinstance(index, int | float) and index % 1 == 0 else None
+
+
+def _has_extent(region: Mapping[str, Any]) -> bool:
+    """Whether a box can be read from a region, well or badly."""
+    return any(extent <= region["value"].keys() for extent in _EXTENTS)
+
+
+def _is_one_mark(one: Region, other: Region) -> bool:
+    """Whether two regions are of one mark: one of them lies within the other for the most part."""
+    if (one.page, one.label) != (other.page, other.label):
+        return False
+    boxes = as_boxes([one.box]), as_boxes([other.box])
+    return max(float(coverage(*boxes)[0, 0]), float(coverage(*reversed(boxes))[0, 0])) >= _SAME_MARK
 
 
 def _is_drawn(region: Mapping[str, Any]) -> bool:
@@ -336,5 +417,6 @@ def _is_drawn(region: Mapping[str, Any]) -> bool:
 
 def _names(region: Mapping[str, Any]) -> tuple[str, ...]:
     """A region's labels, most often one."""
-    names = region["value"].get(region["type"])
+    value = region.get("value")
+    names = value.get(str(region.get("type"))) if isinstance(value, Mapping) else None
     return tuple(str(name) for name in names if name) if isinstance(names, list | tuple) else ()

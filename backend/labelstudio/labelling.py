@@ -17,7 +17,7 @@ from backend.labelstudio.repeating import Repeat, repeats
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
 __all__ = ["Binding", "Naming", "Shape", "bind", "namings", "versioned"]
@@ -26,6 +26,8 @@ Shape: TypeAlias = Literal["rectangle", "polygon", "brush"]
 """How a control draws a mark: a box around it, the outline of its ink, or the ink itself as a mask."""
 
 _SHAPES: tuple[Shape, ...] = ("rectangle", "polygon", "brush")
+_READ: tuple[str, ...] = (*_SHAPES, "ellipse", "keypoint", "bitmask", "vector")
+"""What annotators may draw with beside, and what their labels are read from as well."""
 _YES = ("1", "true", "yes")
 _NO_MARK = "none"
 """In `predicted_values`: the label stands for no mark, whatever it is called."""
@@ -199,26 +201,24 @@ def _has(bindings: Sequence[Binding], image: str) -> bool:
 
 
 def namings(label_config: str) -> tuple[Naming, ...]:
-    """The words of every control of a label config, also of those that get no marks.
+    """The words of every control of a label config that has any, also of those that get no marks.
 
     Raises:
         LabelConfigError: It is no XML, or has more tags, names or controls than are read.
     """
     root = _parse(label_config)
-    read = _read(root)
+    images = {tag.get("name", "") for tag in root.iter() if _is(tag, "image")}
+    named = [tag for tag in root.iter() if tag.get("name") and tag.get("toName")]
+    read = {tag for tag in named if _is_read(tag, images)}
     if len(read) > _MOST_CONTROLS:
         raise LabelConfigError(_too_many_controls(len(read)))
-    return tuple(_naming(tag, read=tag in read) for tag in root.iter() if tag.get("name") and tag.get("toName"))
+    return tuple(_naming(tag, read=tag in read) for tag in named if not any(_is(tag, shape) for shape in _READ))
 
 
-def _read(root: Element) -> set[Element]:
-    """The tags that marks are read from: those that marks are shown in, and others of their shape."""
-    controls = _controls(root, _images(root, repeats(root)))
-    first: dict[str, int] = {}
-    for one in controls:
-        if _labels(one.tag) and not _is_skipped(one.tag):
-            first[one.image] = min(first.get(one.image, len(_SHAPES)), _SHAPES.index(one.shape))
-    return {one.tag for one in controls if _SHAPES.index(one.shape) <= first.get(one.image, len(_SHAPES))}
+def _is_read(tag: Element, images: Collection[str]) -> bool:
+    """Whether labels of a tag are read as marks, whatever is drawn with it: an outline may stand for a box."""
+    labelled = _is(tag, "labels") or any(_is(tag, f"{shape}labels") for shape in _READ)
+    return labelled and any(image in images for image in _targets(tag))
 
 
 def _is_skipped(control: Element) -> bool:

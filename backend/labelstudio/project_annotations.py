@@ -44,10 +44,12 @@ class Parent:
     shown: float
     regions: Annotation
 
-    @property
-    def ids(self) -> frozenset[str]:
-        """Ids of its regions."""
-        return frozenset(str(one["id"]) for one in self.regions.result if "id" in one)
+    def names(self) -> dict[str, str | None]:
+        """The label of each region by its id; None where it has none."""
+        found: dict[str, str | None] = {}
+        for one in self.regions.result:
+            found[str(one["id"])] = word_of(one) or found.get(str(one["id"]))
+        return found
 
     def pages(self) -> frozenset[int]:
         """Indices of the pages that bear one."""
@@ -86,7 +88,8 @@ def parent_among(predictions: Sequence[Mapping[str, Any]], left: Annotation) -> 
         if not most:
             return None
         named = predictions[-place]
-    blank = replace(left, result=(), skipped=False, assumed=False, known=replace(left.known, shown={}))
+    # Nobody told under which label config it was made: a name that has changed its meaning since says nothing.
+    blank = replace(left, result=(), skipped=False, assumed=True, known=replace(left.known, shown={}))
     result = (one for one in named.get("result") or () if isinstance(one, Mapping) and "id" in one)
     return Parent(
         version=str(named.get("model_version") or ""),
@@ -272,7 +275,7 @@ def turns(annotation: Annotation) -> dict[str, float]:
     found = {}
     for region in annotation.result:
         value = region.get("value")
-        turn = value.get("rotation") if isinstance(value, Mapping) else None
+        turn = value.get("rotation") if isinstance(value, Mapping) and "radiusX" not in value else None
         if isinstance(turn, int | float) and math.isfinite(turn) and turn % 360:
             found[str(region.get("id"))] = float(turn % 360)
     return found
@@ -285,11 +288,14 @@ def turned_page(annotation: Annotation, page: int, *, width: int, height: int) -
     """
     ours, sheet = math.log(width / height), annotation.sheets[page]
     controls = {binding.control for binding in sheet.bindings}
+    elsewhere = {binding.image for other in annotation.sheets for binding in other.bindings}
+    elsewhere -= {binding.image for binding in sheet.bindings}
     for region in annotation.result:
         across, down = region.get("original_width"), region.get("original_height")
         if not (isinstance(across, int | float) and isinstance(down, int | float) and across > 0 and down > 0):
             continue
         here = sheet.item is None or sheet.item == (region.get("item_index") or 0)
+        here = here and region.get("to_name") not in elsewhere
         theirs = math.log(across / down)
         if here and region.get("from_name") in controls and abs(theirs + ours) <= _SAME_RATIO < abs(theirs - ours):
             return f"annotated at {across:g} x {down:g} pixels, but it is {width} x {height} now: was it replaced?"

@@ -326,9 +326,9 @@ def prediction(result: list[Region], *, certainties: Iterable[float], version: s
 
 
 def drawn_box(region: Mapping[str, Any], *, width: int, height: int) -> Boxes:
-    """The upright box, (1, 4) pixels, around what an annotator drew: a rectangle, turned or not, an outline, a mask.
+    """The upright box, (1, 4) pixels, around what an annotator drew: a rectangle or an ellipse, an outline, a mask.
 
-    Label Studio turns a rectangle clockwise about its top left corner.
+    Label Studio turns a rectangle clockwise about its top left corner, and an ellipse about its centre.
 
     Raises:
         RequestError: The region is none of them.
@@ -341,6 +341,8 @@ def drawn_box(region: Mapping[str, Any], *, width: int, height: int) -> Boxes:
         corners = np.array(covered or (0, 0, 0, 0), float).reshape(2, 2)
     elif "points" in value:
         corners = _points(value["points"]) * [width, height] / 100
+    elif "radiusX" in value:
+        corners = _extremes(value, width=width, height=height)
     else:
         corners = _corners(value, width=width, height=height)
     box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
@@ -354,6 +356,17 @@ def _points(points: Any) -> NDArray[np.float64]:
     if len(pairs) < _FEWEST_POINTS or len(pairs) != len(points):
         raise RequestError("a region is no rectangle, and no outline of three points or more (x and y in percent)")
     return np.array(pairs, float)
+
+
+def _extremes(value: Mapping[str, Any], *, width: int, height: int) -> NDArray[np.float64]:
+    """The top left and the bottom right of an ellipse, (2, 2) pixels."""
+    numbers = [value.get("rotation") or 0, *(value.get(side) for side in ("x", "y", "radiusX", "radiusY"))]
+    if not all(map(_measured, numbers)):
+        raise RequestError("a region is no ellipse (x, y, radiusX, radiusY in percent)")
+    turn, x, y, across, down = np.array(numbers, float) * [1, width / 100, height / 100, width / 100, height / 100]
+    cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    reach = np.array([math.hypot(across * cosine, down * sine), math.hypot(across * sine, down * cosine)])
+    return np.asarray(np.array([x, y]) + np.array([-reach, reach]))
 
 
 def _corners(value: Mapping[str, Any], *, width: int, height: int) -> NDArray[np.float64]:

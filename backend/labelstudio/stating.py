@@ -101,11 +101,13 @@ def _marks(
 ) -> set[str]:
     """The marks that are boxed on an image, or on one page of it; labels that stand for several marks tell none."""
     controls = {binding.control: binding for _, bindings in pages for binding in bindings if binding.image == image}
+    elsewhere = {binding.image for _, bindings in pages for binding in bindings} - {image}
     found: set[str] = set()
     for region in result:
         binding = controls.get(str(region.get("from_name")))
         value = region.get("value")
         here = item is None or (region.get("item_index") or 0) == item
+        here = here and region.get("to_name") not in elsewhere
         if binding is None or not here or region.get("type") != binding.kind or not isinstance(value, dict):
             continue
         for label in value.get(binding.kind) or ():

@@ -82,7 +82,7 @@ def meaning(
     if marks is not None:
         if then is not None and then.word == name and then.mark not in marks:
             return (UNKNOWN,)  # nobody renamed it: the label has come to mean something else
-        if assumed and len(_opinions(known.configs, control, name) | ({marks} if marks else set())) > 1:
+        if assumed and _opinions(known.configs, control, name) - {marks}:
             return (UNKNOWN,)
         return marks
     if then is not None and then.word == name:

@@ -385,7 +385,8 @@ def _place_of(region: Mapping[str, Any], pages: Sequence[Sheet]) -> tuple[int, S
     every = [(sheet, binding) for sheet in pages for binding in sheet.bindings]
     by_control = [one for one in every if region.get("from_name") in (one[1].control, one[1].figure or None)]
     by_image = [one for one in every if one[1].image == region.get("to_name")]
-    _, binding = next(iter([*by_control, *by_image, *every]), (None, None))
+    both = [one for one in by_control if one in by_image]
+    _, binding = next(iter([*both, *by_control, *by_image, *every]), (None, None))
     item = region.get("item_index") or 0
     own = [(index, sheet) for index, sheet in enumerate(pages) if binding in sheet.bindings]
     if binding is None or not isinstance(item, int) or not 0 <= item < len(own):

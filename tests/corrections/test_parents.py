@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import Engine, select
 
 from backend.corrections.crop_store import CropStore
-from backend.corrections.database import open_database
+from backend.corrections.database import open_database, writing
 from backend.corrections.journal import Journal
+from backend.corrections.label_history import note_config
 from backend.corrections.reconciling import sync
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation, sample
@@ -201,3 +202,65 @@ def test_without_a_token_nobody_is_asked() -> None:
     [left] = read_event(EVENTS[1]).saved
     assert task_parent(lambda _: LabelStudio("http://studio.test", ""))(left) is None
     assert left.label_config == CONFIG
+
+
+def test_regions_of_another_prediction_under_the_same_ids_are_told_from_ours(engine: Engine, tmp_path: Path) -> None:
+    """Somebody imported our prediction with another name for a box; an annotator left it as it was."""
+    remember(engine, 7)
+    other = stored(5, drawn("a", "signature", A), drawn("b", "signature", B), version="theirs")
+    made = Studio(saved(1, task=7, at=950, result=[drawn("a", "signature", A, **TAKEN)], parent_prediction=5))
+    made.predictions = {7: [PREDICTED, other]}
+    with made.client() as client:
+        sync(engine, client, PROJECT)
+        worker(engine, tmp_path, client).work()
+    outcomes = {name: row[:3] for name, row in told(engine).items()}
+    assert outcomes == {"1-a": ("accepted", "signature", None), "1-b": ("rejected", "none", "signature")}
+
+
+def test_our_prediction_stays_the_one_where_a_program_left_a_changed_region_marked_as_untouched(
+    engine: Engine, tmp_path: Path
+) -> None:
+    remember(engine, 7)
+    regions = [("b", "signature", B, 0), ("c", "thumb", C, 1)]
+    result = [drawn("a", "signature", A, **TAKEN), *(drawn(i, k, b, page=p, **TAKEN) for i, k, b, p in regions)]
+    made = Studio(saved(1, task=7, at=950, result=result, parent_prediction=1))
+    made.predictions = {7: [PREDICTED]}
+    with made.client() as client:
+        sync(engine, client, PROJECT)
+        worker(engine, tmp_path, client).work()
+    assert told(engine)["1-a"][:3] == ("relabelled", "signature", "stamp")
+
+
+def test_without_a_token_boxes_that_somebody_took_from_another_prediction_reject_none_of_ours(
+    engine: Engine, tmp_path: Path
+) -> None:
+    remember(engine, 8)
+    one = worker(engine, tmp_path, LabelStudio("http://studio.test", ""))
+    event = saved(2, task=8, at=951, result=[drawn("theirs", "thumb", SHIFTED_B, **TAKEN)])
+    one.journal.append("ANNOTATION_CREATED", project=PROJECT, body=without_secrets(event))
+    one.work()
+    assert {name: row[0] for name, row in told(engine).items()} == {"2-theirs": "missed"}
+
+
+def test_a_prediction_whose_names_have_changed_places_since_is_not_read_by_the_new_ones(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """It was imported under the first label config; the annotator gave the box its right name under the second."""
+    swapped = CONFIG.replace('value="signature"', 'value="thumb" predicted_values="signature"', 1)
+    swapped = swapped.replace('<Label value="thumb"/>', '<Label value="signature" predicted_values="thumb"/>')
+    for text, at in ((CONFIG, 800.0), (swapped, 920.0)):
+        with writing(engine) as connection:
+            note_config(connection, PROJECT, text, at=at)
+    left = named_as("thumb", drawn("b", "signature", B, **CHANGED))
+    one_event = saved(1, task=7, at=950, result=[left], config=swapped)
+    made = Studio(one_event)
+    made.predictions = {7: [stored(1, drawn("b", "signature", B))]}
+    with made.client() as client:
+        one = worker(engine, tmp_path, client)
+        one.journal.append("ANNOTATION_CREATED", project=PROJECT, body=without_secrets(one_event))
+        one.work()
+    assert told(engine)["1-b"][:3] == ("accepted", "signature", None)
+
+
+def named_as(name: str, region: dict[str, Any]) -> dict[str, Any]:
+    return {**region, "value": {**region["value"], "rectanglelabels": [name]}}

@@ -94,6 +94,14 @@ def test_each_page_of_a_document_is_told_of_apart_where_the_choices_are_per_item
     assert one["value"]["choices"] == ["Both"]
 
 
+def test_a_box_on_another_image_of_the_same_control_says_nothing_of_this_one() -> None:
+    xml = config().replace('toName="page">' + LABELS, 'toName="page,back">' + LABELS)
+    bindings = bind(xml.replace("</View>", '<Image name="back" value="$back"/></View>'))
+    pages = [(None, (one,)) for one in bindings]
+    [told] = stated([box("signature") | {"to_name": "back"}, box("Seal")], pages, task=1)
+    assert told["value"]["choices"] == ["Stamped"]
+
+
 def test_choices_inside_a_repeater_are_left_alone() -> None:
     xml = (
         '<View><Repeater on="$images" indexFlag="{{idx}}"><View><Image name="page_{{idx}}" value="$images[{{idx}}]"/>'
