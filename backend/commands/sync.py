@@ -13,7 +13,8 @@ from backend.corrections.counts import count
 from backend.corrections.journal import known_projects
 from backend.corrections.reconciling import Reconciled, sync
 from backend.corrections.service import Feedback, Store
-from backend.errors import SettingsError
+from backend.errors import LabelStudioError, SettingsError
+from backend.escaping import printable
 from backend.labelstudio.connections import Connections, ask_for_token
 from backend.labelstudio.project_annotations import project_ids
 from backend.pages.source import PageSource
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _PAUSE = 0.1
+_OF_ONE_PROJECT = (403, 404)
+"""What Label Studio answers where a project was deleted, or is not the token's user's."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Reconciles each project and works on what that brought; gives 1 where some samples could not be made.
+    """Reconciles each project and works on what that brought; gives 1 where that, or some samples, could not be done.
+
+    A project that Label Studio does not have any more, or refuses, does not hold up the others.
 
     Raises:
         SettingsError: There is no token, or no project.
-        LabelStudioError: Label Studio refused or did not answer.
+        LabelStudioError: Label Studio did not answer, or refused the token.
         LedgerError: The database or the crop store cannot be used.
     """
     ask_for_token(settings, "sync")
@@ -61,8 +66,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             projects = known_projects(connection)
     if not projects:
         raise SettingsError("the ledger knows no project yet: name one with --project")
+    failed = 0
     for project in projects:
-        found = _reconcile(store, connections.studio(str(project)), project, everything=args.all)
+        try:
+            found = _reconcile(store, connections.studio(str(project)), project, everything=args.all)
+        except LabelStudioError as error:
+            if error.answered not in _OF_ONE_PROJECT:
+                raise
+            print(f"project {project}: its samples stay as they are: {printable(error)}", file=sys.stderr)
+            failed += 1
+            continue
         print(
             f"project {project}: {found.tasks} tasks looked at, {found.saved} annotations new or newer, "
             f"{found.deleted} gone, {found.unreadable} unreadable"
@@ -75,7 +88,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     left = facts.annotations["open"] + facts.annotations["parked"]
     print(f"{facts.count()} samples; {left} annotations could not be turned into samples yet")
     feedback.stop()
-    return 1 if left else os.EX_OK
+    return 1 if left or failed else os.EX_OK
 
 
 def _reconcile(store: Store, studio: LabelStudio, project: int, *, everything: bool) -> Reconciled:

@@ -88,15 +88,17 @@ def fold_task(
         except RequestError as error:
             unreadable += 1
             _LOG.warning("annotation %s cannot be read: %s", one.get("id"), error)
-    known_here = select(table.c.id).where(
+    missing = select(table.c.id, table.c.updated, table.c.doubtful).where(
         table.c.task == task["id"],
         table.c.deleted.is_(False),
         table.c.id.not_in([int(one["id"]) for one in listed]),
-        # One that was saved after Label Studio made this list is not missing from it.
-        table.c.updated <= moment(task["updated_at"]),
     )
-    for identity in connection.execute(known_here).scalars().all():
-        deleted += forget(connection, identity)
+    for row in connection.execute(missing).all():
+        if row.updated <= moment(task["updated_at"]):
+            deleted += forget(connection, row.id)
+        elif not row.doubtful:
+            # Saved after Label Studio made this list; or deleted since, and saved by a clock that was ahead.
+            open_again(connection, row.id, doubtful=True)
     return saved, deleted, unreadable
 
 
@@ -126,21 +128,23 @@ def fold(connection: Connection, state: Annotation) -> bool:
     The same state, told by an event, takes the place of one that was read later under a label config that may be newer.
 
     A different state may be no newer by its stamp: it came late, Label Studio's clock was put back, or both are of one
-    moment. Then the annotation is in doubt, and Label Studio is asked what it holds.
+    moment. Then the annotation is in doubt, and Label Studio is asked what it holds. So it is where it was moved to
+    another task: from the first one it is missing, as if it were deleted.
     """
     known = _lock(connection, state.id, task=state.task, project=state.project)
     if connection.execute(select(gone_task).where(gone_task.c.id == state.task)).first():
         return forget(connection, state.id)
     told = known.updated == state.updated and known.body.get("assumed") and not state.assumed
-    if known.deleted:
+    moved = known.deleted and known.task not in (None, state.task) and known.updated <= state.updated
+    if known.deleted and not moved:
         return False
     _shown_by_now(connection, state.task)
-    doubtful = known.updated >= state.updated and not _says(known.body, state)
-    if known.updated >= state.updated and not told:
+    doubtful = moved or (known.updated >= state.updated and not _says(known.body, state))
+    if known.updated >= state.updated and not told and not moved:
         if doubtful:
             open_again(connection, state.id, doubtful=True)
         return False
-    values = {"task": state.task, "project": state.project, "updated": state.updated}
+    values = {"task": state.task, "project": state.project, "updated": state.updated, "deleted": False}
     open_again(connection, state.id, **values, body=state.body(), doubtful=doubtful or known.doubtful)
     return True
 
@@ -257,8 +261,8 @@ def sync(
     A task's `updated_at` moves with every save and deletion of one of its annotations, so that the watermark misses
     nothing but tasks deleted whole. A run over everything finds those. It asks after each task that it did not come
     across, since one may have been made after the list was. The watermark moves when all is done, and no further than
-    the newest change before the run. What changed behind the list is for the next run. A run that was cut off is
-    repeated from where it began, to no harm.
+    the newest change before the run, nor than this machine's clock. What changed behind the list is for the next run.
+    A run that was cut off is repeated from where it began, to no harm.
 
     Args:
         engine: The ledger's database.
@@ -272,7 +276,9 @@ def sync(
         LabelStudioError: Label Studio refused or did not answer.
     """
     label_config = str(studio.project(project).get("label_config") or "")
-    since = None if everything else reached(engine, project)
+    since, began = None if everything else reached(engine, project), clock()
+    if since is not None and since > began + OVERLAP_SECONDS:
+        since = None  # by a clock of Label Studio's that was ahead: what changed since it was set right would be missed
     newest = studio.newest_change(project)
     with writing(engine) as connection:
         note_config(connection, project, label_config, at=clock())
@@ -285,7 +291,7 @@ def sync(
     vanished = _vanished(engine, studio, project, seen) if everything else ()
     with writing(engine) as connection:
         gone = forget_tasks(connection, vanished)
-        advance(connection, project, to=max(since or 0.0, moment(newest) if newest else 0.0))
+        advance(connection, project, to=min(max(since or 0.0, moment(newest) if newest else 0.0), began))
     return replace(found, deleted=found.deleted + gone)
 
 

@@ -101,7 +101,8 @@ class LabelStudio(ApiAccess):
         """The tasks of a project with their annotations and predictions, by rising id, a portion at a time.
 
         Each portion begins behind the last task of the one before. So tasks that are made, changed or deleted meanwhile
-        move no other task out of it, as numbered pages would.
+        move no other task out of it, as numbered pages would. Their data are as imported, which is what events and
+        requests for predictions bring as well: a document is known by them.
 
         Args:
             project: The project's id.
@@ -115,7 +116,7 @@ class LabelStudio(ApiAccess):
             filters = {"conjunction": "and", "items": [_filter("id", "greater", "Number", after), *wanted]}
             query = json.dumps({"filters": filters, "ordering": ["tasks:id"]})
             place = {"project": project, "page": 1, "page_size": _PAGE_SIZE, "fields": "all", "query": query}
-            answer = self.call("GET", "/api/tasks/", params=place)
+            answer = self.call("GET", "/api/tasks/", params={**place, "resolve_uri": "false"})
             yield from answer["tasks"]
             # Less than a portion says nothing: Label Studio has a limit of its own (TASK_API_PAGE_SIZE_MAX).
             if not answer["tasks"] or len(answer["tasks"]) >= answer["total"]:

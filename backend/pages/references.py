@@ -195,6 +195,9 @@ def resolve(
     reference = reference.strip()
     if _is_cloud(reference):
         return Remote(url=_presigned(reference, task_id, access))
+    path, mark, query = reference.partition("?")
+    # In a query it is a letter like others: Label Studio on Windows writes the names of files so.
+    reference = path + mark + query.replace("\\", "%5C")
     if re.search(r"[\x00-\x1f\x7f\\]", reference):
         raise ReferenceRefused(shorten(reference), "control characters and backslashes must be percent-encoded")
     # As browsers do, and so Label Studio's editor: names of files are written into tasks as they are.
@@ -253,13 +256,18 @@ def _own_route(reference: str, allow_list: AllowList, shown: str) -> httpx2.URL:
 
 
 def _local(url: httpx2.URL, root: Path, shown: str) -> LocalFile:
-    """The file below `root` that `?d=` names; links are followed first and judged by where they lead."""
+    """The file below `root` that `?d=` names; links are followed first and judged by where they lead.
+
+    Where there is no file of a name that holds backslashes, they part folders, as Windows has it.
+    """
     names = parse_qs(url.query.decode("ascii"), keep_blank_values=True).get("d", [])
     if len(names) != 1 or not names[0] or "\0" in names[0]:
         raise ReferenceRefused(shown, "expected one file: /data/local-files/?d=folder/page.png")
     try:
         folder = root.resolve(strict=True)
         path = (folder / names[0]).resolve()
+        if "\\" in names[0] and not path.exists():
+            path = (folder / names[0].replace("\\", "/")).resolve()
     except (OSError, RuntimeError) as error:
         raise PageUnavailable(shown, "the file, or LOCAL_FILES_ROOT itself, does not exist") from error
     if not path.is_relative_to(folder):

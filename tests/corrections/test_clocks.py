@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
 from backend.corrections.journal import LEASE_SECONDS as RUN_SECONDS
-from backend.corrections.journal import Journal, ask, lease_asked
+from backend.corrections.journal import Journal, advance, ask, lease_asked
 from backend.corrections.reconciling import fold_event, sync
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.service import held_state, reconcile_asked
@@ -215,3 +215,44 @@ def test_a_second_chance_is_given_whatever_the_clock_was(ledger: Ledger, engine:
     ledger.work()
     assert ledger.marks() == {"a": "stamp"}
     assert reconcile_asked(engine, ledger.reach, clock=lambda: ledger.now) == 0
+
+
+def test_what_is_saved_after_a_clock_that_was_a_day_ahead_was_set_right_is_found_by_the_next_run(
+    ledger: Ledger, engine: Engine
+) -> None:
+    now, studio = 1_000_000.0, Studio()
+    studio.happen(first("stamp", at=now + DAY), at=now + DAY)
+    ledger.reach.held = studio
+    sync(engine, studio.client(), 1, clock=lambda: now)
+    studio.happen(again("thumb", at=now + 3600), at=now + 3600)
+    sync(engine, studio.client(), 1, clock=lambda: now + 3700)
+    ledger.work()
+    assert ledger.marks() == {"a": "thumb"}
+
+
+def test_a_run_of_an_older_program_that_went_by_a_clock_ahead_does_not_hide_what_came_since(
+    ledger: Ledger, engine: Engine
+) -> None:
+    now, studio = 1_000_000.0, Studio(first("stamp", at=950.0))
+    with writing(engine) as connection:
+        advance(connection, 1, to=now + DAY)
+    sync(engine, studio.client(), 1, clock=lambda: now)
+    ledger.work()
+    assert ledger.marks() == {"a": "stamp"}
+
+
+def test_an_annotation_that_was_saved_by_a_clock_ahead_and_deleted_since_is_gone(
+    ledger: Ledger, engine: Engine
+) -> None:
+    """And no webhook told of the deletion, which Label Studio dates earlier than the save."""
+    studio = Studio()
+    studio.happen(first("stamp", at=5000.0 + DAY), at=5000.0 + DAY)
+    studio.happen(saved(2, task=7, at=5000.0, result=[drawn("z", "thumb", A)]), at=5000.0)
+    ledger.reach.held = studio
+    sync(engine, studio.client(), 1, everything=True)
+    ledger.work()
+    assert ledger.marks() == {"a": "stamp", "z": "thumb"}
+    studio.happen(deleted(1), at=5010.0)
+    sync(engine, studio.client(), 1, everything=True)
+    ledger.work()
+    assert ledger.marks() == {"z": "thumb"}

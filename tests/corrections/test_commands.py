@@ -19,7 +19,7 @@ from backend.commands import sync as sync_command
 from backend.corrections import service
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
-from backend.corrections.journal import Journal
+from backend.corrections.journal import Journal, ask
 from backend.corrections.memory import acting_verdicts
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation, event, sample
@@ -271,6 +271,23 @@ def test_sync_reconciles_works_and_reports(
     assert "project 1: " in capsys.readouterr().out
     assert main(["sync", "--project", "Deeds"]) == 2
     assert "no project with the title 'Deeds'" in capsys.readouterr().err
+
+
+def test_a_project_that_was_deleted_does_not_hold_up_the_others(
+    ledger: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told(saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
+    monkeypatch.setattr(sync_command, "Connections", lambda *_, **__: told)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "token")
+    with writing(ledger) as connection:
+        for project in (0, 1, 2):  # only 1 is there
+            ask(connection, project, at=1.0)
+    assert main(["sync", "--all"]) == 1
+    said = capsys.readouterr()
+    assert "project 1: 1 tasks looked at, 1 annotations new or newer" in said.out
+    left = [line.split(":")[0] for line in said.err.splitlines() if "its samples stay as they are" in line]
+    assert left == ["project 0", "project 2"]
+    assert regions(ledger) == {"a"}
 
 
 def test_an_annotation_without_a_page_is_reported(

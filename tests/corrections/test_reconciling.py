@@ -150,3 +150,29 @@ def test_what_changes_behind_the_list_is_found_by_the_next_run(engine: Engine) -
     sync(engine, studio.client(), 1)
     with engine.connect() as connection:
         assert set(connection.execute(select(annotation.c.id)).scalars()) == {1, 2, 11, 12}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_annotation_that_was_moved_to_another_task_is_not_lost_whichever_task_is_listed_first(
+    engine: Engine, tmp_path: Path, order: int
+) -> None:
+    """It is missing from the task that it was on, as if it had been deleted."""
+    here, there = (7, 8)[::order]
+    studio = Studio(
+        saved(1, task=here, at=950, result=[drawn("z", "stamp", A)]), saved(2, task=there, at=951, result=[])
+    )
+    worker = Worker(engine=engine, journal=Journal(engine), crops=CropStore(str(tmp_path)), page_of=annotating.page_of)
+    sync(engine, studio.client(), 1)
+    worker.work()
+    studio.happen(annotating.deleted(1), at=6000.0)
+    studio.happen(saved(1, task=there, at=960, created=950, result=[drawn("z", "thumb", A)]), at=6001.0)
+    for _ in range(2):
+        sync(engine, studio.client(), 1, everything=True)
+        worker.work()
+    assert {name: row[1] for name, row in samples(engine).items()} == {"z": "thumb"}
+    # One that is gone from its task for good does not come back by an event that is late.
+    studio.happen(annotating.deleted(1), at=6002.0)
+    sync(engine, studio.client(), 1)
+    send(Journal(engine), saved(1, task=there, at=960, created=950, result=[drawn("z", "thumb", A)]))
+    worker.work()
+    assert samples(engine) == {}

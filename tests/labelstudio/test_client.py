@@ -131,6 +131,7 @@ def test_a_task_that_is_deleted_meanwhile_moves_no_other_out_of_the_next_portion
 def test_tasks_may_be_those_that_changed_and_bear_an_annotation():
     studio = answering("/api/tasks/", json={"tasks": [], "total": 0})
     assert list(studio.client().tasks(1, since=0.5, annotated=True)) == []
+    assert studio.seen[0].url.params["resolve_uri"] == "false", "cloud references stay what events have"
     query = json.loads(studio.seen[0].url.params["query"])
     conditions = [(one["filter"], one["operator"], one["type"], one["value"]) for one in query["filters"]["items"]]
     assert conditions == [

@@ -44,6 +44,7 @@ def resolved(reference: str, *, task_id: int | None = 3) -> str:
             "/data/local-files/?d=عقد إيجار.jpg",
             f"{BASE}/data/local-files/?d=%D8%B9%D9%82%D8%AF%20%D8%A5%D9%8A%D8%AC%D8%A7%D8%B1.jpg",
         ),
+        ("/data/local-files/?d=2024\\scan 1.png", f"{BASE}/data/local-files/?d=2024%5Cscan%201.png"),  # from Windows
         ("/storage-data/uploaded/?filepath=upload/1/a.png", f"{BASE}/storage-data/uploaded/?filepath=upload/1/a.png"),
         ("/tasks/4/presign/?fileuri=czM6", f"{BASE}/tasks/4/presign/?fileuri=czM6"),  # as Label Studio rewrites tasks
         ("/static/samples/sample.jpg", f"{BASE}/static/samples/sample.jpg"),  # the sample task of its own test request
@@ -96,6 +97,8 @@ def test_allowed_references_lead_to_their_address(reference: str, url: str) -> N
         ("http://evil.example#@files.example/a.png", "ALLOWED_HOSTS"),  # the listed host in the fragment
         ("http://evil.example?@files.example/a.png", "ALLOWED_HOSTS"),  # in the query
         ("http://evil.example\\@files.example/a.png", "percent-encoded"),
+        ("http://evil.example?\\@files.example/a.png", "ALLOWED_HOSTS"),  # a backslash in the query
+        ("/data\\local-files/?d=a.png", "percent-encoded"),
         ("http://files.example\r\nHost: evil.example/a.png", "percent-encoded"),  # a header smuggled in
         ("http://127.0.0.1/a.png", "ALLOWED_HOSTS"),
         ("http://2130706433/a.png", "ALLOWED_HOSTS"),  # 127.0.0.1 as one number

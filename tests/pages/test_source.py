@@ -250,6 +250,19 @@ def test_local_files_are_read_under_their_root(named: str, local_source: PageSou
     assert studio.requests == []
 
 
+def test_names_that_label_studio_wrote_on_windows_lead_into_folders(
+    local_source: PageSource, tmp_path: Path, png: bytes
+) -> None:
+    folder = tmp_path / "root" / "2024"
+    folder.mkdir()
+    (folder / "scan 1.png").write_bytes(png)
+    (folder / "back\\slash.png").write_bytes(png)  # what it is here is a name like any other
+    for named in ("2024\\scan 1.png", "2024%5Cscan%201.png", "2024/back\\slash.png"):
+        assert next(local_source.pages(f"/data/local-files/?d={named}")).width == 60
+    with pytest.raises(ReferenceRefused, match="outside LOCAL_FILES_ROOT"):
+        next(local_source.pages("/data/local-files/?d=..\\outside.png"))
+
+
 @pytest.mark.parametrize(
     "name", ["my contract.png", "عقد إيجار.png", "Übergabe é.png", "it's (1).png", "a+b=c, 100%.png", "合同.png"]
 )
