@@ -145,6 +145,16 @@ class LoopbackStudio:
         self.imports += 1
         return 201 if self.after_import(tasks) else None
 
+    def rewrite(self, prediction: int, fields: Json) -> int:
+        """Changes a prediction; gives the status."""
+        with self._lock:
+            for stored in self.predictions.values():
+                for place, one in enumerate(stored):
+                    if one["id"] == prediction:
+                        stored[place] = one | fields
+                        return 200
+        return 404
+
     def delete(self, prediction: int) -> int:
         """Deletes a prediction; gives the status."""
         with self._lock:
@@ -182,6 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/tasks/":
             whole = query.get("fields") == "all"
             self._answer(200, self.held.answer(json.loads(query["query"]), most=int(query["page_size"]), whole=whole))
+        elif path == "/api/predictions/":
+            self._answer(200, list(self.held.predictions.get(int(query["task"]), ())))
         elif path.startswith("/api/tasks/"):
             number = int(path.split("/")[3])
             there = 0 < number <= self.held.tasks and number not in self.held.gone
@@ -211,7 +223,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         path, _ = self._asked()
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self._troubled("PATCH", path):
+            return
         number = int(path.split("/")[3])
+        if path.startswith("/api/predictions/"):
+            self._answer(self.held.rewrite(number, body), {"id": number})
+            return
         self.held.data[number] = body["data"]
         self._answer(200, {"id": number})
 

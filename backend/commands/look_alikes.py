@@ -21,17 +21,19 @@ from backend.corrections.service import Store
 from backend.corrections.shown import Proposal, shown_before
 from backend.corrections.sights import Alike, NearRows, find_alike, network_of
 from backend.corrections.tables import sample
-from backend.errors import LabelStudioError, LedgerError, SettingsError
+from backend.errors import LedgerError, SettingsError
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.labelling import Binding, bind
+from backend.labelstudio.project_annotations import word_of
 from backend.labelstudio.projects import write_columns
-from backend.labelstudio.stored_predictions import PredictionRegions, delete_prediction, read_open_task, store
+from backend.labelstudio.stating import PageControls, restated
+from backend.labelstudio.stored_predictions import PredictionRegions, read_open_task, rewrite
+from backend.labelstudio.tasks import sheets
 from backend.markup import render
 from backend.vision.network_config import CLASSES, NONE
 
 __all__ = ["Followed", "alike_page", "chosen_of", "follow_verdict", "like_lines", "look_alikes"]
 
-_GONE = 404
 _FIRST = 0.0
 """The score in the Review tab, which shows the lowest first."""
 
@@ -122,10 +124,15 @@ def follow_verdict(opened: Store, studio: LabelStudio, name: str, chosen: Iterab
         else:
             bindings = bind(str(studio.project(project).get("label_config") or ""))
             ruling = _Ruling(sample=name, label=label, regions=frozenset(one.region for one in boxes))
-            where: dict[str, Any] = {"task": task, "project": project, "ruling": ruling, "bindings": bindings}
-            done = [shown.version for shown in found.predictions if _change(opened, studio, shown, **where)]
-            note_rulings(opened.engine, {task: done}, name, at=time.time())
-            (changed if done else gone).append(task)
+            stated = any(one.statements for one in bindings)
+            pages = [(one.item, one.bindings) for one in sheets(0, found.body, bindings)] if stated else []
+            held = [(shown, ruling.result(shown.result, bindings, pages, task=task)) for shown in found.predictions]
+            ruled = [(shown, result) for shown, result in held if result != list(shown.result)]
+            # Before the first is changed: who is cut off in between shall not have what is done by then renewed.
+            note_rulings(opened.engine, {task: [shown.version for shown, _ in ruled]}, name, at=time.time())
+            for shown, result in ruled:
+                _change(opened, studio, shown, result, task=task, project=project, ruling=ruling)
+            (changed if ruled else gone).append(task)
     for project, values in review.items():
         write_columns(studio, project, values)
         make_tab(studio, project)
@@ -137,32 +144,25 @@ def _change(
     opened: Store,
     studio: LabelStudio,
     shown: PredictionRegions,
+    result: Sequence[Mapping[str, Any]],
     *,
     task: int,
     project: int,
     ruling: _Ruling,
-    bindings: Sequence[Binding],
-) -> bool:
-    """Puts a changed prediction in the place of a stored one; tells whether it held one of the boxes."""
-    result = [one for region in shown.result if (one := ruling.region(region, bindings)) is not None]
-    if result == list(shown.result):
-        return False
+) -> None:
+    """Puts changed regions into a stored prediction."""
     with opened.engine.connect() as connection:
         ids = [str(one.get("id")) for one in shown.result]
         known = shown_before(connection, task=task, regions=ids, moment=time.time())
     if known is not None:
-        proposals = [changed for one in known.proposals if (changed := ruling.proposal(one)) is not None]
+        words = {str(one.get("id")): word_of(one) for one in result}
+        proposals = [changed for one in known.proposals if (changed := ruling.proposal(one, words)) is not None]
         # Before Label Studio shows it: what is deleted or kept of it shall be understood.
         Proposals(opened.engine).remember(
             ShownPrediction(task=task, project=project, version=shown.version, proposals=proposals)
         )
-    store(studio, project, {task: {"result": result, "score": shown.score, "model_version": shown.version}})
-    try:
-        delete_prediction(studio, shown.id)
-    except LabelStudioError as error:
-        if error.answered != _GONE:
-            raise
-    return True
+    content = {"result": result, "score": shown.score, "model_version": shown.version}
+    rewrite(studio, shown.id, task=task, content=content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,19 @@ class _Ruling:
     label: str
     regions: frozenset[str]
 
-    def region(self, region: Mapping[str, Any], bindings: Sequence[Binding]) -> Mapping[str, Any] | None:
+    def result(
+        self,
+        before: Sequence[Mapping[str, Any]],
+        bindings: Sequence[Binding],
+        pages: Sequence[PageControls],
+        *,
+        task: int,
+    ) -> list[Mapping[str, Any]]:
+        """The regions of a prediction as they are to be, and what Choices say of them."""
+        after = [one for region in before if (one := self._region(region, bindings)) is not None]
+        return list(before) if after == list(before) else restated(before, after, pages, task=task)
+
+    def _region(self, region: Mapping[str, Any], bindings: Sequence[Binding]) -> Mapping[str, Any] | None:
         """A region as it is to be; None where it goes."""
         if region.get("id") not in self.regions:
             return region
@@ -186,13 +198,14 @@ class _Ruling:
         meta = {"text": [f"as corrected in annotation {self.sample.partition('-')[0]}, by decision"]}
         return {**region, "value": {**region["value"], own.kind: [word]}, "meta": meta}
 
-    def proposal(self, proposal: Proposal) -> Proposal | None:
-        """The same for what the ledger remembers."""
+    def proposal(self, proposal: Proposal, words: Mapping[str, str | None]) -> Proposal | None:
+        """The same for what the ledger remembers; `words` are the labels that regions bear now."""
         if proposal.region.id not in self.regions:
             return proposal
         if self.label == CLASSES[NONE]:
             return None
-        return replace(proposal, region=replace(proposal.region, label=self.label), recalled=self.sample, word=None)
+        word = words.get(proposal.region.id)
+        return replace(proposal, region=replace(proposal.region, label=self.label), recalled=self.sample, word=word)
 
 
 def _label_of(opened: Store, name: str) -> str:

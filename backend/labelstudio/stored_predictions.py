@@ -25,11 +25,14 @@ __all__ = [
     "list_tasks",
     "read_open_task",
     "read_tasks",
+    "rewrite",
     "store",
+    "tidy_open_task",
 ]
 
 Json = dict[str, Any]
 _NOT_FOUND = 404
+_TOO_MANY = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +123,7 @@ def read_open_task(studio: LabelStudio, task: int) -> OpenTask | None:
         LabelStudioError: Label Studio refused or did not answer.
     """
     try:
-        found = studio.call("GET", f"/api/tasks/{task}/")
+        found = studio.call("GET", f"/api/tasks/{task}/", params={"resolve_uri": "false"})
     except LabelStudioError as error:
         if error.answered == _NOT_FOUND:
             return None
@@ -223,6 +226,49 @@ def store(studio: LabelStudio, project: int, predictions: Mapping[int, Mapping[s
 def delete_prediction(studio: LabelStudio, prediction: int) -> None:
     """Deletes one stored prediction."""
     studio.call("DELETE", f"/api/predictions/{prediction}/")
+
+
+def rewrite(studio: LabelStudio, prediction: int, *, task: int, content: Mapping[str, Any]) -> bool:
+    """Puts other regions into a stored prediction, in one step; tells whether it was there.
+
+    It keeps its id. An annotator who has the task open names that id when they submit, and Label Studio refuses their
+    work where there is no such prediction any more.
+
+    Args:
+        studio: Where.
+        prediction: Its id.
+        task: The task that it is of.
+        content: A prediction: `result`, `score` and `model_version`.
+
+    Raises:
+        LabelStudioError: Label Studio refused or did not answer.
+    """
+    body = {name: content[name] for name in ("result", "score", "model_version")} | {"task": task}
+    try:
+        studio.call("PATCH", f"/api/predictions/{prediction}/", json=body)
+    except LabelStudioError as error:
+        if error.answered != _NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+def tidy_open_task(studio: LabelStudio, task: int, version: str) -> int:
+    """Deletes second predictions of a version where nobody has begun to annotate; the oldest stays. Gives their number.
+
+    Label Studio asks for a task's prediction as often as it is told to, and stores each: two who ask at once get two.
+    """
+    if sum(one["model_version"] == version for one in studio.predictions(task)) < _TOO_MANY:
+        return 0
+    found = read_open_task(studio, task)
+    spare = () if found is None else found.of_version(version)[1:]
+    for one in spare:
+        try:
+            delete_prediction(studio, one.id)
+        except LabelStudioError as error:
+            if error.answered != _NOT_FOUND:  # whoever asked at the same time looks as well
+                raise
+    return len(spare)
 
 
 def importable(data: Mapping[str, Any], predictions: Iterable[Mapping[str, Any]]) -> Json:

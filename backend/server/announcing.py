@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from backend.errors import LabelConfigError, LabelStudioError
 from backend.files import OneOfMany
 from backend.labelstudio.labelling import bind
+from backend.labelstudio.stored_predictions import tidy_open_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -244,6 +245,9 @@ class Announcer:
         started = self._clock()
         try:
             studio.retrieve_predictions(number, tasks)
+            # Whoever opened one of them, or asked for it as well, had Label Studio store a second prediction.
+            for task in tasks:
+                tidy_open_task(studio, task, wanted)
         except LabelStudioError:
             if project.failures + 1 < _TRIES:
                 raise

@@ -13,7 +13,7 @@ from backend.errors import BackendError, LabelConfigError, LabelStudioError
 from backend.files import OneOfMany
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.results import NOT_DONE
-from backend.labelstudio.stored_predictions import OpenTask, delete_prediction, read_open_task, store
+from backend.labelstudio.stored_predictions import OpenTask, delete_prediction, read_open_task, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,12 +45,12 @@ class Renewed:
     Attributes:
         looked_at: Tasks that were predicted anew.
         changed: Of these, the tasks that are shown something else now.
-        deleted: Stored predictions that were deleted.
+        replaced: Stored predictions that were rewritten, or deleted as second ones.
     """
 
     looked_at: frozenset[int]
     changed: frozenset[int]
-    deleted: int
+    replaced: int
 
 
 def renew_open_tasks(
@@ -62,8 +62,9 @@ def renew_open_tasks(
 ) -> Renewed:
     """Predicts open tasks anew, and replaces the predictions of the serving version that come out different.
 
-    A task that somebody began to annotate meanwhile is left alone. The new prediction is stored before the old one is
-    deleted: a run that is killed between the two leaves both, and the next one deletes the older.
+    A task is left alone that somebody began to annotate meanwhile, or whose prediction somebody else replaced. A stored
+    prediction is rewritten where it stands, because somebody may have it open. Of several of that version the newest
+    stays.
 
     Args:
         predictor: Predicts, and tells the ledger.
@@ -79,23 +80,21 @@ def renew_open_tasks(
     bodies = [task.body for task in tasks.values()]
     version, found = predictor.predict(bodies, bindings, project=str(project))
     fresh = {number: one for number, one in zip(tasks, found, strict=True) if one != NOT_DONE}
-    changed: dict[int, Any] = {}
-    old: list[PredictionRegions] = []
+    changed: set[int] = set()
+    spare: list[PredictionRegions] = []
     for number, one in fresh.items():
         shown = tasks[number].of_version(version)
         if shown and _shown(one["result"]) != _shown(shown[-1].result):
             now = read_open_task(studio, number)
-            if now is None or not now.of_version(version):
+            # What somebody else put there meanwhile, such as a person's decision about look-alikes, stays.
+            if now is None or now.of_version(version) != shown:
                 continue
-            changed[number] = one
-            old += now.of_version(version)
-        else:
-            old += shown[:-1]
-    if changed:
-        store(studio, project, changed)
-    for stored in old:
+            if rewrite(studio, shown[-1].id, task=number, content=one):
+                changed.add(number)
+        spare += shown[:-1]
+    for stored in spare:
         _delete(studio, stored.id)
-    return Renewed(looked_at=frozenset(fresh), changed=frozenset(changed), deleted=len(old))
+    return Renewed(looked_at=frozenset(fresh), changed=frozenset(changed), replaced=len(changed) + len(spare))
 
 
 class Renewer:

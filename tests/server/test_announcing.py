@@ -24,6 +24,7 @@ from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing
 CONFIG = """<View><Image name="page" value="$image"/><RectangleLabels name="mark" toName="page"{}>
 <Label value="signature"/><Label value="stamp"/><Label value="thumb"/></RectangleLabels></View>"""
 OURS = "http://backend:9090"
+_SECOND = 1000
 
 
 @dataclass
@@ -38,6 +39,7 @@ class FakeStudio:
         answers: The version that this backend gives at the moment.
         failing: Paths that answer 500.
         away: Tasks whose page cannot be had: nothing is stored for them.
+        doubled: Tasks whose prediction is stored twice, since somebody else asked for it as well.
         overwritten: How many renamings somebody undoes who listed the connections meanwhile: the real one then writes
             them back as it read them.
         asked: Method and path of each request.
@@ -51,6 +53,7 @@ class FakeStudio:
     answers: str = "v2"
     failing: set[str] = field(default_factory=set)
     away: set[int] = field(default_factory=set)
+    doubled: set[int] = field(default_factory=set)
     overwritten: int = 0
     asked: list[str] = field(default_factory=list)
     patches: list[dict[str, Any]] = field(default_factory=list)
@@ -70,6 +73,8 @@ class FakeStudio:
         self.asked.append(f"{request.method} {path}")
         if path in self.failing:
             return httpx2.Response(500)
+        if path.startswith(("/api/predictions/", "/api/tasks/")) and path.count("/") == 4:
+            return self._one(int(path.split("/")[3]), delete=request.method == "DELETE")
         return self._answer(request, path, query)
 
     def _answer(self, request: httpx2.Request, path: str, query: httpx2.QueryParams) -> httpx2.Response:
@@ -91,8 +96,20 @@ class FakeStudio:
         if task is None:
             found = self.tasks[int(path.split("/")[3])].values()
             return httpx2.Response(200, json=Counter(version for versions in found for version in versions))
-        [versions] = [tasks[int(task)] for tasks in self.tasks.values() if int(task) in tasks]
-        return httpx2.Response(200, json=[{"model_version": version} for version in sorted(versions)])
+        return httpx2.Response(200, json=self._whole(int(task))["predictions"])
+
+    def _one(self, number: int, *, delete: bool) -> httpx2.Response:
+        """A task; or a second prediction is deleted."""
+        if delete:
+            self.doubled.remove(number - _SECOND)
+        return httpx2.Response(204) if delete else httpx2.Response(200, json=self._whole(number))
+
+    def _whole(self, task: int) -> dict[str, Any]:
+        """A task with its predictions; of the version that is answered at the moment there may be two."""
+        [versions] = [tasks[task] for tasks in self.tasks.values() if task in tasks]
+        found = [{"id": task, "model_version": version} for version in sorted(versions)]
+        found += [{"id": task + _SECOND, "model_version": self.answers}] if task in self.doubled else []
+        return {"id": task, "project": 1, "data": {}, "predictions": found}
 
     def _connected(self, project: int) -> httpx2.Response:
         for connection in self.connections[project]:
@@ -211,6 +228,16 @@ def test_tasks_that_nothing_was_stored_for_are_asked_for_again_and_less_and_less
     asked = len(studio.portions)
     looks(one, clock, times=600)
     assert len(studio.portions) == asked
+
+
+def test_a_task_that_somebody_else_asked_for_as_well_keeps_one_prediction(
+    studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, tmp_path: Path
+) -> None:
+    studio.add(1, tasks=3)
+    studio.doubled = {2}
+    looks(announcer(studio, pipeline, clock, tmp_path), clock)
+    assert all("v2" in versions for versions in studio.tasks[1].values())
+    assert not studio.doubled
 
 
 def test_it_goes_on_however_long_something_is_away(

@@ -24,9 +24,13 @@ from backend.corrections.shown import shown_before
 from backend.corrections.sights import Alike, NearRows, find_alike
 from backend.errors import SettingsError
 from backend.geometry import Boxes, as_boxes
+from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import Connections
+from backend.labelstudio.labelling import bind
+from backend.labelstudio.stored_predictions import read_open_task, rewrite, tidy_open_task
 from backend.pages.source import PageSource
 from backend.server.application import Application
+from backend.server.renewing import renew_open_tasks
 from backend.settings import Settings
 from backend.vision.candidates import Candidates
 from backend.vision.classifier import Classification
@@ -180,7 +184,9 @@ def test_open_tasks_that_show_what_was_deleted_lose_it_by_themselves(place: Plac
     untouched = place.studio.predictions[3][0]["id"]
     # Task 1 shows the logo that 2 and 4 show; 3 shows another.
     place.submit(1, left=lambda one: one["value"]["y"] > 10)
-    until(lambda: place.places(2) == [(150, 320)] and len(place.studio.predictions[2]) == 1)
+    opened = place.studio.predictions[2][0]["id"]
+    until(lambda: place.places(2) == [(150, 320)])
+    assert [one["id"] for one in place.studio.predictions[2]] == [opened], "whoever has it open submits by its id"
     assert place.places(3) == both
     assert place.studio.predictions[3][0]["id"] == untouched
     assert place.places(4) == both, "an annotator is at it"
@@ -273,6 +279,65 @@ def test_what_a_person_answered_is_not_undone_by_a_refresh(
     assert settler([Wanted(task=3), Wanted(task=4)]).predicted == 1
     assert place.studio.predictions[3] == answered
     assert place.places(4) == [(150, 320)], "the logo is the one that was deleted"
+
+
+def test_second_predictions_of_a_version_go_where_nobody_is_at_the_task(place: Place) -> None:
+    studio = place.studio
+    first, other, *_ = (studio.add(1, version) for version in ("v2", "v1", "v2", "v2"))
+    twice = [studio.add(2, "v2"), studio.add(2, "v2")]
+    studio.drafts[2] = [{"id": 1}]
+    with LabelStudio(place.url, "key") as client:
+        assert [tidy_open_task(client, task, "v2") for task in (1, 2, 3)] == [2, 0, 0]
+    assert [one["id"] for one in studio.predictions[1]] == [first, other]
+    assert [one["id"] for one in studio.predictions[2]] == twice
+
+
+def follow(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], int]:
+    """Task 3 shows what looks like the logo that was deleted from task 1: a function that removes it there."""
+    for task in (1, 3):
+        place.show(task)
+    place.submit(1, left=lambda one: one["value"]["y"] > 10)
+    [logo] = [f"101-{one['id']}" for one in place.studio.predictions[1][0]["result"] if one["value"]["y"] < 10]
+    monkeypatch.setenv("DATA_DIR", str(place.application.feedback.store.lookalikes.parent))
+    monkeypatch.setenv("LABEL_STUDIO_URL", place.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "key")
+    until(lambda: main(["samples", "like", logo]) == 0)
+    listed = capsys.readouterr().out.splitlines()
+    [number] = [line.split()[0] for line in listed if "task 3, page 1: stamp, looks alike" in line][:1]
+    return lambda: main(["samples", "like", logo, "--follow", number])
+
+
+def test_a_decision_that_was_cut_off_half_way_is_finished_by_the_same_command(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decide, studio = follow(place, monkeypatch, capsys), place.studio
+    [before] = studio.predictions[3]
+    studio.troubles[f"PATCH /api/predictions/{before['id']}/"] = [None, None]
+    assert decide() != 0
+    assert len(place.places(3)) == 2
+    engine = place.application.feedback.store.engine
+    assert ruled_among(engine, [3], version=before["model_version"]) == {3}, "nothing puts the box back meanwhile"
+    studio.troubles.clear()
+    assert decide() == 0
+    assert place.places(3) == [(150, 320)]
+    assert decide() == 0, "once more changes nothing"
+    assert place.places(3) == [(150, 320)]
+    assert [one["id"] for one in studio.predictions[3]] == [before["id"]], "whoever has it open submits by its id"
+
+
+def test_what_a_person_decides_while_a_task_is_predicted_anew_stays(place: Place) -> None:
+    place.show(3)
+    [before] = place.studio.predictions[3]
+    whole, before["result"] = before["result"], []
+    with LabelStudio(place.url, "key") as client:
+        task = read_open_task(client, 3)
+        assert task is not None
+        # Since it was read, somebody put other regions into it.
+        assert rewrite(client, before["id"], task=3, content=before | {"result": whole[1:]})
+        renewed = renew_open_tasks(place.application.predictor, client, 1, {3: task}, bind(CONFIG))
+        assert not rewrite(client, 999, task=3, content=before), "there is no such prediction"
+    assert not renewed.changed
+    assert [one["result"] for one in place.studio.predictions[3]] == [whole[1:]]
 
 
 def test_open_tasks_get_back_what_a_correction_took_once_it_is_taken_back(place: Place) -> None:

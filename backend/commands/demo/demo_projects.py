@@ -16,6 +16,7 @@ from backend.errors import DemoError
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import label_config as own_config
 from backend.labelstudio.projects import write_columns
+from backend.labelstudio.stored_predictions import tidy_open_task
 from backend.labelstudio.tabs import (
     DOUBTFUL_FIRST,
     MARKS_FOUND,
@@ -171,6 +172,8 @@ def retrieve_boxes(
         found = _boxes(studio, task, version)
         if found is None:
             studio.retrieve_predictions(project, [task])
+            # The server may have asked for it as well: after an upgrade it brings open tasks to its new version.
+            tidy_open_task(studio, task, version)
             found = _boxes(studio, task, version)
         if found is None:
             raise DemoError(f"task {task} got no prediction of {version}: Label Studio's log and the backend's say why")

@@ -150,7 +150,7 @@ class Settler:
         for one in self._renew(whole):
             looked_at |= one.looked_at
             done.predicted += len(one.changed)
-            done.replaced += one.deleted
+            done.replaced += one.replaced
         done.pages = sum(len(sheets(0, found[number].body, self._bindings)) for number in looked_at)
         done.failures += [self._failure(number) for number in shown if number not in looked_at]
         return done

@@ -143,6 +143,34 @@ def test_a_project_queues_doubtful_tasks_first_and_its_columns_are_for_people(st
     assert (document["preview"], document["page_numbers"]) == ("/data/upload/0/1.jpg", [1, 2])
 
 
+class AskedTwice(MemoryStudio):
+    """The server asks for each task at the same moment."""
+
+    def retrieve_predictions(self, project: int, tasks: Sequence[int]) -> None:
+        for _ in range(2):
+            super().retrieve_predictions(project, tasks)
+        for task in tasks:
+            for place, one in enumerate(self.stored[task]):
+                one["id"] = 100 * task + place
+
+    def call(self, method: str, path: str, **request: Any) -> Any:
+        match method, path.split("/")[2:-1]:
+            case "GET", ["tasks", task]:
+                return {"id": int(task), "project": 0, "data": {}, "predictions": self.stored[int(task)]}
+            case "DELETE", ["predictions", number]:
+                held = self.stored[int(number) // 100]
+                held[:] = [one for one in held if one["id"] != int(number)]
+                return None
+        return super().call(method, path, **request)
+
+
+def test_what_the_server_asked_for_as_well_is_there_once() -> None:
+    studio = AskedTwice()
+    filled: Any = Filled(project=0, tasks=(1, 2))
+    assert retrieve_boxes(studio, [filled], version="v1", done=lambda *_: None) == 4  # type: ignore[arg-type]
+    assert [[one["id"] for one in held] for held in studio.stored.values()] == [[100], [200]]
+
+
 def test_a_task_that_gets_no_prediction_is_an_error_that_names_it(studio: Any) -> None:
     studio.answers = None
     with pytest.raises(DemoError, match="task 7 got no prediction of v1"):
