@@ -310,6 +310,20 @@ def test_files_are_contracts_and_a_torn_one_is_not_known(tmp_path: Path) -> None
     assert torn.reasons
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("عقد إيجار 114.pdf", "<bdi>عقد إيجار 114</bdi>.pdf"),
+        ("عقد 12.3.2024", "<bdi>عقد 12.3</bdi>.2024"),
+        ("task 7", "<bdi>task 7</bdi>"),
+        (".hidden", "<bdi>.hidden</bdi>"),
+        ("a. long sentence", "<bdi>a. long sentence</bdi>"),
+    ],
+)
+def test_an_arabic_name_keeps_its_ending_behind_it(name: str, shown: str) -> None:
+    assert f"<h3>{shown}</h3>" in html(judged([Contract(name=name, pages=(page(1),))], RULES), NoPages())
+
+
 def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     files = [tmp_path / "2024" / "lease.png", tmp_path / "2025" / "lease.png", tmp_path / "other.png"]
     for file in files:
