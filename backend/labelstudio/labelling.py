@@ -8,12 +8,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import defusedxml.ElementTree
-from defusedxml import DefusedXmlException
-
 from backend.errors import LabelConfigError
+from backend.labelstudio.config_tags import Repeat, images, is_called, is_yes, read_tags, repeats, targets
 from backend.labelstudio.mark_words import Statement, mark_named, read_statements
-from backend.labelstudio.repeating import Repeat, repeats
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -28,7 +25,6 @@ Shape: TypeAlias = Literal["rectangle", "polygon", "brush"]
 _SHAPES: tuple[Shape, ...] = ("rectangle", "polygon", "brush")
 _READ: tuple[str, ...] = (*_SHAPES, "ellipse", "keypoint", "bitmask", "vector")
 """What annotators may draw with beside, and what their labels are read from as well."""
-_YES = ("1", "true", "yes")
 _NO_MARK = "none"
 """In `predicted_values`: the label stands for no mark, whatever it is called."""
 _MOST_LISTED = 6
@@ -39,11 +35,6 @@ _OWN_NAMES = tuple(
     [("mark", "page", field, paged, [(mark, mark) for mark in sorted(MARKS)])]
     for field, paged in (("image", False), ("pages", True))
 )
-# Each tag takes kilobytes while it is read. A config with hundreds of labels has a few hundred.
-_LONGEST_CONFIG = 512 * 1024
-_MOST_TAGS = 20_000
-# Names of labels, `predicted_values` included: each is looked up among the words for marks, for each control around it.
-_MOST_NAMES = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +125,17 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
         LabelConfigError: It is no XML, or offers nothing to put marks on. The message says what is missing, in ASCII
             and without tags, because Label Studio shows no others.
     """
-    root = _parse(label_config)
+    root = read_tags(label_config)
     repeated = repeats(root)
-    images = _images(root, repeated)
-    if not images:
+    shown = images(root, repeated)
+    if not shown:
         raise LabelConfigError(
             'The label config has no Image tag with a task field: add an Image tag with name="image" and '
             'value="$image", or valueList="$pages" for tasks of several pages'
         )
-    on_images = [one for one in _controls(root, images) if one.image in images]
+    on_images = [one for one in _controls(root, shown) if one.image in shown]
     if not on_images:
-        name = next(iter(images))
+        name = next(iter(shown))
         raise LabelConfigError(
             "The label config has no RectangleLabels tag for its Image (nor PolygonLabels, BrushLabels, or Labels with "
             f'a Rectangle): add one with name="label" and toName="{_plain(name) or "the name of the Image"}"'
@@ -154,12 +145,12 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
         raise LabelConfigError('Every RectangleLabels tag on an Image says model_skip="true": take it off one of them')
     if len(wanted) > _MOST_CONTROLS:
         raise LabelConfigError(_too_many_controls(len(wanted)))
-    statements = read_statements(root, images, repeated)
-    bindings = [_binding(one, images[one.image], confidence, repeated.get(one.tag), statements) for one in wanted]
+    statements = read_statements(root, shown, repeated)
+    bindings = [_binding(one, shown[one.image], confidence, repeated.get(one.tag), statements) for one in wanted]
     useful = [binding for binding in bindings if binding.labels]
     if not useful:
         raise LabelConfigError(_no_labels([one.tag for one in wanted]))
-    first = {image: min(_rank(one) for one in useful if one.image == image) for image in images if _has(useful, image)}
+    first = {image: min(_rank(one) for one in useful if one.image == image) for image in shown if _has(useful, image)}
     return tuple(binding for binding in useful if _rank(binding) == first[binding.image])
 
 
@@ -173,20 +164,20 @@ class _Control:
     figure: str
 
 
-def _controls(root: Element, images: Mapping[str, tuple[str, bool]]) -> list[_Control]:
+def _controls(root: Element, shown: Mapping[str, tuple[str, bool]]) -> list[_Control]:
     figures: dict[str, tuple[Shape, str]] = {}
     for shape in reversed(_SHAPES):
         for tag in root.iter():
-            if _is(tag, shape):
-                figures.update({image: (shape, tag.get("name", "")) for image in _targets(tag)})
+            if is_called(tag, shape):
+                figures.update({image: (shape, tag.get("name", "")) for image in targets(tag)})
     found: list[_Control] = []
     for tag in root.iter():
         for shape in _SHAPES:
-            if _is(tag, f"{shape}labels"):
-                found += [_Control(tag=tag, image=image, shape=shape, figure="") for image in _targets(tag)]
-        if _is(tag, "labels"):
-            for image in _targets(tag):
-                if image in figures and image in images:
+            if is_called(tag, f"{shape}labels"):
+                found += [_Control(tag=tag, image=image, shape=shape, figure="") for image in targets(tag)]
+        if is_called(tag, "labels"):
+            for image in targets(tag):
+                if image in figures and image in shown:
                     drawn, figure = figures[image]
                     found.append(_Control(tag=tag, image=image, shape=drawn, figure=figure))
     return found
@@ -206,23 +197,23 @@ def namings(label_config: str) -> tuple[Naming, ...]:
     Raises:
         LabelConfigError: It is no XML, or has more tags, names or controls than are read.
     """
-    root = _parse(label_config)
-    images = {tag.get("name", "") for tag in root.iter() if _is(tag, "image")}
+    root = read_tags(label_config)
+    shown = {tag.get("name", "") for tag in root.iter() if is_called(tag, "image")}
     named = [tag for tag in root.iter() if tag.get("name") and tag.get("toName")]
-    read = {tag for tag in named if _is_read(tag, images)}
+    read = {tag for tag in named if _is_read(tag, shown)}
     if len(read) > _MOST_CONTROLS:
         raise LabelConfigError(_too_many_controls(len(read)))
-    return tuple(_naming(tag, read=tag in read) for tag in named if not any(_is(tag, shape) for shape in _READ))
+    return tuple(_naming(tag, read=tag in read) for tag in named if not any(is_called(tag, shape) for shape in _READ))
 
 
-def _is_read(tag: Element, images: Collection[str]) -> bool:
+def _is_read(tag: Element, shown: Collection[str]) -> bool:
     """Whether labels of a tag are read as marks, whatever is drawn with it: an outline may stand for a box."""
-    labelled = _is(tag, "labels") or any(_is(tag, f"{shape}labels") for shape in _READ)
-    return labelled and any(image in images for image in _targets(tag))
+    labelled = is_called(tag, "labels") or any(is_called(tag, f"{shape}labels") for shape in _READ)
+    return labelled and any(image in shown for image in targets(tag))
 
 
 def _is_skipped(control: Element) -> bool:
-    return control.get("model_skip", "").strip().lower() in _YES
+    return is_yes(control, "model_skip")
 
 
 def versioned(version: str, bindings: Sequence[Binding], *, confidence: float) -> str:
@@ -268,51 +259,8 @@ def _digest(facts: object) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
 
 
-def _parse(label_config: str) -> Element:
-    if len(label_config) > _LONGEST_CONFIG or label_config.count("<") > _MOST_TAGS:
-        raise LabelConfigError(
-            f"The label config has {len(label_config)} characters and {label_config.count('<')} tags: at most "
-            f"{_LONGEST_CONFIG} and {_MOST_TAGS} are read"
-        )
-    try:
-        root: Element = defusedxml.ElementTree.fromstring(label_config, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise LabelConfigError("The label config declares a document type or entities: take that out") from error
-    except (defusedxml.ElementTree.ParseError, ValueError, RecursionError) as error:
-        raise LabelConfigError(f"The label config is not well-formed XML ({error})") from error
-    names = sum(1 + tag.get("predicted_values", "").count(",") for tag in root.iter() if _is(tag, "label"))
-    if names > _MOST_NAMES:
-        raise LabelConfigError(f"The label config names {names} labels and predicted_values: at most {_MOST_NAMES}")
-    return root
-
-
 def _too_many_controls(count: int) -> str:
     return f"The label config has {count} RectangleLabels tags: at most {_MOST_CONTROLS} get marks"
-
-
-def _is(tag: Element, name: str) -> bool:
-    return isinstance(tag.tag, str) and tag.tag.lower() == name
-
-
-def _targets(control: Element) -> list[str]:
-    return [name.strip() for name in control.get("toName", "").split(",")] if control.get("name") else []
-
-
-def _images(root: Element, repeated: Mapping[Element, Repeat]) -> dict[str, tuple[str, bool]]:
-    """Task field of each Image by the Image's name, and whether the field holds a list."""
-    found: dict[str, tuple[str, bool]] = {}
-    for tag in root.iter():
-        if not _is(tag, "image") or not tag.get("name"):
-            continue
-        repeat = repeated.get(tag)
-        pages, page = tag.get("valueList", ""), tag.get("value", "")
-        key = pages or page
-        if repeat is not None:
-            found[tag.get("name", "")] = (repeat.field, True)
-        # "$pages[{{idx}}]" outside a Repeater stands for no one field.
-        elif key[:1] == "$" and len(key) > 1 and "{{" not in key:
-            found[tag.get("name", "")] = (key[1:], bool(pages))
-    return found
 
 
 def _binding(
@@ -335,7 +283,7 @@ def _binding(
         meanings=_meanings(tag),
         shape=control.shape,
         figure=control.figure,
-        turns=tag.get("canRotate", "").strip().lower() in _YES,
+        turns=is_yes(tag, "canRotate"),
         repeat=repeat,
         statements=tuple(one for one in statements if one.image == control.image),
     )
@@ -367,7 +315,7 @@ def _naming(control: Element, *, read: bool) -> Naming:
     further: dict[str, tuple[str, ...]] = {}
     for tag in control.iter():
         shown = tag.get("alias") or tag.get("value", "")
-        if not _is(tag, "label") or not shown:
+        if not is_called(tag, "label") or not shown:
             continue
         marks, _ = _marks_of(tag)
         labels[shown] = labels.get(shown) or marks
@@ -381,7 +329,7 @@ def _label_tags(control: Element) -> Iterator[tuple[str, tuple[str, ...], int]]:
     """Each label as regions bear it, the marks that it stands for, and how that is known: the lower, the surer."""
     for tag in control.iter():
         shown = tag.get("alias") or tag.get("value", "")
-        if not _is(tag, "label") or not shown:
+        if not is_called(tag, "label") or not shown:
             continue
         marks, rank = _marks_of(tag)
         yield shown, marks, rank
@@ -419,7 +367,7 @@ def _threshold(control: Element, name: str, confidence: float) -> float:
 
 
 def _no_labels(controls: list[Element]) -> str:
-    names = [tag.get("value", "") for control in controls for tag in control.iter() if _is(tag, "label")]
+    names = [tag.get("value", "") for control in controls for tag in control.iter() if is_called(tag, "label")]
     found = [_plain(name) or f"number {place}" for place, name in enumerate(names, 1)]
     more = f" and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
     return (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from backend.labelstudio.config_tags import is_called, is_yes
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -122,7 +123,6 @@ _SAYING_WORDS: dict[str, tuple[str, ...]] = {
         *("غير مختوم", "غير مختومة", "بدون ختم", "بلا ختم", "لا ختم"),
     ),
 }
-_YES = ("1", "true", "yes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,15 +192,15 @@ def read_statements(root: Element, images: Collection[str], repeated: Collection
     for tag in root.iter():
         image = tag.get("toName", "").strip()
         alone = image in images and tag not in repeated and tag.get("name")
-        per_region = _is_yes(tag, "perRegion") or _is_yes(tag, "model_skip")
-        if not _is_called(tag, "choices") or not alone or per_region:
+        per_region = is_yes(tag, "perRegion") or is_yes(tag, "model_skip")
+        if not is_called(tag, "choices") or not alone or per_region:
             continue
         choices: dict[str, str] = {}
         told = False
         for choice in tag.iter():
             value = choice.get("alias") or choice.get("value", "")
             saying, mapped = _saying(choice)
-            if _is_called(choice, "choice") and value and saying:
+            if is_called(choice, "choice") and value and saying:
                 choices.setdefault(saying, value)
                 told = told or mapped or saying not in _WHOLE
         if told:
@@ -211,7 +211,7 @@ def read_statements(root: Element, images: Collection[str], repeated: Collection
                     image=image,
                     choices=choices,
                     several=several,
-                    by_page=_is_yes(tag, "perItem"),
+                    by_page=is_yes(tag, "perItem"),
                 )
             )
     return tuple(found)
@@ -230,11 +230,3 @@ def _saying(choice: Element) -> tuple[str, bool]:
 @cache
 def _sayings_by_word() -> dict[str, str]:
     return {folded(word): saying for saying in SAYINGS for word in _SAYING_WORDS[saying]}
-
-
-def _is_called(tag: Element, name: str) -> bool:
-    return isinstance(tag.tag, str) and tag.tag.casefold() == name
-
-
-def _is_yes(tag: Element, attribute: str) -> bool:
-    return tag.get(attribute, "").strip().casefold() in _YES

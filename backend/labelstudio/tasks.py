@@ -12,8 +12,8 @@ from backend.escaping import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from backend.labelstudio.config_tags import Repeat
     from backend.labelstudio.labelling import Binding
-    from backend.labelstudio.repeating import Repeat
 
 __all__ = ["UNNAMED_FIELD", "Sheet", "listed", "project_id", "sheets", "task_id"]
 
