@@ -26,12 +26,12 @@ from scipy.optimize import minimize
 from scipy.special import softmax
 from tqdm import tqdm
 
-from backend.geometry import as_boxes, coverage, iou
+from backend.geometry import as_boxes, iou
 from backend.settings import Settings
 from backend.vision.network_config import MARKS
 from backend.vision.pipeline import Pipeline, fuse
-from backend.vision.refine import rivals
-from benchmarks.interactive import rough_boxes
+from backend.vision.refine import proposed_in, rivals
+from benchmarks.interactive import Remembering, rough_boxes
 from benchmarks.truth import TruePage, drawn_pages, real_pages
 from benchmarks.ways import pipeline_of
 
@@ -59,19 +59,18 @@ class Choice:
 def choices(pipeline: Pipeline, page: TruePage, *, seed: int) -> Iterator[Choice]:
     """The rivals in all rough boxes about the marks of a page."""
     height, width = page.pixels.shape[:2]
-    candidates = pipeline.detector(page.pixels, page.dpi)
-    classified = pipeline.classifier.classify(page.pixels, candidates.boxes).probabilities
-    found = fuse(classified, candidates.heat, pipeline.detector.fusion)
+    detector = Remembering(pipeline)
     for place, mark in enumerate(page.marks):
         truth = as_boxes([mark.box])
         for _, rough in rough_boxes(mark.box, width=width, height=height, seed=[seed, place]):
-            near = coverage(candidates.boxes, as_boxes([rough]))[:, 0] > 0
-            meant = found[near, MARKS.index(mark.label)]
+            label = MARKS.index(mark.label)
+            candidates = proposed_in(detector, page.pixels, page.dpi, as_boxes([rough]), [label])
+            classified = pipeline.classifier.classify(page.pixels, candidates.boxes).probabilities
             some = rivals(
                 page.pixels,
                 rough,
-                candidates=candidates.boxes[near],
-                probabilities=meant,
+                candidates=candidates.boxes,
+                probabilities=fuse(classified, candidates.heat, detector.fusion)[:, label],
                 inside=pipeline.config.inside,
             )
             if some is not None:

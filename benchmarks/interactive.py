@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from backend.geometry import as_boxes, iou
+from backend.geometry import Boxes, as_boxes, iou
 from backend.pages.page import Page
 from backend.settings import Settings
 from backend.vision.candidates import Candidates
@@ -93,6 +93,10 @@ class Remembering:
         if self._seen is None or self._seen[0] is not pixels:
             self._seen = pixels, self._inner(pixels, dpi)
         return self._seen[1]
+
+    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+        """What the refiner makes of the boxes (N, 4)."""
+        return self._inner.fitted(pixels, dpi, boxes, labels)
 
 
 def rough_boxes(

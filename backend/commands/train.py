@@ -13,7 +13,7 @@ from backend.vision.weights import BUNDLED
 
 __all__ = ["STEPS", "add_arguments", "run"]
 
-STEPS = ("pages", "detector", "crops", "classifier", "publish", "fusion")
+STEPS = ("pages", "detector", "refiner", "crops", "classifier", "publish", "fusion")
 _PAGES = 3600
 
 
@@ -90,6 +90,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 args.work, args.out, real=args.real, threads=args.threads, jobs=args.jobs, minutes=args.minutes
             )
         )
+    if "refiner" in args.steps:
+        _say(bundled.fit_boxes(args.work, args.out, real=args.real, threads=args.threads, jobs=args.jobs))
     if "crops" in args.steps:
         bundled.harvest(args.work, args.out, real=args.real, jobs=max(args.jobs, 1))
     if "classifier" in args.steps:

@@ -28,10 +28,13 @@ from backend.training.detector.detector_network import TAUGHT
 from backend.training.detector.detector_publishing import publish_detector
 from backend.training.detector.detector_recipe import BUNDLED_DETECTOR, DetectorRecipe
 from backend.training.detector.lite_network import LITE0, LiteNet, body_from_imagenet
-from backend.training.detector.scenes import load_stock
+from backend.training.detector.scenes import Stock, load_stock
+from backend.training.export import state_dict_from_onnx
 from backend.training.fusion import fit_fusion
 from backend.training.harvest import harvest_marks, harvest_pages
 from backend.training.pagestore import LabelledPage, PageStore
+from backend.training.refiner.refiner_loop import BUNDLED_REFINER, fit_refiner
+from backend.training.refiner.refiner_publishing import publish_refiner
 from backend.training.training_pages import (
     add_real_pages,
     ask_for_folder,
@@ -45,9 +48,9 @@ from backend.training.training_pages import (
 from backend.vision.finders import build_detector
 from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.weights import BUNDLED as WEIGHTS
-from backend.vision.weights import WEIGHTS_FILE
+from backend.vision.weights import DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
 
-__all__ = ["collect", "fit_classifier", "fit_pages", "harvest", "publish_classifier", "weigh", "within"]
+__all__ = ["collect", "fit_boxes", "fit_classifier", "fit_pages", "harvest", "publish_classifier", "weigh", "within"]
 
 _CUT: Mapping[str, tuple[str, ...]] = {"page_full": TAUGHT, "page_photo_sig": MARKS, "drawn": ("thumb",)}
 """What is cut out of pages, to be pasted on others, by the pages' source."""
@@ -84,14 +87,7 @@ def fit_pages(
     torch.set_num_threads(threads)
     store = _pages(work)
     pages = store.read()
-    if not any(page.split == "train" for page in pages):
-        raise TrainingError(f"{store.folder} has no pages to train on: draw some first, with the step `pages`")
-    if has_frozen(pages):
-        ask_for_folder(out)
-    judges = [page for page in pages if page.split == "validation" and page.complete]
-    drawn = [page for page in judges if page.domain == "drawn"][:_JUDGED]
-    train = load_stock(store, [page for page in pages if page.split == "train"], _marks_to_paste(store, pages, real))
-    judge = load_stock(store, [page for page in judges if page.domain == "real"] + drawn)
+    train, judge = _stocks(store, pages, out, real)
     new = {f"{page.domain}/{page.source}" for page in pages if is_frozen(page)}
     shares = shared(BUNDLED_DETECTOR.shares, train.groups, new, samples=BUNDLED_DETECTOR.samples)
     recipe = dataclasses.replace(BUNDLED_DETECTOR, shares=shares)
@@ -99,6 +95,45 @@ def fit_pages(
     base = body_from_imagenet(LiteNet(LITE0), imagenet_lite())
     train_for = partial(fit_detector, recipe, train, judge, folder, base=base, workers=jobs)
     return publish_detector(folder, within(minutes, train_for, recipe), recipe, store, out)
+
+
+def fit_boxes(work: Path, out: Path, *, real: Path | None, threads: int, jobs: int) -> list[str]:
+    """Trains the refiner on the pages of `work`, and writes it to `out`; it begins with the body of the detector there.
+
+    Where `out` holds no detector, it begins with the bundled one's.
+
+    Gives what was measured, a line a set.
+
+    Raises:
+        TrainingError: There are no pages, or those of a data set are to overwrite the bundled weights.
+    """
+    torch.set_num_threads(threads)
+    store = _pages(work)
+    pages = store.read()
+    train, judge = _stocks(store, pages, out, real)
+    made = out / DETECTOR_WEIGHTS_FILE
+    base = _base_of(work / "refiner-base.onnx", made if made.is_file() else WEIGHTS / DETECTOR_WEIGHTS_FILE)
+    new = {f"{page.domain}/{page.source}" for page in pages if is_frozen(page)}
+    shares = shared(BUNDLED_REFINER.shares, train.groups, new, samples=BUNDLED_REFINER.samples)
+    recipe = dataclasses.replace(BUNDLED_REFINER, base=f"detector@{sha256_of(base)[:12]}", shares=shares)
+    folder = work / run_name("refiner", recipe.digest, pages, store)
+    progress = fit_refiner(recipe, train, judge, folder, base=state_dict_from_onnx(base), workers=jobs)
+    return publish_refiner(folder, progress, recipe, store, out)
+
+
+def _stocks(store: PageStore, pages: Sequence[LabelledPage], out: Path, real: Path | None) -> tuple[Stock, Stock]:
+    """Pages that teach, with marks to paste on them, and pages that judge."""
+    if not any(page.split == "train" for page in pages):
+        raise TrainingError(f"{store.folder} has no pages to train on: draw some first, with the step `pages`")
+    if has_frozen(pages):
+        ask_for_folder(out)
+    judges = [page for page in pages if page.split == "validation" and page.complete]
+    drawn = [page for page in judges if page.domain == "drawn"][:_JUDGED]
+    teach = [page for page in pages if page.split == "train"]
+    return (
+        load_stock(store, teach, _marks_to_paste(store, pages, real)),
+        load_stock(store, [page for page in judges if page.domain == "real"] + drawn),
+    )
 
 
 def within(
@@ -225,16 +260,21 @@ def _crops(work: Path) -> CropFolder:
 
 def _recipe(work: Path) -> tuple[Recipe, Path]:
     """The recipe with its base named, and the base: a copy, since publishing puts new weights in its place."""
-    base = work / "base.onnx"
-    if not base.exists():
-        part = base.with_suffix(".part")
-        shutil.copyfile(WEIGHTS / WEIGHTS_FILE, part)
-        part.replace(base)
+    base = _base_of(work / "base.onnx", WEIGHTS / WEIGHTS_FILE)
     crops = [crop for crop in _crops(work).read() if crop.split == "train"]
     groups = [f"{crop.domain}/{crop.label}" for crop in crops]
     new = {group for group, crop in zip(groups, crops, strict=True) if is_frozen(crop)}
     shares = shared(BUNDLED.shares, groups, new, samples=BUNDLED.samples)
     return dataclasses.replace(BUNDLED, base=f"bundled-{sha256_of(base)[:12]}", shares=shares), base
+
+
+def _base_of(copy: Path, weights: Path) -> Path:
+    """What a run began with: `copy`, made of `weights` when the first step asks for it."""
+    if not copy.exists():
+        part = copy.with_suffix(".part")
+        shutil.copyfile(weights, part)
+        part.replace(copy)
+    return copy
 
 
 def _run_folder(work: Path, recipe: Recipe) -> Path:

@@ -1,4 +1,4 @@
-"""Both networks written as the ONNX files that serve, with a state dict's own names on the initializers.
+"""The networks written as the ONNX files that serve, with a state dict's own names on the initializers.
 
 The graphs are built node by node rather than by `torch.onnx.export`. The optimising exporter folds every BatchNorm into
 its convolution. Then no state dict can be recovered, and no training can start from the file. The plain exporter leaves
@@ -22,10 +22,19 @@ from torchvision.models import ResNet
 
 from backend.errors import BadWeights
 from backend.training.detector.detector_network import DetectorNet
-from backend.training.detector.lite_network import InvertedResidual, LiteNet
+from backend.training.detector.lite_network import InvertedResidual, LiteNet, Pyramid
 from backend.training.detector.residual_network import ResidualNet
+from backend.training.refiner.refiner_network import RefinerNet, cells_of
+from backend.vision.network_config import MARKS
 
-__all__ = ["GraphBuilder", "export_classifier", "export_detector", "half_precision", "state_dict_from_onnx"]
+__all__ = [
+    "GraphBuilder",
+    "export_classifier",
+    "export_detector",
+    "export_refiner",
+    "half_precision",
+    "state_dict_from_onnx",
+]
 
 _OPSET = 20
 _IR_VERSION = 10
@@ -201,12 +210,59 @@ def export_detector(network: DetectorNet, path: Path, *, half: bool = True) -> N
     onnx.save(graph.finish("detector", [pixels], outputs), path)
 
 
+def export_refiner(network: RefinerNet, path: Path) -> None:
+    """Writes `network` as ONNX: `pixels` (N, S, S, 3) uint8 → `edges` (N, 12), shares of what is seen.
+
+    Edges 4c to 4c + 3 are left, top, right and bottom of mark c. Kernels are kept as float16; the graph casts them back
+    and computes in float32. The bytes depend on the weights alone.
+    """
+    state = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+    graph = GraphBuilder(state, half=True)
+    cells, count = cells_of(network.side), 4 * len(MARKS)
+    middles = ((np.arange(cells) + 0.5) / cells).astype(np.float32)[:, None]
+    _constants(graph, {})
+    for name, values in (
+        ("middles", middles),
+        ("rows", np.array([2], np.int64)),
+        ("columns", np.array([3], np.int64)),
+        ("last", np.array([2], np.int64)),
+        ("sideways", np.array([[[True], [False]] * (count // 2)])),
+    ):
+        graph.add("Constant", name=name, value=numpy_helper.from_array(values))
+    merged, _ = _pyramid(graph, network)
+    placed = graph.add("Add", merged, "position", name="placed")
+    maps = _head(graph, placed, "borders", network.borders)
+    across = graph.add("ReduceMean", maps, "rows", name="across", keepdims=0)
+    down = graph.add("ReduceMean", maps, "columns", name="down", keepdims=0)
+    sure = graph.add("Softmax", graph.add("Where", "sideways", across, down, name="along"), name="sure", axis=2)
+    graph.add("Squeeze", graph.add("MatMul", sure, "middles", name="expected"), "last", name="edges")
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", network.side, network.side, 3])
+    edges = helper.make_tensor_value_info("edges", TensorProto.FLOAT, ["N", count])
+    onnx.save(graph.finish("refiner", [pixels], [edges]), path)
+
+
 def _lite(graph: GraphBuilder, network: LiteNet) -> None:
-    # Constants are nodes and not initializers, so that the initializers are the state dict and nothing else.
-    for name, value in (("middle", 127.5), ("one", 1.0), ("stride", network.stride), ("twice", [1, 1, 2, 2])):
-        graph.add("Constant", name=name, value=numpy_helper.from_array(np.array(value, np.float32)))
+    _constants(graph, {"stride": network.stride})
     for name, whole in (("first", 0), ("marks", network.classes), ("channels", 1)):
         graph.add("Constant", name=name, value=numpy_helper.from_array(np.array([whole], np.int64)))
+    merged, last = _pyramid(graph, network)
+    every = graph.add("Sigmoid", _head(graph, merged, "heat", network.heat), name="heat.every")
+    graph.add("Slice", every, "first", "marks", "channels", name="heat")
+    distances = graph.add("Softplus", _head(graph, merged, "edges", network.edges), name="edges.positive")
+    graph.add("Mul", distances, "stride", name="edges")
+    pooled = graph.add("Flatten", graph.add("GlobalAveragePool", last, name="turns.pool"), name="turns.flat")
+    turns = graph.add("Gemm", pooled, graph.names["turns.weight"], "turns.bias", name="turns.logits", transB=1)
+    graph.add("Softmax", turns, name="turns", axis=1)
+
+
+def _constants(graph: GraphBuilder, more: Mapping[str, float]) -> None:
+    """What the pyramid computes with: nodes and not initializers, so that these are the state dict and nothing else."""
+    for name, value in {"middle": 127.5, "one": 1.0, **more, "twice": [1, 1, 2, 2]}.items():
+        graph.add("Constant", name=name, value=numpy_helper.from_array(np.array(value, np.float32)))
+
+
+def _pyramid(graph: GraphBuilder, network: Pyramid) -> tuple[str, str]:
+    """The pyramid's features of `pixels`, (N, H, W, 3) uint8, and the body's last."""
     x = graph.add("Cast", "pixels", name="pixels.float", to=TensorProto.FLOAT)
     x = graph.add("Sub", graph.add("Div", x, "middle", name="unit"), "one", name="centred")
     x = graph.add("Transpose", x, name="planes", perm=[0, 3, 1, 2])
@@ -224,13 +280,7 @@ def _lite(graph: GraphBuilder, network: LiteNet) -> None:
         side = _unit(graph, levels[number], f"laterals.{number}", network.laterals[number])
         merged = graph.add("Add", side, larger, name=f"merges.{number}.sum")
         merged = _separable(graph, merged, f"merges.{number}", network.merges[number])
-    every = graph.add("Sigmoid", _head(graph, merged, "heat", network.heat), name="heat.every")
-    graph.add("Slice", every, "first", "marks", "channels", name="heat")
-    distances = graph.add("Softplus", _head(graph, merged, "edges", network.edges), name="edges.positive")
-    graph.add("Mul", distances, "stride", name="edges")
-    pooled = graph.add("Flatten", graph.add("GlobalAveragePool", levels[-1], name="turns.pool"), name="turns.flat")
-    turns = graph.add("Gemm", pooled, graph.names["turns.weight"], "turns.bias", name="turns.logits", transB=1)
-    graph.add("Softmax", turns, name="turns", axis=1)
+    return merged, levels[-1]
 
 
 def _unit(graph: GraphBuilder, x: str, layer: str, unit: nn.Module) -> str:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.geometry import as_boxes, iou, suppress
+from backend.geometry import Boxes, as_boxes, iou, suppress
 from backend.vision.candidates import Candidates
 from backend.vision.engine import Fusion
 from backend.vision.ink import OD_STEPS, DetectionConfig, PageInk, ink_of, paper_colour
@@ -196,6 +196,11 @@ class ColourDetector:
         kept = (scores >= config.least_score) | (place < config.fewest_candidates)
         kept &= place < config.most_candidates
         return Candidates(boxes[order[kept]], scores[kept], np.zeros((int(kept.sum()), len(MARKS))))
+
+    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+        """The boxes as they came: ink is looked at once."""
+        del pixels, dpi, labels
+        return boxes
 
     def proposals(
         self, pixels: NDArray[np.uint8], dpi: float | None = None

@@ -155,6 +155,7 @@ class DetectorConfig:
         least_turn: Probability from which a page is taken for turned; None for a network that cannot tell.
         box_reach: Share of a box's sides, to each side of its peak, within which the cells' boxes are averaged by their
             heat; None for the box of the peak's cell alone.
+        refined: Whether the program's refiner gives its boxes their edges.
         fusion: How its heat is weighed against the classifier.
         provenance: Where the weights come from, in words.
     """
@@ -168,6 +169,7 @@ class DetectorConfig:
     same_iou: float = 0.5
     least_turn: float | None = None
     box_reach: float | None = None
+    refined: bool = False
     fusion: Fusion = field(default_factory=Fusion)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -179,6 +181,8 @@ class DetectorConfig:
         for name in ("stride", "multiple", "most"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise BadWeights(f"{name} is {getattr(self, name)}: it must be a whole number of at least 1")
+        if not isinstance(self.refined, bool):
+            raise BadWeights(f"refined is {self.refined!r}: it must be true or false")
         for name in ("least_heat", "same_iou", "least_turn", "box_reach"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < 1:
                 raise BadWeights(f"{name} is {getattr(self, name)}: expected a number between 0 and 1")
@@ -188,8 +192,8 @@ class DetectorConfig:
         """Everything that decides what is found, as plain JSON."""
         facts = dataclasses.asdict(self)
         del facts["provenance"]
-        for name in ("least_turn", "box_reach"):
-            if facts[name] is None:
+        for name in ("least_turn", "box_reach", "refined"):
+            if facts[name] is None or facts[name] is False:
                 del facts[name]  # versions of networks from before there was such a thing stay as they were
         return facts
 

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.geometry import iou
+from backend.geometry import Boxes, iou
 from backend.settings import DETECTORS
+from backend.vision.box_refiner import REFINER_CONFIG_FILE, BoxRefiner
 from backend.vision.candidates import Candidates
 from backend.vision.colour_detector import ColourDetector
 from backend.vision.engine import DetectorConfig, DetectorNetwork, Fusion
@@ -54,6 +55,10 @@ class BothDetectors:
             np.concatenate([seen.heat, inked.heat[new]]),
         )
 
+    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+        """See `Detects`."""
+        return self._model.fitted(pixels, dpi, boxes, labels)
+
 
 class Detects(Protocol):
     """What the pipeline asks of a detector."""
@@ -69,9 +74,22 @@ class Detects(Protocol):
 
     def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates: ...
 
+    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+        """The boxes (N, 4) with the edges that a second look gives them; as they came where there is none.
+
+        Args:
+            pixels: (H, W, 3) uint8 RGB page.
+            dpi: Its resolution, where it is known.
+            boxes: (N, 4) xyxy, pixels of the page.
+            labels: (N,) indices into `MARKS`: what each is taken for.
+        """
+        ...
+
 
 def build_detector(kind: str, folder: Path = BUNDLED, *, threads: int = 0) -> Detects:
     """The detector that a setting names.
+
+    Its refiner is the one of the folder, or else the program's own: corrections do not teach it.
 
     Args:
         kind: One of `DETECTORS`.
@@ -87,5 +105,7 @@ def build_detector(kind: str, folder: Path = BUNDLED, *, threads: int = 0) -> De
     place = folder if own else BUNDLED
     config = DetectorConfig.read(place / DETECTOR_CONFIG_FILE)
     network = DetectorNetwork(place / DETECTOR_WEIGHTS_FILE, config, threads=threads)
-    model = ModelDetector(network, name="model")
+    newer = folder if (folder / REFINER_CONFIG_FILE).is_file() else BUNDLED
+    refiner = BoxRefiner.open(newer, threads=threads) if config.refined else None
+    model = ModelDetector(network, name="model", refiner=refiner)
     return model if kind == "model" else BothDetectors(model, ColourDetector())

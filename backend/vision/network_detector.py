@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, as_boxes, clip, iou, suppress, turned_left
+from backend.vision.box_refiner import BoxRefiner
 from backend.vision.candidates import Candidates
 from backend.vision.engine import PIXEL_MM, DetectorNetwork
 from backend.vision.network_config import MARKS
@@ -120,17 +121,20 @@ class ModelDetector:
     Args:
         network: The network.
         name: What its part of the version begins with, such as `bundled`.
+        refiner: Gives the candidates their edges; None leaves those of the network.
     """
 
-    def __init__(self, network: DetectorNetwork, *, name: str = "model") -> None:
+    def __init__(self, network: DetectorNetwork, *, name: str = "model", refiner: BoxRefiner | None = None) -> None:
         self._network = network
+        self._refiner = refiner
         self.name = name
         self.fusion = network.config.fusion
 
     @property
     def facts(self) -> dict[str, Any]:
         """Everything that decides what is proposed, as plain JSON: a change of it is a change of version."""
-        return self._network.config.facts
+        own = {} if self._refiner is None else {"refiner": self._refiner.config.digest}
+        return self._network.config.facts | own
 
     def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
         """Gives the candidates of an (H, W, 3) uint8 RGB page, best first, in the page's own frame.
@@ -141,18 +145,28 @@ class ModelDetector:
             pixels: The page.
             dpi: Its resolution, where it is known; otherwise the page is taken for A4.
         """
-        found, turns = self._look(pixels, dpi)
+        small, scale = page_input(pixels, dpi, pixel_mm=self._network.config.pixel_mm)
+        peaks, turns = self._look(small)
         if not turns:
-            return found
+            return self._candidates(peaks, small, scale, width=pixels.shape[1], height=pixels.shape[0])
         upright = np.ascontiguousarray(np.rot90(pixels, -turns))
-        again, _ = self._look(upright, dpi)
+        small, scale = page_input(upright, dpi, pixel_mm=self._network.config.pixel_mm)
+        peaks, _ = self._look(small)
+        again = self._candidates(peaks, small, scale, width=upright.shape[1], height=upright.shape[0])
         boxes = turned_left(again.boxes, turns, width=upright.shape[1], height=upright.shape[0])
         return Candidates(boxes, again.scores, again.heat, turns)
 
-    def _look(self, pixels: NDArray[np.uint8], dpi: float | None) -> tuple[Candidates, int]:
-        """The candidates of a page as it lies, and how many quarters it was turned to the left."""
+    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+        """The boxes (N, 4), pixels of the page, with the edges that the refiner gives them, if there is one."""
+        if self._refiner is None:
+            return boxes
+        small, scale = page_input(pixels, dpi, pixel_mm=self._network.config.pixel_mm)
+        found = self._refiner(small, boxes * scale, labels) / scale
+        return clip(found, width=pixels.shape[1], height=pixels.shape[0])
+
+    def _look(self, small: NDArray[np.uint8]) -> tuple[Peaks, int]:
+        """What is seen on a page as it lies, and how many quarters it was turned to the left."""
         config = self._network.config
-        small, scale = page_input(pixels, dpi, pixel_mm=config.pixel_mm)
         seen = self._network.run(padded(small, config.multiple))
         peaks = peaks_of(
             seen.heat,
@@ -163,14 +177,34 @@ class ModelDetector:
             same=config.same_iou,
             reach=config.box_reach,
         )
-        boxes = clip(peaks.boxes / scale, width=pixels.shape[1], height=pixels.shape[0])
+        turns = int(seen.turns.argmax())
+        sure = config.least_turn is not None and seen.turns[turns] >= config.least_turn
+        return peaks, turns if sure else 0
+
+    def _candidates(
+        self, peaks: Peaks, small: NDArray[np.uint8], scale: NDArray[np.float64], *, width: int, height: int
+    ) -> Candidates:
+        """The peaks of the network's input `small` as candidates of the page, `width` x `height` pixels."""
+        if self._refiner is not None:
+            peaks = _distinct(
+                Peaks(self._refiner(small, peaks.boxes, peaks.labels), peaks.labels, peaks.scores),
+                same=self._network.config.same_iou,
+            )
+        boxes = clip(peaks.boxes / scale, width=width, height=height)
         own = np.zeros((len(boxes), len(MARKS)))
         own[np.arange(len(boxes)), peaks.labels] = peaks.scores
         # The network also looks at the padding, which is beyond the page.
         shown = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
-        turns = int(seen.turns.argmax())
-        sure = config.least_turn is not None and seen.turns[turns] >= config.least_turn
-        return _merged(Candidates(boxes[shown], peaks.scores[shown], own[shown])), turns if sure else 0
+        return _merged(Candidates(boxes[shown], peaks.scores[shown], own[shown]))
+
+
+def _distinct(peaks: Peaks, *, same: float) -> Peaks:
+    """The peaks without those that turned out to be a mark that a better one of their class is."""
+    kept = np.zeros(len(peaks.scores), bool)
+    for label in np.unique(peaks.labels):
+        own = np.flatnonzero(peaks.labels == label)
+        kept[own[suppress(peaks.boxes[own], peaks.scores[own], threshold=same)]] = True
+    return Peaks(peaks.boxes[kept], peaks.labels[kept], peaks.scores[kept])
 
 
 def _merged(found: Candidates) -> Candidates:

@@ -21,7 +21,7 @@ from backend.vision.classifier import Classification, Classifies
 from backend.vision.engine import Fusion
 from backend.vision.finders import Detects
 from backend.vision.network_config import MARKS, NONE
-from backend.vision.refine import tighten
+from backend.vision.refine import proposed_in, tighten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -220,11 +220,10 @@ class Pipeline:
             meant: Indices into `MARKS` of what the annotator says it is; nothing where that was not said.
             taken: (T, 4) regions that are there already; the answer is a copy of none of them.
         """
-        candidates = self.detector(page.pixels, page.dpi)
-        near = coverage(candidates.boxes, box)[:, 0] > 0
-        candidates = Candidates(candidates.boxes[near], candidates.scores[near], candidates.heat[near])
+        labels = list(meant) or list(range(len(MARKS)))
+        candidates = proposed_in(self.detector, page.pixels, page.dpi, box, labels)
         found = self._fused(self.classifier.classify(page.pixels, candidates.boxes), candidates.heat)
-        wanted = found[:, list(meant) or list(range(len(MARKS)))].sum(axis=1)
+        wanted = found[:, labels].sum(axis=1)
         tight = tighten(
             page.pixels,
             box,
@@ -238,11 +237,11 @@ class Pipeline:
         probabilities = np.maximum(judged.probabilities, _LEAST)
         probabilities[:, NONE] = 0
         probabilities /= probabilities.sum(axis=1, keepdims=True)
-        labels, scores = _labels(probabilities)
+        names, scores = _labels(probabilities)
         return Marks(
             tight / page.scale,
             probabilities,
-            labels,
+            names,
             scores,
             judged.embeddings,
             float(scores[0]),

@@ -6,6 +6,7 @@ weighed, and the best is the answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, areas, as_boxes, coverage, iou
+from backend.vision.candidates import Candidates
+from backend.vision.finders import Detects
+from backend.vision.network_config import MARKS
 from backend.vision.rough_ink import Mask, RoughInk, at_edge, possible_boxes
 
-__all__ = ["EVIDENCE", "WEIGHTS", "Rivals", "box_evidence", "rivals", "tighten"]
+__all__ = ["EVIDENCE", "WEIGHTS", "Rivals", "box_evidence", "proposed_in", "rivals", "tighten"]
 
 _CLOSE = 0.8
 """IoU from which a box is a candidate's own."""
@@ -151,6 +155,12 @@ def _strips(
 
 _PEN = 0.004
 """Of the page's height, about a millimetre: how far the answer may leave the rough box."""
+_BEGUN = (1.0, 0.75, 0.55)
+"""Shares of a rough box's sides from which a second look begins."""
+_LOOKS = 2
+"""So far from the mark, the second look is worth another."""
+_TOLD = 0.9
+"""Stands for the heat of what an annotator says is there."""
 _COPY, _SAME = 0.85, 0.5
 """IoU with a region that is there from which an answer is a copy of it, and a candidate is that region."""
 
@@ -166,6 +176,43 @@ class Rivals:
 
     boxes: Boxes
     evidence: NDArray[np.float64]
+
+
+def proposed_in(
+    detector: Detects, pixels: NDArray[np.uint8], dpi: float | None, rough: Boxes, labels: Sequence[int]
+) -> Candidates:
+    """What a mark in a rough box could be: the detector's candidates that touch it, and what a second look sees in it.
+
+    A mark may be much smaller than the rough box, so the second look begins with the box and with smaller ones in its
+    middle. Where there is no ink there is nothing to look at.
+
+    Args:
+        detector: Proposes.
+        pixels: (H, W, 3) RGB page.
+        dpi: Its resolution, where it is known.
+        rough: (1, 4) xyxy, pixels of the page.
+        labels: Indices into `MARKS` of what it may be.
+    """
+    found = detector(pixels, dpi)
+    near = coverage(found.boxes, rough)[:, 0] > 0
+    middle, half = (rough[:, :2] + rough[:, 2:]) / 2, (rough[:, 2:] - rough[:, :2]) / 2
+    begun = as_boxes(
+        np.concatenate([np.concatenate([middle - share * half, middle + share * half], axis=1) for share in _BEGUN])
+    )
+    if not RoughInk.read(pixels, rough[0], pen=_PEN * pixels.shape[0]).every.any():
+        begun = begun[:0]
+    taken_for = np.repeat(np.array(labels, np.intp), len(begun))
+    looked = begun = np.tile(begun, (len(labels), 1))
+    for _ in range(_LOOKS):
+        looked = detector.fitted(pixels, dpi, looked, taken_for)
+    changed = (looked != begun).any(axis=1)
+    heat = np.zeros((int(changed.sum()), len(MARKS)))
+    heat[np.arange(len(heat)), taken_for[changed]] = _TOLD
+    return Candidates(
+        np.concatenate([found.boxes[near], looked[changed]]),
+        np.concatenate([found.scores[near], np.full(len(heat), _TOLD)]),
+        np.concatenate([found.heat[near], heat]),
+    )
 
 
 def tighten(

@@ -31,7 +31,7 @@ def parsed(*words: str) -> argparse.Namespace:
 
 def test_by_default_all_steps_make_the_bundled_weights() -> None:
     args = parsed("--bundled-recipe")
-    assert tuple(args.steps) == STEPS == ("pages", "detector", "crops", "classifier", "publish", "fusion")
+    assert tuple(args.steps) == STEPS == ("pages", "detector", "refiner", "crops", "classifier", "publish", "fusion")
     assert args.out == BUNDLED
 
 
@@ -81,7 +81,7 @@ def test_what_learns_from_a_data_set_does_not_overwrite_the_bundled_weights(tmp_
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["detector", "publish"])
+@pytest.mark.parametrize("name", ["detector", "refiner", "publish"])
 def test_nor_does_a_later_step_that_does_not_name_it(name: str, tmp_path: Path) -> None:
     page = LabelledPage(
         name="p",

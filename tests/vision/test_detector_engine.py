@@ -71,6 +71,8 @@ def test_only_the_checksum_is_needed(tmp_path: Path) -> None:
         ({"least_turn": 0.9}, True),
         # Other boxes.
         ({"box_reach": 0.15}, True),
+        # Boxes get other edges.
+        ({"refined": True}, True),
         # Other weighing.
         ({"fusion": FUSION}, True),
         ({"fusion": Fusion(biases=(0.0, 0.0, 0.1))}, True),
@@ -87,11 +89,11 @@ def test_digest_changes_exactly_when_answers_do(change: dict[str, Any], changes:
 
 def test_every_field_is_in_the_table_above() -> None:
     fields = {field.name for field in dataclasses.fields(DetectorConfig)}
-    everything = DetectorConfig(sha256=CHECKSUM, least_turn=0.9, box_reach=0.15)
+    everything = DetectorConfig(sha256=CHECKSUM, least_turn=0.9, box_reach=0.15, refined=True)
     assert set(everything.facts) == fields - {"provenance"}
 
 
-@pytest.mark.parametrize("later", [{"least_turn": 0.9}, {"box_reach": 0.15}])
+@pytest.mark.parametrize("later", [{"least_turn": 0.9}, {"box_reach": 0.15}, {"refined": True}])
 def test_weights_from_before_a_field_are_called_as_they_were(later: dict[str, Any]) -> None:
     assert not set(later) & set(DetectorConfig(sha256=CHECKSUM).facts)
     assert DetectorConfig(sha256=CHECKSUM).digest != DetectorConfig(sha256=CHECKSUM, **later).digest

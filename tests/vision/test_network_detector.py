@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backend.geometry import turned_left
+from backend.geometry import Boxes, as_boxes, turned_left
 from backend.training.detector.lite_network import LiteNet
+from backend.vision.box_refiner import BoxRefiner, RefinerConfig
+from backend.vision.engine import DetectorConfig, DetectorNetwork
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import ModelDetector, padded, page_input
+from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
 from tests.models.detectors import TINY_LITE, ink_detector, open_detector, random_network, write_detector
 
 CYAN, BLACK = (0, 255, 255), (0, 0, 0)
@@ -241,3 +244,33 @@ def test_a_turned_page_is_looked_at_upright_and_its_boxes_come_back_to_its_own_f
     np.testing.assert_array_equal(found.heat, expected.heat)
     back = turned_left(found.boxes, -turns, width=160, height=240)
     np.testing.assert_allclose(back, expected.boxes, atol=1e-9)
+
+
+def test_a_refiner_gives_the_boxes_their_edges_and_the_version_says_so(tmp_path: Path) -> None:
+    """Candidates of one class that turn out to be one mark become one."""
+    ink_detector(tmp_path, [[20.0, 12.0, 28.0, 16.0]] * 3, least_heat=0.3)
+    plain = open_detector(tmp_path)
+    page = np.full((585, 413, 3), 255, np.uint8)
+    for column in (160, 176, 320):
+        page[240:248, column : column + 8] = CYAN
+    assert len(plain(page, 50)) == 3
+
+    class Whole(BoxRefiner):
+        """Takes what lies within a hundred pixels of the left for one mark."""
+
+        config = RefinerConfig(sha256="ab" * 32)
+
+        def __init__(self) -> None:
+            pass
+
+        def __call__(self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+            assert pixels.shape == (585, 413, 3)
+            assert (labels == 0).all()
+            return as_boxes([(140, 230, 220, 260) if box[0] < 200 else tuple(box) for box in boxes])
+
+    config = DetectorConfig.read(tmp_path / DETECTOR_CONFIG_FILE)
+    network = DetectorNetwork(tmp_path / DETECTOR_WEIGHTS_FILE, config, threads=1)
+    detector = ModelDetector(network, refiner=Whole())
+    found = detector(page, 50)
+    assert sorted(map(list, found.boxes)) == [[140, 230, 220, 260], sorted(map(list, plain(page, 50).boxes))[2]]
+    assert detector.facts != plain.facts

@@ -236,6 +236,40 @@ def test_a_rough_box_around_no_ink_stays_where_it_is() -> None:
     assert mark.names == ["stamp"]
 
 
+class SecondLook(ColourDetector):
+    """Proposes nothing, and sees on a second look where the stamp is; notes what it was asked."""
+
+    asked: list[tuple[int, ...]]
+
+    def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
+        del pixels, dpi
+        return Candidates(as_boxes([]), np.zeros(0), np.zeros((0, len(MARKS))))
+
+    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+        del pixels, dpi
+        self.asked = [*self.asked, tuple(map(int, labels))]
+        return as_boxes([(381, 481, 620, 720)] * len(boxes))
+
+
+@pytest.mark.parametrize(("meant", "labels"), [([1], (1, 1, 1)), ([], (0, 0, 0, 1, 1, 1, 2, 2, 2))])
+def test_a_second_look_begins_with_the_rough_box_and_smaller_ones(meant: list[int], labels: tuple[int, ...]) -> None:
+    detector = SecondLook()
+    detector.asked = []
+    pipeline = Pipeline(detector, Answers((0.1, 0.3, 0.1, 0.5)))
+    mark = pipeline.refine(stamped_page(), as_boxes([300, 400, 720, 800]), meant=meant)
+    np.testing.assert_allclose(mark.boxes, [[381, 481, 620, 721]], atol=3)
+    assert detector.asked == [labels, labels]
+
+
+def test_where_there_is_no_ink_there_is_no_second_look() -> None:
+    detector = SecondLook()
+    detector.asked = []
+    drawn = as_boxes([10, 10, 200, 200])
+    mark = Pipeline(detector, Answers((0.1, 0.3, 0.1, 0.5))).refine(stamped_page(), drawn)
+    np.testing.assert_array_equal(mark.boxes, drawn)
+    assert detector.asked == [(), ()]
+
+
 def test_a_classifier_that_is_sure_of_none_still_names_what_was_drawn() -> None:
     mark = Pipeline(ColourDetector(), Answers((0.0, 0.0, 0.0, 1.0))).refine(stamped_page(), as_boxes([0, 0, 900, 900]))
     assert mark.names[0] in MARKS

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from backend.vision.network_config import MARKS
 
-__all__ = ["TAUGHT", "DetectorNet", "begin_rare"]
+__all__ = ["TAUGHT", "DetectorNet", "begin_rare", "freeze"]
 
 TAUGHT = (*MARKS, "handwriting", "print")
 """What the heat may be of: the marks, and what people take for marks. The last two are learnt and never shown."""
@@ -46,14 +47,25 @@ class DetectorNet(nn.Module):
 
     def freeze(self, stages: int) -> None:
         """Lets the first part of the body and the `stages` after it keep weights and statistics; 0 lets all learn."""
-        for number, part in enumerate(self.body):
-            frozen = bool(stages) and number <= stages
-            part.requires_grad_(not frozen)
-            part.train(self.training and not frozen)
+        freeze(self.body, stages, training=self.training)
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """See the class."""
         raise NotImplementedError
+
+
+def freeze(body: Sequence[nn.Module], stages: int, *, training: bool) -> None:
+    """Lets the first part of a body and the `stages` after it keep weights and statistics; 0 lets all learn.
+
+    Args:
+        body: The parts that see, in order.
+        stages: How many keep what they are, beside the first.
+        training: Whether the others are to learn.
+    """
+    for number, part in enumerate(body):
+        frozen = bool(stages) and number <= stages
+        part.requires_grad_(not frozen)
+        part.train(training and not frozen)
 
 
 def begin_rare(heat: nn.Sequential) -> None:

@@ -61,7 +61,8 @@ stand in `detector-training.json`.
 ## Measured
 
 By itself, on pages of documents that training never saw: marks that have a candidate of their class, and the F1 that
-the best threshold for the class would give. What detector and classifier do together is in the README.
+the best threshold for the class would give. These are its own boxes, to which the refiner (`REFINER_CARD.md`) has not
+given their edges. What the networks do together is in `docs/figures.md`.
 """
 _LIMITS = """
 ## Limits
@@ -170,6 +171,7 @@ class _Publication(Publication[_SetRecall]):
             least_heat=_LEAST_HEAT,
             least_turn=_LEAST_TURN if self._network.tells_turns else None,
             box_reach=_BOX_REACH,
+            refined=True,
             provenance={"recipe": self._recipe.digest, "licence": "Apache-2.0", "base": base},
         )
         config.write(out / DETECTOR_CONFIG_FILE)

@@ -125,7 +125,7 @@ class DetectorRecipe:
 BUNDLED_DETECTOR = DetectorRecipe(
     base="imagenet-lite0@579344248a93",
     epochs=120,
-    restarts=(24, 40, 72),
+    restarts=(24, 40, 60),
     samples=1600,
     judged=4,
     # Small windows, and so more steps in the same time: macro F1 on real validation pages was .463 after 6,400 windows

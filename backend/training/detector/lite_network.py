@@ -18,7 +18,7 @@ from torch.nn import functional
 from backend.training.detector.detector_network import TAUGHT, DetectorNet, begin_rare
 from backend.vision.network_config import MARKS
 
-__all__ = ["LITE0", "InvertedResidual", "LiteNet", "LiteShape", "body_from_imagenet"]
+__all__ = ["LITE0", "InvertedResidual", "LiteNet", "LiteShape", "Pyramid", "body_from_imagenet", "head"]
 
 _STRIDE = 4
 _KERNELS = (3, 3, 5, 3, 5, 5, 3)
@@ -113,28 +113,21 @@ class InvertedResidual(nn.Module):
         return features + found
 
 
-class _Separable(nn.Sequential):
+def _separable(inputs: int, outputs: int) -> nn.Sequential:
     """A 3 x 3 filter a channel, then all channels together: a ninth of the work of a full convolution."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(_unit(inputs, inputs, kernel=3, groups=inputs), _unit(inputs, outputs))
+    return nn.Sequential(_unit(inputs, inputs, kernel=3, groups=inputs), _unit(inputs, outputs))
 
 
-class LiteNet(DetectorNet):
-    """Pages (N, 3, H, W) in [0, 1] to heat (N, 5, H / 4, W / 4), edges (N, 12, H / 4, W / 4) and turns (N, 4).
+class Pyramid(nn.Module):
+    """EfficientNet-Lite and a feature pyramid, which networks for different ends build on."""
 
-    H and W are multiples of 32. Heat and turns are logits. The heat is of `TAUGHT`. The edges of mark c are channels 4c
-    to 4c + 3. They are the distances, in pixels of the input, from the cell's middle to the left, top, right and bottom
-    of the mark. Turns are quarter turns to the left that the page was given.
+    stem: nn.Sequential
+    stages: nn.ModuleList
+    laterals: nn.ModuleList
+    merges: nn.ModuleList
 
-    Args:
-        shape: Widths and depths.
-        dropped: How often the last block is left out while training; earlier ones less.
-    """
-
-    def __init__(self, shape: LiteShape = LITE0, *, dropped: float = 0.0) -> None:
-        super().__init__(stride=_STRIDE, taught=len(TAUGHT), tells_turns=True)
-        self.shape = shape
+    def build_pyramid(self, shape: LiteShape, *, dropped: float) -> None:
+        """Adds the layers; `dropped`: how often the last block is left out while training, earlier ones less."""
         self.stem = _unit(3, shape.stem, kernel=3, stride=2)
         self.stages = nn.ModuleList()
         before, number, count = shape.stem, 0, sum(shape.repeats)
@@ -154,33 +147,57 @@ class LiteNet(DetectorNet):
                 before, number = width, number + 1
             self.stages.append(nn.Sequential(*blocks))
         self.laterals = nn.ModuleList(_unit(shape.widths[stage], shape.pyramid) for stage in _PYRAMID)
-        self.merges = nn.ModuleList(_Separable(shape.pyramid, shape.pyramid) for _ in _PYRAMID[:-1])
-        self.heat = self._head(len(TAUGHT))
-        self.edges = self._head(4 * len(MARKS))
-        begin_rare(self.heat)
-        self.turns = nn.Linear(shape.widths[-1], 4)
-
-    def _head(self, outputs: int) -> nn.Sequential:
-        pyramid = self.shape.pyramid
-        return nn.Sequential(_Separable(pyramid, pyramid), _Separable(pyramid, pyramid), nn.Conv2d(pyramid, outputs, 1))
+        self.merges = nn.ModuleList(_separable(shape.pyramid, shape.pyramid) for _ in _PYRAMID[:-1])
 
     @property
     def body(self) -> list[nn.Module]:
         """The stem and the stages."""
         return [self.stem, *self.stages]
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """See the class."""
+    def features(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 3, H, W) in [0, 1] to the pyramid's (N, C, H / 4, W / 4) and the body's last (N, D, H / 32, W / 32)."""
         features, found = self.stem(pixels * 2 - 1), []
         for number, stage in enumerate(self.stages):
             features = stage(features)
             if number in _PYRAMID:
                 found.append(features)
-        merged = self.laterals[-1](found[-1])
+        merged: torch.Tensor = self.laterals[-1](found[-1])
         for number in reversed(range(len(self.merges))):
             larger = functional.interpolate(merged, scale_factor=2.0, mode="nearest")
             merged = self.merges[number](self.laterals[number](found[number]) + larger)
-        turns = self.turns(found[-1].mean(dim=(2, 3)).float())
+        return merged, features
+
+
+def head(inputs: int, outputs: int) -> nn.Sequential:
+    """Two separable convolutions and a projection."""
+    return nn.Sequential(_separable(inputs, inputs), _separable(inputs, inputs), nn.Conv2d(inputs, outputs, 1))
+
+
+class LiteNet(Pyramid, DetectorNet):
+    """Pages (N, 3, H, W) in [0, 1] to heat (N, 5, H / 4, W / 4), edges (N, 12, H / 4, W / 4) and turns (N, 4).
+
+    H and W are multiples of 32. Heat and turns are logits. The heat is of `TAUGHT`. The edges of mark c are channels 4c
+    to 4c + 3. They are the distances, in pixels of the input, from the cell's middle to the left, top, right and bottom
+    of the mark. Turns are quarter turns to the left that the page was given.
+
+    Args:
+        shape: Widths and depths.
+        dropped: How often the last block is left out while training; earlier ones less.
+    """
+
+    def __init__(self, shape: LiteShape = LITE0, *, dropped: float = 0.0) -> None:
+        super().__init__(stride=_STRIDE, taught=len(TAUGHT), tells_turns=True)
+        self.shape = shape
+        self.build_pyramid(shape, dropped=dropped)
+        self.heat = head(shape.pyramid, len(TAUGHT))
+        self.edges = head(shape.pyramid, 4 * len(MARKS))
+        begin_rare(self.heat)
+        self.turns = nn.Linear(shape.widths[-1], 4)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """See the class."""
+        merged, last = self.features(pixels)
+        turns = self.turns(last.mean(dim=(2, 3)).float())
         # In float32 whatever the convolutions compute in: distances go far beyond what bfloat16 counts singly.
         return self.heat(merged).float(), functional.softplus(self.edges(merged).float()) * _STRIDE, turns
 

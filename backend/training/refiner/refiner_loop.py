@@ -1,0 +1,298 @@
+"""How the refiner learns, by the loop that trains all networks; it begins with the body of a trained detector."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from backend.geometry import iou
+from backend.training import training_loop
+from backend.training.batches import epoch_order, loaded, part_of_batches
+from backend.training.detector.changes import Changes
+from backend.training.detector.lite_network import LITE0, LiteShape
+from backend.training.detector.scenes import Stock
+from backend.training.ranks import Ranks, ranks
+from backend.training.refiner.refiner_network import RefinerNet, place_loss, places_of
+from backend.training.refiner.refiner_samples import Lesson, Lessons, lessons_of, with_marks
+from backend.training.training_loop import Course, CourseFacts, EpochEnd, Showing, Tell, adamw, nobody, rate_at
+from backend.training.training_record import digest_of
+from backend.vision.network_config import MARKS
+
+__all__ = [
+    "AVERAGE_FILE",
+    "BUNDLED_REFINER",
+    "CHECKPOINT_FILE",
+    "RefinerEpoch",
+    "RefinerProgress",
+    "RefinerRecipe",
+    "fit_refiner",
+    "mean_overlap",
+]
+
+CHECKPOINT_FILE = "refiner-checkpoint.safetensors"
+AVERAGE_FILE = "refiner.safetensors"
+_LARGEST_GRADIENT = 10.0
+_JUDGED_OF_A_PAGE = 8
+
+Batch = list[torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinerRecipe:
+    """How a refiner is made.
+
+    Attributes:
+        base: Name of the detector whose body it begins with, and its checksum.
+        shape: Of the body and the pyramid; as the detector's.
+        side: Pixels of a side of its input.
+        margin: Share of a candidate's sides that is seen beyond it.
+        frozen: Stages of the body that keep their weights and statistics, the stem with them.
+        dropped: How often the last block of the body is left out; earlier ones less.
+        body_rate: Learning rate of the body, as a share of that of the head.
+        epochs: Passes over `samples` windows; the learning rate falls over all of them.
+        samples: Windows that an epoch shows.
+        each: Candidates of a window.
+        batch: Windows of a step.
+        shares: How much of an epoch each group of pages makes, as `drawn` or `real/subset`.
+        learning_rate: At the top of its curve.
+        weight_decay: Of AdamW.
+        averaging: Weight of the past in the moving average of the weights.
+        seed: Of the first weights, the order and the changes.
+        changes: What happens to each page.
+    """
+
+    base: str = ""
+    shape: LiteShape = LITE0
+    side: int = 160
+    margin: float = 0.5
+    frozen: int = 2
+    dropped: float = 0.1
+    body_rate: float = 0.4
+    epochs: int = 8
+    samples: int = 1600
+    each: int = 4
+    batch: int = 8
+    shares: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "drawn": 0.22,
+            "real/page_full": 0.68,
+            "real/page_stamp_only": 0.04,
+            "real/page_photo_sig": 0.04,
+            "real/page_semireal": 0.02,
+        }
+    )
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.03
+    averaging: float = 0.99
+    seed: int = 1
+    changes: Changes = field(
+        default_factory=lambda: Changes(window=(416, 416), focus=1.0, turn=0.0, tilt=0.6, camera=0.0)
+    )
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe as plain JSON."""
+        return dataclasses.asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that change exactly when the recipe does."""
+        return digest_of(self.as_json())
+
+
+BUNDLED_REFINER = RefinerRecipe()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinerEpoch:
+    """One line of the history; `score`: mean IoU of refined boxes on validation pages, by domain."""
+
+    epoch: int
+    loss: float
+    score: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinerProgress:
+    """Where a run stands: its recipe's digest, the epochs that are over, and their history."""
+
+    recipe: str
+    epoch: int = 0
+    history: tuple[RefinerEpoch, ...] = field(default_factory=tuple)
+
+
+def fit_refiner(
+    recipe: RefinerRecipe,
+    train: Stock,
+    judge: Stock,
+    folder: Path,
+    *,
+    base: Mapping[str, torch.Tensor] | None = None,
+    workers: int = 0,
+    stop_after: int | None = None,
+    tell: Tell = nobody,
+) -> RefinerProgress:
+    """Trains by `recipe`; `folder` keeps the checkpoint and the average of the weights.
+
+    A run that was stopped goes on after its last whole epoch.
+
+    Args:
+        recipe: What to do.
+        train: Its pages teach, those on which a mark lies whole.
+        judge: Its pages tell how well, unchanged.
+        folder: Made when missing.
+        base: State dict of a trained detector: a new run takes what they have in common. Random weights where None.
+        workers: Processes that change pages.
+        stop_after: Epochs after which this call returns even if there are more.
+        tell: Is told after each epoch how far it is.
+
+    Raises:
+        TrainingError: `folder` holds a checkpoint of another recipe.
+    """
+    with ranks() as own:
+        torch.manual_seed(recipe.seed)
+        course = _Course(recipe, with_marks(train), with_marks(judge), own, base=base, workers=workers)
+        return training_loop.train(course, folder, own, stop_after=stop_after, tell=tell)
+
+
+@torch.inference_mode()
+def mean_overlap(network: RefinerNet, lessons: Sequence[Lesson]) -> float:
+    """The mean IoU of the boxes that a network in evaluation mode gives, seen from within each window."""
+    overlaps = []
+    device = next(network.parameters()).device
+    for start in range(0, len(lessons), 32):
+        pixels, edges, labels = zip(*lessons[start : start + 32], strict=True)
+        logits = network(torch.from_numpy(np.stack(pixels)).to(device).permute(0, 3, 1, 2).float().div(255))
+        found = places_of(logits).view(len(labels), len(MARKS), 4)[torch.arange(len(labels)), list(labels)]
+        overlaps += [
+            float(iou(one[None].astype(float), true[None].astype(float))[0, 0])
+            for one, true in zip(found.cpu().numpy(), edges, strict=True)
+        ]
+    return float(np.mean(overlaps))
+
+
+def _by_kind(stock: Stock, recipe: RefinerRecipe) -> dict[str, list[Lesson]]:
+    """Lessons of unchanged pages, by domain and mark; always the same."""
+    found: dict[str, list[Lesson]] = {}
+    for number, (scene, group) in enumerate(zip(stock.scenes, stock.groups, strict=True)):
+        rng = np.random.default_rng([recipe.seed, 2, number])
+        for lesson in lessons_of(
+            scene, most=_JUDGED_OF_A_PAGE, side=recipe.side, margin=recipe.margin, mirrored=False, rng=rng
+        ):
+            found.setdefault(f"{group.split('/')[0]} {MARKS[lesson[2]]}", []).append(lesson)
+    return found
+
+
+class _Course(Course[RefinerProgress, Batch]):
+    """A refiner that learns from pages."""
+
+    network: RefinerNet
+
+    def __init__(
+        self,
+        recipe: RefinerRecipe,
+        train: Stock,
+        judge: Stock,
+        own: Ranks,
+        *,
+        base: Mapping[str, torch.Tensor] | None,
+        workers: int,
+    ) -> None:
+        self.recipe, self.train, self.ranks, self.workers = recipe, train, own, workers
+        self.judges = _by_kind(judge, recipe)
+        network = RefinerNet(recipe.side, recipe.shape, dropped=recipe.dropped)
+        if base is not None:
+            known = network.state_dict()
+            network.load_state_dict({name: base.get(name, tensor) for name, tensor in known.items()})
+        self.network = own.prepared(network)
+        self.settled = CourseFacts(
+            title="training the refiner",
+            digest=recipe.digest,
+            epochs=recipe.epochs,
+            batch=recipe.batch,
+            things="windows",
+            averaging=recipe.averaging,
+            largest_gradient=_LARGEST_GRADIENT,
+            losses=1,
+            checkpoint=CHECKPOINT_FILE,
+            average=AVERAGE_FILE,
+        )
+
+    def progress(self, facts: dict[str, Any] | None) -> RefinerProgress:
+        """See `Course`."""
+        if facts is None:
+            return RefinerProgress(recipe=self.recipe.digest)
+        return RefinerProgress(**facts | {"history": tuple(RefinerEpoch(**line) for line in facts["history"])})
+
+    def behind(self, progress: RefinerProgress) -> int:
+        """See `Course`."""
+        return progress.epoch
+
+    def optimiser(self, progress: RefinerProgress) -> torch.optim.AdamW:  # noqa: ARG002 - one for all epochs
+        """See `Course`."""
+        body = [one for part in self.network.body for one in part.parameters()]
+        bodily = {id(one) for one in body}
+        rest = [one for one in self.network.parameters() if id(one) not in bodily]
+        self.network.freeze(self.recipe.frozen)
+        return adamw(
+            ([one for one in body if one.requires_grad], self.recipe.body_rate),
+            (rest, 1.0),
+            learning_rate=self.recipe.learning_rate,
+            weight_decay=self.recipe.weight_decay,
+        )
+
+    def showing(self, progress: RefinerProgress) -> Showing[Batch]:
+        """See `Course`."""
+        recipe, epoch = self.recipe, progress.epoch
+        self.network.train()
+        self.network.freeze(recipe.frozen)
+        steps = recipe.samples // recipe.batch
+        order = epoch_order(self.train.groups, recipe.shares, samples=recipe.samples, seed=(recipe.seed, epoch))
+        positions = part_of_batches(len(order), batch=recipe.batch, part=(self.ranks.rank, self.ranks.count))
+        shown = Lessons(
+            self.train,
+            order,
+            positions,
+            recipe.changes,
+            each=recipe.each,
+            side=recipe.side,
+            margin=recipe.margin,
+            seed=(recipe.seed, epoch),
+        )
+        return Showing(
+            batches=cast("Any", loaded(shown, recipe.batch // self.ranks.count, workers=self.workers)),
+            steps=steps,
+            title=f"epoch {epoch} of {recipe.epochs}",
+            rate=lambda step: rate_at(recipe.learning_rate, (epoch + step / steps) / recipe.epochs),
+        )
+
+    def losses(self, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        """See `Course`."""
+        pixels, edges, labels = (part.to(self.ranks.device).flatten(0, 1) for part in batch)
+        loss = place_loss(network(pixels.permute(0, 3, 1, 2).float().div(255)), edges, labels)
+        return loss, (loss,)
+
+    def scores(self, progress: RefinerProgress, average: nn.Module) -> dict[str, float]:  # noqa: ARG002 - each epoch
+        """See `Course`."""
+        average.eval()
+        return {name: mean_overlap(cast(RefinerNet, average), lessons) for name, lessons in self.judges.items()}
+
+    def judged(
+        self, progress: RefinerProgress, losses: Sequence[float], scores: dict[str, float], seconds: float
+    ) -> EpochEnd[RefinerProgress]:
+        """See `Course`."""
+        line = RefinerEpoch(epoch=progress.epoch, loss=losses[0], score=scores, seconds=seconds)
+        by_domain = ", ".join(f"mean IoU {name} {value:.3f}" for name, value in scores.items())
+        return EpochEnd(
+            progress=dataclasses.replace(progress, epoch=progress.epoch + 1, history=(*progress.history, line)),
+            said=f"epoch {line.epoch}: loss {line.loss:.3f}, {seconds:.0f} s {by_domain}",
+            kept={"recipe": json.dumps(self.recipe.as_json())},
+        )

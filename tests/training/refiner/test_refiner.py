@@ -1,0 +1,229 @@
+"""The refiner learns where marks end, an interruption changes nothing, and what serves computes what was trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from backend.errors import TrainingError
+from backend.geometry import iou
+from backend.training.detector.lite_network import LiteNet
+from backend.training.detector.scenes import Stock
+from backend.training.export import export_refiner, half_precision
+from backend.training.pagestore import LabelledPage, PageStore
+from backend.training.refiner.refiner_loop import (
+    AVERAGE_FILE,
+    CHECKPOINT_FILE,
+    RefinerProgress,
+    RefinerRecipe,
+    fit_refiner,
+    mean_overlap,
+)
+from backend.training.refiner.refiner_network import RefinerNet, place_loss, places_of
+from backend.training.refiner.refiner_publishing import REFINER_CARD_FILE, REFINER_RECORD_FILE, publish_refiner
+from backend.training.refiner.refiner_samples import jittered, lessons_of, with_marks
+from backend.vision.box_refiner import REFINER_WEIGHTS_FILE, BoxRefiner, RefinerConfig
+from backend.vision.network_config import MARKS, sha256_of
+from tests.models.detectors import TINY_LITE, random_network
+from tests.training.detector.conftest import STILL, plain_scene
+
+SIDE = 32
+RECIPE = RefinerRecipe(
+    shape=TINY_LITE,
+    side=SIDE,
+    frozen=0,
+    dropped=0.0,
+    body_rate=1.0,
+    epochs=3,
+    samples=4,
+    each=2,
+    batch=2,
+    shares={"drawn": 1.0},
+    learning_rate=1e-2,
+    averaging=0.5,
+    changes=STILL,
+)
+PAGES = Stock(
+    tuple(plain_scene([("stamp", (60.0 * place, 100.0, 60.0 * place + 80, 180.0))]) for place in range(1, 4)),
+    ("drawn",) * 3,
+)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_box_is_moved_as_far_as_a_detector_is_off(seed: int) -> None:
+    mark = np.array([100.0, 50.0, 160.0, 80.0])
+    assert iou(jittered(mark, rng(seed))[None], mark[None])[0, 0] >= 0.2
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_edges_of_a_lesson_are_those_of_the_ink_that_is_seen(mirrored: bool) -> None:
+    lessons = [
+        one
+        for seed in range(8)
+        for one in lessons_of(PAGES.scenes[0], most=2, side=96, margin=0.5, mirrored=mirrored, rng=rng(seed))
+    ]
+    assert len(lessons) == 16
+    for pixels, edges, label in lessons:
+        rows, columns = np.nonzero(pixels.min(axis=2) < 128)
+        found = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / 96
+        np.testing.assert_allclose(edges, found, atol=0.03)
+        assert MARKS[label] == "stamp"
+
+
+def test_each_mark_is_as_many_lessons_as_another() -> None:
+    scene = plain_scene([("stamp", (20.0, 20.0, 80.0, 80.0)), ("signature", (150.0, 200.0, 250.0, 240.0))])
+    labels = [label for _, _, label in lessons_of(scene, most=6, side=SIDE, margin=0.5, mirrored=True, rng=rng())]
+    assert sorted(labels) == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_mark_that_the_window_cuts_off_is_no_lesson() -> None:
+    cut = plain_scene([("stamp", (-20.0, 20.0, 80.0, 80.0))])
+    assert lessons_of(cut, most=4, side=SIDE, margin=0.5, mirrored=True, rng=rng()) == []
+    kept = with_marks(Stock((cut, *PAGES.scenes), ("drawn",) * 4))
+    assert kept.scenes == PAGES.scenes
+
+
+def test_what_only_looks_like_a_mark_is_no_lesson() -> None:
+    scene = plain_scene([("handwriting", (20.0, 20.0, 80.0, 80.0))])
+    assert lessons_of(scene, most=4, side=SIDE, margin=0.5, mirrored=True, rng=rng()) == []
+
+
+def certain(edges: tuple[float, ...], cells: int = 40) -> torch.Tensor:
+    """Logits that are nearly sure of each edge, whatever the mark."""
+    middles = (torch.arange(cells) + 0.5) / cells
+    return torch.stack([-(((middles - edge) * cells) ** 2) * 4 for edge in edges]).repeat(len(MARKS), 1)[None]
+
+
+def test_the_loss_is_least_for_the_true_edges() -> None:
+    true, label = torch.tensor([[0.3, 0.25, 0.7, 0.8]]), torch.tensor([1])
+    right = place_loss(certain((0.3, 0.25, 0.7, 0.8)), true, label)
+    near, far = (place_loss(certain(edges), true, label) for edges in ((0.35, 0.25, 0.7, 0.8), (0.5, 0.5, 0.9, 0.9)))
+    assert right < near < far
+    assert float(right) < 0.3
+
+
+def test_another_marks_edges_do_not_count() -> None:
+    logits = certain((0.3, 0.25, 0.7, 0.8))
+    logits[0, :4] = 0
+    true = torch.tensor([[0.3, 0.25, 0.7, 0.8]])
+    assert place_loss(logits, true, torch.tensor([1])) == place_loss(logits, true, torch.tensor([2]))
+    assert place_loss(logits, true, torch.tensor([0])) > place_loss(logits, true, torch.tensor([1]))
+
+
+def test_places_are_within_what_is_seen() -> None:
+    torch.testing.assert_close(places_of(certain((0.3, 0.25, 0.7, 0.8)))[0, :4], torch.tensor([0.3, 0.25, 0.7, 0.8]))
+    assert ((places_of(torch.randn(2, 12, 8) * 50) > 0) & (places_of(torch.randn(2, 12, 8) * 50) < 1)).all()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RefinerProgress]:
+    """The folder of a run that nothing interrupted."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, fit_refiner(RECIPE, PAGES, PAGES, folder)
+
+
+def same(first: Path, second: Path) -> bool:
+    one, other = load_file(first), load_file(second)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_weights(whole: tuple[Path, RefinerProgress], tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    fit_refiner(RECIPE, PAGES, PAGES, tmp_path, stop_after=1)
+    torch.rand(5)  # another process begins anywhere
+    progress = fit_refiner(RECIPE, PAGES, PAGES, tmp_path)
+    assert [line.epoch for line in progress.history] == [0, 1, 2]
+    assert set(progress.history[-1].score) == {"drawn stamp"}
+    assert same(tmp_path / CHECKPOINT_FILE, whole[0] / CHECKPOINT_FILE)
+    assert same(tmp_path / AVERAGE_FILE, whole[0] / AVERAGE_FILE)
+
+
+def test_a_folder_of_another_recipe_is_refused(whole: tuple[Path, RefinerProgress]) -> None:
+    other = dataclasses.replace(RECIPE, epochs=4)
+    with pytest.raises(TrainingError, match="belongs to recipe"):
+        fit_refiner(other, PAGES, PAGES, whole[0])
+
+
+def test_it_learns_where_a_mark_ends(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    recipe = dataclasses.replace(RECIPE, epochs=12, samples=32, batch=8, averaging=0.8)
+    progress = fit_refiner(recipe, PAGES, PAGES, tmp_path)
+    losses = [line.loss for line in progress.history]
+    assert losses[-1] < 0.7 * losses[0]
+    lessons = lessons_of(PAGES.scenes[0], most=8, side=SIDE, margin=0.5, mirrored=False, rng=rng(5))
+    untrained = RefinerNet(SIDE, TINY_LITE).eval()
+    trained = RefinerNet(SIDE, TINY_LITE).eval()
+    trained.load_state_dict(load_file(tmp_path / AVERAGE_FILE))
+    assert mean_overlap(trained, lessons) > mean_overlap(untrained, lessons) + 0.3
+
+
+def test_a_new_run_begins_with_what_it_has_in_common_with_a_detector(tmp_path: Path) -> None:
+    detector = random_network(shape=TINY_LITE)
+    assert isinstance(detector, LiteNet)
+    still = dataclasses.replace(RECIPE, learning_rate=0.0, epochs=1)
+    fit_refiner(still, PAGES, PAGES, tmp_path, base=detector.state_dict())
+    begun = load_file(tmp_path / CHECKPOINT_FILE)
+    known = {name: tensor for name, tensor in detector.state_dict().items() if name.startswith("stages")}
+    assert known
+    for name, tensor in known.items():
+        if "running" not in name and "num_batches" not in name:
+            [own] = [begun[key] for key in begun if key.endswith(name) and key.startswith("network")]
+            torch.testing.assert_close(own, tensor)
+
+
+def test_what_serves_computes_what_was_trained(tmp_path: Path) -> None:
+    page = rng().integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    box = np.array([[SIDE / 4, SIDE / 4, 3 * SIDE / 4, 3 * SIDE / 4]])
+    compared = 0
+    for seed in range(12):
+        torch.manual_seed(seed)
+        network = RefinerNet(SIDE, TINY_LITE).eval()
+        network.load_state_dict(half_precision(network.state_dict()))
+        torch.nn.init.normal_(network.position, std=9)
+        path = tmp_path / REFINER_WEIGHTS_FILE
+        export_refiner(network, path)
+        refiner = BoxRefiner(path, RefinerConfig(sha256=sha256_of(path), side=SIDE), threads=1)
+        with torch.no_grad():
+            logits = network(torch.from_numpy(page).permute(2, 0, 1)[None].float() / 255)
+        for label, expected in enumerate(places_of(logits).view(len(MARKS), 4).numpy() * SIDE):
+            if (expected[2:] - expected[:2] >= 1.5).all():  # else the candidate stays as it is
+                np.testing.assert_allclose(refiner(page, box, np.array([label]))[0], expected, atol=1e-3)
+                compared += 1
+    assert compared > 1
+
+
+def test_a_finished_run_becomes_files_that_serve(whole: tuple[Path, RefinerProgress], tmp_path: Path) -> None:
+    folder, progress = whole
+    store = PageStore(tmp_path / "pages")
+    page = LabelledPage(
+        name="one", document="one", split="gold", domain="drawn", source="drawn", licence="ours", dpi=75,
+        boxes=((40, 60, 120, 140),), labels=("stamp",), complete=MARKS,
+    )  # fmt: skip
+    store.add(page, plain_scene([("stamp", (40.0, 60.0, 120.0, 140.0))]).pixels)
+    out = tmp_path / "out"
+    [said] = publish_refiner(folder, progress, RECIPE, store, out)
+    assert said.startswith("drawn stamp: 4 candidates, mean IoU 0.")
+    refiner = BoxRefiner.open(out, threads=1)
+    assert refiner.config.provenance["recipe"] == RECIPE.digest
+    assert refiner(np.full((90, 90, 3), 255, np.uint8), np.array([[20.0, 20, 60, 60]]), np.array([1])).shape == (1, 4)
+    card = (out / REFINER_CARD_FILE).read_text()
+    assert refiner.config.sha256 in card
+    assert "| drawn stamp | 4 |" in card
+    assert json.loads((out / REFINER_RECORD_FILE).read_text())["measured"]["drawn stamp"]["candidates"] == 4
+
+
+def test_a_run_without_a_whole_epoch_is_not_published(tmp_path: Path) -> None:
+    nothing = RefinerProgress(recipe=RECIPE.digest)
+    with pytest.raises(TrainingError, match="no whole epoch"):
+        publish_refiner(tmp_path, nothing, RECIPE, PageStore(tmp_path / "pages"), tmp_path / "out")
