@@ -155,5 +155,5 @@ class BoxRefiner:
             corners = np.stack(windows)
             refined[rows] = np.tile(corners[:, :2], 2) + own * np.tile(corners[:, 2:] - corners[:, :2], 2)
         refined = clip(refined, width=pixels.shape[1], height=pixels.shape[0])
-        whole = (refined[:, 2:] - refined[:, :2] >= _LEAST_SIDE).all(axis=1)
-        return np.where(whole[:, None], refined, boxes)
+        whole = np.all(refined[:, 2:] - refined[:, :2] >= _LEAST_SIDE, axis=1, keepdims=True)
+        return np.where(whole, refined, boxes)

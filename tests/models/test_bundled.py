@@ -10,11 +10,17 @@ from pathlib import Path
 import pytest
 
 from backend.training.convert import LITE0_SHA256
+from backend.vision.box_refiner import REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE, RefinerConfig
+from backend.vision.finders import build_detector
 from backend.vision.weights import BUNDLED, CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
 
 ROOT = Path(__file__).parents[2]
 LARGEST = 25 * 1024 * 1024
-NETS = [(WEIGHTS_FILE, CONFIG_FILE, "MODEL_CARD.md"), (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE, "DETECTOR_CARD.md")]
+NETS = [
+    (WEIGHTS_FILE, CONFIG_FILE, "MODEL_CARD.md"),
+    (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE, "DETECTOR_CARD.md"),
+    (REFINER_WEIGHTS_FILE, REFINER_CONFIG_FILE, "REFINER_CARD.md"),
+]
 
 
 @pytest.mark.parametrize(("weights", "config", "card"), NETS)
@@ -35,3 +41,9 @@ def test_the_weights_that_the_detector_began_with_are_named_with_their_checksum(
     assert LITE0_SHA256.startswith(start)
     for told in (ROOT / "NOTICE", BUNDLED / "DETECTOR_CARD.md"):
         assert LITE0_SHA256 in told.read_text(), told
+
+
+def test_the_bundled_detectors_boxes_are_refined_by_the_bundled_refiner() -> None:
+    assert json.loads((BUNDLED / DETECTOR_CONFIG_FILE).read_text())["refined"] is True
+    refiner = RefinerConfig.read(BUNDLED / REFINER_CONFIG_FILE)
+    assert build_detector("model").facts["refiner"] == refiner.digest

@@ -79,7 +79,7 @@ DETECTOR_CARD_FILE = "DETECTOR_CARD.md"
 _IOUS = (0.5, 0.3)
 _MOST = 40
 """Marks of one class on a page at most: an attendance sheet has two dozen."""
-_LEAST_HEAT = 0.1
+_LEAST_HEAT = 0.15
 _LEAST_TURN = 0.9
 _BOX_REACH = 0.15
 """The cells that learn a mark's edges reach about as far (`targets.py`)."""

@@ -57,9 +57,6 @@ On whole marks of pages of documents that training never saw, mean IoU with the 
 
 | pages and marks | candidates | as they came, by chance | refined |
 |---|--:|--:|--:|
-
-| pages and marks | candidates | as they came, by chance | refined |
-|---|--:|--:|--:|
 """
 _LIMITS = """
 ## Limits
