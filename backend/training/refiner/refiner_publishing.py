@@ -59,6 +59,7 @@ On whole marks of pages of documents that training never saw, mean IoU with the 
 |---|--:|--:|--:|
 """
 _LIMITS = """
+
 ## Limits
 
 - It learns nothing from corrections.
