@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ __all__ = ["REFINER_CONFIG_FILE", "REFINER_WEIGHTS_FILE", "BoxRefiner", "Refiner
 
 REFINER_WEIGHTS_FILE = "refiner.onnx"
 REFINER_CONFIG_FILE = "refiner.json"
+_CHECKSUM = re.compile(r"[0-9a-f]{64}")
+_MOST_MARGIN = 4.0
 _AT_ONCE = 8
 """Candidates in one inference: more would take memory and no less time."""
 _LEAST_SIDE = 1.0
@@ -51,6 +54,14 @@ class RefinerConfig:
     margin: float = 0.5
     provenance: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.sha256, str) and _CHECKSUM.fullmatch(self.sha256)):
+            raise BadWeights("sha256 is not 64 hexadecimal digits")
+        if not isinstance(self.side, int) or self.side < 1:
+            raise BadWeights(f"side is {self.side}: it must be a whole number of at least 1")
+        if not 0 <= self.margin <= _MOST_MARGIN:
+            raise BadWeights(f"margin is {self.margin}: expected 0 to {_MOST_MARGIN:g}")
+
     @property
     def facts(self) -> dict[str, Any]:
         """Everything that decides what comes out, as plain JSON."""
@@ -72,7 +83,7 @@ class RefinerConfig:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except OSError as error:
             raise BadWeights(f"{path} cannot be read: {error.strerror}") from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, BadWeights) as error:
             raise BadWeights(f"{path} does not describe a refiner: {error}") from error
 
     def write(self, path: Path) -> None:

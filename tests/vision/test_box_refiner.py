@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -111,10 +112,29 @@ def test_a_config_survives_the_disk_and_says_when_answers_change(tmp_path: Path)
 CHANGES: list[dict[str, object]] = [{"sha256": "cd" * 32}, {"side": 64}, {"margin": 0.4}]
 
 
-@pytest.mark.parametrize("text", ["no JSON", "[1]", '{"side": 32}', '{"sha256": "ab", "colour": "red"}'])
-def test_a_config_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+def described(**facts: object) -> str:
+    return json.dumps({"sha256": CONFIG.sha256} | facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("no JSON", "does not describe a refiner"),
+        ("[1]", "does not describe a refiner"),
+        ('{"side": 32}', "sha256"),
+        (described(sha256="ab"), "64 hexadecimal digits"),
+        (described(sha256=7), "64 hexadecimal digits"),
+        (described(colour="red"), "colour"),
+        (described(side=0), "side is 0"),
+        (described(side="32"), "side is 32"),
+        (described(margin=-0.1), "margin is -0.1"),
+        (described(margin=9), "margin is 9"),
+        (described(margin="wide"), "does not describe a refiner"),
+    ],
+)
+def test_a_config_that_is_none_is_refused(text: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / REFINER_CONFIG_FILE).write_text(text)
-    with pytest.raises(BadWeights, match="refiner"):
+    with pytest.raises(BadWeights, match=reason):
         RefinerConfig.read(tmp_path / REFINER_CONFIG_FILE)
 
 
