@@ -64,7 +64,7 @@ def choices(pipeline: Pipeline, page: TruePage, *, seed: int) -> Iterator[Choice
         truth = as_boxes([mark.box])
         for _, rough in rough_boxes(mark.box, width=width, height=height, seed=[seed, place]):
             label = MARKS.index(mark.label)
-            candidates = proposed_in(detector, page.pixels, page.dpi, as_boxes([rough]), [label])
+            candidates, _ = proposed_in(detector, page.pixels, page.dpi, as_boxes([rough]), [label])
             classified = pipeline.classifier.classify(page.pixels, candidates.boxes).probabilities
             some = rivals(
                 page.pixels,

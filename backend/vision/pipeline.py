@@ -21,7 +21,7 @@ from backend.vision.classifier import Classification, Classifies
 from backend.vision.engine import Fusion
 from backend.vision.finders import Detects
 from backend.vision.network_config import MARKS, NONE
-from backend.vision.refine import proposed_in, tighten
+from backend.vision.refine import SECOND_LOOK, WEIGHTS, proposed_in, tighten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -221,7 +221,7 @@ class Pipeline:
             taken: (T, 4) regions that are there already; the answer is a copy of none of them.
         """
         labels = list(meant) or list(range(len(MARKS)))
-        candidates = proposed_in(self.detector, page.pixels, page.dpi, box, labels)
+        candidates, looked = proposed_in(self.detector, page.pixels, page.dpi, box, labels)
         found = self._fused(self.classifier.classify(page.pixels, candidates.boxes), candidates.heat)
         wanted = found[:, labels].sum(axis=1)
         tight = tighten(
@@ -231,6 +231,7 @@ class Pipeline:
             probabilities=wanted,
             taken=as_boxes([]) if taken is None else taken,
             inside=self.config.inside,
+            weights=SECOND_LOOK if looked else WEIGHTS,
         )
         judged = self.classifier.classify(page.pixels, tight)
         # A network that is certain of `none` still has to choose.

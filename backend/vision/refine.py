@@ -19,7 +19,7 @@ from backend.vision.finders import Detects
 from backend.vision.network_config import MARKS
 from backend.vision.rough_ink import Mask, RoughInk, at_edge, possible_boxes
 
-__all__ = ["EVIDENCE", "WEIGHTS", "Rivals", "box_evidence", "proposed_in", "rivals", "tighten"]
+__all__ = ["EVIDENCE", "SECOND_LOOK", "WEIGHTS", "Rivals", "box_evidence", "proposed_in", "rivals", "tighten"]
 
 _CLOSE = 0.8
 """IoU from which a box is a candidate's own."""
@@ -55,7 +55,15 @@ WEIGHTS = (
     *(8.17, 1.7, 9.05, 4.54, -1.46, -9.6, -28.1, -30.8, 4.75, 4.01),
     *(-2.35, 2.31, -13.6, 11.2, -12.4, -0.433, 4.28, 0.849, -0.0102),
 )
-"""What each is worth, fitted by `python -m benchmarks.fit_interactive --drawn 24 --pages 36 --real DIR`."""
+"""What each is worth where nothing takes a second look; fitted with a detector that had none."""
+SECOND_LOOK = (
+    *(9.12, 1.86, 8.96, -4.84, -2.27, 1.15, -31.5, -23.4, -2.85, -1.23),
+    *(-0.426, -0.651, -0.647, -4.64, 5.97, -1.14, 4.39, 4.98, -0.814),
+)
+"""What each is worth where a refiner looked into the rough box, too: ink says less then.
+
+Fitted by `python -m benchmarks.fit_interactive --drawn 24 --pages 36 --real DIR`.
+"""
 
 
 def box_evidence(
@@ -180,7 +188,7 @@ class Rivals:
 
 def proposed_in(
     detector: Detects, pixels: NDArray[np.uint8], dpi: float | None, rough: Boxes, labels: Sequence[int]
-) -> Candidates:
+) -> tuple[Candidates, bool]:
     """What a mark in a rough box could be: the detector's candidates that touch it, and what a second look sees in it.
 
     A mark may be much smaller than the rough box, so the second look begins with the box and with smaller ones in its
@@ -192,6 +200,9 @@ def proposed_in(
         dpi: Its resolution, where it is known.
         rough: (1, 4) xyxy, pixels of the page.
         labels: Indices into `MARKS` of what it may be.
+
+    Returns:
+        The candidates, and whether any is of a second look.
     """
     found = detector(pixels, dpi)
     near = coverage(found.boxes, rough)[:, 0] > 0
@@ -208,11 +219,12 @@ def proposed_in(
     changed = (looked != begun).any(axis=1)
     heat = np.zeros((int(changed.sum()), len(MARKS)))
     heat[np.arange(len(heat)), taken_for[changed]] = _TOLD
-    return Candidates(
+    proposed = Candidates(
         np.concatenate([found.boxes[near], looked[changed]]),
         np.concatenate([found.scores[near], np.full(len(heat), _TOLD)]),
         np.concatenate([found.heat[near], heat]),
     )
+    return proposed, bool(changed.any())
 
 
 def tighten(
@@ -223,6 +235,7 @@ def tighten(
     probabilities: NDArray[np.float64],
     taken: Boxes,
     inside: float,
+    weights: tuple[float, ...] = WEIGHTS,
 ) -> Boxes:
     """Tightens a rough box to the mark in it, which the annotator says is of one class.
 
@@ -236,6 +249,7 @@ def tighten(
         probabilities: (N,) that each is a mark of the class that was meant.
         taken: (T, 4) regions that are there already.
         inside: Share of a candidate in the rough box above which it may be what was meant.
+        weights: What each of `EVIDENCE` is worth.
 
     Returns:
         (1, 4) xyxy, pixels of the page.
@@ -248,7 +262,7 @@ def tighten(
     found = rivals(pixels, rough[0], candidates=candidates[free], probabilities=probabilities[free], inside=inside)
     if found is None:
         return rough
-    chosen = found.boxes[int((found.evidence @ np.array(WEIGHTS)).argmax())]
+    chosen = found.boxes[int((found.evidence @ np.array(weights)).argmax())]
     best = as_boxes([_within(chosen, np.array([0, 0, width, height], np.float64))])
     copies = iou(best, taken).max(initial=0) > _COPY
     return rough if copies or areas(best)[0] < 1 else best

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, as_boxes, iou
-from backend.vision.refine import EVIDENCE, WEIGHTS, box_evidence
+from backend.vision.refine import EVIDENCE, SECOND_LOOK, WEIGHTS, box_evidence
 from backend.vision.rough_ink import RoughInk, possible_boxes
 
 ROUGH = np.array([100.0, 100.0, 400.0, 300.0])
@@ -33,7 +33,7 @@ def measured(pixels: NDArray[np.uint8], boxes: Boxes) -> dict[str, NDArray[np.fl
 
 
 def test_there_is_a_weight_for_all_that_is_measured(pixels: NDArray[np.uint8]) -> None:
-    assert len(WEIGHTS) == len(EVIDENCE) == len(measured(pixels, as_boxes([MARK])))
+    assert len(WEIGHTS) == len(SECOND_LOOK) == len(EVIDENCE) == len(measured(pixels, as_boxes([MARK])))
 
 
 def test_a_line_that_is_ruled_across_is_no_ink_of_the_mark(pixels: NDArray[np.uint8]) -> None:
