@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from backend.errors import BadWeights, RegistryError
 from backend.files import copy_whole, sync_folder, write_synced
 from backend.models.published import RECORD_FILE, Facts, Record
+from backend.vision.box_refiner import REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE, BoxRefiner
 from backend.vision.engine import DetectorConfig, DetectorNetwork, Network
 from backend.vision.network_config import ClassifierConfig
 from backend.vision.weights import (
@@ -34,7 +35,17 @@ from backend.vision.weights import (
 if TYPE_CHECKING:
     from backend.vision.weights import Weights
 
-__all__ = ["DOCUMENTS_FILE", "HALF", "add_documents", "check_loads", "clean", "complete", "documents_of", "publish"]
+__all__ = [
+    "DOCUMENTS_FILE",
+    "HALF",
+    "add_documents",
+    "carry_refiner",
+    "check_loads",
+    "clean",
+    "complete",
+    "documents_of",
+    "publish",
+]
 
 DOCUMENTS_FILE = "documents.txt"
 """Beside a candidate's weights: what its training and tuning saw, one a line: names of documents, and the SHA-256 of
@@ -44,6 +55,7 @@ _NETWORKS = (
     ((DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE), ()),
 )
 """Of each network the files that it needs, and those that may stand beside."""
+_REFINER = (REFINER_WEIGHTS_FILE, REFINER_CONFIG_FILE)
 HALF = ".publishing-"
 """What the names of half-written folders begin with; no model's name can."""
 
@@ -84,8 +96,20 @@ def complete(candidate: Path, serving: Weights, out: Path) -> tuple[str, ...]:
             taken += needed
             for name in (*needed, *(one for one in beside if (place / one).is_file())):
                 shutil.copyfile(place / name, out / name)
+            if DETECTOR_WEIGHTS_FILE in needed and names.isdisjoint(_REFINER):
+                carry_refiner(place, out)
             _add_documents_of(place, out)
     return tuple(taken)
+
+
+def carry_refiner(place: Path, out: Path) -> None:
+    """Copies the refiner of the folder `place` beside a detector in `out` that was made of the one there.
+
+    Nothing is copied where that detector's boxes are refined by the program's own refiner.
+    """
+    if place not in (out, BUNDLED) and all((place / name).is_file() for name in _REFINER):
+        for name in _REFINER:
+            shutil.copyfile(place / name, out / name)
 
 
 def _add_documents_of(place: Path, out: Path) -> None:
@@ -167,7 +191,7 @@ def publish(
 
 
 def check_loads(folder: Path) -> None:
-    """Loads the networks of a folder as serving does: its classifier, and the detector if it has one of its own.
+    """Loads the networks of a folder as serving does: its classifier, and detector and refiner if they are its own.
 
     Raises:
         BadWeights: One cannot serve.
@@ -176,6 +200,8 @@ def check_loads(folder: Path) -> None:
     if (folder / DETECTOR_CONFIG_FILE).exists() or (folder / DETECTOR_WEIGHTS_FILE).exists():
         config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
         DetectorNetwork(folder / DETECTOR_WEIGHTS_FILE, config, threads=1)
+    if any((folder / name).exists() for name in _REFINER):
+        BoxRefiner.open(folder, threads=1)
 
 
 def _wanted(candidate: Path, files: Collection[str] | None) -> list[str]:

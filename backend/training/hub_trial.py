@@ -28,6 +28,7 @@ from backend.evaluation.study import race
 from backend.evaluation.truth import read_coco
 from backend.geometry import as_boxes
 from backend.models.hub_verdict import BAD_WEIGHTS, BROKEN, PAGES, SERVES, WORSE, HubVerdict, detector_home, pairing
+from backend.models.publishing import carry_refiner
 from backend.models.serving import build_pipeline
 from backend.pages.encoding import png_bytes
 from backend.pages.workbench import end_with
@@ -134,6 +135,7 @@ def _fit(weights: Weights, home: Path, pages: Sequence[DrawnPage]) -> None:
     fusion = fitted(found.said, found.seen, found.truth, prior=config.fusion if config.fusion.seen else None)
     network, beside = (weights.folder / name for name in (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE))
     shutil.copyfile(home / DETECTOR_WEIGHTS_FILE, _part(network))
+    carry_refiner(home, weights.folder)
     dataclasses.replace(config, fusion=fusion).write(_part(beside))
     for file in (network, beside):
         os.replace(_part(file), file)

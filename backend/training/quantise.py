@@ -26,6 +26,7 @@ from backend.errors import BadWeights, TrainingError
 from backend.evaluation.rates import macro_f1, softmax
 from backend.evaluation.study import Run, match, race
 from backend.evaluation.truth import Truth, read_coco
+from backend.models.publishing import carry_refiner
 from backend.models.serving import build_pipeline
 from backend.synthetic import coco
 from backend.synthetic.drawn_page import draw_page
@@ -147,6 +148,7 @@ def quantise(weights: Weights, out: Path, seen: CalibrationInputs) -> None:
     dataclasses.replace(
         detector, sha256=sha256_of(out / DETECTOR_WEIGHTS_FILE), provenance={**detector.provenance, **note}
     ).write(out / DETECTOR_CONFIG_FILE)
+    carry_refiner(place, out)
 
 
 def quantise_classifier(weights: Weights, out: Path, crops: NDArray[np.float32], *, note: str) -> None:

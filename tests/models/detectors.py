@@ -18,12 +18,15 @@ from backend.training.detector.detector_recipe import Shape, build_network
 from backend.training.detector.lite_network import LiteShape
 from backend.training.detector.residual_network import ResidualShape
 from backend.training.export import export_detector
+from backend.vision.box_refiner import REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE, BoxRefiner, RefinerConfig
 from backend.vision.engine import DetectorConfig, DetectorNetwork
 from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.network_detector import ModelDetector
 from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
 
 __all__ = [
+    "REFINED",
+    "REFINER_SIDE",
     "STRIDE",
     "TINY",
     "TINY_LITE",
@@ -32,6 +35,7 @@ __all__ = [
     "open_detector",
     "random_network",
     "write_detector",
+    "write_refiner",
 ]
 
 PIXEL_MM = 0.508
@@ -39,6 +43,9 @@ PIXEL_MM = 0.508
 TINY = ResidualShape(stem=4, widths=(4, 8, 8, 8), blocks=(0, 1, 0, 0), pyramid=8)
 TINY_LITE = LiteShape(stem=4, widths=(4, 4, 8, 8, 8, 8, 8), repeats=(1, 2, 1, 1, 1, 1, 1), expansion=2, pyramid=8)
 """Of the kinds of layer that each network has, at least one."""
+REFINER_SIDE = 32
+REFINED = {"signature": (0.25, 0.25, 0.75, 0.75), "stamp": (0.0, 0.25, 0.5, 1.0), "thumb": (0.6, 0.6, 0.6, 0.6)}
+"""What the refiner of these tests answers for each mark: the box itself, another one, and nothing that is a box."""
 STRIDE = 8
 """Of the residual network, and of the detector that sees known inks."""
 
@@ -134,3 +141,25 @@ def open_detector(folder: Path) -> ModelDetector:
     """The detector that a folder holds, on one thread."""
     config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
     return ModelDetector(DetectorNetwork(folder / DETECTOR_WEIGHTS_FILE, config, threads=1))
+
+
+def write_refiner(folder: Path, *, side: int = REFINER_SIDE, outputs: int = 4 * len(MARKS)) -> BoxRefiner:
+    """Writes a refiner that answers the same of whatever it sees: `REFINED`."""
+    answers = np.array([REFINED[name] for name in MARKS], np.float32).reshape(1, -1)[:, :outputs]
+    nodes = [
+        helper.make_node("Shape", ["pixels"], ["count"], start=0, end=1),
+        helper.make_node("Concat", ["count", "one"], ["repeats"], axis=0),
+        helper.make_node("Tile", ["answers", "repeats"], ["edges"]),
+    ]
+    constants = [numpy_helper.from_array(answers, "answers"), numpy_helper.from_array(np.array([1], np.int64), "one")]
+    graph = helper.make_graph(
+        nodes,
+        "refiner",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", side, side, 3])],
+        [helper.make_tensor_value_info("edges", TensorProto.FLOAT, ["N", outputs])],
+        constants,
+    )
+    path = folder / REFINER_WEIGHTS_FILE
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    RefinerConfig(sha256=sha256_of(path), side=REFINER_SIDE).write(folder / REFINER_CONFIG_FILE)
+    return BoxRefiner.open(folder, threads=1)

@@ -12,15 +12,17 @@ from PIL import Image
 from backend.cli import main
 from backend.models.promotion import Models
 from backend.models.published import Facts, Registry
-from backend.models.publishing import DOCUMENTS_FILE, documents_of
+from backend.models.publishing import DOCUMENTS_FILE, carry_refiner, documents_of
 from backend.models.serving import Serving
 from backend.pages.source import from_path
 from backend.settings import Settings
+from backend.vision.box_refiner import REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE, RefinerConfig
 from backend.vision.engine import Fusion
+from backend.vision.finders import build_detector
 from backend.vision.network_config import sha256_of
 from backend.vision.pipeline import Marks
-from backend.vision.weights import CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
-from tests.models.detectors import ink_detector
+from backend.vision.weights import BUNDLED, CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
+from tests.models.detectors import ink_detector, write_refiner
 from tests.models.tiny import says
 
 INKS = {"signature": (0, 255, 255), "stamp": (255, 0, 255), "thumb": (255, 255, 0)}
@@ -193,6 +195,36 @@ def test_a_detector_alone_goes_with_the_classifier_that_serves(
     record = Models(settings.data_dir / "models").get(name).record
     assert record is not None
     assert set(record.files) == {WEIGHTS_FILE, CONFIG_FILE, DETECTOR_WEIGHTS_FILE, "detector.json", DOCUMENTS_FILE}
+
+
+def test_a_refiner_of_its_own_goes_with_the_detector_and_with_what_is_made_of_it(
+    champion: str, settings: Settings, tmp_path: Path
+) -> None:
+    new = detector(tmp_path / "new", refined=True)
+    write_refiner(new)
+    name = publish(new, settings)
+    own = RefinerConfig.read(settings.data_dir / "models" / name / REFINER_CONFIG_FILE)
+    assert build_detector("model", settings.data_dir / "models" / name).facts["refiner"] == own.digest
+    Models(settings.data_dir / "models").promote(name, why="a test", by="tests", force=True)
+    later = settings.data_dir / "models" / publish(says("signature", tmp_path / "later"), settings)
+    assert sha256_of(later / REFINER_WEIGHTS_FILE) == own.sha256
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    carry_refiner(later, whole)
+    carry_refiner(settings.data_dir / "models" / champion, whole)  # it has none: what is there stays
+    carry_refiner(BUNDLED, whole)  # the program's own comes with the program
+    assert RefinerConfig.read(whole / REFINER_CONFIG_FILE) == own
+
+
+def test_a_refiner_that_is_not_whole_is_refused(
+    champion: str, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del champion, settings
+    new = detector(tmp_path / "new", refined=True)
+    write_refiner(new)
+    (new / REFINER_WEIGHTS_FILE).write_bytes(b"")
+    assert main(["models", "publish", str(new)]) == 2
+    assert "refiner.onnx" in capsys.readouterr().err
 
 
 def test_a_classifier_alone_goes_with_the_detector_that_serves(

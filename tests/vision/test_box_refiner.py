@@ -7,49 +7,23 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from backend.errors import BadWeights
 from backend.geometry import as_boxes
 from backend.vision.box_refiner import (
     REFINER_CONFIG_FILE,
-    REFINER_WEIGHTS_FILE,
     BoxRefiner,
     RefinerConfig,
     looked_at,
     window_of,
 )
-from backend.vision.network_config import MARKS, sha256_of
+from backend.vision.network_config import MARKS
+from tests.models.detectors import REFINER_SIDE as SIDE
+from tests.models.detectors import write_refiner
 
-SIDE = 32
-OWN = {"signature": (0.25, 0.25, 0.75, 0.75), "stamp": (0.0, 0.25, 0.5, 1.0), "thumb": (0.6, 0.6, 0.6, 0.6)}
-"""What the refiner of these tests answers for each mark: the box itself, another one, and nothing that is a box."""
 CONFIG = RefinerConfig(sha256="ab" * 32, side=SIDE)
-
-
-def write_refiner(folder: Path, *, side: int = SIDE, outputs: int = 4 * len(MARKS)) -> BoxRefiner:
-    """One that answers the same of whatever it sees."""
-    answers = np.array([OWN[name] for name in MARKS], np.float32).reshape(1, -1)[:, :outputs]
-    nodes = [
-        helper.make_node("Shape", ["pixels"], ["count"], start=0, end=1),
-        helper.make_node("Concat", ["count", "one"], ["repeats"], axis=0),
-        helper.make_node("Tile", ["answers", "repeats"], ["edges"]),
-    ]
-    constants = [numpy_helper.from_array(answers, "answers"), numpy_helper.from_array(np.array([1], np.int64), "one")]
-    graph = helper.make_graph(
-        nodes,
-        "refiner",
-        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", side, side, 3])],
-        [helper.make_tensor_value_info("edges", TensorProto.FLOAT, ["N", outputs])],
-        constants,
-    )
-    path = folder / REFINER_WEIGHTS_FILE
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
-    RefinerConfig(sha256=sha256_of(path), side=SIDE).write(folder / REFINER_CONFIG_FILE)
-    return BoxRefiner.open(folder, threads=1)
 
 
 def page(width: int = 400, height: int = 300) -> NDArray[np.uint8]:

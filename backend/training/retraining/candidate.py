@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from backend.evaluation.rates import fit_temperature, softmax
-from backend.models.publishing import add_documents, documents_of
+from backend.models.publishing import add_documents, carry_refiner, documents_of
 from backend.training.classifier_loop import ClassifierProgress, shown_in
 from backend.training.classifier_publishing import (
     RECORD_FILE,
@@ -241,6 +241,7 @@ def add_detector(
         add_documents(out, documents_of(place) or ())
         for name in (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE):
             shutil.copyfile(place / name, out / name)
+        carry_refiner(place, out)
     judges = [page for page in pages.read() if page.split == "validation" and set(MARKS) <= set(page.complete)]
     fusion = fit_fusion(out, pages, judges, threads=threads, anchored=True)
     candidate = Weights.open(out, name="candidate")

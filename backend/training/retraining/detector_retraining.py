@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from backend.models.publishing import carry_refiner
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgress, fit_detector
 from backend.training.detector.detector_publishing import DETECTOR_RECORD_FILE
 from backend.training.detector.detector_recipe import build_network
@@ -165,6 +166,7 @@ def write_taught(
     dataclasses.replace(lessons.base.config, sha256=sha256_of(weights), provenance=note).write(
         out / DETECTOR_CONFIG_FILE
     )
+    carry_refiner(lessons.base.folder, out)
     write_record(
         out / DETECTOR_RECORD_FILE,
         progress,
