@@ -147,6 +147,12 @@ class BoxRefiner:
         """
         return cls(folder / REFINER_WEIGHTS_FILE, RefinerConfig.read(folder / REFINER_CONFIG_FILE), threads=threads)
 
+    def edges(self, seen: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Where each mark's edges are, (N, 3, 4), as shares of what is seen, (N, S, S, 3) RGB."""
+        with self._lock:
+            (edges,) = self._session.run(["edges"], {"pixels": seen})
+        return np.asarray(edges.reshape(len(seen), len(MARKS), 4), np.float64)
+
     def __call__(self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
         """The boxes with the edges that the network gives them, (N, 4).
 
@@ -160,9 +166,7 @@ class BoxRefiner:
             rows = slice(start, start + _AT_ONCE)
             windows = [window_of(box, self.config.margin) for box in boxes[rows]]
             seen = np.stack([looked_at(pixels, window, self.config.side) for window in windows])
-            with self._lock:
-                (edges,) = self._session.run(["edges"], {"pixels": seen})
-            own = edges.reshape(len(seen), len(MARKS), 4)[np.arange(len(seen)), labels[rows]].astype(np.float64)
+            own = self.edges(seen)[np.arange(len(seen)), labels[rows]]
             corners = np.stack(windows)
             refined[rows] = np.tile(corners[:, :2], 2) + own * np.tile(corners[:, 2:] - corners[:, :2], 2)
         refined = clip(refined, width=pixels.shape[1], height=pixels.shape[0])
