@@ -1,4 +1,4 @@
-"""Fits what speaks for a box in a rough box: the weights of `backend.vision.refine`.
+"""Fits what speaks for a box in a rough box: the weights of `backend.vision.rough_boxes`.
 
     python -m benchmarks.fit_interactive [--drawn N] [--real DIR] [--pages N] [--model NAME]
 
@@ -30,7 +30,7 @@ from backend.geometry import as_boxes, iou
 from backend.settings import Settings
 from backend.vision.network_config import MARKS
 from backend.vision.pipeline import Pipeline, fuse
-from backend.vision.refine import proposed_in, rivals
+from backend.vision.rough_boxes import proposed_in, rivals
 from benchmarks.interactive import Remembering, rough_boxes
 from benchmarks.truth import TruePage, drawn_pages, real_pages
 from benchmarks.ways import pipeline_of

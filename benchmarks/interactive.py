@@ -94,9 +94,11 @@ class Remembering:
             self._seen = pixels, self._inner(pixels, dpi)
         return self._seen[1]
 
-    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+    def second_look(
+        self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp], *, dpi: float | None, times: int
+    ) -> Boxes:
         """What the refiner makes of the boxes (N, 4)."""
-        return self._inner.fitted(pixels, dpi, boxes, labels)
+        return self._inner.second_look(pixels, boxes, labels, dpi=dpi, times=times)
 
 
 def rough_boxes(

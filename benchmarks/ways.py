@@ -47,9 +47,11 @@ class HsvDetector:
         boxes = hsv_boxes(pixels)
         return Candidates(boxes, np.ones(len(boxes)), np.zeros((len(boxes), len(MARKS))))
 
-    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+    def second_look(
+        self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp], *, dpi: float | None, times: int
+    ) -> Boxes:
         """The boxes as they came."""
-        del pixels, dpi, labels
+        del pixels, labels, dpi, times
         return boxes
 
 

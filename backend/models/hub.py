@@ -21,9 +21,12 @@ from backend.models.hub_files import commit_of, fetch_file, hub_api
 from backend.models.original_model import FILENAME, Hub, without_telemetry
 from backend.models.promotion import Model, Models
 from backend.models.published import FILE_NAME, RECORD_FILE, Facts, Record, RecordedVerdict
-from backend.vision.box_refiner import REFINER_CONFIG_FILE
 from backend.vision.network_config import CLASSES, ClassifierConfig
-from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE
+from backend.vision.weights import (
+    CONFIG_FILE,
+    DETECTOR_CONFIG_FILE,
+    REFINER_CONFIG_FILE,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

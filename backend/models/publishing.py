@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from backend.errors import BadWeights, RegistryError
 from backend.files import copy_whole, sync_folder, write_synced
 from backend.models.published import RECORD_FILE, Facts, Record
-from backend.vision.box_refiner import REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE, BoxRefiner
+from backend.vision.box_refiner import BoxRefiner
 from backend.vision.engine import DetectorConfig, DetectorNetwork, Network
 from backend.vision.network_config import ClassifierConfig
 from backend.vision.weights import (
@@ -29,6 +29,8 @@ from backend.vision.weights import (
     DETECTOR_CONFIG_FILE,
     DETECTOR_WEIGHTS_FILE,
     FLOAT_WEIGHTS_FILE,
+    REFINER_CONFIG_FILE,
+    REFINER_WEIGHTS_FILE,
     WEIGHTS_FILE,
 )
 

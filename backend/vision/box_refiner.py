@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,14 +22,11 @@ from numpy.typing import NDArray
 from backend.errors import BadWeights
 from backend.geometry import Boxes, clip
 from backend.vision.engine import open_session
-from backend.vision.network_config import MARKS
-from backend.vision.weights import BUNDLED
+from backend.vision.network_config import MARKS, check_sha256
+from backend.vision.weights import BUNDLED, REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE
 
-__all__ = ["REFINER_CONFIG_FILE", "REFINER_WEIGHTS_FILE", "BoxRefiner", "RefinerConfig", "looked_at", "window_of"]
+__all__ = ["BoxRefiner", "RefinerConfig", "looked_at", "window_of"]
 
-REFINER_WEIGHTS_FILE = "refiner.onnx"
-REFINER_CONFIG_FILE = "refiner.json"
-_CHECKSUM = re.compile(r"[0-9a-f]{64}")
 _MOST_MARGIN = 4.0
 _AT_ONCE = 8
 """Candidates in one inference: more would take memory and no less time."""
@@ -55,8 +51,7 @@ class RefinerConfig:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.sha256, str) and _CHECKSUM.fullmatch(self.sha256)):
-            raise BadWeights("sha256 is not 64 hexadecimal digits")
+        check_sha256(self.sha256)
         if not isinstance(self.side, int) or self.side < 1:
             raise BadWeights(f"side is {self.side}: it must be a whole number of at least 1")
         if not 0 <= self.margin <= _MOST_MARGIN:

@@ -197,9 +197,11 @@ class ColourDetector:
         kept &= place < config.most_candidates
         return Candidates(boxes[order[kept]], scores[kept], np.zeros((int(kept.sum()), len(MARKS))))
 
-    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+    def second_look(
+        self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp], *, dpi: float | None, times: int
+    ) -> Boxes:
         """The boxes as they came: ink is looked at once."""
-        del pixels, dpi, labels
+        del pixels, labels, dpi, times
         return boxes
 
     def proposals(

@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import BadWeights
-from backend.vision.network_config import INPUT_SIZE, MARKS, ClassifierConfig, sha256_of
+from backend.vision.network_config import INPUT_SIZE, MARKS, ClassifierConfig, check_sha256, sha256_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -41,7 +40,6 @@ EMBEDDING = 512
 _ERRORS_ONLY = 3
 PIXEL_MM = 25.4 / 75
 """Side of a pixel of the input that detectors are trained for, mm: 75 dpi."""
-_CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
 
 class Network:
@@ -174,8 +172,7 @@ class DetectorConfig:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not _CHECKSUM.fullmatch(self.sha256):
-            raise BadWeights("sha256 is not 64 hexadecimal digits")
+        check_sha256(self.sha256)
         if not 0.05 <= self.pixel_mm <= 5:
             raise BadWeights(f"pixel_mm is {self.pixel_mm}: expected 0.05 to 5")
         for name in ("stride", "multiple", "most"):

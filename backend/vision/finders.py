@@ -13,12 +13,17 @@ from numpy.typing import NDArray
 
 from backend.geometry import Boxes, iou
 from backend.settings import DETECTORS
-from backend.vision.box_refiner import REFINER_CONFIG_FILE, BoxRefiner
+from backend.vision.box_refiner import BoxRefiner
 from backend.vision.candidates import Candidates
 from backend.vision.colour_detector import ColourDetector
 from backend.vision.engine import DetectorConfig, DetectorNetwork, Fusion
 from backend.vision.network_detector import ModelDetector
-from backend.vision.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from backend.vision.weights import (
+    BUNDLED,
+    DETECTOR_CONFIG_FILE,
+    DETECTOR_WEIGHTS_FILE,
+    REFINER_CONFIG_FILE,
+)
 
 __all__ = ["DETECTORS", "BothDetectors", "Detects", "build_detector"]
 
@@ -55,9 +60,11 @@ class BothDetectors:
             np.concatenate([seen.heat, inked.heat[new]]),
         )
 
-    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+    def second_look(
+        self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp], *, dpi: float | None, times: int
+    ) -> Boxes:
         """See `Detects`."""
-        return self._model.fitted(pixels, dpi, boxes, labels)
+        return self._model.second_look(pixels, boxes, labels, dpi=dpi, times=times)
 
 
 class Detects(Protocol):
@@ -74,14 +81,17 @@ class Detects(Protocol):
 
     def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates: ...
 
-    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+    def second_look(
+        self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp], *, dpi: float | None, times: int
+    ) -> Boxes:
         """The boxes (N, 4) with the edges that a second look gives them; as they came where there is none.
 
         Args:
             pixels: (H, W, 3) uint8 RGB page.
-            dpi: Its resolution, where it is known.
             boxes: (N, 4) xyxy, pixels of the page.
             labels: (N,) indices into `MARKS`: what each is taken for.
+            dpi: The page's resolution, where it is known.
+            times: How often each box is looked at, each time where the look before left it.
         """
         ...
 

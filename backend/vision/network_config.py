@@ -13,7 +13,7 @@ from pathlib import Path
 
 from backend.errors import BadWeights
 
-__all__ = ["CLASSES", "INPUT_SIZE", "MARKS", "NONE", "PREPROCESSING", "ClassifierConfig", "sha256_of"]
+__all__ = ["CLASSES", "INPUT_SIZE", "MARKS", "NONE", "PREPROCESSING", "ClassifierConfig", "check_sha256", "sha256_of"]
 
 CLASSES = ("signature", "stamp", "thumb", "none")
 """The order of the classifier's outputs; the original checkpoint has the first three."""
@@ -48,8 +48,7 @@ class ClassifierConfig:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not _CHECKSUM.fullmatch(self.sha256):
-            raise BadWeights("sha256 is not 64 hexadecimal digits")
+        check_sha256(self.sha256)
         if self.classes not in (CLASSES, MARKS):
             raise BadWeights(f"classes are {list(self.classes)}: expected {list(CLASSES)} or {list(MARKS)}")
         if self.preprocessing != PREPROCESSING:
@@ -111,6 +110,16 @@ class ClassifierConfig:
     def write(self, path: Path) -> None:
         """Writes the config as JSON."""
         path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+def check_sha256(checksum: object) -> None:
+    """Refuses what is no checksum, in a config that names its weights by one.
+
+    Raises:
+        BadWeights: It is not 64 hexadecimal digits.
+    """
+    if not (isinstance(checksum, str) and _CHECKSUM.fullmatch(checksum)):
+        raise BadWeights("sha256 is not 64 hexadecimal digits")
 
 
 def sha256_of(path: Path) -> str:

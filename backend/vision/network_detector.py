@@ -156,13 +156,17 @@ class ModelDetector:
         boxes = turned_left(again.boxes, turns, width=upright.shape[1], height=upright.shape[0])
         return Candidates(boxes, again.scores, again.heat, turns)
 
-    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+    def second_look(
+        self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp], *, dpi: float | None, times: int
+    ) -> Boxes:
         """The boxes (N, 4), pixels of the page, with the edges that the refiner gives them, if there is one."""
         if self._refiner is None:
             return boxes
         small, scale = page_input(pixels, dpi, pixel_mm=self._network.config.pixel_mm)
-        found = self._refiner(small, boxes * scale, labels) / scale
-        return clip(found, width=pixels.shape[1], height=pixels.shape[0])
+        found = boxes * scale
+        for _ in range(times):
+            found = self._refiner(small, found, labels)
+        return clip(found / scale, width=pixels.shape[1], height=pixels.shape[0])
 
     def _look(self, small: NDArray[np.uint8]) -> tuple[Peaks, int]:
         """What is seen on a page as it lies, and how many quarters it was turned to the left."""

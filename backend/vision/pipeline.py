@@ -21,7 +21,7 @@ from backend.vision.classifier import Classification, Classifies
 from backend.vision.engine import Fusion
 from backend.vision.finders import Detects
 from backend.vision.network_config import MARKS, NONE
-from backend.vision.refine import SECOND_LOOK, WEIGHTS, proposed_in, tighten
+from backend.vision.rough_boxes import SECOND_LOOK, WEIGHTS, proposed_in, tighten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,6 +14,8 @@ __all__ = [
     "DETECTOR_CONFIG_FILE",
     "DETECTOR_WEIGHTS_FILE",
     "FLOAT_WEIGHTS_FILE",
+    "REFINER_CONFIG_FILE",
+    "REFINER_WEIGHTS_FILE",
     "WEIGHTS_FILE",
     "Weights",
 ]
@@ -24,6 +26,8 @@ FLOAT_WEIGHTS_FILE = "classifier.float.onnx"
 CONFIG_FILE = "classifier.json"
 DETECTOR_WEIGHTS_FILE = "detector.onnx"
 DETECTOR_CONFIG_FILE = "detector.json"
+REFINER_WEIGHTS_FILE = "refiner.onnx"
+REFINER_CONFIG_FILE = "refiner.json"
 BUNDLED = Path(__file__).parents[1] / "models" / "bundled"
 
 

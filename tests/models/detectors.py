@@ -18,11 +18,16 @@ from backend.training.detector.detector_recipe import Shape, build_network
 from backend.training.detector.lite_network import LiteShape
 from backend.training.detector.residual_network import ResidualShape
 from backend.training.export import export_detector
-from backend.vision.box_refiner import REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE, BoxRefiner, RefinerConfig
+from backend.vision.box_refiner import BoxRefiner, RefinerConfig
 from backend.vision.engine import DetectorConfig, DetectorNetwork
 from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.network_detector import ModelDetector
-from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from backend.vision.weights import (
+    DETECTOR_CONFIG_FILE,
+    DETECTOR_WEIGHTS_FILE,
+    REFINER_CONFIG_FILE,
+    REFINER_WEIGHTS_FILE,
+)
 
 __all__ = [
     "REFINED",

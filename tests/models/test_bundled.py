@@ -10,9 +10,17 @@ from pathlib import Path
 import pytest
 
 from backend.training.convert import LITE0_SHA256
-from backend.vision.box_refiner import REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE, RefinerConfig
+from backend.vision.box_refiner import RefinerConfig
 from backend.vision.finders import build_detector
-from backend.vision.weights import BUNDLED, CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
+from backend.vision.weights import (
+    BUNDLED,
+    CONFIG_FILE,
+    DETECTOR_CONFIG_FILE,
+    DETECTOR_WEIGHTS_FILE,
+    REFINER_CONFIG_FILE,
+    REFINER_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+)
 
 ROOT = Path(__file__).parents[2]
 LARGEST = 25 * 1024 * 1024

@@ -16,12 +16,19 @@ from backend.models.publishing import DOCUMENTS_FILE, carry_refiner, documents_o
 from backend.models.serving import Serving
 from backend.pages.source import from_path
 from backend.settings import Settings
-from backend.vision.box_refiner import REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE, RefinerConfig
+from backend.vision.box_refiner import RefinerConfig
 from backend.vision.engine import Fusion
 from backend.vision.finders import build_detector
 from backend.vision.network_config import sha256_of
 from backend.vision.pipeline import Marks
-from backend.vision.weights import BUNDLED, CONFIG_FILE, DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
+from backend.vision.weights import (
+    BUNDLED,
+    CONFIG_FILE,
+    DETECTOR_WEIGHTS_FILE,
+    REFINER_CONFIG_FILE,
+    REFINER_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+)
 from tests.models.detectors import ink_detector, write_refiner
 from tests.models.tiny import says
 

@@ -216,6 +216,18 @@ def test_look_alikes_are_found_with_pictures_the_very_thing_first(place: Place) 
     assert planned == 0, "the only other task is renewed already, and the first is annotated"
 
 
+def logo_deleted(place: Place, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Shows tasks 1 and 3, deletes the logo of task 1, and lets commands speak to the same place: the sample's name."""
+    for task in (1, 3):
+        place.show(task)
+    place.submit(1, left=lambda one: one["value"]["y"] > 10)
+    [logo] = [f"101-{one['id']}" for one in place.studio.predictions[1][0]["result"] if one["value"]["y"] < 10]
+    monkeypatch.setenv("DATA_DIR", str(place.application.feedback.store.lookalikes.parent))
+    monkeypatch.setenv("LABEL_STUDIO_URL", place.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "key")
+    return logo
+
+
 @pytest.mark.parametrize(
     ("words", "left"),
     [("none", [(20, 20), (150, 320)]), ("1", [(150, 320)])],
@@ -228,13 +240,7 @@ def test_what_merely_looks_alike_is_a_question_that_a_person_answers(
     left: list[tuple[float, float]],
 ) -> None:
     """Tasks 1 and 3 show logos that are not the very same; 2 is not shown."""
-    for task in (1, 3):
-        place.show(task)
-    place.submit(1, left=lambda one: one["value"]["y"] > 10)
-    [logo] = [f"101-{one['id']}" for one in place.studio.predictions[1][0]["result"] if one["value"]["y"] < 10]
-    monkeypatch.setenv("DATA_DIR", str(place.application.feedback.store.lookalikes.parent))
-    monkeypatch.setenv("LABEL_STUDIO_URL", place.url)
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "key")
+    logo = logo_deleted(place, monkeypatch)
     page = place.application.feedback.store.lookalikes.parent / "alike.html"
     until(lambda: main(["samples", "like", logo, "--html", str(page)]) == 0)
     listed = capsys.readouterr().out.splitlines()
@@ -294,13 +300,7 @@ def test_second_predictions_of_a_version_go_where_nobody_is_at_the_task(place: P
 
 def follow(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], int]:
     """Task 3 shows what looks like the logo that was deleted from task 1: a function that removes it there."""
-    for task in (1, 3):
-        place.show(task)
-    place.submit(1, left=lambda one: one["value"]["y"] > 10)
-    [logo] = [f"101-{one['id']}" for one in place.studio.predictions[1][0]["result"] if one["value"]["y"] < 10]
-    monkeypatch.setenv("DATA_DIR", str(place.application.feedback.store.lookalikes.parent))
-    monkeypatch.setenv("LABEL_STUDIO_URL", place.url)
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "key")
+    logo = logo_deleted(place, monkeypatch)
     until(lambda: main(["samples", "like", logo]) == 0)
     listed = capsys.readouterr().out.splitlines()
     [number] = [line.split()[0] for line in listed if "task 3, page 1: stamp, looks alike" in line][:1]

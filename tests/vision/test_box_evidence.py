@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, as_boxes, iou
-from backend.vision.refine import EVIDENCE, SECOND_LOOK, WEIGHTS, box_evidence
+from backend.vision.rough_boxes import EVIDENCE, SECOND_LOOK, WEIGHTS, box_evidence
 from backend.vision.rough_ink import RoughInk, possible_boxes
 
 ROUGH = np.array([100.0, 100.0, 400.0, 300.0])

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from backend.errors import BadWeights
 from backend.geometry import as_boxes
 from backend.vision.box_refiner import (
-    REFINER_CONFIG_FILE,
     BoxRefiner,
     RefinerConfig,
     looked_at,
     window_of,
 )
 from backend.vision.network_config import MARKS
+from backend.vision.weights import REFINER_CONFIG_FILE
 from tests.models.detectors import REFINER_SIDE as SIDE
 from tests.models.detectors import write_refiner
 

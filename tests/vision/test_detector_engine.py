@@ -114,7 +114,7 @@ def described(**facts: object) -> str:
         # No checksum, or none that could be one.
         ("{}", "sha256"),
         ('{"sha256": "xyz"}', "64 hexadecimal"),
-        ('{"sha256": 5}', "does not describe a detector"),
+        ('{"sha256": 5}', "64 hexadecimal digits"),
         # Resolutions at which a page would be a dot or would not fit into memory.
         (described(pixel_mm=0.01), "pixel_mm is 0.01"),
         (described(pixel_mm=6), "pixel_mm is 6"),

@@ -239,15 +239,17 @@ def test_a_rough_box_around_no_ink_stays_where_it_is() -> None:
 class SecondLook(ColourDetector):
     """Proposes nothing, and sees on a second look where the stamp is; notes what it was asked."""
 
-    asked: list[tuple[int, ...]]
+    asked: list[tuple[tuple[int, ...], int]]
 
     def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
         del pixels, dpi
         return Candidates(as_boxes([]), np.zeros(0), np.zeros((0, len(MARKS))))
 
-    def fitted(self, pixels: NDArray[np.uint8], dpi: float | None, boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+    def second_look(
+        self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp], *, dpi: float | None, times: int
+    ) -> Boxes:
         del pixels, dpi
-        self.asked = [*self.asked, tuple(map(int, labels))]
+        self.asked = [*self.asked, (tuple(map(int, labels)), times)]
         return as_boxes([(381, 481, 620, 720)] * len(boxes))
 
 
@@ -258,7 +260,7 @@ def test_a_second_look_begins_with_the_rough_box_and_smaller_ones(meant: list[in
     pipeline = Pipeline(detector, Answers((0.1, 0.3, 0.1, 0.5)))
     mark = pipeline.refine(stamped_page(), as_boxes([300, 400, 720, 800]), meant=meant)
     np.testing.assert_allclose(mark.boxes, [[381, 481, 620, 721]], atol=3)
-    assert detector.asked == [labels, labels]
+    assert detector.asked == [(labels, 2)]
 
 
 def test_where_there_is_no_ink_there_is_no_second_look() -> None:
@@ -267,7 +269,7 @@ def test_where_there_is_no_ink_there_is_no_second_look() -> None:
     drawn = as_boxes([10, 10, 200, 200])
     mark = Pipeline(detector, Answers((0.1, 0.3, 0.1, 0.5))).refine(stamped_page(), drawn)
     np.testing.assert_array_equal(mark.boxes, drawn)
-    assert detector.asked == [(), ()]
+    assert detector.asked == [((), 2)]
 
 
 def test_a_classifier_that_is_sure_of_none_still_names_what_was_drawn() -> None:

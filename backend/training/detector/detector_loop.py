@@ -20,13 +20,13 @@ from torch.utils.data import Dataset
 
 from backend.geometry import coverage, iou
 from backend.training import training_loop
-from backend.training.batches import epoch_order, loaded, part_of_batches
 from backend.training.detector.changes import changed
 from backend.training.detector.detector_network import DetectorNet
 from backend.training.detector.detector_recipe import DetectorRecipe, build_network
 from backend.training.detector.scenes import Knowledge, Scene, Stock, edge_loss, heat_loss, targets_of, turn_loss
+from backend.training.page_course import PageCourse
 from backend.training.ranks import Ranks, ranks
-from backend.training.training_loop import Course, CourseFacts, EpochEnd, Showing, Tell, adamw, nobody, rate_at
+from backend.training.training_loop import EpochEnd, Tell, nobody
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import Peaks, padded, peaks_of
 
@@ -37,7 +37,6 @@ _HIT = 0.5
 _MULTIPLE = 32
 CHECKPOINT_FILE = "detector-checkpoint.safetensors"
 AVERAGE_FILE = "detector.safetensors"
-_LARGEST_GRADIENT = 10.0
 
 Batch = tuple[torch.Tensor, ...]
 
@@ -179,7 +178,7 @@ class _Epoch(Dataset[Batch]):
         return *map(torch.from_numpy, parts), torch.tensor(scene.turns)
 
 
-class _Course(Course[DetectorProgress, Batch]):
+class _Course(PageCourse[DetectorProgress, Batch]):
     """A detector that learns from pages."""
 
     network: DetectorNet
@@ -194,22 +193,20 @@ class _Course(Course[DetectorProgress, Batch]):
         base: Mapping[str, torch.Tensor] | None,
         workers: int,
     ) -> None:
-        self.recipe, self.train, self.judge, self.ranks, self.workers = recipe, train, judge, own, workers
+        self.recipe, self.judge = recipe, judge
         network = build_network(recipe.shape, dropped=recipe.dropped)
         if base is not None:
             network.load_state_dict(dict(base))
-        self.network = own.prepared(network)
-        self.settled = CourseFacts(
+        super().__init__(
+            network,
+            recipe,
+            train,
+            own,
+            workers=workers,
             title="training the detector",
-            digest=recipe.digest,
-            epochs=recipe.epochs,
-            batch=recipe.batch,
             things="pages",
-            averaging=recipe.averaging,
-            largest_gradient=_LARGEST_GRADIENT,
             losses=2,
-            checkpoint=CHECKPOINT_FILE,
-            average=AVERAGE_FILE,
+            files=(CHECKPOINT_FILE, AVERAGE_FILE),
         )
 
     def progress(self, facts: dict[str, Any] | None) -> DetectorProgress:
@@ -218,38 +215,9 @@ class _Course(Course[DetectorProgress, Batch]):
             return DetectorProgress(recipe=self.recipe.digest)
         return DetectorProgress(**facts | {"history": tuple(DetectorEpoch(**line) for line in facts["history"])})
 
-    def behind(self, progress: DetectorProgress) -> int:
-        """See `Course`."""
-        return progress.epoch
-
-    def optimiser(self, progress: DetectorProgress) -> torch.optim.AdamW:  # noqa: ARG002 - one for all epochs
-        """See `Course`."""
-        body = [one for part in self.network.body for one in part.parameters()]
-        bodily = {id(one) for one in body}
-        heads = [one for one in self.network.parameters() if id(one) not in bodily]
-        self.network.freeze(self.recipe.frozen)
-        return adamw(
-            ([one for one in body if one.requires_grad], self.recipe.body_rate),
-            (heads, 1.0),
-            learning_rate=self.recipe.learning_rate,
-            weight_decay=self.recipe.weight_decay,
-        )
-
-    def showing(self, progress: DetectorProgress) -> Showing[Batch]:
-        """See `Course`."""
-        recipe, epoch = self.recipe, progress.epoch
-        self.network.train()
-        self.network.freeze(recipe.frozen)
-        steps = recipe.samples // recipe.batch
-        order = epoch_order(self.train.groups, recipe.shares, samples=recipe.samples, seed=(recipe.seed, epoch))
-        positions = part_of_batches(len(order), batch=recipe.batch, part=(self.ranks.rank, self.ranks.count))
-        shown = _Epoch(self.train, order, positions, recipe, epoch=epoch, stride=self.network.stride)
-        return Showing(
-            batches=loaded(shown, recipe.batch // self.ranks.count, workers=self.workers),
-            steps=steps,
-            title=f"epoch {epoch} of {recipe.epochs}",
-            rate=lambda step: rate_at(recipe.learning_rate, recipe.fallen(epoch + step / steps)),
-        )
+    def shown(self, order: NDArray[np.intp], positions: NDArray[np.intp], epoch: int) -> Dataset[Batch]:
+        """See `PageCourse`."""
+        return _Epoch(self.train, order, positions, self.recipe, epoch=epoch, stride=self.network.stride)
 
     def losses(self, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
         """See `Course`."""

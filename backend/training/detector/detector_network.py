@@ -1,16 +1,15 @@
-"""What every network of a detector has in common, whatever its body."""
+"""What the networks that look at pages have in common, whatever their body."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from backend.vision.network_config import MARKS
 
-__all__ = ["TAUGHT", "DetectorNet", "begin_rare", "freeze"]
+__all__ = ["TAUGHT", "BodiedNet", "DetectorNet", "begin_rare"]
 
 TAUGHT = (*MARKS, "handwriting", "print")
 """What the heat may be of: the marks, and what people take for marks. The last two are learnt and never shown."""
@@ -18,7 +17,23 @@ _RARE = 0.01
 """What the untrained heat-map says everywhere."""
 
 
-class DetectorNet(nn.Module):
+class BodiedNet(nn.Module):
+    """A network whose first part, the body, sees, and of which the first layers can be kept as they are."""
+
+    @property
+    def body(self) -> list[nn.Module]:
+        """The parts that see, in order: what comes before pyramid and heads."""
+        raise NotImplementedError
+
+    def freeze(self, stages: int) -> None:
+        """Lets the first part of the body and the `stages` after it keep weights and statistics; 0 lets all learn."""
+        for number, part in enumerate(self.body):
+            frozen = bool(stages) and number <= stages
+            part.requires_grad_(not frozen)
+            part.train(self.training and not frozen)
+
+
+class DetectorNet(BodiedNet):
     """Pages (N, 3, H, W) in [0, 1] to heat (N, T, h, w), edges (N, 4C, h, w) and turns (N, 4).
 
     H and W are multiples of 32; h and w are H and W divided by the stride. Heat and turns are logits. The heat is of
@@ -40,32 +55,9 @@ class DetectorNet(nn.Module):
         self.heat: nn.Sequential
         self.edges: nn.Sequential
 
-    @property
-    def body(self) -> list[nn.Module]:
-        """The parts that see, in order: what comes before pyramid and heads."""
-        raise NotImplementedError
-
-    def freeze(self, stages: int) -> None:
-        """Lets the first part of the body and the `stages` after it keep weights and statistics; 0 lets all learn."""
-        freeze(self.body, stages, training=self.training)
-
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """See the class."""
         raise NotImplementedError
-
-
-def freeze(body: Sequence[nn.Module], stages: int, *, training: bool) -> None:
-    """Lets the first part of a body and the `stages` after it keep weights and statistics; 0 lets all learn.
-
-    Args:
-        body: The parts that see, in order.
-        stages: How many keep what they are, beside the first.
-        training: Whether the others are to learn.
-    """
-    for number, part in enumerate(body):
-        frozen = bool(stages) and number <= stages
-        part.requires_grad_(not frozen)
-        part.train(training and not frozen)
 
 
 def begin_rare(heat: nn.Sequential) -> None:

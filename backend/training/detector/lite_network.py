@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from backend.training.detector.detector_network import TAUGHT, DetectorNet, begin_rare
+from backend.training.detector.detector_network import TAUGHT, BodiedNet, DetectorNet, begin_rare
 from backend.vision.network_config import MARKS
 
 __all__ = ["LITE0", "InvertedResidual", "LiteNet", "LiteShape", "Pyramid", "body_from_imagenet", "head"]
@@ -118,7 +118,7 @@ def _separable(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(_unit(inputs, inputs, kernel=3, groups=inputs), _unit(inputs, outputs))
 
 
-class Pyramid(nn.Module):
+class Pyramid(BodiedNet):
     """EfficientNet-Lite and a feature pyramid, which networks for different ends build on."""
 
     stem: nn.Sequential

@@ -11,18 +11,20 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
+from torch.utils.data import Dataset
 
 from backend.geometry import iou
 from backend.training import training_loop
-from backend.training.batches import epoch_order, loaded, part_of_batches
 from backend.training.detector.changes import Changes
 from backend.training.detector.lite_network import LITE0, LiteShape
 from backend.training.detector.scenes import Stock
+from backend.training.page_course import PageCourse
 from backend.training.ranks import Ranks, ranks
 from backend.training.refiner.refiner_network import RefinerNet, place_loss, places_of
 from backend.training.refiner.refiner_samples import Lesson, Lessons, lessons_of, with_marks
-from backend.training.training_loop import Course, CourseFacts, EpochEnd, Showing, Tell, adamw, nobody, rate_at
+from backend.training.training_loop import EpochEnd, Tell, nobody
 from backend.training.training_record import digest_of
 from backend.vision.network_config import MARKS
 
@@ -39,7 +41,6 @@ __all__ = [
 
 CHECKPOINT_FILE = "refiner-checkpoint.safetensors"
 AVERAGE_FILE = "refiner.safetensors"
-_LARGEST_GRADIENT = 10.0
 _JUDGED_OF_A_PAGE = 8
 
 Batch = list[torch.Tensor]
@@ -105,6 +106,10 @@ class RefinerRecipe:
     def digest(self) -> str:
         """Twelve hexadecimal digits that change exactly when the recipe does."""
         return digest_of(self.as_json())
+
+    def fallen(self, epoch: float) -> float:
+        """The share of its fall that the learning rate has behind it when `epoch` epochs are over."""
+        return epoch / self.epochs
 
 
 BUNDLED_REFINER = RefinerRecipe()
@@ -191,7 +196,7 @@ def _by_kind(stock: Stock, recipe: RefinerRecipe) -> dict[str, list[Lesson]]:
     return found
 
 
-class _Course(Course[RefinerProgress, Batch]):
+class _Course(PageCourse[RefinerProgress, Batch]):
     """A refiner that learns from pages."""
 
     network: RefinerNet
@@ -206,24 +211,21 @@ class _Course(Course[RefinerProgress, Batch]):
         base: Mapping[str, torch.Tensor] | None,
         workers: int,
     ) -> None:
-        self.recipe, self.train, self.ranks, self.workers = recipe, train, own, workers
-        self.judges = _by_kind(judge, recipe)
+        self.recipe, self.judges = recipe, _by_kind(judge, recipe)
         network = RefinerNet(recipe.side, recipe.shape, dropped=recipe.dropped)
         if base is not None:
             known = network.state_dict()
             network.load_state_dict({name: base.get(name, tensor) for name, tensor in known.items()})
-        self.network = own.prepared(network)
-        self.settled = CourseFacts(
+        super().__init__(
+            network,
+            recipe,
+            train,
+            own,
+            workers=workers,
             title="training the refiner",
-            digest=recipe.digest,
-            epochs=recipe.epochs,
-            batch=recipe.batch,
             things="windows",
-            averaging=recipe.averaging,
-            largest_gradient=_LARGEST_GRADIENT,
             losses=1,
-            checkpoint=CHECKPOINT_FILE,
-            average=AVERAGE_FILE,
+            files=(CHECKPOINT_FILE, AVERAGE_FILE),
         )
 
     def progress(self, facts: dict[str, Any] | None) -> RefinerProgress:
@@ -232,32 +234,10 @@ class _Course(Course[RefinerProgress, Batch]):
             return RefinerProgress(recipe=self.recipe.digest)
         return RefinerProgress(**facts | {"history": tuple(RefinerEpoch(**line) for line in facts["history"])})
 
-    def behind(self, progress: RefinerProgress) -> int:
-        """See `Course`."""
-        return progress.epoch
-
-    def optimiser(self, progress: RefinerProgress) -> torch.optim.AdamW:  # noqa: ARG002 - one for all epochs
-        """See `Course`."""
-        body = [one for part in self.network.body for one in part.parameters()]
-        bodily = {id(one) for one in body}
-        rest = [one for one in self.network.parameters() if id(one) not in bodily]
-        self.network.freeze(self.recipe.frozen)
-        return adamw(
-            ([one for one in body if one.requires_grad], self.recipe.body_rate),
-            (rest, 1.0),
-            learning_rate=self.recipe.learning_rate,
-            weight_decay=self.recipe.weight_decay,
-        )
-
-    def showing(self, progress: RefinerProgress) -> Showing[Batch]:
-        """See `Course`."""
-        recipe, epoch = self.recipe, progress.epoch
-        self.network.train()
-        self.network.freeze(recipe.frozen)
-        steps = recipe.samples // recipe.batch
-        order = epoch_order(self.train.groups, recipe.shares, samples=recipe.samples, seed=(recipe.seed, epoch))
-        positions = part_of_batches(len(order), batch=recipe.batch, part=(self.ranks.rank, self.ranks.count))
-        shown = Lessons(
+    def shown(self, order: NDArray[np.intp], positions: NDArray[np.intp], epoch: int) -> Dataset[Any]:
+        """See `PageCourse`."""
+        recipe = self.recipe
+        return Lessons(
             self.train,
             order,
             positions,
@@ -266,12 +246,6 @@ class _Course(Course[RefinerProgress, Batch]):
             side=recipe.side,
             margin=recipe.margin,
             seed=(recipe.seed, epoch),
-        )
-        return Showing(
-            batches=cast("Any", loaded(shown, recipe.batch // self.ranks.count, workers=self.workers)),
-            steps=steps,
-            title=f"epoch {epoch} of {recipe.epochs}",
-            rate=lambda step: rate_at(recipe.learning_rate, (epoch + step / steps) / recipe.epochs),
         )
 
     def losses(self, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:

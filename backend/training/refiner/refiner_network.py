@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from backend.training.detector.detector_network import freeze
 from backend.training.detector.lite_network import LITE0, LiteShape, Pyramid, head
 from backend.vision.network_config import MARKS
 
@@ -38,10 +37,6 @@ class RefinerNet(Pyramid):
         self.build_pyramid(shape, dropped=dropped)
         self.position = nn.Parameter(torch.zeros(1, shape.pyramid, cells_of(side), cells_of(side)))
         self.borders = head(shape.pyramid, 4 * len(MARKS))
-
-    def freeze(self, stages: int) -> None:
-        """Lets the first part of the body and the `stages` after it keep weights and statistics; 0 lets all learn."""
-        freeze(self.body, stages, training=self.training)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """See the class."""

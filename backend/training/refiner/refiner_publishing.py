@@ -21,8 +21,9 @@ from backend.training.refiner.refiner_loop import AVERAGE_FILE, RefinerProgress,
 from backend.training.refiner.refiner_network import RefinerNet
 from backend.training.refiner.refiner_samples import jittered, whole_marks
 from backend.training.training_record import versions
-from backend.vision.box_refiner import REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE, BoxRefiner, RefinerConfig
+from backend.vision.box_refiner import BoxRefiner, RefinerConfig
 from backend.vision.network_config import MARKS, sha256_of
+from backend.vision.weights import REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE
 
 __all__ = ["REFINER_CARD_FILE", "REFINER_RECORD_FILE", "publish_refiner"]
 

@@ -28,8 +28,9 @@ from backend.training.refiner.refiner_loop import (
 from backend.training.refiner.refiner_network import RefinerNet, place_loss, places_of
 from backend.training.refiner.refiner_publishing import REFINER_CARD_FILE, REFINER_RECORD_FILE, publish_refiner
 from backend.training.refiner.refiner_samples import jittered, lessons_of, with_marks
-from backend.vision.box_refiner import REFINER_WEIGHTS_FILE, BoxRefiner, RefinerConfig
+from backend.vision.box_refiner import BoxRefiner, RefinerConfig
 from backend.vision.network_config import MARKS, sha256_of
+from backend.vision.weights import REFINER_WEIGHTS_FILE
 from tests.models.detectors import TINY_LITE, random_network
 from tests.training.detector.conftest import STILL, plain_scene
 

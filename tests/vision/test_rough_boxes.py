@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, as_boxes, iou
-from backend.vision.refine import tighten
+from backend.vision.rough_boxes import tighten
 
 SEAL, NAME = (300.0, 300.0, 500.0, 440.0), (120.0, 500.0, 420.0, 560.0)
 PEN = 5.0

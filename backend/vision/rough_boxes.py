@@ -179,7 +179,7 @@ class Rivals:
 
     Attributes:
         boxes: (N, 4) xyxy, pixels of the page; within the rough box, but for a pen's width.
-        evidence: (N, 19) what speaks for each, by `backend.vision.refine.EVIDENCE`.
+        evidence: (N, 19) what speaks for each, by `backend.vision.rough_boxes.EVIDENCE`.
     """
 
     boxes: Boxes
@@ -213,9 +213,8 @@ def proposed_in(
     if not RoughInk.read(pixels, rough[0], pen=_PEN * pixels.shape[0]).every.any():
         begun = begun[:0]
     taken_for = np.repeat(np.array(labels, np.intp), len(begun))
-    looked = begun = np.tile(begun, (len(labels), 1))
-    for _ in range(_LOOKS):
-        looked = detector.fitted(pixels, dpi, looked, taken_for)
+    begun = np.tile(begun, (len(labels), 1))
+    looked = detector.second_look(pixels, begun, taken_for, dpi=dpi, times=_LOOKS)
     changed = (looked != begun).any(axis=1)
     heat = np.zeros((int(changed.sum()), len(MARKS)))
     heat[np.arange(len(heat)), taken_for[changed]] = _TOLD
