@@ -21,7 +21,7 @@ from sqlalchemy import Engine, select
 
 from backend.corrections.tables import annotation as table
 from backend.errors import LabelStudioError, RequestError
-from backend.labelstudio.annotations import moment
+from backend.labelstudio.json_fields import moment
 from backend.labelstudio.protocol import ANNOTATION_ACTIONS, PROJECT_ACTIONS, read_config, task_ids
 
 if TYPE_CHECKING:

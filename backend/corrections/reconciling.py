@@ -23,7 +23,8 @@ from backend.corrections.label_history import note_config
 from backend.corrections.tables import annotation as table
 from backend.corrections.tables import gone_task, prediction, unread_task
 from backend.errors import LabelConfigError, RequestError
-from backend.labelstudio.annotations import Annotation, moment, read_annotation
+from backend.labelstudio.annotations import Annotation, read_annotation
+from backend.labelstudio.json_fields import moment
 from backend.labelstudio.protocol import ANNOTATION_ACTIONS, PROJECT_ACTIONS, read_config, read_event, task_ids
 
 __all__ = ["Reconciled", "Studio", "fold", "fold_event", "fold_truth", "forget", "forget_tasks", "open_again", "sync"]

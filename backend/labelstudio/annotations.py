@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from backend.errors import LabelConfigError, RequestError
 from backend.geometry import as_boxes, coverage
+from backend.labelstudio.json_fields import identity_if_any, identity_of, moment, needed, parent_of, seconds_of
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.results import drawn_box
 from backend.labelstudio.tasks import Sheet, sheets
 from backend.labelstudio.vocabulary import NOTHING_KNOWN, UNKNOWN, Known, meaning
 
-__all__ = ["Annotation", "Region", "Unplaced", "identity_of", "moment", "read_annotation"]
+__all__ = ["Annotation", "Region", "Unplaced", "read_annotation"]
 
 _FIGURES = ("rectangle", "polygon", "brush", "ellipse", "keypoint", "bitmask", "vector")
 _LABELLED = ("labels", *(f"{figure}labels" for figure in _FIGURES))
 """Types of regions that bear labels, under a key of that name; `labels` are those of a figure beside them."""
 _EXTENTS = ({"x", "y", "width", "height"}, {"x", "y", "radiusX", "radiusY"}, {"points"}, {"rle"})
 """Keys of the values that a box can be read from; a point, a bitmask and a vector have none."""
-_LARGEST_ID = 2**63
 # Longer ones are of no editor, and the ledger has no room for them.
 _LONGEST_REGION_ID = 64
-_MOST_SECONDS = 1e12
 _MOST_DIGITS = 6
 _SAME_MARK = 0.5
 
@@ -300,34 +298,26 @@ def read_annotation(
     if not isinstance(result, list) or not all(isinstance(region, Mapping) for region in result):
         raise RequestError(f"{this}: result is no list of regions, so nobody knows what was left")
     regions = tuple(_with_ids(result))
-    created = moment(_need(annotation, "created_at", this))
+    created = moment(needed(annotation, "created_at", this))
     annotator = annotation.get("completed_by")
     annotator = annotator.get("id") if isinstance(annotator, Mapping) else annotator
     return Annotation(
         id=identity,
         task=identity_of({"task": annotation.get("task") or task.get("id")}, "task", this),
-        project=_identity_if_any({"project": annotation.get("project") or task.get("project")}, "project", this),
+        project=identity_if_any({"project": annotation.get("project") or task.get("project")}, "project", this),
         created=created,
         updated=moment(annotation.get("updated_at") or annotation["created_at"]),
         skipped=skipped,
         began_with_boxes=annotation.get("parent_prediction") is not None
         or any(str(region.get("origin", "")).startswith("prediction") for region in regions),
-        annotator=_identity_if_any({"completed_by": annotator}, "completed_by", this),
-        lead_time=_seconds(annotation, "lead_time", this),
+        annotator=identity_if_any({"completed_by": annotator}, "completed_by", this),
+        lead_time=seconds_of(annotation, "lead_time", this),
         result=regions,
         data=task.get("data") or {},
         label_config=label_config,
         assumed=assumed,
-        parent=_parent(annotation.get("parent_prediction")),
+        parent=parent_of(annotation.get("parent_prediction")),
     )
-
-
-def _parent(found: object) -> int | None:
-    """The id of a prediction, where it is one; what Label Studio says of it is asked for, never relied on."""
-    if isinstance(found, Mapping):
-        found = found.get("id")
-    is_id = isinstance(found, int) and not isinstance(found, bool) and 0 <= found < _LARGEST_ID
-    return found if isinstance(found, int) and is_id else None
 
 
 def _with_ids(result: list[Any]) -> Iterator[Mapping[str, Any]]:
@@ -335,57 +325,6 @@ def _with_ids(result: list[Any]) -> Iterator[Mapping[str, Any]]:
     for place, region in enumerate(result):
         fits = 0 < len(str(region.get("id") or "")) <= _LONGEST_REGION_ID
         yield region if fits else {**region, "id": f"#{place}"}
-
-
-def _need(value: Mapping[str, Any], key: str, what: str) -> Any:
-    if value.get(key) is None:
-        raise RequestError(f"{what} without {key}")
-    return value[key]
-
-
-def identity_of(value: Mapping[str, Any], key: str, what: str) -> int:
-    """An id under a key of Label Studio's JSON, where the database has room for it.
-
-    Args:
-        value: The JSON.
-        key: Such as `task`.
-        what: What it is of, for the message.
-
-    Raises:
-        RequestError: There is none, or it is no number that Label Studio gives.
-    """
-    found = _need(value, key, what)
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < _LARGEST_ID:
-        raise RequestError(f"{what}: {key} is no number that Label Studio gives")
-    return found
-
-
-def _identity_if_any(value: Mapping[str, Any], key: str, what: str) -> int | None:
-    return None if value.get(key) is None else identity_of(value, key, what)
-
-
-def _seconds(value: Mapping[str, Any], key: str, what: str) -> float | None:
-    found = value.get(key)
-    if found is None:
-        return None
-    if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) < _MOST_SECONDS:
-        raise RequestError(f"{what}: {key} is no number of seconds")
-    return float(found)
-
-
-def moment(text: Any) -> float:
-    """Seconds since the epoch of a moment in ISO 8601; one that names no zone is UTC, as all of Label Studio's are.
-
-    Label Studio leaves microseconds out where they are zero, so moments are compared as numbers, never as text.
-
-    Raises:
-        RequestError: It is none.
-    """
-    try:
-        found = datetime.fromisoformat(str(text))
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    except ValueError as error:
-        raise RequestError(f"{text!r} is no moment in ISO 8601") from error
 
 
 def _item(index: object) -> int | None:

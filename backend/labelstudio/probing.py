@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backend.errors import LabelStudioError
-from backend.labelstudio.annotations import moment
+from backend.labelstudio.json_fields import moment
 
 if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio

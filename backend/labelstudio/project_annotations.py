@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from backend.errors import LabelStudioError, RequestError
-from backend.labelstudio.annotations import Annotation, Region, moment, read_annotation
+from backend.labelstudio.annotations import Annotation, Region, read_annotation
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.json_fields import moment
 from backend.labelstudio.projects import named_project
 from backend.labelstudio.vocabulary import NOTHING_KNOWN, Known, Shown
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backend.errors import RequestError
-from backend.labelstudio.annotations import Annotation, identity_of, read_annotation
+from backend.labelstudio.annotations import Annotation, read_annotation
+from backend.labelstudio.json_fields import identity_of
 
 __all__ = [
     "ANNOTATION_ACTIONS",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import LabelStudioError
-from backend.labelstudio.annotations import moment
+from backend.labelstudio.json_fields import moment
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.stating import restated
 from backend.labelstudio.tasks import Sheet, sheets

@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from backend.labelstudio.annotations import moment
+from backend.labelstudio.json_fields import moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

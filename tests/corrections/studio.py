@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 
-from backend.labelstudio.annotations import moment
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.json_fields import moment
 from tests.corrections.annotating import CONFIG, iso
 
 __all__ = ["TITLE", "Studio"]

@@ -13,7 +13,6 @@ from sqlalchemy import Engine, select
 from backend.corrections.counts import count
 from backend.corrections.samples import teaches_hard
 from backend.corrections.tables import event, sample
-from backend.labelstudio.annotations import moment
 from backend.labelstudio.project_annotations import turned_page
 from backend.labelstudio.protocol import read_event
 from backend.labelstudio.results import drawn_box
@@ -222,10 +221,6 @@ def test_an_ellipse_is_boxed_by_what_it_covers(turn: float, box: tuple[float, ..
     value = {"x": 40, "y": 50, "radiusX": 20, "radiusY": 10, "rotation": turn}
     found = drawn_box({"value": value}, width=100, height=100)
     np.testing.assert_allclose(found, [box], atol=1e-9)
-
-
-def test_a_moment_that_names_no_zone_is_in_utc() -> None:
-    assert moment("2026-01-01T00:00:00") == moment("2026-01-01T00:00:00Z") == moment("2026-01-01T02:00:00+02:00")
 
 
 def test_who_deletes_a_box_contradicts_whoever_moved_it_however_far(ledger: Ledger) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from backend.corrections.crop_store import CropStore
 from backend.labelstudio import client
-from backend.labelstudio.annotations import moment
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.json_fields import moment
 from tests.end_to_end.conftest import ROOT, Project, Server
 from tests.end_to_end.learner import Learner, Outcome, call, drawn_jpeg, eventually, learning, learning_project
 

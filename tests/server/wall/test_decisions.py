@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 
 from backend.corrections.tables import decision as table
 from backend.errors import RequestError
-from backend.labelstudio.annotations import moment
+from backend.labelstudio.json_fields import moment
 from backend.server.wall.wall_decisions import Decided, Decision, Decisions
 from tests.corrections.annotating import CONFIG
 from tests.server.wall.reviewed_studio import ADA, BOB, ReviewedStudio, shown_region

@@ -1,0 +1,100 @@
+"""Single fields of Label Studio's JSON, read and checked: ids, moments and durations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from backend.errors import RequestError
+
+__all__ = ["identity_if_any", "identity_of", "moment", "needed", "parent_of", "seconds_of"]
+
+_LARGEST_ID = 2**63
+_MOST_SECONDS = 1e12
+
+
+def needed(value: Mapping[str, Any], key: str, what: str) -> Any:
+    """The value under a key that must be there.
+
+    Args:
+        value: The JSON.
+        key: Such as `task`.
+        what: What the JSON describes, for the message.
+
+    Raises:
+        RequestError: It is missing or null.
+    """
+    if value.get(key) is None:
+        raise RequestError(f"{what} without {key}")
+    return value[key]
+
+
+def identity_of(value: Mapping[str, Any], key: str, what: str) -> int:
+    """An id that the database has room for.
+
+    Args:
+        value: The JSON.
+        key: Such as `task`.
+        what: What the JSON describes, for the message.
+
+    Raises:
+        RequestError: There is none, or it is no number that Label Studio gives.
+    """
+    found = needed(value, key, what)
+    if not _is_id(found):
+        raise RequestError(f"{what}: {key} is no number that Label Studio gives")
+    return int(found)
+
+
+def identity_if_any(value: Mapping[str, Any], key: str, what: str) -> int | None:
+    """As `identity_of`, or None where the key is missing or null."""
+    return None if value.get(key) is None else identity_of(value, key, what)
+
+
+def parent_of(found: object) -> int | None:
+    """The id of an annotation's parent prediction, which Label Studio gives as a number or as an object.
+
+    Anything else is None: the parent only helps to find what was shown, so no annotation fails for it.
+    """
+    if isinstance(found, Mapping):
+        found = found.get("id")
+    return found if isinstance(found, int) and _is_id(found) else None
+
+
+def seconds_of(value: Mapping[str, Any], key: str, what: str) -> float | None:
+    """A duration in seconds, or None where the key is missing or null.
+
+    Args:
+        value: The JSON.
+        key: Such as `lead_time`.
+        what: What the JSON describes, for the message.
+
+    Raises:
+        RequestError: It is no number of seconds.
+    """
+    found = value.get(key)
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) < _MOST_SECONDS:
+        raise RequestError(f"{what}: {key} is no number of seconds")
+    return float(found)
+
+
+def moment(text: Any) -> float:
+    """A moment in ISO 8601 as seconds since the epoch; without a time zone it is in UTC, as Label Studio's are.
+
+    Label Studio leaves microseconds out where they are zero, so moments are compared as numbers, never as text.
+
+    Raises:
+        RequestError: It is no such moment.
+    """
+    try:
+        found = datetime.fromisoformat(str(text))
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except ValueError as error:
+        raise RequestError(f"{text!r} is no moment in ISO 8601") from error
+
+
+def _is_id(found: object) -> bool:
+    return isinstance(found, int) and not isinstance(found, bool) and 0 <= found < _LARGEST_ID

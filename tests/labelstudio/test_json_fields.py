@@ -1,0 +1,53 @@
+"""Fields of Label Studio's JSON: what is read, and what is refused with the thing and the reason in the message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from backend.errors import RequestError
+from backend.labelstudio.json_fields import identity_if_any, identity_of, moment, parent_of, seconds_of
+
+NO_IDS: list[Any] = ["7", 7.0, True, -1, 2**63, [], {}]
+
+
+@pytest.mark.parametrize("identity", [0, 7, 2**63 - 1])
+def test_an_id_is_a_number_that_the_database_has_room_for(identity: int) -> None:
+    assert identity_of({"task": identity}, "task", "annotation 1") == identity
+    assert identity_if_any({"task": identity}, "task", "annotation 1") == identity
+    assert parent_of(identity) == parent_of({"id": identity}) == identity
+
+
+@pytest.mark.parametrize("wrong", NO_IDS)
+def test_what_is_no_id_is_refused_by_name(wrong: Any) -> None:
+    for read in (identity_of, identity_if_any):
+        with pytest.raises(RequestError, match="annotation 1: task is no number that Label Studio gives"):
+            read({"task": wrong}, "task", "annotation 1")
+
+
+@pytest.mark.parametrize("wrong", [*NO_IDS, None, {"id": "7"}])
+def test_an_annotation_never_fails_for_its_parent(wrong: Any) -> None:
+    assert parent_of(wrong) is None
+
+
+@pytest.mark.parametrize("value", [{}, {"task": None}])
+def test_only_an_id_that_must_be_there_is_missed(value: dict[str, Any]) -> None:
+    assert identity_if_any(value, "task", "annotation 1") is None
+    with pytest.raises(RequestError, match="annotation 1 without task"):
+        identity_of(value, "task", "annotation 1")
+
+
+def test_a_duration_may_be_missing() -> None:
+    assert seconds_of({}, "lead_time", "annotation 1") is None
+    assert seconds_of({"lead_time": 3}, "lead_time", "annotation 1") == 3.0
+
+
+def test_a_moment_that_names_no_zone_is_in_utc() -> None:
+    assert moment("2026-01-01T00:00:00") == moment("2026-01-01T00:00:00Z") == moment("2026-01-01T02:00:00+02:00")
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", None, 7.5])
+def test_what_is_no_moment_is_refused(text: Any) -> None:
+    with pytest.raises(RequestError, match="is no moment in ISO 8601"):
+        moment(text)
