@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ATTEMPTS_FILE",
+    "RACES",
     "HardExample",
     "beside",
     "hard_examples",
@@ -46,6 +47,10 @@ __all__ = [
     "right_now",
     "trial",
 ]
+
+
+RACES = 20
+"""Fewest races of champion and challenger: so many tell a slower one from a busy machine."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -177,7 +182,7 @@ def trial(
     # Counted before it is run: a trial that is stopped when it looks bad was a look all the same.
     pages = fingerprints(gold, settings)
     attempts = note_attempt(settings.data_dir, gold=gold.sha256, pages=pages, challenger=challenger.version)
-    before, after = race(champion, challenger, gold, settings)
+    before, after = race(champion, challenger, gold, settings, races=RACES)
     right = right_now(challenger.classifier, hard)
     return judge(before, after, trained_on=trained_on, pages=pages, hard=right, attempts=attempts)
 

@@ -44,4 +44,5 @@ def truth(*pages: TruePage, sha256: str = "a" * 64) -> Truth:
 
 
 def run(version: str, gold: Truth, shown: Sequence[FoundMarks], milliseconds: float = 100.0) -> Run:
-    return Run(version=version, truth=gold, shown=tuple(shown), milliseconds=np.full(len(gold.pages), milliseconds))
+    times = np.full((len(gold.pages), 1), milliseconds)
+    return Run(version=version, truth=gold, shown=tuple(shown), milliseconds=times)

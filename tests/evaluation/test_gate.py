@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +236,32 @@ def test_fewer_than_nine_in_ten_of_the_earlier_hard_examples_beyond_chance_refus
 def test_a_slower_model_is_refused(milliseconds: float, passes: bool) -> None:
     one = verdict(model("better", every(20), milliseconds=milliseconds))
     assert ("latency" not in failed(one)) is passes
+
+
+@pytest.mark.parametrize(
+    ("slow", "races", "passes"),
+    [
+        # Four pages of five, or three of three: a busy machine does that.
+        (4, 5, True),
+        (3, 3, True),
+        # The same share of more races is no chance any longer.
+        (16, 20, False),
+        (5, 5, False),
+        # Less than half: the median does not see it.
+        (9, 20, True),
+    ],
+)
+def test_a_busy_machine_is_not_a_slower_model(slow: int, races: int, passes: bool) -> None:
+    gold = truth(*(known(*PLACES.items(), document=f"d{number}") for number in range(races)))
+    shown = [found(*((name, box, 0.9) for name, box in PLACES.items())) for _ in gold.pages]
+    champion, even = run("champion", gold, shown), run("challenger", gold, shown)
+    times = np.where(np.arange(races) < slow, 130.0, 100.0)[:, np.newaxis]
+    one = judge(champion, replace(even, milliseconds=times), trained_on=(), hard=(), attempts=1)
+    assert ("latency" not in failed(one)) is passes
+    told = (
+        f"in {slow} of {races} races more than 1.15 times, which chance {'explains' if passes else 'does not explain'}"
+    )
+    assert (told in str(one)) is (2 * slow > races)
 
 
 @pytest.mark.parametrize(("lost", "passes"), [(0, True), (1, False)])
