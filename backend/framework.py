@@ -43,7 +43,7 @@ _FIRST_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
 
 
-class ContractMarks(ml_backend.ContractMarks):
+class ContractMarks(ml_backend.MarksBackend):
     """The same class, with parts that the process starts from its environment when they are first asked for."""
 
     @classmethod

@@ -45,7 +45,7 @@ def test_objects_share_what_the_environment_says(tmp_path: Path, monkeypatch: py
 
 def test_the_plain_class_says_that_it_has_no_parts() -> None:
     with pytest.raises(NotImplementedError, match="see served_by"):
-        ml_backend.ContractMarks(project_id="1", label_config=CONFIG)
+        ml_backend.MarksBackend(project_id="1", label_config=CONFIG)
 
 
 _SERVED = """

@@ -28,7 +28,7 @@ from backend.labelstudio.project_annotations import word_of
 from backend.labelstudio.projects import write_columns
 from backend.labelstudio.stating import PageControls, restated
 from backend.labelstudio.stored_predictions import PredictionRegions, read_open_task, rewrite
-from backend.labelstudio.tasks import sheets
+from backend.labelstudio.tasks import task_pages
 from backend.markup import render
 from backend.vision.network_config import CLASSES, NONE
 
@@ -125,7 +125,7 @@ def follow_verdict(opened: Store, studio: LabelStudio, name: str, chosen: Iterab
             bindings = bind(str(studio.project(project).get("label_config") or ""))
             ruling = _Ruling(sample=name, label=label, regions=frozenset(one.region for one in boxes))
             stated = any(one.statements for one in bindings)
-            pages = [(one.item, one.bindings) for one in sheets(0, found.body, bindings)] if stated else []
+            pages = [(one.item, one.bindings) for one in task_pages(0, found.body, bindings)] if stated else []
             held = [(shown, ruling.result(shown.result, bindings, pages, task=task)) for shown in found.predictions]
             ruled = [(shown, result) for shown, result in held if result != list(shown.result)]
             # Before the first is changed: who is cut off in between shall not have what is done by then renewed.

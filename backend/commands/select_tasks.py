@@ -22,7 +22,7 @@ from backend.labelstudio.connections import ask_for_token, first_page
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import named_project, tasks_with, write_columns
 from backend.labelstudio.tabs import MARKS_FOUND, PREVIEW, SELECTED, SELECTION, make_tabs
-from backend.labelstudio.tasks import sheets
+from backend.labelstudio.tasks import task_pages
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.source import PageSource
 from backend.settings import Settings
@@ -150,10 +150,10 @@ def _look(
 
 def _seen(task: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: Sequence[Binding]) -> LookedTask:
     seen: list[Marks] = []
-    pages = sheets(0, task, bindings)
-    for sheet in pages:
-        page = first_page(source, sheet.reference, task=sheet.task)
-        seen.append(pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings)))
+    pages = task_pages(0, task, bindings)
+    for task_page in pages:
+        page = first_page(source, task_page.reference, task=task_page.task)
+        seen.append(pipeline.marks(page, confidence=min(binding.threshold for binding in task_page.bindings)))
     if not seen:
         raise RequestError("the list of its pages is empty")
     found = np.concatenate([marks.embeddings for marks in seen]).astype(np.float64)

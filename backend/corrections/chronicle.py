@@ -169,7 +169,7 @@ def _worked(connection: Connection, state: Annotation, turned: float) -> Mapping
 
 def _pages(state: Annotation) -> int:
     try:
-        return len(state.sheets)
+        return len(state.task_pages)
     except (LabelConfigError, RequestError):
         return 0  # it was parked for it, and the dashboard says so
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from backend.settings import Settings
     from backend.vision.classifier import Classifies
 
-__all__ = ["Feedback", "Loop", "Reach", "Store", "held_state", "reconcile_asked", "task_page"]
+__all__ = ["Feedback", "Loop", "ProjectAccess", "Store", "held_state", "page_opener", "reconcile_asked"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class StudioCalls(Studio, WhatIs, Protocol):
     """All that is asked of Label Studio."""
 
 
-class Reach(Protocol):
+class ProjectAccess(Protocol):
     """Ways into Label Studio, by project; `backend.labelstudio.connections.Connections` has them."""
 
     def pages(self, project: str) -> Pages: ...
@@ -167,7 +167,7 @@ class Feedback:
 
     Args:
         store: Where everything is kept.
-        reach: Ways into Label Studio.
+        access: Ways into Label Studio.
         recall_distance: Furthest at which a crop counts as one that was corrected; 0 turns recall off.
         clock: Seconds since the epoch.
         ticks: Seconds that never go back.
@@ -177,7 +177,7 @@ class Feedback:
     def __init__(
         self,
         store: Store,
-        reach: Reach,
+        access: ProjectAccess,
         *,
         recall_distance: float,
         clock: Callable[[], float] = time.time,
@@ -192,15 +192,15 @@ class Feedback:
             engine=store.engine,
             journal=self.journal,
             crops=store.crops,
-            page_of=task_page(reach),
+            page_of=page_opener(access),
             clock=clock,
-            parent_of=task_parent(reach.studio),
+            parent_of=task_parent(access.studio),
             gather=self.intake.move,
-            held=held_state(reach),
-            hints=Hints(store.engine, reach.studio, clock=clock),
+            held=held_state(access),
+            hints=Hints(store.engine, access.studio, clock=clock),
         )
         self.sights = Sights(store.engine)
-        self._reach = reach
+        self._access = access
         self._distance = recall_distance
         self._clock = clock
         self._ticks = ticks
@@ -318,34 +318,34 @@ class Feedback:
                 for project in known_projects(connection):
                     ask(connection, project, at=self._clock())
             self._all_asked = True
-        done = reconcile_asked(self.store.engine, self._reach, clock=self._clock)
+        done = reconcile_asked(self.store.engine, self._access, clock=self._clock)
         if done:
             self.wake()
         return done
 
 
-def task_page(reach: Reach) -> Callable[[Annotation, int], Page]:
+def page_opener(access: ProjectAccess) -> Callable[[Annotation, int], Page]:
     """A function that fetches one upright page of an annotation's task, by the page's index within the task."""
 
     def page_of(annotation: Annotation, index: int) -> Page:
-        sheets = annotation.sheets
-        if not 0 <= index < len(sheets):
+        task_pages = annotation.task_pages
+        if not 0 <= index < len(task_pages):
             raise RequestError(
-                f"annotation {annotation.id} speaks of page {index}, task {annotation.task} has {len(sheets)}"
+                f"annotation {annotation.id} speaks of page {index}, task {annotation.task} has {len(task_pages)}"
             )
         project = "" if annotation.project is None else str(annotation.project)
-        return first_page(reach.pages(project), sheets[index].reference, task=annotation.task)
+        return first_page(access.pages(project), task_pages[index].reference, task=annotation.task)
 
     return page_of
 
 
-def held_state(reach: Reach) -> Callable[[Annotation], Annotation | None]:
+def held_state(access: ProjectAccess) -> Callable[[Annotation], Annotation | None]:
     """A function that asks Label Studio what it holds of an annotation now; None where it was deleted."""
 
     def held(state: Annotation) -> Annotation | None:
         project = "" if state.project is None else str(state.project)
         try:
-            found = reach.studio(project).annotation(state.id)
+            found = access.studio(project).annotation(state.id)
         except LabelStudioError as error:
             if error.answered == NOT_FOUND:
                 return None
@@ -359,14 +359,14 @@ def held_state(reach: Reach) -> Callable[[Annotation], Annotation | None]:
     return held
 
 
-def reconcile_asked(engine: Engine, reach: Reach, *, clock: Callable[[], float] = time.time) -> int:
+def reconcile_asked(engine: Engine, access: ProjectAccess, *, clock: Callable[[], float] = time.time) -> int:
     """Reconciles one project that waits for it; gives 1, or 0 where none waits."""
     leased = lease_asked(engine, now=clock())
     if leased is None:
         return 0
     project, asked = leased
     try:
-        found = sync(engine, reach.studio(str(project)), project)
+        found = sync(engine, access.studio(str(project)), project)
     except LabelStudioError as error:
         # Without LABEL_STUDIO_API_KEY there is no token before the project's first /setup: until then, 401.
         passing = error.answered is None or error.answered == 401 or error.answered >= 500

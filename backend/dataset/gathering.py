@@ -31,7 +31,7 @@ from backend.vision.network_config import MARKS
 if TYPE_CHECKING:
     from backend.dataset.store import VersionDraft
     from backend.labelstudio.annotations import Annotation, Region
-    from backend.labelstudio.tasks import Sheet
+    from backend.labelstudio.tasks import TaskPage
     from backend.pages.page import Page
 
 __all__ = [
@@ -174,13 +174,13 @@ def gather(ruling: Ruling, source: Pages, draft: VersionDraft) -> Gathered:
     """
     left = ruling.annotation
     stored, sizes, looks = [], {}, []
-    for index, sheet in enumerate(left.sheets):
-        page = first_page(source, sheet.reference, task=left.task)
+    for index, task_page in enumerate(left.task_pages):
+        page = first_page(source, task_page.reference, task=left.task)
         if reason := turned_page(left, index, width=page.width, height=page.height):
             raise RequestError(f"page {index + 1} was {reason}")
         sizes[index] = page.width, page.height
         looks.append((draft.add(page.pixels), perceptual(page.pixels)))
-        stored.append(_blank(page, sheet, ruling, index, looks[-1][0]))
+        stored.append(_blank(page, task_page, ruling, index, looks[-1][0]))
     regions = left.read(sizes)
     disputed = _disputed(regions, [one.regions(sizes) for one in _readable(ruling.others, sizes)])
     rotations = turns(left)
@@ -224,9 +224,9 @@ def _disputed(regions: Sequence[Region], others: Sequence[Sequence[Region]]) -> 
     )
 
 
-def _blank(page: Page, sheet: Sheet, ruling: Ruling, index: int, sha256: str) -> FrozenPage:
-    left, item = ruling.annotation, sheet.item or 0
-    meant = {mark for binding in sheet.bindings for marks in binding.meanings.values() for mark in marks}
+def _blank(page: Page, task_page: TaskPage, ruling: Ruling, index: int, sha256: str) -> FrozenPage:
+    left, item = ruling.annotation, task_page.item or 0
+    meant = {mark for binding in task_page.bindings for marks in binding.meanings.values() for mark in marks}
     return FrozenPage(
         name=page_name(left.task, index),
         document="",

@@ -12,7 +12,7 @@ from backend.geometry import as_boxes, coverage
 from backend.labelstudio.json_fields import identity_if_any, identity_of, moment, needed, parent_of, seconds_of
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.results import drawn_box
-from backend.labelstudio.tasks import Sheet, sheets
+from backend.labelstudio.tasks import TaskPage, task_pages
 from backend.labelstudio.vocabulary import NOTHING_KNOWN, UNKNOWN, Known, meaning
 
 __all__ = ["Annotation", "Region", "Unplaced", "read_annotation"]
@@ -98,7 +98,7 @@ class Annotation:
         return {name: value for name, value in asdict(self).items() if name != "known"}
 
     @cached_property
-    def sheets(self) -> tuple[Sheet, ...]:
+    def task_pages(self) -> tuple[TaskPage, ...]:
         """The task's pages, in order, with the controls that regions on them are read from.
 
         Raises:
@@ -106,12 +106,12 @@ class Annotation:
             RequestError: The task names no pages.
         """
         task = {"id": self.task, "data": dict(self.data)}
-        return tuple(sheets(0, task, bind(self.label_config)))
+        return tuple(task_pages(0, task, bind(self.label_config)))
 
     @property
     def references(self) -> tuple[str, ...]:
         """Where the task's pages are, in order."""
-        return tuple(sheet.reference for sheet in self.sheets)
+        return tuple(task_page.reference for task_page in self.task_pages)
 
     @property
     def document(self) -> str | None:
@@ -215,9 +215,9 @@ class Annotation:
     def _is_beside(self, region: Mapping[str, Any]) -> bool:
         """Whether another control of the label config drew a region than one that marks are shown in."""
         control = region.get("from_name")
-        if any(one.control == control for sheet in self.sheets for one in sheet.bindings):
+        if any(one.control == control for task_page in self.task_pages for one in task_page.bindings):
             return False
-        return str(region["type"]) not in {one.kind for sheet in self.sheets for one in sheet.bindings}
+        return str(region["type"]) not in {one.kind for task_page in self.task_pages for one in task_page.bindings}
 
     def _drawn(self) -> Iterator[Mapping[str, Any]]:
         """Each region that is drawn on a page; of a figure and its labels, which have one id, the labels."""
@@ -229,7 +229,9 @@ class Annotation:
     def _labelled(self) -> Iterator[tuple[Mapping[str, Any], int, tuple[str, ...]]]:
         """Each region that marks are read from, with its page's index and the marks that its label stands for."""
         for region in self._drawn():
-            bound = any(region.get("from_name") == one.control for sheet in self.sheets for one in sheet.bindings)
+            bound = any(
+                region.get("from_name") == one.control for task_page in self.task_pages for one in task_page.bindings
+            )
             marks = self._meaning(region, known=self.known)
             page = self._page(region) if (bound or marks) and _has_extent(region) else None
             if page is not None:
@@ -258,20 +260,20 @@ class Annotation:
         """The page that a region is on: by its control and its image, or by one of them where the other was renamed."""
         item = _item(region.get("item_index"))
         bound = [
-            (page, sheet, one.control == region.get("from_name"), one.image == region.get("to_name"))
-            for page, sheet in enumerate(self.sheets)
-            for one in sheet.bindings
+            (page, task_page, one.control == region.get("from_name"), one.image == region.get("to_name"))
+            for page, task_page in enumerate(self.task_pages)
+            for one in task_page.bindings
         ]
         for named in (
-            [(page, sheet) for page, sheet, control, image in bound if control and image],
-            [(page, sheet) for page, sheet, control, _ in bound if control],
-            [(page, sheet) for page, sheet, _, image in bound if image],
+            [(page, task_page) for page, task_page, control, image in bound if control and image],
+            [(page, task_page) for page, task_page, control, _ in bound if control],
+            [(page, task_page) for page, task_page, _, image in bound if image],
         ):
             if named:
                 break
-        if not named and len({one.image for sheet in self.sheets for one in sheet.bindings}) == 1:
-            named = list(enumerate(self.sheets))  # the image was renamed, too
-        return next((page for page, sheet in named if sheet.item is None or sheet.item == item), None)
+        if not named and len({one.image for task_page in self.task_pages for one in task_page.bindings}) == 1:
+            named = list(enumerate(self.task_pages))  # the image was renamed, too
+        return next((page for page, task_page in named if task_page.item is None or task_page.item == item), None)
 
 
 def read_annotation(

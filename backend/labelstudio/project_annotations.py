@@ -287,15 +287,15 @@ def turned_page(annotation: Annotation, page: int, *, width: int, height: int) -
 
     The percent of such a region belong to other sides than the page's: it was replaced, or its orientation changed.
     """
-    ours, sheet = math.log(width / height), annotation.sheets[page]
-    controls = {binding.control for binding in sheet.bindings}
-    elsewhere = {binding.image for other in annotation.sheets for binding in other.bindings}
-    elsewhere -= {binding.image for binding in sheet.bindings}
+    ours, task_page = math.log(width / height), annotation.task_pages[page]
+    controls = {binding.control for binding in task_page.bindings}
+    elsewhere = {binding.image for other in annotation.task_pages for binding in other.bindings}
+    elsewhere -= {binding.image for binding in task_page.bindings}
     for region in annotation.result:
         across, down = region.get("original_width"), region.get("original_height")
         if not (isinstance(across, int | float) and isinstance(down, int | float) and across > 0 and down > 0):
             continue
-        here = sheet.item is None or sheet.item == (region.get("item_index") or 0)
+        here = task_page.item is None or task_page.item == (region.get("item_index") or 0)
         here = here and region.get("to_name") not in elsewhere
         theirs = math.log(across / down)
         if here and region.get("from_name") in controls and abs(theirs + ours) <= _SAME_RATIO < abs(theirs - ours):

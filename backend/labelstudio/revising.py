@@ -14,7 +14,7 @@ from backend.errors import LabelStudioError
 from backend.labelstudio.json_fields import moment
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.stating import restated
-from backend.labelstudio.tasks import Sheet, sheets
+from backend.labelstudio.tasks import TaskPage, task_pages
 
 if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio
@@ -238,14 +238,16 @@ def revised(
         RequestError: The task names no pages.
     """
     pages = _pages(state, label_config)
-    controls = {one.control: one for sheet in pages for one in sheet.bindings}
+    controls = {one.control: one for task_page in pages for one in task_page.bindings}
     found, refused = list(result), {}
     for one in revisions:
         try:
             found = _revise(found, one, controls)
         except Conflict as conflict:
             refused[one.region] = conflict
-    return restated(result, found, [(sheet.item, sheet.bindings) for sheet in pages], task=state.task), refused
+    return restated(
+        result, found, [(task_page.item, task_page.bindings) for task_page in pages], task=state.task
+    ), refused
 
 
 def restored(state: State, region: str, entries: Result, label_config: str) -> list[Mapping[str, Any]]:
@@ -256,12 +258,12 @@ def restored(state: State, region: str, entries: Result, label_config: str) -> l
         RequestError: The task names no pages.
     """
     found = _put_back(state.result, region, entries)
-    pages = [(sheet.item, sheet.bindings) for sheet in _pages(state, label_config)]
+    pages = [(task_page.item, task_page.bindings) for task_page in _pages(state, label_config)]
     return restated(state.result, found, pages, task=state.task)
 
 
-def _pages(state: State, label_config: str) -> list[Sheet]:
-    return sheets(0, {"id": state.task, "data": dict(state.data)}, bind(label_config))
+def _pages(state: State, label_config: str) -> list[TaskPage]:
+    return task_pages(0, {"id": state.task, "data": dict(state.data)}, bind(label_config))
 
 
 def _put_back(result: Result, region: str, entries: Result) -> list[Mapping[str, Any]]:

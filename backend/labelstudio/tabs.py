@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backend.labelstudio.client import LabelStudio
-    from backend.labelstudio.tasks import Sheet
+    from backend.labelstudio.tasks import TaskPage
 
 __all__ = [
     "DOUBTFUL_FIRST",
@@ -98,7 +98,7 @@ SELECTION = Tab(
 """The tab of `select --write`."""
 
 
-def task_columns(result: Sequence[Mapping[str, Any]], pages: Sequence[Sheet]) -> dict[str, Any]:
+def task_columns(result: Sequence[Mapping[str, Any]], pages: Sequence[TaskPage]) -> dict[str, Any]:
     """What a prediction says in the columns of its task: how many boxes there are, and which page to look at first.
 
     That is the page whose box has the lowest score, else the first page. A task of one page needs no preview.
@@ -116,7 +116,7 @@ def task_columns(result: Sequence[Mapping[str, Any]], pages: Sequence[Sheet]) ->
     return columns
 
 
-def _is_on(region: Mapping[str, Any], page: Sheet) -> bool:
+def _is_on(region: Mapping[str, Any], page: TaskPage) -> bool:
     here = any(region.get("from_name") == binding.control for binding in page.bindings)
     return here and page.item in (None, region.get("item_index") or 0)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.config_tags import Repeat
     from backend.labelstudio.labelling import Binding
 
-__all__ = ["UNNAMED_FIELD", "Sheet", "listed", "project_id", "sheets", "task_id"]
+__all__ = ["UNNAMED_FIELD", "TaskPage", "listed", "project_id", "task_id", "task_pages"]
 
 # Where Label Studio puts a file that was uploaded before the project had a label config.
 UNNAMED_FIELD = "$undefined$"
@@ -31,7 +31,7 @@ _MOST_DIGITS = 19
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
+class TaskPage:
     """One page of a task.
 
     Attributes:
@@ -68,7 +68,9 @@ def listed(ids: Sequence[int | None]) -> str:
     return ",".join(map(str, ids[:_MOST_LISTED])) + (f",… ({len(ids)})" if len(ids) > _MOST_LISTED else "")
 
 
-def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding], *, most: int = _MOST_PAGES) -> list[Sheet]:
+def task_pages(
+    place: int, task: Mapping[str, Any], bindings: Sequence[Binding], *, most: int = _MOST_PAGES
+) -> list[TaskPage]:
     """The pages of a task: one for an Image whose field holds a reference, one for each entry of a list.
 
     Label Studio's editor shows the pages of a list behind `value`, too, not only behind `valueList`.
@@ -84,7 +86,7 @@ def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding], *, 
         RequestError: The task's data lacks a field of the label config, or holds something else than references there.
     """
     images = dict.fromkeys((binding.image, binding.field, binding.paged, binding.repeat) for binding in bindings)
-    found: list[Sheet] = []
+    found: list[TaskPage] = []
     for image, name, paged, repeat in images:
         wanting = tuple(binding for binding in bindings if binding.image == image)
         data = task.get("data")
@@ -100,7 +102,7 @@ def sheets(place: int, task: Mapping[str, Any], bindings: Sequence[Binding], *, 
             # A repeated Image stands once for each page; that of a list shows one page after another.
             item = None if alone or repeat is not None else index
             here = tuple(binding.on_page(index) for binding in wanting)
-            found.append(Sheet(place=place, task=task_id(task), item=item, reference=reference, bindings=here))
+            found.append(TaskPage(place=place, task=task_id(task), item=item, reference=reference, bindings=here))
     return found
 
 

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from backend.corrections.remembering import Inbox
     from backend.server.predictor import Predictor
 
-__all__ = ["ContractMarks", "LabelStudioMLBase", "ModelResponse", "Parts", "has_framework", "note_event"]
+__all__ = ["MODEL_CLASS", "LabelStudioMLBase", "MarksBackend", "ModelResponse", "Parts", "has_framework", "note_event"]
 
 _LOG = logging.getLogger(__name__)
+MODEL_CLASS = "ContractMarks"
+"""What / and /health call the class that serves."""
 
 
 def has_framework() -> bool:
@@ -113,7 +115,7 @@ class Parts:
     inbox: Inbox
 
 
-class ContractMarks(LabelStudioMLBase):
+class MarksBackend(LabelStudioMLBase):
     """Boxes the signatures, stamps and thumbprints of contract pages; made anew for each request, it holds no model.
 
     `create_app` serves a subclass that knows its parts; under label_studio_ml's own `_wsgi.py`,
@@ -138,10 +140,10 @@ class ContractMarks(LabelStudioMLBase):
         raise NotImplementedError(f"{cls.__name__} is served by a subclass: see served_by and backend.framework")
 
     @classmethod
-    def served_by(cls, predictor: Predictor, inbox: Inbox) -> type[ContractMarks]:
+    def served_by(cls, predictor: Predictor, inbox: Inbox) -> type[MarksBackend]:
         """This class, with the predictor that its objects use, and the inbox of their events."""
         parts = Parts(predictor=predictor, inbox=inbox)
-        return type(cls.__name__, (cls,), {"parts": classmethod(lambda _: parts), "__doc__": cls.__doc__})
+        return type(MODEL_CLASS, (cls,), {"parts": classmethod(lambda _: parts), "__doc__": cls.__doc__})
 
     def setup(self) -> None:
         """Names the version: "" while no model is ready, which is not waited for."""

@@ -27,7 +27,7 @@ from backend.labelstudio.results import (
     regions_there,
     wants_ink,
 )
-from backend.labelstudio.tasks import Sheet, project_id, sheets, task_id
+from backend.labelstudio.tasks import TaskPage, project_id, task_id, task_pages
 from backend.pages.references import host_of, shorten
 from backend.pages.source import ENOUGH_DPI
 from backend.server.task_outcomes import (
@@ -149,20 +149,22 @@ class Predictor:
         lines = RequestLines()
         looked_at = tasks[: self._most_tasks]
         outcomes = [self._begun(place, task, bindings, lines) for place, task in enumerate(looked_at)]
-        planned = [sheet for outcome in outcomes for sheet in outcome.sheets]
+        planned = [task_page for outcome in outcomes for task_page in outcome.task_pages]
         source = self.connections.pages(project)
         jobs = [
             PageJob(
-                host=host_of(sheet.reference),
-                call=partial(self._look, source, sheet, partial(_marks, pipeline, sheet), left, project=project),
+                host=host_of(task_page.reference),
+                call=partial(
+                    self._look, source, task_page, partial(_marks, pipeline, task_page), left, project=project
+                ),
             )
-            for sheet in planned
+            for task_page in planned
         ]
         with closing(self._turns.run(jobs, project=project, remaining=left)) as finished:
             futures = dict(finished)
-        for index, sheet in enumerate(planned):
+        for index, task_page in enumerate(planned):
             if index in futures:
-                add_page(sheet, futures[index], outcomes[sheet.place], lines)
+                add_page(task_page, futures[index], outcomes[task_page.place], lines)
         if left() <= 0:
             lines.tell("PREDICT_DEADLINE of %g s passed: ask again for what is not done", self._deadline)
         if len(looked_at) < len(tasks):
@@ -194,22 +196,22 @@ class Predictor:
         left = partial(self._left, started)
         pipeline = self.serving.pipeline(timeout=left())
         source = self.connections.pages(project)
-        pages = sheets(0, task, bindings, most=self._most_pages)
+        pages = task_pages(0, task, bindings, most=self._most_pages)
         drawn = _just_drawn(_once(drawn))
         places = [_place_of(region, pages) for region in drawn]
         jobs = [
             PageJob(
-                host=host_of(sheet.reference),
+                host=host_of(task_page.reference),
                 call=partial(
                     self._look,
                     source,
-                    replace(sheet, bindings=(binding,)),
+                    replace(task_page, bindings=(binding,)),
                     partial(_tightened, pipeline, task, region, binding),
                     left,
                     project=project,
                 ),
             )
-            for region, (_, sheet, binding) in zip(drawn, places, strict=True)
+            for region, (_, task_page, binding) in zip(drawn, places, strict=True)
         ]
         with closing(self._turns.run(jobs, project=project, remaining=left)) as finished:
             seen_by = {index: future.result() for index, future in finished}
@@ -239,17 +241,17 @@ class Predictor:
         self, place: int, task: Mapping[str, Any], bindings: Sequence[Binding], lines: RequestLines
     ) -> TaskOutcome:
         try:
-            pages = sheets(place, task, bindings, most=self._most_pages)
+            pages = task_pages(place, task, bindings, most=self._most_pages)
         except (LimitExceeded, RequestError) as error:
             lines.tell("task %s: not done: %s", task_id(task), error)
-            return TaskOutcome(sheets=[], unread=str(error))
+            return TaskOutcome(task_pages=[], unread=str(error))
         if not pages:
             lines.tell("task %s: not done: its list of pages is empty", task_id(task))
-            return TaskOutcome(sheets=[], unread="the task's list of pages is empty")
+            return TaskOutcome(task_pages=[], unread="the task's list of pages is empty")
         if not self._blind_share:
-            return TaskOutcome(sheets=pages)
-        origin = origin_of(task["data"], [sheet.reference for sheet in pages])
-        return TaskOutcome(sheets=pages, blind=is_blind(origin, share=self._blind_share))
+            return TaskOutcome(task_pages=pages)
+        origin = origin_of(task["data"], [task_page.reference for task_page in pages])
+        return TaskOutcome(task_pages=pages, blind=is_blind(origin, share=self._blind_share))
 
     def _remember(
         self, project: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[TaskOutcome], *, version: str
@@ -323,7 +325,7 @@ class Predictor:
     def _look(
         self,
         source: Pages,
-        sheet: Sheet,
+        task_page: TaskPage,
         see: Callable[[Page], Marks],
         left: Callable[[], float],
         arrived: Callable[[], None],
@@ -331,29 +333,29 @@ class Predictor:
         project: str,
     ) -> SeenPage:
         """Fetches a page beside others; decodes it, and looks at it, when its turn has come."""
-        file = fetched(source, sheet.reference, task=sheet.task, enough=ENOUGH_DPI)
+        file = fetched(source, task_page.reference, task=task_page.task, enough=ENOUGH_DPI)
         arrived()
-        with self._turn(sheet, left, project):
+        with self._turn(task_page, left, project):
             page = decoded(file)
             if page.reference.lower().endswith(_PAGED_FILES):
                 way_out = "its first page is looked at; use valueList for tasks of several"
-                _LOG.info("task %s: %s: %s", sheet.task, page.reference, way_out)
+                _LOG.info("task %s: %s: %s", task_page.task, page.reference, way_out)
             marks = see(page)
-            inks = ink_in(page, marks.boxes) if wants_ink(sheet.bindings) else ()
+            inks = ink_in(page, marks.boxes) if wants_ink(task_page.bindings) else ()
             looks = () if self._sights is None else tuple(look_at(page.pixels, box) for box in marks.boxes)
             return SeenPage(marks=marks, width=page.width, height=page.height, inks=inks, looks=looks)
 
     @contextmanager
-    def _turn(self, sheet: Sheet, left: Callable[[], float], project: str) -> Iterator[None]:
+    def _turn(self, task_page: TaskPage, left: Callable[[], float], project: str) -> Iterator[None]:
         """A processor for one page, if one is free before the deadline."""
         with self._processors.place(project, timeout=left()) as found:
             if not found or left() <= 0:
-                raise OutOfTime(shorten(sheet.reference), "its turn did not come before PREDICT_DEADLINE")
+                raise OutOfTime(shorten(task_page.reference), "its turn did not come before PREDICT_DEADLINE")
             yield
 
 
-def _marks(pipeline: Pipeline, sheet: Sheet, page: Page) -> Marks:
-    return pipeline.marks(page, confidence=min(binding.threshold for binding in sheet.bindings))
+def _marks(pipeline: Pipeline, task_page: TaskPage, page: Page) -> Marks:
+    return pipeline.marks(page, confidence=min(binding.threshold for binding in task_page.bindings))
 
 
 def _tightened(
@@ -377,18 +379,18 @@ def _just_drawn(regions: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [one for one in regions if one.get("origin") != "prediction"] or regions
 
 
-def _place_of(region: Mapping[str, Any], pages: Sequence[Sheet]) -> tuple[int, Sheet, Binding]:
+def _place_of(region: Mapping[str, Any], pages: Sequence[TaskPage]) -> tuple[int, TaskPage, Binding]:
     """The page that a region was drawn on, its index, and the control; else the first on its image or of the task.
 
     Only bound controls get labels.
     """
-    every = [(sheet, binding) for sheet in pages for binding in sheet.bindings]
+    every = [(task_page, binding) for task_page in pages for binding in task_page.bindings]
     by_control = [one for one in every if region.get("from_name") in (one[1].control, one[1].figure or None)]
     by_image = [one for one in every if one[1].image == region.get("to_name")]
     both = [one for one in by_control if one in by_image]
     _, binding = next(iter([*both, *by_control, *by_image, *every]), (None, None))
     item = region.get("item_index") or 0
-    own = [(index, sheet) for index, sheet in enumerate(pages) if binding in sheet.bindings]
+    own = [(index, task_page) for index, task_page in enumerate(pages) if binding in task_page.bindings]
     if binding is None or not isinstance(item, int) or not 0 <= item < len(own):
         raise RequestError(
             f"params.context.result holds a region of item_index {item!r}: the task has {len(own)} pages"

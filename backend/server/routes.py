@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from backend.errors import BackendError
 from backend.labelstudio.protocol import PredictRequest, SetupRequest, count_values, parse_body
 from backend.server.callers import RefusedWebhooks, add_caller_check, add_credentials, refusal, wants_page
-from backend.server.ml_backend import ContractMarks, note_event
+from backend.server.ml_backend import MODEL_CLASS, MarksBackend, note_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    model_class = ContractMarks.served_by(predictor, inbox)
+    model_class = MarksBackend.served_by(predictor, inbox)
 
     def health() -> dict[str, Any]:
         troubles = inbox.troubles()
@@ -94,17 +94,17 @@ def _add_quick_routes(app: Flask, state: Callable[[], dict[str, Any]], *, page: 
     def alive() -> Any:
         if page is not None and wants_page(request):
             return page()
-        return {"status": "UP", "model_class": ContractMarks.__name__}
+        return {"status": "UP", "model_class": MODEL_CLASS}
 
     @app.get("/health")
     def health() -> Any:
         # Always 200: Label Studio would not ask for predictions else, and boxes need no ledger.
-        return {"status": "UP", "model_class": ContractMarks.__name__, **state()}
+        return {"status": "UP", "model_class": MODEL_CLASS, **state()}
 
 
 def _add_routes(
     app: Flask,
-    model_class: type[ContractMarks],
+    model_class: type[MarksBackend],
     predictor: Predictor,
     inbox: Inbox,
     *,

@@ -22,7 +22,7 @@ from backend.labelstudio.results import (
     why_empty,
 )
 from backend.labelstudio.stating import stated
-from backend.labelstudio.tasks import Sheet, listed, task_id
+from backend.labelstudio.tasks import TaskPage, listed, task_id
 from backend.pages.references import shorten
 from backend.vision.network_config import MARKS
 
@@ -57,7 +57,7 @@ class SeenPage:
 class TaskOutcome:
     """What is known of one task so far; where it is blind, nobody is shown it."""
 
-    sheets: list[Sheet]
+    task_pages: list[TaskPage]
     blind: bool = False
     looked_at: int = 0
     remembered: bool = True
@@ -72,7 +72,7 @@ class TaskOutcome:
 
     @property
     def complete(self) -> bool:
-        return not self.unread and self.looked_at == len(self.sheets)
+        return not self.unread and self.looked_at == len(self.task_pages)
 
     def prediction(self, version: str) -> Any:
         # Boxes that nobody remembers mean nothing when they are deleted: the task waits until they can be.
@@ -81,15 +81,15 @@ class TaskOutcome:
         # The score stays, blind or not: by it tasks queue, and blind ones shall be a sample of all.
         if self.blind:
             return prediction([], certainties=self.certainties, version=version)
-        result = self.result + stated(self.result, self._pages(), task=self.sheets[0].task)
+        result = self.result + stated(self.result, self._pages(), task=self.task_pages[0].task)
         return prediction(result, certainties=self.certainties, version=version, reason=self.reason)
 
     def _pages(self) -> list[PageControls]:
-        return [(sheet.item, sheet.bindings) for sheet in self.sheets]
+        return [(task_page.item, task_page.bindings) for task_page in self.task_pages]
 
     @property
     def reason(self) -> str:
-        return of_pages(self.empty, pages=max(1, len(self.sheets)))
+        return of_pages(self.empty, pages=max(1, len(self.task_pages)))
 
 
 class OutOfTime(LimitExceeded):
@@ -114,33 +114,33 @@ class RequestLines:
             _LOG.warning("and %d more pages or tasks of this request, not listed", self._told - _MOST_LINES)
 
 
-def add_page(sheet: Sheet, future: Future[SeenPage], outcome: TaskOutcome, lines: RequestLines) -> None:
+def add_page(task_page: TaskPage, future: Future[SeenPage], outcome: TaskOutcome, lines: RequestLines) -> None:
     """Adds what one page shows to its task's outcome; a page that fails leaves it incomplete."""
-    index = outcome.sheets.index(sheet)
+    index = outcome.task_pages.index(task_page)
     try:
         seen = future.result()
     except BackendError as error:
-        lines.tell("task %s: not done: %s", sheet.task, error)
+        lines.tell("task %s: not done: %s", task_page.task, error)
         if isinstance(error, OutOfTime):
             return
-        where = f"page {index + 1}: " if len(outcome.sheets) > 1 else ""
+        where = f"page {index + 1}: " if len(outcome.task_pages) > 1 else ""
         outcome.unread = outcome.unread or f"{where}{error}"
     except Exception as error:
         outcome.unread = outcome.unread or "looking at it failed: the log says how"
         # Whatever one page does to a decoder or the model, the other tasks of the request are still to be answered.
-        lines.tell("task %s: not done, page failed: %s", sheet.task, shorten(sheet.reference), error=error)
+        lines.tell("task %s: not done, page failed: %s", task_page.task, shorten(task_page.reference), error=error)
     else:
         outcome.looked_at += 1
         outcome.certainties.append(seen.marks.certainty)
         before = len(outcome.result)
-        for binding in sheet.bindings:
+        for binding in task_page.bindings:
             for place, region in placed(
                 seen.marks,
                 width=seen.width,
                 height=seen.height,
                 binding=binding,
-                task=sheet.task,
-                item=sheet.item,
+                task=task_page.task,
+                item=task_page.item,
                 inks=seen.inks,
             ):
                 outcome.result += as_stored(region, binding)
@@ -148,7 +148,7 @@ def add_page(sheet: Sheet, future: Future[SeenPage], outcome: TaskOutcome, lines
                 if seen.looks:
                     outcome.sights.append(_sight(seen, place, outcome.proposals[-1]))
         if len(outcome.result) == before:
-            outcome.empty[index] = why_empty(seen.marks, sheet.bindings)
+            outcome.empty[index] = why_empty(seen.marks, task_page.bindings)
 
 
 def proposal_of(seen: SeenPage, place: int, region: Region, *, index: int, binding: Binding) -> Proposal:

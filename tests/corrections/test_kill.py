@@ -24,7 +24,7 @@ from backend.corrections.database import open_database
 from backend.corrections.intake import Intake
 from backend.corrections.journal import Journal
 from backend.corrections.remembering import Proposals, ShownPrediction
-from backend.corrections.service import task_page
+from backend.corrections.service import page_opener
 from backend.corrections.tables import event, sample
 from backend.corrections.worker import LEASE_SECONDS, Worker
 from tests.corrections.annotating import drawn, saved, shown
@@ -70,7 +70,7 @@ def finish(engine: Engine, folder: Path, *, crops: str = "") -> Worker:
         engine=engine,
         journal=Journal(engine),
         crops=CropStore(crops or str(folder)),
-        page_of=task_page(Told()),
+        page_of=page_opener(Told()),
         clock=lambda: time.time() + LEASE_SECONDS,
         gather=Intake(engine, folder / "spool").move,
     )
@@ -164,11 +164,11 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
 from backend.corrections.intake import Intake
 from backend.corrections.journal import Journal
-from backend.corrections.service import task_page
+from backend.corrections.service import page_opener
 from backend.corrections.worker import Worker
 from tests.corrections.test_service import Told
 engine = open_database(sys.argv[1])
-worker = Worker(engine=engine, journal=Journal(engine), crops=CropStore(sys.argv[2]), page_of=task_page(Told()))
+worker = Worker(engine=engine, journal=Journal(engine), crops=CropStore(sys.argv[2]), page_of=page_opener(Told()))
 print(sum(iter(worker.work, 0)))
 """
 

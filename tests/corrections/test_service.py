@@ -16,7 +16,7 @@ from backend.corrections import service as loops
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
 from backend.corrections.journal import DISTANCE_SECONDS, ask
-from backend.corrections.service import Feedback, Loop, Store, reconcile_asked, task_page
+from backend.corrections.service import Feedback, Loop, Store, page_opener, reconcile_asked
 from backend.corrections.tables import sample, watermark
 from backend.errors import LabelStudioError, PageError, RequestError
 from backend.labelstudio.client import LabelStudio
@@ -172,10 +172,10 @@ def test_an_ask_during_a_run_is_not_lost(engine: Engine) -> None:
 def test_a_page_is_found_by_its_place_in_the_task() -> None:
     reach = Told()
     [annotation] = read_event(saved(1, task=7, at=950, result=[])).saved
-    task_page(reach)(annotation, 1)
+    page_opener(reach)(annotation, 1)
     assert reach.source.asked == [("/data/upload/1/t7p1", 7)]
     with pytest.raises(RequestError, match="page 2, task 7 has 2"):
-        task_page(reach)(annotation, 2)
+        page_opener(reach)(annotation, 2)
     reach.source.kept["/data/upload/1/t7p0"] = PageError("page", "gone")
     with pytest.raises(PageError):
-        task_page(reach)(annotation, 0)
+        page_opener(reach)(annotation, 0)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from backend.corrections.journal import Journal
 from backend.corrections.reconciling import sync
-from backend.corrections.service import Store, task_page
+from backend.corrections.service import Store, page_opener
 from backend.corrections.splits import split_of
 from backend.corrections.tables import sample
 from backend.corrections.worker import Worker
@@ -236,7 +236,9 @@ class TestBesideTheLedger:
         with LabelStudio(settings.label_studio_url, TOKEN) as client:
             sync(store.engine, client, PROJECT)
         reach = Connections(settings, source=lambda access: PageSource(settings, access))
-        worker = Worker(engine=store.engine, journal=Journal(store.engine), crops=store.crops, page_of=task_page(reach))
+        worker = Worker(
+            engine=store.engine, journal=Journal(store.engine), crops=store.crops, page_of=page_opener(reach)
+        )
         while worker.work():
             pass
 

@@ -14,7 +14,7 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database
 from backend.corrections.journal import Journal
 from backend.corrections.reconciling import sync
-from backend.corrections.service import task_page
+from backend.corrections.service import page_opener
 from backend.corrections.tables import sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.client import LabelStudio
@@ -119,7 +119,7 @@ def test_an_import_with_predictions_and_a_lost_ledger_give_what_an_annotator_did
         engine=engine,
         journal=Journal(engine),
         crops=CropStore(str(tmp_path)),
-        page_of=task_page(reach),
+        page_of=page_opener(reach),
         parent_of=task_parent(reach.studio),
     ).work()
     with engine.connect() as connection:

@@ -6,7 +6,7 @@ import pytest
 
 from backend.errors import LabelConfigError, RequestError
 from backend.labelstudio.labelling import Binding, bind, namings, versioned
-from backend.labelstudio.tasks import sheets
+from backend.labelstudio.tasks import task_pages
 
 IMAGE = '<Image name="image" value="$image"/>'
 LABELS = '<Label value="signature"/><Label value="stamp"/><Label value="thumb"/>'
@@ -245,9 +245,9 @@ def test_a_repeater_is_bound_once_and_makes_controls_for_each_page(flag, attribu
     [binding] = bind(repeater(flag, attribute, value))
     assert (binding.field, binding.paged, binding.repeat.path) == ("images", True, path)
     assert binding.pages(["a", "b"]) == entries
-    found = sheets(0, {"id": 1, "data": {"images": entries}}, [binding])
-    assert [(sheet.reference, sheet.item) for sheet in found] == [("a", None), ("b", None)]
-    names = [(one.control, one.image) for sheet in found for one in sheet.bindings]
+    found = task_pages(0, {"id": 1, "data": {"images": entries}}, [binding])
+    assert [(task_page.reference, task_page.item) for task_page in found] == [("a", None), ("b", None)]
+    names = [(one.control, one.image) for task_page in found for one in task_page.bindings]
     assert names == [("labels_0", "page_0"), ("labels_1", "page_1")]
 
 
@@ -256,7 +256,7 @@ def test_a_repeater_is_bound_once_and_makes_controls_for_each_page(flag, attribu
 )
 def test_a_task_that_does_not_fit_its_repeater_says_so(data):
     with pytest.raises(RequestError, match="images"):
-        sheets(0, {"id": 1, "data": data}, bind(repeater("{{idx}}", "", "$images[{{idx}}].url")))
+        task_pages(0, {"id": 1, "data": data}, bind(repeater("{{idx}}", "", "$images[{{idx}}].url")))
 
 
 def repeater(flag: str, attribute: str, value: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import label_config
 from backend.labelstudio.tabs import task_columns
-from backend.labelstudio.tasks import sheets
+from backend.labelstudio.tasks import task_pages
 
 PAGES = ["/p/1.png", "/p/2.png", "/p/3.png"]
 
@@ -34,7 +34,7 @@ def box(identity: str, page: int, score: float) -> dict[str, Any]:
 def test_boxes_are_counted_and_a_document_shows_its_most_doubtful_page(
     result: list[dict[str, Any]], found: int, preview: str
 ) -> None:
-    pages = sheets(0, {"id": 1, "data": {"pages": PAGES}}, bind(label_config(paged=True)))
+    pages = task_pages(0, {"id": 1, "data": {"pages": PAGES}}, bind(label_config(paged=True)))
     assert task_columns(result, pages) == {"marks_found": found, "preview": preview}
 
 
@@ -43,7 +43,7 @@ def test_a_single_page_is_its_own_picture_and_a_figure_with_labels_is_one_box() 
         '<View><Image name="page" value="$image"/><Labels name="mark" toName="page"><Label value="stamp"/></Labels>'
         '<Rectangle name="box" toName="page"/></View>'
     )
-    pages = sheets(0, {"id": 1, "data": {"image": PAGES[0]}}, bind(xml))
+    pages = task_pages(0, {"id": 1, "data": {"image": PAGES[0]}}, bind(xml))
     labelled = {"id": "a", "type": "labels", "from_name": "mark", "score": 0.9}
     result = [labelled | {"type": "rectangle", "from_name": "box"}, labelled]
     assert task_columns(result, pages) == {"marks_found": 1}

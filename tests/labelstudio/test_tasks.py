@@ -8,7 +8,7 @@ import pytest
 
 from backend.errors import LimitExceeded, RequestError
 from backend.labelstudio.labelling import Binding
-from backend.labelstudio.tasks import sheets
+from backend.labelstudio.tasks import task_pages
 
 
 def binding(field: str, *, paged: bool = False) -> Binding:
@@ -17,8 +17,8 @@ def binding(field: str, *, paged: bool = False) -> Binding:
 
 def named(data: Any, field: str, *, paged: bool = False) -> list[tuple[str, int | None]]:
     """Reference and place of each page."""
-    found = sheets(0, {"id": 7, "data": data}, [binding(field, paged=paged)])
-    return [(sheet.reference, sheet.item) for sheet in found]
+    found = task_pages(0, {"id": 7, "data": data}, [binding(field, paged=paged)])
+    return [(task_page.reference, task_page.item) for task_page in found]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from backend.errors import LabelConfigError
 from backend.labelstudio.connections import Connections
 from backend.server import ml_backend
-from backend.server.ml_backend import ContractMarks, LabelStudioMLBase, has_framework
+from backend.server.ml_backend import LabelStudioMLBase, MarksBackend, has_framework
 from backend.server.predictor import Predictor
 from backend.settings import Settings
 from tests.server.conftest import NAMED, MemoryLedger, ToldServing, found, payload
@@ -18,7 +18,7 @@ from tests.server.upstream import put_upstream
 def model_class(pipeline, pages):
     ledger = MemoryLedger()
     connections = Connections(Settings(), source=pages)
-    return ContractMarks.served_by(Predictor(Settings(), ToldServing(pipeline), connections, ledger=ledger), ledger)
+    return MarksBackend.served_by(Predictor(Settings(), ToldServing(pipeline), connections, ledger=ledger), ledger)
 
 
 def test_the_framework_counts_when_it_is_merely_on_the_path(monkeypatch, tmp_path):
@@ -59,7 +59,7 @@ def parameters(function) -> list[tuple[str, object]]:
     ],
 )
 def test_the_methods_have_the_shape_of_the_2_x_class(name, shape):
-    assert parameters(getattr(ContractMarks, name)) == shape
+    assert parameters(getattr(MarksBackend, name)) == shape
 
 
 def test_it_is_made_as_the_frameworks_server_makes_it(model_class, pipeline):

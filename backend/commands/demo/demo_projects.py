@@ -26,7 +26,7 @@ from backend.labelstudio.tabs import (
     missing_tabs,
     task_columns,
 )
-from backend.labelstudio.tasks import sheets
+from backend.labelstudio.tasks import task_pages
 from backend.labelstudio.webhooks import create_webhook, webhook_url, webhooks
 from backend.synthetic.drawn_page import draw_page
 from backend.synthetic.scan import draw_style
@@ -202,5 +202,5 @@ def _preview(boxes: Sequence[dict[str, Any]], data: dict[str, Any]) -> dict[str,
     """The page of a document to look at first; nothing for a task of one page."""
     if not isinstance(data.get("pages"), list):
         return {}
-    pages = sheets(0, {"id": 0, "data": data}, bind(own_config(paged=True)))
+    pages = task_pages(0, {"id": 0, "data": data}, bind(own_config(paged=True)))
     return {PREVIEW: task_columns(boxes, pages)[PREVIEW]}

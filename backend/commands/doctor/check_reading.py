@@ -17,7 +17,7 @@ from backend.corrections.counts import LedgerCounts, count
 from backend.errors import CutShort, LimitExceeded, PageError, RequestError, SettingsError, UndecodablePage
 from backend.labelstudio.connections import first_page
 from backend.labelstudio.probing import newest_tasks
-from backend.labelstudio.tasks import Sheet, sheets
+from backend.labelstudio.tasks import TaskPage, task_pages
 from backend.pages.references import CLOUD_SCHEMES, AllowList, shorten
 from backend.pages.source import PageSource
 
@@ -81,7 +81,7 @@ def check_hosts(settings: Settings) -> Checked[Settings]:
     return well(HOSTS, f"pages may come from {settings.label_studio_url}{others}", settings)
 
 
-def find_pages(studio: LabelStudio, state: Fields, bindings: tuple[Binding, ...]) -> Checked[Mapping[str, Sheet]]:
+def find_pages(studio: LabelStudio, state: Fields, bindings: tuple[Binding, ...]) -> Checked[Mapping[str, TaskPage]]:
     """Whether the newest tasks name pages; gives one page of each kind of reference."""
     tasks = list(newest_tasks(studio, int(state["id"]), most=_TASKS_LOOKED_AT))
     if not tasks:
@@ -101,14 +101,14 @@ def find_pages(studio: LabelStudio, state: Fields, bindings: tuple[Binding, ...]
 
 def examples(
     tasks: Iterable[Mapping[str, Any]], bindings: tuple[Binding, ...], *, own: AllowList
-) -> tuple[dict[str, Sheet], dict[int, str]]:
+) -> tuple[dict[str, TaskPage], dict[int, str]]:
     """The first page of each kind, and why tasks have none, by their ids."""
-    found: dict[str, Sheet] = {}
+    found: dict[str, TaskPage] = {}
     unreadable: dict[int, str] = {}
     for task in tasks:
         try:
-            for sheet in sheets(0, task, bindings):
-                found.setdefault(kind_of(sheet.reference, own=own), sheet)
+            for task_page in task_pages(0, task, bindings):
+                found.setdefault(kind_of(task_page.reference, own=own), task_page)
         except RequestError as error:
             unreadable[int(task["id"])] = str(error)
     return found, unreadable
@@ -132,15 +132,17 @@ def kind_of(reference: str, *, own: AllowList) -> str:
     return LOCAL if "/data/local-files/" in text else UPLOAD
 
 
-def check_page(settings: Settings, *, kind: str, sheet: Sheet, studio: LabelStudio) -> Checked[str]:
+def check_page(settings: Settings, *, kind: str, task_page: TaskPage, studio: LabelStudio) -> Checked[str]:
     """Whether one page can be fetched and decoded as the backend would."""
     name = name_of(kind)
     try:
-        page = first_page(PageSource(settings, studio), sheet.reference, task=sheet.task)
+        page = first_page(PageSource(settings, studio), task_page.reference, task=task_page.task)
     except PageError as error:
         remedy = _remedy(kind, error, allowed=settings.allowed_hosts)
-        return failed(name, f"task {sheet.task}: {error}", remedy=remedy)
-    return well(name, f"task {sheet.task}: {shorten(sheet.reference)}, {page.width} × {page.height} pixels", kind)
+        return failed(name, f"task {task_page.task}: {error}", remedy=remedy)
+    return well(
+        name, f"task {task_page.task}: {shorten(task_page.reference)}, {page.width} × {page.height} pixels", kind
+    )
 
 
 def _remedy(kind: str, error: PageError, *, allowed: str) -> str:
@@ -272,6 +274,6 @@ def unshown_kind(reference: str) -> str | None:
 
 def _references(task: Fields, bindings: tuple[Binding, ...]) -> Sequence[str]:
     try:
-        return [sheet.reference for sheet in sheets(0, task, bindings)]
+        return [task_page.reference for task_page in task_pages(0, task, bindings)]
     except RequestError:
         return []

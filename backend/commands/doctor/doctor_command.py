@@ -78,8 +78,8 @@ class Examination:
             yield from self._reading(studio, found, bindings, version, ledger)
             pages = after(check_reading.PAGES_CHECK, partial(check_reading.find_pages, studio), found, bindings)
             yield pages.finding
-            for kind, sheet in (pages.value or {}).items():
-                look = partial(check_reading.check_page, kind=kind, sheet=sheet, studio=studio)
+            for kind, task_page in (pages.value or {}).items():
+                look = partial(check_reading.check_page, kind=kind, task_page=task_page, studio=studio)
                 yield after(check_reading.name_of(kind), look, hosts).finding
 
     def _machine(self) -> Generator[Finding, None, Checked[Engine]]:

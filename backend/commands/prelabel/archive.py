@@ -22,7 +22,7 @@ from backend.escaping import hidden, without_credentials
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink, why_empty
 from backend.labelstudio.stating import stated
-from backend.labelstudio.tasks import sheets
+from backend.labelstudio.tasks import task_pages
 from backend.pages.page import Limits
 from backend.pages.source import ENOUGH_DPI, PAGE_SUFFIXES, decode
 from backend.vision.ink import ink_in
@@ -91,7 +91,7 @@ class Looker:
             return LookedItem(name=item.name, pages=0, failure=(type(error).__name__, str(error)))
         if isinstance(rows, tuple):
             return LookedItem(name=item.name, pages=0, failure=rows)
-        pages = len(rows) if item.task is None else len(sheets(0, item.task, self._bindings))
+        pages = len(rows) if item.task is None else len(task_pages(0, item.task, self._bindings))
         return LookedItem(name=item.name, pages=pages, rows=tuple(rows))
 
     def _file(self, item: Item) -> list[Row]:
@@ -121,7 +121,7 @@ class Looker:
     def _task(self, item: Item, task: dict[str, Any]) -> list[Row] | tuple[str, str]:
         """A task's row; kind and reason where it could not be looked at whole."""
         self._failed.clear()
-        if not sheets(0, task, self._bindings):
+        if not task_pages(0, task, self._bindings):
             raise RequestError("the list of its pages is empty")
         _, [found] = self._predictor.predict([task], self._bindings, project="")
         if self._failed:

@@ -17,7 +17,7 @@ from backend.labelstudio.projects import write_columns
 from backend.labelstudio.results import NOT_DONE
 from backend.labelstudio.stored_predictions import delete_prediction, read_open_task, read_tasks, store
 from backend.labelstudio.tabs import task_columns
-from backend.labelstudio.tasks import sheets
+from backend.labelstudio.tasks import task_pages
 from backend.server.renewing import Renewed, renew_open_tasks
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Settler:
             looked_at |= one.looked_at
             done.predicted += len(one.changed)
             done.replaced += one.replaced
-        done.pages = sum(len(sheets(0, found[number].body, self._bindings)) for number in looked_at)
+        done.pages = sum(len(task_pages(0, found[number].body, self._bindings)) for number in looked_at)
         done.failures += [self._failure(number) for number in shown if number not in looked_at]
         return done
 
@@ -182,7 +182,7 @@ class Settler:
         if self._job.columns:
             self._write_columns(found, {task: predictions[task] for task in stored})
         done.predicted = len(stored)
-        done.pages = sum(len(sheets(0, found[task].body, self._bindings)) for task in predictions)
+        done.pages = sum(len(task_pages(0, found[task].body, self._bindings)) for task in predictions)
         done.failures += [self._failure(task.id) for task in lacking if task.id not in stored]
         for task in found.values():
             self._tidy(task, done, current=task.id in stored or bool(self._current(task)))
@@ -193,7 +193,7 @@ class Settler:
 
     def _has_pages(self, task: StoredTask) -> bool:
         try:
-            pages = sheets(0, task.body, self._bindings)
+            pages = task_pages(0, task.body, self._bindings)
         except RequestError as error:
             self._failed[task.id] = (type(error).__name__, str(error))
             return False
@@ -230,7 +230,7 @@ class Settler:
 
     def _write_columns(self, found: Mapping[int, StoredTask], predictions: Mapping[int, Any]) -> None:
         values = {
-            task: task_columns(one["result"], sheets(0, found[task].body, self._bindings))
+            task: task_columns(one["result"], task_pages(0, found[task].body, self._bindings))
             for task, one in predictions.items()
         }
         write_columns(self._studio, self._job.project, values)

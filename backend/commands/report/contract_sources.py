@@ -221,7 +221,7 @@ def _told(state: Annotation) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]
 
     An answer about the whole task is with its first page.
     """
-    pages = [(sheet.item, sheet.bindings) for sheet in state.sheets]
+    pages = [(task_page.item, task_page.bindings) for task_page in state.task_pages]
     boxed = {page: {mark.label for mark in marks} for page, marks in _marks(state).items()}
     found: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
     for item, sayings in said(state.result, pages).items():
@@ -267,11 +267,11 @@ def _marks(state: Annotation) -> dict[int, tuple[Found, ...]]:
 
 def _size(state: Annotation, page: int) -> tuple[int, int]:
     """Width and height of a page as its regions tell them: a turned box needs them in the right ratio."""
-    sheet = state.sheets[page]
-    controls = {binding.control for binding in sheet.bindings}
+    task_page = state.task_pages[page]
+    controls = {binding.control for binding in task_page.bindings}
     for region in state.result:
         size = region.get("original_width"), region.get("original_height")
-        here = sheet.item is None or sheet.item == (region.get("item_index") or 0)
+        here = task_page.item is None or task_page.item == (region.get("item_index") or 0)
         if here and region.get("from_name") in controls and all(isinstance(one, int) and one > 0 for one in size):
             return int(size[0] or 0), int(size[1] or 0)
     return int(_NOMINAL), int(_NOMINAL)

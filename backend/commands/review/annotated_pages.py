@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from backend.dataset.manifest import FrozenPage
     from backend.dataset.store import Version
     from backend.labelstudio.client import LabelStudio
-    from backend.labelstudio.tasks import Sheet
+    from backend.labelstudio.tasks import TaskPage
     from backend.vision.pipeline import Pipeline
 
 __all__ = ["AnnotatedPage", "FrozenSource", "Missing", "ModelLook", "ProjectSource", "Source", "look"]
@@ -188,36 +188,36 @@ class ProjectSource:
     def _task(self, ruling: Ruling) -> Iterator[AnnotatedPage | Missing]:
         left = ruling.annotation
         try:
-            found = left.sheets
+            found = left.task_pages
         except RequestError as error:
             yield Missing(name=f"task {left.task}", reason=str(error))
             return
-        for index, sheet in enumerate(found):
-            place = self._place(ruling, sheet, index, alone=len(found) == 1)
+        for index, task_page in enumerate(found):
+            place = self._place(ruling, task_page, index, alone=len(found) == 1)
             try:
-                yield self._annotated(ruling, sheet, place)
+                yield self._annotated(ruling, task_page, place)
             except (PageError, RequestError) as error:
                 yield Missing(name=place.name, reason=str(error))
 
-    def _place(self, ruling: Ruling, sheet: Sheet, index: int, *, alone: bool) -> PagePlace:
+    def _place(self, ruling: Ruling, task_page: TaskPage, index: int, *, alone: bool) -> PagePlace:
         left = ruling.annotation
         return PagePlace(
             name=f"task {left.task}" if alone else f"task {left.task}, page {index + 1}",
-            source=sheet.reference,
+            source=task_page.reference,
             project=self._project,
             task=left.task,
             annotation=left.id,
             page=index,
         )
 
-    def _annotated(self, ruling: Ruling, sheet: Sheet, place: PagePlace) -> AnnotatedPage:
+    def _annotated(self, ruling: Ruling, task_page: TaskPage, place: PagePlace) -> AnnotatedPage:
         left, page = ruling.annotation, self.page(place)
         if reason := turned_page(left, place.page, width=page.width, height=page.height):
             raise RequestError(f"the page was {reason}")
         # This page's size stands in for those of the others, whose regions are not kept.
         sizes = dict.fromkeys(left.pages(), (page.width, page.height))
         regions = [one for one in left.regions(sizes) if one.page == place.page]
-        meant = {mark for binding in sheet.bindings for marks in binding.meanings.values() for mark in marks}
+        meant = {mark for binding in task_page.bindings for marks in binding.meanings.values() for mark in marks}
         return AnnotatedPage(
             place=place,
             document=left.document or f"task {left.task}",

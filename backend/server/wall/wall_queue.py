@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,14 @@ from backend.corrections.outcomes import Outcome
 from backend.corrections.tables import annotation, decision, prediction, proposal, sample
 from backend.errors import PageUnavailable, RequestError
 from backend.geometry import as_boxes
-from backend.labelstudio.connections import Pages, first_page
+from backend.labelstudio.connections import first_page
 from backend.labelstudio.labelling import bind
-from backend.labelstudio.tasks import sheets
+from backend.labelstudio.tasks import task_pages
 from backend.pages.encoding import thumbnail
 from backend.vision.network_config import CLASSES, MARKS
 
 if TYPE_CHECKING:
-    from backend.labelstudio.client import LabelStudio
+    from backend.labelstudio.connections import Connections
 
 __all__ = ["CropItem", "Looks", "alike_first", "crops_on_page", "in_likeness", "queue", "totals"]
 
@@ -194,14 +194,6 @@ _AT_ONCE = 2
 Embed = Callable[[NDArray[np.uint8], NDArray[np.float64]], NDArray[np.float32]]
 
 
-class Reach(Protocol):
-    """Ways into Label Studio, by project; `backend.labelstudio.connections.Connections` has them."""
-
-    def pages(self, project: str) -> Pages: ...
-
-    def studio(self, project: str) -> LabelStudio: ...
-
-
 @dataclass(frozen=True, eq=False)
 class CropLook:
     """A crop as a JPEG, and its embedding of unit length."""
@@ -214,13 +206,15 @@ class Looks:
     """Makes the looks of all crops of a page at once, for its pixels are the dear part.
 
     Args:
-        reach: Ways into Label Studio.
+        connections: Ways into Label Studio, by project.
         on_page: Gives all crops on a page, by project, task and page.
         embed: Embeds boxes of a page's pixels.
     """
 
-    def __init__(self, reach: Reach, *, on_page: Callable[[int, int, int], Sequence[CropItem]], embed: Embed) -> None:
-        self._reach = reach
+    def __init__(
+        self, connections: Connections, *, on_page: Callable[[int, int, int], Sequence[CropItem]], embed: Embed
+    ) -> None:
+        self._connections = connections
         self._on_page = on_page
         self._embed = embed
         self._kept: OrderedDict[tuple[str, str], CropLook] = OrderedDict()
@@ -271,7 +265,7 @@ class Looks:
         reference = self._reference(item)
         items = list({_name(one): one for one in (*self._on_page(item.project, item.task, item.page), item)}.values())
         with self._decoding:
-            page = first_page(self._reach.pages(str(item.project)), reference, task=item.task)
+            page = first_page(self._connections.pages(str(item.project)), reference, task=item.task)
             embeddings = self._embed(page.pixels, as_boxes([one.box for one in items])).astype(np.float32)
             jpegs = [thumbnail(page.pixels, one.box, width=_WIDTH, height=_HEIGHT) for one in items]
         length = np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -283,10 +277,10 @@ class Looks:
         with self._lock:
             found = self._references.get(place)
         if found is None:
-            studio = self._reach.studio(str(item.project))
+            studio = self._connections.studio(str(item.project))
             task = studio.call("GET", f"/api/tasks/{item.task}/")
             config = str(studio.project(item.project).get("label_config") or "")
-            found = tuple(sheet.reference for sheet in sheets(0, task, bind(config)))
+            found = tuple(task_page.reference for task_page in task_pages(0, task, bind(config)))
             with self._lock:
                 self._references[place] = found
                 while len(self._references) > _MOST_CONFIGS:

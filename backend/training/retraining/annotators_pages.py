@@ -187,7 +187,7 @@ def annotated_pages(
                 )
                 if _side(engine, key) not in sides:
                     continue
-                pages = {index: kept.add(page_of(left, index)) for index in range(len(left.sheets))}
+                pages = {index: kept.add(page_of(left, index)) for index in range(len(left.task_pages))}
                 _ask_for_the_same(engine, left, pages)
                 known = _pages_of(left, pages, _disputed(engine, left.task))
             except BackendError as error:
@@ -294,6 +294,6 @@ def _pages_of(
 
 
 def _asked_for(left: Annotation, index: int) -> tuple[str, ...]:
-    bindings = left.sheets[index].bindings
+    bindings = left.task_pages[index].bindings
     meant = {mark for binding in bindings for marks in binding.meanings.values() for mark in marks}
     return tuple(mark for mark in MARKS if mark in meant)

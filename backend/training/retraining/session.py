@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from backend.corrections.service import Store, task_page
+from backend.corrections.service import Store, page_opener
 from backend.errors import BackendError, PagesAway, TrainingError
 from backend.escaping import LONGEST_LINE, printable
 from backend.labelstudio.connections import Connections
@@ -152,7 +152,7 @@ def _retrain(begun: Training, folder: Path, args: argparse.Namespace, settings: 
     retraining = Retraining(
         settings=settings,
         store=store,
-        page_of=task_page(connections),
+        page_of=page_opener(connections),
         folder=folder,
         recipe=read_recipe(file) if file else RETRAINING,
         threads=args.threads or 1,

@@ -19,7 +19,7 @@ from backend.commands.doctor.findings import Severity
 from backend.corrections.counts import LedgerCounts, Parked
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.probing import Latest
-from backend.labelstudio.tasks import Sheet
+from backend.labelstudio.tasks import TaskPage
 from backend.pages.references import AllowList
 from backend.settings import Settings
 from tests.commands.doctor.conftest import token_of
@@ -193,9 +193,9 @@ def test_the_modules_are_those_of_the_train_extra() -> None:
 def test_a_page_that_is_not_all_there_is_to_be_waited_for() -> None:
     whole = packed(picture(), "PNG")
     cut = "data:image/png;base64," + base64.b64encode(whole[: len(whole) // 2]).decode()
-    sheet = Sheet(place=0, task=7, item=None, reference=cut, bindings=())
+    task_page = TaskPage(place=0, task=7, item=None, reference=cut, bindings=())
     studio = LabelStudio("http://localhost:8080", "")
-    finding = check_page(Settings(), kind="upload", sheet=sheet, studio=studio).finding
+    finding = check_page(Settings(), kind="upload", task_page=task_page, studio=studio).finding
     assert finding.state is Severity.FAILURE
     assert "cut short" in finding.found
     assert finding.remedy.startswith("wait until its upload or copy is whole")
