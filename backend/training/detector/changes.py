@@ -5,173 +5,24 @@ Inks multiply: a pasted mark darkens the page by its optical density, D = -log(I
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.geometry import Boxes, areas, as_boxes, clip, coverage
+from backend.geometry import Boxes, areas, as_boxes, clip
 from backend.training.augment import hue_turn
 from backend.training.detector.detector_network import TAUGHT
-from backend.training.detector.scenes import LOG_LIGHT, Knowledge, PastedMark, Scene, cut_to_ink
-from backend.vision.engine import PIXEL_MM
+from backend.training.detector.pasting import GREY, paste_some, watermark, write_over
+from backend.training.detector.scenes import LOG_LIGHT, Knowledge, PastedMark, Scene
 
 __all__ = ["Changes", "changed"]
 
 Floats = NDArray[np.float32]
-
-GREY = np.array([0.299, 0.587, 0.114], np.float32)
-_FREE = 0.25
-"""Share of a pasted mark that may lie on others where it is to stand free."""
-_SIZES_MM = {
-    "signature": (10.0, 70.0),
-    "stamp": (12.0, 60.0),
-    "thumb": (13.0, 28.0),
-    "handwriting": (8.0, 70.0),
-    "print": (8.0, 60.0),
-}
-"""Longer sides that pasted marks have."""
-_OVER = {"signature": "stamp", "stamp": "signature"}
-"""What a mark is put on where it is put on another."""
-_SIDEWAYS = 0.08
-"""How often a signature or handwriting stands sideways, as names in margins do."""
-_TURNED = 0.35
-"""How often a stamp, a thumb or a printed thing is turned to any angle."""
-_TILT = 7.0
-"""Standard deviation of the angle of all others, degrees."""
-_SHIFT = 0.28
-"""How far a mark's middle is from that of the mark below, as a share of the latter's sides: standard deviation."""
-
-
-def paste_some(
-    density: Floats,
-    knowledge: Knowledge,
-    marks: Sequence[Sequence[PastedMark]],
-    rng: np.random.Generator,
-    *,
-    most: int,
-    over: float,
-) -> Knowledge:
-    """Prints one to `most` marks on an (h, w, 3) density, which changes; gives what is known then.
-
-    Args:
-        density: Of the window.
-        knowledge: What is known of it.
-        marks: To choose from: a group first, then one of its marks.
-        rng: Decides.
-        most: Marks at most.
-        over: How often a signature is put on a stamp, or a stamp on a signature.
-    """
-    for _ in range(int(rng.integers(1, most, endpoint=True))):
-        label, mark = _any(marks, rng)
-        if TAUGHT[label] in _OVER and rng.random() < over:
-            knowledge = _on_another(density, knowledge, (label, mark), marks, rng)
-        else:
-            small = _printed(label, mark, rng)
-            placed = _free_place(knowledge, small, density.shape[:2], rng)
-            if placed is not None:
-                knowledge = _put(density, knowledge, (label, small), placed, rng)
-    return knowledge
-
-
-def _any(marks: Sequence[Sequence[PastedMark]], rng: np.random.Generator) -> PastedMark:
-    group = marks[int(rng.integers(len(marks)))]
-    return group[int(rng.integers(len(group)))]
-
-
-def _on_another(
-    density: Floats,
-    knowledge: Knowledge,
-    mark: PastedMark,
-    marks: Sequence[Sequence[PastedMark]],
-    rng: np.random.Generator,
-) -> Knowledge:
-    """Puts a signature on a stamp, or a stamp on a signature: one that lies free there, else one printed first."""
-    below = TAUGHT.index(_OVER[TAUGHT[mark[0]]])
-    there = knowledge.boxes[knowledge.labels == below]
-    others = knowledge.boxes[knowledge.labels == mark[0]]
-    there = there[coverage(there, others).max(axis=1, initial=0) < _FREE]
-    if not len(there):
-        candidates = [one for group in marks for one in group if one[0] == below]
-        if not candidates:
-            return knowledge
-        small = _printed(*candidates[int(rng.integers(len(candidates)))], rng)
-        placed = _free_place(knowledge, small, density.shape[:2], rng)
-        if placed is None:
-            return knowledge
-        knowledge = _put(density, knowledge, (below, small), placed, rng)
-        there = knowledge.boxes[-1:]
-    left, top, right, bottom = there[int(rng.integers(len(there)))]
-    small = _printed(*mark, rng)
-    height, width = small.shape[:2]
-    x = (left + right) / 2 + rng.normal(0, _SHIFT) * (right - left) - width / 2
-    y = (top + bottom) / 2 + rng.normal(0, _SHIFT) * (bottom - top) - height / 2
-    if not (0 <= x <= density.shape[1] - width and 0 <= y <= density.shape[0] - height):
-        return knowledge
-    return _put(density, knowledge, (mark[0], small), (int(x), int(y)), rng)
-
-
-def _printed(label: int, mark: NDArray[np.floating], rng: np.random.Generator) -> Floats:
-    """The mark in a size and at an angle that such marks have, cut to its ink; empty where nothing is left of it."""
-    name = TAUGHT[label]
-    smallest, largest = np.log(_SIZES_MM[name])
-    scale = float(np.exp(rng.uniform(smallest, largest))) / PIXEL_MM / max(mark.shape[:2])
-    angle = rng.normal(0, _TILT)
-    if name in ("signature", "handwriting"):
-        angle += 90 * float(rng.choice([-1, 1])) if rng.random() < _SIDEWAYS else 0
-    elif rng.random() < _TURNED:
-        angle = rng.uniform(-180, 180)
-    squeezed = np.sqrt(np.exp(rng.normal(0, 0.1)))
-    size = max(4, round(mark.shape[1] * scale * squeezed)), max(4, round(mark.shape[0] * scale / squeezed))
-    small = np.asarray(cv2.resize(mark.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
-    radians = np.radians(angle)
-    cos, sin = abs(np.cos(radians)), abs(np.sin(radians))
-    width, height = int(size[0] * cos + size[1] * sin) + 2, int(size[0] * sin + size[1] * cos) + 2
-    matrix = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), angle, 1.0)
-    matrix = matrix + np.array([[0, 0, (width - size[0]) / 2], [0, 0, (height - size[1]) / 2]])
-    return cut_to_ink(np.asarray(cv2.warpAffine(small, matrix, (width, height), flags=cv2.INTER_LINEAR), np.float32))
-
-
-def _free_place(
-    knowledge: Knowledge, mark: Floats, window: tuple[int, ...], rng: np.random.Generator
-) -> tuple[int, int] | None:
-    """Left and top of a place where hardly anything else is; None where none was found."""
-    height, width = mark.shape[:2]
-    if not mark.size or height >= window[0] or width >= window[1]:
-        return None
-    taken = np.concatenate([knowledge.boxes, knowledge.ignored])
-    for _ in range(5):
-        left, top = int(rng.integers(0, window[1] - width)), int(rng.integers(0, window[0] - height))
-        if coverage(as_boxes([(left, top, left + width, top + height)]), taken).max(initial=0) <= _FREE:
-            return left, top
-    return None
-
-
-def _put(
-    density: Floats, knowledge: Knowledge, printed: PastedMark, place: tuple[int, int], rng: np.random.Generator
-) -> Knowledge:
-    """Prints a mark, in an ink of its own now and then, and adds it to what is known."""
-    label, mark = printed
-    if not mark.size:
-        return knowledge
-    (left, top), (height, width) = place, mark.shape[:2]
-    if rng.random() < 0.35:
-        mark = np.repeat((mark @ GREY)[..., None], 3, axis=2)
-    elif rng.random() < 0.4:
-        mark = np.maximum(mark @ hue_turn(rng.uniform(-180, 180)), 0)
-    density[top : top + height, left : left + width] += mark * np.float32(rng.uniform(0.45, 1.5))
-    box: Boxes = as_boxes([(left, top, left + width, top + height)])
-    hidden = (coverage(knowledge.boxes, box)[:, 0] > 0.9) & (knowledge.labels == label) & (areas(knowledge.boxes) > 0)
-    return Knowledge(
-        boxes=np.concatenate([knowledge.boxes[~hidden], box]),
-        labels=np.append(knowledge.labels[~hidden], label),
-        ignored=knowledge.ignored,
-        complete=knowledge.complete,
-    )
-
-
 Pixels = NDArray[np.uint8]
 
 _SEEN = 0.5
@@ -205,6 +56,9 @@ class Changes:
         blur: How often it is blurred.
         noise: How often it gets noise.
         jpeg: How often it is compressed once more.
+        watermark: How often one emblem is printed pale all over it: what is printed so is no mark.
+        written: How often it is filled with handwriting, up to `most_written` pieces: none is a signature.
+        most_written: See `written`.
     """
 
     window: tuple[int, int] = (384, 384)
@@ -227,6 +81,18 @@ class Changes:
     blur: float = 0.25
     noise: float = 0.3
     jpeg: float = 0.3
+    watermark: float = 0.0
+    written: float = 0.0
+    most_written: int = 9
+
+    def as_json(self) -> dict[str, Any]:
+        """The changes as plain JSON; without watermarks and handwriting, as it was before there were any."""
+        facts = dataclasses.asdict(self)
+        if self.watermark == 0:
+            del facts["watermark"]
+        if self.written == 0:
+            del facts["written"], facts["most_written"]
+        return facts
 
 
 def changed(scene: Scene, marks: Sequence[Sequence[PastedMark]], changes: Changes, rng: np.random.Generator) -> Scene:
@@ -238,6 +104,11 @@ def changed(scene: Scene, marks: Sequence[Sequence[PastedMark]], changes: Change
     scene = _moved(scene, changes, rng)
     density = np.asarray(cv2.LUT(scene.pixels, LOG_LIGHT), np.float32)
     knowledge = scene.knowledge
+    # Nothing is drawn by lot where it never happens: a recipe of before shows what it showed.
+    if marks and changes.watermark > 0 and rng.random() < changes.watermark:
+        knowledge = watermark(density, knowledge, marks, rng)
+    if marks and changes.written > 0 and rng.random() < changes.written:
+        knowledge = write_over(density, knowledge, marks, rng, most=changes.most_written)
     if marks and rng.random() < changes.paste:
         knowledge = paste_some(density, knowledge, marks, rng, most=changes.most_pasted, over=changes.over)
     pixels = _captured(_inked(density, changes, rng), changes, rng)

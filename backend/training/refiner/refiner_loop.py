@@ -100,7 +100,7 @@ class RefinerRecipe:
 
     def as_json(self) -> dict[str, Any]:
         """The recipe as plain JSON."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"changes": self.changes.as_json()}
 
     @property
     def digest(self) -> str:
