@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -20,12 +19,7 @@ from backend.corrections.database import open_database
 from backend.corrections.journal import Journal
 from backend.corrections.worker import Worker
 from tests.corrections import annotating
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import port_for_later
 
 
 def _server_programs() -> Path | None:
@@ -50,7 +44,7 @@ class Cluster:
         self._as_server = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         if self._as_server:
             shutil.chown(self._home, "postgres")
-        self._port = _free_port()
+        self._port = port_for_later()
         self.url = f"postgresql://ledger@127.0.0.1:{self._port}"
         self._run("initdb", "-D", str(self._home / "data"), "-U", "ledger", "-A", "trust", "--no-sync")
 

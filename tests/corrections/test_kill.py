@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,21 +29,16 @@ from backend.corrections.worker import LEASE_SECONDS, Worker
 from tests.corrections.annotating import drawn, saved, shown
 from tests.corrections.stopping import STEPS
 from tests.corrections.test_service import Told, eventually
+from tests.ports import port_for_later
 
 ROOT = Path(__file__).parents[2]
 A, B = (10.0, 10.0, 60.0, 60.0), (100.0, 20.0, 150.0, 80.0)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def serving(step: str, url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The program in a session of its own, so that the master and its worker die together."""
-    port = free_port()
+    port = port_for_later()
     command = [sys.executable, "-m", "tests.corrections.stopping", step, url, str(folder), str(port)]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True

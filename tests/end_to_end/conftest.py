@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -21,7 +23,6 @@ from backend.commands.demo.services import (
     Login,
     Service,
     backend_service,
-    free_port,
     label_studio_service,
     wait_for_model,
 )
@@ -29,6 +30,7 @@ from backend.labelstudio.client import LabelStudio
 from backend.synthetic.drawn_page import draw_page
 from backend.synthetic.marks import DrawnMark, Language
 from backend.synthetic.scan import ScanStyle
+from tests.ports import port_for_later
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = (ROOT / "label_config.xml").read_text()
@@ -45,10 +47,13 @@ QUIET = (
 )
 # The list of regions is drawn only as far as it is seen: so high that some twenty are.
 VIEWPORT: ViewportSize = {"width": 1600, "height": 2000}
-PATIENCE = 120_000  # milliseconds; a machine may be busy
+# A limit of a test only ends what hangs: a machine may be busy with other things.
+SECONDS = 600
+PATIENCE = 1000 * SECONDS
+"""The same in milliseconds, for the browser."""
+PATIENT = dict.fromkeys(("ML_CONNECTION_TIMEOUT", "ML_TIMEOUT_HEALTH", "ML_TIMEOUT_SETUP", "WEBHOOK_TIMEOUT"), "60")
+"""Seconds that Label Studio waits for short answers of a backend; of itself it gives up after one, without a word."""
 EXECUTABLE = ROOT / ".venv-label-studio" / "bin" / "label-studio"
-# Below those that the system gives away, since it is bound long after it was chosen.
-PORT = 18_080
 
 
 def missing(reason: str) -> None:
@@ -67,7 +72,7 @@ class Server:
     folder: Path
 
     def client(self) -> LabelStudio:
-        return LabelStudio(self.url, self.login.token)
+        return LabelStudio(self.url, self.login.token, timeout=SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,9 @@ class Begun:
 
 
 _BEGUN = pytest.StashKey[Begun]()
+_WRITTEN = pytest.StashKey[dict[Path, int]]()
+_LOG_BYTES = 6000
+"""Of each log, with a failure."""
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -96,12 +104,36 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def _begin(config: pytest.Config) -> Begun:
     stack = ExitStack()
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="label-studio-", ignore_cleanup_errors=True)))
-    login, port = Login.of(folder), free_port(PORT)
-    service = label_studio_service(EXECUTABLE, folder / "label-studio", login=login, port=port)
+    login, port = Login.of(folder), port_for_later()
+    service = label_studio_service(EXECUTABLE, folder / "label-studio", login=login, port=port, **PATIENT)
     stack.enter_context(service)
     server = Server(url=f"http://{LOOPBACK}:{port}", login=login, folder=folder)
     begun = config.stash[_BEGUN] = Begun(server=server, service=service, stack=stack)
     return begun
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Shows with each failure what Label Studio and the backends wrote since the test began."""
+    report = yield
+    begun = item.config.stash.get(_BEGUN, None)
+    if begun is None:
+        return report
+    logs = sorted(begun.server.folder.rglob("*.log"))
+    if report.when == "setup":
+        item.stash[_WRITTEN] = {log: 0 if report.failed else log.stat().st_size for log in logs}
+    if report.failed:
+        before = item.stash.get(_WRITTEN, {})
+        report.sections += [(f"{log.name}, its end", text) for log in logs if (text := _tail(log, before.get(log, 0)))]
+    return report
+
+
+def _tail(log: Path, start: int) -> str:
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - _LOG_BYTES))
+        return file.read().decode(errors="replace").strip()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -154,7 +186,7 @@ def annotator(browser: BrowserContext, server: Server) -> Page:
 @pytest.fixture(scope="session")
 def server(label_studio_executable: Path, pytestconfig: pytest.Config) -> Server:
     begun = pytestconfig.stash.get(_BEGUN, None) or _begin(pytestconfig)
-    begun.service.wait_until_answers(f"{begun.server.url}/health", seconds=600)
+    begun.service.wait_until_answers(f"{begun.server.url}/health", seconds=2 * SECONDS)
     return begun.server
 
 
@@ -166,7 +198,7 @@ def studio(server: Server) -> Iterator[LabelStudio]:
 
 @pytest.fixture(scope="session")
 def backend_url(server: Server) -> Iterator[str]:
-    port = free_port(0)
+    port = port_for_later()
     url = f"http://{LOOPBACK}:{port}"
     service = backend_service(
         port=port,
@@ -177,13 +209,31 @@ def backend_url(server: Server) -> Iterator[str]:
         MODEL="bundled",
     )
     with service:
-        service.wait_until_answers(f"{url}/health", seconds=60)
+        service.wait_until_answers(f"{url}/health", seconds=SECONDS)
         yield url
 
 
 @pytest.fixture(scope="session")
 def version(backend_url: str) -> str:
-    return wait_for_model(backend_url, seconds=60)
+    return wait_for_model(backend_url, seconds=SECONDS)
+
+
+def retrieved(studio: LabelStudio, project: int, tasks: Sequence[int]) -> list[dict[str, Any]]:
+    """The one prediction of each task, asked for as a person asks: again, where a task has none.
+
+    Label Studio stores nothing, and does not say so, where the backend's health or a page came too late.
+    """
+    give_up = time.monotonic() + SECONDS
+    while True:
+        studio.retrieve_predictions(project, tasks)
+        found = {task: studio.predictions(task) for task in tasks}
+        if all(found.values()):
+            break
+        lacking = [task for task, predictions in found.items() if not predictions]
+        assert time.monotonic() < give_up, f"no prediction of {lacking} after {SECONDS} s: the logs say why"
+        time.sleep(0.5)
+    assert {task: len(predictions) for task, predictions in found.items()} == dict.fromkeys(tasks, 1)
+    return [prediction for [prediction] in found.values()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +276,10 @@ class Project:
     id: int
     field: str
     studio: LabelStudio
+
+    def retrieved(self, *tasks: int) -> list[dict[str, Any]]:
+        """The prediction of each of these tasks, once it is there."""
+        return retrieved(self.studio, self.id, tasks)
 
     def import_page(self, name: str, data: bytes) -> int:
         """Imports one file as a task."""

@@ -15,14 +15,15 @@ import httpx2
 from PIL import Image
 from sqlalchemy import Table, select
 
-from backend.commands.demo.services import LOOPBACK, backend_service, free_port
+from backend.commands.demo.services import LOOPBACK, backend_service
 from backend.corrections.database import default_url, open_database
 from backend.corrections.tables import event, memory, sample
 from backend.labelstudio.client import LabelStudio
 from backend.synthetic.drawn_page import draw_page
 from backend.training.retraining.starting import folder_of, is_running
-from tests.end_to_end.conftest import CONFIG, Project, Server
+from tests.end_to_end.conftest import CONFIG, SECONDS, Project, Server
 from tests.models.models import random_model, write_weights
+from tests.ports import port_for_later
 
 __all__ = ["Learner", "Outcome", "call", "drawn_jpeg", "eventually", "learning", "learning_project", "until"]
 
@@ -33,7 +34,6 @@ Outcome = tuple[str, str | None, str]
 MODEL = "takes-all-for-marks"
 BASIC = ("label-studio", "knows-this")
 SECRET = "and-its-webhooks-this"
-SECONDS = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Learner:
 @contextmanager
 def learning(server: Server, *, name: str, recall_distance: float) -> Iterator[Learner]:
     """Starts a learner with a ledger of its own, and stops it again."""
-    folder, port = server.folder / name, free_port(0)
+    folder, port = server.folder / name, port_for_later()
     weights = random_model(outputs=4, seed=3, bias={3: -1000.0})  # never `none`
     write_weights(weights, folder / "models" / MODEL)
     url = f"http://{LOOPBACK}:{port}"
@@ -95,14 +95,14 @@ def learning(server: Server, *, name: str, recall_distance: float) -> Iterator[L
         BASIC_AUTH_PASS=BASIC[1],
     )
     with service:
-        service.wait_until_answers(f"{url}/", seconds=120)
+        service.wait_until_answers(f"{url}/", seconds=SECONDS)
         eventually(lambda: health(url)["model_state"], "ready")
         yield Learner(url=url, version=health(url)["model_version"], folder=folder)
     eventually(lambda: is_running(folder_of(folder)), False)
 
 
 def health(url: str) -> dict[str, Any]:
-    found: dict[str, Any] = httpx2.get(f"{url}/health", auth=BASIC, timeout=30).raise_for_status().json()
+    found: dict[str, Any] = httpx2.get(f"{url}/health", auth=BASIC, timeout=SECONDS).raise_for_status().json()
     return found
 
 
@@ -128,7 +128,7 @@ def drawn_jpeg(seed: int) -> bytes:
 
 def call(studio: LabelStudio, method: str, path: str, **request: Any) -> Any:
     """One request to Label Studio's API."""
-    answer = httpx2.request(method, studio.base_url + path, headers=studio.headers(), timeout=60, **request)
+    answer = httpx2.request(method, studio.base_url + path, headers=studio.headers(), timeout=SECONDS, **request)
     answer.raise_for_status()
     return answer.json() if answer.content else None
 

@@ -13,18 +13,18 @@ import pytest
 from sqlalchemy import Engine, select
 
 from backend.commands.demo.demo_projects import connect
-from backend.commands.demo.services import LOOPBACK, backend_service, free_port, wait_for_model
+from backend.commands.demo.services import LOOPBACK, backend_service, wait_for_model
 from backend.corrections.database import default_url, open_database
 from backend.corrections.shown import is_blind, origin_of
 from backend.corrections.tables import prediction, proposal, sample
 from backend.evaluation.blind import compare, readings
 from backend.labelstudio.client import LabelStudio
-from tests.end_to_end.conftest import CONFIG, DrawnFile, Server
+from tests.end_to_end.conftest import CONFIG, SECONDS, DrawnFile, Server, retrieved
+from tests.ports import port_for_later
 
 pytestmark = pytest.mark.label_studio
 
 SHARE = 0.5
-SECONDS = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Backend:
 
 @pytest.fixture
 def backend(server: Server) -> Iterator[Backend]:
-    folder, port = server.folder / "blind", free_port(0)
+    folder, port = server.folder / "blind", port_for_later()
     url = f"http://{LOOPBACK}:{port}"
     service = backend_service(
         port=port,
@@ -76,9 +76,9 @@ def test_a_blind_page_is_stored_empty_and_its_hidden_boxes_judge_the_model(
     page = studio.upload(project, drawn[0].name, drawn[0].data)
     data = [{"image": page, "document": document(blind=blind)} for blind in (True, False)]
     blind, shown = studio.import_tasks(project, data)
-    for _ in range(2):  # the second time, nothing is asked: both have a prediction of this version
-        studio.retrieve_predictions(project, [blind, shown])
-    [empty], [full] = studio.predictions(blind), studio.predictions(shown)
+    retrieved(studio, project, [blind, shown])
+    # The second time, nothing is asked: both have a prediction of this version.
+    [empty, full] = retrieved(studio, project, [blind, shown])
     assert (empty["result"], empty["model_version"], empty["score"]) == ([], version, full["score"])
     assert len(full["result"]) >= 3
     assert rows(backend, select(prediction.c.task, prediction.c.blind).order_by(prediction.c.task)) == [

@@ -17,7 +17,7 @@ from backend.commands.demo.demo_projects import connect
 from backend.commands.running_backend import version_for
 from backend.labelstudio.annotations import read_annotation
 from backend.labelstudio.client import LabelStudio
-from tests.end_to_end.conftest import CONFIG, PAGES_CONFIG, ROOT, VIEWPORT, DrawnFile, Server
+from tests.end_to_end.conftest import CONFIG, PAGES_CONFIG, ROOT, VIEWPORT, DrawnFile, Server, retrieved
 from tests.end_to_end.editor import REGIONS, Editor
 
 pytestmark = [pytest.mark.label_studio, pytest.mark.browser]
@@ -107,8 +107,7 @@ def test_marks_are_drawn_submitted_and_read_back(
     files = drawn[: config.pages]
     data = config.data([studio.upload(project, file.name, file.data) for file in files])
     [task] = studio.import_tasks(project, [data])
-    studio.retrieve_predictions(project, [task])
-    [prediction] = studio.predictions(task)
+    [prediction] = retrieved(studio, project, [task])
     body = {"id": task, "project": project, "data": data}
     labelled = {one["id"] for one in prediction["result"] if one["type"].endswith("labels")}
     assert len(labelled) >= 3 * config.pages
@@ -151,8 +150,7 @@ def test_choices_beside_the_boxes_are_filled_submitted_and_reported(
     task = studio.import_tasks(
         project, [{"image": studio.upload(project, file.name, file.data), "document": file.name} for file in drawn[:1]]
     )[0]
-    studio.retrieve_predictions(project, [task])
-    [prediction] = studio.predictions(task)
+    [prediction] = retrieved(studio, project, [task])
     boxes = [one for one in prediction["result"] if one["type"] == "rectanglelabels"]
     assert {one["value"]["rectanglelabels"][0] for one in boxes} >= {"التوقيع", "أختام"}
 
@@ -193,7 +191,7 @@ def test_nothing_of_a_page_is_hidden_in_a_small_window(
     project = project_of(running, f"small window {paged}", xml)
     references = [studio.upload(project, file.name, file.data) for file in drawn[:2]]
     [task] = studio.import_tasks(project, [{"pages": references} if paged else {"image": references[0]}])
-    studio.retrieve_predictions(project, [task])
+    retrieved(studio, project, [task])
     before = annotator.viewport_size
     assert before is not None
     annotator.set_viewport_size({"width": 1366, "height": 768})

@@ -40,8 +40,7 @@ def pages() -> list[tuple[str, bytes]]:
 def shown(project: Project, page: tuple[str, bytes]) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
     """A task with the boxes that an annotator sees: its id, its prediction, and four boxes far from each other."""
     task = project.import_page(*page)
-    project.studio.retrieve_predictions(project.id, [task])
-    [prediction] = project.studio.predictions(task)
+    [prediction] = project.retrieved(task)
     apart: list[dict[str, Any]] = []
     for region in prediction["result"]:
         if all(distant(region["value"], other["value"]) for other in apart):
@@ -189,6 +188,6 @@ def sync(project: Project, learner: Learner, server: Server, *options: str) -> s
         "DATA_DIR": str(learner.folder),
     }
     command = [sys.executable, "-m", "backend", "sync", "--project", str(project.id), *options]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -109,8 +109,7 @@ def other_label(region: Region) -> str:
 def shown_on(project: Project, name: str, data: bytes) -> tuple[int, list[Region]]:
     """A new task and the boxes that it comes with."""
     task = project.import_page(name, data)
-    project.studio.retrieve_predictions(project.id, [task])
-    [prediction] = project.studio.predictions(task)
+    [prediction] = project.retrieved(task)
     return task, prediction["result"]
 
 

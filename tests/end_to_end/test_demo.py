@@ -20,6 +20,7 @@ import pytest
 
 from backend.labelstudio.client import LabelStudio
 from tests.end_to_end.conftest import ROOT, Server
+from tests.ports import port_for_later
 
 pytestmark = pytest.mark.label_studio
 
@@ -52,7 +53,7 @@ class Demo:
     def said(self) -> str:
         return self.output.read_text()
 
-    def ready(self, *, seconds: float = 600) -> str:
+    def ready(self, *, seconds: float = 1800) -> str:
         """Waits for the invitation; gives all that was said."""
         wait(lambda: "Ctrl-C stops it" in self.said() or self.process.poll() is not None, seconds=seconds)
         assert self.process.poll() is None, self.said()
@@ -60,16 +61,15 @@ class Demo:
 
     def stop(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(120)
 
 
 def start(folder: Path, executable: Path, output: Path) -> Demo:
     command = [sys.executable, "-m", "backend", "demo", "--folder", folder, "--label-studio", executable]
     with output.open("wb") as out:
-        # Port 0: nothing else on this machine is in the way of the test, nor the test in its way.
-        process = subprocess.Popen(
-            [*map(str, command), "--port", "0", "--backend-port", "0"], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT
-        )
+        # Nothing else on this machine is in the way of the test, nor the test in its way.
+        ports = ["--port", str(port_for_later()), "--backend-port", str(port_for_later())]
+        process = subprocess.Popen([*map(str, command), *ports], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
     return Demo(process, output)
 
 

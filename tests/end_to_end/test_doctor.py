@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from backend.cli import main
-from backend.commands.demo.services import LOOPBACK, Service, backend_service, free_port, label_studio_service
+from backend.commands.demo.services import LOOPBACK, Service, backend_service, label_studio_service
 from backend.commands.running_backend import serving_version
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.webhooks import webhooks
 from tests.commands.doctor.conftest import Report, unprivileged
-from tests.end_to_end.conftest import DrawnFile, Server
+from tests.end_to_end.conftest import PATIENT, SECONDS, DrawnFile, Server
 from tests.end_to_end.learner import call
+from tests.ports import port_for_later
 
 pytestmark = pytest.mark.label_studio
 
@@ -52,10 +53,10 @@ def service(server: Server, port: int, folder: Path, **settings: str) -> Service
 
 @pytest.fixture(scope="module")
 def backend(server: Server) -> Iterator[Backend]:
-    folder, port = server.folder / "examined", free_port(0)
+    folder, port = server.folder / "examined", port_for_later()
     url = f"http://{LOOPBACK}:{port}"
     with service(server, port, folder) as running:
-        running.wait_until_answers(f"{url}/", seconds=60)
+        running.wait_until_answers(f"{url}/", seconds=SECONDS)
         serving_version(url, basic_auth=BASIC)
         yield Backend(url=url, folder=folder)
 
@@ -194,12 +195,12 @@ def test_wrong_labels(doctor: Doctor, studio: LabelStudio, project: int) -> None
 def test_another_program_in_the_place_of_the_backend_and_none(
     doctor: Doctor, studio: LabelStudio, server: Server, project: int, tmp_path: Path
 ) -> None:
-    port = free_port(0)
+    port = port_for_later()
     url = f"http://{LOOPBACK}:{port}"
     settings = {"BASIC_AUTH_USER": "", "BASIC_AUTH_PASS": "", "WEBHOOK_SECRET": ""}
     [connection] = studio.backends(project)
     with service(server, port, tmp_path / "open", **settings) as running:
-        running.wait_until_answers(f"{url}/", seconds=60)
+        running.wait_until_answers(f"{url}/", seconds=SECONDS)
         version = serving_version(url)
         studio.rename_backend(connection["id"], project, url, title=version, basic_auth=BASIC)
     report = doctor(project, "--url", url)
@@ -208,7 +209,7 @@ def test_another_program_in_the_place_of_the_backend_and_none(
     assert "HOST=0.0.0.0" in report.findings["way to the backend"]["remedy"]
 
     with service(server, port, tmp_path / "closed", BASIC_AUTH_PASS="another") as running:
-        running.wait_until_answers(f"{url}/", seconds=60)
+        running.wait_until_answers(f"{url}/", seconds=SECONDS)
         report = doctor(project, "--url", url)
     assert "wants other credentials" in report.findings["backend"]["found"]
     assert "another password or user name" in report.findings["way to the backend"]["found"]
@@ -254,15 +255,15 @@ def test_a_ledger_of_another_release(
 def guarded(server: Server, executable: Path, folder: Path) -> Iterator[LabelStudio]:
     """A copy of Label Studio with all its projects, started as it is by default: it refuses private addresses."""
     shutil.copytree(server.folder / "label-studio", folder, ignore=shutil.ignore_patterns("*.sqlite3*", "*.log"))
-    name, port = "label_studio.sqlite3", free_port(0)
+    name, port = "label_studio.sqlite3", port_for_later()
     with sqlite3.connect(server.folder / "label-studio" / name) as here, sqlite3.connect(folder / name) as there:
         here.backup(there)
     here.close()
     there.close()
     url = f"http://{LOOPBACK}:{port}"
-    settings = {"ML_BLOCK_LOCAL_IP": "true", "SSRF_PROTECTION_ENABLED": "true"}
+    settings = {"ML_BLOCK_LOCAL_IP": "true", "SSRF_PROTECTION_ENABLED": "true", **PATIENT}
     with label_studio_service(executable, folder, login=server.login, port=port, **settings) as running:
-        running.wait_until_answers(f"{url}/health", seconds=600)
+        running.wait_until_answers(f"{url}/health", seconds=2 * SECONDS)
         with LabelStudio(url, server.login.token) as studio:
             yield studio
 

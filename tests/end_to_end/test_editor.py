@@ -21,8 +21,7 @@ def test_the_editor_lists_and_draws_every_box(
     annotator: Page, server: Server, project: Project, drawn: list[DrawnFile]
 ) -> None:
     task = project.import_page(drawn[0].name, drawn[0].data)
-    project.studio.retrieve_predictions(project.id)
-    (prediction,) = project.studio.predictions(task)
+    (prediction,) = project.retrieved(task)
     labels = [region["value"]["rectanglelabels"][0] for region in prediction["result"]]
     assert labels
 

@@ -16,7 +16,7 @@ from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.projects import label_config
 from backend.labelstudio.webhooks import webhooks
 from tests.commands.import_documents.papers import marked, packed
-from tests.end_to_end.conftest import DrawnFile, Server
+from tests.end_to_end.conftest import SECONDS, DrawnFile, Server, retrieved
 
 pytestmark = pytest.mark.label_studio
 
@@ -121,8 +121,7 @@ def test_the_last_two_of_twelve_pages_become_one_boxed_task(
     assert task["data"]["document"] == contract.name
     assert task["data"]["page_numbers"] == [11, 12]
     assert len(task["data"]["pages"]) == 2
-    studio.retrieve_predictions(project)
-    [prediction] = studio.predictions(task["id"])
+    [prediction] = retrieved(studio, project, [task["id"]])
     assert prediction["model_version"] == version
     assert {region["item_index"] for region in prediction["result"]} == {0, 1}
 
@@ -162,13 +161,12 @@ def test_a_scan_that_lies_on_its_side_is_shown_and_boxed_upright(
     assert page.size == upright.size
     assert not page.getexif().get(0x0112)
     assert np.abs(np.asarray(page, dtype=int) - np.asarray(upright, dtype=int)).mean() < 3
-    studio.retrieve_predictions(project)
-    [prediction] = studio.predictions(task["id"])
+    [prediction] = retrieved(studio, project, [task["id"]])
     sizes = {(region["original_width"], region["original_height"]) for region in prediction["result"]}
     assert sizes == {upright.size}
 
 
 def page_of(studio: LabelStudio, reference: str) -> Any:
     """A page as a browser gets it."""
-    answer = httpx2.get(studio.base_url + reference, headers=studio.headers(), timeout=60).raise_for_status()
+    answer = httpx2.get(studio.base_url + reference, headers=studio.headers(), timeout=SECONDS).raise_for_status()
     return Image.open(io.BytesIO(answer.content))

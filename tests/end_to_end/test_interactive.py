@@ -18,7 +18,6 @@ pytestmark = [pytest.mark.label_studio, pytest.mark.browser]
 
 ROOM = 0.35
 """Of a mark's side: how far the rough box goes beyond it."""
-SECONDS = 90_000
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def test_a_rough_box_comes_back_tight_and_under_the_label_it_was_drawn_with(
 
     annotator.get_by_test_id("bottombar-auto-annotation-toggle").locator("..").click()
     annotator.locator(".lsf-tool_smart").first.click()
-    with annotator.expect_response(lambda one: "interactive-annotating" in one.url, timeout=SECONDS) as answer:
+    with annotator.expect_response(lambda one: "interactive-annotating" in one.url) as answer:
         editor.draw_smart(_percent(rough, file), mark.label)
     assert answer.value.ok, answer.value.text()
     accept = annotator.get_by_test_id("bottombar-accept-suggestions-button")

@@ -10,7 +10,7 @@ import pytest
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.client import LabelStudio
 from backend.settings import Settings
-from tests.end_to_end.conftest import DrawnFile, Project
+from tests.end_to_end.conftest import SECONDS, DrawnFile, Project
 
 pytestmark = pytest.mark.label_studio
 
@@ -38,9 +38,7 @@ def test_retrieve_predictions_stores_boxes_with_scores_and_the_version(
     project: Project, version: str, drawn: list[DrawnFile]
 ) -> None:
     tasks = [project.import_page(file.name, file.data) for file in drawn]
-    project.studio.retrieve_predictions(project.id)
-    for task in tasks:
-        (prediction,) = project.studio.predictions(task)
+    for prediction in project.retrieved(*tasks):
         assert prediction["model_version"] == version
         assert 0 <= prediction["score"] <= 1
         assert prediction["result"], "a page with marks came back without a box"
@@ -55,8 +53,7 @@ def test_the_boxes_lie_on_the_marks_that_are_plain_to_see(project: Project, draw
     found = total = 0
     for file in drawn:
         task = project.import_page(file.name, file.data)
-        project.studio.retrieve_predictions(project.id, [task])
-        (prediction,) = project.studio.predictions(task)
+        (prediction,) = project.retrieved(task)
         boxes = as_boxes(boxes_in_pixels(prediction["result"]))
         overlaps = iou(as_boxes([mark.box for mark in file.clear]), boxes)
         found += int((overlaps.max(axis=1, initial=0) >= 0.5).sum())
@@ -66,7 +63,7 @@ def test_the_boxes_lie_on_the_marks_that_are_plain_to_see(project: Project, draw
 
 def test_asking_again_stores_nothing_twice(project: Project, drawn: list[DrawnFile]) -> None:
     task = project.import_page(drawn[0].name, drawn[0].data)
-    project.studio.retrieve_predictions(project.id)
+    project.retrieved(task)
     project.studio.retrieve_predictions(project.id)
     assert len(project.studio.predictions(task)) == 1
 
@@ -76,15 +73,14 @@ def test_an_unreadable_page_does_not_cost_its_neighbours_their_boxes(project: Pr
     bad = project.import_page("broken.jpg", b"this is no image")
     after = project.import_page(drawn[1].name, drawn[1].data)
     project.studio.retrieve_predictions(project.id)
-    assert [len(project.studio.predictions(task)) for task in (good, after)] == [1, 1]
+    assert len(project.retrieved(good, after)) == 2
     assert all(not prediction["result"] for prediction in project.studio.predictions(bad))
 
 
 def test_a_document_of_several_pages_is_boxed_on_each(document_project: Project, drawn: list[DrawnFile]) -> None:
     references = [document_project.studio.upload(document_project.id, file.name, file.data) for file in drawn]
     (task,) = document_project.studio.import_tasks(document_project.id, [{"pages": references}])
-    document_project.studio.retrieve_predictions(document_project.id)
-    (prediction,) = document_project.studio.predictions(task)
+    (prediction,) = document_project.retrieved(task)
     assert {region["item_index"] for region in prediction["result"]} == set(range(len(drawn)))
 
 
@@ -118,7 +114,7 @@ def interactive(studio: LabelStudio, connection: int, task: int, result: list[di
         f"{studio.base_url}/api/ml/{connection}/interactive-annotating",
         headers=studio.headers(),
         json={"task": task, "context": {"result": result}},
-        timeout=60,
+        timeout=SECONDS,
     )
     stored: dict[str, Any] = answer.raise_for_status().json()
     return stored

@@ -46,8 +46,7 @@ def project(studio: LabelStudio, learner: Learner, request: pytest.FixtureReques
 
 def predicted(project: Project, seed: int) -> tuple[int, list[dict[str, Any]]]:
     task = project.import_page(f"page-{seed}.jpg", drawn_jpeg(seed))
-    project.studio.retrieve_predictions(project.id, [task])
-    [prediction] = project.studio.predictions(task)
+    [prediction] = project.retrieved(task)
     return task, prediction["result"]
 
 

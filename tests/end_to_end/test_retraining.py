@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from backend.commands.demo.demo_projects import connect
-from backend.commands.demo.services import LOOPBACK, backend_service, free_port, wait_for_model
+from backend.commands.demo.services import LOOPBACK, backend_service, wait_for_model
 from backend.corrections.counts import LedgerCounts as Counts
 from backend.corrections.counts import count
 from backend.corrections.database import default_url, open_database
@@ -32,9 +32,10 @@ from backend.synthetic.drawn_page import draw_page
 from backend.synthetic.marks import DrawnMark
 from backend.synthetic.scan import ScanStyle
 from backend.training.retraining.starting import LOG_FILE, START_TRAINING, Training, folder_of, last_training
-from tests.end_to_end.conftest import CONFIG, Server
+from tests.end_to_end.conftest import CONFIG, Server, retrieved
 from tests.end_to_end.learner import call
 from tests.models.spoiled import mistakes
+from tests.ports import port_for_later
 
 pytestmark = pytest.mark.label_studio
 
@@ -97,7 +98,7 @@ class Backend:
 
 @pytest.fixture(scope="module")
 def backend(server: Server) -> Iterator[Backend]:
-    folder, port = server.folder / "retraining", free_port(0)
+    folder, port = server.folder / "retraining", port_for_later()
     models = Models(folder / "models")
     # Made of the bundled weights and damaged since, so that the retraining starts from those.
     facts = Facts(source="a test", parent="bundled")
@@ -119,7 +120,7 @@ def backend(server: Server) -> Iterator[Backend]:
         RETRAIN_AFTER="0",
     )
     with service:
-        service.wait_until_answers(f"{url}/health", seconds=120)
+        service.wait_until_answers(f"{url}/health", seconds=SECONDS)
         yield Backend(url=url, folder=folder, champion=champion)
 
 
@@ -188,7 +189,7 @@ def eventually(reached: Callable[[], bool], what: str, backend: Backend) -> None
 
 
 def test_corrections_train_a_better_model_that_boxes_the_next_page(studio: LabelStudio, backend: Backend) -> None:
-    before = wait_for_model(backend.url, seconds=120)
+    before = wait_for_model(backend.url, seconds=SECONDS)
     project = studio.create_project("retraining", CONFIG, show_collab_predictions=True)
     studio.create_tab(project, "Default")
     connect(studio, project, backend.url, version=before)
@@ -212,7 +213,7 @@ def test_corrections_train_a_better_model_that_boxes_the_next_page(studio: Label
         for number, (side, page) in enumerate(zip(SIDES, pages, strict=True))
     ]
     waiting = imported("open.jpg", open_page)
-    studio.retrieve_predictions(project, [*tasks, waiting])
+    retrieved(studio, project, [*tasks, waiting])
     assert shown() == before
     wrong = {
         (open_page.marks[mark].label, name) for mark, (name, _) in named(prediction_of(waiting), open_page).items()
@@ -249,7 +250,7 @@ def test_corrections_train_a_better_model_that_boxes_the_next_page(studio: Label
     assert [one["title"] for one in studio.backends(project)] == [after]
     eventually(lambda: studio.outdated_tasks(project, after) == [], "what waits was predicted anew", backend)
     following = imported("next.jpg", next_page)
-    studio.retrieve_predictions(project, [following])
+    retrieved(studio, project, [following])
     for task, page in ((waiting, open_page), (following, next_page)):
         prediction = prediction_of(task)
         assert prediction["model_version"] == after

@@ -45,8 +45,7 @@ def test_decisions_become_annotations_by_the_reviewer_and_samples_and_can_be_tak
     project: Project, learner: Learner, reviewer: Page
 ) -> None:
     task = project.import_page("marks.jpg", drawn_jpeg(21))
-    project.studio.retrieve_predictions(project.id, [task])
-    [prediction] = project.studio.predictions(task)
+    [prediction] = project.retrieved(task)
     names = {one["id"]: one["value"]["rectanglelabels"][0] for one in prediction["result"]}
     label = max(set(names.values()), key=list(names.values()).count)
     other = "stamp" if label != "stamp" else "signature"
@@ -86,8 +85,7 @@ def test_an_annotators_annotation_changed_meanwhile_is_left_alone(
     project: Project, learner: Learner, reviewer: Page
 ) -> None:
     task = project.import_page("marks.jpg", drawn_jpeg(22))
-    project.studio.retrieve_predictions(project.id, [task])
-    [prediction] = project.studio.predictions(task)
+    [prediction] = project.retrieved(task)
     label = prediction["result"][0]["value"]["rectanglelabels"][0]
     reviewer.goto(f"{learner.url}/review?project={project.id}&class={label}")
     expect(reviewer.locator(".crop").first).to_be_visible()

@@ -22,11 +22,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from backend.commands.demo.services import free_port
 from backend.models.promotion import Models
 from backend.models.published import Facts
 from tests.models.serving import STEPS
 from tests.models.tiny import says
+from tests.ports import port_for_later
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """<View><Image name="page" value="$image"/><RectangleLabels name="mark" toName="page">
@@ -51,7 +51,7 @@ BODY = {"project": "1.0", "label_config": CONFIG, "tasks": [{"id": 1, "data": {"
 @contextmanager
 def serving(folder: Path, *, step: str = "none", workers: int = 1) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A server in a session of its own, so that all of its processes die with it."""
-    port = free_port(0)
+    port = port_for_later()
     command = [sys.executable, "-m", "tests.models.serving", step, str(folder), str(port), str(workers)]
     log = (folder / "server.log").open("w")
     with (

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from tests.ports import port_for_later
+
 ROOT = Path(__file__).parents[2]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_stop_just_after_the_start_is_no_crash(tmp_path: Path) -> None:
-    port = free_port()
+    port = port_for_later()
     environment = os.environ | {"DATA_DIR": str(tmp_path), "DATABASE_URL": "", "MODEL": "bundled", "LOG_LEVEL": "ERROR"}
     command = [sys.executable, "-m", "backend", "serve", "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -48,7 +43,7 @@ def test_a_stop_just_after_the_start_is_no_crash(tmp_path: Path) -> None:
 
 
 def test_a_stop_while_a_model_loads_and_does_not_end_is_no_crash(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.server.endless_load", str(tmp_path), str(free_port())]
+    command = [sys.executable, "-m", "tests.server.endless_load", str(tmp_path), str(port_for_later())]
     environment = os.environ | {"DATABASE_URL": ""}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

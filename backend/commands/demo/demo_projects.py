@@ -5,12 +5,14 @@ Draws the demo's contracts, once for each folder: pages of one image, and a docu
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from backend.commands.demo.services import POLL_SECONDS
 from backend.commands.running_backend import described
 from backend.errors import DemoError
 from backend.labelstudio.labelling import bind
@@ -50,6 +52,7 @@ __all__ = [
 ]
 
 _FIRST_SEED = 20_000
+_PATIENCE_SECONDS = 120.0
 _JPEG_QUALITY = 88
 # Language and number of marks of each page; one contract has none, as it happens.
 _SINGLES: tuple[tuple[Language, int], ...] = (
@@ -158,25 +161,44 @@ def connect(studio: LabelStudio, project: int, url: str, *, version: str) -> Non
 
 
 def retrieve_boxes(
-    studio: LabelStudio, projects: Sequence[Filled], *, version: str, done: Callable[[int, int], None]
+    studio: LabelStudio,
+    projects: Sequence[Filled],
+    *,
+    version: str,
+    done: Callable[[int, int], None],
+    patience: float = _PATIENCE_SECONDS,
 ) -> int:
     """Asks for the predictions of each task that has none of `version`; gives the number of boxes of all tasks.
 
+    A task that gets none is asked for again: Label Studio stores nothing where the backend or the page came too late.
+
+    Args:
+        studio: Where.
+        projects: Whose tasks.
+        version: Of the predictions.
+        done: Is told of how many tasks, of how many, the boxes are there.
+        patience: Seconds in which one task is asked for again.
+
     Raises:
-        DemoError: A task still has no prediction of `version` after it was asked for.
+        DemoError: A task still has no prediction of `version` after that time.
     """
     tasks = [(filled.project, task) for filled in projects for task in filled.tasks]
     data = {int(task["id"]): task["data"] for filled in projects for task in studio.tasks(filled.project)}
     columns: dict[int, dict[int, dict[str, Any]]] = {}
     for index, (project, task) in enumerate(tasks):
         found = _boxes(studio, task, version)
-        if found is None:
+        give_up = time.monotonic() + patience
+        while found is None:
             studio.retrieve_predictions(project, [task])
             # The server may have asked for it as well: after an upgrade it brings open tasks to its new version.
             tidy_open_task(studio, task, version)
             found = _boxes(studio, task, version)
-        if found is None:
-            raise DemoError(f"task {task} got no prediction of {version}: Label Studio's log and the backend's say why")
+            if found is None:
+                if time.monotonic() >= give_up:
+                    raise DemoError(
+                        f"task {task} got no prediction of {version}: Label Studio's log and the backend's say why"
+                    )
+                time.sleep(POLL_SECONDS)
         columns.setdefault(project, {})[task] = {MARKS_FOUND: len(found), **_preview(found, data.get(task, {}))}
         done(index + 1, len(tasks))
     for project, values in columns.items():

@@ -48,6 +48,10 @@ POLL_SECONDS = 0.25
 _TAIL_LINES = 15
 DATABASE = "label_studio.sqlite3"
 _LOGIN_FILE = "login.json"
+# Seconds that Label Studio waits for each short answer of the backend. Health, setup and predictions together have to
+# come sooner than its own answer to whoever asked it to retrieve them is given up.
+_PATIENCE = "10"
+_HEALTH_SECONDS = 30.0
 
 
 class Service:
@@ -186,10 +190,15 @@ def wait_for_model(url: str, *, seconds: float, waited: Callable[[], None] = lam
     """
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
-        state = httpx2.get(f"{url}/health", trust_env=False).raise_for_status().json()
-        if state["model_state"] == "ready":
+        try:
+            answer = httpx2.get(f"{url}/health", trust_env=False, timeout=_HEALTH_SECONDS)
+        except httpx2.TransportError:
+            state = {}  # late, or about to be replaced: as long as there is time, it is asked again
+        else:
+            state = answer.raise_for_status().json()
+        if state.get("model_state") == "ready":
             return str(state["model_version"])
-        if state["model_state"] == "failed":
+        if state.get("model_state") == "failed":
             raise DemoError(f"the backend has no model to serve: {state['model_error']}")
         waited()
         time.sleep(POLL_SECONDS)
@@ -283,6 +292,11 @@ def label_studio_service(executable: Path, folder: Path, *, login: Login, port: 
         "LATEST_VERSION_CHECK": "false",
         "SENTRY_DSN": "",
         "FRONTEND_SENTRY_DSN": "",
+        # It gives up after a second otherwise, mostly without a word; a machine that starts all this is busy.
+        "ML_CONNECTION_TIMEOUT": _PATIENCE,
+        "ML_TIMEOUT_HEALTH": _PATIENCE,
+        "ML_TIMEOUT_SETUP": _PATIENCE,
+        "WEBHOOK_TIMEOUT": _PATIENCE,
     }
     command = [str(executable), "start", "--no-browser", "--internal-host", LOOPBACK, "--port", str(port)]
     folder.mkdir(parents=True, exist_ok=True)

@@ -174,4 +174,25 @@ def test_what_the_server_asked_for_as_well_is_there_once() -> None:
 def test_a_task_that_gets_no_prediction_is_an_error_that_names_it(studio: Any) -> None:
     studio.answers = None
     with pytest.raises(DemoError, match="task 7 got no prediction of v1"):
-        retrieve_boxes(studio, [Filled(project=0, tasks=(7,))], version="v1", done=lambda *_: None)
+        retrieve_boxes(studio, [Filled(project=0, tasks=(7,))], version="v1", done=lambda *_: None, patience=0)
+
+
+class Late(MemoryStudio):
+    """The backend's first answers come too late: Label Studio stores nothing, and does not say so."""
+
+    def __init__(self, late: int) -> None:
+        super().__init__()
+        self._late = late
+        self.requests: list[Sequence[int]] = []
+
+    def retrieve_predictions(self, project: int, tasks: Sequence[int]) -> None:
+        self.requests.append(tasks)
+        if len(self.requests) > self._late:
+            super().retrieve_predictions(project, tasks)
+
+
+def test_a_task_whose_prediction_came_too_late_is_asked_for_again() -> None:
+    studio = Late(2)
+    filled = [Filled(project=0, tasks=(1, 2))]
+    assert retrieve_boxes(studio, filled, version="v1", done=lambda *_: None) == 4  # type: ignore[arg-type]
+    assert studio.requests == [[1], [1], [1], [2]]

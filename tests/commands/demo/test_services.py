@@ -14,6 +14,7 @@ import pytest
 from backend.commands.demo import services
 from backend.commands.demo.services import LOOPBACK, Service, free_port
 from backend.errors import DemoError
+from tests.ports import port_for_later
 
 
 def service(tmp_path: Path, script: str) -> Service:
@@ -43,7 +44,7 @@ def first_line(path: Path) -> str:
 
 
 def test_a_server_is_waited_for_until_it_answers(tmp_path: Path) -> None:
-    port = free_port(0)
+    port = port_for_later()
     script = (
         f"import http.server as h; h.HTTPServer(('{LOOPBACK}', {port}), h.SimpleHTTPRequestHandler).serve_forever()"
     )
@@ -58,12 +59,12 @@ def test_a_server_that_ends_early_is_reported_with_the_end_of_its_log(tmp_path: 
         service(tmp_path, "print('the port is on fire'); raise SystemExit(7)") as thing,
         pytest.raises(DemoError, match=r"(?s)The thing ended with exit code 7.*the port is on fire"),
     ):
-        thing.wait_until_answers(f"http://{LOOPBACK}:{free_port(0)}/", seconds=30)
+        thing.wait_until_answers(f"http://{LOOPBACK}:{port_for_later()}/", seconds=30)
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
     with service(tmp_path, "import time; time.sleep(60)") as thing, pytest.raises(DemoError, match="does not answer"):
-        thing.wait_until_answers(f"http://{LOOPBACK}:{free_port(0)}/", seconds=0)
+        thing.wait_until_answers(f"http://{LOOPBACK}:{port_for_later()}/", seconds=0)
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
