@@ -64,6 +64,8 @@ def test_each_task_ends_with_one_prediction_of_this_version(
         ["v0"],
     ]
 
+    stored(none, "v0")
+    [open_in_a_tab] = studio.predictions(none)
     assert main(["prelabel", "--project", "pre-labelled", "--replace", "--processes", "2", "--batch", "1"]) == 1
     assert [versions(studio, task) for task in (none, older, annotated, twice, alike, gone)] == [
         [version],
@@ -73,3 +75,6 @@ def test_each_task_ends_with_one_prediction_of_this_version(
         [version],
         ["v0"],  # no new one could be made
     ]
+    [kept] = studio.predictions(none)
+    assert (kept["id"], kept["model_version"]) == (open_in_a_tab["id"], version)
+    assert studio.create_annotation(none, kept["result"], parent_prediction=open_in_a_tab["id"])

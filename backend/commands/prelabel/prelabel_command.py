@@ -49,7 +49,7 @@ class ProjectCounts:
         pages: Pages that were looked at.
         predicted: Tasks that got a prediction.
         duplicates: Second predictions of this version that were deleted.
-        replaced: Predictions that were deleted for the sake of newer ones.
+        replaced: Predictions of other versions that were rewritten or deleted for the sake of newer ones.
         workers: Process ids of the workers.
     """
 
@@ -215,7 +215,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="predict open tasks anew that have a prediction of this version, and replace what corrections change",
     )
-    project.add_argument("--replace", action="store_true", help="delete the predictions of other versions")
+    project.add_argument(
+        "--replace", action="store_true", help="let the prediction take the place of those of other versions"
+    )
     project.add_argument(
         "--columns",
         action="store_true",
@@ -297,8 +299,8 @@ def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -
         return
     print(
         f"project {project}: {counts.predicted} tasks predicted by {counts.version}, {counts.pages} pages in "
-        f"{seconds:.0f} s ({counts.pages / seconds:.1f} a second), {counts.duplicates} duplicates and "
-        f"{counts.replaced} predictions of other versions deleted, {len(failures)} tasks failed"
+        f"{seconds:.0f} s ({counts.pages / seconds:.1f} a second), {counts.duplicates} duplicates deleted, "
+        f"{counts.replaced} predictions of other versions replaced, {len(failures)} tasks failed"
     )
 
 

@@ -15,7 +15,7 @@ from backend.errors import LabelStudioError, RequestError
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import write_columns
 from backend.labelstudio.results import NOT_DONE
-from backend.labelstudio.stored_predictions import delete_prediction, read_open_task, read_tasks, store
+from backend.labelstudio.stored_predictions import delete_prediction, read_open_task, read_tasks, rewrite, store
 from backend.labelstudio.tabs import task_columns
 from backend.labelstudio.tasks import task_pages
 from backend.server.renewing import Renewed, renew_open_tasks
@@ -45,7 +45,8 @@ class ProjectJob:
     Attributes:
         project: The project's id.
         label_config: Its label config.
-        replace: Whether predictions of other versions go, where no annotation was made of them.
+        replace: Whether predictions of other versions go, where no annotation was made of them. The newest is rewritten
+            where it stands, because somebody may have it open: Label Studio refuses work whose prediction is gone.
         refresh: Whether open tasks that have a prediction of this version are predicted anew, and nothing else is done.
         columns: Whether tasks that get a prediction also get what it says in their columns.
     """
@@ -78,7 +79,7 @@ class Settled:
         predicted: Tasks that got a prediction.
         pages: Pages that were looked at.
         duplicates: Second predictions of this version that were deleted.
-        replaced: Predictions that were deleted for the sake of newer ones.
+        replaced: Predictions of other versions that were rewritten or deleted for the sake of newer ones.
         failures: Tasks that could not be looked at.
     """
 
@@ -178,14 +179,18 @@ class Settler:
         done.failures += [_gone(task, self._job.project) for task in wanted if task not in found]
         lacking = [found[task] for task in dict.fromkeys(wanted) if task in found and not self._current(found[task])]
         predictions = self._predict([task for task in lacking if self._has_pages(task)])
-        stored = self._store(predictions)
+        heirs = {task.id: others[-1] for task in lacking if task.id in predictions and (others := self._spare(task))}
+        rewritten = self._rewrite(predictions, heirs)
+        stored = rewritten | self._store({task: one for task, one in predictions.items() if task not in rewritten})
         if self._job.columns:
             self._write_columns(found, {task: predictions[task] for task in stored})
         done.predicted = len(stored)
         done.pages = sum(len(task_pages(0, found[task].body, self._bindings)) for task in predictions)
         done.failures += [self._failure(task.id) for task in lacking if task.id not in stored]
         for task in found.values():
-            self._tidy(task, done, current=task.id in stored or bool(self._current(task)))
+            kept = heirs[task.id] if task.id in rewritten else None
+            self._tidy(task, done, current=task.id in stored or bool(self._current(task)), kept=kept)
+        done.replaced += len(rewritten)
         return done
 
     def _current(self, task: StoredTask) -> list[Stored]:
@@ -213,6 +218,27 @@ class Settler:
             if one != NOT_DONE and task.id not in self._failed
         }
 
+    def _spare(self, task: StoredTask) -> list[Stored]:
+        """Its predictions of other versions that are to go, oldest first."""
+        if not self._job.replace:
+            return []
+        return [one for one in task.predictions if one.version != self.version and not one.used]
+
+    def _rewrite(self, predictions: Mapping[int, Any], heirs: Mapping[int, Stored]) -> set[int]:
+        """Puts predictions in the place of earlier ones, both by task; gives the tasks where that was done.
+
+        What one task is refused for is told where it is stored instead.
+        """
+        done: set[int] = set()
+        for task, old in heirs.items():
+            try:
+                if rewrite(self._studio, old.id, task=task, content=predictions[task]):
+                    done.add(task)
+            except LabelStudioError as error:
+                if _everywhere(error):
+                    raise
+        return done
+
     def _store(self, predictions: Mapping[int, Any]) -> set[int]:
         """Stores them; gives the ids of those that were. What one task is refused for is not held against the rest."""
         if not predictions:
@@ -235,13 +261,19 @@ class Settler:
         }
         write_columns(self._studio, self._job.project, values)
 
-    def _tidy(self, task: StoredTask, done: Settled, *, current: bool) -> None:
-        """Deletes second predictions of this version, never one that an annotation was made of; the oldest stays."""
+    def _tidy(self, task: StoredTask, done: Settled, *, current: bool, kept: Stored | None) -> None:
+        """Deletes second predictions of this version, never one that an annotation was made of; the oldest stays.
+
+        Args:
+            task: As it was found.
+            done: Where it is counted.
+            current: Whether it has a prediction of this version by now.
+            kept: The one of another version that has become it.
+        """
         mine = sorted(self._current(task), key=lambda one: (not one.used, one.id))
         done.duplicates += self._delete([one for one in mine[1:] if not one.used])
-        if self._job.replace and current:
-            others = [one for one in task.predictions if one.version != self.version and not one.used]
-            done.replaced += self._delete(others)
+        if current:
+            done.replaced += self._delete([one for one in self._spare(task) if one != kept])
 
     def _delete(self, predictions: Sequence[Stored]) -> int:
         for one in predictions:

@@ -124,6 +124,43 @@ def test_or_are_replaced_but_for_those_that_an_annotation_was_made_of(make: Make
     assert studio.versions(3) == ["older"]  # the new one could not be made
 
 
+def test_what_is_replaced_keeps_its_id_so_that_whoever_has_it_open_can_submit(
+    make: Make, studio: LoopbackStudio
+) -> None:
+    studio.add(1, "oldest")
+    open_in_a_tab = studio.add(1, "older")
+    settler = make(replace=True)
+    done = settler(wanted(1))
+    assert (done.predicted, done.replaced, studio.imports) == (1, 2, 0)
+    [one] = studio.predictions[1]
+    assert (one["id"], one["model_version"]) == (open_in_a_tab, settler.version)
+    assert [region["value"]["rectanglelabels"] for region in one["result"]] == [["stamp"]]
+    again = settler(wanted(1))
+    assert (again.predicted, again.replaced) == (0, 0)
+
+
+@pytest.mark.parametrize("answer", [404, 400])
+def test_what_cannot_be_rewritten_is_stored_beside_and_then_goes(
+    make: Make, studio: LoopbackStudio, answer: int
+) -> None:
+    old = studio.add(1, "older")
+    studio.troubles = {f"PATCH /api/predictions/{old}/": [answer]}
+    settler = make(replace=True)
+    done = settler(wanted(1))
+    assert (done.predicted, done.replaced, studio.imports) == (1, 1, 1)
+    assert studio.versions(1) == [settler.version]
+
+
+def test_a_rewriting_that_was_cut_off_is_done_once(make: Make, studio: LoopbackStudio, waited: list[float]) -> None:
+    olds = [studio.add(task, "older") for task in (1, 2)]
+    studio.troubles = {f"PATCH /api/predictions/{olds[1]}/": [None]}
+    settler = make(replace=True)
+    settler(wanted(1, 2))
+    assert [[one["id"] for one in studio.predictions[task]] for task in (1, 2)] == [[olds[0]], [olds[1]]]
+    assert [studio.versions(task) for task in (1, 2)] == [[settler.version]] * 2
+    assert waited == [1.0]
+
+
 def test_a_version_that_only_begins_alike_is_another(make: Make, studio: LoopbackStudio) -> None:
     settler = make()
     studio.add(1, f"{settler.version}-t0.3")
