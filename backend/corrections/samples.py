@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ __all__ = ["BACKGROUND", "Sample", "make_samples", "replace_samples", "teaches_h
 
 BACKGROUND = CLASSES[-1]
 CONTRADICTION = 0.5
+# Difference of two aspect ratios, as a logarithm, up to which they are one page's.
+_SAME_RATIO = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ def make_samples(
     pages: Mapping[int, Page],
     *,
     answers: Sequence[Prediction] = (),
+    certain: Collection[str] | None = None,
 ) -> tuple[Sample, ...]:
     """What one annotation teaches, given what had been shown and the pages; skipped tasks teach nothing.
 
@@ -97,12 +101,17 @@ def make_samples(
         pages: Every upright page that bears a shown or an annotated region, by its index.
         answers: What was answered to rectangles drawn on the task. A mark that the backend missed and then called by a
             wrong name is a hard example as well.
+        certain: Ids of the regions that the annotator had before them for certain: no other one was deleted. None for
+            all of the prediction's.
     """
     if annotation.skipped:
         return ()
     shown = [one.region for one in prediction.proposals] if prediction else []
     drawn = annotation.read({index: (page.width, page.height) for index, page in pages.items()})
-    every = match(shown, drawn, unplaced=annotation.unplaced([one.id for one in drawn]))
+    unplaced = annotation.unplaced([one.id for one in drawn])
+    unseen = {one.id for one in shown if certain is not None and one.id not in certain}
+    unseen |= {one.region.id for one in prediction.proposals if _is_elsewhere(one, pages)} if prediction else set()
+    every = match(shown, drawn, unplaced=replace(unplaced, ids=unplaced.ids | unseen))
     rows = tuple(row for row in every if row.outcome is not Outcome.UNKNOWN)
     blind = prediction is not None and prediction.blind
     if blind:
@@ -118,10 +127,21 @@ def make_samples(
         drawn=drawn,
         hashes=hashes,
         document=document_key(annotation.document, annotation.references),
-        saw_boxes=not blind and (annotation.began_with_boxes or any(row.shown and row.drawn for row in every)),
+        saw_boxes=not blind and (annotation.began_with_boxes or any(_is_kept(row) for row in every)),
         blind=blind,
     )
     return tuple(_sample(row, source) for row in rows)
+
+
+def _is_elsewhere(one: Proposal, pages: Mapping[int, Page]) -> bool:
+    """Whether a box was shown on a page of other proportions than the one that is there now."""
+    page, (width, height) = pages.get(one.region.page), one.page_size
+    return page is not None and abs(math.log(page.width / page.height) - math.log(width / height)) > _SAME_RATIO
+
+
+def _is_kept(row: MatchRow) -> bool:
+    """Whether a shown box is still there itself, and not merely another one at its place."""
+    return row.shown is not None and row.drawn is not None and row.shown.id == row.drawn.id
 
 
 def _unaided(rows: Iterable[MatchRow]) -> tuple[MatchRow, ...]:

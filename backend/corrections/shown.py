@@ -29,9 +29,11 @@ __all__ = [
     "answered_before",
     "is_blind",
     "is_contradicted",
+    "kept_throughout",
     "origin_of",
     "shown_before",
     "shown_under",
+    "stored_ids",
     "stored_prediction",
 ]
 
@@ -140,7 +142,7 @@ def shown_before(
 
     found = _predictions(connection, task, drawn=False)
     foreign = set(taken) - answers
-    if foreign and not any(foreign & _stored_ids(one) for one in found):
+    if foreign and not any(foreign & stored_ids(one) for one in found):
         return None
     fitting = [one for one in found if fits(one)[0] or one.shown <= moment]
     if fitting or not began_with_boxes:
@@ -170,13 +172,37 @@ def shown_under(
     if same is not None:
         wanted = frozenset(same)
         fitting = [
-            one for one in found if one.version == version and _stored_ids(one) == wanted and _is_called(one, same)
+            one for one in found if one.version == version and stored_ids(one) == wanted and _is_called(one, same)
         ]
         # Of one version, what was blind and what was found empty look the same: the one that was blind says more.
         return max(fitting, key=lambda one: (one.blind, one.shown), default=None)
     some = frozenset(taken)
-    fitting = [one for one in found if some and some <= _stored_ids(one)]
-    return fitting[-1] if len({_stored_ids(one) for one in fitting}) == 1 else None
+    fitting = [one for one in found if some and some <= stored_ids(one)]
+    return fitting[-1] if len({stored_ids(one) for one in fitting}) == 1 else None
+
+
+def kept_throughout(
+    connection: Connection, ids: frozenset[str], *, task: int, until: float, version: str | None = None
+) -> frozenset[str] | None:
+    """Of some regions those that everything else had which was shown on a task; None where nothing else was shown.
+
+    A stored prediction is rewritten where it stands, and whoever has the task open goes on with what it showed before.
+    Where that cannot be ruled out, these are the regions that were on the screen for certain.
+
+    Args:
+        connection: An open transaction.
+        ids: The regions that an annotation is compared with.
+        task: The task's id.
+        until: What was shown later does not count, in seconds since the epoch.
+        version: Of one model version only.
+    """
+    others = [
+        found
+        for one in _predictions(connection, task, drawn=False)
+        if not one.blind and one.shown <= until and version in (None, one.version)
+        if (found := stored_ids(one)) != ids
+    ]
+    return ids.intersection(*others) if others else None
 
 
 def is_contradicted(shown: Prediction, left: Annotation) -> bool:
@@ -211,7 +237,8 @@ def _is_called(one: Prediction, names: Mapping[str, str | None]) -> bool:
     return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
-def _stored_ids(one: Prediction) -> frozenset[str]:
+def stored_ids(one: Prediction) -> frozenset[str]:
+    """Ids of the regions that Label Studio has of it: none of a blind one's."""
     return frozenset() if one.blind else frozenset(proposal.region.id for proposal in one.proposals)
 
 

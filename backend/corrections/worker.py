@@ -24,8 +24,10 @@ from backend.corrections.shown import (
     Prediction,
     answered_before,
     is_contradicted,
+    kept_throughout,
     shown_before,
     shown_under,
+    stored_ids,
     stored_prediction,
 )
 from backend.corrections.tables import annotation as table
@@ -35,8 +37,10 @@ from backend.errors import (
     LabelStudioError,
     LedgerError,
     PageUnavailable,
+    RequestError,
 )
 from backend.labelstudio.annotations import Annotation
+from backend.labelstudio.project_annotations import turned_page
 from backend.labelstudio.vocabulary import UNKNOWN
 
 if TYPE_CHECKING:
@@ -95,6 +99,21 @@ class _Turned:
     samples: tuple[Sample, ...] = ()
     unknown: tuple[str, ...] = ()
     needs_past: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What an annotator had before them.
+
+    Attributes:
+        prediction: As the ledger remembers it.
+        parent: Else, as Label Studio has it.
+        certain: The regions of it that were on the screen for certain; None for all of them.
+    """
+
+    prediction: Prediction | None
+    parent: Parent | None = None
+    certain: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,22 +223,28 @@ class Worker:
             known = known_of(connection, project=state.project, task=state.task, label_config=state.label_config)
             answers = answered_before(connection, task=state.task)
         state = dataclasses.replace(state, known=known)
-        prediction, parent = self._shown(state)
+        seen = self._shown(state)
+        prediction, parent = seen.prediction, seen.parent
         if parent is not None:
             # Another prediction may have borne the same ids: this is the one that was seen.
-            seen = {region: one for region, one in parent.words().items() if one.mark != UNKNOWN}
-            state = dataclasses.replace(state, known=dataclasses.replace(known, shown=known.shown | seen))
+            told = {region: one for region, one in parent.words().items() if one.mark != UNKNOWN}
+            state = dataclasses.replace(state, known=dataclasses.replace(known, shown=known.shown | told))
         bearing = {one.region.page for one in prediction.proposals} if prediction else set()
         bearing |= parent.pages() if parent else set()
         pages = {index: self.page_of(state, index) for index in sorted(bearing | state.pages())}
+        for index, page in pages.items():
+            if reason := turned_page(state, index, width=page.width, height=page.height):
+                raise RequestError(f"annotation {state.id}: page {index + 1} was {reason}")
         if parent is not None:
             prediction = stored_prediction(parent, {index: (one.width, one.height) for index, one in pages.items()})
-        samples = make_samples(state, prediction, pages, answers=answers)
+        # What a copy lacks, the annotation may have lacked that it was copied from.
+        certain = frozenset() if state.copied else seen.certain
+        samples = make_samples(state, prediction, pages, answers=answers, certain=certain)
         for one in samples:
             self.crops.put(one.crop)
         return _Turned(samples=samples, unknown=state.unknown_names(), needs_past=state.needs_past())
 
-    def _shown(self, state: Annotation) -> tuple[Prediction | None, Parent | None]:
+    def _shown(self, state: Annotation) -> _Seen:
         """What the annotator had before them: as the ledger remembers it, or else as Label Studio has it.
 
         Of the ledger's predictions, the one counts that has all regions which the editor took over, where just one has
@@ -230,14 +255,13 @@ class Worker:
         with self.engine.connect() as connection:
             known = shown_under(connection, task=task, taken=taken)
         if known is not None and not is_contradicted(known, state):
-            return known, None
+            return _Seen(prediction=known)
         parent = self.parent_of(state) if state.began_with_boxes else None
         with self.engine.connect() as connection:
             if parent is not None:
-                same = shown_under(connection, task=task, same=parent.names(), version=parent.version)
-                return (same, None) if same is not None else (None, parent)
+                return self._told(connection, state, parent)
             if known is not None:
-                return known, None
+                return _Seen(prediction=known)
             prediction = shown_before(
                 connection,
                 task=task,
@@ -246,7 +270,26 @@ class Worker:
                 began_with_boxes=state.began_with_boxes,
                 taken=taken,
             )
-        return prediction, None
+            return self._by_clocks(connection, state, prediction)
+
+    def _told(self, connection: Connection, state: Annotation, parent: Parent) -> _Seen:
+        """What Label Studio says that an annotation was made of, in the ledger's words where it knows it."""
+        names, task = parent.names(), state.task
+        same = shown_under(connection, task=task, same=names, version=parent.version)
+        certain = None
+        if parent.rewritten is not None and parent.rewritten > state.opened:
+            before = kept_throughout(connection, frozenset(names), task=task, until=state.created)
+            certain = before if before is not None else frozenset()
+        return _Seen(prediction=same, parent=parent if same is None else None, certain=certain)
+
+    def _by_clocks(self, connection: Connection, state: Annotation, prediction: Prediction | None) -> _Seen:
+        """What the ledger showed last; of several of one version nobody knows which was stored last."""
+        if prediction is None or prediction.blind:
+            return _Seen(prediction=prediction)
+        version = None if prediction.shown > state.opened else prediction.version
+        ids = stored_ids(prediction)
+        certain = kept_throughout(connection, ids, task=state.task, until=state.created, version=version)
+        return _Seen(prediction=prediction, certain=certain)
 
     def _commit(self, identity: int, updated: float, turned: _Turned) -> None:
         """Replaces the samples, unless a newer state arrived meanwhile: then the next turn is that one's."""

@@ -15,7 +15,7 @@ from backend.labelstudio.results import drawn_box
 from backend.labelstudio.tasks import TaskPage, task_pages
 from backend.labelstudio.vocabulary import NOTHING_KNOWN, UNKNOWN, Known, meaning
 
-__all__ = ["Annotation", "Region", "Unplaced", "read_annotation"]
+__all__ = ["Annotation", "Region", "Unplaced", "may_be_drawn", "read_annotation"]
 
 _FIGURES = ("rectangle", "polygon", "brush", "ellipse", "keypoint", "bitmask", "vector")
 _LABELLED = ("labels", *(f"{figure}labels" for figure in _FIGURES))
@@ -26,6 +26,7 @@ _EXTENTS = ({"x", "y", "width", "height"}, {"x", "y", "radiusX", "radiusY"}, {"p
 _LONGEST_REGION_ID = 64
 _MOST_DIGITS = 6
 _SAME_MARK = 0.5
+_OPENING_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,9 @@ class Annotation:
         label_config: The project's label config when it was saved.
         assumed: Whether that is the label config that held later, since nobody told which one held then.
         parent: Label Studio's id of the prediction that it was made of, where it says so.
+        began: The latest moment at which its annotator can have opened the task, in seconds since the epoch; None where
+            an older program stored it.
+        copied: Whether it was made as a copy of another annotation.
         known: What its names are read by, beside the label config; not stored with it.
     """
 
@@ -91,11 +95,18 @@ class Annotation:
     label_config: str
     assumed: bool = False
     parent: int | None = None
+    began: float | None = None
+    copied: bool = False
     known: Known = NOTHING_KNOWN
 
     def body(self) -> dict[str, Any]:
         """What is stored of it, as JSON values."""
         return {name: value for name, value in asdict(self).items() if name != "known"}
+
+    @property
+    def opened(self) -> float:
+        """When its annotator was sent the task, at the latest; the browser takes some seconds to draw it."""
+        return (self.created if self.began is None else self.began) - _OPENING_SECONDS
 
     @cached_property
     def task_pages(self) -> tuple[TaskPage, ...]:
@@ -123,10 +134,9 @@ class Annotation:
         return tuple(str(region["id"]) for region, _, _ in self._labelled())
 
     def taken_ids(self) -> tuple[str, ...]:
-        """Ids of the regions that the editor took from a prediction, changed or not."""
-        return tuple(
-            str(one["id"]) for one in self.result if "id" in one and str(one.get("origin", "")).startswith("prediction")
-        )
+        """Ids of the regions that the editor took from a prediction, changed or not; answers beside them are none."""
+        drawn = (one for one in self.result if "id" in one and may_be_drawn(one))
+        return tuple(str(one["id"]) for one in drawn if str(one.get("origin", "")).startswith("prediction"))
 
     def pages(self) -> frozenset[int]:
         """Indices of the pages that bear a region."""
@@ -204,8 +214,11 @@ class Annotation:
         ids: set[str] = set()
         pages: set[int | None] = set()
         for region in self.result:
-            drawn = region.get("type") in (None, *_FIGURES, *_LABELLED)
-            if not drawn or str(region.get("id")) in placed or not self._meaning(region, known=self.known):
+            if (
+                not may_be_drawn(region)
+                or str(region.get("id")) in placed
+                or not self._meaning(region, known=self.known)
+            ):
                 continue
             ids.add(str(region.get("id")))
             if isinstance(region.get("value"), Mapping) and not _has_extent(region):
@@ -303,6 +316,7 @@ def read_annotation(
     created = moment(needed(annotation, "created_at", this))
     annotator = annotation.get("completed_by")
     annotator = annotator.get("id") if isinstance(annotator, Mapping) else annotator
+    lead_time = seconds_of(annotation, "lead_time", this)
     return Annotation(
         id=identity,
         task=identity_of({"task": annotation.get("task") or task.get("id")}, "task", this),
@@ -313,13 +327,21 @@ def read_annotation(
         began_with_boxes=annotation.get("parent_prediction") is not None
         or any(str(region.get("origin", "")).startswith("prediction") for region in regions),
         annotator=identity_if_any({"completed_by": annotator}, "completed_by", this),
-        lead_time=seconds_of(annotation, "lead_time", this),
+        lead_time=lead_time,
         result=regions,
         data=task.get("data") or {},
         label_config=label_config,
         assumed=assumed,
         parent=parent_of(annotation.get("parent_prediction")),
+        began=_began(annotation.get("draft_created_at"), created=created, lead_time=lead_time),
+        copied=annotation.get("parent_annotation") is not None,
     )
+
+
+def _began(draft: object, *, created: float, lead_time: float | None) -> float:
+    """When the task was opened at the latest: later saves add to the seconds of work, and make it seem earlier."""
+    opened = created - max(lead_time or 0.0, 0.0)
+    return opened if draft is None else min(opened, moment(draft))
 
 
 def _with_ids(result: list[Any]) -> Iterator[Mapping[str, Any]]:
@@ -349,6 +371,11 @@ def _is_one_mark(one: Region, other: Region) -> bool:
         return False
     boxes = as_boxes([one.box]), as_boxes([other.box])
     return max(float(coverage(*boxes)[0, 0]), float(coverage(*reversed(boxes))[0, 0])) >= _SAME_MARK
+
+
+def may_be_drawn(region: Mapping[str, Any]) -> bool:
+    """Whether a part of a result is something on a page, as far as can be said, and no answer, text or relation."""
+    return region.get("type") in (None, *_FIGURES, *_LABELLED)
 
 
 def _is_drawn(region: Mapping[str, Any]) -> bool:

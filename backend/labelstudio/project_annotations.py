@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from backend.errors import LabelStudioError, RequestError
-from backend.labelstudio.annotations import Annotation, Region, read_annotation
+from backend.labelstudio.annotations import Annotation, Region, may_be_drawn, read_annotation
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.json_fields import moment
 from backend.labelstudio.projects import named_project
@@ -27,6 +27,8 @@ __all__ = [
     "word_of",
 ]
 
+# Label Studio sets both moments of a prediction that it stores, one after the other.
+_STORING_SECONDS = 1.0
 # The prediction is gone, or the token's user may not see it: then the ledger alone tells.
 _NOT_TOLD = (401, 403, 404)
 
@@ -38,11 +40,13 @@ class Parent:
     Attributes:
         version: Its model version.
         shown: When it was stored, in seconds since the epoch.
+        rewritten: When it was changed last, by the same clock; None where it is as it was stored.
         regions: Its regions, read like an annotation's: by label configs of before, where the present one lacks a name.
     """
 
     version: str
     shown: float
+    rewritten: float | None
     regions: Annotation
 
     def names(self) -> dict[str, str | None]:
@@ -91,10 +95,14 @@ def parent_among(predictions: Sequence[Mapping[str, Any]], left: Annotation) -> 
         named = predictions[-place]
     # Nobody told under which label config it was made: a name that has changed its meaning since says nothing.
     blank = replace(left, result=(), skipped=False, assumed=True, known=replace(left.known, shown={}))
-    result = (one for one in named.get("result") or () if isinstance(one, Mapping) and "id" in one)
+    parts = (one for one in named.get("result") or () if isinstance(one, Mapping))
+    result = (one for one in parts if "id" in one and may_be_drawn(one))
+    stored = _stored(named.get("created_at"), otherwise=left.created)
+    changed = _stored(named.get("updated_at"), otherwise=stored)
     return Parent(
         version=str(named.get("model_version") or ""),
-        shown=_stored(named.get("created_at"), otherwise=left.created),
+        shown=stored,
+        rewritten=changed if changed > stored + _STORING_SECONDS else None,
         regions=replace(blank, result=tuple(one for one in result if _is_readable(one, blank))),
     )
 

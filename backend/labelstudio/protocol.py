@@ -267,6 +267,8 @@ _ANNOTATION = (
     "project",
     "result",
     "was_cancelled",
+    "draft_created_at",
+    "parent_annotation",
     "parent_prediction",
     "created_at",
     "updated_at",
