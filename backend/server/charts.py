@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 __all__ = ["Bar", "ChartMark", "Line", "Point", "bars", "timeline"]
 
 _WIDTH, _HEIGHT = 900, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 16, 30, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 16, 52, 30, 34
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _TICKS = 5
 _WORD = 80
@@ -46,7 +46,7 @@ class Line:
 
 @dataclass(frozen=True)
 class ChartMark:
-    """Something that happened: a line down the chart with a short word over it."""
+    """Something that happened: a line down the chart with a sign over it, such as ▲."""
 
     at: float
     word: str
@@ -93,7 +93,7 @@ class _Frame:
         at = self.up(value)
         return (
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{at}" y2="{at}"/>'
-            f'<text x="{_LEFT - 8}" y="{at + 4}" text-anchor="end">{escape(word)}</text>'
+            f'<text x="{_WIDTH - _RIGHT + 8}" y="{at + 4}">{escape(word)}</text>'
         )
 
 
@@ -153,11 +153,10 @@ def _marks(marks: Sequence[ChartMark], frame: _Frame) -> list[str]:
         at = frame.across(mark.at)
         word = mark.word if at - last >= _NEAR else ""
         last = at if word else last
-        anchor = "end" if at > _WIDTH - 80 else "middle" if at > _LEFT + 40 else "start"
         found.append(
             f"<g><title>{escape(mark.tip)}</title>"
             f'<line class="mark" x1="{at}" x2="{at}" y1="{_TOP - 6}" y2="{_HEIGHT - _BOTTOM}"/>'
-            f'<text class="mark-text" x="{at}" y="{_TOP - 12}" text-anchor="{anchor}">{escape(word)}</text></g>'
+            f'<text class="mark-text" x="{at}" y="{_TOP - 12}" text-anchor="middle">{escape(word)}</text></g>'
         )
     return found
 

@@ -238,6 +238,7 @@ def feedback_pages(
             "status.html",
             "backend.server",
             here="/status",
+            still=_is_still(),
             label_studio=label_studio,
             facts=facts,
             verdicts=verdicts,
@@ -262,9 +263,14 @@ def feedback_pages(
             restore_verdict(engine, name)
         else:
             forget_verdict(engine, name, at=time.time())
-        return redirect("/status", code=303)
+        return redirect("/status?still=1" if _is_still() else "/status", code=303)
 
     return pages
+
+
+def _is_still() -> bool:
+    """Whether the reader asked for a page that does not renew itself, such as to read it with a screen reader."""
+    return request.args.get("still") == "1"
 
 
 @contextmanager

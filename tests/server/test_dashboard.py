@@ -79,6 +79,7 @@ def test_a_browser_gets_the_page_and_only_with_the_credentials(engine: Engine, t
 def test_an_empty_ledger_says_so_and_draws_no_line(engine: Engine, tmp_path: Path) -> None:
     page = build(engine, Settings(data_dir=tmp_path)).test_client().get("/", headers=BROWSER).text
     assert "Nothing was annotated or promoted yet" in page
+    assert "boxes accepted as shown: nobody decided on one yet" in page
     assert "<svg" not in page
     assert "By annotator" not in page
 

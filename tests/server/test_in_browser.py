@@ -45,7 +45,7 @@ CONTRAST = """() => {
   const found = [];
   for (const element of document.querySelectorAll('main *, nav *')) {
     const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || element.closest('svg') || !element.checkVisibility() || element.matches('td.none')) continue;
+    if (!own || element.closest('svg') || !element.checkVisibility()) continue;
     const [a, b] = [light(getComputedStyle(element).color), light(paper(element))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < 4.5) found.push(`${element.tagName} ${element.textContent.trim().slice(0, 30)} ${ratio.toFixed(2)}`);
@@ -159,8 +159,14 @@ def hung(engine: Engine, tasks: int = 6) -> ReviewedStudio:
     return found
 
 
+def empty_wall(engine: Engine) -> Flask:
+    made = app(engine, ReviewedStudio(), projects=())
+    made.add_url_rule("/", view_func=made.view_functions["wall.page"])
+    return made
+
+
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("make", [dashboard, status, report, wall])
+@pytest.mark.parametrize("make", [dashboard, status, report, wall, empty_wall])
 def test_a_page_fits_the_screen_can_be_read_and_lets_nothing_in(
     browser: Browser, engine: Engine, make: Callable[[Engine], Flask], size: tuple[int, int]
 ) -> None:
@@ -212,6 +218,44 @@ def test_keys_decide_and_what_they_decide_is_in_label_studio(at_the_wall: Page, 
     assert {one["completed_by"] for number in (1, 2, 3, 5) for one in studio.tasks[number]["annotations"]} == {BOB}
     expect(at_the_wall.locator(".crop").nth(5)).to_be_focused()
     expect(at_the_wall.locator("#said")).to_contain_text("4 decided, 4 saved")
+
+
+def test_keys_mean_their_place_where_an_arabic_layout_writes_other_letters_on_them(
+    at_the_wall: Page, studio: ReviewedStudio
+) -> None:
+    pressed = "new KeyboardEvent('keydown', {key, code, bubbles: true})"
+    press = f"([key, code]) => document.activeElement.dispatchEvent({pressed})"
+    for key, code in (("١", "Digit1"), ("٠", "Numpad0"), ("ء", "KeyX"), ("٣", "Digit3"), ("ئ", "KeyZ"), ("X", "KeyX")):
+        at_the_wall.evaluate(press, [key, code])
+    saved(at_the_wall, 2)
+    assert studio.labels(1) == [{"a1": "signature", "b1": "signature"}]
+    assert studio.labels(2) == [{"b2": "signature"}]
+    expect(at_the_wall.locator(".crop[data-to=skip]")).to_have_count(2)
+    assert [len(studio.labels(number)) for number in (3, 4, 5, 6)] == [0, 0, 0, 0], "what was taken back, too"
+
+
+def test_a_class_without_crops_has_no_tools_and_names_the_classes_that_have_some(
+    browser: Browser, engine: Engine, studio: ReviewedStudio
+) -> None:
+    with serving(app(engine, studio)) as url, opened(browser, size=SIZES[0], scheme="light") as (page, complaints):
+        page.goto(f"{url}/review?project=1&class=thumb")
+        expect(page.locator("#empty")).to_contain_text("No thumb waits here. Others do: signature (6), stamp (6).")
+        expect(page.locator("#tools")).to_be_hidden()
+        expect(page.locator("#said")).to_have_text("")
+        page.get_by_role("link", name="stamp (6)").click()
+        expect(page.locator(".crop")).to_have_count(6)
+        expect(page.locator("#tools")).to_be_visible()
+        assert complaints == []
+
+
+def test_a_telephone_shows_the_newest_end_of_the_lines_with_their_scale(browser: Browser, engine: Engine) -> None:
+    with serving(dashboard(engine)) as url, opened(browser, size=SIZES[1], scheme="light") as (page, _):
+        page.goto(url)
+        for chart in page.locator(".newest").all():
+            scale = chart.locator("text").first  # a level of the scale
+            right = scale.evaluate("one => one.getBoundingClientRect().right")
+            assert 0 < right <= SIZES[1][0]
+            assert chart.evaluate("one => one.scrollWidth > one.clientWidth")
 
 
 def test_arrows_go_through_the_rows(at_the_wall: Page) -> None:

@@ -9,6 +9,9 @@
   const tools = document.getElementById("tools");
   const { project, class: label, sort, every, like, header, studio } = wall.dataset;
   const KEYS = { 1: "signature", 2: "stamp", 3: "thumb", 0: "none", " ": label, x: "skip" };
+  // By its place on the keyboard, where an Arabic layout writes another letter or digit on it.
+  const PLACES = { KeyX: "x", KeyZ: "z", KeyL: "l", KeyO: "o" };
+  for (const digit of "0123") PLACES[`Digit${digit}`] = PLACES[`Numpad${digit}`] = digit;
   const PORTION = 20; // decisions that are sent at once
   const REST = 1200; // milliseconds without a decision after which the open ones are sent
   const LONGEST = 30; // seconds that one decision can have taken: who was away did not work
@@ -87,8 +90,10 @@
     const waits = open.length ? `, ${open.length} still to be sent` : "";
     const lost = crops.filter((crop) => crop.saved === "no").length;
     const refused = lost ? `, ${lost} not saved (in a red frame: load the page anew)` : "";
-    said.textContent = trouble || `${left} of ${crops.length} on the screen are left, ${total} of this class in all; ` +
-      `${decided} decided, ${saved} saved${refused}${waits}${pace}.`;
+    const hung = crops.length
+      ? `${left} of ${crops.length} on the screen are left, ${total} of this class in all; ` : "";
+    const done = `${decided} decided, ${saved} saved${refused}${waits}${pace}.`;
+    said.textContent = trouble || (hung || decided ? hung + done : "");
   }
 
   function focus(place, { scroll = true } = {}) {
@@ -104,6 +109,12 @@
     const top = tiles[0].offsetTop;
     const first = tiles.findIndex((tile) => tile.offsetTop !== top);
     return first < 0 ? tiles.length : first;
+  }
+
+  function keyOf(event) {
+    if (event.key.length > 1) return event.key;
+    const plain = event.key.toLowerCase();
+    return plain in KEYS || Object.values(PLACES).includes(plain) ? plain : PLACES[event.code] || plain;
   }
 
   function decide(some, to) {
@@ -282,7 +293,7 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || !tiles.length) return;
     if (event.target.closest("select, input, summary, a, #tools, form")) return;
-    const { key } = event;
+    const key = keyOf(event);
     const rightward = getComputedStyle(wall).direction === "rtl" ? -1 : 1;
     const steps = { ArrowRight: rightward, ArrowLeft: -rightward, ArrowDown: columns(), ArrowUp: -columns() };
     if (key in steps) focus(at + steps[key]);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from ipaddress import ip_address
@@ -123,37 +123,49 @@ def wall_pages(wall: Wall) -> Blueprint:
 
 def _page(wall: Wall) -> str:
     known = wall.projects()
-    project = _number("project", known[0] if known else 0)
-    waiting = totals(wall.engine, project=project)
-    label = _one_of("class", MARKS, max(MARKS, key=lambda name: waiting[name]))
+    asked = _number("project", 0)
     trouble, reviewers = "", People(names={}, self=None)
     titles = {one: f"Project {one}" for one in known}
+    living = known
     try:
-        studio = wall.studio(str(project))
+        studio = wall.studio(str(asked or next(iter(known), 0)))
         reviewers = people(studio)
-        listed = studio.call("GET", "/api/projects/", params={"page_size": 1000})["results"]
-        titles |= {int(one["id"]): str(one["title"]) for one in listed if int(one["id"]) in titles}
+        answer = studio.call("GET", "/api/projects/", params={"page_size": 1000})
+        listed = {int(one["id"]): str(one["title"]) for one in answer["results"]}
+        living = [one for one in known if one in listed or answer.get("next")]
+        titles |= {one: f"Project {one} (not in Label Studio)" for one in known if one not in living}
+        titles |= {one: title for one, title in listed.items() if one in titles}
     except LabelStudioError as error:
         trouble = str(error)
+    project = asked or _to_begin_with(wall.engine, living or known)
+    waiting = totals(wall.engine, project=project)
+    label = _one_of("class", MARKS, max(MARKS, key=lambda name: waiting[name]))
     return render(
         "wall.html",
         "backend.server.wall",
         "backend.server",
         here="/review",
         label_studio=wall.label_studio,
-        projects=titles,
+        projects=dict(sorted(titles.items(), key=lambda one: (one[0] not in living, one[1].casefold(), one[0]))),
         project=project,
         label=label,
         sort=_one_of("sort", (DOUBT, LIKENESS), DOUBT),
         every=request.args.get("every") == "1",
         like=request.args.get("like", ""),
         totals=waiting,
+        others=[name for name in MARKS if waiting[name] and name != label],
         marks=MARKS,
         people=dict(sorted(reviewers.names.items(), key=lambda one: one[1].casefold())),
         own=reviewers.self,
         trouble=trouble,
         header=_HEADER,
     )
+
+
+def _to_begin_with(engine: Engine, projects: Sequence[int]) -> int:
+    """The first project where something waits; else the first, and 0 where there is none."""
+    waits = (one for one in projects if any(totals(engine, project=one).values()))
+    return next(waits, next(iter(projects), 0))
 
 
 def _ordered(found: list[CropItem], looks: Looks) -> list[CropItem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,30 @@ def test_who_names_no_class_sees_the_one_that_has_the_most_to_decide(engine: Eng
     client = app(engine, studio).test_client()
     assert '<option value="stamp" selected>' in client.get("/review?project=1").text
     assert '<option value="thumb" selected>' in client.get("/review?project=1&class=thumb").text
+
+
+def test_the_wall_opens_where_something_waits_and_says_which_projects_are_gone(
+    engine: Engine, studio: ReviewedStudio
+) -> None:
+    """Project 1 is the one that Label Studio has; of the others one never had boxes, and one was deleted."""
+    gone = proposed("z", "stamp", LEFT, 0.5)
+    Proposals(engine).remember(ShownPrediction(task=70, project=7, version="v1", proposals=(gone,)))
+    page = app(engine, studio, projects=(7, 3, 1)).test_client().get("/review").text
+    options = re.findall(r'<option value="(\d)"( selected)?>((?:Leases|Project)[^<]*)', page)
+    assert options == [
+        ("1", " selected", "Leases &lt;b&gt;"),
+        ("3", "", "Project 3 (not in Label Studio)"),
+        ("7", "", "Project 7 (not in Label Studio)"),
+    ]
+
+
+def test_where_label_studio_is_away_the_wall_opens_where_something_waits(
+    engine: Engine, studio: ReviewedStudio
+) -> None:
+    studio.troubles[("GET", "/api/current-user/whoami")] = 503
+    page = app(engine, studio, projects=(3, 1)).test_client().get("/review").text
+    assert '<option value="1" selected>Project 1</option>' in page
+    assert "not in Label Studio" not in page
 
 
 def test_a_ledger_without_boxes_names_the_first_step(engine: Engine) -> None:
