@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from backend import __version__
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str] | None = None, *, called: str = _PROGRAM) -> i
 def _run(wanted: str | None, given: Sequence[str], called: str) -> int:
     try:
         module = _module(wanted)
-        args = _parser(wanted, module, called).parse_args(given)
+        args = _read(given, wanted, module, called)
         settings = Settings.from_environment(os.environ)
         # A command that prints results logs warnings and worse only.
         begin_log(settings.log_level if wanted == "serve" else logging.WARNING, form=settings.log_format)
@@ -127,6 +128,41 @@ def _tell(text: str) -> None:
 
 def _module(command: str | None) -> Any:
     return importlib.import_module(_COMMANDS[command][0]) if command in _COMMANDS else None
+
+
+def _read(given: Sequence[str], wanted: str | None, module: Any, called: str) -> argparse.Namespace:
+    """The arguments; says of a word that is none what was probably meant, and where all that there is stands.
+
+    Raises:
+        SystemExit: Help or the version was asked for, or the words cannot be used.
+    """
+    parser = _parser(wanted, module, called)
+    if not given:
+        parser.print_help(sys.stderr)
+        raise SystemExit(_BAD_USE)
+    if wanted is not None and module is None:
+        parser.error(f"there is no command {wanted!r}{_meant(wanted, _COMMANDS)}; {called} --help lists them all")
+    args, unknown = parser.parse_known_args(given)
+    if unknown:
+        options = {one for one in _options(parser) if one.startswith("--")}
+        known = _meant(unknown[0].partition("=")[0], options)
+        asked = f"{called} {wanted}" if wanted else called
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{known}; {asked} --help says what there is")
+    return args
+
+
+def _meant(word: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (do you mean {close[0]}?)" if close else ""
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every option of a parser and of those below it."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from _options(one)
 
 
 def _parser(wanted: str | None, module: Any, called: str = _PROGRAM) -> argparse.ArgumentParser:

@@ -152,6 +152,31 @@ def test_bad_use_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[s
     assert "usage: contract-marks" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "list, promote and roll back models"),  # all commands, with what they do
+        (["predct", "x.jpg"], "there is no command 'predct' (do you mean predict?); contract-marks --help lists them"),
+        (["marks"], "there is no command 'marks'; contract-marks --help"),
+        (
+            ["report", "--projet", "4"],
+            "unrecognized arguments: --projet (do you mean --project?); contract-marks report --help",
+        ),
+        (["report", "x.pdf", "--htlm=x.html"], "(do you mean --html?)"),
+        (["dataset", "list", "--qqq"], "unrecognized arguments: --qqq; contract-marks dataset --help"),
+    ],
+)
+def test_who_types_wrongly_is_told_what_there_is(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in " ".join(err.split())
+
+
 @pytest.mark.parametrize("command", ["serve", "predict", "draw", "demo", "doctor"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
