@@ -23,6 +23,7 @@ from flask.testing import FlaskClient
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
+from backend.commands.select_tasks import LookedTask, looked_at
 from backend.corrections.memory import Memory
 from backend.corrections.recall import RecallingClassifier
 from backend.corrections.service import Feedback, Store
@@ -128,6 +129,10 @@ class Served:
             found = FoundMarks(boxes=marks.boxes, labels=marks.labels, scores=marks.scores)
             confusion += match(known.true, found, _IOU).confusion
         return work, confusion
+
+    def look(self, page: KnownPage, settings: Settings, *, task: int) -> LookedTask:
+        """A page as `select` sees it, with the model that serves."""
+        return looked_at(task, [self._serving.pipeline().marks(next(from_path(page.path, settings)))])
 
     def _post(self, route: str, body: dict[str, Any]) -> Any:
         answer = self._client.post(route, json=body)

@@ -26,10 +26,12 @@ from backend.vision.network_config import MARKS
 from benchmarks.annotator import TrueMark
 from benchmarks.loop_pages import new_page
 
-__all__ = ["HELD_OUT", "KnownPage", "Plan", "draw_series", "keep_plan", "once"]
+__all__ = ["HELD_OUT", "POOL", "KnownPage", "Plan", "draw_series", "keep_plan", "once"]
 
 HELD_OUT = 0
 """Series of the pages that only measure; those of the rounds follow it."""
+POOL = 900
+"""Series of the pages that the orders choose from; no loop has so many rounds."""
 _QUALITY = 95
 _FAMILIAR_SEEDS = 7_300_000
 """Far from those of training and of the demo."""
@@ -56,6 +58,7 @@ class Plan:
         detector: The DETECTOR setting.
         recall: The RECALL_DISTANCE setting, of all arms.
         arms: Which are run.
+        pool: Pages that the orders choose from.
     """
 
     version: str
@@ -72,6 +75,7 @@ class Plan:
     detector: str
     recall: float
     arms: tuple[str, ...]
+    pool: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.labelling import Binding
     from backend.vision.pipeline import Marks, Pipeline
 
-__all__ = ["LookedTask", "add_arguments", "choose", "run", "spread"]
+__all__ = ["LookedTask", "add_arguments", "choose", "looked_at", "run", "spread"]
 
 _LEAST_DOUBT = 1e-3
 """Of a task where the model is sure of all: such tasks are taken when nothing else is left, the unlike ones first."""
@@ -156,16 +156,22 @@ def _seen(task: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: 
         seen.append(pipeline.marks(page, confidence=min(binding.threshold for binding in task_page.bindings)))
     if not seen:
         raise RequestError("the list of its pages is empty")
+    doubted = min(zip(seen, pages, strict=True), key=lambda one: one[0].certainty)[1].reference
+    return looked_at(int(task["id"]), seen, preview=doubted if seen[1:] else "")
+
+
+def looked_at(task: int, seen: Sequence[Marks], *, preview: str = "") -> LookedTask:
+    """A task by what the model saw on its pages, one at least."""
     found = np.concatenate([marks.embeddings for marks in seen]).astype(np.float64)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     mean = (found / np.maximum(lengths, 1e-9)).sum(axis=0)
     length = float(np.linalg.norm(mean))
     return LookedTask(
-        task=int(task["id"]),
+        task=task,
         certainty=min(marks.certainty for marks in seen),
         vector=mean / length if length else mean,
         marks=len(found),
-        preview=min(zip(seen, pages, strict=True), key=lambda one: one[0].certainty)[1].reference if seen[1:] else "",
+        preview=preview,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import defusedxml.ElementTree
 import pytest
 
-from benchmarks.loop_report import Round, closing_lines, fall, plot, table
+from benchmarks.loop_report import Round, closing_lines, fall, pages_until, plot, table
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -85,3 +85,24 @@ def test_the_plot_is_one_svg_with_a_line_for_each_arm_and_a_dot_for_each_figure(
     assert len(root.findall(f"{SVG}path")) == 2 * 2
     # two rounds of corrections, and F1 before, after one and after two
     assert len(root.findall(f"{SVG}circle")) == 2 * 2 + 2 * 3
+
+
+def test_an_order_is_told_by_the_pages_that_it_took_until_the_aim() -> None:
+    rounds = [one(name, number, 30) for number in range(1, 5) for name in ("random", "select")][:-1]
+    # Macro F1 is .6, .7, .8 and .9; select was stopped after the third round.
+    assert pages_until("random", rounds, BEFORE) == 40
+    assert pages_until("select", rounds, BEFORE) is None
+    assert pages_until("select", rounds, measured(5, 0.9)) == 0
+    told = list(closing_lines(rounds, BEFORE))
+    assert told == [
+        "random: corrected pages until F1 0.90: 40; 120 corrections of 40 pages",
+        "select: corrected pages until F1 0.90: not reached with 30 (best 0.800); 90 corrections of 30 pages",
+    ]
+
+
+def test_orders_beside_the_loop_leave_its_aim_to_the_first_arm() -> None:
+    rounds = [one(name, number, 40 - 10 * number) for number in (1, 2) for name in ("full", "select")]
+    first, second, last = closing_lines(rounds, BEFORE)
+    assert first.startswith("full: corrections a page 3.00")
+    assert second.startswith("select: corrected pages until")
+    assert last.startswith("aim, in the arm 'full'")
