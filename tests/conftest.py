@@ -10,7 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# Examples are drawn and tried as slowly as the machine is busy.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 END_TO_END = "tests/end_to_end/"
 _TAKE_LONG = (END_TO_END, "tests/training/", "tests/benchmarks/")

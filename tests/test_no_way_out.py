@@ -61,7 +61,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
 
 
 def test_no_page_and_no_token_takes_the_environments_proxy(proxy: Listener) -> None:
-    settings = Settings(label_studio_url="http://127.0.0.1:9", fetch_timeout=5)
+    settings = Settings(label_studio_url="http://127.0.0.1:9", fetch_timeout=600)
     with LabelStudio(settings.label_studio_url, "secret-token") as studio:
         with pytest.raises(BackendError):
             studio.version()
@@ -168,9 +168,9 @@ from pathlib import Path
 direct = u.build_opener(u.ProxyHandler({})).open
 server = subprocess.Popen([sys.executable, "-m", "backend", "serve", "--port", "9797"])
 try:
-    for _ in range(600):
+    for _ in range(3000):
         try:
-            state = json.load(direct("http://127.0.0.1:9797/health", timeout=5))
+            state = json.load(direct("http://127.0.0.1:9797/health", timeout=600))
         except OSError:
             time.sleep(0.2); continue
         if state["model_state"] != "loading":
@@ -182,7 +182,7 @@ try:
     def ask(path, body):
         data = json.dumps(body).encode()
         asked = u.Request(f"http://127.0.0.1:9797{path}", data, {"Content-Type": "application/json"})
-        return json.load(direct(asked, timeout=90))
+        return json.load(direct(asked, timeout=600))
     ask("/setup", {"project": "1.1", "schema": config, "hostname": "http://127.0.0.1:8080", "access_token": "t"})
     tasks = [{"id": 1, "data": {"image": "/data/local-files/?d=page.png"}},
              {"id": 2, "data": {"image": "http://198.51.100.7/page.png"}},
@@ -196,7 +196,7 @@ try:
     time.sleep(3)
 finally:
     server.terminate()
-    assert server.wait(60) == 0
+    assert server.wait(600) == 0
 """
 
 
@@ -225,6 +225,5 @@ def test_the_main_job_sends_no_packet_beyond_this_host(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr

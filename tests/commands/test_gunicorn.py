@@ -1,20 +1,22 @@
 """The server as it is started and stopped: gunicorn, a socket, a signal."""
 
 import base64
+import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.pages.files import endless, picture_pdf
+from tests.patience import SECONDS, eventually
+from tests.ports import port_for_later
 
 SCRIPT = """
 from pathlib import Path
@@ -30,9 +32,7 @@ CONFIG = """<View><Image name="image" value="$image"/><RectangleLabels name="lab
 
 @contextmanager
 def started(folder: Path, *, model: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port_for_later()
     script = SCRIPT.format(port=port, folder=str(folder), model=model)
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as process:
         yield process, f"http://127.0.0.1:{port}"
@@ -45,11 +45,31 @@ def server(tmp_path):
         yield found
 
 
+def seconds_at_work(server: int) -> float:
+    """How long the busiest of the processes that decode pages for a server has computed."""
+    ticks = [0]
+    for child in below(server):
+        with suppress(FileNotFoundError):  # it has ended
+            if b"workbench" in Path(f"/proc/{child}/cmdline").read_bytes():
+                ticks.append(int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11]))
+    return max(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def below(process: int) -> list[int]:
+    """All processes that one has started, and those that they have."""
+    with suppress(FileNotFoundError):
+        lists = [path.read_text().split() for path in Path(f"/proc/{process}/task").glob("*/children")]
+        children = [int(one) for some in lists for one in some]
+        return children + [further for one in children for further in below(one)]
+    return []
+
+
 def answer_of(url: str) -> httpx2.Response:
     """The first answer of a server that is starting."""
-    for _ in range(300):
+    give_up = time.monotonic() + SECONDS
+    while time.monotonic() < give_up:
         try:
-            return httpx2.get(url, timeout=5)
+            return httpx2.get(url, timeout=SECONDS)
         except httpx2.TransportError:
             time.sleep(0.1)
     raise AssertionError(f"{url} did not answer")
@@ -59,11 +79,11 @@ def test_it_starts_says_where_it_listens_serves_without_its_model_and_stops_when
     process, url = server
     health = answer_of(url + "/health").json()
     assert (health["status"], health["model_version"]) == ("UP", None)
-    refused = httpx2.post(url + "/setup", json={"schema": "<View/>", "project": "1"})
+    refused = httpx2.post(url + "/setup", json={"schema": "<View/>", "project": "1"}, timeout=SECONDS)
     assert refused.status_code == 422
     assert refused.reason_phrase.startswith("The label config has no Image tag")
     process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=30)
+    _, log = process.communicate(timeout=SECONDS)
     assert process.returncode == 0
     assert f"listening on {url}" in log
     assert "no-such-model" in log
@@ -77,10 +97,10 @@ def test_a_page_that_takes_for_ever_does_not_hold_up_a_stop(tmp_path):
     with started(tmp_path, model="bundled") as (process, url), ThreadPoolExecutor() as client:
         answer_of(url + "/health")
         body = {"tasks": [task], "project": "1", "label_config": CONFIG}
-        answer = client.submit(httpx2.post, url + "/predict", json=body, timeout=100)
-        time.sleep(3)
+        answer = client.submit(httpx2.post, url + "/predict", json=body, timeout=SECONDS)
+        eventually(lambda: seconds_at_work(process.pid) > 1, "the picture that takes for ever")
         assert not answer.done()
         process.send_signal(signal.SIGTERM)
         assert answer.result().json() == {"results": [[]]}
-        process.communicate(timeout=30)
+        process.communicate(timeout=SECONDS)
         assert process.returncode == 0

@@ -29,7 +29,8 @@ from tests.corrections import annotating
 from tests.corrections.annotating import A, B, C, drawn, saved, shown
 from tests.corrections.studio import TITLE
 from tests.corrections.test_kill import ROOT
-from tests.corrections.test_service import Told, eventually, regions
+from tests.corrections.test_service import Told, regions
+from tests.patience import SECONDS, eventually
 
 MOVED_B = (260.0, 300.0, 360.0, 360.0)
 
@@ -245,7 +246,7 @@ def test_a_worker_process_works_until_it_is_told_to_stop(ledger: Engine) -> None
         journal.append(body["action"], project=1, body=without_secrets(body))
         eventually(lambda: journal.counts() == {("ANNOTATION_CREATED", "done"): 1})
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 0
     assert "Traceback" not in said
 

@@ -18,6 +18,7 @@ from backend.corrections import database
 from backend.corrections.database import open_database, writing
 from backend.corrections.tables import metadata, watermark
 from backend.errors import LedgerAway, LedgerError
+from tests.patience import SECONDS
 
 
 def test_migrations_make_exactly_the_declared_tables(engine: Engine) -> None:
@@ -55,7 +56,7 @@ def test_a_new_sqlite_file_is_never_found_locked_by_another_process(tmp_path: Pa
     """The move to WAL answers "locked" at once where another process is at it: a race, so it is run often."""
     urls = [f"sqlite:///{tmp_path / str(number)}.sqlite3" for number in range(40)]
     spawn = multiprocessing.get_context("spawn")
-    together = spawn.Barrier(6, timeout=120)
+    together = spawn.Barrier(6, timeout=SECONDS)
     processes = [spawn.Process(target=_open_all, args=(urls, together)) for _ in range(6)]
     for process in processes:
         process.start()

@@ -37,12 +37,13 @@ from backend.pages.encoding import png_bytes
 from backend.pages.page import Limits, Page
 from backend.pages.source import decode
 from tests.corrections.annotating import HEIGHT, WIDTH, drawn, saved
+from tests.patience import SECONDS
 
 ROOT = Path(__file__).parents[2]
 BOXES = ((10.0, 10.0, 60.0, 60.0), (100.0, 20.0, 150.0, 80.0))
 EVENTS = 3
 STEP = 4096
-LIMITS = Limits(max_bytes=10_000_000, max_pixels=10_000_000, max_pages=4, seconds=20.0)
+LIMITS = Limits(max_bytes=10_000_000, max_pixels=10_000_000, max_pages=4, seconds=SECONDS)
 
 
 class SmallDisk:

@@ -28,7 +28,8 @@ from backend.corrections.tables import event, sample
 from backend.corrections.worker import LEASE_SECONDS, Worker
 from tests.corrections.annotating import drawn, saved, shown
 from tests.corrections.stopping import STEPS
-from tests.corrections.test_service import Told, eventually
+from tests.corrections.test_service import Told
+from tests.patience import SECONDS, eventually
 from tests.ports import port_for_later
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ def serving(step: str, url: str, folder: Path) -> Iterator[tuple[subprocess.Pope
 
 def answers(address: str) -> bool:
     try:
-        return httpx2.get(f"{address}/health", timeout=5).status_code == 200
+        return httpx2.get(f"{address}/health", timeout=SECONDS).status_code == 200
     except httpx2.TransportError:
         return False
 
@@ -113,7 +114,7 @@ def test_killed_at_any_step_gives_the_same_samples(
 ) -> None:
     show(engine)
     with serving(step, database_url, tmp_path) as (process, address):
-        assert httpx2.post(f"{address}/webhook", json=CORRECTION, timeout=30).status_code == 200
+        assert httpx2.post(f"{address}/webhook", json=CORRECTION, timeout=SECONDS).status_code == 200
         assert process.stdout is not None
         assert process.stdout.readline() == "reached\n"
     worker = finish(engine, tmp_path)
@@ -126,7 +127,7 @@ def test_killed_at_any_step_gives_the_same_samples(
 def test_killed_under_sixty_four_senders_loses_and_doubles_nothing(
     database_url: str, engine: Engine, tmp_path: Path
 ) -> None:
-    with serving("none", database_url, tmp_path) as (_, address), httpx2.Client(timeout=30) as http:
+    with serving("none", database_url, tmp_path) as (_, address), httpx2.Client(timeout=SECONDS) as http:
         acknowledged: list[int] = []
 
         def send(number: int) -> None:
@@ -175,7 +176,7 @@ def test_several_worker_processes_do_each_correction_once(database_url: str, eng
             journal.append(body["action"], project=1, body=body)
     command = [sys.executable, "-c", WORKER, database_url, str(tmp_path)]
     workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    steps = [int(worker.communicate(timeout=120)[0]) for worker in workers]
+    steps = [int(worker.communicate(timeout=SECONDS)[0]) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0, 0]
     with engine.connect() as connection:
         made = list(connection.execute(select(sample.c.annotation)).scalars())

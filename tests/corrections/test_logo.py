@@ -21,11 +21,11 @@ from backend.labelstudio.results import drawn_box
 from backend.server.application import Application
 from backend.settings import Settings
 from benchmarks.companies import CompanyPage, company_page
+from tests.patience import SECONDS
 
 CONFIG = label_config(paged=False)
 COMPANIES = (0, 1, 3, 4, 8)
 """Their logos are printed seals, taken for marks until somebody says so, by boxes that lie alike on both."""
-PATIENCE_SECONDS = 120
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_logo_whose_box_was_deleted_gets_none_on_the_next_page(application: Ap
     assert wrong, "without a box on the logo there is nothing to delete"
     assert on_logo(boxes(application, task_of(second, 2)), second), "the mistake comes back until somebody corrects it"
     delete(application, task_of(first, 1), [region for region in shown if region["id"] not in wrong])
-    patience = time.monotonic() + PATIENCE_SECONDS
+    patience = time.monotonic() + SECONDS
     number = 3
     while on_logo(after := boxes(application, task_of(second, number)), second) and time.monotonic() < patience:
         number += 1

@@ -26,7 +26,7 @@ from backend.errors import LedgerError, SettingsError
 from tests.corrections.annotating import drawn, saved
 from tests.corrections.conftest import Cluster
 from tests.corrections.test_kill import finish, nothing_waits, serving
-from tests.corrections.test_service import eventually
+from tests.patience import SECONDS, eventually
 
 A = (10.0, 10.0, 60.0, 60.0)
 BUCKET = "contracts"
@@ -47,7 +47,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    httpx2.put(f"http://{host}:{port}/{BUCKET}").raise_for_status()
+    httpx2.put(f"http://{host}:{port}/{BUCKET}", timeout=SECONDS).raise_for_status()
     try:
         yield f"s3://{BUCKET}/corrections"
     finally:
@@ -60,7 +60,7 @@ def correction(number: int) -> dict[str, Any]:
 
 def send(address: str, numbers: range) -> list[int]:
     """The status of the answer to each event, sent by sixteen at once."""
-    with httpx2.Client(timeout=30) as http, ThreadPoolExecutor(16) as pool:
+    with httpx2.Client(timeout=SECONDS) as http, ThreadPoolExecutor(16) as pool:
         return list(pool.map(lambda n: http.post(f"{address}/webhook", json=correction(n)).status_code, numbers))
 
 
@@ -89,12 +89,12 @@ def test_a_postgresql_that_is_restarted_under_load_delays_and_loses_nothing(clus
             sent = pool.submit(send, address, range(1, 101))
             cluster.stop()
             assert send(address, range(101, 131)) == [200] * 30
-            assert httpx2.get(f"{address}/health", timeout=30).status_code == 200
+            assert httpx2.get(f"{address}/health", timeout=SECONDS).status_code == 200
             cluster.start()
             assert sent.result() == [200] * 100
         engine = open_database(url)
         all_learnt(engine, range(1, 131))
-        eventually(lambda: httpx2.get(f"{address}/health", timeout=30).json()["storage"] == "ready")
+        eventually(lambda: httpx2.get(f"{address}/health", timeout=SECONDS).json()["storage"] == "ready")
         engine.dispose()
 
 
@@ -105,11 +105,11 @@ def test_a_start_while_the_ledger_is_away_takes_events_and_says_so(cluster: Clus
     cluster.stop()
     with serving("none", url, tmp_path) as (_, address):
         assert send(address, range(1, 21)) == [200] * 20
-        eventually(lambda: httpx2.get(f"{address}/health", timeout=30).json()["storage"] == "degraded")
+        eventually(lambda: httpx2.get(f"{address}/health", timeout=SECONDS).json()["storage"] == "degraded")
         cluster.start()
         engine = open_database(url)
         all_learnt(engine, range(1, 21))
-        eventually(lambda: httpx2.get(f"{address}/health", timeout=30).json()["storage"] == "ready")
+        eventually(lambda: httpx2.get(f"{address}/health", timeout=SECONDS).json()["storage"] == "ready")
         engine.dispose()
 
 
@@ -120,7 +120,7 @@ def test_a_locked_ledger_refuses_no_event(tmp_path: Path) -> None:
         other = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         assert send(address, range(1, 41)) == [200] * 40
-        eventually(lambda: httpx2.get(f"{address}/health", timeout=30).json()["storage"] == "degraded")
+        eventually(lambda: httpx2.get(f"{address}/health", timeout=SECONDS).json()["storage"] == "degraded")
         assert there(engine) == ([], [])
         other.execute("ROLLBACK")
         other.close()
@@ -173,7 +173,9 @@ def test_an_archive_in_an_object_store_is_listed(bucket: str) -> None:
     with pytest.raises(SettingsError, match="neither a folder nor a file"):
         list(items([f"s3://{BUCKET}/nothing"], prefix=""))
     for name in ("b/page-2.png", "a/page-1.png", "a/notes.txt"):
-        httpx2.put(f"{os.environ['AWS_ENDPOINT_URL']}/{BUCKET}/archive/{name}", content=b"x").raise_for_status()
+        httpx2.put(
+            f"{os.environ['AWS_ENDPOINT_URL']}/{BUCKET}/archive/{name}", content=b"x", timeout=SECONDS
+        ).raise_for_status()
     found = [item.name for item in items([f"s3://{BUCKET}/archive"], prefix="")]
     assert found == [f"s3://{BUCKET}/archive/a/page-1.png", f"s3://{BUCKET}/archive/b/page-2.png"]
 

@@ -22,7 +22,7 @@ from tests.corrections.annotating import HISTORY, A, drawn, everything, samples,
 from tests.corrections.studio import Studio
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**32),
     lost=st.integers(0, len(HISTORY)),

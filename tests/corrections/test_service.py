@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.protocol import read_event
 from tests.corrections.annotating import A, drawn, saved, send
 from tests.corrections.studio import Studio
+from tests.patience import SECONDS, eventually
 from tests.server.conftest import MemoryPages
 
 
@@ -42,14 +41,6 @@ class Told:
         if isinstance(self.held, Exception):
             raise self.held
         return self.held.client()
-
-
-def eventually(reached: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if reached():
-            return
-        time.sleep(0.05)
-    raise AssertionError("not reached within 30 s")
 
 
 def regions(engine: Engine) -> set[str]:
@@ -72,12 +63,12 @@ def test_a_loop_runs_when_woken_survives_a_failure_and_stops(monkeypatch: pytest
 
     loop = Loop(chore, name="chore")
     loop.start()
-    runs.get(timeout=30)
+    runs.get(timeout=SECONDS)
     for expected in (1, 2):  # the failure; then the one that did something, which is called again at once
         loop.wake()
         for _ in range(expected):
-            runs.get(timeout=30)
-    loop.stop(timeout=30)
+            runs.get(timeout=SECONDS)
+    loop.stop(timeout=SECONDS)
     assert not any(thread.name == "chore" for thread in threading.enumerate())
 
 

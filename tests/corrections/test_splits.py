@@ -127,7 +127,7 @@ def in_order(engine: Engine, order: Sequence[tuple[int, str]], facts: Mapping[st
     return {number: rows[key] for number, key in keys.items()}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), repeats=st.integers(0, 6))
 def test_documents_that_share_pages_go_together_whichever_page_is_known_first(
     engine: Engine, page_facts: dict[str, PageLook], seed: int, repeats: int

@@ -196,7 +196,7 @@ def test_clocks_that_differ_lose_no_rejection(
         assert set(connection.execute(select(sample.c.version)).scalars()) == ({"v1"} if regions else set())
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), repeats=st.integers(0, 8), chunk=st.integers(1, 9))
 def test_any_order_and_any_repetition_give_one_and_the_same_set(
     tmp_path_factory: pytest.TempPathFactory, in_order: list[dict[str, Any]], seed: int, repeats: int, chunk: int

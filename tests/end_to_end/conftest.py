@@ -30,6 +30,7 @@ from backend.labelstudio.client import LabelStudio
 from backend.synthetic.drawn_page import draw_page
 from backend.synthetic.marks import DrawnMark, Language
 from backend.synthetic.scan import ScanStyle
+from tests.patience import SECONDS
 from tests.ports import port_for_later
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,10 +48,8 @@ QUIET = (
 )
 # The list of regions is drawn only as far as it is seen: so high that some twenty are.
 VIEWPORT: ViewportSize = {"width": 1600, "height": 2000}
-# A limit of a test only ends what hangs: a machine may be busy with other things.
-SECONDS = 600
 PATIENCE = 1000 * SECONDS
-"""The same in milliseconds, for the browser."""
+"""In milliseconds, for the browser."""
 PATIENT = dict.fromkeys(("ML_CONNECTION_TIMEOUT", "ML_TIMEOUT_HEALTH", "ML_TIMEOUT_SETUP", "WEBHOOK_TIMEOUT"), "60")
 """Seconds that Label Studio waits for short answers of a backend; of itself it gives up after one, without a word."""
 EXECUTABLE = ROOT / ".venv-label-studio" / "bin" / "label-studio"
@@ -161,7 +160,7 @@ def chromium() -> str:
 def browser(chromium: str) -> Iterator[BrowserContext]:
     with sync_playwright() as playwright, TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=chromium, headless=True, args=QUIET, viewport=VIEWPORT
+            profile, executable_path=chromium, headless=True, args=QUIET, viewport=VIEWPORT, timeout=PATIENCE
         )
         context.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)

@@ -21,8 +21,9 @@ from backend.corrections.tables import event, memory, sample
 from backend.labelstudio.client import LabelStudio
 from backend.synthetic.drawn_page import draw_page
 from backend.training.retraining.starting import folder_of, is_running
-from tests.end_to_end.conftest import CONFIG, SECONDS, Project, Server
+from tests.end_to_end.conftest import CONFIG, Project, Server
 from tests.models.models import random_model, write_weights
+from tests.patience import SECONDS
 from tests.ports import port_for_later
 
 __all__ = ["Learner", "Outcome", "call", "drawn_jpeg", "eventually", "learning", "learning_project", "until"]

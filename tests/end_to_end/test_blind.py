@@ -19,7 +19,8 @@ from backend.corrections.shown import is_blind, origin_of
 from backend.corrections.tables import prediction, proposal, sample
 from backend.evaluation.blind import compare, readings
 from backend.labelstudio.client import LabelStudio
-from tests.end_to_end.conftest import CONFIG, SECONDS, DrawnFile, Server, retrieved
+from tests.end_to_end.conftest import CONFIG, DrawnFile, Server, retrieved
+from tests.patience import SECONDS
 from tests.ports import port_for_later
 
 pytestmark = pytest.mark.label_studio

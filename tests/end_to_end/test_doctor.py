@@ -19,8 +19,9 @@ from backend.commands.running_backend import serving_version
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.webhooks import webhooks
 from tests.commands.doctor.conftest import Report, unprivileged
-from tests.end_to_end.conftest import PATIENT, SECONDS, DrawnFile, Server
+from tests.end_to_end.conftest import PATIENT, DrawnFile, Server
 from tests.end_to_end.learner import call
+from tests.patience import SECONDS
 from tests.ports import port_for_later
 
 pytestmark = pytest.mark.label_studio

@@ -16,7 +16,8 @@ from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.projects import label_config
 from backend.labelstudio.webhooks import webhooks
 from tests.commands.import_documents.papers import marked, packed
-from tests.end_to_end.conftest import SECONDS, DrawnFile, Server, retrieved
+from tests.end_to_end.conftest import DrawnFile, Server, retrieved
+from tests.patience import SECONDS
 
 pytestmark = pytest.mark.label_studio
 

@@ -10,7 +10,8 @@ import pytest
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.client import LabelStudio
 from backend.settings import Settings
-from tests.end_to_end.conftest import SECONDS, DrawnFile, Project
+from tests.end_to_end.conftest import DrawnFile, Project
+from tests.patience import SECONDS
 
 pytestmark = pytest.mark.label_studio
 

@@ -13,9 +13,10 @@ from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.stored_predictions import store
 from backend.models.promotion import Models
 from backend.models.published import Facts
-from tests.end_to_end.conftest import CONFIG, SECONDS, DrawnFile, Server, retrieved
+from tests.end_to_end.conftest import CONFIG, DrawnFile, Server, retrieved
 from tests.end_to_end.learner import until
 from tests.models.tiny import says
+from tests.patience import SECONDS
 from tests.ports import port_for_later
 
 pytestmark = pytest.mark.label_studio

@@ -35,12 +35,11 @@ from backend.training.retraining.starting import LOG_FILE, START_TRAINING, Train
 from tests.end_to_end.conftest import CONFIG, Server, retrieved
 from tests.end_to_end.learner import call
 from tests.models.spoiled import mistakes
+from tests.patience import SECONDS
 from tests.ports import port_for_later
 
 pytestmark = pytest.mark.label_studio
 
-SECONDS = 600
-"""For a training at the lowest priority, on a machine that may have other things to do."""
 RECIPE = {
     "stages": [
         {"size": 224, "epochs": 1, "learning_rate": 1e-3, "head_only": True},

@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from backend.cli import main
+from tests.patience import SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +74,11 @@ def test_a_browser_shows_it_without_a_complaint_or_a_request(
     complaints: list[str] = []
     asked: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"], timeout=1000 * SECONDS
+        )
         page = browser.new_page(color_scheme=theme, viewport={"width": 1240, "height": 900})  # type: ignore[arg-type]
+        page.set_default_timeout(1000 * SECONDS)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))

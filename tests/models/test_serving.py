@@ -22,6 +22,7 @@ from backend.pages.page import Page
 from backend.settings import Settings
 from backend.vision.weights import WEIGHTS_FILE, Weights
 from tests.models.tiny import says
+from tests.patience import SECONDS, eventually
 
 PAGE = Page(pixels=np.full((400, 300, 3), 255, np.uint8), reference="blank")
 
@@ -40,7 +41,7 @@ class SlowSources(Sources):
         self._answer = answer
 
     def from_hub(self) -> Weights:
-        assert self.let.wait(30)
+        assert self.let.wait(SECONDS)
         if isinstance(self._answer, Exception):
             raise self._answer
         return self._answer
@@ -54,11 +55,11 @@ def test_auto_serves_at_once_and_takes_the_hubs_weights_when_they_come(
     serving = Serving(settings, sources=sources)
     loading = threading.Thread(target=serving.load)
     loading.start()
-    first = serving.pipeline(timeout=30)
+    first = serving.pipeline(timeout=SECONDS)
     assert first.version.startswith("bundled-")
     assert serving.state() == {"model": "auto", "model_state": "ready", "model_version": first.version}
     sources.let.set()
-    loading.join(30)
+    loading.join(SECONDS)
     second = serving.pipeline(timeout=0)
     assert second.version.startswith(f"hub-{hub.config.digest}+bundled-")
     assert serving.state()["model_version"] == second.version
@@ -303,11 +304,11 @@ class TestWhatIsPromoted:
         serving = Serving(settings, sources=sources)
         loading = threading.Thread(target=serving.load)
         loading.start()
-        assert serving.pipeline(timeout=30).version.startswith("bundled-")
+        assert serving.pipeline(timeout=SECONDS).version.startswith("bundled-")
         name = self.promote(models, "stamp", tmp_path)
         serving.look()
         sources.let.set()
-        loading.join(30)
+        loading.join(SECONDS)
         assert serving.pipeline(timeout=0).version.startswith(f"{name}-")
 
     def test_is_looked_for_by_a_thread_of_its_own(
@@ -315,17 +316,12 @@ class TestWhatIsPromoted:
     ) -> None:
         self.promote(models, "stamp", tmp_path)
         serving = Serving.start(settings, sources=SlowSources(settings, bundled, AssertionError("no Hub")))
-        assert serving.pipeline(timeout=30)
+        assert serving.pipeline(timeout=SECONDS)
         name = self.promote(models, "thumb", tmp_path)
-        for _ in range(600):
-            if serving.pipeline(timeout=0).version.startswith(f"{name}-"):
-                break
-            threading.Event().wait(0.05)
-        else:
-            raise AssertionError("not picked up within 30 s")
+        eventually(lambda: serving.pipeline(timeout=0).version.startswith(f"{name}-"), name)
         serving.stop()
         (watch,) = [thread for thread in threading.enumerate() if thread.name == "watch-models"]
-        watch.join(30)
+        watch.join(SECONDS)
 
     def test_is_not_looked_for_where_model_says_which(
         self, settings: Settings, models: Models, bundled: Path, tmp_path: Path
@@ -334,7 +330,7 @@ class TestWhatIsPromoted:
         before = watches()
         for choice in (fixed, "bundled"):
             chosen = dataclasses.replace(settings, model=choice)
-            Serving.start(chosen, sources=Sources(choice, settings.data_dir, bundled=bundled)).pipeline(timeout=30)
+            Serving.start(chosen, sources=Sources(choice, settings.data_dir, bundled=bundled)).pipeline(timeout=SECONDS)
         assert watches() == before
 
 

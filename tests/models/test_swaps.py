@@ -9,9 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from backend.models.promotion import Models
 from backend.models.published import Facts
 from tests.models.serving import STEPS
 from tests.models.tiny import says
+from tests.patience import SECONDS, eventually
 from tests.ports import port_for_later
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,6 @@ CONFIG = """<View><Image name="page" value="$image"/><RectangleLabels name="mark
 <Label value="signature"/><Label value="stamp"/><Label value="thumb"/></RectangleLabels></View>"""
 CLIENTS = 64
 SWAPS = 10
-SECONDS = 300  # beyond any deadline of a crowded machine: what is promised here is not speed
 
 
 def inked_page() -> str:
@@ -70,17 +69,10 @@ def serving(folder: Path, *, step: str = "none", workers: int = 1) -> Iterator[t
 
 def health(address: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = httpx2.get(f"{address}/health", timeout=30).json()
+        found: dict[str, Any] = httpx2.get(f"{address}/health", timeout=SECONDS).json()
     except httpx2.TransportError:
         return {}
     return found
-
-
-def eventually(reached: Callable[[], bool], *, seconds: float = SECONDS) -> None:
-    give_up = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < give_up, f"not reached within {seconds:g} s"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -147,7 +139,7 @@ def test_killed_in_the_swap_the_old_model_serves_until_then_and_the_new_one_afte
 ) -> None:
     old, new = publish(models, "stamp", tmp_path), publish(models, "thumb", tmp_path)
     models.promote(old, why="a test", by="tests", force=True)
-    with serving(tmp_path, step=step) as (address, process), httpx2.Client(timeout=60) as http:
+    with serving(tmp_path, step=step) as (address, process), httpx2.Client(timeout=SECONDS) as http:
         models.promote(new, why="a test", by="tests", force=True)
         assert process.stdout is not None
         reached, worker = process.stdout.readline().split()

@@ -15,6 +15,7 @@ import pytest
 
 from backend.settings import Settings
 from tests.pages.files import packed, picture
+from tests.patience import SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,7 +113,7 @@ def _endless(handler: Handler) -> None:
 
 def _held(body: bytes) -> Callable[[Handler], None]:
     def answer(handler: Handler) -> None:
-        assert handler.studio.release.wait(10)
+        assert handler.studio.release.wait(SECONDS)
         handler.reply(200, body)
 
     return answer
@@ -218,12 +219,12 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Tight limits; and no proxy, which would take the loopback addresses away."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    return Settings(max_bytes=2_000_000, max_pixels=1_000_000, max_pages=4, fetch_timeout=5.0, render_dpi=72)
+    return Settings(max_bytes=2_000_000, max_pixels=1_000_000, max_pages=4, fetch_timeout=SECONDS, render_dpi=72)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Waits for another thread's progress; gives up after ten seconds."""
-    end = time.monotonic() + 10
+    """Waits for another thread's progress."""
+    end = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < end, "the other thread did not come that far"
         time.sleep(0.005)

@@ -12,12 +12,13 @@ from PIL import Image
 
 from backend.pages.page import Limits, Page
 from backend.pages.source import decode
+from tests.patience import SECONDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-LIMITS = Limits(max_bytes=2_000_000, max_pixels=1_000_000, max_pages=4, seconds=20.0)
+LIMITS = Limits(max_bytes=2_000_000, max_pixels=1_000_000, max_pages=4, seconds=SECONDS)
 
 
 def pages_of(data: bytes, *, limits: Limits = LIMITS, dpi: int = 72, pages: slice | None = None) -> list[Page]:

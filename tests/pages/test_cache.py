@@ -9,6 +9,7 @@ import pytest
 from backend.errors import PageUnavailable
 from backend.pages.source import Cache
 from tests.pages.conftest import wait_until
+from tests.patience import SECONDS
 
 
 class Clock:
@@ -93,7 +94,7 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
 
     def failing() -> bytes:
         calls.append(1)
-        assert release.wait(10)
+        assert release.wait(SECONDS)
         raise PageUnavailable("a", "gone")
 
     def ask() -> None:

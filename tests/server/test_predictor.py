@@ -11,6 +11,7 @@ from backend.labelstudio.labelling import bind
 from backend.server.predictor import Predictor
 from backend.server.turns import FairPlaces, PageJob, Turns
 from backend.settings import Settings
+from tests.patience import SECONDS
 from tests.server.conftest import VERSION, MemoryLedger, MemoryPages, ToldPipeline, ToldServing, found
 
 CONFIG = (
@@ -165,7 +166,7 @@ def test_no_more_pages_are_decoded_at_once_than_are_looked_at():
     for request in requests:
         request.start()
     for request in requests:
-        request.join(timeout=60)
+        request.join(SECONDS)
     assert (now, most <= 2) == (0, True)
 
 
@@ -216,7 +217,7 @@ def test_what_drips_in_does_not_hold_up_what_is_there():
     class Dripping(MemoryPages):
         def pages(self, reference, **how):
             if reference != "page 20":
-                never.wait(60)
+                never.wait(SECONDS)
             return super().pages(reference, **how)
 
     clock, pages = Clock(), Dripping()
@@ -259,7 +260,7 @@ def test_a_thousand_bad_pages_are_a_few_lines_of_the_log(pipeline, pages, caplog
 
 
 class TestTurns:
-    def run(self, turns, jobs, *, project="1", seconds=60.0):
+    def run(self, turns, jobs, *, project="1", seconds=float(SECONDS)):
         return turns.run([PageJob(host="", call=job) for job in jobs], project=project, remaining=lambda: seconds)
 
     def test_every_job_ends_once_with_its_result_or_its_error(self):
@@ -289,7 +290,7 @@ class TestTurns:
         for one in batches:
             one.start()
         for one in batches:
-            one.join(60)
+            one.join(SECONDS)
         assert (now, most <= 3) == (0, True)
 
     def test_a_request_that_is_left_gives_its_places_back(self):
@@ -307,38 +308,38 @@ class TestTurns:
         never, turns = threading.Event(), Turns()
 
         def slow(_):
-            never.wait(60)
+            never.wait(SECONDS)
 
-        left = [60.0]
+        left = [float(SECONDS)]
         held = threading.Thread(
             target=lambda: list(
                 turns.run([PageJob(host="slow", call=slow)] * 200, project="slow", remaining=lambda: left[0])
             )
         )
         held.start()
-        good = turns.run([PageJob(host="good", call=lambda _: 1)] * 50, project="good", remaining=lambda: 60)
+        good = turns.run([PageJob(host="good", call=lambda _: 1)] * 50, project="good", remaining=lambda: SECONDS)
         assert len(list(good)) == 50
         left[0] = 0
         never.set()
-        held.join(60)
+        held.join(SECONDS)
 
     def test_slow_pages_of_one_host_end_when_they_come(self):
         come, turns = threading.Event(), Turns(quick=2, each=2, slow=3, slow_each=3)
         done = []
 
         def slow(arrived):
-            come.wait(60)
+            come.wait(SECONDS)
             arrived()
             done.append(1)
 
         def fetch():
-            list(turns.run([PageJob(host="h", call=slow)] * 9, project="1", remaining=lambda: 60))
+            list(turns.run([PageJob(host="h", call=slow)] * 9, project="1", remaining=lambda: SECONDS))
 
         batch = threading.Thread(target=fetch)
         batch.start()
         time.sleep(2.5)  # long enough to be slow: three of them wait, two are tried
         come.set()
-        batch.join(60)
+        batch.join(SECONDS)
         assert len(done) == 9
 
     def test_one_project_cannot_take_every_place_of_another(self):
@@ -347,7 +348,7 @@ class TestTurns:
 
         def lasts(arrived):
             arrived()
-            never.wait(60)
+            never.wait(SECONDS)
 
         for _ in range(4):
             threads.append(threading.Thread(target=lambda: list(self.run(turns, [lasts] * 5, project="hostile"))))
@@ -358,7 +359,7 @@ class TestTurns:
         assert not never.is_set()
         never.set()
         for one in threads:
-            one.join(60)
+            one.join(SECONDS)
 
 
 class TestFairPlaces:
@@ -367,11 +368,11 @@ class TestFairPlaces:
         ends = {name: threading.Event() for name in ("a1", "a2", "a3", "a4", "b1")}
 
         def work(name):
-            with places.place(name[0], timeout=60) as found:
+            with places.place(name[0], timeout=SECONDS) as found:
                 assert found
                 order.append(name)
                 began.release()
-                assert ends[name].wait(60)
+                assert ends[name].wait(SECONDS)
 
         threads = []
         for waiting, name in enumerate(ends):
@@ -380,15 +381,15 @@ class TestFairPlaces:
             while len(places._waiting) + len(order) <= waiting:
                 time.sleep(0.005)
         for _ in range(2):
-            assert began.acquire(timeout=60)
+            assert began.acquire(timeout=SECONDS)
         assert order == ["a1", "a2"]
         ends["a1"].set()
-        assert began.acquire(timeout=60)
+        assert began.acquire(timeout=SECONDS)
         assert order[2] == "b1", "it came last, and has nothing under way"
         for end in ends.values():
             end.set()
         for one in threads:
-            one.join(60)
+            one.join(SECONDS)
         assert sorted(order) == sorted(ends)
         assert places._waiting == {} == places._at_work
 

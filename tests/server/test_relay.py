@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
@@ -22,6 +21,9 @@ import pytest
 
 from backend.server.event_worker import SILENT_SECONDS, Courier, Errands, HealthState, _packed, _receive, _send, pair
 from backend.server.lanes import Answer, Asked, Lanes
+from tests.patience import SECONDS
+from tests.patience import eventually as until
+from tests.ports import port_for_later
 from tests.server.test_wire import LET, application
 
 ROOT = Path(__file__).parents[2]
@@ -59,16 +61,16 @@ class Both:
     def close(self) -> None:
         LET.set()
         self.close_working_end()
-        assert self.ended.wait(30)
+        assert self.ended.wait(SECONDS)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(SECONDS)
         self.loop.close()
         self._ends[0].close()
 
     def close_working_end(self) -> None:
         if self._ends[1].fileno() != -1:
             self._ends[1].shutdown(socket.SHUT_RDWR)
-            assert self.errands.over.wait(30)
+            assert self.errands.over.wait(SECONDS)
             self._ends[1].close()
 
 
@@ -78,14 +80,6 @@ def both() -> Iterator[Both]:
     made = Both()
     yield made
     made.close()
-
-
-def until(reached: Any) -> None:
-    for _ in range(1200):
-        if reached():
-            return
-        time.sleep(0.05)
-    raise AssertionError("not reached within a minute")
 
 
 @pytest.mark.parametrize("size", [0, 3, 60_000, 70_000, 5_000_000])
@@ -124,7 +118,7 @@ def test_what_is_told_arrives_and_the_end_is_noticed(both: Both) -> None:
     until(lambda: both.told)
     assert both.told == [{"health": {"storage": "ready"}}]
     both.close_working_end()
-    assert both.ended.wait(30)
+    assert both.ended.wait(SECONDS)
 
 
 def test_a_request_that_there_is_no_descriptor_for_is_refused_and_the_next_one_taken(both: Both) -> None:
@@ -177,9 +171,7 @@ def test_silence_is_told() -> None:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = port_for_later()
     environment = os.environ | {"DATA_DIR": str(folder), "DATABASE_URL": "", "MODEL": "bundled", "LOG_LEVEL": "ERROR"}
     command = [sys.executable, "-m", "backend", "serve", "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True) as process:
@@ -193,7 +185,7 @@ def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 def health(port: int) -> dict[str, Any]:
     """What /health says; empty where it does not answer."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=SECONDS)
     try:
         connection.request("GET", "/health")
         return dict(json.loads(connection.getresponse().read()))
@@ -220,4 +212,4 @@ def test_health_is_told_while_the_working_process_is_stopped_and_the_pair_is_mad
         os.kill(receiving, signal.SIGKILL)
         until(lambda: children(process.pid) not in ([], [working]) and health(port))
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(SECONDS) == 0

@@ -38,13 +38,13 @@ from backend.vision.engine import Fusion
 from backend.vision.network_config import CLASSES
 from backend.vision.pipeline import Pipeline
 from benchmarks.loopback_studio import LoopbackStudio
+from tests.patience import eventually
 
 CONFIG = (
     '<View><Image name="page" value="$image"/><RectangleLabels name="mark" toName="page">'
     '<Label value="stamp"/><Label value="signature"/></RectangleLabels></View>'
 )
 LOGO, SEAL = (20.0, 20.0, 220.0, 160.0), (150.0, 320.0, 350.0, 460.0)
-PATIENCE_SECONDS = 60
 Region = dict[str, Any]
 
 
@@ -169,10 +169,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def until(wanted: Callable[[], bool]) -> None:
-    patience = time.monotonic() + PATIENCE_SECONDS
-    while not wanted():
-        assert time.monotonic() < patience, "it did not come about"
-        time.sleep(0.1)
+    eventually(wanted, "what was wanted")
 
 
 def test_open_tasks_that_show_what_was_deleted_lose_it_by_themselves(place: Place) -> None:

@@ -11,6 +11,7 @@ import pytest
 from backend.errors import LimitExceeded, PageUnavailable, ReferenceRefused, UndecodablePage
 from backend.settings import Settings
 from backend.vision.pipeline import Rejected
+from tests.patience import SECONDS
 from tests.server.conftest import NAMED, VERSION, ToldServing, found, make_app, payload
 
 IMAGE = "/data/upload/2/062571dc-page.jpg"
@@ -347,7 +348,7 @@ class TestWhileTheModelLoads:
         request.start()
         assert app.test_client().get("/health").json["model_state"] == "loading"
         serving.settled.set()
-        request.join(timeout=30)
+        request.join(SECONDS)
         assert answers[0].json["results"][0]["model_version"] == NAMED
 
 
@@ -412,14 +413,14 @@ def test_64_clients_at_once_each_get_one_version(app, pipeline):
     ready, answers = threading.Barrier(64), []
 
     def ask() -> None:
-        ready.wait()
+        ready.wait(SECONDS)
         answers.append(app.test_client().post("/predict", json=batch(IMAGE, IMAGE, IMAGE)).json["results"])
 
     clients = [threading.Thread(target=ask) for _ in range(64)]
     for one in clients:
         one.start()
     for one in clients:
-        one.join(timeout=60)
+        one.join(SECONDS)
     assert len(answers) == 64
     assert {prediction["model_version"] for results in answers for prediction in results} == {NAMED}
 
@@ -441,7 +442,7 @@ def test_predictions_never_take_the_threads_that_the_other_routes_need(serving, 
     assert (response.status_code, response.json["error"]) == (503, "ServiceUnavailable")
     assert app.test_client().post("/setup", json=payload("setup")).status_code == 200
     go_on.set()
-    first.join(timeout=30)
+    first.join(SECONDS)
     serving.held.marks = lambda *_, **__: found()
     assert app.test_client().post("/predict", json=payload("predict")).status_code == 200
 
@@ -540,7 +541,7 @@ def test_bodies_of_many_values_are_worked_on_as_memory_allows(app, serving):
     original = serving.pipeline
 
     def waits(*, timeout: float):
-        assert release.wait(60)
+        assert release.wait(SECONDS)
         return original(timeout=timeout)
 
     serving.pipeline = waits

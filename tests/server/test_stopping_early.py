@@ -10,6 +10,7 @@ import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from tests.patience import SECONDS
 from tests.ports import port_for_later
 
 ROOT = Path(__file__).parents[2]
@@ -22,8 +23,9 @@ def test_a_stop_just_after_the_start_is_no_crash(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
         body = b'{"action": "START_TRAINING", "project": {"id": 1}}'
         status = None
-        for _ in range(600):
-            connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        give_up = time.monotonic() + SECONDS
+        while time.monotonic() < give_up:
+            connection = HTTPConnection("127.0.0.1", port, timeout=SECONDS)
             try:
                 # The first thing that it answers is an event: that needs no model.
                 connection.request("POST", "/webhook", body, {"Content-Type": "application/json"})
@@ -35,7 +37,7 @@ def test_a_stop_just_after_the_start_is_no_crash(tmp_path: Path) -> None:
             finally:
                 connection.close()
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=SECONDS)
     assert status == 200
     assert process.returncode == 0
     assert "SIGABRT" not in told
@@ -51,7 +53,7 @@ def test_a_stop_while_a_model_loads_and_does_not_end_is_no_crash(tmp_path: Path)
         assert process.stdout is not None
         assert process.stdout.readline() == "loading\n", "and goes on"
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=120)
+        _, told = process.communicate(timeout=SECONDS)
     assert process.returncode == 0
     assert "SIG" not in told, "gunicorn names the signal that a worker was ended by"
     assert "terminate called" not in told

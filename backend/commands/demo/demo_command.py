@@ -54,7 +54,7 @@ __all__ = ["Step", "Steps", "add_arguments", "run"]
 _ROOT = Path(__file__).resolve().parents[3]
 _PORT, _BACKEND_PORT = 8080, 9090
 _LABEL_STUDIO_SECONDS = 600.0
-_BACKEND_SECONDS = 60.0
+_BACKEND_SECONDS = 300.0
 _WATCH_SECONDS = 0.5
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

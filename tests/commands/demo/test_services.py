@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from backend.commands.demo import services
 from backend.commands.demo.services import LOOPBACK, Service, free_port
 from backend.errors import DemoError
+from tests.patience import SECONDS, eventually
 from tests.ports import port_for_later
 
 
@@ -31,15 +30,8 @@ def alive(pid: int) -> bool:
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def wait(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < give_up, "still not so after 30 s"
-        time.sleep(0.01)
-
-
 def first_line(path: Path) -> str:
-    wait(lambda: path.exists() and "\n" in path.read_text())
+    eventually(lambda: path.exists() and "\n" in path.read_text())
     return path.read_text().splitlines()[0]
 
 
@@ -49,7 +41,7 @@ def test_a_server_is_waited_for_until_it_answers(tmp_path: Path) -> None:
         f"import http.server as h; h.HTTPServer(('{LOOPBACK}', {port}), h.SimpleHTTPRequestHandler).serve_forever()"
     )
     with service(tmp_path, script) as thing:
-        thing.wait_until_answers(f"http://{LOOPBACK}:{port}/", seconds=30)
+        thing.wait_until_answers(f"http://{LOOPBACK}:{port}/", seconds=SECONDS)
     with socket.socket() as probe:
         assert probe.connect_ex((LOOPBACK, port)) != 0
 
@@ -59,7 +51,7 @@ def test_a_server_that_ends_early_is_reported_with_the_end_of_its_log(tmp_path: 
         service(tmp_path, "print('the port is on fire'); raise SystemExit(7)") as thing,
         pytest.raises(DemoError, match=r"(?s)The thing ended with exit code 7.*the port is on fire"),
     ):
-        thing.wait_until_answers(f"http://{LOOPBACK}:{port_for_later()}/", seconds=30)
+        thing.wait_until_answers(f"http://{LOOPBACK}:{port_for_later()}/", seconds=SECONDS)
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
@@ -79,7 +71,7 @@ def test_stopping_ends_the_children_of_the_server_too(tmp_path: Path) -> None:
     with service(tmp_path, script) as thing:
         grandchild = int(first_line(thing.log))
         assert alive(grandchild)
-    wait(lambda: not alive(grandchild))
+    eventually(lambda: not alive(grandchild))
 
 
 def test_a_server_that_does_not_listen_is_ended_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,9 @@ from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import label_config
 from backend.pages.page import Limits
 from tests.commands.import_documents.loopback import Loopback
+from tests.patience import SECONDS
 
-LIMITS = Limits(max_bytes=2_000_000, max_pixels=1_000_000, max_pages=20, seconds=20.0)
+LIMITS = Limits(max_bytes=2_000_000, max_pixels=1_000_000, max_pages=20, seconds=SECONDS)
 MakeImporter = Callable[..., Importer]
 
 

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from backend.training.retraining.starting import (
     note,
 )
 from tests.corrections.test_service import Told
+from tests.patience import SECONDS, eventually
 from tests.training.retraining.ledger import KINDS, open_ledger, teach
 
 LAST = Training(began=1000.0, why="by hand", hard=7, ended=1500.0, result="refused")
@@ -80,13 +80,6 @@ LATER = 1000.0 + REST_SECONDS
 def test_a_training_starts_for_a_reason(changes: dict[str, object], every: int, why: str | None) -> None:
     usual = Situation(now=LATER, running=False, last=LAST, asked=None, hard=7)
     assert decide(dataclasses.replace(usual, **changes), every=every) == why
-
-
-def eventually(reached: Callable[[], bool], *, seconds: float = 300.0) -> None:
-    until = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < until, f"not reached within {seconds} s"
-        time.sleep(0.02)
 
 
 class Sleepers:
@@ -314,7 +307,7 @@ def test_a_worker_with_torch_trains_for_a_server_without_it(settings: Settings) 
         eventually(lambda: (last := last_training(folder)) is not None and last.ended is not None)
     finally:
         worker.terminate()
-        assert worker.wait(60) == os.EX_OK
+        assert worker.wait(SECONDS) == os.EX_OK
     last = last_training(folder)
     assert last is not None
     assert (last.why, last.result) == (START_TRAINING, "refused"), (folder / "log").read_text()
