@@ -32,6 +32,7 @@ LONGEST_WAIT = 3600.0
 
 _MOST_SHOWN_ANEW = 200
 """Tasks that are looked at, for the end of one correction, because they once were shown something else."""
+_MOST_VARIABLES = 500
 _MOST_ALIKE = 1000
 """Boxes that are compared for one correction: what is nearer than all of them is among them."""
 
@@ -54,8 +55,8 @@ class Renewal:
 def plan_renewals(engine: Engine, rows: NearRows, name: str, *, network: str, distance: float, due: float) -> int:
     """Plans to predict the tasks anew that show the very thing that a sample corrects, under another name.
 
-    Tasks that somebody annotated are left alone: what is there is an annotator's now. A sample that is not remembered
-    any more changes nothing.
+    Tasks that somebody annotated are left alone: what is there is an annotator's now. Those that were only skipped come
+    up again. A sample that is not remembered any more changes nothing.
 
     Args:
         engine: The ledger's database.
@@ -73,15 +74,12 @@ def plan_renewals(engine: Engine, rows: NearRows, name: str, *, network: str, di
         remembered = (memory.c.sample == name) & (memory.c.network == network) & memory.c.picture.is_not(None)
         if connection.execute(select(memory.c.sample).where(remembered)).first() is None:
             return 0
-        taken = _taken(connection)
     alike = find_alike(engine, rows, name, network=network, distance=distance, most=_MOST_ALIKE)
-    tasks = {
-        one.task: one.project
-        for one in alike
-        if one.same and one.label != label and one.project is not None and one.task not in taken
-    }
-    _plan(engine, tasks, name, due=due)
-    return len(tasks)
+    tasks = {one.task: one.project for one in alike if one.same and one.label != label and one.project is not None}
+    with engine.connect() as connection:
+        open_ones = _open(connection, tasks)
+    _plan(engine, open_ones, name, due=due)
+    return len(open_ones)
 
 
 def plan_undoing(engine: Engine, name: str, *, due: float) -> int:
@@ -106,18 +104,23 @@ def plan_undoing(engine: Engine, name: str, *, due: float) -> int:
     several = several.group_by(prediction.c.task, prediction.c.version).having(func.count() > 1)
     tasks: dict[int, int] = {}
     with engine.connect() as connection:
-        taken = _taken(connection)
         for one, most in ((renamed, _MOST_ALIKE), (several, _MOST_SHOWN_ANEW)):
             rows = connection.execute(one.order_by(prediction.c.task.desc()).limit(most))
-            tasks |= {row.task: row.project for row in rows if row.task not in taken}
+            tasks |= {row.task: row.project for row in rows}
+        tasks = _open(connection, tasks)
     _plan(engine, tasks, name, due=due)
     return len(tasks)
 
 
-def _taken(connection: Connection) -> set[int]:
-    """Tasks that bear an annotation."""
-    living = annotation.c.deleted.is_(False) & annotation.c.task.is_not(None)
-    return set(connection.execute(select(annotation.c.task).where(living)).scalars())
+def _open(connection: Connection, tasks: Mapping[int, int]) -> dict[int, int]:
+    """Those of some tasks, each with its project, that bear no annotation; one that was only skipped comes up again."""
+    found, numbers = dict(tasks), sorted(tasks)
+    living = annotation.c.deleted.is_(False) & annotation.c.body["skipped"].as_boolean().is_not(True)
+    for start in range(0, len(numbers), _MOST_VARIABLES):
+        some = annotation.c.task.in_(numbers[start : start + _MOST_VARIABLES])
+        for task in connection.execute(select(annotation.c.task).where(some, living)).scalars():
+            found.pop(task, None)
+    return found
 
 
 def _plan(engine: Engine, tasks: Mapping[int, int], name: str, *, due: float) -> None:

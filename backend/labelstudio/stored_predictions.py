@@ -101,7 +101,7 @@ class PredictionRegions:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenTask:
-    """A task that nobody annotated or drafted, with what is shown for it.
+    """A task that nobody annotated, with what is shown for it; one that was skipped comes up again.
 
     Attributes:
         body: The task as a prediction needs it: `id` and `data`.
@@ -117,7 +117,9 @@ class OpenTask:
 
 
 def read_open_task(studio: LabelStudio, task: int) -> OpenTask | None:
-    """A task with its predictions; None where it is gone, or somebody has begun to annotate it.
+    """A task with its predictions; None where it is gone, or somebody has begun to annotate it, as far as is told.
+
+    Label Studio tells of the drafts of nobody but the token's user.
 
     Raises:
         LabelStudioError: Label Studio refused or did not answer.
@@ -128,7 +130,8 @@ def read_open_task(studio: LabelStudio, task: int) -> OpenTask | None:
         if error.answered == _NOT_FOUND:
             return None
         raise
-    if found.get("annotations") or found.get("drafts"):
+    left = [one for one in found.get("annotations") or () if not one.get("was_cancelled")]
+    if left or found.get("drafts"):
         return None
     shown = (
         PredictionRegions(

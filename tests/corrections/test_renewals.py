@@ -45,8 +45,16 @@ def planned(engine: Engine) -> set[int]:
         return set(connection.execute(select(renewal.c.task)).scalars())
 
 
-def annotated(engine: Engine, task: int, *, deleted: bool = False) -> None:
-    blank = {"updated": NOW, "folded": NOW, "body": {}, "attempts": 0, "due": 0.0, "lease": 0.0, "parked": False}
+def annotated(engine: Engine, task: int, *, deleted: bool = False, skipped: bool = False) -> None:
+    blank = {
+        "updated": NOW,
+        "folded": NOW,
+        "body": {"skipped": skipped},
+        "attempts": 0,
+        "due": 0.0,
+        "lease": 0.0,
+        "parked": False,
+    }
     with writing(engine) as connection:
         connection.execute(insert(annotation).values(id=900 + task, task=task, project=1, deleted=deleted, **blank))
 
@@ -61,10 +69,12 @@ def test_the_end_of_a_verdict_reaches_the_tasks_that_it_may_have_changed(engine:
     annotated(engine, 5)
     shown(engine, 6, "renamed", recalled="12-a")
     annotated(engine, 6, deleted=True)
+    shown(engine, 8, "renamed", recalled="12-a")
+    annotated(engine, 8, skipped=True)
     shown(engine, 7, "seal")
     shown(engine, 7, "drawn by an annotator", drawn=True)
-    assert plan_undoing(engine, "12-a", due=NOW) == 3
-    assert planned(engine) == {1, 2, 6}
+    assert plan_undoing(engine, "12-a", due=NOW) == 4
+    assert planned(engine) == {1, 2, 6, 8}
 
 
 def test_what_a_clock_that_was_ahead_planned_waits_no_longer_than_anything(engine: Engine) -> None:

@@ -268,6 +268,17 @@ def test_a_refresh_replaces_what_comes_out_different_and_nothing_else(make: Make
     assert not studio.predictions[3][0]["result"]
 
 
+def test_a_skipped_task_is_refreshed_since_it_comes_up_again(make: Make, studio: LoopbackStudio) -> None:
+    make()(wanted(1))
+    emptied(studio, 1)
+    [stored] = studio.predictions[1]
+    studio.annotations[1] = [{"id": 1, "parent_prediction": stored["id"], "was_cancelled": True}]
+    assert make(refresh=True)(wanted(1)).predicted == 1
+    [kept] = studio.predictions[1]
+    assert kept["id"] == stored["id"]
+    assert kept["result"]
+
+
 def test_a_refresh_that_was_killed_leaves_nothing_that_the_next_one_does_not_mend(
     make: Make, studio: LoopbackStudio
 ) -> None:
