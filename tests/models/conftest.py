@@ -33,3 +33,8 @@ def published(models: Models, tmp_path: Path) -> Publish:
         return models.publish(candidate, Facts(**{"source": "training", **facts})).name
 
     return publish
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Names of what a publication that failed left in the folder of models."""
+    return [path.name for path in folder.iterdir() if path.name not in (".lock", "history.jsonl")]

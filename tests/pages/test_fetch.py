@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 
-from backend.errors import PageUnavailable, ReferenceRefused
+from backend.errors import (
+    PageUnavailable,
+    ReferenceRefused,
+)
 from backend.pages import fetch
-from backend.pages.fetch import is_public
+from backend.pages.fetch import Fetcher, FileRoom, is_public
+from backend.pages.page import Limits
+from backend.pages.references import AllowList
 from backend.pages.source import PageSource
+from backend.settings import Settings
+from tests.pages.conftest import Access, Studio
 
 if TYPE_CHECKING:
     from backend.settings import Settings
@@ -71,3 +79,29 @@ def test_a_name_that_leads_elsewhere_at_the_second_lookup_is_sent_nothing(
     with pytest.raises(ReferenceRefused, match="leads to a private address"):
         PageSource(settings, access).pages("/data/upload/signed")
     assert len(studio.requests) == before + 1, "Label Studio was asked, and the other name was not"
+
+
+def test_large_files_find_room_while_there_is_some_and_small_ones_always() -> None:
+    room = FileRoom(most=100, few=10)
+    assert room.take(60)
+    assert room.take(40)
+    assert not room.take(11)
+    assert room.take(10)
+    assert not room.take(1, held=10)
+    room.give_back(60)
+    assert room.take(20, held=10)
+    room.give_back(room.taken)
+    assert room.take(1000), "one file alone is bounded by MAX_BYTES"
+
+
+def test_files_that_come_in_slowly_take_room_and_give_it_back(
+    access: Access, settings: Settings, studio: Studio
+) -> None:
+    """What comes in is counted as it comes, whatever was declared; one that has no room is refused at once."""
+    room = FileRoom(most=1000, few=100)
+    fetcher = Fetcher(AllowList(base_url=studio.url, allowed_hosts=""), Limits.of(settings), room)
+    studio.routes["/data/upload/long"] = lambda handler: handler.reply(200, bytes(500_000))
+    assert room.take(900)
+    with pytest.raises(PageUnavailable, match="too many large files arrive at once"):
+        fetcher.fetch(httpx2.URL(studio.url + "/data/upload/long"), access.headers(), shown="page")
+    assert room.taken == 900

@@ -5,9 +5,12 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from backend.errors import ReferenceRefused, SettingsError
+from backend.errors import (
+    ReferenceRefused,
+    SettingsError,
+)
 from backend.pages.page import Limits
-from backend.pages.references import AllowList, Remote, resolve, shorten
+from backend.pages.references import AllowList, Remote, host_of, resolve, shorten
 from backend.settings import Settings
 from tests.pages.conftest import Access
 
@@ -168,3 +171,18 @@ def test_a_malformed_label_studio_address_is_a_settings_error(url: str) -> None:
 )
 def test_messages_show_a_short_reference_without_secrets(reference: str, shown: str) -> None:
     assert shorten(reference) == shown
+
+
+@pytest.mark.parametrize(
+    ("reference", "host"),
+    [
+        ("http://Pages.Example:8080/a.png", "pages.example"),
+        ("HTTPS://pages.example./a.png", "pages.example"),
+        ("http://pages.example:08080?x", "pages.example"),
+        ("http://[::1]:8080/a.png", "[::1]"),
+        ("/data/upload/a.png", ""),
+    ],
+)
+def test_a_host_has_one_name_whatever_it_is_written_as(reference: str, host: str) -> None:
+    """By it, slow pages share their places."""
+    assert host_of(reference) == host

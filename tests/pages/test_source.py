@@ -6,12 +6,9 @@ import base64
 import dataclasses
 import gc
 import logging
-import os
 import threading
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-import httpx2
 import pytest
 
 from backend.errors import (
@@ -23,10 +20,8 @@ from backend.errors import (
     ReferenceRefused,
     UndecodablePage,
 )
-from backend.pages.fetch import Fetcher, FileRoom
-from backend.pages.page import Limits
-from backend.pages.references import AllowList, host_of
-from backend.pages.source import Cache, PageSource, _read, from_path
+from backend.pages.fetch import FileRoom
+from backend.pages.source import Cache, PageSource, from_path
 from backend.settings import Settings
 from tests.pages.conftest import TOKEN, Access, Studio, wait_until
 from tests.pages.files import packed, picture
@@ -219,91 +214,6 @@ def test_threads_that_want_one_file_share_one_fetch(source: PageSource, studio: 
     assert len(studio.requests) == 1
 
 
-@pytest.fixture
-def local_source(tmp_path: Path, settings: Settings, access: Access, png: bytes) -> PageSource:
-    """With a root that has a page, links in and out of it, and things that are no files."""
-    root = tmp_path / "root"
-    (root / "scans").mkdir(parents=True)
-    (root / "scans" / "a page+1.png").write_bytes(png)
-    (root / "linked.png").symlink_to(root / "scans" / "a page+1.png")
-    (tmp_path / "outside.png").write_bytes(png)
-    (tmp_path / "root-beside").mkdir()
-    (tmp_path / "root-beside" / "page.png").write_bytes(png)
-    (root / "escape.png").symlink_to(tmp_path / "outside.png")
-    (root / "escape").symlink_to(tmp_path)
-    (root / "loop").symlink_to(root / "loop")
-    os.mkfifo(root / "pipe")
-    return PageSource(dataclasses.replace(settings, local_files_root=str(root)), access)
-
-
-@pytest.mark.parametrize(
-    "named",
-    [
-        "scans/a%20page%2B1.png",  # spaces and plus signs, encoded
-        "scans/../scans/a%20page%2B1.png",  # climbs, and stays inside
-        "linked.png",  # a link that stays inside
-    ],
-)
-def test_local_files_are_read_under_their_root(named: str, local_source: PageSource, studio: Studio) -> None:
-    for reference in (f"/data/local-files/?d={named}", f"{studio.url}/data/local-files/?d={named}"):
-        assert next(local_source.pages(reference)).width == 60
-    assert studio.requests == []
-
-
-def test_names_that_label_studio_wrote_on_windows_lead_into_folders(
-    local_source: PageSource, tmp_path: Path, png: bytes
-) -> None:
-    folder = tmp_path / "root" / "2024"
-    folder.mkdir()
-    (folder / "scan 1.png").write_bytes(png)
-    (folder / "back\\slash.png").write_bytes(png)  # what it is here is a name like any other
-    for named in ("2024\\scan 1.png", "2024%5Cscan%201.png", "2024/back\\slash.png"):
-        assert next(local_source.pages(f"/data/local-files/?d={named}")).width == 60
-    with pytest.raises(ReferenceRefused, match="outside LOCAL_FILES_ROOT"):
-        next(local_source.pages("/data/local-files/?d=..\\outside.png"))
-
-
-@pytest.mark.parametrize(
-    "name", ["my contract.png", "عقد إيجار.png", "Übergabe é.png", "it's (1).png", "a+b=c, 100%.png", "合同.png"]
-)
-def test_names_of_local_files_are_read_as_they_are_and_encoded(
-    name: str, local_source: PageSource, tmp_path: Path, png: bytes
-) -> None:
-    folder = tmp_path / "root" / "my scans"
-    folder.mkdir()
-    (folder / name).write_bytes(png)
-    encoded = f"my%20scans/{quote(name)}"
-    # A plus sign in a query means a space, to browsers and to Label Studio.
-    for named in (encoded,) if "+" in name else (encoded, f"my scans/{name}"):
-        assert next(local_source.pages(f"/data/local-files/?d={named}")).width == 60
-
-
-@pytest.mark.parametrize(
-    ("query", "kind", "reason"),
-    [
-        ("d=../outside.png", ReferenceRefused, "outside LOCAL_FILES_ROOT"),  # climbs out
-        ("d=scans/..%2F..%2Foutside.png", ReferenceRefused, "outside LOCAL_FILES_ROOT"),  # climbs out, encoded
-        ("d=/etc/passwd", ReferenceRefused, "outside LOCAL_FILES_ROOT"),  # absolute
-        ("d=../root-beside/page.png", ReferenceRefused, "outside LOCAL_FILES_ROOT"),  # a folder with the same beginning
-        ("d=escape.png", ReferenceRefused, "outside LOCAL_FILES_ROOT"),  # a link that leads out
-        ("d=escape/outside.png", ReferenceRefused, "outside LOCAL_FILES_ROOT"),  # a folder that leads out
-        ("d=a%00.png", ReferenceRefused, "one file"),  # a zero byte
-        ("d=", ReferenceRefused, "one file"),
-        ("", ReferenceRefused, "one file"),
-        ("d=a&d=b", ReferenceRefused, "one file"),
-        ("d=missing.png", PageUnavailable, "cannot be read"),
-        ("d=scans", PageUnavailable, "not a plain file"),  # a folder
-        ("d=pipe", PageUnavailable, "not a plain file"),  # would wait for ever
-        ("d=loop", PageUnavailable, "cannot be read|does not exist"),  # a link to itself
-    ],
-)
-def test_local_files_outside_their_root_are_refused(
-    query: str, kind: type[PageError], reason: str, local_source: PageSource
-) -> None:
-    with pytest.raises(kind, match=reason):
-        local_source.pages(f"/data/local-files/?{query}")
-
-
 def test_without_a_root_label_studio_is_asked_for_local_files(source: PageSource, studio: Studio) -> None:
     assert next(source.pages("/data/local-files/?d=scans/page.png")).width == 60
     assert [(seen.path, seen.authorization) for seen in studio.requests] == [
@@ -378,29 +288,6 @@ def test_the_last_pages_of_a_file_can_be_asked_for(settings: Settings, tmp_path:
     assert [(page.index, page.width) for page in from_path(path, settings, pages=slice(-2, None))] == [(4, 14), (5, 15)]
 
 
-@pytest.mark.parametrize("swap", ["file", "folder", "pipe"])
-def test_a_file_that_takes_a_names_place_after_the_look_is_judged_itself(
-    swap: str, tmp_path: Path, settings: Settings, png: bytes
-) -> None:
-    """Who may write under LOCAL_FILES_ROOT puts a link, or a pipe, where a page was when its name was judged."""
-    root, page = tmp_path / "root", tmp_path / "root" / "scans" / "page.png"
-    page.parent.mkdir(parents=True)
-    page.write_bytes(png)
-    (tmp_path / "page.png").write_bytes(png)
-    limits = Limits.of(settings)
-    assert _read(page, "page", limits, root=root) == png
-    page.unlink()
-    if swap == "file":
-        page.symlink_to(tmp_path / "page.png")
-    elif swap == "pipe":
-        os.mkfifo(page)
-    else:
-        page.parent.rmdir()
-        page.parent.symlink_to(tmp_path)
-    with pytest.raises((ReferenceRefused, PageUnavailable)):
-        _read(page, "page", limits, root=root)
-
-
 def test_sources_that_share_a_cache_share_its_bound_and_no_file(settings: Settings, studio: Studio) -> None:
     cache = Cache.of(settings)
     good, bad = (PageSource(settings, Access(studio.url, token), cache=cache) for token in (TOKEN, "Bearer bad"))
@@ -412,19 +299,6 @@ def test_sources_that_share_a_cache_share_its_bound_and_no_file(settings: Settin
     next(good.pages("/data/upload/1/page.png"))
     assert cache.size == size
     assert len(studio.requests) == 2
-
-
-def test_large_files_find_room_while_there_is_some_and_small_ones_always() -> None:
-    room = FileRoom(most=100, few=10)
-    assert room.take(60)
-    assert room.take(40)
-    assert not room.take(11)
-    assert room.take(10)
-    assert not room.take(1, held=10)
-    room.give_back(60)
-    assert room.take(20, held=10)
-    room.give_back(room.taken)
-    assert room.take(1000), "one file alone is bounded by MAX_BYTES"
 
 
 def test_files_that_wait_to_be_decoded_take_room_until_nobody_wants_them(
@@ -442,31 +316,3 @@ def test_files_that_wait_to_be_decoded_take_room_until_nobody_wants_them(
     assert room.taken == 0
     assert next(source.pages("/data/upload/1/page.png")).width == 60
     assert len(studio.requests) == 1
-
-
-def test_files_that_come_in_slowly_take_room_and_give_it_back(
-    access: Access, settings: Settings, studio: Studio
-) -> None:
-    """What comes in is counted as it comes, whatever was declared; one that has no room is refused at once."""
-    room = FileRoom(most=1000, few=100)
-    fetcher = Fetcher(AllowList(base_url=studio.url, allowed_hosts=""), Limits.of(settings), room)
-    studio.routes["/data/upload/long"] = lambda handler: handler.reply(200, bytes(500_000))
-    assert room.take(900)
-    with pytest.raises(PageUnavailable, match="too many large files arrive at once"):
-        fetcher.fetch(httpx2.URL(studio.url + "/data/upload/long"), access.headers(), shown="page")
-    assert room.taken == 900
-
-
-@pytest.mark.parametrize(
-    ("reference", "host"),
-    [
-        ("http://Pages.Example:8080/a.png", "pages.example"),
-        ("HTTPS://pages.example./a.png", "pages.example"),
-        ("http://pages.example:08080?x", "pages.example"),
-        ("http://[::1]:8080/a.png", "[::1]"),
-        ("/data/upload/a.png", ""),
-    ],
-)
-def test_a_host_has_one_name_whatever_it_is_written_as(reference: str, host: str) -> None:
-    """By it, slow pages share their places."""
-    assert host_of(reference) == host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 
@@ -11,8 +12,16 @@ from flask.testing import FlaskClient
 from backend.errors import SettingsError
 from backend.server.callers import SECRET_USER, Callers, WebhookSecret
 from backend.settings import Settings
-
-from .conftest import PAYLOADS, MemoryLedger, MemoryPages, ToldPipeline, ToldServing, make_app
+from tests.server.conftest import (
+    PAYLOADS,
+    VERSION,
+    MemoryLedger,
+    MemoryPages,
+    ToldPipeline,
+    ToldServing,
+    make_app,
+    payload,
+)
 
 DOCKER = {"host": "0.0.0.0", "label_studio_url": "http://label-studio:8080"}  # noqa: S104  read, not bound
 SUB_PATH = {"label_studio_url": "https://annotate.example.com/studio"}
@@ -159,3 +168,49 @@ def test_a_secret_that_connect_left_is_asked_for_at_once_and_start_training_brin
     assert client.post("/webhook", json={"action": "X"}, auth=(SECRET_USER, "")).status_code == 401
     assert client.get("/health").status_code == 200
     assert len(ledger.events) == 3
+
+
+class TestBasicAuthentication:
+    @pytest.fixture
+    def app(self, serving, pages):
+        settings = Settings(basic_auth_user="studio", basic_auth_pass="pä:ss")
+        return make_app(settings, serving=serving, pages=pages)
+
+    @staticmethod
+    def header(text: str, encoding: str = "utf-8") -> dict[str, str]:
+        return {"Authorization": "Basic " + base64.b64encode(text.encode(encoding)).decode()}
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"Authorization": "Basic"},
+            {"Authorization": "Basic !!!"},
+            {"Authorization": "Bearer studio:pä:ss".encode().decode("latin-1")},
+            header("studio:pass"),
+            header("other:pä:ss"),
+            header(""),
+        ],
+    )
+    def test_anything_but_the_credentials_is_refused(self, client, headers):
+        for path in ("/health", "/versions", "/nothing"):
+            response = client.get(path, headers=headers)
+            assert response.status_code == 401
+            assert response.headers["WWW-Authenticate"].startswith("Basic ")
+        assert client.post("/webhook", json={"action": "X"}, headers=headers).status_code == 401
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"], ids=["as browsers write", "as Label Studio writes"])
+    def test_the_credentials_open_every_route(self, client, encoding):
+        headers = self.header("studio:pä:ss", encoding)
+        assert client.get("/health", headers=headers).json["model_version"] == VERSION
+        assert client.post("/predict", json=payload("predict"), headers=headers).status_code == 200
+
+    def test_a_password_that_latin_1_lacks_is_not_met_by_question_marks(self, serving, pages):
+        client = make_app(
+            Settings(basic_auth_user="studio", basic_auth_pass="密"), serving=serving, pages=pages
+        ).test_client()
+        assert client.get("/versions", headers=self.header("studio:密")).status_code == 200
+        assert client.get("/versions", headers=self.header("studio:?")).status_code == 401
+
+    def test_a_containers_health_check_needs_none_and_learns_nothing(self, client):
+        assert client.get("/").json == {"status": "UP", "model_class": "ContractMarks"}

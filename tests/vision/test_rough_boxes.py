@@ -8,7 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, as_boxes, iou
+from backend.vision.candidates import Candidates
+from backend.vision.colour_detector import ColourDetector
+from backend.vision.network_config import MARKS
+from backend.vision.pipeline import Pipeline
 from backend.vision.rough_boxes import tighten
+from tests.vision.test_pipeline import Answers, stamped_page
 
 SEAL, NAME = (300.0, 300.0, 500.0, 440.0), (120.0, 500.0, 420.0, 560.0)
 PEN = 5.0
@@ -73,3 +78,61 @@ def test_a_box_without_ink_stays_as_it_was(page: NDArray[np.uint8], rough: list[
 
 def test_what_the_detector_did_not_see_is_tightened_to_its_ink(page: NDArray[np.uint8]) -> None:
     assert overlap(tightened(page, [100, 490, 450, 580], sure=(0.0, 0.0)), NAME) > 0.9
+
+
+def test_a_rough_box_is_tightened_and_named() -> None:
+    pipeline = Pipeline(ColourDetector(), Answers((0.1, 0.3, 0.1, 0.5)))
+    mark = pipeline.refine(stamped_page(), as_boxes([300, 400, 720, 800]))
+    np.testing.assert_allclose(mark.boxes, [[380, 480, 621, 721]], atol=6)
+    assert mark.names == ["stamp"]
+    assert mark.scores[0] == pytest.approx(0.6), "the annotator said that it is a mark: `none` is out"
+
+
+def test_a_rough_box_around_no_ink_stays_where_it_is() -> None:
+    pipeline = Pipeline(ColourDetector(), Answers((0.1, 0.3, 0.1, 0.5)))
+    drawn = as_boxes([10, 10, 200, 200])
+    mark = pipeline.refine(stamped_page(), drawn)
+    np.testing.assert_array_equal(mark.boxes, drawn)
+    assert mark.names == ["stamp"]
+
+
+class SecondLook(ColourDetector):
+    """Proposes nothing, and sees on a second look where the stamp is; notes what it was asked."""
+
+    asked: list[tuple[tuple[int, ...], int]]
+
+    def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
+        del pixels, dpi
+        return Candidates(as_boxes([]), np.zeros(0), np.zeros((0, len(MARKS))))
+
+    def second_look(
+        self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp], *, dpi: float | None, times: int
+    ) -> Boxes:
+        del pixels, dpi
+        self.asked = [*self.asked, (tuple(map(int, labels)), times)]
+        return as_boxes([(381, 481, 620, 720)] * len(boxes))
+
+
+@pytest.mark.parametrize(("meant", "labels"), [([1], (1, 1, 1)), ([], (0, 0, 0, 1, 1, 1, 2, 2, 2))])
+def test_a_second_look_begins_with_the_rough_box_and_smaller_ones(meant: list[int], labels: tuple[int, ...]) -> None:
+    detector = SecondLook()
+    detector.asked = []
+    pipeline = Pipeline(detector, Answers((0.1, 0.3, 0.1, 0.5)))
+    mark = pipeline.refine(stamped_page(), as_boxes([300, 400, 720, 800]), meant=meant)
+    np.testing.assert_allclose(mark.boxes, [[381, 481, 620, 721]], atol=3)
+    assert detector.asked == [(labels, 2)]
+
+
+def test_where_there_is_no_ink_there_is_no_second_look() -> None:
+    detector = SecondLook()
+    detector.asked = []
+    drawn = as_boxes([10, 10, 200, 200])
+    mark = Pipeline(detector, Answers((0.1, 0.3, 0.1, 0.5))).refine(stamped_page(), drawn)
+    np.testing.assert_array_equal(mark.boxes, drawn)
+    assert detector.asked == [((), 2)]
+
+
+def test_a_classifier_that_is_sure_of_none_still_names_what_was_drawn() -> None:
+    mark = Pipeline(ColourDetector(), Answers((0.0, 0.0, 0.0, 1.0))).refine(stamped_page(), as_boxes([0, 0, 900, 900]))
+    assert mark.names[0] in MARKS
+    assert np.isfinite(mark.scores).all()

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +27,23 @@ from tests.commands.import_documents.papers import image
 from tests.models.tiny import says
 from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing, make_app
 
-__all__ = ["BASIC", "NOBODY", "SECRET", "Report", "Setup", "token_of", "unprivileged"]
+__all__ = [
+    "BASIC",
+    "NEEDS_PROJECT",
+    "NOBODY",
+    "NO_LEDGER",
+    "OTHER_PASSWORD",
+    "SECRET",
+    "UNSENDABLE",
+    "Broken",
+    "Report",
+    "Setup",
+    "assert_named",
+    "set_to",
+    "skipped",
+    "token_of",
+    "unprivileged",
+]
 
 TITLE = "Contracts"
 BASIC = ("annotator", "may-come-in")
@@ -189,3 +205,62 @@ def token_of(kind: str, *, expires: float) -> str:
     """A JWT as Label Studio makes them, signed by nobody."""
     body = base64.urlsafe_b64encode(json.dumps({"token_type": kind, "exp": expires}).encode()).decode().rstrip("=")
     return f"e30.{body}.signature"
+
+
+OTHER_PASSWORD = "another pässword"
+UNSENDABLE = "kľúčik"
+NEEDS_PROJECT = (
+    "label config",
+    "version",
+    "connection",
+    "way to the backend",
+    "title",
+    "shown boxes",
+    "webhook",
+    "webhook credentials",
+    "webhook address",
+    "last delivery",
+    "pages",
+)
+
+
+def skipped(*names: str) -> dict[str, str]:
+    return dict.fromkeys(names, "skipped")
+
+
+NO_LEDGER = skipped("journal", "last delivery")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A way to break a set-up, and what is said of it: of which thing, in which words, with which remedy."""
+
+    how: Callable[[Setup], object]
+    named: str
+    found: str
+    remedy: str
+    state: str = "failure"
+    also: dict[str, str] = field(default_factory=dict)
+
+
+def assert_named(setup: Setup, broken: Broken) -> None:
+    broken.how(setup)
+    report = setup.doctor()
+    finding = report.findings[broken.named]
+    assert broken.found in finding["found"]
+    assert broken.remedy in finding["remedy"]
+    assert report.not_well() == {broken.named: broken.state} | broken.also
+    assert report.code == (1 if "failure" in report.not_well().values() else 0)
+    _assert_nothing_secret(setup, report)
+
+
+def _assert_nothing_secret(setup: Setup, report: Report) -> None:
+    secrets = [SECRET, BASIC[1], OTHER_PASSWORD, UNSENDABLE, TOKEN, "sésame-ouvre", "signature=secret"]
+    key = setup.environment["LABEL_STUDIO_API_KEY"]
+    for secret in [*secrets, key] if key else secrets:
+        assert secret not in report.out
+        assert secret.encode("unicode_escape").decode() not in report.out
+
+
+def set_to(**environment: str) -> Callable[[Setup], object]:
+    return lambda setup: setup.environment.update(environment)
