@@ -184,8 +184,8 @@ class Journal:
         neither. Two workers never take the same event.
 
         Args:
-            act: Gets the open transaction and the event; gives None when it is done, or the reason why it never will be
-                (the event is kept as parked; after its second chance, as ignored).
+            act: Gets the open transaction and the event. It gives None when it is done, or the reason why it never will
+                be: then the event is kept as parked, and after its second chance as ignored.
             limit: Most events to take before returning.
             only: Ids of those that may be taken, at most a few hundred; None for all.
 

@@ -86,7 +86,8 @@ def plan_undoing(engine: Engine, name: str, *, due: float) -> int:
     """Plans to predict the tasks anew that a verdict may have changed which nobody follows any more.
 
     Those are the open tasks with a box that it renamed, and those that were shown something else before, under the
-    same version: what it removed is in none of their boxes now. A prediction that comes out the same stays.
+    same version. A box that it removed is in no prediction now: only the earlier one tells of it. A prediction that
+    comes out the same stays.
 
     Args:
         engine: The ledger's database.

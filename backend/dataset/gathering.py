@@ -268,8 +268,8 @@ def _with_marks(
 def samples_of(engine: Engine, gathered: Sequence[Gathered]) -> Iterator[FrozenSample]:
     """Samples of the annotations that rule, in the very state that was frozen; disputed ones are left out.
 
-    Two kinds of sample would speak of something else than the version's pages: those of an older state that a worker
-    has not replaced yet, and those of a page whose pixels have changed since.
+    Two kinds of sample do not fit the version's pages and are left out. The first is of an older state that a worker
+    has not replaced yet. The second is of a page whose pixels have changed since.
     """
     states = {one.annotation: one for one in gathered}
     ids = sorted(states)

@@ -1,8 +1,8 @@
 """Masks as Label Studio's brush stores them: runs of the bytes of a red, green, blue and alpha picture.
 
-The format is that of @thi.ng/rle-pack: 32 bits with the number of values, 5 bits with their width less one, four times
-4 bits with the widths of lengths less one. Then, for each run: one bit that says whether one value is repeated, 2 bits
-that choose a width, the length less one, and one value or as many as the length says.
+The format is that of @thi.ng/rle-pack. First come 32 bits for the number of values, 5 bits for their width less one,
+and four times 4 bits for the widths of lengths less one. Each run follows: one bit says whether one value is repeated,
+2 bits choose a width, and then come the length less one and the values, one or as many as the length says.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a trial said of the Hub's checkpoint: kept beside it, and asked for once, in a process of its own.
 
-A promoted model has passed the gate. The Hub's checkpoint is nobody's model here, so it has a trial before it serves:
-does it tell marks apart at all, and is it as good on whole pages as the bundled weights? `backend.training.hub_trial`
-holds it, on drawn pages. The verdict holds for these weights beside those bundled ones, and no others.
+A promoted model has passed the gate. The Hub's checkpoint has passed none, so it has a trial before it serves. Does
+it tell marks apart at all? Is it as good on whole pages as the bundled weights? `backend.training.hub_trial` asks this
+on drawn pages. The verdict holds for these weights beside those bundled ones, and no others.
 """
 
 from __future__ import annotations

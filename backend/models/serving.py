@@ -246,8 +246,8 @@ class Serving:
     def stop(self) -> None:
         """Ends the watch, and gives a load under way a moment to finish.
 
-        A process that is taken down piece by piece inside of a load ends by a crash: what then still loads is to be
-        ended at once, as `serve` does it.
+        A process that ends in the middle of a load may crash. So whoever stops while a model still loads ends the
+        process at once, as `serve` does.
         """
         self._stopped.set()
         if self._loader is not None:

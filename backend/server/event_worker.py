@@ -2,9 +2,9 @@
 
 gunicorn's own kinds give a thread to each connection while it sends (gthread), so that a hundred slow senders hold up
 everybody. Here an event loop reads, within deadlines, and no thread knows of a request that is not whole. The loop has
-a small process to itself. So clients are read in time, and `/` and `/health` are answered, while the other process
-computes or holds Python's lock: from what that one last told of its state. gunicorn starts, watches and stops the
-working process. When one of the two ends, the other one ends, too.
+a small process to itself. So clients are read in time while the other process computes or holds Python's lock. `/` and
+`/health` are answered from what that process last told of its state. gunicorn starts, watches and stops the working
+process. When one of the two ends, the other one ends, too.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ The scores are those of ObjectLab (Tkachenko, Thyagarajan and Mueller 2023, arXi
 formulas: three kinds of doubt, each a score for each box; the boxes of a page pooled by a soft minimum; the three kinds
 brought together by their geometric mean. Where this program knows more than the paper's detectors do, it departs:
 
-- The classifier is asked about the annotator's own box, so that "how near is the surest box of another name?" becomes
-  "how sure is the model of another name for this very box?".
+- The paper asks how near the surest box of another name is. Here the classifier is asked about the annotator's own box:
+  how sure is the model of another name for it?
 - A confident box without an annotation scores by its confidence, above all bars, where the paper has one high bar.
 - A box says where a mark is only to the annotation that it belongs to, one to one: two marks that touch do not accuse
   each other.

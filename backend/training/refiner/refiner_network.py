@@ -57,8 +57,8 @@ def places_of(logits: torch.Tensor) -> torch.Tensor:
 def place_loss(logits: torch.Tensor, wanted: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """How far the boxes are off, and how little the cells beside the true edges are believed.
 
-    The first part is 1 - GIoU (arXiv:1902.09630) of the expected boxes, the second the distribution focal loss of
-    arXiv:2006.04388: the cross-entropy of the two cells about an edge, by how near they are.
+    The first part is 1 - GIoU (arXiv:1902.09630) of the expected boxes. The second is the distribution focal loss of
+    arXiv:2006.04388: the cross-entropy of the two cells about an edge, each weighed by how near it is.
 
     Args:
         logits: (N, 4C, n).
