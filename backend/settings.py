@@ -172,6 +172,21 @@ class Settings:
         if self.model_threads < 0:
             raise SettingsError(f"MODEL_THREADS is {self.model_threads}: 0 for every core, or above 0")
         self._check_numbers()
+        self._check_addresses()
+
+    def _check_addresses(self) -> None:
+        url = self.label_studio_url
+        if not url.lower().startswith(("http://", "https://")):
+            way_out = "" if "://" in url else f", such as http://{url.lstrip('/')}"
+            raise SettingsError(f"LABEL_STUDIO_URL is {url!r}: an address begins with http:// or https://{way_out}")
+        key, secret = self.label_studio_api_key, self.webhook_secret
+        if not (key.isascii() and key.isprintable()):
+            raise SettingsError(
+                "LABEL_STUDIO_API_KEY has characters that no token has, such as the … of an example: copy yours from "
+                f"Account & Settings of {url}, and nothing else"
+            )
+        if not (secret.isprintable() and secret == secret.encode("latin-1", "ignore").decode("latin-1")):
+            raise SettingsError("WEBHOOK_SECRET has characters that no header can carry: choose others")
 
     def _check_numbers(self) -> None:
         if not 0 <= self.port <= _LAST_PORT:
@@ -264,11 +279,14 @@ def _lines(text: str) -> dict[str, str]:
     return found
 
 
+_KINDS = {int: "a whole number", float: "a number, such as 0.5"}
+
+
 def _parse(name: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise SettingsError(f"{name.upper()} is {text!r}: expected {kind.__name__}") from error
+        raise SettingsError(f"{name.upper()} is {text!r}: expected {_KINDS.get(kind, kind.__name__)}") from error
 
 
 def describe() -> list[tuple[str, str, str]]:

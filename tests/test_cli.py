@@ -123,8 +123,8 @@ def test_a_file_that_fails_does_not_keep_the_others(
         (["predict", "x.jpg", "--model", "typo"], "known are auto, hub, bundled, random"),
         # The same for the server, before it starts a process.
         (["serve", "--model", "typo"], "known are auto, hub, bundled, random"),
-        # A probability that is none.
-        (["predict", "x.jpg", "--confidence", "7"], "CONFIDENCE is 7.0"),
+        # An address, where files are looked at.
+        (["predict", "https://studio.test/a.pdf"], r"studio\.test/a\.pdf is an address, and files are taken: download"),
         # A label config that is not there.
         (["predict", "x.jpg", "--label-config", "missing.xml"], r"missing\.xml cannot be read"),
     ],
@@ -141,7 +141,7 @@ def test_errors_are_one_line_and_code_2(arguments: list[str], reason: str, capsy
 def test_a_setting_that_does_not_parse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PORT", "ninety")
     assert main(["predict", "x.jpg"]) == 2
-    assert capsys.readouterr().err == "contract-marks: PORT is 'ninety': expected int\n"
+    assert capsys.readouterr().err == "contract-marks: PORT is 'ninety': expected a whole number\n"
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], [], ["predict"]])
@@ -163,6 +163,8 @@ def test_bad_use_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[s
             "unrecognized arguments: --projet (do you mean --project?); contract-marks report --help",
         ),
         (["report", "x.pdf", "--htlm=x.html"], "(do you mean --html?)"),
+        (["predict", "x.jpg", "--confidence", "7"], "'7' is no probability between 0 and 1, such as 0.5"),
+        (["redact", "x.jpg", "--out", "o.pdf", "--confidence", "50%"], "'50%' is no probability between 0 and 1"),
         (["dataset", "list", "--qqq"], "unrecognized arguments: --qqq; contract-marks dataset --help"),
     ],
 )

@@ -28,6 +28,9 @@ def test_every_setting_is_read_from_the_environment(row: dataclasses.Field[Any],
     if row.name == "detector":
         text = "both"
         environment = {"DETECTOR": text}
+    if row.name == "label_studio_url":
+        text = "https://studio.example"
+        environment = {"LABEL_STUDIO_URL": text}
     if row.name == "log_format":
         text = "json"
         environment = {"LOG_FORMAT": text}
@@ -57,8 +60,17 @@ def test_an_empty_variable_is_as_none() -> None:
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
-        ({"PORT": "ninety"}, "PORT is 'ninety': expected int"),
-        ({"CONFIDENCE": "high"}, "CONFIDENCE is 'high': expected float"),
+        ({"PORT": "ninety"}, "PORT is 'ninety': expected a whole number"),
+        ({"CONFIDENCE": "high"}, "CONFIDENCE is 'high': expected a number, such as 0.5"),
+        # What people type from memory, or copy from a page with its placeholder.
+        (
+            {"LABEL_STUDIO_URL": "localhost:8080"},
+            "'localhost:8080': an address begins .*, such as http://localhost:8080$",
+        ),
+        ({"LABEL_STUDIO_URL": "ftp://studio"}, "'ftp://studio': an address begins with http:// or https://$"),
+        ({"LABEL_STUDIO_API_KEY": "…"}, "LABEL_STUDIO_API_KEY has characters .*: copy yours from Account & Settings"),
+        ({"LABEL_STUDIO_API_KEY": "abc\ndef"}, "LABEL_STUDIO_API_KEY has characters"),
+        ({"WEBHOOK_SECRET": "سر"}, "WEBHOOK_SECRET has characters that no header can carry"),
         # A percentage in place of a probability.
         ({"CONFIDENCE": "50"}, "between 0 and 1"),
         ({"CONFIDENCE": "0"}, "between 0 and 1"),
@@ -90,6 +102,9 @@ def test_no_message_tells_a_password() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({"BASIC_AUTH_PASS": "open sesame"})
     assert "open sesame" not in str(caught.value)
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({"LABEL_STUDIO_API_KEY": "open sésame"})
+    assert "sésame" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "default", "meaning"), describe(), ids=[row[0] for row in describe()])

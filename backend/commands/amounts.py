@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-__all__ = ["above_zero", "none_or_more", "one_or_more", "port_number", "zero_or_above"]
+__all__ = ["above_zero", "between_zero_and_one", "none_or_more", "one_or_more", "port_number", "zero_or_above"]
 
 _LAST_PORT = 65_535
 
@@ -55,6 +55,18 @@ def zero_or_above(text: str) -> float:
     found = _measure(text)
     if not found >= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number: write 0 or more")
+    return found
+
+
+def between_zero_and_one(text: str) -> float:
+    """A probability that something is held against: neither 0, which all reach, nor 1, which none does.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    found = _measure(text)
+    if not 0 < found < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no probability between 0 and 1, such as 0.5")
     return found
 
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backend.commands.amounts import between_zero_and_one
 from backend.corrections.service import Store
 from backend.errors import EvaluationError
 from backend.evaluation.blind import blind_table, compare, readings
@@ -44,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--html", type=Path, metavar="FILE", help="write a report with plots and pictures of the worst mistakes here"
     )
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
-    parser.add_argument("--confidence", type=float, help="lowest probability at which a mark is shown (CONFIDENCE)")
+    parser.add_argument(
+        "--confidence", type=between_zero_and_one, help="lowest probability at which a mark is shown (CONFIDENCE)"
+    )
     parser.add_argument(
         "--history",
         type=Path,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from backend.commands.amounts import between_zero_and_one
 from backend.commands.import_documents.document_files import named_documents
 from backend.commands.page_pictures import PagePictures, with_boxes
 from backend.errors import LabelConfigError, PageError
@@ -45,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also draw the boxes: a new .pdf for all pages, a .png or .jpg for one, or a folder",
     )
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
-    parser.add_argument("--confidence", type=float, help="lowest probability at which a mark is shown (CONFIDENCE)")
+    parser.add_argument(
+        "--confidence", type=between_zero_and_one, help="lowest probability at which a mark is shown (CONFIDENCE)"
+    )
     parser.add_argument(
         "--label-config", type=Path, metavar="XML", help="a project's label config, whose names the regions shall bear"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from backend.commands.amounts import between_zero_and_one
 from backend.commands.import_documents.document_files import named_documents
 from backend.commands.page_pictures import PagePictures, covered
 from backend.errors import PageError
@@ -34,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", choices=MARKS, default=MARKS, help="which marks (default: all)")
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
     parser.add_argument(
-        "--confidence", type=float, help="lowest probability at which a mark is covered (CONFIDENCE); lower covers more"
+        "--confidence",
+        type=between_zero_and_one,
+        help="lowest probability at which a mark is covered (CONFIDENCE); lower covers more",
     )
 
 

@@ -126,6 +126,10 @@ def _request(method: str, url: str, path: str, basic_auth: BasicAuth, **request:
             trust_env=False,
             **request,
         )
+    except httpx2.UnsupportedProtocol as error:
+        raise SetupError(
+            f"{url!r} is no address of a backend: it begins with http:// or https://, such as http://localhost:9090"
+        ) from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise SetupError(
             f"no backend answers at {url} ({type(error).__name__}): start it with `serve`, or name its address with "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections import Counter
@@ -17,6 +18,8 @@ from backend.pages.source import PAGE_SUFFIXES
 __all__ = ["DocumentFiles", "LeftOut", "find", "name_of", "named_documents", "read"]
 
 _MOST_LISTED = 5
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How an address begins, as a path has it: one of its two strokes is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,8 @@ def named_documents(paths: Iterable[Path], *, recursive: bool) -> tuple[Path, ..
         more = f" and {count - len(names)} more" if count > len(names) else ""
         said = printable(f"left out ({reason}): {', '.join(names)}{more}", most=LONGEST_LINE)
         print(f"contract-marks: {said}", file=sys.stderr)
+    if address := next((file for file in found.files if _ADDRESS.match(str(file)) and not file.exists()), None):
+        raise DocumentError(f"{address} is an address, and files are taken: download it first, and name the file")
     if not found.files:
         raise DocumentError("there is no document in what was named: PDF, TIFF and image files are taken")
     return found.files

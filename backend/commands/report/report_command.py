@@ -19,6 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from backend.commands.amounts import between_zero_and_one
 from backend.commands.import_documents.document_files import named_documents
 from backend.commands.report.contract_sources import Contracts, FileContracts, ProjectContracts
 from backend.commands.report.contracts import Contract, ContractPage, ContractState, Found, Judged, judged
@@ -219,7 +220,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="contracts that get pictures on the page, the lacking and doubtful first (default: %(default)s)",
     )
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
-    parser.add_argument("--confidence", type=float, help="lowest probability at which a mark counts (CONFIDENCE)")
+    parser.add_argument(
+        "--confidence", type=between_zero_and_one, help="lowest probability at which a mark counts (CONFIDENCE)"
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
