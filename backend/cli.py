@@ -142,6 +142,9 @@ def _read(given: Sequence[str], wanted: str | None, module: Any, called: str) ->
         raise SystemExit(_BAD_USE)
     if wanted is not None and module is None:
         parser.error(f"there is no command {wanted!r}{_meant(wanted, _COMMANDS)}; {called} --help lists them all")
+    if list(given) == [wanted] and (command := _with_actions(parser, given[0])):
+        command.print_help(sys.stderr)
+        raise SystemExit(_BAD_USE)
     args, unknown = parser.parse_known_args(given)
     if unknown:
         options = {one for one in _options(parser) if one.startswith("--")}
@@ -149,6 +152,12 @@ def _read(given: Sequence[str], wanted: str | None, module: Any, called: str) ->
         asked = f"{called} {wanted}" if wanted else called
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{known}; {asked} --help says what there is")
     return args
+
+
+def _with_actions(parser: argparse.ArgumentParser, wanted: str) -> argparse.ArgumentParser | None:
+    """The parser of a command that wants to be told which of several things it shall do; None for any other."""
+    [command] = [one.choices[wanted] for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    return command if any(isinstance(one, argparse._SubParsersAction) for one in command._actions) else None
 
 
 def _meant(word: str, known: Collection[str]) -> str:

@@ -252,7 +252,8 @@ def _filed(file: Path) -> dict[str, str]:
         text = file.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark of its encoding
         found = tomllib.loads(text) if file.suffix == ".toml" else _lines(text)
     except (OSError, ValueError) as error:
-        raise SettingsError(f"SETTINGS_FILE {file} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"SETTINGS_FILE {file} cannot be read: {reason}") from error
     values = {name.upper(): value for name, value in found.items()}
     known = {row.name.upper() for row in dataclasses.fields(Settings)} - {"SETTINGS_FILE"}
     if unknown := sorted(set(values) - known):

@@ -125,6 +125,13 @@ def test_a_file_that_fails_does_not_keep_the_others(
         (["serve", "--model", "typo"], "known are auto, hub, bundled, random"),
         # An address, where files are looked at.
         (["predict", "https://studio.test/a.pdf"], r"studio\.test/a\.pdf is an address, and files are taken: download"),
+        # A recipe, a file of another kind, and options of another training.
+        (
+            ["train", "--recipe", "missing.json"],
+            r"missing\.json cannot be read as a recipe: No such file or directory$",
+        ),
+        (["train", "--steps", "crops", "--dataset", "x"], "--dataset, --steps: only for --bundled-recipe"),
+        (["redact", "x.jpg", "--out", "covered.docx"], r"covered\.docx cannot be written: pages become a \.pdf"),
         # A label config that is not there.
         (["predict", "x.jpg", "--label-config", "missing.xml"], r"missing\.xml cannot be read"),
     ],
@@ -157,6 +164,8 @@ def test_bad_use_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[s
     [
         ([], "list, promote and roll back models"),  # all commands, with what they do
         (["predct", "x.jpg"], "there is no command 'predct' (do you mean predict?); contract-marks --help lists them"),
+        (["dataset"], "freeze make a version that never changes"),  # what there is to do
+        (["models"], "rollback let the model serve that served before"),
         (["marks"], "there is no command 'marks'; contract-marks --help"),
         (
             ["report", "--projet", "4"],

@@ -121,7 +121,10 @@ def _export(args: argparse.Namespace, settings: Settings) -> int:
 
 def _list(args: argparse.Namespace, settings: Settings) -> int:
     held = datasets(settings)
-    for name in held.names():
+    names = held.names()
+    if not names and not args.json:
+        print("no data set yet: `dataset freeze NAME --project ID` makes one of what annotators left")
+    for name in names:
         version = held.open(name)
         if args.json:
             print(json.dumps(_facts(version)))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from backend.errors import OutputError
 from backend.files import ask_for_place, private_file, writing
+from backend.pages.source import PAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,8 @@ _LETTER_SHARE = 0.012
 _MARGIN_SHARE = 0.003
 """How far a cover reaches beyond its mark, as a share of the page's longer side: a box may cut a stroke's end."""
 _FORMATS = {".pdf": "PDF", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_OTHERS = (PAGE_SUFFIXES - set(_FORMATS)) | {".doc", ".docx", ".htm", ".html", ".json", ".svg", ".txt", ".zip"}
+"""How a file's name ends that is no folder's."""
 _DPI = 200
 _QUALITY = 90
 """Of JPEG, in a PDF as well: faint ink stays what it was."""
@@ -94,6 +97,8 @@ class PagePictures:
             return
         if out.exists() and not out.is_dir():
             raise OutputError(f"{out} is no folder: name one, or a file that ends in .pdf, .png or .jpg")
+        if out.suffix.lower() in _OTHERS and not out.exists():
+            raise OutputError(f"{out} cannot be written: pages become a .pdf, a .png, a .jpg or a folder")
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
 

@@ -15,6 +15,17 @@ __all__ = ["STEPS", "add_arguments", "run"]
 
 STEPS = ("pages", "detector", "refiner", "crops", "classifier", "publish", "fusion")
 _PAGES = 3600
+_WORK = Path("out/training")
+_BUNDLED_ALONE: dict[str, object] = {
+    "work": _WORK,
+    "out": BUNDLED,
+    "real": None,
+    "pages": _PAGES,
+    "dataset": [],
+    "steps": STEPS,
+    "minutes": None,
+}
+"""What --bundled-recipe alone looks at, with the defaults."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="make the weights that come with this program, from drawn and open pages; the options below are for that",
     )
-    parser.add_argument("--work", type=Path, default=Path("out/training"), help="folder for crops and checkpoints")
+    parser.add_argument("--work", type=Path, default=_WORK, help="folder for crops and checkpoints")
     parser.add_argument("--out", type=Path, default=BUNDLED, help="folder for the finished weights")
     parser.add_argument("--real", type=Path, help="folder with a manifest.json of real pages and crops")
     parser.add_argument("--pages", type=one_or_more, default=_PAGES, help=f"how many pages to draw (default {_PAGES})")
@@ -73,6 +84,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except ModuleNotFoundError as error:
         raise TrainingError(f"training needs {error.name}: install this program with its `train` extra") from error
     if not args.bundled_recipe:
+        _refuse_what_is_not_looked_at(args)
         return together(lambda: session.run(args, settings))
     if processes() > 1 and set(args.steps) != {"classifier"}:
         raise TrainingError(
@@ -101,6 +113,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if "fusion" in args.steps:
         _say([bundled.weigh(args.work, args.out, threads=args.threads)])
     return os.EX_OK
+
+
+def _refuse_what_is_not_looked_at(args: argparse.Namespace) -> None:
+    """A retraining that left an option out of account would be another than the one that was asked for."""
+    given = [f"--{name}" for name, default in _BUNDLED_ALONE.items() if getattr(args, name) != default]
+    if given:
+        raise TrainingError(
+            f"{', '.join(given)}: only for --bundled-recipe, which makes the weights that come with this program; a "
+            "retraining on corrections is changed by --recipe FILE"
+        )
 
 
 def _say(lines: list[str]) -> None:

@@ -291,7 +291,7 @@ class _Asking:
             told = [
                 str(one).strip().partition("\n")[0] or type(one).__name__ for one in (error, error.__cause__) if one
             ]
-            raise WeightsUnavailable(f"{self._where}: {': '.join(told)}") from error
+            raise WeightsUnavailable(f"{self._where}: {': '.join(dict.fromkeys(told))}") from error
 
 
 def _look(repository: str, revision: str, api: HfApi) -> tuple[str, set[str]]:

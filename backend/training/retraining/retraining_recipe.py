@@ -97,7 +97,9 @@ def read_recipe(path: Path) -> RetrainingRecipe:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         return dataclasses.replace(RETRAINING, **_changes(facts))
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read as a recipe: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
         raise TrainingError(f"{path} is no recipe: {error}") from error
 
 
