@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -25,10 +26,16 @@ _TAKE_LONG = (END_TO_END, "tests/training/", "tests/benchmarks/")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--annotator-edits", type=int, default=150, help="random edits of tests/corrections/test_fuzz.py")
     parser.addoption("--annotator-seed", type=int, default=1, help="of the random edits")
+    parser.addoption("--shuffle", type=int, help="seed: the files, and the tests of each, in random order")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where several processes share the tests, those of folders that take long come first."""
+    if (seed := config.getoption("--shuffle")) is not None:
+        dice = random.Random(seed)  # noqa: S311 - the same order in each process
+        dice.shuffle(items)
+        place = {file: dice.random() for file in sorted({item.path for item in items})}
+        items.sort(key=lambda item: place[item.path])
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(_TAKE_LONG))
         items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))

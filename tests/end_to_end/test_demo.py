@@ -20,6 +20,7 @@ import pytest
 
 from backend.labelstudio.client import LabelStudio
 from tests.end_to_end.conftest import ROOT, Server
+from tests.patience import SECONDS
 from tests.ports import port_for_later
 
 pytestmark = pytest.mark.label_studio
@@ -61,7 +62,7 @@ class Demo:
 
     def stop(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return self.process.wait(120)
+        return self.process.wait(SECONDS)
 
 
 def start(folder: Path, executable: Path, output: Path) -> Demo:

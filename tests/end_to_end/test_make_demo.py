@@ -14,6 +14,7 @@ import pytest
 
 from tests.end_to_end.conftest import ROOT, missing
 from tests.end_to_end.test_demo import Demo, listens, wait
+from tests.patience import SECONDS
 from tests.ports import port_for_later
 
 pytestmark = pytest.mark.label_studio
@@ -69,10 +70,10 @@ def test_it_shows_boxed_contracts_and_ends_with_ctrl_c(clone: Path, tmp_path: Pa
         # To the whole group, as a terminal sends it.
         with suppress(ProcessLookupError):  # it ended by itself
             os.killpg(process.pid, signal.SIGINT)
-        code = process.wait(120)
+        code = process.wait(SECONDS)
     # `make` waits for the demo, and then dies of the signal that it was sent, so that a shell around it stops, too.
     assert code in {0, -signal.SIGINT}, demo.said()
     last = demo.said().removeprefix(said)
     assert "Stopped" in last
     assert not re.search(r"Traceback|Error|\*\*\*", last), last
-    wait(lambda: not any(listens(address) for address in addresses), seconds=120)
+    wait(lambda: not any(listens(address) for address in addresses), seconds=SECONDS)

@@ -16,6 +16,7 @@ from backend.vision.weights import Weights
 from tests.models.conftest import Publish
 from tests.models.stopping import PROMOTING, PUBLISHING, ROLLING_BACK, act
 from tests.models.tiny import says
+from tests.patience import SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def killed(processes: ForkServerContext, name: str, argument: str, folder: Path,
     process.start()
     said.close()
     with heard:
-        assert heard.poll(60), "nothing was said"
+        assert heard.poll(SECONDS), "nothing was said"
         assert heard.recv() == "reached"
     process.kill()
     process.join()

@@ -42,6 +42,11 @@ def lives(number: int) -> bool:
         return False
 
 
+def computed(number: int) -> float:
+    """Seconds that a process has computed."""
+    return int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[11]) / os.sysconf("SC_CLK_TCK")
+
+
 def test_one_process_renders_one_document_after_the_other() -> None:
     seen = set()
     for count in (1, 3):
@@ -83,7 +88,13 @@ def test_one_that_is_late_is_ended() -> None:
 def test_one_that_dies_takes_nobody_along(number: signal.Signals, error: type[Exception]) -> None:
     with decoder("page") as process:
         opened(process, ENDLESS)
-        killer = threading.Timer(0.3, os.kill, (process.pid, number))
+        before = computed(process.pid)
+
+        def kill() -> None:
+            wait_until(lambda: computed(process.pid) > before + 0.2)  # by now it is in the picture
+            os.kill(process.pid, number)
+
+        killer = threading.Thread(target=kill)
         killer.start()
         with pytest.raises(error):
             page(process, 1)

@@ -17,6 +17,7 @@ from backend.labelstudio.projects import label_config
 from tests.commands.import_documents.loopback import Loopback
 from tests.commands.import_documents.papers import pdf
 from tests.commands.import_documents.stopping import STEPS, importer_of, run
+from tests.patience import SECONDS
 
 NAMES = ["a.pdf", "b.pdf", "c.pdf"]
 
@@ -51,9 +52,9 @@ def killed(processes: ForkServerContext, studio: Loopback, project: int, tmp_pat
         said.close()
         with heard:
             if reached is not None:
-                assert reached.wait(60), "the server was not asked"
+                assert reached.wait(SECONDS), "the server was not asked"
             else:
-                assert heard.poll(60), "nothing was said"
+                assert heard.poll(SECONDS), "nothing was said"
                 assert heard.recv() == "reached"
             process.kill()
             process.join()
@@ -87,7 +88,7 @@ def test_tasks_that_come_after_the_kill_are_waited_for(
     def slow(tasks: list[Any]) -> None:
         if tasks[0]["data"]["document"] == "b.pdf" and not asked.is_set():
             asked.set()
-            assert go_on.wait(60)
+            assert go_on.wait(SECONDS)
 
     def done(tasks: list[Any]) -> None:
         if tasks[0]["data"]["document"] == "b.pdf":
@@ -97,6 +98,6 @@ def test_tasks_that_come_after_the_kill_are_waited_for(
     killed(reached=asked)
     assert studio.documents() == ["a.pdf"]
     threading.Timer(1.0, go_on.set).start()
-    assert again(studio, project, tmp_path, settle=60) == [FileState.KNOWN, FileState.KNOWN, FileState.IMPORTED]
-    assert created.wait(60)
+    assert again(studio, project, tmp_path, settle=SECONDS) == [FileState.KNOWN, FileState.KNOWN, FileState.IMPORTED]
+    assert created.wait(SECONDS)
     assert sorted(studio.documents()) == NAMES
