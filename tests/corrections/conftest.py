@@ -19,6 +19,7 @@ from backend.corrections.database import open_database
 from backend.corrections.journal import Journal
 from backend.corrections.worker import Worker
 from tests.corrections import annotating
+from tests.patience import SECONDS
 from tests.ports import port_for_later
 
 
@@ -61,7 +62,7 @@ class Cluster:
         shutil.rmtree(self._home)
 
     def _control(self, *arguments: str) -> None:
-        self._run("pg_ctl", "-D", str(self._home / "data"), *arguments)
+        self._run("pg_ctl", "-D", str(self._home / "data"), "-t", str(SECONDS), *arguments)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*self._as_server, str(self._programs / program), *arguments]
