@@ -23,6 +23,7 @@ import numpy as np
 
 import backend
 from backend.errors import CutShort, LimitExceeded, PageError, PageUnavailable, UndecodablePage
+from backend.pages.memory_share import MemoryShare
 from backend.pages.page import KEPT_BYTES, PACKET_BYTES, Page
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ __all__ = ["Decoder", "decoder", "finish"]
 
 _START_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
-_LOOK_SECONDS = 0.2
+# How often it is looked at whether a page takes much memory: in this time the system hands out some tens of MiB.
+_LOOK_SECONDS = 0.02
 # As many as there are pages looked at at once; others end with their file.
 _MOST_IDLE = 2
 # Of a process: one that is looked at, and one that is being drawn.
@@ -44,7 +46,9 @@ _MOST_CANVASES = 2
 # Memory of a file that is used again for the next one; a scan has one or two megabytes.
 _KEPT_FILE_BYTES = 8 << 20
 # One that has grown beyond this is ended with its file: an idle one has 50 to 80 MiB.
-_MOST_RESIDENT = 256 << 20
+_MOST_RESIDENT = 128 << 20
+# How many times FETCH_TIMEOUT a larger page waits for the one before it.
+_PATIENCE = 3
 # What a program dies of by its own fault, and a file's; other signals come from outside.
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGTRAP)
 _ERRORS: dict[str, type[PageError]] = {
@@ -64,8 +68,6 @@ _FRUGAL = {
 _IDLE: list[Decoder] = []
 # Re-entrant, because the garbage collector may close an abandoned file while its thread is in here.
 _IDLE_LOCK = threading.RLock()
-# A page that needs more than the ordinary memory waits here: two of them never grow at once.
-_LARGE = threading.Semaphore()
 
 
 class _Closing:
@@ -146,11 +148,11 @@ class Decoder:
         """Opens a file in place of the one before, and gives the indices of the wanted pages."""
         wanted = [pages.start, pages.stop, pages.step] if pages else None
         request = {"do": "open", "kind": kind, "pages": wanted, "length": len(data), "seconds": limits.seconds}
-        with self._wary(reference):
+        with self._wary(reference), self._room(reference, limits.seconds) as room:
             if self._file is None:
                 self._file = _memory("file")
             _fill(self._file, data)
-            answer = self._asked(request, self._file, reference=reference, seconds=limits.seconds)
+            answer = self._asked(request, self._file, room, reference=reference, seconds=limits.seconds)
             return range(int(answer["start"]), int(answer["stop"]), int(answer["step"]))
 
     def page(self, index: int, *, dpi: int, enough: float | None, reference: str, limits: Limits) -> Page:
@@ -164,12 +166,12 @@ class Decoder:
             "seconds": limits.seconds,
             "large": False,
         }
-        with self._wary(reference), self._canvas() as place:
-            answer = self._asked(request, place, reference=reference, seconds=limits.seconds)
+        with self._wary(reference), self._canvas() as place, self._room(reference, limits.seconds) as room:
+            answer = self._asked(request, place, room, reference=reference, seconds=limits.seconds)
             if "large" in answer:
-                with _large(reference, limits.seconds):
-                    request["large"] = True
-                    answer = self._asked(request, place, reference=reference, seconds=limits.seconds)
+                room.take()
+                request["large"] = True
+                answer = self._asked(request, place, room, reference=reference, seconds=limits.seconds)
             across, down = map(int, answer["pixels"])
             pixels = self._pixels(place, across, down, most=limits.max_pixels)
             width, height = map(int, answer["size"])
@@ -197,6 +199,15 @@ class Decoder:
                 os.close(self._file)
                 self._file = None
         return code
+
+    @contextmanager
+    def _room(self, reference: str, seconds: float) -> Iterator[MemoryShare]:
+        """The process's part of the memory, until it has answered."""
+        room = MemoryShare(self._process, reference, patience=_PATIENCE * seconds, closing=lambda: _CLOSING.at)
+        try:
+            yield room
+        finally:
+            room.leave()
 
     @contextmanager
     def _canvas(self) -> Iterator[int]:
@@ -243,10 +254,12 @@ class Decoder:
         except OSError as error:
             raise PageUnavailable(reference, "there is no memory to decode it at the moment: ask again") from error
 
-    def _asked(self, request: dict[str, Any], place: int, *, reference: str, seconds: float) -> dict[str, Any]:
+    def _asked(
+        self, request: dict[str, Any], place: int, room: MemoryShare, *, reference: str, seconds: float
+    ) -> dict[str, Any]:
         """The answer to a request, or the error that it tells of."""
         try:
-            answer = self._exchange(request, place, time.monotonic() + seconds)
+            answer = self._exchange(request, place, time.monotonic() + seconds, room)
         except TimeoutError as error:
             if time.monotonic() >= _CLOSING.at:
                 raise PageUnavailable(reference, "not decoded any more: this program is about to end") from error
@@ -259,15 +272,20 @@ class Decoder:
             raise _ERRORS[answer["error"]](reference, answer["reason"])
         return answer
 
-    def _exchange(self, request: dict[str, Any], place: int | None, end: float) -> dict[str, Any]:
+    def _exchange(
+        self, request: dict[str, Any], place: int | None, end: float, room: MemoryShare | None = None
+    ) -> dict[str, Any]:
         was_well, self._well = self._well, False
         socket.send_fds(self._socket, [json.dumps(request).encode()], [] if place is None else [place])
-        answer = self._answer(end)
+        answer = self._answer(end, room)
         self._well = was_well
         return answer
 
-    def _answer(self, end: float) -> dict[str, Any]:
-        """What it says; raises TimeoutError, or ConnectionError where the process has ended."""
+    def _answer(self, end: float, room: MemoryShare | None = None) -> dict[str, Any]:
+        """What it says; raises TimeoutError, or ConnectionError where the process has ended.
+
+        Time that it has to stand still for the sake of another page's memory does not count.
+        """
         while True:
             left = min(end, _CLOSING.at) - time.monotonic()
             if left <= 0:
@@ -276,6 +294,7 @@ class Decoder:
             try:
                 packet = self._socket.recv(PACKET_BYTES)
             except TimeoutError:
+                end += room.look() if room else 0.0
                 continue
             if not packet:
                 raise ConnectionError
@@ -319,16 +338,6 @@ def _fill(place: int, data: bytes) -> None:
     while rest:
         written = os.pwrite(place, rest, position)
         rest, position = rest[written:], position + written
-
-
-@contextmanager
-def _large(reference: str, seconds: float) -> Iterator[None]:
-    if not _LARGE.acquire(timeout=seconds):
-        raise PageUnavailable(reference, "so large a page waits for another one: ask again")
-    try:
-        yield
-    finally:
-        _LARGE.release()
 
 
 def _taken(reference: str) -> Decoder:

@@ -41,10 +41,14 @@ _LONGEST_FTYP = 256
 
 # Each far above what any page has, and small enough to be counted in a blink.
 _MOST_SEGMENTS = 5_000  # JPEG: the largest profile takes a thousand
+_MOST_EXIF = 100  # JPEG: each is put behind the others, which goes through all of them again
+_MOST_TABLE_BYTES = 1 << 20  # JPEG: a page has one or two thousand
 _MOST_SCANS = 100  # a progressive JPEG has about ten; each scan costs as much time as the whole picture
 _MOST_CHUNKS = 100_000  # PNG and WebP: a large page has ten thousand
+_MOST_PACKED = 1_000  # texts and profiles of a PNG, each of which may unpack to a megabyte
 _MOST_BLOCKS = 500_000  # GIF: of 255 bytes each
 _MOST_BOXES = 1_000  # AVIF, HEIC, JPEG 2000
+_MOST_ITEMS = 2_000  # AVIF and HEIC: a photograph of 48 megapixels is a grid of 192
 _MOST_TILES = 10_000  # JPEG 2000
 _MOST_MARKERS = 16  # before the one that says how a JPEG 2000 is made, which comes right behind the first
 _ZEROS = 4096
@@ -102,6 +106,7 @@ def _jpeg(data: bytes) -> None:
     End markers before the first scan may belong to a thumbnail in the EXIF.
     """
     position = 2
+    exifs = tables = 0
     for _ in range(_MOST_SEGMENTS):
         if position + 4 > len(data):
             raise Refusal(CutShort, "cut short: the JPEG ends within its header")
@@ -115,7 +120,14 @@ def _jpeg(data: bytes) -> None:
         elif marker == 0x01 or 0xD0 <= marker <= 0xD8:
             position += 2
         else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+            length = int.from_bytes(data[position + 2 : position + 4], "big")
+            exifs += marker == 0xE1 and data[position + 4 : position + 8] == b"Exif"
+            tables += length if marker in (0xC4, 0xDB) else 0
+            if exifs > _MOST_EXIF:
+                raise _too_many(_MOST_EXIF, "EXIF segments in the JPEG")
+            if tables > _MOST_TABLE_BYTES:
+                raise _too_many(_MOST_TABLE_BYTES, "bytes of tables in the JPEG's header")
+            position += 2 + length
     else:
         raise _too_many(_MOST_SEGMENTS, "segments in the JPEG's header")
     if data.rfind(b"\xff\xd9", position) == -1:
@@ -130,7 +142,7 @@ def _damage(data: bytes) -> type[CutShort | UndecodablePage]:
 
 
 def _png(data: bytes) -> None:
-    position = 8
+    position, texts = 8, 0
     for _ in range(_MOST_CHUNKS):
         length, name = struct.unpack_from(">I4s", data, position)
         position += 12 + length
@@ -140,6 +152,9 @@ def _png(data: bytes) -> None:
             return
         if not name.isalpha():
             raise Refusal(_damage(data), "damaged: the PNG's parts make no sense")
+        texts += name in (b"iCCP", b"zTXt", b"iTXt")
+        if texts > _MOST_PACKED:
+            raise _too_many(_MOST_PACKED, "texts and profiles in the PNG")
     raise _too_many(_MOST_CHUNKS, "parts in the PNG")
 
 
@@ -243,6 +258,17 @@ def _fits(width: int, height: int, data: bytes) -> bool:
     return abs(width) * abs(height) <= 64 * len(data)
 
 
+def _items(data: bytes) -> None:
+    """The boxes of an AVIF or HEIC, and how many pictures it says that it is made of."""
+    _boxes(data)
+    place = data.find(b"iinf")
+    if place == -1:
+        return
+    form = ">I" if data[place + 4] else ">H"
+    if struct.unpack_from(form, data, place + 8)[0] > _MOST_ITEMS:
+        raise _too_many(_MOST_ITEMS, "pictures in one")
+
+
 def _boxes(data: bytes) -> None:
     """The boxes of the first level, which hold all others."""
     position = 0
@@ -303,8 +329,8 @@ _CHECKS: dict[str, Callable[[bytes], None]] = {
     "WEBP": _webp,
     "GIF": _gif,
     "BMP": _bmp,
-    "AVIF": _boxes,
-    "HEIF": _boxes,
+    "AVIF": _items,
+    "HEIF": _items,
     "JPEG2000": _jpeg2000,
     "PDF": _pdf,
 }

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["PdfDocument"]
 
 _MOST = 2**31
+_MOST_LOOKED_AT = 40_000_000
+"""Pixels of a page to be looked at; a larger one, such as a plan of A0, is drawn at half its size."""
 
 
 class PdfDocument:
@@ -57,7 +59,8 @@ class PdfDocument:
                 sides = (max(1, math.ceil(round(side * desk.dpi / 72, 3))) for side in page.get_size())
                 width, height = (min(side, _MOST) for side in sides)
                 desk.admit(width, height, what=f"page {index + 1} has ", hint=f"; RENDER_DPI is {desk.dpi}")
-                self._draw(page, desk.canvas(height, width))
+                factor = 2 if desk.enough and width * height > _MOST_LOOKED_AT else 1
+                self._draw(page, desk.canvas(-(-height // factor), -(-width // factor)))
             finally:
                 page.close()
         except (pypdfium2.PdfiumError, ArithmeticError, ValueError) as error:

@@ -18,6 +18,8 @@ __all__ = ["Directories", "beginning_at"]
 _MOST_DIRECTORIES = 10_000  # of one file, whichever are wanted: to find a page is to walk the directories before it
 _MOST_ENTRIES = 1_000  # of one directory; a rich one has a hundred
 _MOST_PIECES = 100_000  # strips or tiles of one page: one a row of the largest scan
+_MOST_VALUES = 1_000  # of a tag that says one thing of the page, or of each of its colours
+_FEW = (254, 256, 257, 258, 259, 262, 266, 274, 277, 278, 282, 283, 284, 296, 317, 322, 323, 338, 339, 530, 531, 532)
 _OFFSETS = (273, 324)  # of strips, of tiles
 _LENGTHS = (279, 325)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -133,6 +135,8 @@ class Directories:
         for tag, size, count, _ in self._entries(offset):
             if tag in (*_OFFSETS, *_LENGTHS) and count > _MOST_PIECES:
                 raise Refusal(LimitExceeded, f"a TIFF page of {count} strips or tiles: more than {_MOST_PIECES}")
+            if tag in _FEW and count > _MOST_VALUES:
+                raise Refusal(LimitExceeded, f"a TIFF page with {count} values of tag {tag}: more than {_MOST_VALUES}")
             total += size * count
         if total > len(self._data):
             raise Refusal(self._lack(offset), "the tables of a TIFF page are longer than the file")

@@ -8,6 +8,7 @@ the request. It ends with its socket, or with the process that started it.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import math
@@ -45,6 +46,7 @@ _BESIDES_PIXELS = 128 * MEBIBYTE
 _SHORTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO)
 _SHORT_OF_MEMORY = ("out of memory", "cannot allocate memory", "memory allocation")
 _WATCH_SECONDS = 1.0
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG; a name of Linux's headers
 _SPARE_SECONDS = 2
 _MOST_CANVASES = 3
 
@@ -232,6 +234,11 @@ def _resident() -> int:
     return _pages_of_memory(1)
 
 
+def _go_on_without_parent() -> None:
+    """A process that was made to stand still goes on when nobody is left to say so, and then ends itself."""
+    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGCONT)
+
+
 def end_with(parent: int) -> None:
     """Ends this process with the one that started it; for a thread of its own."""
     while os.getppid() == parent:
@@ -248,6 +255,7 @@ def main(number: int) -> None:
     for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Sent to the whole group, they are for the process that started this one, and may want a page still.
         signal.signal(sent, signal.SIG_IGN)
+    _go_on_without_parent()
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     cv2.setNumThreads(1)
     with socket.socket(fileno=number) as requests:

@@ -154,8 +154,9 @@ with decoder("page") as process:
 """
 
 
+@pytest.mark.parametrize("still", [False, True], ids=["at work", "made to stand still"])
 @pytest.mark.parametrize("page", [0, 1], ids=["idle", "in a picture that takes for ever"])
-def test_one_ends_with_the_process_that_had_it(page: int) -> None:
+def test_one_ends_with_the_process_that_had_it(page: int, *, still: bool) -> None:
     command = [sys.executable, "-c", OWNER, str(page)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout
@@ -165,6 +166,8 @@ def test_one_ends_with_the_process_that_had_it(page: int) -> None:
         else:
             time.sleep(0.3)  # by now it is in the picture
         assert lives(number)
+        if still:
+            os.kill(number, signal.SIGSTOP)
         owner.kill()
         owner.wait()
         wait_until(lambda: not lives(number))

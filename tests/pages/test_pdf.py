@@ -40,6 +40,16 @@ def test_an_oversized_pdf_page_names_both_settings() -> None:
         pages_of(pdf(width=10_000, height=10_000))
 
 
+def test_a_plan_of_a_wall_is_looked_at_in_half_its_size() -> None:
+    """Its pixels would be half of the memory that the server may take."""
+    limits = Limits(max_bytes=2_000_000, max_pixels=50_000_000, max_pages=4, seconds=60.0)
+    data = pdf(width=6501, height=6500)
+    [page] = decode(data, reference="page", limits=limits, dpi=72, enough=150.0)
+    assert (page.width, page.height, page.dpi) == (6501, 6500, 72.0)
+    assert page.pixels.shape == (3250, 3251, 3)
+    assert page.pixels[-5, 5].tolist() == [255, 0, 0]
+
+
 def test_a_pdf_that_takes_for_ever_to_draw_is_stopped() -> None:
     """A hundred thousand shapes; with no time at all the first pause ends the page."""
     data = pdf(content=b"0 0 60 40 re f " * 100_000)
