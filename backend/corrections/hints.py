@@ -21,7 +21,7 @@ from sqlalchemy import Engine, select
 
 from backend.corrections.tables import annotation as table
 from backend.errors import LabelStudioError, RequestError
-from backend.labelstudio.json_fields import moment
+from backend.labelstudio.json_fields import identity_of, moment
 from backend.labelstudio.protocol import ANNOTATION_ACTIONS, PROJECT_ACTIONS, read_config, task_ids
 
 if TYPE_CHECKING:
@@ -179,14 +179,14 @@ class Hints:
         except RequestError:
             named = []
         annotations = _annotations(entry.body)
-        named += [one["task"] for one in annotations if isinstance(one.get("task"), int)]
+        named += [task for one in annotations if (task := _id_of(one, "task")) is not None]
         if entry.action.endswith("DELETED"):
-            ids = [one["id"] for one in annotations if isinstance(one.get("id"), int)]
+            ids = [identity for one in annotations if (identity := _id_of(one, "id")) is not None]
             with self._engine.connect() as connection:
                 for start in range(0, len(ids), _MOST_TASKS):
                     some = select(table.c.task).where(table.c.id.in_(ids[start : start + _MOST_TASKS]))
                     named += [task for task in connection.execute(some).scalars() if task is not None]
-        return tuple(dict.fromkeys(task for task in named if 0 <= task < 2**63))
+        return tuple(dict.fromkeys(named))
 
     def _known(self, tasks: Iterable[int]) -> list[int]:
         """Those of some tasks that have living annotations here."""
@@ -205,9 +205,8 @@ class Hints:
         if self._clock() >= entry.received + _SETTLED_SECONDS:
             return False
         saved = {one["id"]: one for task in truth.tasks for one in task.get("annotations") or ()}
-        return any(
-            one.get("id") not in saved or _moment(one) > _moment(saved[one["id"]]) for one in _annotations(entry.body)
-        )
+        told = [(identity, one) for one in _annotations(entry.body) if (identity := _id_of(one, "id")) is not None]
+        return any(identity not in saved or _moment(one) > _moment(saved[identity]) for identity, one in told)
 
 
 def told_states(body: Mapping[str, Any], label_config: str) -> frozenset[tuple[int, float]]:
@@ -217,14 +216,22 @@ def told_states(body: Mapping[str, Any], label_config: str) -> frozenset[tuple[i
     """
     if not label_config or read_config(body) != label_config:
         return frozenset()
-    states = (one for one in _annotations(body) if isinstance(one.get("id"), int))
-    return frozenset((one["id"], _moment(one)) for one in states)
+    states = ((_id_of(one, "id"), _moment(one)) for one in _annotations(body))
+    return frozenset((identity, when) for identity, when in states if identity is not None)
 
 
 def _annotations(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     found = [body.get(key) for key in ("annotation", "annotations")]
     flat = [one for value in found for one in (value if isinstance(value, list) else [value])]
     return [one for one in flat if isinstance(one, Mapping)]
+
+
+def _id_of(annotation: Mapping[str, Any], key: str) -> int | None:
+    """An id that a forged event may have put in the place of any other value; None where Label Studio gives no such."""
+    try:
+        return identity_of(annotation, key, "annotation")
+    except RequestError:
+        return None
 
 
 def _moment(annotation: Mapping[str, Any]) -> float:

@@ -23,6 +23,7 @@ from backend.corrections.label_history import note_config
 from backend.corrections.tables import annotation as table
 from backend.corrections.tables import gone_task, prediction, unread_task
 from backend.errors import LabelConfigError, RequestError
+from backend.escaping import printable
 from backend.labelstudio.annotations import Annotation, read_annotation
 from backend.labelstudio.json_fields import moment
 from backend.labelstudio.protocol import ANNOTATION_ACTIONS, PROJECT_ACTIONS, read_config, read_event, task_ids
@@ -38,14 +39,8 @@ def fold_event(connection: Connection, entry: Entry) -> str | None:
     try:
         with connection.begin_nested():
             _fold_read(connection, entry)
-    except (RequestError, LabelConfigError) as error:
-        return str(error)
     except Exception as error:
-        if not isinstance(error, (AttributeError, TypeError, ValueError)) and not refuses_values(error):
-            raise
-        # A payload of a shape that no Label Studio sends: kept for a person to look at, and out of the others' way.
-        _LOG.warning("event %d (%s) cannot be read: %s", entry.id, entry.action, type(error).__name__)
-        return f"the payload is not of Label Studio's shape ({type(error).__name__})"
+        return _why_not(entry, error)
     return None
 
 
@@ -60,9 +55,21 @@ def fold_truth(connection: Connection, entry: Entry, truth: HintAnswer) -> str |
                 fold_task(connection, task, truth.label_config, told=told)
             if entry.action == "START_TRAINING" and entry.project is not None and truth.label_config:
                 ask(connection, entry.project, at=entry.received)
-    except LabelConfigError as error:
-        return str(error)
+    except Exception as error:
+        return _why_not(entry, error)
     return None
+
+
+def _why_not(entry: Entry, error: Exception) -> str:
+    """Why an entry cannot be taken; raises the error again where that is no fault of the entry's."""
+    if isinstance(error, (RequestError, LabelConfigError)):
+        return str(error)
+    if not isinstance(error, (AttributeError, TypeError, ValueError, LookupError)) and not refuses_values(error):
+        raise error
+    # Of a shape that no Label Studio sends: kept for a person to look at, and out of the others' way.
+    action, kind = printable(entry.action, most=100), type(error).__name__
+    _LOG.warning("event %d (%s) cannot be read: %s", entry.id, action, kind)
+    return f"the payload is not of Label Studio's shape ({kind})"
 
 
 def fold_task(

@@ -127,6 +127,44 @@ def test_a_task_that_is_gone_is_forgotten(desk: Desk) -> None:
     assert desk.regions() == set()
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        # ids that no database has room for
+        {"action": "ANNOTATION_DELETED", "annotation": {"id": 2**63}, "task": {"id": 7}},
+        {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": -1}, {"id": 2**200}, {"id": True}]},
+        {"action": "ANNOTATION_CREATED", "annotation": {"id": 1, "task": 2**63}},
+        # what is no number at all
+        {"action": "ANNOTATION_CREATED", "annotation": {"id": [1], "task": 7}},
+        {"action": "ANNOTATION_UPDATED", "annotation": {"id": {"id": 1}, "task": {"id": 7}}},
+        {"action": "ANNOTATION_UPDATED", "annotation": {"id": 1e300, "task": "7"}, "task": {"id": 7}},
+        # moments that are none
+        {"action": "ANNOTATION_UPDATED", "annotation": {"id": 1, "task": 7, "updated_at": {"at": 950}}},
+        {"action": "ANNOTATION_UPDATED", "annotation": {"id": 1, "task": 7, "updated_at": "99999-01-01"}},
+        # things of other kinds in all places
+        {"action": "ANNOTATIONS_CREATED", "annotations": [7, None, [], "x"], "tasks": "y", "task": [[1]]},
+    ],
+)
+def test_an_event_that_no_label_studio_sends_holds_nobody_up(desk: Desk, forged: dict[str, Any]) -> None:
+    desk.hear({**forged, "project": {"id": 1}}, TRUE)
+    assert desk.regions() == {"true"}
+    assert desk.states()[1] == "done"
+    desk.now += 60
+    desk.hear()
+    assert "open" not in desk.states()
+
+
+def test_a_task_that_cannot_be_read_holds_nobody_up(desk: Desk) -> None:
+    """Its annotation is none that Label Studio makes."""
+    desk.studio.add(8)
+    desk.studio.tasks[8]["annotations"].append({"id": "x", "result": 5})
+    desk.hear(saved(2, task=8, at=970, result=[]), TRUE)
+    assert (desk.regions(), desk.states()) == ({"true"}, ["open", "done"])
+    desk.now += 60
+    desk.hear()
+    assert desk.states() == ["parked", "done"]
+
+
 def test_an_event_of_no_project_teaches_nothing(desk: Desk) -> None:
     desk.hear(saved(1, task=7, at=960, result=[drawn("forged", "stamp", B)]), project=None)
     assert (desk.regions(), desk.states()) == (set(), ["done"])
