@@ -1,12 +1,13 @@
 """What befalls a server, and what it loses: kills, a full disk, locks, clocks, slow hosts, slow senders, hostile files.
 
-    python -m benchmarks.faults [--json] [--events N] [--only NAME ...]
+    python -m benchmarks.faults [--json] [--events N] [--only NAME ...] [--kept FILE]
 
 Each fault has a real server of its own on an empty SQLite ledger, and a loopback Label Studio. While it is harmed,
 sixteen senders send events and one asks for predictions; when all is well again and nothing waits, the ledger is
 compared with what was acknowledged. /health is asked twenty times a second, and memory is what all processes of the
 server take together. A benchmark for Linux: it reads /proc, and the disk that gets full is one in memory, which only
-this program and the server see (`unshare -rm`).
+this program and the server see (`unshare -rm`). Each row is printed when its fault is over. With `--kept`, rows of
+earlier runs are shown again, and not measured again: the table can be made fault by fault.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from benchmarks.faulty_server import FaultyServer, LoopbackPages, Sent, events, predict, running
 from benchmarks.server_speed import Latency
+from tests.pages.hostile import HOSTILE
 
 FAULT_SECONDS = 5.0
 SLOWLORIS = 100
@@ -173,12 +176,12 @@ def slow_senders(server: FaultyServer, _: LoopbackPages) -> None:
 
 
 def hostile_files(server: FaultyServer, pages: LoopbackPages) -> None:
-    """Small files that cost a decoder much: sizes, chunks, directories and forms without end; one is only large."""
+    """Small files that cost a decoder much, two at a time: sizes, chunks, directories, grids and forms without end."""
     pages.hostile = {"huge.png": _png(20_000, 20_000), "chunks.png": _png(10, 10, chunks=200_000)}
     pages.hostile |= {"large.png": _png(11_000, 10_000, rows=10_000)}
     pages.hostile |= {"rle.bmp": _bmp(20_000, 20_000), "loop.tif": _tiff(directories=5000), "form.pdf": _pdf()}
-    for number, name in enumerate(pages.hostile):
-        predict(server, {600_000 + number: f"/hostile/{name}"})
+    pages.hostile |= {f"grid{number}.avif": HOSTILE["AVIF: a grid of 110 megapixels"]() for number in range(3)}
+    predict(server, {600_000 + number: f"/hostile/{name}" for number, name in enumerate(pages.hostile)})
 
 
 FAULTS: dict[str, Fault] = {
@@ -315,25 +318,45 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
     parser.add_argument("--events", type=int, default=200, help="events of each fault (default: 200)")
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS), help="these faults alone")
+    parser.add_argument("--kept", type=Path, help="a file that keeps each row, and has those of earlier runs")
     args = parser.parse_args()
     if "full disk" in args.only:
         _with_mounts_of_its_own()
-    found = {
-        name: run(FAULTS[name], number=args.events)
-        for name in tqdm(args.only, unit="fault", disable=None, file=sys.stderr)
-    }
+    found = _kept(args.kept)
+    if not args.json:
+        heads = ("sent", "refused", "lost", "doubled", "mixed", "boxes", "no answer", "slowest s", "health p99", "MB")
+        print(f"{'fault':<16}" + "".join(f"{head:>11}" for head in heads), flush=True)
+        for name, one in found.items():
+            print(_row(name, one), flush=True)
+    for name in tqdm([name for name in args.only if name not in found], unit="fault", disable=None, file=sys.stderr):
+        found[name] = run(FAULTS[name], number=args.events)
+        if args.kept:
+            args.kept.write_text(_as_json(found), encoding="utf-8")
+        if not args.json:
+            print(_row(name, found[name]), flush=True)
     if args.json:
-        print(json.dumps({name: asdict(one) for name, one in found.items()} | {"cores": os.cpu_count()}))
-        return
-    heads = ("sent", "refused", "lost", "doubled", "mixed", "boxes", "no answer", "slowest s", "health p99", "MB")
-    print(f"{'fault':<16}" + "".join(f"{head:>11}" for head in heads))
-    for name, one in found.items():
-        counts = (one.sent, one.refused, one.lost, one.doubled, one.mixed, one.predicted, one.unanswered)
-        print(
-            f"{name:<16}"
-            + "".join(f"{count:>11}" for count in counts)
-            + f"{one.slowest:>11.1f}{one.health.p99:>11.0f}{one.peak / 1e6:>11.0f}"
-        )
+        print(_as_json(found))
+
+
+def _kept(file: Path | None) -> dict[str, Result]:
+    """Rows of earlier runs."""
+    if file is None or not file.exists():
+        return {}
+    rows: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return {name: Result(**{**row, "health": Latency(**row["health"])}) for name, row in rows.items() if name in FAULTS}
+
+
+def _as_json(found: dict[str, Result]) -> str:
+    return json.dumps({name: asdict(one) for name, one in found.items()} | {"cores": os.cpu_count()})
+
+
+def _row(name: str, one: Result) -> str:
+    counts = (one.sent, one.refused, one.lost, one.doubled, one.mixed, one.predicted, one.unanswered)
+    return (
+        f"{name:<16}"
+        + "".join(f"{count:>11}" for count in counts)
+        + f"{one.slowest:>11.1f}{one.health.p99:>11.0f}{one.peak / 1e6:>11.0f}"
+    )
 
 
 if __name__ == "__main__":

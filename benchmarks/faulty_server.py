@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -312,16 +312,20 @@ def _mounted(folder: Path, size: int) -> Iterator[None]:
 
 
 @contextmanager
-def running(*, disk: int = 0, **settings: str) -> Iterator[tuple[FaultyServer, LoopbackPages]]:
+def running(
+    *, disk: int = 0, folder: Path | None = None, **settings: str
+) -> Iterator[tuple[FaultyServer, LoopbackPages]]:
     """A started server on an empty DATA_DIR, and its Label Studio.
 
     Args:
+        folder: Where DATA_DIR is, and stays, with what an earlier server left there; None for one that goes afterwards.
         disk: Bytes of a disk in memory that DATA_DIR has to itself; 0 for none. It is mounted, so that the caller must
             be in a namespace of its own.
         settings: Of the server.
     """
-    with tempfile.TemporaryDirectory() as folder, _mounted(Path(folder), disk), loopback_pages() as (studio, pages):
-        server = FaultyServer(Path(folder) / "data", studio, settings=settings)
+    where = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
+    with where as place, _mounted(Path(place), disk), loopback_pages() as (studio, pages):
+        server = FaultyServer(Path(place) / "data", studio, settings=settings)
         server.start()
         try:
             yield server, pages
