@@ -276,8 +276,12 @@ class Wire(asyncio.BufferedProtocol):
         self._request = request
         self._asks_for_head = request.method == b"HEAD"
         self._wait(self._reception.limits.body_seconds)
-        declared = dict(request.headers).get(b"content-length", b"0")
-        if int(declared) > self._reception.limits.body_bytes:
+        named = dict(request.headers)
+        declared = named.get(b"content-length", b"0")
+        if b"content-length" in named and b"transfer-encoding" in named:
+            # A proxy before this one may have seen the body end elsewhere: what follows would be a request of nobody.
+            self._refuse(400, "a body has a length, or comes in chunks")
+        elif int(declared) > self._reception.limits.body_bytes:
             self._refuse(413, "the body is larger than this server takes")
         elif self._http.they_are_waiting_for_100_continue:
             go_on = self._http.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))

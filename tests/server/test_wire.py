@@ -149,6 +149,44 @@ def test_whatever_is_sent_gets_one_answer_and_an_end(front: Front, sent: bytes, 
 
 
 @pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        # two lengths, of which a proxy may believe the other one
+        (b"Content-Length: 5\r\nTransfer-Encoding: chunked", b"0\r\n\r\n"),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 0", b"0\r\n\r\n"),
+        (b"Content-Length: 0\r\nContent-Length: 5", b"abcde"),
+        (b"Content-Length: 0, 5", b"abcde"),
+        # lengths that are none
+        (b"Content-Length: +5", b"abcde"),
+        (b"Content-Length: 0x5", b"abcde"),
+        (b"Content-Length: -1", b""),
+        (b"Content-Length: " + b"9" * 5000, b""),
+        # other ways to send a body
+        (b"Transfer-Encoding: xchunked", b"0\r\n\r\n"),
+        (b"Transfer-Encoding: chunked, chunked", b"0\r\n\r\n"),
+        (b"Transfer-Encoding: gzip, chunked", b"0\r\n\r\n"),
+        # chunks of no size, or of all
+        (b"Transfer-Encoding: chunked", b"-1\r\n\r\n"),
+        (b"Transfer-Encoding: chunked", b"f" * 30 + b"\r\n"),
+        # headers that only some would read as such
+        (b"Content-Length : 5", b"abcde"),
+        (b"A: b\r\n\x00: c", b""),
+        (b"A: b\rContent-Length: 5", b"abcde"),
+        (b"A: b\x00c", b""),
+    ],
+)
+def test_a_body_of_doubtful_length_is_refused_and_what_follows_is_no_request(
+    front: Front, header: bytes, body: bytes
+) -> None:
+    follows = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    with front.open(b"POST / HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n" + body + follows) as one:
+        answer = all_of(one)
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ", b"HTTP/1.1 413 "))
+    assert b"/smuggled" not in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
     "start",
     [b"", b"GET / HT", b"POST /predict HTTP/1.1\r\nHost: x\r\nA: b\r\n"],
     ids=["nothing", "a line", "a header"],
