@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backend.errors import RequestError
+from backend.escaping import printable
 
 __all__ = ["identity_if_any", "identity_of", "moment", "needed", "parent_of", "seconds_of"]
 
 _LARGEST_ID = 2**63
 _MOST_SECONDS = 1e12
+_LATEST = 32_503_680_000.0
+"""The year 3000: a clock may be wrong, but what is beyond cannot be shown as a date everywhere."""
 
 
 def needed(value: Mapping[str, Any], key: str, what: str) -> Any:
@@ -87,13 +90,16 @@ def moment(text: Any) -> float:
     Label Studio leaves microseconds out where they are zero, so moments are compared as numbers, never as text.
 
     Raises:
-        RequestError: It is no such moment.
+        RequestError: It is no such moment, or none of the years 1970 to 2999.
     """
     try:
         found = datetime.fromisoformat(str(text))
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except ValueError as error:
-        raise RequestError(f"{text!r} is no moment in ISO 8601") from error
+        raise RequestError(f"{printable(text)!r} is no moment in ISO 8601") from error
+    if not 0 <= seconds < _LATEST:
+        raise RequestError(f"{printable(text)!r} is no moment of the years 1970 to 2999")
+    return seconds
 
 
 def _is_id(found: object) -> bool:

@@ -51,3 +51,29 @@ def test_a_moment_that_names_no_zone_is_in_utc() -> None:
 def test_what_is_no_moment_is_refused(text: Any) -> None:
     with pytest.raises(RequestError, match="is no moment in ISO 8601"):
         moment(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # of years that no clock shows, and that have no date in other zones
+        "9999-12-31T23:59:59-14:00",
+        "3000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "1969-12-31T23:59:59Z",
+        # no moments at all
+        "99999-01-01",
+        "",
+        1e300,
+        {"at": 5},
+        "2026-13-01",
+    ],
+)
+def test_a_moment_that_no_clock_shows_is_refused(text: object) -> None:
+    with pytest.raises(RequestError, match="no moment"):
+        moment(text)
+
+
+def test_a_clock_that_is_wrong_by_centuries_is_read() -> None:
+    assert moment("1970-01-01T00:00:00") == 0.0
+    assert moment("2999-12-31T23:59:59.5+00:00") == 32_503_679_999.5
