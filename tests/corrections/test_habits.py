@@ -268,3 +268,33 @@ def test_annotations_made_of_predictions_by_an_action_confirm_weakly(engine: Eng
     assert outcomes(engine, tmp_path, saved(1, task=7, at=950, result=result, lead_time=None)) == KEPT
     with engine.connect() as connection:
         assert all(connection.execute(select(sample.c.weak)).scalars())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        saved(2, task=7, at=951, result=[drawn("a", "thumb", A, **CHANGED), SIGNATURE], completed_by=2),
+        # the same annotator, by a second copy of the prediction
+        saved(2, task=7, at=951, result=[STAMP, SIGNATURE]),
+    ],
+)
+def test_who_deletes_a_box_that_another_annotation_kept_or_renamed_waits_for_a_person(
+    engine: Engine, tmp_path: Path, other: Json
+) -> None:
+    remember(engine, SHOWN)
+    outcomes(engine, tmp_path, saved(1, task=7, at=950, result=[SIGNATURE]), other)
+    assert hard(engine) == set()
+
+
+def test_a_deletion_that_was_undone_and_submitted_again_is_none(engine: Engine, tmp_path: Path) -> None:
+    remember(engine, SHOWN)
+    first = saved(1, task=7, at=950, result=[SIGNATURE])
+    again = saved(1, task=7, at=960, created=950, result=[STAMP, SIGNATURE], action="ANNOTATION_UPDATED")
+    assert outcomes(engine, tmp_path, first, again) == KEPT
+
+
+@pytest.mark.parametrize("action", ["REVIEW_CREATED", "ANNOTATION_REVIEWED", "DRAFT_SAVED"])
+def test_what_a_reviewer_or_a_draft_says_is_no_submission(engine: Engine, tmp_path: Path, action: str) -> None:
+    remember(engine, SHOWN)
+    kept = saved(1, task=7, at=950, result=[STAMP, SIGNATURE])
+    assert outcomes(engine, tmp_path, kept, saved(1, task=7, at=960, result=[], action=action)) == KEPT
