@@ -9,10 +9,12 @@ from functools import cache
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 __all__ = ["moment", "page_headers", "render"]
 
 _STYLE = "frame.css"
+_LONGEST_ENDING = 5
 
 
 @cache
@@ -25,7 +27,7 @@ def _environment(*packages: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": moment, "share": _share, "seconds": _seconds}
+    environment.filters |= {"moment": moment, "named": _named, "share": _share, "seconds": _seconds}
     environment.globals |= {"style": _style, "file_policy": _file_policy}
     return environment
 
@@ -76,6 +78,16 @@ def page_headers() -> dict[str, str]:
 def moment(seconds: float) -> str:
     """A moment, such as `2026-11-28 09:30 UTC`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _named(name: str) -> Markup:
+    """A file's name beside other words: its letters run in their own direction, and turn nothing around them.
+
+    In a name such as "عقد 114.pdf" the ending would be torn from its dot, and stand before the number.
+    """
+    stem, dot, ending = name.rpartition(".")
+    whole = not stem or not ending or len(ending) > _LONGEST_ENDING
+    return Markup("<bdi>{}</bdi>{}").format(*((name, "") if whole else (stem, dot + ending)))
 
 
 def _share(value: float | None) -> str:

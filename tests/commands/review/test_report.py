@@ -71,6 +71,11 @@ def test_words_from_elsewhere_are_only_words() -> None:
     assert "&lt;i&gt;task 9&lt;/i&gt;: gone" in text
 
 
+def test_an_arabic_name_turns_nothing_around_it() -> None:
+    text = rendered(doubted(DoubtKind.SWAPPED, name="عقد إيجار 114.pdf"))
+    assert "<span><bdi>عقد إيجار 114</bdi>.pdf, page score 0.20</span>" in text
+
+
 def test_a_page_that_is_gone_since_says_so_in_its_place() -> None:
     text = rendered(doubted(DoubtKind.SWAPPED, source="gone"), doubted(DoubtKind.SWAPPED))
     assert "gone: nothing is there any more" in text
