@@ -7,7 +7,9 @@ import io
 import os
 import random
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from backend.errors import PageError
 from backend.pages.decoders import Decoder, decoder
 from backend.pages.headers import sniff
 from backend.pages.page import Limits
-from backend.pages.source import ENOUGH_DPI
+from backend.pages.source import ENOUGH_DPI, decode
 from backend.settings import Settings
 from tests.pages.damaged import VALID, damaged
 from tests.pages.hostile import HOSTILE
@@ -33,6 +35,7 @@ __all__ = ["main"]
 _SPARE_SECONDS = 1.0
 _IDLE_MIB = 90
 _WORST = 12
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +67,17 @@ def main() -> int:
         "--whole", action="store_true", help="ask for all pixels, as corrections and trainings do, and not for 150 dpi"
     )
     parser.add_argument("--all", action="store_true", help="print every hostile file")
+    parser.add_argument(
+        "--together", action="store_true", help="decode two at a time, as a server does: what they take together"
+    )
     parser.add_argument("--honest", action="store_true", help="large scans of every kind instead, which are to open")
     args = parser.parse_args()
     limits = Limits.of(Settings.from_environment(os.environ))
     chosen = {name: make for name, make in (_HONEST if args.honest else HOSTILE).items() if args.only in name}
     enough = None if args.whole else ENOUGH_DPI
+    if args.together:
+        _together(chosen, limits, enough=enough)
+        return os.EX_OK
     costs = [_cost(name, make(), limits, enough=enough, alone=True) for name, make in chosen.items()]
     _print("honest" if args.honest else "hostile", costs, limits, shown=len(costs) if args.all else _WORST)
     if args.damaged and not args.honest:
@@ -139,6 +148,49 @@ def _cost(name: str, data: bytes, limits: Limits, *, enough: float | None, alone
     return _Cost(
         name=name, outcome=outcome, reason=reason, seconds=time.perf_counter() - begun, mebibytes=peak / (1 << 20)
     )
+
+
+def _together(files: dict[str, Callable[[], bytes]], limits: Limits, *, enough: float | None) -> None:
+    """Decodes files two at a time, and prints the most that their processes had in memory together."""
+    most, done = [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_LOOK_SECONDS):
+            most[0] = max(most[0], sum(map(_resident, _children())))
+
+    def look(name: str) -> str:
+        try:
+            pages = list(
+                decode(files[name](), reference=name, limits=limits, dpi=200, pages=slice(0, 2), enough=enough)
+            )
+        except PageError as error:
+            return f"{type(error).__name__} {error.reason}"
+        return f"{len(pages)} pages"
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    with ThreadPoolExecutor(2) as pool:
+        for name, outcome in zip(files, pool.map(look, files), strict=True):
+            print(f"  {name}: {outcome}", flush=True)
+    done.set()
+    watching.join()
+    print(f"{len(files)} files, two at a time: their decoders took {most[0] / (1 << 20):.0f} MiB together at most")
+
+
+def _children() -> Iterator[int]:
+    for file in Path("/proc/self/task").glob("*/children"):
+        try:
+            yield from map(int, file.read_text(encoding="ascii").split())
+        except FileNotFoundError:
+            continue  # the thread has ended
+
+
+def _resident(number: int) -> int:
+    try:
+        fields = Path(f"/proc/{number}/statm").read_text(encoding="ascii").split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _peak(number: int) -> float:

@@ -260,31 +260,37 @@ def _fits(width: int, height: int, data: bytes) -> bool:
 
 def _items(data: bytes) -> None:
     """The boxes of an AVIF or HEIC, and how many pictures it says that it is made of."""
-    _boxes(data)
-    place = data.find(b"iinf")
-    if place == -1:
-        return
-    form = ">I" if data[place + 4] else ">H"
-    if struct.unpack_from(form, data, place + 8)[0] > _MOST_ITEMS:
-        raise _too_many(_MOST_ITEMS, "pictures in one")
+    for name, start, end in _each_box(data):
+        place = data.find(b"iinf", start, end) if name == b"meta" else -1
+        if place != -1:
+            form = ">I" if data[place + 4] else ">H"
+            if struct.unpack_from(form, data, place + 8)[0] > _MOST_ITEMS:
+                raise _too_many(_MOST_ITEMS, "pictures in one")
 
 
 def _boxes(data: bytes) -> None:
-    """The boxes of the first level, which hold all others."""
+    for _ in _each_box(data):
+        pass
+
+
+def _each_box(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, beginning and end of each box of the first level, which hold all others."""
     position = 0
     for _ in range(_MOST_BOXES):
         if position >= len(data):
             return
-        (size,) = struct.unpack_from(">I", data, position)
+        size, name = struct.unpack_from(">I4s", data, position)
         if size == 1:
             (size,) = struct.unpack_from(">Q", data, position + 8)
         elif size == 0:
+            yield name, position, len(data)
             return  # to the end of the file
         if size < 8:
             raise Refusal(_damage(data), "damaged: its boxes make no sense")
-        position += size
-        if position > len(data):
+        if position + size > len(data):
             raise Refusal(CutShort, "cut short: it ends within a box")
+        yield name, position, position + size
+        position += size
     raise _too_many(_MOST_BOXES, "boxes")
 
 
