@@ -289,7 +289,7 @@ def test_the_version_is_known_without_being_installed(capsys: pytest.CaptureFixt
 
 
 def test_every_argument_of_every_command_has_its_help() -> None:
-    without = []
+    without: list[str] = []
 
     def look(parser: argparse.ArgumentParser, path: tuple[str, ...]) -> None:
         for action in parser._actions:

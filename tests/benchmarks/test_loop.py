@@ -21,8 +21,8 @@ from benchmarks.loop import main
 
 PAGES, HELD_OUT = 4, 2
 SIZES = ("--rounds", "2", "--pages", PAGES, "--held-out", HELD_OUT, "--dpi", "72")
-RECIPE = ("--epochs", "1", "--samples", "32", "--drawn-pages", "4", "--detector-epochs", "1")
-RECIPE += ("--detector-samples", "16", "--replay-pages", "2")
+LEARNT = ("--epochs", "1", "--samples", "32", "--drawn-pages", "4", "--detector-epochs", "1")
+RECIPE = (*LEARNT, "--detector-samples", "16", "--replay-pages", "2")
 MACHINE = ("--threads", "1", "--jobs", "0")
 ARMS = ("--arms", "full", "no retraining")
 

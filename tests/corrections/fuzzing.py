@@ -19,7 +19,7 @@ __all__ = ["Annotators", "outcomes", "unaware"]
 
 MARKS = ("signature", "stamp", "thumb")
 SIDE, STEP = 60, 90
-CELLS = tuple(
+CELLS: tuple[tuple[int, float, float], ...] = tuple(
     (page, x, y) for page in (0, 1) for x in range(10, WIDTH - SIDE, STEP) for y in range(10, HEIGHT - SIDE, STEP)
 )
 Box = tuple[float, float, float, float]

@@ -13,11 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from backend.commands.serve import serve
 from backend.corrections import intake, worker
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
 from backend.corrections.service import Feedback, Store
+from backend.corrections.tables import annotation
 from backend.labelstudio.connections import Connections
 from backend.server.application import Application
 from backend.settings import Settings
@@ -63,7 +66,7 @@ def halt(target: Any, name: str, moment: str) -> None:
 def _waits(one: worker.Worker) -> bool:
     """Whether anything is there to be leased: an idle worker looks as well."""
     with one.engine.connect() as connection:
-        return connection.execute(worker.select(worker.table.c.id)).first() is not None
+        return connection.execute(select(annotation.c.id)).first() is not None
 
 
 def start(url: str, folder: str) -> Callable[[Settings], Application]:

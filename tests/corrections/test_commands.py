@@ -16,7 +16,6 @@ from sqlalchemy import Engine, select, update
 
 from backend.cli import main
 from backend.commands import sync as sync_command
-from backend.corrections import service
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
 from backend.corrections.journal import Journal, ask
@@ -24,6 +23,7 @@ from backend.corrections.memory import acting_verdicts
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation, event, sample
 from backend.corrections.worker import Worker
+from backend.errors import RequestError
 from backend.labelstudio.protocol import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import A, B, C, drawn, saved, shown
@@ -295,7 +295,7 @@ def test_an_annotation_without_a_page_is_reported(
     ledger: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = Told(saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]))
-    told.source.kept["/data/upload/1/t7p0"] = service.RequestError("no such page")
+    told.source.kept["/data/upload/1/t7p0"] = RequestError("no such page")
     monkeypatch.setattr(sync_command, "Connections", lambda *_, **__: told)
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "token")
     assert main(["sync", "--project", "1"]) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_a_loop_runs_when_woken_survives_a_failure_and_stops(monkeypatch: pytest
     monkeypatch.setattr(loops, "PAUSE_SECONDS", 3600.0)
     monkeypatch.setattr(loops, "FAILURE_SECONDS", 0.0)
     runs: queue.Queue[int] = queue.Queue()
-    answers = iter([0, ConnectionError("gone"), 3, 0])
+    answers: Iterator[int | Exception] = iter([0, ConnectionError("gone"), 3, 0])
 
     def chore() -> int:
         runs.put(1)

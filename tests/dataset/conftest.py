@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.dataset.freezing import Frozen, freeze
 from backend.dataset.manifest import FrozenPage, FrozenSample, Manifest
@@ -47,7 +50,7 @@ def make(tmp_path: Path) -> Make:
 
     def made(
         name: str,
-        pages: Sequence[tuple[dict, object]],
+        pages: Sequence[tuple[dict[str, Any], NDArray[np.uint8]]],
         *,
         samples: Sequence[FrozenSample] = (),
         source: str = "label-studio",

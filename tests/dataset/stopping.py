@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from backend.dataset.store import Datasets
 __all__ = ["STEPS", "publish"]
 
 STEPS: dict[str, tuple[Any, str, str]] = {
-    "begun": (store.tempfile, "mkdtemp", "after"),
+    "begun": (tempfile, "mkdtemp", "after"),
     "first page written": (store, "_write", "after"),
     "all pages written": (store, "_drop_unused", "before"),
     "all written": (os, "rename", "before"),

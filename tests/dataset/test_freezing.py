@@ -176,8 +176,8 @@ def test_the_same_annotations_freeze_to_the_same_id_whatever_their_order_and_nam
     again = frozen("first")
     assert (first.new, again.new, again.version.id) == (True, False, first.version.id)
     studio.tasks.reverse()
-    for task in studio.tasks:
-        task["annotations"][0]["result"].reverse()
+    for one in studio.tasks:
+        one["annotations"][0]["result"].reverse()
     assert frozen("second").version.id == first.version.id
     elsewhere = Settings(**vars(settings) | {"data_dir": tmp_path / "elsewhere"})
     with LabelStudio(studio.url, TOKEN) as client:

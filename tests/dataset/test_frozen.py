@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.dataset.manifest import FrozenMark
 from backend.settings import Settings
@@ -21,7 +23,7 @@ from tests.dataset.test_known import coco
 from tests.dataset.test_known import frozen as known
 
 A, B = (40.0, 60.0, 120.0, 100.0), (100.0, 200.0, 220.0, 260.0)
-PAGES = [
+PAGES: list[tuple[dict[str, Any], NDArray[np.uint8]]] = [
     (
         {
             "name": "one",

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def coco(folder: Path, names: Sequence[str], *, size: tuple[int, int] = (240, 32
     for name in names:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(file_of(page(hash_of(name), (40, 60, 120, 100))))
-    images = [
+    images: list[dict[str, Any]] = [
         {"id": number, "file_name": name, "width": size[0], "height": size[1], **facts}
         for number, name in enumerate(names)
     ]

@@ -243,6 +243,7 @@ def test_boxes_may_be_turned_where_the_control_says_so(attributes, turns):
 )
 def test_a_repeater_is_bound_once_and_makes_controls_for_each_page(flag, attribute, value, entries, path):
     [binding] = bind(repeater(flag, attribute, value))
+    assert binding.repeat is not None
     assert (binding.field, binding.paged, binding.repeat.path) == ("images", True, path)
     assert binding.pages(["a", "b"]) == entries
     found = task_pages(0, {"id": 1, "data": {"images": entries}}, [binding])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from backend.models import promotion, publishing
+from backend.models import publishing
 from backend.models.promotion import Models
-from backend.models.published import Facts
+from backend.models.published import Facts, History
 
 __all__ = ["ACTS", "PROMOTING", "PUBLISHING", "ROLLING_BACK", "act"]
 
@@ -19,23 +20,23 @@ Step = tuple[Any, str, str]
 
 # Where the halt is: before or after what, of which module. In the order in which each act passes them.
 PUBLISHING: dict[str, Step] = {
-    "before anything": (publishing.tempfile, "mkdtemp", "before"),
-    "an empty folder": (publishing.tempfile, "mkdtemp", "after"),
+    "before anything": (tempfile, "mkdtemp", "before"),
+    "an empty folder": (tempfile, "mkdtemp", "after"),
     "a first file written, not durable": (os, "fsync", "before"),
     "a first file copied": (publishing, "copy_whole", "after"),
     "all files copied, no record": (publishing, "write_synced", "before"),
     "complete, not yet under its name": (os, "rename", "before"),
     "under its name, not durable": (os, "rename", "after"),
-    "published, not in the history": (promotion.History, "append", "before"),
+    "published, not in the history": (History, "append", "before"),
 }
 PROMOTING: dict[str, Step] = {
-    "before anything": (promotion.History, "append", "before"),
-    "in the history, pointer not touched": (promotion.History, "append", "after"),
+    "before anything": (History, "append", "before"),
+    "in the history, pointer not touched": (History, "append", "after"),
     "pointer written aside": (os, "replace", "before"),
     "pointer moved, not durable": (os, "replace", "after"),
 }
 ROLLING_BACK: dict[str, Step] = {
-    "in the history, pointer not touched": (promotion.History, "append", "after"),
+    "in the history, pointer not touched": (History, "append", "after"),
     "pointer moved, not durable": (os, "replace", "after"),
 }
 

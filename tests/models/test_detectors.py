@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,8 @@ def gold(tmp_path: Path) -> Path:
     folder = tmp_path / "gold"
     folder.mkdir()
     rng = np.random.default_rng(3)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number in range(DOCUMENTS):
         page = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
         for top in (80, 240):

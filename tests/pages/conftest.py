@@ -185,7 +185,7 @@ def studio(png: bytes) -> Iterator[Studio]:
     server.daemon_threads = True
     studio = Studio(port=server.server_address[1])
     studio.routes = _routes(studio, png)
-    handler.studio = studio
+    handler.studio = studio  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield studio

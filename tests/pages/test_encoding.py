@@ -42,7 +42,8 @@ def test_a_scan_is_a_jpeg_with_colour_at_full_resolution() -> None:
     smooth = np.clip(np.add.outer(np.arange(60), np.arange(40))[..., None] + [100, 60, 20], 0, 255)
     suffix, image = reopened(page(smooth))
     assert (suffix, image.format) == (".jpg", "JPEG")
-    assert image.layer[0][1:3] == image.layer[1][1:3] == (1, 1), "chroma is not subsampled"
+    layers: list[tuple[int, ...]] = image.layer  # type: ignore[attr-defined]  # JPEG files alone have it
+    assert layers[0][1:3] == layers[1][1:3] == (1, 1), "chroma is not subsampled"
     assert np.abs(np.asarray(image, dtype=int) - smooth).max() <= 6
 
 

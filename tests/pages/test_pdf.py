@@ -125,7 +125,8 @@ def test_an_encrypted_pdf_says_so() -> None:
 
 
 def test_threads_render_pdf_side_by_side() -> None:
-    data, widths = pdf(count=4), []
+    data = pdf(count=4)
+    widths: list[int] = []
     threads = [threading.Thread(target=lambda: widths.extend(page.width for page in pages_of(data))) for _ in range(6)]
     for thread in threads:
         thread.start()

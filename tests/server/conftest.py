@@ -172,7 +172,6 @@ class MemoryLedger:
         if self.failure:
             raise self.failure
         self.events.append((action, project, body))
-        return len(self.events)
 
     def remember(self, shown: ShownPrediction) -> None:
         if self.failure:

@@ -65,7 +65,7 @@ def _run_until_killed(store: CropFolder, folder: Path, threads: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         follow(average, network)
 
-    AveragedModel.update_parameters = dying  # type: ignore[method-assign]
+    AveragedModel.update_parameters = dying  # type: ignore[method-assign, assignment]
     fit(RECIPE, store, folder, build=tiny)
 
 

@@ -40,7 +40,7 @@ def test_what_rests_on_a_failure_names_the_first_one() -> None:
     def never(*_: object) -> Checked[int]:
         raise AssertionError("it was called")
 
-    token = failed("token", "no", remedy="do")
+    token: Checked[str] = failed("token", "no", remedy="do")
     project = after("project", never, token)
     title = after("title", never, well("backend", "so", "v1"), project)
     assert [one.finding.state for one in (project, title)] == [Severity.SKIPPED] * 2

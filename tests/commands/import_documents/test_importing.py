@@ -236,7 +236,7 @@ def test_two_imports_into_one_project_do_not_run_at_once(importer: MakeImporter,
     next(first)
     with pytest.raises(DocumentError, match="another import"):
         next(other.run([path]))
-    first.close()
+    first.close()  # type: ignore[attr-defined]  # it is a generator
     assert [outcome.state for outcome in other.run([path])] == [FileState.KNOWN]
 
 

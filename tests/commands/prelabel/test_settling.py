@@ -301,7 +301,7 @@ def test_whoever_begins_to_annotate_during_a_refresh_keeps_what_is_shown(make: M
     emptied(studio, 1, 2)
     before = shown(studio)
 
-    def begin(page: int, _: int) -> None:
+    def begin(page: int, _: object) -> None:
         studio.drafts[page] = [{"id": 1}]
 
     settler = make(refresh=True)

@@ -81,7 +81,8 @@ def frozen(sheets: Sequence[Sheet], folder: Path, name: str = "leases") -> Versi
 def written(sheets: Sequence[Sheet], folder: Path) -> Path:
     """The pages as image files with a COCO file; gives that."""
     folder.mkdir()
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, sheet in enumerate(sheets):
         (folder / f"{sheet.name}.png").write_bytes(sheet.data)
         images.append({"id": number, "file_name": f"{sheet.name}.png", "width": sheet.width, "height": sheet.height})

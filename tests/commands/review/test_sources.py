@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,7 @@ def test_progress_is_told_for_each_annotated_task(studio: Studio, source: Projec
     assert len(told) == 3
 
 
-def test_a_frozen_page_that_is_damaged_is_named(make: Callable[..., Make]) -> None:
+def test_a_frozen_page_that_is_damaged_is_named(make: Make) -> None:
     version = make("leases", [({"name": "a"}, page(1)), ({"name": "b"}, page(2))])
     file = version.file(version.manifest.pages[0])
     file.chmod(0o600)

@@ -101,7 +101,7 @@ def test_blocks_are_left_out_only_while_training() -> None:
     network.eval()
     with torch.inference_mode():
         assert torch.equal(network(page)[0], network(page)[0])
-        for block in (block for stage in network.stages for block in stage):  # type: ignore[union-attr]
+        for block in (block for stage in network.stages for block in stage):  # type: ignore[attr-defined]
             block.train()
         assert not torch.equal(network(page)[0], network(page)[0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from backend.training.retraining.material import draw_base
 from backend.vision.finders import build_detector
 
 PAGES = 4
-TINY = {
+TINY: dict[str, Any] = {
     "stages": [
         {"size": 64, "epochs": 1, "learning_rate": 1e-3, "head_only": True},
         {"size": 64, "epochs": 1, "learning_rate": 1e-4},

@@ -82,7 +82,7 @@ def _until_killed(settings: Settings) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         follow(average, network)
 
-    AveragedModel.update_parameters = dying
+    AveragedModel.update_parameters = dying  # type: ignore[method-assign, assignment]
     retrain(settings)
 
 

@@ -53,7 +53,7 @@ def _until_killed(data: Path, drawn: Path, folder: Path, steps: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         follow(average, network)
 
-    AveragedModel.update_parameters = dying
+    AveragedModel.update_parameters = dying  # type: ignore[method-assign, assignment]
     fit(RECIPE, material(data, drawn), folder, build=tiny)
 
 
