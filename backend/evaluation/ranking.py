@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]  # it ships no types
+from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from backend.evaluation.bootstrap import Estimate, interval
