@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from backend.corrections.worker import Worker
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import Connections
 from backend.labelstudio.project_annotations import task_parent
+from backend.labelstudio.stored_predictions import rewrite, store
 from backend.pages.source import PageSource
 from backend.settings import Settings
 from tests.end_to_end.conftest import CONFIG, Project, Server
@@ -126,6 +128,23 @@ def test_an_import_with_predictions_and_a_lost_ledger_give_what_an_annotator_did
     engine.dispose()
     reach.studio(str(project.id)).close()
     assert {row.region: (row.outcome, row.wrong, row.label) for row in rows} == expected
+
+
+def test_a_box_that_came_while_the_task_was_open_is_not_rejected(project: Project, learner: Learner) -> None:
+    """Its annotator opened it ten minutes ago; the boxes were written anew since, and nobody knows any more which."""
+    page = project.studio.upload(project.id, "open-in-a-tab.jpg", drawn_jpeg(21))
+    kept, gone, came = (
+        region(name, x, 20.0, "stamp") for name, x in (("stays", 5.0), ("leaves", 30.0), ("came", 55.0))
+    )
+    [task] = project.studio.import_tasks(project.id, [{project.field: page}])
+    content = {"model_version": FOREIGN, "score": 0.5, "result": [kept, gone]}
+    store(project.studio, project.id, {task: content})
+    [prediction] = [one for one in project.studio.predictions(task) if one["model_version"] == FOREIGN]
+    time.sleep(2)  # Label Studio's two moments of a prediction tell that it was written anew
+    assert rewrite(project.studio, prediction["id"], task=task, content=content | {"result": [kept, gone, came]})
+    left = [kept | {"origin": "prediction"}]
+    project.studio.create_annotation(task, left, parent_prediction=prediction["id"], lead_time=600.0)
+    eventually(lambda: learner.outcomes(project.id), {"stays": ("accepted", None, "stamp")})
 
 
 def region(name: str, x: float, y: float, label: str) -> dict[str, Any]:
