@@ -22,7 +22,7 @@ from tqdm import tqdm
 from backend.models.serving import Sources
 from backend.settings import Settings
 from backend.training.fusion import Opinions, fitted, opinions
-from backend.training.harvest import PageTruth
+from backend.training.harvest import KnownMarks
 from backend.vision.classifier import Classification, load_classifier
 from backend.vision.engine import Fusion
 from backend.vision.finders import build_detector
@@ -96,8 +96,8 @@ def _pages(subsets: Sequence[str], side: str) -> Iterator[TruePage]:
         )
 
 
-def _truth(page: TruePage) -> PageTruth:
-    return PageTruth(boxes=page.boxes, labels=tuple(mark.label for mark in page.marks), ignored=page.ignored)
+def _truth(page: TruePage) -> KnownMarks:
+    return KnownMarks(boxes=page.boxes, labels=tuple(mark.label for mark in page.marks), ignored=page.ignored)
 
 
 def _without(known: Opinions, *, said: bool = False, seen: bool = False) -> Fusion:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from backend.errors import TrainingError
 from backend.geometry import coverage, iou
-from backend.training.harvest import DONT_CARE, HIT, PageTruth, truth_of
+from backend.training.harvest import DONT_CARE, HIT, KnownMarks, truth_of
 from backend.training.pagestore import LabelledPage, LabelledPages
 from backend.vision.candidates import Candidates
 from backend.vision.classifier import Classifies, load_classifier
@@ -98,7 +98,7 @@ class Opinions:
 
 
 def opinions(
-    detector: Detects, classifier: Classifies, pages: Iterable[tuple[NDArray[np.uint8], float | None, PageTruth]]
+    detector: Detects, classifier: Classifies, pages: Iterable[tuple[NDArray[np.uint8], float | None, KnownMarks]]
 ) -> Opinions:
     """Asks both networks about pages: their (H, W, 3) RGB pixels, their resolution where it is known, and the truth."""
     said, seen, truth = [np.zeros((0, len(CLASSES)))], [np.zeros((0, len(MARKS)))], []
@@ -114,7 +114,7 @@ def opinions(
     return Opinions(np.concatenate(said), np.concatenate(seen), np.array(truth, np.intp))
 
 
-def shown_as(candidates: Candidates, truth: PageTruth) -> list[str | None]:
+def shown_as(candidates: Candidates, truth: KnownMarks) -> list[str | None]:
     """What each candidate should be shown as, `none` included; None for what selection decides, not a probability.
 
     Each mark is one candidate's, the one with the best overlap, and rather one that the detector took for its class. A

@@ -23,7 +23,7 @@ from backend.vision.network_config import CLASSES, MARKS, NONE
 __all__ = [
     "DONT_CARE",
     "HIT",
-    "PageTruth",
+    "KnownMarks",
     "finds",
     "found_on",
     "harvest_marks",
@@ -50,7 +50,7 @@ _LEAST_CONTRAST = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class PageTruth:
+class KnownMarks:
     """What is known about a page.
 
     Attributes:
@@ -66,7 +66,7 @@ class PageTruth:
     complete: bool = True
 
 
-def label_boxes(boxes: Boxes, truth: PageTruth) -> list[str | None]:
+def label_boxes(boxes: Boxes, truth: KnownMarks) -> list[str | None]:
     """Gives the class of each box (N, 4), `none` included; None where it should be left out of the training data.
 
     A fragment of a mark becomes `none`. So a piece of a stamp's ring or a stroke of a name never outranks the whole. A
@@ -101,7 +101,7 @@ def _miss(overlap: np.ndarray, own: np.ndarray, part: np.ndarray) -> str | None:
     return None if arguable else CLASSES[NONE]
 
 
-def _without_ignored(boxes: Boxes, labels: Sequence[str | None], truth: PageTruth) -> list[str | None]:
+def _without_ignored(boxes: Boxes, labels: Sequence[str | None], truth: KnownMarks) -> list[str | None]:
     """Leaves out what would be `none` but lies on a place about which nothing is said."""
     if not len(truth.ignored):
         return list(labels)
@@ -144,9 +144,9 @@ def _facts(page: LabelledPage) -> dict[str, str]:
     return {name: getattr(page, name) for name in ("document", "split", "domain", "source", "licence")}
 
 
-def truth_of(page: LabelledPage) -> PageTruth:
+def truth_of(page: LabelledPage) -> KnownMarks:
     """What is known about a page."""
-    return PageTruth(
+    return KnownMarks(
         boxes=as_boxes(page.boxes),
         labels=page.labels,
         ignored=as_boxes(page.ignored),
@@ -177,7 +177,7 @@ def found_on(
 
 
 def finds(
-    candidates: Boxes, truth: PageTruth, rng: np.random.Generator, *, most_none: int = _MOST_NONE
+    candidates: Boxes, truth: KnownMarks, rng: np.random.Generator, *, most_none: int = _MOST_NONE
 ) -> list[LabelledBox]:
     """What a page teaches: of each mark its best candidates, or else its true box; of the rest, some as `none`."""
     labels = label_boxes(candidates, truth)
@@ -193,7 +193,7 @@ def finds(
     return found + [_found(candidates[row], CLASSES[NONE], "candidate") for row in sorted(kept)]
 
 
-def _patches(pixels: NDArray[np.uint8], truth: PageTruth, rng: np.random.Generator) -> list[LabelledBox]:
+def _patches(pixels: NDArray[np.uint8], truth: KnownMarks, rng: np.random.Generator) -> list[LabelledBox]:
     """A few random places that show something, but no mark."""
     height, width = pixels.shape[:2]
     sides = rng.uniform([0.05, 0.02], [0.35, 0.15], (6 * _PATCHES, 2)) * [width, height]

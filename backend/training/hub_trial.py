@@ -36,7 +36,7 @@ from backend.settings import Settings
 from backend.synthetic import coco
 from backend.synthetic.drawn_page import draw_page
 from backend.training.fusion import fitted, opinions
-from backend.training.harvest import PageTruth
+from backend.training.harvest import KnownMarks
 from backend.vision.classifier import Classifier, load_classifier
 from backend.vision.engine import DetectorConfig, Network
 from backend.vision.finders import build_detector
@@ -127,7 +127,7 @@ def _fit(weights: Weights, home: Path, pages: Sequence[DrawnPage]) -> None:
         (
             page.pixels,
             None,
-            PageTruth(
+            KnownMarks(
                 boxes=as_boxes([mark.box for mark in page.marks]), labels=tuple(mark.label for mark in page.marks)
             ),
         )

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from backend.geometry import as_boxes
 from backend.training.crops import CropFolder
-from backend.training.harvest import PageTruth, finds, found_on, harvest_pages, truth_of
+from backend.training.harvest import KnownMarks, finds, found_on, harvest_pages, truth_of
 from backend.training.pagestore import LabelledPage, PageStore
 from backend.vision.candidates import Candidates
 from backend.vision.colour_detector import ColourDetector
 from backend.vision.network_config import CLASSES, MARKS
 from tests.models.detectors import ink_detector, open_detector
 
-TRUTH = PageTruth(boxes=as_boxes([(0, 0, 100, 100), (300, 0, 400, 100)]), labels=("stamp", "thumb"))
+TRUTH = KnownMarks(boxes=as_boxes([(0, 0, 100, 100), (300, 0, 400, 100)]), labels=("stamp", "thumb"))
 PAGE = LabelledPage(
     name="a",
     document="a",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backend.geometry import as_boxes
-from backend.training.harvest import PageTruth, label_boxes
+from backend.training.harvest import KnownMarks, label_boxes
 
 STAMP = (100, 100, 200, 200)
 PEN = (300, 100, 400, 140)
@@ -30,30 +30,30 @@ PEN = (300, 100, 400, 140)
     ],
 )
 def test_a_box_is_labelled_by_its_relation_to_the_marks(box: tuple[float, ...], label: str | None) -> None:
-    truth = PageTruth(boxes=as_boxes([STAMP, PEN]), labels=("stamp", "signature"))
+    truth = KnownMarks(boxes=as_boxes([STAMP, PEN]), labels=("stamp", "signature"))
     assert label_boxes(as_boxes([box]), truth) == [label]
 
 
 def test_of_two_marks_that_are_both_hit_the_better_one_names_the_box() -> None:
-    truth = PageTruth(boxes=as_boxes([(0, 0, 100, 100), (0, 0, 100, 80)]), labels=("stamp", "signature"))
+    truth = KnownMarks(boxes=as_boxes([(0, 0, 100, 100), (0, 0, 100, 80)]), labels=("stamp", "signature"))
     assert label_boxes(as_boxes([(0, 0, 100, 82), (0, 0, 100, 99)]), truth) == ["signature", "stamp"]
 
 
 def test_where_marks_may_be_unboxed_nothing_is_called_none() -> None:
-    truth = PageTruth(boxes=as_boxes([STAMP]), labels=("stamp",), complete=False)
+    truth = KnownMarks(boxes=as_boxes([STAMP]), labels=("stamp",), complete=False)
     assert label_boxes(as_boxes([STAMP, (500, 500, 600, 560)]), truth) == ["stamp", None]
 
 
 @pytest.mark.parametrize(("complete", "label"), [(True, "none"), (False, None)])
 def test_a_page_without_marks_teaches_none_when_that_is_known(complete: bool, label: str | None) -> None:
-    truth = PageTruth(boxes=as_boxes([]), labels=(), complete=complete)
+    truth = KnownMarks(boxes=as_boxes([]), labels=(), complete=complete)
     assert label_boxes(as_boxes([STAMP]), truth) == [label]
 
 
 def test_places_about_which_nothing_is_said_teach_nothing_unless_a_mark_is_there() -> None:
-    truth = PageTruth(boxes=as_boxes([STAMP]), labels=("stamp",), ignored=as_boxes([(100, 100, 700, 700)]))
+    truth = KnownMarks(boxes=as_boxes([STAMP]), labels=("stamp",), ignored=as_boxes([(100, 100, 700, 700)]))
     assert label_boxes(as_boxes([STAMP, (500, 500, 600, 560)]), truth) == ["stamp", None]
 
 
 def test_no_boxes_have_no_labels() -> None:
-    assert label_boxes(as_boxes([]), PageTruth(boxes=as_boxes([STAMP]), labels=("stamp",))) == []
+    assert label_boxes(as_boxes([]), KnownMarks(boxes=as_boxes([STAMP]), labels=("stamp",))) == []
