@@ -182,7 +182,7 @@ def from_yolo(out: Path) -> list[Kept]:
     for images in sorted((out / "images").iterdir()):
         read = sv.DetectionDataset.from_yolo(str(images), str(out / "labels" / images.name), str(out / "data.yaml"))
         for _, pixels, marks in read:
-            labels = [MARKS[index] for index in marks.class_id or ()]
+            labels = [] if marks.class_id is None else [MARKS[index] for index in marks.class_id]
             boxes = [tuple(map(float, box)) for box in marks.xyxy]
             found.append(Kept(size=(pixels.shape[1], pixels.shape[0]), marks=tuple(zip(labels, boxes, strict=True))))
     return found
