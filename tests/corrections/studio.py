@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import httpx2
@@ -102,7 +103,9 @@ class Studio:
                 found = [task for task in found if _column(task, column) in condition["value"]]
                 continue
             assert condition["operator"] == "greater"
-            bound = moment(condition["value"]) if column == "updated_at" else condition["value"]
+            # Any date may be asked for, also one before all that there can be.
+            asked_for = condition["value"]
+            bound = datetime.fromisoformat(asked_for).timestamp() if column == "updated_at" else asked_for
             found = [task for task in found if _column(task, column) > bound]
         for order in wanted.get("ordering", ()):
             column = order.lstrip("-").removeprefix("tasks:")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def everything(engine: Engine) -> list[tuple[Any, ...]]:
 
 
 def show(engine: Engine) -> None:
-    proposals = [shown("a", "stamp", A), shown("b", "thumb", B)]
+    # What was shown can only be rejected on a page of the proportions that `Told` has.
+    proposals = [replace(one, page_size=(200, 100)) for one in (shown("a", "stamp", A), shown("b", "thumb", B))]
     Proposals(engine, clock=lambda: 900.0).remember(
         ShownPrediction(task=7, project=1, version="v1", proposals=proposals)
     )
