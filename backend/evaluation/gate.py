@@ -43,8 +43,8 @@ class Bounds:
         recall: Most that the recall of a class may fall.
         calibration: Most that the expected calibration error may rise.
         hard: Share of the earlier hard examples that the classifier by itself should have right.
-        chance: It is refused where a classifier that has this share right would do so badly less often than this, or
-            a model that takes the most allowed would lose so many races (exact binomial tests, one-sided).
+        chance: It is refused where chance explains a failure less often than this (exact binomial tests, one-sided).
+            For `hard`, by chance a classifier of that share has so few right. For `latency`, it loses so many races.
         false: Most that the false boxes on a page may rise, on average over the pages.
         latency: Most that a page may take, as a multiple; refused where chance does not explain more. A model raced
             against itself over 20 pages, with twice as many busy processes as cores, came out between .94 and 1.15 in

@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.workers.base import Worker
 
 from backend.server.lanes import Answer, Asked, Lanes, answered
-from backend.server.wire import ClientLimits, Reception, Wire
+from backend.server.reception import ClientLimits, Reception
+from backend.server.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

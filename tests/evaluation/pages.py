@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,3 +47,8 @@ def truth(*pages: TruePage, sha256: str = "a" * 64) -> Truth:
 def run(version: str, gold: Truth, shown: Sequence[FoundMarks], milliseconds: float = 100.0) -> Run:
     times = np.full((len(gold.pages), 1), milliseconds)
     return Run(version=version, truth=gold, shown=tuple(shown), milliseconds=times)
+
+
+def page_hash(number: int) -> str:
+    """What a gold page is known by, where only that counts."""
+    return hashlib.sha256(str(number).encode()).hexdigest()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +14,8 @@ from backend.errors import EvaluationError
 from backend.evaluation.bootstrap import mcnemar
 from backend.evaluation.gate import Verdict, judge
 from backend.evaluation.study import FoundMarks, Run
-from backend.evaluation.trial import ATTEMPTS_FILE, note_attempt
 from backend.evaluation.truth import TruePage
-from tests.evaluation.pages import found, known, run, truth
+from tests.evaluation.pages import found, known, page_hash, run, truth
 
 PLACES = {
     "signature": (100.0, 100.0, 300.0, 200.0),
@@ -326,7 +323,7 @@ def test_what_the_challenger_reaches_is_told_as_evaluate_tells_it() -> None:
 
 
 def test_a_gold_page_that_was_trained_on_is_known_by_its_pixels_under_whatever_name() -> None:
-    pages = [sha256(number) for number in range(DOCUMENTS)]
+    pages = [page_hash(number) for number in range(DOCUMENTS)]
     better = model("better", every(20))
     seen = {"another contract", pages[3]}
     one = judge(CHAMPION, better, trained_on=seen, pages=pages, hard=(), attempts=1)
@@ -363,63 +360,3 @@ def test_mcnemar_is_reported() -> None:
 def test_mcnemar_against_known_values(first: int, second: int, p: float) -> None:
     assert mcnemar(first, second) == pytest.approx(p, rel=1e-9)
     assert mcnemar(second, first) == mcnemar(first, second)
-
-
-def sha256(page: int) -> str:
-    return hashlib.sha256(str(page).encode()).hexdigest()
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "counts"),
-    [
-        # The same pages, one of them boxed anew.
-        (range(10), range(10), True),
-        # The set has grown by a page, by nearly as many as there were, by as many.
-        (range(10), range(11), True),
-        (range(10), range(19), True),
-        (range(10), range(20), False),
-        # A part of them.
-        (range(10), range(7, 10), True),
-        # Others, but for a few.
-        (range(10), range(6, 16), False),
-    ],
-)
-def test_an_attempt_on_most_of_todays_pages_counts(
-    before: Sequence[int], now: Sequence[int], counts: bool, tmp_path: Path
-) -> None:
-    note_attempt(tmp_path, gold="then", pages=[sha256(page) for page in before], challenger="one")
-    attempts = note_attempt(tmp_path, gold="now", pages=[sha256(page) for page in now], challenger="two")
-    assert attempts == 1 + counts
-
-
-def test_attempts_on_the_same_gold_pages_are_counted(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    assert note_attempt(folder, gold="a", pages=[sha256(1)], challenger="one") == 1
-    assert note_attempt(folder, gold="b", pages=[sha256(2)], challenger="one") == 1
-    assert note_attempt(folder, gold="a", pages=[sha256(1)], challenger="two") == 2
-    lines = [json.loads(line) for line in (folder / ATTEMPTS_FILE).read_text().splitlines()]
-    assert [(line["gold"], line["challenger"]) for line in lines] == [("a", "one"), ("b", "one"), ("a", "two")]
-
-
-def test_a_damaged_count_is_said_and_not_passed_over(tmp_path: Path) -> None:
-    (tmp_path / ATTEMPTS_FILE).write_text('{"gold": "a"}\nnot json\n')
-    with pytest.raises(EvaluationError, match="line 2, is no attempt"):
-        note_attempt(tmp_path, gold="a", pages=[], challenger="one")
-
-
-def test_what_a_full_disk_left_of_a_line_is_no_attempt(tmp_path: Path) -> None:
-    file = tmp_path / ATTEMPTS_FILE
-    file.write_text('{"gold": "a"}\n{"gold": "a", "chal')
-    assert note_attempt(tmp_path, gold="a", pages=[], challenger="one") == 2
-    assert [json.loads(line)["gold"] for line in file.read_text().splitlines()] == ["a", "a"]
-
-
-def test_attempts_of_before_pages_were_noted_count_for_the_same_set(tmp_path: Path) -> None:
-    (tmp_path / ATTEMPTS_FILE).write_text('{"gold": "a", "challenger": "one", "when": "2026-11-22"}\n')
-    assert note_attempt(tmp_path, gold="a", pages=[sha256(1)], challenger="two") == 2
-
-
-def test_an_attempt_that_cannot_be_counted_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(EvaluationError, match="attempts have to be counted"):
-        note_attempt(tmp_path / "file", gold="a", pages=[], challenger="one")

@@ -1,15 +1,17 @@
-"""A whole trial with real pipelines: counted, raced, judged."""
+"""A whole trial with real pipelines: counted, raced, judged; and how attempts are counted."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from backend.corrections.crop_store import fingerprint
+from backend.errors import EvaluationError
 from backend.evaluation.study import fingerprints
 from backend.evaluation.trial import ATTEMPTS_FILE, HardExample, note_attempt, right_now, trial
 from backend.evaluation.truth import Truth, read_coco
@@ -20,6 +22,7 @@ from backend.settings import Settings
 from backend.vision.network_config import CLASSES
 from backend.vision.pipeline import Pipeline
 from backend.vision.weights import BUNDLED, Weights
+from tests.evaluation.pages import page_hash
 
 
 @pytest.fixture
@@ -61,3 +64,59 @@ def test_an_example_is_right_when_the_likeliest_class_is_the_annotators(bundled:
     likeliest = CLASSES[int(bundled.classifier.classify(pixels, box).probabilities[0].argmax())]
     examples = [HardExample(pixels=pixels, box=box, label=label) for label in CLASSES]
     assert right_now(bundled.classifier, examples) == [label == likeliest for label in CLASSES]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "counts"),
+    [
+        # The same pages, one of them boxed anew.
+        (range(10), range(10), True),
+        # The set has grown by a page, by nearly as many as there were, by as many.
+        (range(10), range(11), True),
+        (range(10), range(19), True),
+        (range(10), range(20), False),
+        # A part of them.
+        (range(10), range(7, 10), True),
+        # Others, but for a few.
+        (range(10), range(6, 16), False),
+    ],
+)
+def test_an_attempt_on_most_of_todays_pages_counts(
+    before: Sequence[int], now: Sequence[int], counts: bool, tmp_path: Path
+) -> None:
+    note_attempt(tmp_path, gold="then", pages=[page_hash(page) for page in before], challenger="one")
+    attempts = note_attempt(tmp_path, gold="now", pages=[page_hash(page) for page in now], challenger="two")
+    assert attempts == 1 + counts
+
+
+def test_attempts_on_the_same_gold_pages_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    assert note_attempt(folder, gold="a", pages=[page_hash(1)], challenger="one") == 1
+    assert note_attempt(folder, gold="b", pages=[page_hash(2)], challenger="one") == 1
+    assert note_attempt(folder, gold="a", pages=[page_hash(1)], challenger="two") == 2
+    lines = [json.loads(line) for line in (folder / ATTEMPTS_FILE).read_text().splitlines()]
+    assert [(line["gold"], line["challenger"]) for line in lines] == [("a", "one"), ("b", "one"), ("a", "two")]
+
+
+def test_a_damaged_count_is_said_and_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / ATTEMPTS_FILE).write_text('{"gold": "a"}\nnot json\n')
+    with pytest.raises(EvaluationError, match="line 2, is no attempt"):
+        note_attempt(tmp_path, gold="a", pages=[], challenger="one")
+
+
+def test_what_a_full_disk_left_of_a_line_is_no_attempt(tmp_path: Path) -> None:
+    file = tmp_path / ATTEMPTS_FILE
+    file.write_text('{"gold": "a"}\n{"gold": "a", "chal')
+    assert note_attempt(tmp_path, gold="a", pages=[], challenger="one") == 2
+    assert [json.loads(line)["gold"] for line in file.read_text().splitlines()] == ["a", "a"]
+
+
+def test_attempts_of_before_pages_were_noted_count_for_the_same_set(tmp_path: Path) -> None:
+    (tmp_path / ATTEMPTS_FILE).write_text('{"gold": "a", "challenger": "one", "when": "2026-11-22"}\n')
+    assert note_attempt(tmp_path, gold="a", pages=[page_hash(1)], challenger="two") == 2
+
+
+def test_an_attempt_that_cannot_be_counted_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EvaluationError, match="attempts have to be counted"):
+        note_attempt(tmp_path / "file", gold="a", pages=[], challenger="one")
