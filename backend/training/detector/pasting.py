@@ -53,7 +53,7 @@ _EMBLEM_MM = (7.0, 18.0)
 _EMBLEM_DENSITY = (0.08, 0.5)
 _GREY_EMBLEMS = 0.7
 _PITCH = (1.2, 2.1)
-"""From one emblem to the next, in sides of one: at least four are in a window of 87 mm."""
+"""From one emblem to the next, in sides of one. A window of 87 mm shows several: one faint stamp alone is a stamp."""
 
 
 def paste_some(

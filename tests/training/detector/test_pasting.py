@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,7 +13,6 @@ from backend.training.detector.changes import Changes, changed
 from backend.training.detector.detector_network import TAUGHT
 from backend.training.detector.pasting import watermark, write_over
 from backend.training.detector.scenes import PastedMark
-from backend.vision.engine import PIXEL_MM
 from tests.training.detector.conftest import CANVAS, STILL, known, plain_scene
 
 BOX = (150.0, 250.0, 230.0, 300.0)
@@ -38,17 +38,22 @@ def printed(label: str, seed: int) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("label", ["print", "stamp"])
 def test_a_watermark_is_one_emblem_again_and_again(label: str) -> None:
-    """The sheet, moved by the way from one emblem to the next, is the same sheet."""
     for seed in SEEDS:
         grey = printed(label, seed).mean(axis=2)
         assert 0 < np.percentile(grey[grey > 0], 90) < 0.8, "pale"
-        spectrum = np.abs(np.fft.rfft2(grey - grey.mean())) ** 2
-        alike = np.fft.irfft2(spectrum, grey.shape) / spectrum.sum() * spectrum.size
-        alike /= alike[0, 0]
-        farthest = round(18 * 2.1 / PIXEL_MM) + 2
-        away = alike[:farthest, :farthest].copy()
-        away[:12, :12] = 0
-        assert away.max() > 0.4
+        count, pieces, stats, _ = cv2.connectedComponentsWithStats((grey > 1e-4).astype(np.uint8))
+        whole = [piece for piece in range(1, count) if not _is_cut(stats[piece], grey.shape)]
+        assert count - 1 >= 4, "in rows, and all over the window"
+        assert len({tuple(stats[piece][2:]) for piece in whole}) == 1, "all of one size"
+        first, *others = [grey[pieces == piece] for piece in whole]
+        for other in others:
+            np.testing.assert_allclose(other, first, atol=1e-6)
+
+
+def _is_cut(place: NDArray[np.int32], window: tuple[int, ...]) -> bool:
+    """Whether a piece, by its left, top, width and height, reaches the edge of the window."""
+    left, top, width, height = (int(value) for value in place[:4])
+    return left == 0 or top == 0 or left + width == window[1] or top + height == window[0]
 
 
 def test_nothing_of_a_watermark_is_a_mark_and_nothing_is_said_of_prints() -> None:
