@@ -23,7 +23,7 @@ from backend.vision.network_config import MARKS
 if TYPE_CHECKING:
     from backend.evaluation.truth import Truth
 
-__all__ = ["BOUNDS", "Bounds", "Check", "Verdict", "judge"]
+__all__ = ["BOUNDS", "Bounds", "Check", "Verdict", "judge", "seems_slower"]
 
 _IOU = 0.5
 _EPSILON = 1e-9
@@ -348,18 +348,26 @@ def _chance(cases: int, of: int, share: float, *, alternative: Literal["less", "
     return float(binomtest(cases, of, share, alternative=alternative).pvalue)
 
 
-def _latency(champion: Run, challenger: Run, bounds: Bounds) -> Check:
-    """The median over races of the ratio in that race: both had the page in turn, whatever else the machine did.
+def seems_slower(champion: Run, challenger: Run, bounds: Bounds = BOUNDS) -> bool:
+    """Whether a page takes longer than allowed: the median over races of the ratio in that race.
 
-    A busy machine slows one of the two now and then. So what refuses is that it takes longer than allowed in so many
-    races that chance does not explain them.
+    Both had the page in turn, whatever else the machine did.
+    """
+    return float(np.median(challenger.milliseconds / champion.milliseconds)) > bounds.latency + _EPSILON
+
+
+def _latency(champion: Run, challenger: Run, bounds: Bounds) -> Check:
+    """A busy machine slows one of the two now and then; so what refuses is what chance does not explain.
+
+    That is a longer time than allowed in more than half of the races, and in too many of them.
     """
     ratios = challenger.milliseconds / champion.milliseconds
     ratio, slow = float(np.median(ratios)), int((ratios > bounds.latency + _EPSILON).sum())
     chance = _chance(slow, ratios.size, 0.5, alternative="greater")
-    passed = ratio <= bounds.latency + _EPSILON or chance >= bounds.chance
+    seems = seems_slower(champion, challenger, bounds)
+    passed = not seems or chance >= bounds.chance
     told = f"a page takes {ratio:.2f} times as long: {np.median(champion.milliseconds):.0f} ms with the champion"
-    if ratio > bounds.latency + _EPSILON:
+    if seems:
         told += (
             f"; in {slow} of {ratios.size} races more than {bounds.latency:g} times, "
             f"which chance {'explains' if passed else 'does not explain'}"

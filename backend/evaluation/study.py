@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -155,7 +154,7 @@ class Run:
         version: The pipeline's.
         truth: The pages.
         shown: What an annotator would see, page by page.
-        milliseconds: (P, R) times of each page's prediction, from pixels to marks: in each of R races, or R = 1.
+        milliseconds: (P, R) times of each page's prediction, from pixels to marks, in each of R rounds.
     """
 
     version: str
@@ -200,12 +199,10 @@ def study(pipeline: Pipeline, truth: Truth, settings: Settings) -> Study:
     return Study(run=run, ranked=tuple(ranked), named=tuple(named))
 
 
-def race(
-    champion: Pipeline, challenger: Pipeline, truth: Truth, settings: Settings, *, races: int = 1
-) -> tuple[Run, Run]:
+def race(champion: Pipeline, challenger: Pipeline, truth: Truth, settings: Settings) -> tuple[Run, Run]:
     """Both run on each page, in the order A B B A and then B A A B. So whatever else the machine does slows both alike.
 
-    The time of a race is the shorter of two. Each page is raced over as often as makes `races` or more of all.
+    The time of a page is the shorter of two.
 
     Raises:
         PageError: An image cannot be read.
@@ -213,19 +210,17 @@ def race(
     """
     runners = (champion, challenger)
     shown: tuple[list[FoundMarks], list[FoundMarks]] = ([], [])
-    rounds = math.ceil(races / len(truth.pages)) if truth.pages else 1
-    times = np.full((2, len(truth.pages), rounds), np.inf)
+    times = np.full((2, len(truth.pages), 1), np.inf)
     for number, known in enumerate(_bar(truth)):
         page = pixels_of(known, settings, enough=ENOUGH_DPI)
         if number == 0:
             for runner in runners:
                 runner.marks(page)
-        for turn in range(rounds):
-            for side in (0, 1, 1, 0) if (number + turn) % 2 == 0 else (1, 0, 0, 1):
-                marks, took = _timed(runners[side], page)
-                times[side, number, turn] = min(took, times[side, number, turn])
-                if len(shown[side]) == number:
-                    shown[side].append(_found(marks))
+        for side in (0, 1, 1, 0) if number % 2 == 0 else (1, 0, 0, 1):
+            marks, took = _timed(runners[side], page)
+            times[side, number] = min(took, times[side, number, 0])
+            if len(shown[side]) == number:
+                shown[side].append(_found(marks))
     first, second = (
         Run(version=runner.version, truth=truth, shown=tuple(found), milliseconds=times[side])
         for side, (runner, found) in enumerate(zip(runners, shown, strict=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 
-import numpy as np
 import pytest
 
 from backend.commands.draw import add_arguments, run
@@ -46,14 +45,7 @@ def bundled(settings: Settings) -> Pipeline:
 def confused_and_bundled(bundled: Pipeline, settings: Settings, gold: Truth) -> tuple[Run, Run]:
     """What a model that takes signatures for stamps shows, and what the bundled one does."""
     folder = mistakes("signature", "stamp", settings.data_dir / "confused")
-    return race(build_pipeline(Weights.open(folder, name="confused"), settings), bundled, gold, settings, races=7)
-
-
-def test_few_pages_are_raced_over_again(confused_and_bundled: tuple[Run, Run], gold: Truth) -> None:
-    for one in confused_and_bundled:
-        assert one.milliseconds.shape == (len(gold.pages), 2), "seven races are asked for, of six pages"
-        assert np.isfinite(one.milliseconds).all()
-        assert len(one.shown) == len(gold.pages)
+    return race(build_pipeline(Weights.open(folder, name="confused"), settings), bundled, gold, settings)
 
 
 def verdict(champion: Run, challenger: Run, *, trained_on: tuple[str, ...] = ()) -> Verdict:

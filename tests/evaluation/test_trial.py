@@ -13,14 +13,15 @@ import pytest
 from backend.corrections.crop_store import fingerprint
 from backend.errors import EvaluationError
 from backend.evaluation.study import fingerprints
-from backend.evaluation.trial import ATTEMPTS_FILE, HardExample, note_attempt, right_now, trial
+from backend.evaluation.trial import ATTEMPTS_FILE, HardExample, note_attempt, raced, right_now, trial
 from backend.evaluation.truth import Truth, read_coco
 from backend.geometry import as_boxes
 from backend.models.serving import build_pipeline
+from backend.pages.page import Page
 from backend.pages.source import from_path
 from backend.settings import Settings
 from backend.vision.network_config import CLASSES
-from backend.vision.pipeline import Pipeline
+from backend.vision.pipeline import Marks, Pipeline
 from backend.vision.weights import BUNDLED, Weights
 from tests.evaluation.pages import page_hash
 
@@ -64,6 +65,28 @@ def test_an_example_is_right_when_the_likeliest_class_is_the_annotators(bundled:
     likeliest = CLASSES[int(bundled.classifier.classify(pixels, box).probabilities[0].argmax())]
     examples = [HardExample(pixels=pixels, box=box, label=label) for label in CLASSES]
     assert right_now(bundled.classifier, examples) == [label == likeliest for label in CLASSES]
+
+
+class Laborious(Pipeline):
+    """Looks at each page twice, and so takes twice as long."""
+
+    def marks(self, page: Page, *, confidence: float | None = None) -> Marks:
+        super().marks(page, confidence=confidence)
+        return super().marks(page, confidence=confidence)
+
+
+def test_few_pages_are_raced_over_again_where_the_challenger_seems_slower(
+    drawn: Path, settings: Settings, bundled: Pipeline
+) -> None:
+    known = read_coco(drawn / "annotations.json", drawn)
+    gold = Truth(pages=known.pages[:3], sha256=known.sha256)
+    laborious = Laborious(bundled.detector, bundled.classifier, bundled.config)
+    before, after = raced(bundled, laborious, gold, settings, races=8)
+    assert before.milliseconds.shape == after.milliseconds.shape == (3, 3), "nine races: eight at least"
+    assert np.isfinite(after.milliseconds).all()
+    assert len(before.shown) == len(after.shown) == 3
+    faster, _ = raced(laborious, bundled, gold, settings, races=8)
+    assert faster.milliseconds.shape == (3, 1)
 
 
 @pytest.mark.parametrize(
