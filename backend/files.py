@@ -1,4 +1,4 @@
-"""Files and lines that are whole or not there at all, also after a power cut; and a lock that dies with its holder.
+"""Writes files and lines whole or not at all, also when the power fails; and holds a lock that ends with its process.
 
 Files about contracts are for their owner's eyes.
 """
@@ -46,12 +46,12 @@ _READ_ONLY = 0o400
 _FOLDER = 0o700
 _FILE = 0o600
 _NAME_KEPT = 60
-"""Characters of a name that the name of the file aside has: with more, a long one would be too long."""
+"""Characters of a file's name that its temporary file keeps: with more, a long name would become too long."""
 _LOOK_SECONDS = 0.05
 
 
 def ask_for_place(path: Path | None) -> None:
-    """Says before the work, and not after it, that a file cannot be written; None is no file.
+    """Checks before the work that a file can be written at its end; None is no file.
 
     Raises:
         OutputError: Its folder is none, or may not be written to, or it is a folder itself.
@@ -70,7 +70,7 @@ def _is_device(path: Path) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Has what the system refuses meanwhile told as an error about a file that is to be written.
+    """Turns what the system refuses meanwhile into an error that names the file to be written.
 
     Raises:
         OutputError: Something was refused.
@@ -273,7 +273,7 @@ def take_lock(path: Path, *, seconds: float = 0.0) -> int | None:
 
 
 class OneOfMany:
-    """Chooses one of many processes for a work, for as long as it lives: the one that has the lock on a file.
+    """Chooses one of many processes for a piece of work, as long as it lives: the one that holds the lock on a file.
 
     Args:
         path: The file. It is made when missing; its folder is not, for one that was moved away while the program runs

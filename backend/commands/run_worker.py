@@ -50,12 +50,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _once(feedback: Feedback) -> int:
-    """Does what is due, with a bar over what is open, and what is put off as soon as it is due."""
+    """Does what is due, and what was put off as soon as it is due; a bar shows what is open."""
     facts = count(feedback.store.engine)
     waiting = facts.event_count(state="open") + facts.annotations["open"]
     with tqdm(total=waiting, unit="step", disable=None, file=sys.stderr) as bar:
-        # What a worker that died had in hand is free when its lease ends; what Label Studio is to be asked about once
-        # more, in a moment.
+        # When its lease ends, work of a dead worker is free. What Label Studio has to be asked again is due in a
+        # moment.
         while (steps := feedback.worker.work(limit=10)) or feedback.worker.others_at_work() or feedback.worker.asks():
             bar.total = max(bar.total or 0, bar.n + steps)
             bar.update(steps)

@@ -1,4 +1,4 @@
-"""Events and Label Studio's answers, folded into the newest state of each annotation; what no event told is asked for.
+"""Folds events and Label Studio's answers into the newest state of each annotation; asks for what no event told.
 
 Each is a write to the database alone, in one transaction with the event's mark of being done. It depends on the newest
 state only: the order and the repetition of events change nothing in the end.
@@ -111,7 +111,7 @@ def fold_task(
 
 
 def _fold_read(connection: Connection, entry: Entry) -> None:
-    """What an entry says; whatever its sender wrote into it, it fails in here.
+    """Takes in what an entry says; an entry that cannot be read fails here.
 
     Actions that say nothing about annotations are kept in the journal and counted, and need no work.
     """
@@ -158,13 +158,13 @@ def fold(connection: Connection, state: Annotation) -> bool:
 
 
 def _says(body: Mapping[str, Any], state: Annotation) -> bool:
-    """Whether what is known says the same as a state: by what annotators left, not by what surrounds it."""
+    """Whether the known state holds the same regions as another; what surrounds them does not count."""
     left = [dict(region) for region in state.result]
     return bool(body) and body["skipped"] == state.skipped and [*body["result"]] == left
 
 
 def _shown_by_now(connection: Connection, task: int) -> None:
-    """Nothing was shown after this moment: such a stamp is of a clock that was ahead then."""
+    """Brings later stamps of what was shown back to this moment: the clock was ahead when they were made."""
     now = time.time()
     ahead = and_(prediction.c.task == task, prediction.c.shown > now)
     connection.execute(update(prediction).where(ahead).values(shown=now))
@@ -209,7 +209,7 @@ def _lock(connection: Connection, identity: int, *, task: int | None, project: i
 
 
 def open_again(connection: Connection, identity: int, **values: Any) -> None:
-    """Sets values, and asks for the samples to be made anew, whatever came of earlier attempts."""
+    """Sets values, and lets the samples be made anew, however earlier attempts ended."""
     fresh = {"turned": None, "attempts": 0, "due": 0.0, "lease": 0.0, "reason": None, "parked": False}
     connection.execute(update(table).where(table.c.id == identity).values(**values, **fresh, folded=time.time()))
 

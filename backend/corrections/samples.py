@@ -1,4 +1,4 @@
-"""Training examples with their history: what a match says, what the crop is, whether annotators agree about it."""
+"""Makes training examples with their history: the verdict, the crop, and whether annotators agree."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Sample:
 
 
 def teaches_hard() -> ColumnElement[bool]:
-    """The condition for a hard example, or a hard negative: the one by which they are counted everywhere.
+    """The condition for a hard example or hard negative; every count uses it.
 
     What was shown was renamed, or deleted by somebody who saw it, and no other annotator contradicts.
     """
@@ -145,7 +145,7 @@ def _is_kept(row: MatchRow) -> bool:
 
 
 def _unaided(rows: Iterable[MatchRow]) -> tuple[MatchRow, ...]:
-    """The rows that a page without boxes can tell of."""
+    """What a page without boxes can tell: no box was rejected on it, and a rename counts only at the same place."""
     return tuple(
         replace(row, outcome=Outcome.MISSED, shown=None)
         if row.outcome is Outcome.RELABELLED and row.overlap < SAME_PLACE
@@ -257,7 +257,7 @@ def replace_samples(connection: Connection, *, annotation: int, task: int | None
 
 
 def _quarantine(connection: Connection, task: int) -> None:
-    """Samples of different annotators that call one place by different names wait for a person; both of them.
+    """Where annotators give one place different names, all samples of that place wait for a person.
 
     One whose page is on another side waits already, for that is not mended by who calls it what.
     """
@@ -281,7 +281,7 @@ def _quarantine(connection: Connection, task: int) -> None:
 
 
 def _of_one_box(row: Row[Any], other: Row[Any]) -> bool:
-    """Whether both speak of one shown box: somebody deleted it, and somebody else moved it, however far."""
+    """Whether both come from one shown box: one person deleted it, and another moved it, however far."""
     sure = not row.weak and not other.weak and row.version is not None
     return sure and (row.version, row.region) == (other.version, other.region)
 

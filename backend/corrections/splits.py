@@ -1,4 +1,4 @@
-"""Which side of the split a document is on: the same for all its pages, their copies, and the documents of those."""
+"""Puts each document on one side of the split, with all documents that have copies of its pages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ELSEWHERE = "another document has its page on"
 
 
 def document_key(name: str | None, references: Iterable[str]) -> str:
-    """A document is its name where the import kept one, else the pages of its task, whichever of them bear marks."""
+    """The key of a document: of its name where the import kept one, else of all pages of its task."""
     source = name if name is not None else json.dumps(list(references))
     return hashlib.sha256(source.encode()).hexdigest()
 
@@ -37,12 +37,12 @@ def split_of(key: str) -> str:
 
 
 def elsewhere(side: str) -> str:
-    """Why a sample teaches nothing whose page another document has on another side."""
+    """Why a sample does not teach: another document, on another side, has its page."""
     return f"{ELSEWHERE} the {side} side"
 
 
 class OfDocument(Protocol):
-    """What tells which document something is of: a sample, or a page of a data set."""
+    """Tells which document a sample, or a page of a data set, belongs to."""
 
     @property
     def document(self) -> str: ...
@@ -68,7 +68,7 @@ class Side:
 
 
 def assign_split(connection: Connection, pages: Sequence[OfDocument]) -> Side:
-    """The side of a document, which depends on the documents that are known and on nothing else.
+    """The side of a document. It depends on the known documents alone.
 
     Documents that have copies of each other's pages are a family and go together. They go to the side of the document
     with the lowest key, whichever came first. So a document that joins two families can move samples from one side to
@@ -103,7 +103,7 @@ def assign_split(connection: Connection, pages: Sequence[OfDocument]) -> Side:
 
 
 def _decide(connection: Connection, key: str, new: Iterable[OfDocument]) -> set[str]:
-    """Decides anew about every family that pages which came to a document can have joined, or parted.
+    """Decides anew about every family that new pages of a document can have joined or parted.
 
     Returns:
         The documents that are on another side now.
@@ -158,7 +158,7 @@ def _move(connection: Connection, key: str, side: str) -> bool:
 
 
 def _settle_pages(connection: Connection, key: str, changed: Collection[str]) -> None:
-    """Says of each page of a document that changed, on which sides it teaches: there alone where its owner is."""
+    """Notes for each page of a changed document where it teaches: only on the side of its owner."""
     for page in connection.execute(select(document).where(document.c.key == key)).all():
         copies = _copies(connection, page.page_sha256, page.phash)
         owner = _owner(copies)

@@ -1,4 +1,4 @@
-"""Hands a frozen version out in formats that others read; the folder is there whole, or not at all."""
+"""Writes a frozen version in formats that other programs read; the folder is there whole, or not at all."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def save_huggingface(version: Version, folder: Path) -> None:
 
 
 def _tells_types(version: Version) -> bool:
-    """Whether all sides have a mark, or none has."""
+    """Whether all sides of the split have a mark, or none has."""
     return len({any(page.marks for page in pages) for _, pages in by_split(version)}) == 1
 
 

@@ -1,4 +1,4 @@
-"""Pages through a pipeline: what it shows, which shown box answers which true mark, what it calls the true boxes."""
+"""Runs a pipeline on known pages: what it shows, which box is on which true mark, and what it calls the true boxes."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def take(
 
 
 LOW_BAR = 0.01
-"""Lowest probability for curves and mAP, which look at every bar; a class's own threshold above it still stands."""
+"""Lowest probability for curves and mAP, which try every threshold; a higher threshold of a class's own still holds."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,4 +1,4 @@
-"""What annotators left in a project: of each task the annotation that rules, and the prediction it was made of."""
+"""Reads what annotators left in a project: for each task the annotation that counts, and the prediction behind it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def parent_among(predictions: Sequence[Mapping[str, Any]], left: Annotation) -> 
         if not most:
             return None
         named = predictions[-place]
-    # Nobody told under which label config it was made: a name that has changed its meaning since says nothing.
+    # The label config that it was made under is not known: a name whose meaning has changed since says nothing.
     blank = replace(left, result=(), skipped=False, assumed=True, known=replace(left.known, shown={}))
     parts = (one for one in named.get("result") or () if isinstance(one, Mapping))
     result = (one for one in parts if "id" in one and may_be_drawn(one))
@@ -218,7 +218,7 @@ def project_ids(studio: LabelStudio, wanted: Sequence[str]) -> tuple[int, ...]:
 def rulings(
     studio: LabelStudio, project: int, *, past: Past | None = None
 ) -> Iterator[tuple[int, Ruling | RequestError | None]]:
-    """Each annotated task of a project by its id, ascending: what rules there; None where all that there is are skips.
+    """The annotation that counts on each annotated task of a project, by ascending id; None where all were skipped.
 
     An annotation that cannot be read is given as the error, so that one task does not hide the others. Labels are read
     as the ledger's samples are: by what they stood for when they were given.
@@ -274,7 +274,7 @@ def _state(
     left = replace(left, known=known)
     predictions = [one for one in task.get("predictions") or () if isinstance(one, Mapping)]
     parent = parent_among(predictions, left) if predictions else None
-    # What the ledger remembers was noted with its mark when it was shown: that counts before what is read of it now.
+    # The ledger noted each label's mark when it was shown. That counts before what the label means now.
     shown = {} if parent is None else parent.words()
     return replace(left, known=replace(known, shown=shown | known.shown))
 

@@ -51,7 +51,7 @@ __all__ = [
 _MOST_PAGES = 5
 Region = dict[str, Any]
 
-# What Label Studio stores nothing for: the task stays open for a later request.
+# Label Studio stores nothing for it, and the task stays open for a later request.
 NOT_DONE: list[Any] = []
 # Enough places to give back the pixel of any page; fewer make ids of one box differ by rounding noise.
 _PLACES = 4
@@ -185,9 +185,9 @@ def refined(
     binding: Binding,
     inks: Sequence[Inked] = (),
 ) -> Region:
-    """What an annotator drew, tightened: the region keeps its id, its place and its label; the score tells the doubt.
+    """Tightens what an annotator drew. The region keeps its id, page and label; its score tells the doubt.
 
-    Only where it was drawn without a label that the control has, it gets the likeliest.
+    It gets the likeliest label only where it was drawn without one that the control has.
 
     Args:
         marks: The one mark inside the drawn box.
@@ -206,7 +206,7 @@ def refined(
         score = named[label]
     else:
         label, stands_for = chosen, meant_by(chosen, binding)
-        # Of what is no mark of ours, nothing is known but how little it looks like one.
+        # Where it is none of our marks, all that is known is how little it looks like one.
         certainties = [float(marks.probabilities[0, MARKS.index(mark)]) for mark in stands_for]
         score = sum(certainties) if certainties else 1 - float(marks.scores[0])
     item = drawn.get("item_index")

@@ -40,7 +40,7 @@ class Listing:
     """A page of a list of tasks.
 
     Attributes:
-        ids: Task ids, ascending; those that are plainly well left out.
+        ids: Task ids, ascending, without those that plainly need nothing.
         last: Highest task id that was looked at; None at the end of the list.
         total: How many tasks were left from here, this page included.
     """
@@ -101,7 +101,7 @@ class PredictionRegions:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenTask:
-    """A task that nobody annotated, with what is shown for it; one that was skipped comes up again.
+    """A task that nobody annotated, with its predictions; a skipped task comes up again.
 
     Attributes:
         body: The task as a prediction needs it: `id` and `data`.
@@ -117,7 +117,7 @@ class OpenTask:
 
 
 def read_open_task(studio: LabelStudio, task: int) -> OpenTask | None:
-    """A task with its predictions; None where it is gone, or somebody has begun to annotate it, as far as is told.
+    """A task with its predictions; None where it is gone, or somebody is known to have begun to annotate it.
 
     Label Studio tells of the drafts of nobody but the token's user.
 
@@ -167,7 +167,7 @@ def list_tasks(
         project: The project's id.
         version: The model version.
         lacking: The first list, or else the second.
-        alone: In the second list, also tasks whose predictions of other versions are all that is beside it.
+        alone: In the second list, also tasks that have beside it only predictions of other versions.
         unannotated: Only tasks that nobody annotated; with `lacking`, only such as have predictions of other versions.
         after: Only tasks of a higher id.
         most: How many to look at.
@@ -259,7 +259,7 @@ def rewrite(studio: LabelStudio, prediction: int, *, task: int, content: Mapping
 def tidy_open_task(studio: LabelStudio, task: int, version: str) -> int:
     """Deletes second predictions of a version where nobody has begun to annotate; the oldest stays. Gives their number.
 
-    Label Studio asks for a task's prediction as often as it is told to, and stores each: two who ask at once get two.
+    Label Studio stores a prediction each time it is told to ask for one: two people who ask at once get two.
     """
     if sum(one["model_version"] == version for one in studio.predictions(task)) < _TOO_MANY:
         return 0

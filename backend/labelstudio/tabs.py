@@ -32,7 +32,7 @@ SCORE_MEANS = (
     "in doubt, and low scores come first."
 )
 PREVIEW = "preview"
-"""Field of a task's data with the picture that stands for it in the list: of a document's pages the most doubtful."""
+"""Field of a task's data with its picture in the list: the most doubtful page of a document."""
 MARKS_FOUND = "marks_found"
 """Field of a task's data with the number of boxes that the model found."""
 SELECTED = "selected"
@@ -45,7 +45,7 @@ _HIDDEN = (
 )
 """Columns that say nothing to people: a list of addresses, numbers of the database, results as JSON."""
 _ELSEWHERE = ("review_score", "review_kind", SELECTED)
-"""Columns that only the tab shows that is for them."""
+"""Columns that are shown only in the tab made for them."""
 _PICTURES = {
     f"tasks:data.{PREVIEW}": "Image",
     f"tasks:data.{MARKS_FOUND}": "Number",

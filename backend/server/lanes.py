@@ -1,4 +1,4 @@
-"""Requests that are whole → answers, by threads: a few kept for each kind, so that no kind waits for another.
+"""Answers whole requests in threads. Each kind of request has a few of its own, so that no kind waits for another.
 
 Events have threads of their own, and so have the few words that `/` and `/health` give to programs. They are answered
 at once, whatever is being predicted and however many ask for it. Bodies that take much memory are worked on two at a
@@ -31,7 +31,7 @@ _EVENT_THREADS = 32
 _LARGE_BYTES = 4 * 1024 * 1024
 _LARGE_THREADS = 2
 _LARGEST_BYTES = 16 * 1024 * 1024
-# Requests that wait for a thread of their lane, for each thread: what waits longer was given up by its sender.
+# Requests that may wait for each thread of a lane: behind more of them, the sender would have given up.
 _WAITING = 8
 
 
@@ -86,7 +86,7 @@ class Asked:
             "wsgi.run_once": False,
         }
         for name, value in self.headers:
-            # With an underscore, a header of a proxy's could be imitated: WSGI makes the same name of both.
+            # A header with an underscore could imitate a proxy's header: WSGI gives both the same name.
             if name in (b"content-length", b"transfer-encoding") or b"_" in name:
                 continue
             text = name.decode("latin-1").upper().replace("-", "_")
@@ -118,7 +118,7 @@ class Lanes:
 
     Args:
         app: The application.
-        threads: How many the lane of predictions has, and of all that has none of its own.
+        threads: How many threads the lane has that predicts and does all that has no lane of its own.
     """
 
     def __init__(self, app: WSGIApplication, *, threads: int) -> None:
@@ -172,7 +172,7 @@ class _Lane:
             except Exception:
                 _LOG.exception("a request's answer could not be handed over")
             finally:
-                # Not kept until the next job: it holds the request's body.
+                # Dropped before the next job comes: it holds the request's body.
                 del job
                 with self._lock:
                     self._open -= 1

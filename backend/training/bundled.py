@@ -57,7 +57,7 @@ _CUT: Mapping[str, tuple[str, ...]] = {"page_full": TAUGHT, "page_photo_sig": MA
 _MOST_CUT = 1000
 """Of one class and source."""
 _ALONE = 0.1
-"""Most of a mark that may lie under another one where it is cut out: both would be pasted."""
+"""Largest share of a mark that another one may cover where it is cut out: both would be pasted."""
 _JUDGED = 40
 """Drawn pages that judge the detector after each epoch."""
 
@@ -78,8 +78,8 @@ def fit_pages(
 ) -> list[str]:
     """Trains the detector on the pages of `work`, pasting the single marks of `real`, and writes it to `out`.
 
-    Gives what was measured, a line a set. With `minutes`, the training stops at the end of the epoch in which they are
-    over, and the weights of then are written; the next call goes on from there.
+    Gives what was measured, one line for each set. With `minutes`, the training stops after the epoch in which they
+    end, and writes the weights that it has. The next call goes on from there.
 
     Raises:
         TrainingError: There are no pages, or those of a data set are to overwrite the bundled weights.
@@ -190,9 +190,9 @@ def publish_classifier(work: Path, out: Path, *, threads: int, command: str) -> 
 
 
 def weigh(work: Path, out: Path, *, threads: int) -> str:
-    """Fits how much the detector's word counts beside the classifier's, both of `out`, and says it.
+    """Fits how much the detector of `out` counts beside the classifier there, and prints it.
 
-    Real pages decide, where there are some. Of thumbprints they have hardly any, so drawn pages decide their bias.
+    Real pages decide, where there are some. They have hardly any thumbprints, so drawn pages decide their bias.
 
     Raises:
         TrainingError: There are no validation pages in `work`, or no detector in `out`.
@@ -269,7 +269,7 @@ def _recipe(work: Path) -> tuple[Recipe, Path]:
 
 
 def _base_of(copy: Path, weights: Path) -> Path:
-    """What a run began with: `copy`, made of `weights` when the first step asks for it."""
+    """The weights that a run began with: `copy`, which the first step makes of `weights`."""
     if not copy.exists():
         part = copy.with_suffix(".part")
         shutil.copyfile(weights, part)

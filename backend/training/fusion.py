@@ -1,4 +1,4 @@
-"""How much the detector's word counts beside the classifier's, fitted on pages that trained neither."""
+"""Fits how much the detector counts beside the classifier, on pages that trained neither."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Opinions", "fit_fusion", "fitted", "opinions", "shown_as"]
 
 _RIDGE = 1e-3
 _SURE = 0.15
-"""How far off a fusion may be that was fitted before, on many more pages: standard deviation of its numbers."""
+"""How far a fusion may lie from one that was fitted on many more pages: standard deviation of its numbers."""
 _FEW = 10
 """Marks of a class below which pages do not tell its bias."""
 _OWN_CLASS = 0.5
@@ -50,10 +50,9 @@ def fit_fusion(
         folder: Holds both.
         store: Of the pages.
         pages: Whose marks are all known, and that trained neither.
-        threads: That may compute.
-        stand_ins: More of them, which decide the bias of classes of which `pages` have hardly a mark, and nothing else.
-        anchored: Takes the fusion that the detector's config has by now for what is to be expected: one from few pages
-            alone would be worse.
+        threads: Threads that may compute.
+        stand_ins: More pages, which decide only the bias of classes that `pages` have hardly a mark of.
+        anchored: Expects a result near the fusion in the detector's config: a few pages alone would give a worse one.
 
     Raises:
         TrainingError: There are no pages, or the folder has no detector.

@@ -1,4 +1,4 @@
-"""A finished run of either network becomes weights that serve: their config, the record of the run, the model card."""
+"""Publishes a finished run of either network: weights that serve, their config, the record, the model card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both networks as whole numbers of eight bits, calibrated on pages and crops, and how far they are from the floats.
+"""Quantises both networks to eight-bit whole numbers, calibrated on pages and crops, and measures what that changes.
 
 Static quantisation by ONNX Runtime's own tool. Each channel of the weights and each activation gets a scale, in the
 graph as pairs of QuantizeLinear and DequantizeLinear (arXiv:1712.05877). Activations are uint8, weights int8 of seven
@@ -128,7 +128,7 @@ def calibration(weights: Weights, *, pages: int, real: Path | None = None, threa
 def quantise(weights: Weights, out: Path, seen: CalibrationInputs) -> None:
     """Writes both networks of `weights` as whole numbers to `out`, with their configs.
 
-    The classifier in floating point stays beside, for trainings to start from. Temperature, thresholds and fusion are
+    The floating-point classifier stays beside it: trainings start from that. Temperature, thresholds and fusion are
     those of the weights that it is made from.
 
     Args:
@@ -154,7 +154,7 @@ def quantise(weights: Weights, out: Path, seen: CalibrationInputs) -> None:
 def quantise_classifier(weights: Weights, out: Path, crops: NDArray[np.float32], *, note: str) -> None:
     """Writes the classifier of `weights` as whole numbers to `out`, its own folder or another, with its config.
 
-    The one in floating point stays beside. Temperature and thresholds are kept.
+    The floating-point one stays beside it. Temperature and thresholds are kept.
 
     Args:
         weights: Weights in floating point.

@@ -1,4 +1,4 @@
-"""What is written down of a training, of either network: the digest of its recipe, the versions, the record."""
+"""The record of a training of either network: the digest of its recipe, versions of packages, and its epochs."""
 
 from __future__ import annotations
 

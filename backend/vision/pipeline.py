@@ -1,6 +1,6 @@
 """Detection and classification together: a page to its marks; server, command line and evaluation share this object.
 
-What the detector saw and what the classifier says, weighed into one probability.
+Weighs what the detector and the classifier say into one probability.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from backend.geometry import Boxes, clip
 __all__ = ["Raster", "long_side_mm", "rasterise"]
 
 _PRINT_MM = 2.75
-"""Height that half of the print is below, by its length: letters of Latin and Arabic text of 10 to 12 point, mm.
+"""Median height of print, weighted by its length: letters of Latin and Arabic text of 10 to 12 point, mm.
 
 It is measured on 90 drawn pages of known resolution (2.3 to 3.8, whatever the language) and on 276 real pages, whose
 long side it gives as 293 mm in the middle where they are whole sheets.
@@ -28,7 +28,7 @@ _LEAST_PIECES = 60
 def long_side_mm(pixels: NDArray[np.uint8]) -> float | None:
     """Long side of an (H, W, 3) RGB page by its print, mm, good to a quarter; `None` where it has too little of that.
 
-    Print is what is darker than its surroundings, in pieces of a letter's shape: letters, or the joined ones of a word.
+    Print is darker than its surroundings, in pieces shaped like a letter, or like the joined letters of a word.
     """
     longest = max(pixels.shape[:2])
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
@@ -65,7 +65,8 @@ _SMALLEST_MM = 10.0
 """Long side of the smallest picture that somebody cuts out of a page."""
 _SMALLEST_BY_PRINT_MM = 40.0
 _CONTRADICTS = 1.6
-"""How many times larger or smaller a page must be by its print than by its resolution, or than A4, to be believed."""
+"""The print is believed where it makes a page this many times larger or smaller than its resolution does, or than
+A4."""
 _SQUARE_TOLERANCE = 0.01
 _LONGEST_SIDE = 4000
 """Pixels: room for A3 at 150 dpi, from which the detector's input is averaged, and for a receipt of two feet."""

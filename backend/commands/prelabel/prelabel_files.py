@@ -1,6 +1,6 @@
-"""Pre-labels an archive without Label Studio: items are looked at, journalled, and written out when all are done.
+"""Pre-labels an archive without Label Studio: looks at each item, journals it, and writes all of them at the end.
 
-Where items are looked at: by a crew on this machine, or by the actors of a Ray cluster.
+The items go to a crew of processes on this machine, or to the actors of a Ray cluster.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "FileCounts", "FileJob", "LocalEngine", "RayEngine", "checked", "prelabel_files"]
 
 T = TypeVar("T")
-# Items that a cluster is given at once; what is known of the items ahead is never more than this.
+# Items that a cluster is given at once; never more than these are read ahead.
 _WINDOW = 20_000
 _OBJECT_STORE = 100 * 1024 * 1024
 _CONNECT_SECONDS = 10.0
@@ -81,7 +81,7 @@ class LocalEngine:
 
 
 class RayEngine:
-    """Actors of Ray Data that hold the model; what one had that died is done again by another.
+    """Actors of Ray Data that hold the model; another one does again what a dead one had in hand.
 
     Args:
         settings: Of the actors; the folder of a promoted model has to be there where they run.
@@ -107,7 +107,7 @@ class RayEngine:
         settings = replace(settings, model_threads=settings.model_threads or 1)
         self._made_of = {"settings": settings, "label_config": label_config}
         self._begin(address)
-        # What it tells of each window is nothing to whoever waits for a whole archive; what went wrong is.
+        # Its reports on each window do not help a person who waits for a whole archive; its errors do.
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
 
@@ -147,7 +147,7 @@ class RayEngine:
         """Looks at each, in any order.
 
         Raises:
-            BackendError: What befell an actor and would befall them all.
+            BackendError: What failed in an actor would fail in every actor.
         """
         while window := list(islice(items, _WINDOW)):
             yield from self._window(window)
@@ -188,8 +188,8 @@ def _knock(address: str) -> None:
 class RayLooker:
     """A looker as Ray Data calls it: batches of columns, here of JSON.
 
-    Ray tries what an actor died of again without end. So the model is in a process beside the actor, and a page that
-    kills it is given up as everywhere else.
+    Ray would try a page that kills an actor without end. So the model is in a process beside the actor, and a page that
+    kills this process is given up, as everywhere else.
     """
 
     def __init__(self, settings: Settings, label_config: str) -> None:

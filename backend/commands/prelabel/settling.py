@@ -1,4 +1,4 @@
-"""One portion of a project's tasks: seen to it that each has one prediction of this version, whatever was there."""
+"""Settles one portion of a project's tasks: each ends with one prediction of this version, whatever was there."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Wanted:
 
     Attributes:
         task: Its id.
-        predict: Whether it gets a prediction where it has none; else only what is too much is deleted.
+        predict: Whether it gets a prediction where it has none; otherwise only its surplus predictions are deleted.
     """
 
     task: int
@@ -91,7 +91,7 @@ class Settled:
 
 
 class Settler:
-    """Settles portions of one project's tasks; what it does can be done again at any time, to no harm.
+    """Settles portions of one project's tasks; any portion can be settled again, at any time.
 
     Each portion begins with what Label Studio has. Only tasks without a prediction of this version get one. An earlier
     run may have been killed between sending and noting, or two ran at once: then all but one are deleted.
@@ -126,13 +126,13 @@ class Settler:
         """Settles some tasks.
 
         Raises:
-            LabelStudioError: Label Studio refuses the token, or what no other portion would fare better with.
+            LabelStudioError: Label Studio refuses the token, or something that would fail for every other portion, too.
         """
         settle = self._refresh if self._job.refresh else self._settle
         return patiently(lambda: settle(portion), sleep=self._sleep)
 
     def _refresh(self, portion: Sequence[Wanted]) -> Settled:
-        """Predicts the open ones anew that have a prediction of this version, and replaces what came out different."""
+        """Predicts the open tasks with a prediction of this version anew, and replaces predictions that differ."""
         self._failed.clear()
         wanted = [one.task for one in portion]
         found = read_tasks(self._studio, self._job.project, wanted)
@@ -157,7 +157,7 @@ class Settler:
         return done
 
     def _renew(self, tasks: Mapping[int, OpenTask]) -> Iterator[Renewed]:
-        """Renews them together; what one task is refused for is not held against the rest."""
+        """Renews them together; where one task is refused, the rest are renewed all the same."""
         if not tasks:
             return
         try:
@@ -207,7 +207,7 @@ class Settler:
         return bool(pages)
 
     def _predict(self, tasks: Sequence[StoredTask]) -> dict[int, Any]:
-        """The predictions of those that could be looked at whole."""
+        """The predictions of those tasks whose pages could all be looked at."""
         if not tasks:
             return {}
         bodies = [task.body for task in tasks]
@@ -240,7 +240,7 @@ class Settler:
         return done
 
     def _store(self, predictions: Mapping[int, Any]) -> set[int]:
-        """Stores them; gives the ids of those that were. What one task is refused for is not held against the rest."""
+        """Stores them, and gives the ids of those that were stored. Where one is refused, the others are stored."""
         if not predictions:
             return set()
         try:
@@ -297,7 +297,7 @@ def make_settler(settings: Settings, job: ProjectJob, processes: int) -> Settler
         LedgerError: The database or the crop store cannot be used.
         LabelConfigError: The project has no place for marks.
     """
-    # What it warns of, task by task, is in the report.
+    # Its warnings about tasks are in the report.
     logging.getLogger("backend.server.predictor").setLevel(logging.ERROR)
     failed: Failed = {}
     predictor = served_predictor(bulk_settings(settings, processes=processes), failed)
@@ -310,7 +310,7 @@ def make_settler(settings: Settings, job: ProjectJob, processes: int) -> Settler
 
 
 def patiently(ask: Callable[[], T], *, sleep: Callable[[float], object] = time.sleep) -> T:
-    """Does it again while Label Studio does not answer, or answers that it has trouble of its own.
+    """Repeats a request while Label Studio does not answer, or answers with an error of its own.
 
     Raises:
         LabelStudioError: It refused, or went on like that for a minute and a half.
@@ -327,7 +327,7 @@ def patiently(ask: Callable[[], T], *, sleep: Callable[[float], object] = time.s
 
 
 def _everywhere(error: LabelStudioError) -> bool:
-    """Whether the next task would fare no better."""
+    """Whether the next task would fail in the same way."""
     return error.answered in (None, 401, 403) or error.answered >= _SERVER_ERROR
 
 

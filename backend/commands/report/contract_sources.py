@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Contracts", "FileContracts", "ProjectContracts"]
 
 _NOMINAL = 10_000.0
-"""Pixels of a side that nobody tells: for shares of a page any number will do, but where a box is turned."""
+"""Stands for a page size that is not known: any number gives the same shares of a page, except for turned boxes."""
 _LACKS = "no prediction is stored: run `prelabel --project` first"
 _CHOSE = {
     "both": "the annotator chose signed and stamped; a signature or a stamp is not boxed",
@@ -157,7 +157,7 @@ class ProjectContracts:
         return first_page(self._source, page.source, task=page.task)
 
     def _contract(self, parts: Sequence[tuple[int, str, list[ContractPage]]]) -> Contract:
-        """Of a document's tasks; pages that two of them have, such as after a second import, count once."""
+        """The contract of a document's tasks. A page that two of them have, as after a second import, counts once."""
         pages: dict[int, ContractPage] = {}
         for _, _, some in parts:
             for page in some:
@@ -201,7 +201,7 @@ class ProjectContracts:
 
     @staticmethod
     def _state(task: Mapping[str, Any], label_config: str) -> tuple[Annotation, str]:
-        """What rules on a task, and why nothing does; a prediction is read as an annotation of nobody, with id 0."""
+        """What counts on a task, or why nothing does. A prediction is read as an annotation of nobody, with id 0."""
         annotations = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
         if annotations:
             states = [read_annotation(one, task=task, label_config=label_config) for one in annotations]
@@ -217,7 +217,7 @@ class ProjectContracts:
 
 
 def _told(state: Annotation) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """What the annotator chose in Choices, and where that is not what is boxed, by index of the page.
+    """What the annotator chose in Choices, and where this contradicts the boxes, by index of the page.
 
     An answer about the whole task is with its first page.
     """

@@ -63,7 +63,7 @@ class ContractPage:
         reason: Why nobody looked, with the way out; empty where somebody did.
         said: What a person chose in the Choices beside the boxes, such as `signed`; that of a whole task is with its
             first page.
-        contradictions: Where that is not what is boxed.
+        contradictions: Where that contradicts the boxes.
     """
 
     number: int
@@ -177,6 +177,6 @@ _ORDER = (Met.NO, Met.NOT_KNOWN, Met.YES)
 
 
 def judged(contracts: Iterable[Contract], rules: Sequence[Rule]) -> list[Judged]:
-    """What the rules say of each contract: what lacks something first, and the doubtful first among its like."""
+    """What the rules say of each contract. Those that lack something come first, and among equals the doubtful ones."""
     found = [Judged(contract=one, answers=tuple(rule.ask(one.pages) for rule in rules)) for one in contracts]
     return sorted(found, key=lambda one: (_ORDER.index(one.met), -one.contract.doubt, one.contract.name))

@@ -12,17 +12,17 @@ from backend.vision.network_config import MARKS
 __all__ = ["TAUGHT", "BodiedNet", "DetectorNet", "begin_rare"]
 
 TAUGHT = (*MARKS, "handwriting", "print")
-"""What the heat may be of: the marks, and what people take for marks. The last two are learnt and never shown."""
+"""Classes of the heat-map: the marks, and what people take for marks. The last two are learnt and never shown."""
 _RARE = 0.01
-"""What the untrained heat-map says everywhere."""
+"""Probability that the untrained heat-map gives everywhere."""
 
 
 class BodiedNet(nn.Module):
-    """A network whose first part, the body, sees, and of which the first layers can be kept as they are."""
+    """A network with a body that reads the page; the first layers of the body can be kept as they are."""
 
     @property
     def body(self) -> list[nn.Module]:
-        """The parts that see, in order: what comes before pyramid and heads."""
+        """The layers before the pyramid and the heads, in order."""
         raise NotImplementedError
 
     def freeze(self, stages: int) -> None:

@@ -1,4 +1,4 @@
-"""The detector's network that new ones are: EfficientNet-Lite, a feature pyramid, a heat-map a class and four edges.
+"""The network of new detectors: EfficientNet-Lite, a feature pyramid, a heat-map for each class, and four edges.
 
 The body is EfficientNet-Lite (arXiv:1905.11946 without squeeze-and-excitation, with ReLU6, so that it keeps its
 accuracy in whole numbers), whose ImageNet weights `body_from_imagenet` takes. The heads are those of CenterNet

@@ -1,6 +1,6 @@
-"""Pages as annotators left them, of documents on given sides of the split, fetched anew: to judge by, or to teach.
+"""Fetches pages as annotators left them, of documents on given sides of the split: to judge by, or to learn from.
 
-A task's pages out of memory, until it is known what they are for: in a file that has no name.
+Until all pages of a task are known, they wait in a file without a name, and not in memory.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["KnownPage", "PageOf", "PageSpool", "SpooledPage", "annotated_pages",
 _COMPRESSION = 1
 PageOf = Callable[[Annotation, int], "Page"]
 _PATIENCE = 10
-"""Tasks in a row that cannot be fetched, after which nobody is asked for more: each may have taken FETCH_TIMEOUT."""
+"""After so many tasks in a row that cannot be fetched, no more are: each may take FETCH_TIMEOUT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class KnownPage:
         side: Of the split.
         pixels: (H, W, 3) RGB.
         marks: The class and xyxy pixels of each.
-        disputed: Boxes that annotators contradict each other about: neither right nor wrong.
+        disputed: Boxes about which annotators disagree: neither right nor wrong.
         dpi: Its resolution, where the file says it.
         complete: The classes that the label config of its project asks for, so that all of their marks are there.
         sha256: Of its pixels.
@@ -158,7 +158,7 @@ def annotated_pages(
         sides: Of the split.
         most: Tasks, after which no more are fetched; fewer where ten in a row cannot be fetched.
         spool: Folder for a task's pages until all of them are known, in a file without a name.
-        missing: Where a sentence goes for each task that could not be had.
+        missing: Gets a sentence for each task that could not be fetched.
         without: Tasks that are passed over.
         insist: Whether it is an error that of ten in a row, the newest ones, none can be fetched.
 
@@ -204,7 +204,7 @@ def annotated_pages(
 
 
 def first_and_last(missing: Sequence[str]) -> str:
-    """Names the first and the last of the tasks that could not be had; there is at least one."""
+    """Names the first and the last of the tasks that could not be fetched; there is at least one."""
     first, *others = missing
     return f"the first of them: {first}" + (f"; the last: {others[-1]}" if others else "")
 
@@ -260,7 +260,7 @@ def _ask_for_the_same(engine: Engine, left: Annotation, pages: Mapping[int, Spoo
 
 
 def _disputed(engine: Engine, task: int) -> dict[str, Any]:
-    """A task's samples that annotators contradict each other about, by their region."""
+    """A task's samples about which annotators disagree, by their region."""
     wanted = select(sample).where(sample.c.task == task, sample.c.quarantine.is_not(None))
     with engine.connect() as connection:
         return {row.region: row for row in connection.execute(wanted.order_by(sample.c.id))}

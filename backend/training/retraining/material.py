@@ -1,6 +1,6 @@
-"""What a retraining learns from: annotators' samples as the ledger has them, and drawn pages beside, lest it forget.
+"""Collects what a retraining learns from: annotators' samples, and drawn pages so that nothing is forgotten.
 
-Annotators' pages as a store that a detector can learn from: what they left, and whether they had to correct it.
+Stores annotators' pages for the detector: what is on them, and whether it had to be corrected.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CORRECTED_PAGE, ACCEPTED_PAGE = "corrected", "accepted"
 _MOST_PAGES = 1000
 """Of the newest tasks; as many are some 2 GB of memory."""
 _MOST_BARE = 2
-"""Pages of a document without a mark that teach though nothing was corrected on them: a lease has many of these."""
+"""So many pages of a document teach although they have no mark and nothing was corrected: a lease has many of these."""
 RETRAINING_SEED = 2_001_000
 """Seed of the first page that is drawn for retraining: away from those of the bundled weights, tests, benchmarks."""
 REPLAY_SEED = 2_100_000
@@ -65,12 +65,12 @@ _HARD = (Outcome.RELABELLED, Outcome.REJECTED)
 def collect_pages(
     folder: Path, engine: Engine, page_of: PageOf, *, insist: bool = False
 ) -> tuple[PageStore, tuple[str, ...]]:
-    """Fetches the pages that annotators submitted, but those of gold documents, to a folder that holds nothing else.
+    """Fetches the pages that annotators submitted, except those of gold documents, to a folder that holds nothing else.
 
     Only its owner may read it, and the caller removes it after the training. A page teaches where it tells its document
     in the ledger: where marks are on it or were shown on it, or if the document has none. So a gold document that has
-    the same page is known to have it. Of a blind task the pages do not teach: people overlook marks, and nobody had
-    shown them any.
+    the same page is known to have it. Pages of a blind task do not teach: people overlook marks, and saw no boxes
+    there.
 
     Args:
         folder: Made for it.
@@ -125,7 +125,7 @@ def _facts(known: KnownPage, source: str) -> LabelledPage:
 
 
 def _telling(engine: Engine, key: str) -> set[str]:
-    """The pages by which a document is known, by the SHA-256 of their pixels; none that another document had first."""
+    """The pages that identify a document, by the SHA-256 of their pixels; none that another document had first."""
     with engine.connect() as connection:
         return set(connection.execute(select(document.c.page_sha256).where(document.c.key == key)).scalars())
 
@@ -224,7 +224,7 @@ def draw_base(folder: Path, *, pages: int, detector: Detects) -> tuple[PageStore
 def draw_replay(folder: Path, *, pages: int) -> PageStore:
     """More drawn pages of the training side, for the detector alone; what is there already is kept.
 
-    From few of them it would learn these by heart, and forget how others look.
+    It would learn a few of them by heart, and forget how others look.
 
     Args:
         folder: Where they are cached.

@@ -1,6 +1,6 @@
-"""When a training starts by itself, and how: in a process of its own, which outlives the one that started it.
+"""Starts trainings by themselves when it is time, each in a process that outlives the one that started it.
 
-Whether a training runs, and how the last one went: a lock that dies with its holder, and one small file.
+A lock says whether a training runs; a small file says how the last one went.
 """
 
 from __future__ import annotations
@@ -184,13 +184,14 @@ def decide(situation: Situation, *, every: int) -> str | None:
 
     Args:
         situation: How things stand.
-        every: New hard examples that are worth a training; 0 for any number of them being none.
+        every: Number of new hard examples that start a training; 0: no number does.
     """
     last = situation.last
     if situation.running or (last is not None and situation.now < last.began + REST_SECONDS):
         return None
     if last is not None and last.ended is None and (last.reason or last.why != _RESUMED):
-        # Where it says what stopped it, that may be over; killed without a word it was twice, it would be a third time.
+        # It goes on if it said what stopped it, because that may be over. Otherwise it goes on once: killed twice, it
+        # would be killed again.
         return _RESUMED
     if situation.asked is not None and (last is None or situation.asked > last.began):
         return START_TRAINING
@@ -199,7 +200,7 @@ def decide(situation: Situation, *, every: int) -> str | None:
 
 
 def count_hard(engine: Engine) -> int:
-    """Hard examples and hard negatives that there are: what was renamed or deleted by one who saw it, undisputed."""
+    """Number of undisputed hard examples and hard negatives: boxes that a person saw, and renamed or deleted."""
     with engine.connect() as connection:
         return int(connection.execute(select(func.count()).select_from(sample).where(teaches_hard())).scalar() or 0)
 
@@ -208,7 +209,7 @@ Spawn = Callable[[Sequence[str], "Settings", int, "Path"], "subprocess.Popen[byt
 
 
 class Starter:
-    """Starts trainings when it is time, never two at once, whichever processes look.
+    """Starts trainings when it is time; never two at once, even where several processes look.
 
     The lock is taken before the decision and handed down to the training, so that between the two nobody can decide
     the same.
@@ -265,7 +266,7 @@ class Starter:
         return True
 
     def status(self) -> dict[str, Any]:
-        """How trainings stand, for `/status` and `/metrics`."""
+        """The state of trainings, for `/status` and `/metrics`."""
         running, last = is_running(self._folder), last_training(self._folder)
         new = max(0, count_hard(self._engine) - (last.hard if last is not None else 0))
         known: dict[str, Any] = {
