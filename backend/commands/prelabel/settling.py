@@ -321,7 +321,7 @@ def patiently(ask: Callable[[], T], *, sleep: Callable[[float], object] = time.s
         except LabelStudioError as error:
             if error.answered is not None and error.answered < _SERVER_ERROR:
                 raise
-            _LOG.warning("again in %g s: %s", seconds, error)
+            _LOG.warning("asked again in %g s: %s", seconds, error)
             sleep(seconds)
     return ask()
 
