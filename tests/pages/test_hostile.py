@@ -27,7 +27,7 @@ from .hostile import HOSTILE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FEW = Limits(max_bytes=80_000_000, max_pixels=2_000_000, max_pages=4, seconds=2.0)
+FEW = Limits(max_bytes=80_000_000, max_pixels=2_000_000, max_pages=4, seconds=1.0)
 """A page of 2 megapixels, and seconds that a test can wait."""
 SLOW_TO_MAKE = (
     *("120 megapixels", "110 megapixels", "64 megapixels", "80 megapixels", "100 megapixels", "gigapix", "of nothing"),
