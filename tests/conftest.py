@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,17 @@ hypothesis.settings.load_profile("patient")
 END_TO_END = "tests/end_to_end/"
 _TAKE_LONG = (END_TO_END, "tests/training/", "tests/benchmarks/")
 """Folders whose tests begin first, so that no process is busy with them when the others have nothing left to do."""
+_COST = "processor seconds"
+_SPENT = pytest.StashKey[float]()
+_DEAREST = 40
+"""Files that `--costs` lists."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--annotator-edits", type=int, default=150, help="random edits of tests/corrections/test_fuzz.py")
     parser.addoption("--annotator-seed", type=int, default=1, help="of the random edits")
     parser.addoption("--shuffle", type=int, help="seed: the files, and the tests of each, in random order")
+    parser.addoption("--costs", action="store_true", help="list the files that take most processor time")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -52,6 +59,39 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+def _spent() -> float:
+    """Processor seconds of this process so far, and of all processes that it has seen the end of."""
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in both)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Notes what a test, its fixtures among it, has cost since the report before."""
+    report = yield
+    now = _spent()
+    report.user_properties.append((_COST, now - item.config.stash.get(_SPENT, now)))
+    item.config.stash[_SPENT] = now
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Lists the dearest files, where that is asked for."""
+    if not config.getoption("--costs"):
+        return
+    costs = Counter[str]()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == _COST:
+                    costs[report.nodeid.partition("::")[0]] += value
+    terminalreporter.section(f"processor seconds, {sum(costs.values()):.0f} in all")
+    for file, seconds in costs.most_common(_DEAREST):
+        terminalreporter.write_line(f"{seconds:8.1f}  {file}")
 
 
 @contextmanager
