@@ -89,9 +89,9 @@ def hard_examples(engine: Engine, crops: CropStore) -> Iterator[HardExample]:
 
 
 def right_now(classifier: Classifies, examples: Iterable[HardExample]) -> list[bool]:
-    """Of each example, whether the classifier's likeliest class is the annotator's.
+    """Whether the classifier's likeliest class is the annotator's, for each example.
 
-    A detector network has no say: it looks at pages, and of an example the crop alone is kept.
+    A detector network takes no part: it looks at pages, and only the crop of an example is kept.
     """
     return [
         CLASSES[int(classifier.classify(one.pixels, one.box).probabilities[0].argmax())] == one.label
@@ -102,7 +102,7 @@ def right_now(classifier: Classifies, examples: Iterable[HardExample]) -> list[b
 ATTEMPTS_FILE = "gate-attempts.jsonl"
 _DIGITS = 16
 _MOST = 0.5
-"""Share of today's pages that an earlier attempt saw more than for it to count: gold sets grow page by page."""
+"""An earlier attempt counts where it saw more than this share of today's pages: gold sets grow page by page."""
 
 
 def note_attempt(data_dir: Path, *, gold: str, pages: Sequence[str], challenger: str) -> int:
@@ -158,7 +158,7 @@ def _read(line: str, number: int, file: Path) -> dict[str, Any]:
 def raced(
     champion: Pipeline, challenger: Pipeline, gold: Truth, settings: Settings, *, races: int = _RACES
 ) -> tuple[Run, Run]:
-    """Both on the gold pages; where the challenger seems slower, again, until there are so many races of a page.
+    """Races both on the gold pages; where the challenger seems slower, again, until there were so many races in all.
 
     Raises:
         PageError: An image cannot be read.

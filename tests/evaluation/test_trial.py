@@ -22,71 +22,85 @@ from backend.pages.source import from_path
 from backend.settings import Settings
 from backend.vision.network_config import CLASSES
 from backend.vision.pipeline import Marks, Pipeline
-from backend.vision.weights import BUNDLED, Weights
+from backend.vision.weights import Weights
 from tests.evaluation.pages import page_hash
+from tests.models.tiny import says
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", model_threads=1)
+    """With the detector that looks soonest."""
+    return Settings(data_dir=tmp_path / "data", model_threads=1, detector="colour")
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """They call whatever is found a stamp, at once: no promise here is about which marks are found."""
+    return Weights.open(says("stamp", tmp_path_factory.mktemp("hasty")), name="hasty")
 
 
 @pytest.fixture
-def bundled(settings: Settings) -> Pipeline:
-    return build_pipeline(Weights.open(BUNDLED, name="bundled"), settings)
+def serving(hasty: Weights, settings: Settings) -> Pipeline:
+    return build_pipeline(hasty, settings)
 
 
-def test_a_timid_model_does_not_replace_the_bundled_one(drawn: Path, settings: Settings, bundled: Pipeline) -> None:
+def test_a_timid_model_does_not_replace_the_one_that_serves(
+    drawn: Path, settings: Settings, hasty: Weights, serving: Pipeline
+) -> None:
     """The same weights that show only what is all but certain; it was tried before, and it saw a gold document."""
-    timid = build_pipeline(Weights.open(BUNDLED, name="timid"), dataclasses.replace(settings, confidence=0.9999))
+    timid = build_pipeline(dataclasses.replace(hasty, name="timid"), dataclasses.replace(settings, confidence=0.9999))
     known = read_coco(drawn / "annotations.json", drawn)
     gold = Truth(pages=known.pages[:3], sha256=known.sha256)
     pages = fingerprints(gold, settings)
     note_attempt(settings.data_dir, gold="before a page was added", pages=pages[1:], challenger=timid.version)
-    verdict = trial(bundled, timid, gold, trained_on=gold.documents[:1], hard=[], settings=settings)
+    verdict = trial(serving, timid, gold, trained_on=gold.documents[:1], hard=[], settings=settings)
     assert not verdict.promoted
-    assert (verdict.champion, verdict.challenger) == (bundled.version, timid.version)
+    assert (verdict.champion, verdict.challenger) == (serving.version, timid.version)
     assert (verdict.gold, verdict.documents, verdict.attempts) == (gold.sha256, 3, 2)
     failed = {check.name for check in verdict.checks if not check.passed}
     assert {"documents unseen", "macro F1 gain"} <= failed
+    [gain] = [check.figure for check in verdict.checks if check.name == "macro F1 gain"]
+    assert gain is not None
+    assert gain < 0, "the one that serves has some stamp right"
     lines = (settings.data_dir / ATTEMPTS_FILE).read_text().splitlines()
     assert [json.loads(line)["challenger"] for line in lines] == [timid.version] * 2
 
 
-def test_a_document_is_known_by_the_pixels_of_a_page(drawn: Path, settings: Settings, bundled: Pipeline) -> None:
+def test_a_document_is_known_by_the_pixels_of_a_page(drawn: Path, settings: Settings, serving: Pipeline) -> None:
     gold = read_coco(drawn / "annotations.json", drawn)
     seen = next(from_path(gold.pages[1].path, settings)).pixels
-    verdict = trial(bundled, bundled, gold, trained_on=[fingerprint(seen)], hard=[], settings=settings)
+    verdict = trial(serving, serving, gold, trained_on=[fingerprint(seen)], hard=[], settings=settings)
     assert f"it was trained on 1 of the 5 gold documents: {gold.documents[1]}" in verdict.reasons
 
 
-def test_an_example_is_right_when_the_likeliest_class_is_the_annotators(bundled: Pipeline) -> None:
+def test_an_example_is_right_when_the_likeliest_class_is_the_annotators(serving: Pipeline) -> None:
     pixels, box = np.full((60, 80, 3), 255, np.uint8), as_boxes([10, 10, 70, 50])
-    likeliest = CLASSES[int(bundled.classifier.classify(pixels, box).probabilities[0].argmax())]
+    likeliest = CLASSES[int(serving.classifier.classify(pixels, box).probabilities[0].argmax())]
     examples = [HardExample(pixels=pixels, box=box, label=label) for label in CLASSES]
-    assert right_now(bundled.classifier, examples) == [label == likeliest for label in CLASSES]
+    assert right_now(serving.classifier, examples) == [label == likeliest for label in CLASSES]
 
 
 class Laborious(Pipeline):
-    """Looks at each page twice, and so takes twice as long."""
+    """Looks at each page five times, and so takes five times as long, whatever else the machine does."""
 
     def marks(self, page: Page, *, confidence: float | None = None) -> Marks:
-        super().marks(page, confidence=confidence)
+        for _ in range(4):
+            super().marks(page, confidence=confidence)
         return super().marks(page, confidence=confidence)
 
 
 def test_few_pages_are_raced_over_again_where_the_challenger_seems_slower(
-    drawn: Path, settings: Settings, bundled: Pipeline
+    drawn: Path, settings: Settings, serving: Pipeline
 ) -> None:
     known = read_coco(drawn / "annotations.json", drawn)
-    gold = Truth(pages=known.pages[:3], sha256=known.sha256)
-    laborious = Laborious(bundled.detector, bundled.classifier, bundled.config)
-    before, after = raced(bundled, laborious, gold, settings, races=8)
-    assert before.milliseconds.shape == after.milliseconds.shape == (3, 3), "nine races: eight at least"
+    gold = Truth(pages=known.pages[:2], sha256=known.sha256)
+    laborious = Laborious(serving.detector, serving.classifier, serving.config)
+    before, after = raced(serving, laborious, gold, settings, races=5)
+    assert before.milliseconds.shape == after.milliseconds.shape == (2, 3), "six races: five at least"
     assert np.isfinite(after.milliseconds).all()
-    assert len(before.shown) == len(after.shown) == 3
-    faster, _ = raced(laborious, bundled, gold, settings, races=8)
-    assert faster.milliseconds.shape == (3, 1)
+    assert len(before.shown) == len(after.shown) == 2
+    faster, _ = raced(laborious, serving, gold, settings, races=5)
+    assert faster.milliseconds.shape == (2, 1)
 
 
 @pytest.mark.parametrize(
