@@ -15,17 +15,19 @@ from PIL import Image
 from backend import cli
 from backend.cli import main
 from backend.vision.network_config import MARKS
+from tests.models.tiny import says
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
-def model(tmp_path: Path, four_class_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A trained model that serves in place of the bundled one."""
-    shutil.copytree(four_class_folder, tmp_path / "data" / "models" / "random")
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model that serves in place of the bundled one, and the detector that looks soonest."""
+    says("stamp", tmp_path / "data" / "models" / "hasty")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("MODEL", "random")
-    return "random"
+    monkeypatch.setenv("MODEL", "hasty")
+    monkeypatch.setenv("DETECTOR", "colour")
+    return "hasty"
 
 
 def contract(marked: bool = True) -> Image.Image:
@@ -57,7 +59,7 @@ def test_one_json_document_a_page(image: Path, tmp_path: Path, capsys: pytest.Ca
     for answer in answers:
         why = [] if answer["result"] else ["reason"]
         assert list(answer) == ["file", "page", "width", "height", "model_version", "score", "result", *why]
-        assert answer["model_version"].startswith("random-")
+        assert answer["model_version"].startswith("hasty-")
         assert 0 <= answer["score"] <= 1
     assert (answers[0]["width"], answers[0]["height"]) == (827, 1170)
     assert answers[1]["result"] == []
@@ -120,9 +122,9 @@ def test_a_file_that_fails_does_not_keep_the_others(
     ("arguments", "reason"),
     [
         # A model that nobody trained.
-        (["predict", "x.jpg", "--model", "typo"], "known are auto, hub, bundled, random"),
+        (["predict", "x.jpg", "--model", "typo"], "known are auto, hub, bundled, hasty"),
         # The same for the server, before it starts a process.
-        (["serve", "--model", "typo"], "known are auto, hub, bundled, random"),
+        (["serve", "--model", "typo"], "known are auto, hub, bundled, hasty"),
         # An address, where files are looked at.
         (["predict", "https://studio.test/a.pdf"], r"studio\.test/a\.pdf is an address, and files are taken: download"),
         # A recipe, a file of another kind, and options of another training.
