@@ -1,4 +1,7 @@
-"""The terminal: log lines, for people or with `LOG_FORMAT=json` for programs, and colour where somebody reads along."""
+"""The terminal: log lines, for people or with `LOG_FORMAT=json` for programs.
+
+Colour, and a word on what comes next, are for who reads along.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Literal, TextIO, TypeAlias
 
 from backend.escaping import LONGEST_LINE, PlainFormatter, printable
 
-__all__ = ["Colour", "begin_log", "in_colour", "painted"]
+__all__ = ["Colour", "advise", "begin_log", "in_colour", "painted"]
 
 Colour: TypeAlias = Literal["red", "green", "yellow", "dim"]
 _CODES: dict[Colour, str] = {"red": "31", "green": "32", "yellow": "33", "dim": "2"}
@@ -32,6 +35,12 @@ def painted(text: str, colour: Colour, stream: TextIO | None = None) -> str:
     """
     shown = in_colour(sys.stdout if stream is None else stream)
     return f"\033[{_CODES[colour]}m{text}\033[0m" if shown else text
+
+
+def advise(text: str) -> None:
+    """Says on stderr what may be done next; nothing where a file, a pipe or a program takes what is printed."""
+    if sys.stdout.isatty() and sys.stderr.isatty():
+        print(painted(printable(text, most=LONGEST_LINE), "dim", sys.stderr), file=sys.stderr)
 
 
 _LONGEST_TRACE = 50_000

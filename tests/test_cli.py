@@ -218,6 +218,8 @@ def test_boxes_are_drawn_and_marks_are_covered(image: Path, tmp_path: Path, caps
     said = capsys.readouterr()
     assert re.search(r"page 1: \d+ covered", said.out)
     assert "look at each page" in said.err
+    assert f"{drawn}: 1 page with their boxes" in said.err
+    assert f"{shared}: 1 page, " in said.err
     with Image.open(drawn) as picture:
         assert picture.size == (827, 1170)
     assert shared.read_bytes().startswith(b"%PDF")
@@ -239,6 +241,22 @@ def test_a_folder_is_looked_through_and_what_is_left_out_is_said(
     assert "--recursive looks into it" in said.err
     assert main(["redact", str(folder), "--recursive", "--out", str(tmp_path / "shared")]) == 0
     assert sorted(file.name for file in (tmp_path / "shared").iterdir()) == ["عقد-001.png", "عقد-2-001.png"]
+
+
+def test_what_could_not_be_covered_is_told_at_the_end(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, shared = tmp_path / "broken.jpg", tmp_path / "shared"
+    broken.write_bytes(image.read_bytes()[:900])
+    assert main(["redact", str(broken), "--out", str(tmp_path / "none.pdf")]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"contract-marks: no page could be read, and nothing is in {tmp_path / 'none.pdf'}"
+    assert not (tmp_path / "none.pdf").exists()
+    assert main(["redact", str(broken), str(image), "--out", str(shared)]) == 1
+    written, left_out, warning = capsys.readouterr().err.splitlines()[-3:]
+    assert written.startswith(f"{shared}: 1 page, ")
+    assert left_out.startswith("1 file could not be read to the end")
+    assert warning.startswith("What was not found is not covered")
 
 
 @pytest.mark.parametrize("command", ["predict", "redact", "report"])

@@ -24,6 +24,7 @@ from backend.files import ask_for_place, write_private
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token
 from backend.settings import Settings
+from backend.terminal import advise
 from backend.vision.network_config import MARKS
 
 __all__ = ["add_arguments", "run"]
@@ -85,6 +86,8 @@ def _freeze(args: argparse.Namespace, settings: Settings) -> int:
     print(_table(version.manifest.counts()))
     if frozen.unannotated:
         print(f"{frozen.unannotated} tasks are not in it: nobody annotated them, or they were skipped")
+    name = version.name
+    advise(f"`dataset stats {name}` says what to collect next; `dataset export {name} --help` how to hand it out")
     return 1 if frozen.missing else os.EX_OK
 
 

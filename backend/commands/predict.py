@@ -22,6 +22,7 @@ from backend.labelstudio.results import prediction, regions, wants_ink, why_empt
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.source import ENOUGH_DPI, from_path
 from backend.settings import Settings
+from backend.terminal import advise
 from backend.vision.ink import ink_in
 from backend.vision.network_config import MARKS
 
@@ -70,15 +71,20 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         nullcontext() if args.draw is None else PagePictures(args.draw, named)
     )
     pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
-    failed = 0
+    failed = pages = 0
     with drawn as pictures, tqdm(named, unit="file", disable=None, file=sys.stderr) as files:
         for file in files:
             try:
                 for line in _lines(file, pipeline, binding, settings, as_json=args.json, pictures=pictures):
                     tqdm.write(line, file=sys.stdout)
+                    pages += 1
             except PageError as error:
                 tqdm.write(f"contract-marks: {printable(error)}", file=sys.stderr)
                 failed += 1
+    if args.draw is not None and pages:
+        print(f"{printable(args.draw)}: {pages} page{'s' if pages != 1 else ''} with their boxes", file=sys.stderr)
+    elif args.draw is None and not args.json:
+        advise("--draw boxes.pdf draws the boxes on the pages; --json is for programs")
     return 1 if failed else os.EX_OK
 
 

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     named = named_documents(args.paths, recursive=args.recursive)
     out = PagePictures(args.out, named)
     pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
-    failed = 0
+    failed = written = hidden = 0
     with out as pictures, tqdm(named, unit="file", disable=None, file=sys.stderr) as files:
         for file in files:
             try:
@@ -63,10 +63,23 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                     marks = pipeline.marks(page)
                     boxes = marks.boxes[[name in args.only for name in marks.names]]
                     pictures.add(page, covered(page, boxes), source=file)
+                    written, hidden = written + 1, hidden + len(boxes)
                     line = f"{printable(file)}, page {page.index + 1}: {len(boxes)} covered"
                     tqdm.write(line, file=sys.stdout)
             except PageError as error:
                 tqdm.write(f"contract-marks: {printable(error)}", file=sys.stderr)
                 failed += 1
-    print("What was not found is not covered: look at each page before you share it.", file=sys.stderr)
+    _tell(args.out, pages=written, marks=hidden, failed=failed)
     return 1 if failed else os.EX_OK
+
+
+def _tell(out: Path, *, pages: int, marks: int, failed: int) -> None:
+    """Where the pages are, and what is not in them."""
+    if not pages:
+        print(f"contract-marks: no page could be read, and nothing is in {printable(out)}", file=sys.stderr)
+        return
+    print(f"{printable(out)}: {pages} page{'s' if pages != 1 else ''}, {marks} marks covered", file=sys.stderr)
+    if failed:
+        files = "1 file" if failed == 1 else f"{failed} files"
+        print(f"{files} could not be read to the end: not all of the pages are there.", file=sys.stderr)
+    print("What was not found is not covered: look at each page before you share it.", file=sys.stderr)

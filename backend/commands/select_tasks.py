@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from backend.errors import PageError, RequestError, SettingsError
+from backend.commands.amounts import one_or_more
+from backend.errors import PageError, RequestError
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token, first_page
 from backend.labelstudio.labelling import bind
@@ -26,6 +27,7 @@ from backend.labelstudio.tasks import task_pages
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.source import PageSource
 from backend.settings import Settings
+from backend.terminal import advise
 
 if TYPE_CHECKING:
     import argparse
@@ -88,7 +90,7 @@ def spread(certainties: NDArray[np.float64], vectors: NDArray[np.float64], count
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `select`."""
     parser.add_argument("--project", required=True, metavar="ID|TITLE", help="which; digits alone are an id")
-    parser.add_argument("--n", type=int, default=200, metavar="N", help="how many tasks (%(default)s)")
+    parser.add_argument("--n", type=one_or_more, default=200, metavar="N", help="how many tasks (%(default)s)")
     parser.add_argument(
         "--write", action="store_true", help=f"write the places into the tasks, and make the tab {SELECTION.title!r}"
     )
@@ -106,8 +108,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """
     settings = settings.with_arguments(model=args.model)
     ask_for_token(settings, "select")
-    if args.n < 1:
-        raise SettingsError(f"--n is {args.n}: a whole number above 0")
     pipeline = build_pipeline(Sources.of(settings).at_once(), settings)
     with LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio:
         project = named_project(studio, args.project)
@@ -122,6 +122,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if len(chosen) > _LISTED:
             print(f"      and {len(chosen) - _LISTED} more")
         print(f"{len(chosen)} of {len(looked)} tasks that nobody annotated are selected")
+        if not looked and not failed:
+            print("the project has no task without an annotation: `import` brings documents in", file=sys.stderr)
+        elif not args.write:
+            advise(f'--write makes the tab "{SELECTION.title}" of them, in this order')
         if args.write:
             changed = _write(studio, project, looked, chosen)
             print(f'{changed} tasks written; tab "{SELECTION.title}" of {studio.base_url}/projects/{project}')

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from backend.commands.amounts import one_or_more
 from backend.commands.look_alikes import alike_page, chosen_of, follow_verdict, like_lines, look_alikes
-from backend.corrections.counts import count, tables
+from backend.corrections.counts import LedgerCounts, count, tables
 from backend.corrections.crop_store import CropStore, difference
 from backend.corrections.memory import acting_verdicts, forget_verdict, restore_verdict, verdict_lines
 from backend.corrections.outcomes import Outcome
@@ -36,6 +37,7 @@ from backend.labelstudio.connections import ask_for_token
 from backend.markup import render
 from backend.pages.encoding import png_uri
 from backend.settings import Settings
+from backend.terminal import advise
 from backend.vision.network_config import CLASSES
 
 __all__ = ["SampleShelf", "add_arguments", "html_sheet", "png_sheet", "run", "shelves", "story"]
@@ -300,9 +302,20 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     elif args.json:
         print(json.dumps(count(store.engine).as_json()))
     else:
-        print(tables(count(store.engine)))
+        _counted(count(store.engine))
     store.engine.dispose()
     return os.EX_OK
+
+
+def _counted(facts: LedgerCounts) -> None:
+    print(tables(facts))
+    if facts.count():
+        advise("--sheet sheet.html shows the crops; `samples list` the corrections that other boxes follow")
+    else:
+        print(
+            "nothing was learnt yet: correct boxes in Label Studio and submit; `sync` fetches what no webhook brought",
+            file=sys.stderr,
+        )
 
 
 def _refuse(words: list[str]) -> None:

@@ -19,6 +19,7 @@ from backend.labelstudio.connections import Connections, ask_for_token
 from backend.labelstudio.project_annotations import project_ids
 from backend.pages.source import PageSource
 from backend.settings import Settings
+from backend.terminal import advise
 
 if TYPE_CHECKING:
     import argparse
@@ -87,6 +88,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     facts = count(store.engine)
     left = facts.annotations["open"] + facts.annotations["parked"]
     print(f"{facts.count()} samples; {left} annotations could not be turned into samples yet")
+    if left:
+        advise("the backend's page /status says why of each; when that is mended: `worker --unpark`")
     feedback.stop()
     return 1 if left or failed else os.EX_OK
 

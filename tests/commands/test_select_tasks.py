@@ -108,6 +108,21 @@ def test_places_and_marks_are_written_and_a_tab_is_made_once(
     assert titles == ["Default", "Selected"]
 
 
+def test_a_project_without_open_tasks_is_told_what_to_do(studio: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
+    studio.add_project(label_config(paged=False))
+    assert main(["select", "--project", "contracts"]) == 0
+    said = capsys.readouterr()
+    assert "0 of 0 tasks" in said.out
+    assert "`import` brings documents in" in said.err
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_how_many_is_a_whole_number(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["select", "--project", "contracts", "--n", number])
+    assert "is no whole number above 0" in capsys.readouterr().err
+
+
 def test_a_document_shows_the_page_that_the_model_is_least_sure_of(studio: Loopback) -> None:
     project = studio.add_project(label_config(paged=True))
     y, x = np.mgrid[0:585, 0:414]

@@ -23,6 +23,7 @@ from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import named_project
 from backend.pages.page import Limits
 from backend.settings import Settings
+from backend.terminal import advise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,6 +120,8 @@ def _tell(outcomes: Sequence[FileOutcome], *, left: int, where: str, stopped: bo
     print(where)
     if stopped:
         _say("not all is done; the same command goes on from here")
+    elif any(outcome.tasks for outcome in outcomes):
+        advise("a task gets its boxes when it is opened; `prelabel --project` gives them to all tasks now")
 
 
 def _say(text: str) -> None:

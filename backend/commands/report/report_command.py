@@ -35,6 +35,7 @@ from backend.models.serving import Sources, build_pipeline
 from backend.pages.encoding import thumbnail
 from backend.pages.source import PageSource
 from backend.settings import Settings
+from backend.terminal import advise
 from backend.vision.network_config import MARKS
 
 __all__ = ["add_arguments", "as_csv", "as_html", "as_json", "cell", "run"]
@@ -253,6 +254,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps(as_json(found, rules), ensure_ascii=False))
     else:
         _print(found, rules)
+        if not args.html:
+            advise("--html report.html shows each contract with its marks; --rule asks for something else")
     return 1 if stopped or any(page.marks is None for one in found for page in one.contract.pages) else os.EX_OK
 
 

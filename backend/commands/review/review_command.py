@@ -37,6 +37,7 @@ from backend.markup import moment, render
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.source import PageSource
 from backend.settings import Settings
+from backend.terminal import advise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -271,6 +272,11 @@ def _print(found: Review, args: argparse.Namespace) -> None:
             print(f"      {one.score:.2f}  {one.kind:<{max(map(len, DoubtKind))}}  {printable(one)}")
     counted = ", ".join(f"{found.count(kind)} {kind}" for kind in DoubtKind)
     print(f"{len(found.doubted)} of {len(found.pages)} pages are doubted by {found.version}: {counted}")
+    if not found.pages and not found.missing:
+        print("nobody annotated a page there yet: there is nothing to review", file=sys.stderr)
+    elif found.doubted and not args.html:
+        write = "" if args.write or args.dataset else f"; --write makes the tab {TAB!r} of the tasks"
+        advise(f"--html review.html shows each place as a picture{write}")
 
 
 def _report(found: Review, source: Source, what: str, args: argparse.Namespace, settings: Settings) -> str:
