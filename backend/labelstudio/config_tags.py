@@ -47,7 +47,11 @@ def read_tags(label_config: str) -> Element:
     except DefusedXmlException as error:
         raise LabelConfigError("The label config declares a document type or entities: take that out") from error
     except (defusedxml.ElementTree.ParseError, ValueError, RecursionError) as error:
-        raise LabelConfigError(f"The label config is not well-formed XML ({error})") from error
+        # An undefined entity stands in the reason, and may be of letters that Label Studio's dialog does not show.
+        reason = str(error).encode("ascii", "replace").decode()
+        raise LabelConfigError(
+            f"The label config is not well-formed XML ({reason}): close every tag there, and write &amp; for a lone &"
+        ) from error
     names = sum(1 + tag.get("predicted_values", "").count(",") for tag in root.iter() if is_called(tag, "label"))
     if names > _MOST_NAMES:
         raise LabelConfigError(f"The label config names {names} labels and predicted_values: at most {_MOST_NAMES}")
@@ -55,8 +59,8 @@ def read_tags(label_config: str) -> Element:
 
 
 def is_called(tag: Element, name: str) -> bool:
-    """Whether it is a tag of that name, in letters of any case; comments are none."""
-    return isinstance(tag.tag, str) and tag.tag.lower() == name
+    """Whether it is a tag of that name, in letters of any case and in any namespace; comments are none."""
+    return isinstance(tag.tag, str) and tag.tag.rpartition("}")[2].lower() == name
 
 
 def is_yes(tag: Element, attribute: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from backend.errors import LabelConfigError
+from backend.labelstudio.config_remedies import no_controls, no_images, no_labels, plain
 from backend.labelstudio.config_tags import Repeat, images, is_called, is_yes, read_tags, repeats, targets
 from backend.labelstudio.mark_words import Statement, mark_named, read_statements
 from backend.vision.network_config import MARKS
@@ -27,7 +28,6 @@ _READ: tuple[str, ...] = (*_SHAPES, "ellipse", "keypoint", "bitmask", "vector")
 """What annotators may draw with beside, and what their labels are read from as well."""
 _NO_MARK = "none"
 """In `predicted_values`: the label stands for no mark, whatever it is called."""
-_MOST_LISTED = 6
 # A config has a handful; every mark is written once for each control, and a hostile config must not multiply them.
 _MOST_CONTROLS = 32
 # Those of label_config.xml and label_config_pages.xml.
@@ -129,17 +129,10 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
     repeated = repeats(root)
     shown = images(root, repeated)
     if not shown:
-        raise LabelConfigError(
-            'The label config has no Image tag with a task field: add an Image tag with name="image" and '
-            'value="$image", or valueList="$pages" for tasks of several pages'
-        )
+        raise LabelConfigError(no_images(root))
     on_images = [one for one in _controls(root, shown) if one.image in shown]
     if not on_images:
-        name = next(iter(shown))
-        raise LabelConfigError(
-            "The label config has no RectangleLabels tag for its Image (nor PolygonLabels, BrushLabels, or Labels with "
-            f'a Rectangle): add one with name="label" and toName="{_plain(name) or "the name of the Image"}"'
-        )
+        raise LabelConfigError(no_controls(root, next(iter(shown))))
     wanted = [one for one in on_images if not _is_skipped(one.tag)]
     if not wanted:
         raise LabelConfigError('Every RectangleLabels tag on an Image says model_skip="true": take it off one of them')
@@ -149,7 +142,7 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
     bindings = [_binding(one, shown[one.image], confidence, repeated.get(one.tag), statements) for one in wanted]
     useful = [binding for binding in bindings if binding.labels]
     if not useful:
-        raise LabelConfigError(_no_labels([one.tag for one in wanted]))
+        raise LabelConfigError(no_labels([one.tag for one in wanted]))
     first = {image: min(_rank(one) for one in useful if one.image == image) for image in shown if _has(useful, image)}
     return tuple(binding for binding in useful if _rank(binding) == first[binding.image])
 
@@ -360,24 +353,7 @@ def _threshold(control: Element, name: str, confidence: float) -> float:
         threshold = -1.0
     if not 0 <= threshold <= 1:
         raise LabelConfigError(
-            f'model_score_threshold="{_plain(text)}" of the control "{_plain(name)}" is no probability: write one such '
+            f'model_score_threshold="{plain(text)}" of the control "{plain(name)}" is no probability: write one such '
             "as 0.5"
         )
     return threshold
-
-
-def _no_labels(controls: list[Element]) -> str:
-    names = [tag.get("value", "") for control in controls for tag in control.iter() if is_called(tag, "label")]
-    found = [_plain(name) or f"number {place}" for place, name in enumerate(names, 1)]
-    more = f" and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
-    return (
-        f"No label of the label config stands for {', '.join(MARKS[:-1])} or {MARKS[-1]} "
-        f"(found: {', '.join(found[:_MOST_LISTED]) or 'none'}{more}). Give the Label tag that means a stamp "
-        'predicted_values="stamp", and so for "signature" and "thumb"'
-    )
-
-
-def _plain(name: str) -> str:
-    """A name as Label Studio's dialog shows it unchanged; "" for one that it would not."""
-    fits = all(" " <= letter <= "~" and letter not in "<>" for letter in name)
-    return name.strip()[:40] if fits else ""

@@ -163,6 +163,113 @@ def test_a_config_without_a_place_for_marks_says_what_is_missing(text, reason):
         bind(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        # an address around the field
+        (
+            config(image='<Image name="image" value="https://host/$path"/>'),
+            'its Image has value="https://host/\\$path"',
+        ),
+        (config(image='<Image name="image" value="صفحة"/>'), "its Image has another value"),
+        (config(image='<Image name="image"/>'), "its Image has no value"),
+        (config(image='<Image value="$image"/>'), "its Image has no name"),
+        # a PDF in its own tag
+        ('<View><Pdf name="pdf" value="$pdf"/></View>', "no box can be put on its Pdf tag; the command import makes"),
+        # labels without anything that draws
+        (
+            f'<View>{IMAGE}<Labels name="label" toName="image">{LABELS}</Labels></View>',
+            'add a Rectangle tag with name="mark" and toName="image"',
+        ),
+        # drawn with what no mark can be put into; the new control needs a name of its own
+        (
+            f'<View>{IMAGE}<EllipseLabels name="label" toName="image">{LABELS}</EllipseLabels></View>',
+            'cannot be put into EllipseLabels: add a RectangleLabels tag with name="mark" and toName="image"',
+        ),
+        (
+            f'<View>{IMAGE}<KeyPointLabels name="k" toName="image">{LABELS}</KeyPointLabels></View>',
+            'cannot be put into KeyPointLabels: add a RectangleLabels tag with name="label"',
+        ),
+        # labels out of the task's data
+        (
+            config("", attributes='value="$labels"'),
+            r'control "label" takes its labels from the tasks \(value="\$labels"',
+        ),
+        # an entity that XML does not have
+        (config('<Label value="stamp&nbsp;"/>'), "undefined entity.*write &amp; for a lone &"),
+        ("<View><Image></View>", "mismatched tag.*close every tag there"),
+    ],
+)
+def test_the_way_out_names_what_is_there_in_its_place(text, reason):
+    with pytest.raises(LabelConfigError, match=reason) as refused:
+        bind(text)
+    message = str(refused.value)
+    assert message.isascii()
+    assert "<" not in message
+    assert len(message) <= 300
+
+
+TWO_IMAGES = '<Image name="front" value="$a"/><Image name="back" value="$b"/>'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # a byte order mark, a declaration, a document type's absence
+        "\ufeff" + config(),
+        '<?xml version="1.0" encoding="utf-16"?>' + config(),
+        # comments and character data of people who style their pages
+        config(image=f"<!-- the page --><Style><![CDATA[.a > .b {{ color: red }}]]></Style>{IMAGE}"),
+        config(f'<!-- <Label value="x"/> -->{LABELS}'),
+        # a namespace that an XML editor has put there
+        config().replace("<View>", '<View xmlns="http://www.w3.org/1999/xhtml">', 1),
+        # letters of any case in tags
+        config().replace("RectangleLabels", "rectanglelabels").replace("Image name", "image name"),
+        # views in views, some of them shown on a condition alone
+        '<View><View style="display: flex"><View><Choices name="kind" toName="image"><Choice value="Lease"/></Choices>'
+        '</View><View visibleWhen="choice-selected" whenTagName="kind" whenChoiceValue="Lease">'
+        f'<View><RectangleLabels name="label" toName="image">{LABELS}</RectangleLabels></View></View>'
+        f"<View>{IMAGE}</View></View></View>",
+        # beside controls that say other things
+        config(
+            more='<KeyPointLabels name="k" toName="image"><Label value="corner"/></KeyPointLabels><Rating name="r" '
+            'toName="image"/><Choices name="c" toName="image" perItem="true"><Choice value="blurred"/></Choices>'
+            '<TextArea name="t" toName="image" perRegion="true"/><Relations><Relation value="over"/></Relations>'
+        ),
+        # an Image with all that its toolbar can have
+        config(image='<Image name="image" value="$image" zoom="true" rotateControl="true" crossOrigin="anonymous"/>'),
+    ],
+)
+def test_a_config_is_read_however_people_write_it(text):
+    [binding] = bind(text)
+    assert (binding.control, binding.image, binding.field) == ("label", "image", "image")
+    assert binding.labels == {"signature": "signature", "stamp": "stamp", "thumb": "thumb"}
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("&#1582;&#1578;&#1605;", "ختم"),
+        ("ختم &amp; توقيع الشاهد", None),
+        ("خَتْم", "خَتْم"),
+        ("\u200fختم\u200f", "\u200fختم\u200f"),
+        ("ختم\u00a0الشركة", "ختم\u00a0الشركة"),
+    ],
+)
+def test_an_arabic_label_is_known_by_its_word_however_it_is_written(label, shown):
+    [binding] = bind(config(f'<Label value="signature"/><Label value="{label}"/>'))
+    assert binding.labels.get("stamp") == shown
+
+
+def test_aliases_are_what_regions_bear_on_each_of_several_images():
+    labels = '<Label value="ختم" alias="seal_1"/><Label value="توقيع" alias="sign_1"/>'
+    control = f'<RectangleLabels name="label" toName="front,back">{labels}</RectangleLabels>'
+    found = bind(f"<View>{TWO_IMAGES}{control}</View>")
+    assert [(one.image, one.labels) for one in found] == [
+        (image, {"signature": "sign_1", "stamp": "seal_1"}) for image in ("front", "back")
+    ]
+
+
 def test_the_way_out_is_said_in_what_label_studios_dialog_shows():
     # It takes away whatever looks like a tag, shows letters beyond ASCII as question marks, and 300 letters at most.
     many = "".join(f'<Label value="another label {place}"/>' for place in range(30))
