@@ -1,4 +1,7 @@
-"""What is amiss, each with its remedy: the first thing that the dashboard says."""
+"""What is amiss, each with its remedy: the first thing that the dashboard says.
+
+Red is for what is broken. What goes on by itself, or waits for a person's word, is said, and is no alarm.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,17 @@ _LATE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Fault:
-    """Something amiss, and what to do about it."""
+    """Something amiss, and what to do about it.
+
+    Attributes:
+        what: What is amiss.
+        remedy: The way out.
+        broken: Whether something does not work; else it waits for somebody, and everything else goes on.
+    """
 
     what: str
     remedy: str
+    broken: bool = True
 
 
 def faults(
@@ -32,7 +42,7 @@ def faults(
     registry: str = "",
     troubles: Sequence[str] = (),
 ) -> Iterator[Fault]:
-    """What is amiss, the worst first.
+    """What is amiss, what is broken first.
 
     Args:
         facts: The ledger in numbers.
@@ -43,26 +53,14 @@ def faults(
         troubles: Why events are refused, or only wait.
         registry: Why the registry's history cannot be read, with the way out; empty where it can.
     """
-    if model["model_state"] == "failed":
-        yield Fault(f"No model serves: {model.get('model_error')}", "Choose another with MODEL, or mend what it names.")
-    elif model.get("model_error"):
-        yield Fault(
-            f"Another model could not take the serving one’s place: {model['model_error']}",
-            "Where it was promoted: python -m backend models rollback, or promote another.",
-        )
+    yield from _of_the_model(model)
     if refused:
         yield Fault(
             f"{refused} webhooks came without their credentials and were refused, so no correction is learnt from.",
-            f"{remedy[:1].upper()}{remedy[1:]}.",
+            f"{_sentence(remedy)}.",
         )
     for trouble in troubles:
         yield Fault(f"Storage: {trouble}.", "Events wait on this machine's disk. See to the database and the disk.")
-    if facts.unread:
-        such = f", such as task {facts.unread_such[0].task}: {facts.unread_such[0].reason}" if facts.unread_such else ""
-        yield Fault(
-            f"{facts.unread} tasks could not be looked at yet{such}",
-            "They are tried again by themselves. python -m backend doctor --project ID says what is amiss.",
-        )
     if registry:
         yield Fault("What became of models cannot be read.", registry)
     if facts.oldest_open is not None and facts.oldest_open > _LATE_SECONDS:
@@ -70,22 +68,69 @@ def faults(
             f"A correction has waited for {facts.oldest_open / 60:.0f} minutes to be learnt from.",
             "See below what waits; with SAMPLES_IN_SERVER=0, start a worker: python -m backend worker.",
         )
+    if training:
+        yield from _of_trainings(training)
+    yield from _for_a_person(facts)
+
+
+def _of_the_model(model: Mapping[str, Any]) -> Iterator[Fault]:
+    if model["model_state"] == "failed":
+        yield Fault(f"No model serves: {model.get('model_error')}", "Choose another with MODEL, or mend what it names.")
+    elif model.get("model_error"):
+        yield Fault(
+            f"Another model could not take the serving one’s place: {model['model_error']}",
+            "Where it was promoted: python -m backend models rollback, or promote another.",
+        )
+
+
+def _of_trainings(training: Mapping[str, Any]) -> Iterator[Fault]:
+    """A training that failed is broken; one that cannot start here may start elsewhere, and one cut off goes on."""
+    result, reason = training.get("result"), training.get("reason")
+    if result == "failed" and not training["running"]:
+        yield Fault(
+            f"The last training failed{f': {reason}' if reason else '.'}",
+            "The model that serves stays. The log is DATA_DIR/training/log; when its cause is mended, run: "
+            "python -m backend train.",
+        )
+    elif result == "cut off" and not training["running"]:
+        yield Fault(
+            f"The last training was cut off{f': {reason}' if reason else '.'}",
+            "The model that serves stays. It starts again by itself where it can run; without a word of why it was cut "
+            "off, it does so once. Its log is DATA_DIR/training/log.",
+            broken=False,
+        )
+    if training.get("unable") and training.get("due"):
+        yield Fault(
+            f"A training is due ({training['due']}), and this process cannot start it.",
+            f"No correction is lost. {_sentence(str(training['unable']))}.",
+            broken=False,
+        )
+
+
+def _for_a_person(facts: LedgerCounts) -> Iterator[Fault]:
+    """What waits for somebody's word, or is tried again by itself."""
     if facts.parked:
         yield Fault(
             f"{len(facts.parked)} corrections wait for a person, such as: {facts.parked[0].reason}",
             "Mend the cause, then: python -m backend worker --unpark. /status lists them all.",
+            broken=False,
+        )
+    if facts.unread:
+        such = f", such as task {facts.unread_such[0].task}: {facts.unread_such[0].reason}" if facts.unread_such else ""
+        yield Fault(
+            f"{facts.unread} tasks could not be looked at yet{such}",
+            "They are tried again by themselves. python -m backend doctor --project ID says what is amiss.",
+            broken=False,
         )
     if facts.quarantined:
         yield Fault(
             f"{facts.quarantined} training examples are in dispute: annotators contradict each other, or a document "
             "is on two sides.",
             "python -m backend samples --sheet sheet.html shows them in red; agree, and correct one annotation.",
+            broken=False,
         )
-    if training and training.get("unable") and training.get("retrain_after"):
-        yield Fault("Trainings that are due do not start here.", f"{str(training['unable']).capitalize()}.")
-    if training and training.get("result") in {"failed", "cut off"} and not training["running"]:
-        reason = f": {training['reason']}" if training.get("reason") else ""
-        yield Fault(
-            f"The last training was not finished ({training['result']}{reason}).",
-            "The next one starts by itself; its log is DATA_DIR/training/log.",
-        )
+
+
+def _sentence(words: str) -> str:
+    """With a capital letter at its head; all others stay, such as those of DATA_DIR."""
+    return words[:1].upper() + words[1:]

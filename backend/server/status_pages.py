@@ -25,13 +25,13 @@ from backend.errors import LedgerError
 from backend.markup import page_headers, render
 from backend.vision.network_config import CLASSES, MARKS
 
-__all__ = ["CONTENT_TYPE", "NO_TRAINING", "Waiting", "exposition", "feedback_pages"]
+__all__ = ["CONTENT_TYPE", "Waiting", "exposition", "feedback_pages", "in_words"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "contract_marks"
 _VERDICTS = 50
-NO_TRAINING: dict[str, Any] = dict.fromkeys(("began", "why", "doing", "result", "reason", "model", "unable"))
-"""What is not told of trainings where there was none yet."""
+_NO_TRAINING: dict[str, Any] = dict.fromkeys(("began", "why", "doing", "result", "reason", "model", "unable", "due"))
+_PRESSED = {"START_TRAINING": "somebody pressed “Start training”"}
 
 
 class Waiting(Protocol):
@@ -206,8 +206,8 @@ def feedback_pages(
         engine: The ledger's database.
         state: Gives `model_version` and `model_state`.
         training: Gives how trainings stand: `running`, `new_hard_examples`, `retrain_after`, and of the last one, if
-            there was one, `began`, `why`, `doing`, `ended`, `result`, `reason`, `model`; None where this process starts
-            none.
+            there was one, `began`, `why`, `doing`, `ended`, `result`, `reason`, `model`; `unable` and `due` where none
+            can start in this process; None where this process starts none.
         refused: Webhooks that came to this process without their credentials; None where nobody counts them.
         label_studio: Its address, for the link; empty for none.
         waiting: What waits on this process's disk for the ledger; None where nothing can.
@@ -243,7 +243,7 @@ def feedback_pages(
             facts=facts,
             verdicts=verdicts,
             model=model,
-            training=trainings and NO_TRAINING | dict(trainings),
+            training=trainings and in_words(trainings),
             refused=refused,
             waiting=waiting,
             outcomes=OUTCOMES,
@@ -266,6 +266,12 @@ def feedback_pages(
         return redirect("/status?still=1" if _is_still() else "/status", code=303)
 
     return pages
+
+
+def in_words(training: Mapping[str, Any]) -> dict[str, Any]:
+    """How trainings stand, for a page: what is not told of them is None, and Label Studio's event has a name."""
+    told = _NO_TRAINING | dict(training)
+    return told | {key: _PRESSED.get(told[key], told[key]) for key in ("why", "due")}
 
 
 def _is_still() -> bool:

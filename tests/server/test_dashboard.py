@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, delete, insert, text
 
 from backend.corrections.chronicle import Milestone
 from backend.corrections.counts import LedgerCounts, Parked, Unread
@@ -17,6 +17,7 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
 from backend.corrections.progress import Counts, Progress, progress
 from backend.corrections.service import Feedback, Store
+from backend.corrections.tables import milestone, prediction
 from backend.labelstudio.connections import Connections
 from backend.server.application import Application
 from backend.server.charts import Bar, ChartMark, Line, Point, bars, timeline
@@ -239,9 +240,18 @@ def test_periods_are_days_then_weeks_then_longer(span: int, size: int, periods: 
             ["such as: no config"],
         ),
         (LedgerCounts(quarantined=2), READY, None, 0, ["2 training examples are in dispute"]),
-        (LedgerCounts(), READY, {"running": False, "unable": "no torch", "retrain_after": 9}, 0, ["do not start here"]),
-        (LedgerCounts(), READY, {"running": False, "unable": "no torch", "retrain_after": 0}, 0, []),  # none is wanted
-        (LedgerCounts(), READY, {"running": False, "result": "failed", "reason": "disk"}, 0, ["(failed: disk)"]),
+        (
+            LedgerCounts(),
+            READY,
+            {"running": False, "unable": "no torch", "due": "9 new hard examples"},
+            0,
+            ["A training is due (9 new hard examples), and this process cannot start it."],
+        ),
+        (LedgerCounts(), READY, {"running": False, "unable": "no torch", "due": None}, 0, []),  # as in a fresh demo
+        (LedgerCounts(), READY, {"running": False, "result": "failed", "reason": "disk"}, 0, ["failed: disk"]),
+        (LedgerCounts(), READY, {"running": False, "result": "cut off"}, 0, ["The last training was cut off."]),
+        (LedgerCounts(), READY, {"running": True, "result": "cut off"}, 0, []),
+        (LedgerCounts(), READY, {"running": False, "result": "refused", "reason": "worse"}, 0, []),
     ],
 )
 def test_each_fault_comes_with_a_remedy(
@@ -252,6 +262,97 @@ def test_each_fault_comes_with_a_remedy(
     for fault, word in zip(found, words, strict=True):
         assert word in fault.what
         assert fault.remedy
+
+
+def test_red_is_what_is_broken_and_what_waits_for_a_person_is_not() -> None:
+    facts = LedgerCounts(
+        parked=(Parked(kind="event", id=1, reason="no config"),),
+        quarantined=2,
+        unread=1,
+        oldest_open=1200.0,
+    )
+    training = {"running": False, "result": "cut off", "unable": "in DATA_DIR no torch", "due": "it was cut off"}
+    found = list(
+        faults(facts, model=READY, training=training, refused=3, remedy="give IT the header", troubles=["full"])
+    )
+    assert [one.broken for one in found] == [True, True, True, False, False, False, False, False]
+    assert found[0].remedy == "Give IT the header."
+    assert any("In DATA_DIR no torch." in one.remedy for one in found), "names of settings keep their letters"
+
+
+def test_a_first_page_says_how_it_begins_and_sounds_no_alarm(engine: Engine) -> None:
+    unable = "torch is not installed here: install the `train` extra"
+    training = {"running": False, "new_hard_examples": 0, "retrain_after": 100, "unable": unable, "due": None}
+    page = dashboard(engine, training=lambda: training)
+    for words in (
+        "How it begins",
+        "A model serves.",
+        "Label Studio has asked for no boxes yet",
+        f"meanwhile: {unable}",
+    ):
+        assert words in page
+    for words in ('role="alert"', 'class="fault', "By class", "Seconds a page"):
+        assert words not in page
+    assert "The model is being loaded" in dashboard(
+        engine, state=lambda: {"model_state": "loading", "model_version": None}
+    )
+    fill(engine, days=2)
+    page = dashboard(engine, training=lambda: training)
+    assert "How it begins" not in page
+    assert "By class" in page
+
+
+def test_boxes_that_were_shown_are_a_step_that_is_done(engine: Engine) -> None:
+    with writing(engine) as connection:
+        shown = {"task": 1, "project": 1, "version": "v1", "edition": "e", "shown": NOW, "drawn": False, "blind": False}
+        connection.execute(insert(prediction), shown)
+    assert "Label Studio has the boxes of 1 task." in dashboard(engine)
+
+
+def test_what_waits_is_no_alarm_to_who_listens(engine: Engine) -> None:
+    training = {"running": False, "new_hard_examples": 9, "retrain_after": 9, "unable": "no torch", "due": "9 new"}
+    page = dashboard(engine, training=lambda: training)
+    assert 'role="alert"' not in page
+    assert '<li class="fault waits"><b dir="auto">A training is due (9 new)' in page
+
+
+@pytest.mark.parametrize("promoted", [True, False])
+def test_after_a_training_the_page_tells_what_serves_since_when_and_why(engine: Engine, promoted: bool) -> None:
+    """A ledger as a retraining leaves it: the gate's word and what serves since, told with and without a promotion."""
+    what, model = ("promoted" if promoted else "refused"), "20261129-0301-abcd"
+    told = [
+        {"key": "1", "at": NOW - DAY, "what": "serves", "model": "bundled.model-1"},
+        {"key": "2", "at": NOW, "what": what, "model": model, "f1": 0.91, "low": 0.88, "high": 0.94, "documents": 46}
+        | {"reason": "the gate's word"},
+    ]
+    served = f"{model}.model-2" if promoted else "bundled.model-1"
+    told += [{"key": "3", "at": NOW + 1, "what": "serves", "model": served}] if promoted else []
+    fill(engine, days=3)
+    with writing(engine) as connection:
+        connection.execute(delete(milestone))
+        for one in told:
+            connection.execute(insert(milestone), {"reason": ""} | one)
+    training: dict[str, object] = {"running": False, "new_hard_examples": 0, "retrain_after": 9}
+    training |= {
+        "began": NOW - 60,
+        "ended": NOW,
+        "why": "START_TRAINING",
+        "result": what,
+        "model": model,
+        "reason": "the gate's word",
+    }
+    page = dashboard(
+        engine,
+        training=lambda: training,
+        state=lambda: {"model_state": "ready", "model_version": served},
+    )
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+    assert f"Serving {served} since " in words
+    assert "(somebody pressed “Start training”)" in words
+    assert f"{model} {what} 0.910 [0.880, 0.940], 46 documents the gate's word" in words.replace("&#39;", "'")
+    assert ("the model before it goes on serving" in words) is not promoted
+    assert page.count("▲") == 1 + promoted, "the legend, and the promotion on the line"
+    assert 'role="alert"' not in page
 
 
 def test_what_could_not_be_looked_at_and_what_the_storage_lacks_is_a_fault() -> None:

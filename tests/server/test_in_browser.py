@@ -166,8 +166,18 @@ def empty_wall(engine: Engine) -> Flask:
     return made
 
 
+def beginning(engine: Engine) -> Flask:
+    """The dashboard of a fresh demo: nothing was annotated yet, and no training can start here."""
+    training = {"running": False, "new_hard_examples": 0, "retrain_after": 100, "unable": "no torch", "due": None}
+    made = Flask(__name__)
+    state = {"model_state": "ready", "model_version": "bundled-131969d6.model-1317feda"}
+    page = Dashboard(engine=engine, label_studio="http://studio.test", state=lambda: state, training=lambda: training)
+    made.get("/")(page.__call__)
+    return made
+
+
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("make", [dashboard, status, report, wall, empty_wall])
+@pytest.mark.parametrize("make", [dashboard, beginning, status, report, wall, empty_wall])
 def test_a_page_fits_the_screen_can_be_read_and_lets_nothing_in(
     browser: Browser, engine: Engine, make: Callable[[Engine], Flask], size: tuple[int, int]
 ) -> None:

@@ -62,7 +62,10 @@ LOG_FILE = "log"
 REST_SECONDS = 600.0
 """Between the beginnings of two trainings that start by themselves."""
 _RESUMED = "the last training was cut off"
-_NO_TORCH = "torch is not installed here: trainings need the `train` extra, or a `worker` that has it on this DATA_DIR"
+_NO_TORCH = (
+    "torch is not installed here: install the `train` extra (requirements/train.txt) and start again, or let a "
+    "`worker` that has it run on this DATA_DIR; RETRAIN_AFTER=0 says that no training is wanted"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,7 +278,10 @@ class Starter:
             "retrain_after": self._settings.retrain_after,
         }
         if importlib.util.find_spec("torch") is None:
-            known["unable"] = _NO_TORCH
+            known |= {
+                "unable": _NO_TORCH,
+                "due": decide(self._situation(running=running), every=self._settings.retrain_after),
+            }
         if last is None:
             return known
         result = last.result if last.ended is not None else "" if running else CUT_OFF
