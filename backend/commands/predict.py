@@ -15,9 +15,10 @@ from tqdm import tqdm
 from backend.commands.amounts import between_zero_and_one
 from backend.commands.import_documents.document_files import named_documents
 from backend.commands.page_pictures import PagePictures, with_boxes
-from backend.errors import LabelConfigError, PageError
+from backend.errors import PageError
 from backend.escaping import printable
 from backend.labelstudio.labelling import Binding, bind, versioned
+from backend.labelstudio.projects import read_label_config
 from backend.labelstudio.results import prediction, regions, wants_ink, why_empty
 from backend.models.serving import Sources, build_pipeline
 from backend.pages.source import ENOUGH_DPI, from_path
@@ -99,11 +100,7 @@ def _binding(label_config: Path | None, settings: Settings) -> Binding:
             labels={mark: mark for mark in MARKS},
             threshold=settings.confidence,
         )
-    try:
-        text = label_config.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelConfigError(f"{label_config} cannot be read ({error})") from error
-    return bind(text, confidence=settings.confidence)[0]
+    return bind(read_label_config(label_config), confidence=settings.confidence)[0]
 
 
 def _lines(

@@ -8,17 +8,19 @@ The Data Manager filters on a task's `data` and sorts by it. A task's `meta` it 
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Mapping
 from importlib import resources
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from backend.errors import LabelStudioError
+from backend.errors import LabelConfigError, LabelStudioError
 from backend.labelstudio.tasks import UNNAMED_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from pathlib import Path
 
     from backend.labelstudio.client import LabelStudio
 
@@ -28,6 +30,7 @@ __all__ = [
     "find_project",
     "label_config",
     "named_project",
+    "read_label_config",
     "tasks_with",
     "write_columns",
 ]
@@ -143,6 +146,21 @@ def _answered(studio: LabelStudio, project: int, query: Json, *, most: int) -> d
 def _has(field: str) -> Json:
     """The Data Manager's condition that a field of the data is there."""
     return {"filter": f"filter:tasks:data.{field}", "operator": "empty", "type": "Unknown", "value": False}
+
+
+def read_label_config(file: Path) -> str:
+    """The text of a label config that somebody keeps in a file: UTF-8, or UTF-16 as some editors of Windows write it.
+
+    Raises:
+        LabelConfigError: It cannot be read, or is text of another kind.
+    """
+    try:
+        content = file.read_bytes()
+        return content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+    except OSError as error:
+        raise LabelConfigError(f"{file} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise LabelConfigError(f"{file} cannot be read: it is no UTF-8; save it as UTF-8 in your editor") from error
 
 
 def label_config(*, paged: bool) -> str:

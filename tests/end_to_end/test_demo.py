@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from backend.labelstudio.client import LabelStudio
@@ -99,6 +100,13 @@ def contracts(said: str, login_token: str) -> dict[int, list[tuple[int, str, lis
         }
 
 
+def dashboard(said: str) -> str:
+    """The page that the demo names, as a browser gets it."""
+    [address] = re.findall(r"dashboard (http://\S+)", said)
+    with httpx2.Client(trust_env=False, timeout=SECONDS) as http:
+        return http.get(address, headers={"Accept": "text/html"}).raise_for_status().text
+
+
 def test_a_dozen_contracts_are_boxed_and_everything_ends_with_the_demo(
     folder: Path, server: Server, label_studio_executable: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +118,9 @@ def test_a_dozen_contracts_are_boxed_and_everything_ends_with_the_demo(
         assert all(len(predictions) == 1 for predictions in boxed.values())
         assert sum(len(boxes) for [(_, _, boxes)] in boxed.values()) >= 12
         assert server.login.password in said
+        page = dashboard(said)
+        assert "How it begins" in page
+        assert 'role="alert"' not in page, "nothing is wrong in a demo"
     finally:
         code = first.stop(signal.SIGINT)
     assert code == 0, first.said()

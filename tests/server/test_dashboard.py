@@ -293,9 +293,10 @@ def test_a_first_page_says_how_it_begins_and_sounds_no_alarm(engine: Engine) -> 
         assert words in page
     for words in ('role="alert"', 'class="fault', "By class", "Seconds a page"):
         assert words not in page
-    assert "The model is being loaded" in dashboard(
-        engine, state=lambda: {"model_state": "loading", "model_version": None}
-    )
+    assert 'http-equiv="refresh"' not in page
+    loading = dashboard(engine, state=lambda: {"model_state": "loading", "model_version": None})
+    assert "The model is being loaded" in loading
+    assert 'http-equiv="refresh"' in loading, "it looks again by itself, until the model is there"
     fill(engine, days=2)
     page = dashboard(engine, training=lambda: training)
     assert "How it begins" not in page

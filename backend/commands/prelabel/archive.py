@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import fsspec
 
 from backend.commands.prelabel.worker_model import Failed, bulk_settings, plain_predictor
-from backend.errors import LabelConfigError, LimitExceeded, PageError, PageUnavailable, RequestError, SettingsError
+from backend.errors import LimitExceeded, PageError, PageUnavailable, RequestError, SettingsError
 from backend.escaping import hidden, without_credentials
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink, why_empty
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from backend.pages.page import Page
     from backend.settings import Settings
 
-__all__ = ["Item", "LookedItem", "Looker", "Row", "items", "make_looker", "read_label_config"]
+__all__ = ["Item", "LookedItem", "Looker", "Row", "items", "make_looker"]
 
 Row = dict[str, Any]
 """`document`, `page` (from 1; 0 for a task), `data` of the task, `prediction`."""
@@ -153,20 +153,6 @@ def make_looker(settings: Settings, label_config: str, processes: int) -> Looker
     """A looker with its share of the processors."""
     logging.getLogger("backend.server.predictor").setLevel(logging.ERROR)
     return Looker(bulk_settings(settings, processes=processes), label_config)
-
-
-def read_label_config(file: Path | None) -> str:
-    """The text of a label config; empty for none.
-
-    Raises:
-        LabelConfigError: It cannot be read.
-    """
-    if file is None:
-        return ""
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelConfigError(f"{file} cannot be read ({error})") from error
 
 
 def _own_binding(confidence: float) -> Binding:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from backend.commands.prelabel.archive import read_label_config
 from backend.commands.prelabel.crew import Crew, Failure, Failures, Lost
 from backend.commands.prelabel.prelabel_files import FileCounts, FileJob, prelabel_files
 from backend.commands.prelabel.settling import ProjectJob, Settled, Wanted, make_settler, patiently
@@ -24,7 +23,7 @@ from backend.escaping import printable
 from backend.files import alone
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token
-from backend.labelstudio.projects import named_project
+from backend.labelstudio.projects import named_project, read_label_config
 from backend.labelstudio.stored_predictions import list_current_tasks, list_tasks
 from backend.settings import Settings
 
@@ -314,7 +313,7 @@ def _files(args: argparse.Namespace, settings: Settings, failures: Failures) -> 
         prefix=args.prefix,
         out=args.out or "",
         parquet=args.parquet or "",
-        label_config=read_label_config(args.label_config),
+        label_config="" if args.label_config is None else read_label_config(args.label_config),
         processes=args.processes,
         batch=args.batch,
         ray=args.engine == "ray",
