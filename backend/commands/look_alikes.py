@@ -159,7 +159,7 @@ def _change(
         proposals = [changed for one in known.proposals if (changed := ruling.proposal(one, words)) is not None]
         # Before Label Studio shows it: what is deleted or kept of it shall be understood.
         Proposals(opened.engine).remember(
-            ShownPrediction(task=task, project=project, version=shown.version, proposals=proposals)
+            ShownPrediction(task=task, project=project, version=shown.version, proposals=proposals, pages=known.pages)
         )
     content = {"result": result, "score": shown.score, "model_version": shown.version}
     rewrite(studio, shown.id, task=task, content=content)

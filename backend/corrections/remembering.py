@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Engine, delete, select, update
@@ -20,6 +20,7 @@ from backend.corrections.tables import prediction, proposal, unread_task
 from backend.errors import LedgerError
 
 if TYPE_CHECKING:
+    from backend.corrections.imprints import Imprint
     from backend.corrections.shown import Proposal
 
 __all__ = ["Inbox", "Ledger", "Noted", "Proposals", "ShownPrediction", "keep", "keep_unread", "noted"]
@@ -41,6 +42,8 @@ class ShownPrediction:
         drawn: Whether these answer what an annotator just drew: they are remembered for what they were called, but not
             as something that could be accepted or rejected.
         blind: Whether they were kept from the annotator, who was served an empty page.
+        pages: What its pages are known again by, each under its index in the task; of those that are not there,
+            nobody can say later whether they are the same.
     """
 
     task: int
@@ -49,6 +52,7 @@ class ShownPrediction:
     proposals: Sequence[Proposal]
     drawn: bool = False
     blind: bool = False
+    pages: Mapping[int, Imprint] = field(default_factory=dict)
 
 
 class Inbox(Protocol):
@@ -97,9 +101,10 @@ class Noted:
 def noted(shown: ShownPrediction, *, at: float) -> Noted:
     """A prediction as rows; `at` is the moment when it is shown, seconds since the epoch."""
     task, version = shown.task, shown.version
-    edition = _edition(shown.proposals, blind=shown.blind)
+    pages = {str(index): [one.file, one.picture] for index, one in sorted(shown.pages.items())}
+    edition = _edition(shown.proposals, blind=shown.blind, pages=pages)
     made = {"task": task, "version": version, "edition": edition, "project": shown.project}
-    made |= {"shown": at, "drawn": shown.drawn, "blind": shown.blind}
+    made |= {"shown": at, "drawn": shown.drawn, "blind": shown.blind, "pages": pages or None}
     rows = [_row(one, task=task, version=version, edition=edition) for one in shown.proposals]
     return Noted(prediction=made, proposals=rows)
 
@@ -140,7 +145,7 @@ class Proposals:
         """Stores a prediction, also one without a region; shown again, it keeps its first time.
 
         One version may show other regions later, because a correction taught it better: that is another edition. So
-        is the same prediction shown after it was blind.
+        is the same prediction shown after it was blind, and one on other pages.
 
         Raises:
             LedgerError: The database did not take it.
@@ -184,10 +189,11 @@ class Proposals:
         return tuple(due)
 
 
-def _edition(proposals: Sequence[Proposal], *, blind: bool) -> str:
-    """The same for the same regions, in whatever order."""
+def _edition(proposals: Sequence[Proposal], *, blind: bool, pages: Mapping[str, Sequence[str]]) -> str:
+    """The same for the same regions on the same pages, in whatever order."""
     regions = sorted((one.region.page, one.region.id, one.region.label) for one in proposals)
     named = repr(("blind", regions)) if blind else repr(regions)
+    named += repr(pages) if pages else ""
     return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
 
 

@@ -86,6 +86,7 @@ def make_samples(
     *,
     answers: Sequence[Prediction] = (),
     certain: Collection[str] | None = None,
+    strange: Collection[int] = (),
 ) -> tuple[Sample, ...]:
     """What one annotation teaches, given what had been shown and the pages; skipped tasks teach nothing.
 
@@ -103,6 +104,8 @@ def make_samples(
             wrong name is a hard example as well.
         certain: Ids of the regions that the annotator had before them for certain: no other one was deleted. None for
             all of the prediction's.
+        strange: Indices of pages that are others now than those that were shown. Nobody knows on which of the two a
+            region was left, so nothing on them teaches.
     """
     if annotation.skipped:
         return ()
@@ -112,7 +115,7 @@ def make_samples(
     unseen = {one.id for one in shown if certain is not None and one.id not in certain}
     unseen |= {one.region.id for one in prediction.proposals if _is_elsewhere(one, pages)} if prediction else set()
     every = match(shown, drawn, unplaced=replace(unplaced, ids=unplaced.ids | unseen))
-    rows = tuple(row for row in every if row.outcome is not Outcome.UNKNOWN)
+    rows = tuple(row for row in every if row.outcome is not Outcome.UNKNOWN and not _is_on(row, strange))
     blind = prediction is not None and prediction.blind
     if blind:
         rows = _unaided(rows)
@@ -137,6 +140,11 @@ def _is_elsewhere(one: Proposal, pages: Mapping[int, Page]) -> bool:
     """Whether a box was shown on a page of other proportions than the one that is there now."""
     page, (width, height) = pages.get(one.region.page), one.page_size
     return page is not None and abs(math.log(page.width / page.height) - math.log(width / height)) > _SAME_RATIO
+
+
+def _is_on(row: MatchRow, pages: Collection[int]) -> bool:
+    """Whether either side of a row is on one of some pages."""
+    return any(region.page in pages for region in (row.shown, row.drawn) if region is not None)
 
 
 def _is_kept(row: MatchRow) -> bool:

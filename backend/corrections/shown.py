@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, select
 
+from backend.corrections.imprints import Imprint
 from backend.corrections.tables import prediction, proposal
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.annotations import Region
@@ -99,12 +100,14 @@ class Prediction:
         version: The model version that it bears.
         shown: When it was made, in seconds since the epoch.
         blind: Whether an empty page was served in its place.
+        pages: What its pages are known again by, by their index; empty where nobody took note.
     """
 
     version: str
     shown: float
     proposals: tuple[Proposal, ...]
     blind: bool = False
+    pages: Mapping[int, Imprint] = field(default_factory=dict)
 
 
 def shown_before(
@@ -286,6 +289,9 @@ def _predictions(connection: Connection, task: int, *, drawn: bool) -> list[Pred
             shown=row.shown,
             proposals=tuple(members.get((row.version, row.edition), ())),
             blind=row.blind,
+            pages={
+                int(index): Imprint(file=file, picture=picture) for index, (file, picture) in (row.pages or {}).items()
+            },
         )
         for row in rows
     ]

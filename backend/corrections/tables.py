@@ -35,11 +35,13 @@ __all__ = [
     "metadata",
     "milestone",
     "prediction",
+    "project_made",
     "proposal",
     "renewal",
     "ruling",
     "sample",
     "sight",
+    "studio_address",
     "unread_task",
     "watermark",
     "work",
@@ -91,6 +93,8 @@ prediction = Table(
     Column("shown", Float, nullable=False),
     Column("drawn", Boolean, nullable=False),  # an answer to what an annotator drew, not shown before the work began
     Column("blind", Boolean, nullable=False, server_default=false()),  # its regions stayed here
+    # What its pages are known again by: [file, picture] under each page's index; null where nobody took note.
+    Column("pages", JSON(none_as_null=True)),
     comment="Every prediction that left for Label Studio, those without a region among them.",
 )
 
@@ -284,6 +288,22 @@ forgotten = Table(
     Column("sample", String(96), primary_key=True),
     Column("at", Float, nullable=False),
     comment="Samples whose verdict a person took back: they are trained on, and not recalled.",
+)
+
+project_made = Table(
+    "project_made",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("made", BigInteger, nullable=False),  # by Label Studio's clock, in whole seconds
+    comment="When each project was made: one of its number, made at another moment, is of another Label Studio.",
+)
+
+studio_address = Table(
+    "studio_address",
+    metadata,
+    Column("address", String(1024), primary_key=True),
+    Column("since", Float, nullable=False),
+    comment="Addresses of the one Label Studio that the ledger is of.",
 )
 
 watermark = Table(

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, case, not_, or_,
 from sqlalchemy.exc import OperationalError
 
 from backend.corrections.database import refuses_values, writing
+from backend.corrections.imprints import other_pages
 from backend.corrections.label_history import known_of
 from backend.corrections.reconciling import fold_event, fold_truth, forget, open_again
 from backend.corrections.samples import Sample, make_samples, replace_samples
@@ -61,6 +62,10 @@ MOST_ATTEMPTS = 12
 # What may be gone in a minute is tried again; what a second look cannot change is parked at once.
 PASSING = (PageUnavailable, FetchTimeout, LabelStudioError, LedgerError)
 _LONGEST_REASON = 2000
+_STRANGE = (
+    "annotation %d: page %d is not the one that boxes were shown on, so nothing there is learnt; were the pages of "
+    "task %d put in another order, or replaced? prelabel --refresh predicts such tasks anew"
+)
 
 
 class Asks(Protocol):
@@ -81,6 +86,13 @@ class PageOf(Protocol):
 
 ParentOf = Callable[[Annotation], "Parent | None"]
 """Asks Label Studio what an annotation was made of; None where it does not tell."""
+
+
+def _on_their_pages(answered: Prediction, pages: Mapping[int, Page]) -> Prediction:
+    """What was answered to a drawing, without what was answered on other pages than those that are there now."""
+    strange = other_pages(answered.pages, pages)
+    kept = tuple(one for one in answered.proposals if one.region.page not in strange)
+    return dataclasses.replace(answered, proposals=kept)
 
 
 def _nobody(_: Annotation) -> None:
@@ -239,7 +251,11 @@ class Worker:
             prediction = stored_prediction(parent, {index: (one.width, one.height) for index, one in pages.items()})
         # What a copy lacks, the annotation may have lacked that it was copied from.
         certain = frozenset() if state.copied else seen.certain
-        samples = make_samples(state, prediction, pages, answers=answers, certain=certain)
+        strange = other_pages(prediction.pages, pages) if prediction else frozenset()
+        for index in sorted(strange):
+            _LOG.warning(_STRANGE, state.id, index + 1, state.task)
+        answers = tuple(_on_their_pages(one, pages) for one in answers)
+        samples = make_samples(state, prediction, pages, answers=answers, certain=certain, strange=strange)
         for one in samples:
             self.crops.put(one.crop)
         return _Turned(samples=samples, unknown=state.unknown_names(), needs_past=state.needs_past())

@@ -26,6 +26,7 @@ class Page:
         index: 0-based place within its file.
         dpi: Dots an inch of the page where the file says so plausibly, else `None`.
         size: Width and height of the page, where `pixels` are fewer; `None` where they are all there are.
+        digest: SHA-256 of its file, as hex digits; empty where the page is of no file.
 
     Example:
         >>> page = Page(pixels=np.zeros((50, 100, 3), np.uint8), reference="scan", dpi=300.0, size=(200, 100))
@@ -38,6 +39,7 @@ class Page:
     index: int = 0
     dpi: float | None = None
     size: tuple[int, int] | None = None
+    digest: str = ""
 
     @property
     def width(self) -> int:

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import OrderedDict
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,8 +96,10 @@ def _pages(
         indices = process.open(data, kind, pages, reference=reference, limits=limits)
         if len(indices) > limits.max_pages:
             raise LimitExceeded(reference, f"{len(indices)} pages, more than MAX_PAGES ({limits.max_pages})")
+        digest = hashlib.sha256(data).hexdigest()
         for index in indices:
-            yield process.page(index, dpi=dpi, enough=enough, reference=reference, limits=limits)
+            page = process.page(index, dpi=dpi, enough=enough, reference=reference, limits=limits)
+            yield replace(page, digest=digest)
 
 
 class Cache:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from backend.corrections.imprints import Imprint
 from backend.corrections.likeness import look_at
 from backend.corrections.remembering import ShownPrediction
 from backend.corrections.shown import Proposal, is_blind, origin_of
@@ -226,7 +227,8 @@ class Predictor:
             if meant_by(found["value"][binding.kind][0], binding):
                 proposals.append(proposal_of(seen, 0, found, index=index, binding=binding))
         version = self._version(pipeline, bindings)
-        self._tell(project, task, version=version, proposals=proposals, drawn=True)
+        imprints = {index: seen_by[place].imprint for place, (index, _, _) in enumerate(places)}
+        self._tell(project, task, version=version, proposals=proposals, pages=imprints, drawn=True)
         _LOG.info(
             "refined project=%s task=%s boxes=%d ms=%.0f version=%s",
             project,
@@ -262,7 +264,13 @@ class Predictor:
                 outcome.blind = False
             elif outcome.complete:
                 outcome.remembered = self._tell(
-                    project, task, version=version, proposals=outcome.proposals, drawn=False, blind=outcome.blind
+                    project,
+                    task,
+                    version=version,
+                    proposals=outcome.proposals,
+                    pages=outcome.imprints,
+                    drawn=False,
+                    blind=outcome.blind,
                 )
             elif outcome.unread:
                 self._note_unread(project, task, outcome.unread)
@@ -293,6 +301,7 @@ class Predictor:
         *,
         version: str,
         proposals: Sequence[Proposal],
+        pages: Mapping[int, Imprint],
         drawn: bool,
         blind: bool = False,
     ) -> bool:
@@ -309,6 +318,7 @@ class Predictor:
                     proposals=proposals,
                     drawn=drawn,
                     blind=blind,
+                    pages=pages,
                 )
             )
         except LedgerError as error:
@@ -343,7 +353,8 @@ class Predictor:
             marks = see(page)
             inks = ink_in(page, marks.boxes) if wants_ink(task_page.bindings) else ()
             looks = () if self._sights is None else tuple(look_at(page.pixels, box) for box in marks.boxes)
-            return SeenPage(marks=marks, width=page.width, height=page.height, inks=inks, looks=looks)
+            imprint = Imprint.of(page)
+            return SeenPage(marks=marks, width=page.width, height=page.height, imprint=imprint, inks=inks, looks=looks)
 
     @contextmanager
     def _turn(self, task_page: TaskPage, left: Callable[[], float], project: str) -> Iterator[None]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from backend.corrections.imprints import Imprint
 from backend.corrections.likeness import Look
 from backend.corrections.shown import Proposal
 from backend.corrections.sights import Sight
@@ -49,6 +50,7 @@ class SeenPage:
     marks: Marks
     width: int
     height: int
+    imprint: Imprint
     inks: tuple[Inked, ...] = ()
     looks: tuple[Look, ...] = ()
 
@@ -65,6 +67,8 @@ class TaskOutcome:
     proposals: list[Proposal] = field(default_factory=list)
     sights: list[Sight] = field(default_factory=list)
     certainties: list[float] = field(default_factory=list)
+    # What the pages are known again by, by their index.
+    imprints: dict[int, Imprint] = field(default_factory=dict)
     # Why there is none, by the index of a page that was looked at.
     empty: dict[int, str] = field(default_factory=dict)
     # Why the task could not be looked at whole; nothing is known of it then.
@@ -131,6 +135,7 @@ def add_page(task_page: TaskPage, future: Future[SeenPage], outcome: TaskOutcome
         lines.tell("task %s: not done, page failed: %s", task_page.task, shorten(task_page.reference), error=error)
     else:
         outcome.looked_at += 1
+        outcome.imprints[index] = seen.imprint
         outcome.certainties.append(seen.marks.certainty)
         before = len(outcome.result)
         for binding in task_page.bindings:

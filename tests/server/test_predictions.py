@@ -203,3 +203,9 @@ def test_64_clients_at_once_each_get_one_version(app, pipeline):
         one.join(SECONDS)
     assert len(answers) == 64
     assert {prediction["model_version"] for results in answers for prediction in results} == {NAMED}
+
+
+def test_what_the_pages_are_known_again_by_is_remembered_with_what_was_shown_on_them(client, ledger):
+    client.post("/predict", json=payload("predict_multipage"))
+    [shown] = ledger.shown
+    assert sorted(shown["pages"]) == [0, 1]
