@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backend.errors import LabelStudioError
+from backend.errors import LabelStudioError, RequestError
+from backend.labelstudio.json_fields import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +35,8 @@ __all__ = [
 Json = dict[str, Any]
 _NOT_FOUND = 404
 _TOO_MANY = 2
+_OPEN_SECONDS = 24 * 3600.0
+"""So long after it was stored, a second prediction stays: a second one comes of somebody's opening the task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +95,18 @@ class PredictionRegions:
         version: Its model version.
         result: Its regions.
         score: By which tasks queue.
+        stored: When it was stored, in seconds since the epoch; None where Label Studio does not say.
     """
 
     id: int
     version: str
     result: tuple[Json, ...]
     score: float | None
+    stored: float | None = None
+
+    def may_be_open(self, *, now: float) -> bool:
+        """Whether somebody may still have it in an open editor: Label Studio refuses work whose prediction is gone."""
+        return self.stored is not None and now < self.stored + _OPEN_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +149,7 @@ def read_open_task(studio: LabelStudio, task: int) -> OpenTask | None:
             version=str(one.get("model_version") or ""),
             result=tuple(one.get("result") or ()),
             score=one.get("score"),
+            stored=_moment(one.get("created_at")),
         )
         for one in found.get("predictions") or ()
     )
@@ -256,15 +267,22 @@ def rewrite(studio: LabelStudio, prediction: int, *, task: int, content: Mapping
     return True
 
 
-def tidy_open_task(studio: LabelStudio, task: int, version: str) -> int:
+def tidy_open_task(studio: LabelStudio, task: int, version: str, *, now: float = math.inf) -> int:
     """Deletes second predictions of a version where nobody has begun to annotate; the oldest stays. Gives their number.
 
     Label Studio stores a prediction each time it is told to ask for one: two people who ask at once get two.
+
+    Args:
+        studio: Where.
+        task: The task.
+        version: The model version.
+        now: By which those stay that somebody may have open, in seconds since the epoch; else none does.
     """
     if sum(one["model_version"] == version for one in studio.predictions(task)) < _TOO_MANY:
         return 0
     found = read_open_task(studio, task)
-    spare = () if found is None else found.of_version(version)[1:]
+    second = () if found is None else found.of_version(version)[1:]
+    spare = [one for one in second if not one.may_be_open(now=now)]
     for one in spare:
         try:
             delete_prediction(studio, one.id)
@@ -277,6 +295,13 @@ def tidy_open_task(studio: LabelStudio, task: int, version: str) -> int:
 def importable(data: Mapping[str, Any], predictions: Iterable[Mapping[str, Any]]) -> Json:
     """A task with predictions, as Label Studio imports it from a JSON file."""
     return {"data": dict(data), "predictions": [dict(one) for one in predictions]}
+
+
+def _moment(text: object) -> float | None:
+    try:
+        return None if text is None else moment(text)
+    except RequestError:
+        return None
 
 
 def _tasks(studio: LabelStudio, project: int, query: Json, *, most: int, **further: str) -> Any:

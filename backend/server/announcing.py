@@ -247,7 +247,7 @@ class Announcer:
             studio.retrieve_predictions(number, tasks)
             # Whoever opened one of them, or asked for it as well, had Label Studio store a second prediction.
             for task in tasks:
-                tidy_open_task(studio, task, wanted)
+                tidy_open_task(studio, task, wanted, now=time.time())
         except LabelStudioError:
             if project.failures + 1 < _TRIES:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -59,12 +60,14 @@ def renew_open_tasks(
     project: int,
     tasks: Mapping[int, OpenTask],
     bindings: Sequence[Binding],
+    *,
+    now: float = math.inf,
 ) -> Renewed:
     """Predicts open tasks anew, and replaces the predictions of the serving version that come out different.
 
     A task is left alone that somebody began to annotate meanwhile, or whose prediction somebody else replaced. A stored
     prediction is rewritten where it stands, because somebody may have it open. Of several of that version the newest
-    stays.
+    stays, and those that somebody may have open: they become like it.
 
     Args:
         predictor: Predicts, and tells the ledger.
@@ -72,6 +75,7 @@ def renew_open_tasks(
         project: The project's id.
         tasks: By their ids.
         bindings: Of the project's label config.
+        now: By which those stay that somebody may have open, in seconds since the epoch; else none does.
 
     Raises:
         ModelError: There is no model.
@@ -84,14 +88,17 @@ def renew_open_tasks(
     spare: list[PredictionRegions] = []
     for number, one in fresh.items():
         shown = tasks[number].of_version(version)
-        if shown and _shown(one["result"]) != _shown(shown[-1].result):
-            now = read_open_task(studio, number)
+        kept = [stored for stored in shown if stored == shown[-1] or stored.may_be_open(now=now)]
+        wrong = [stored for stored in kept if _shown(one["result"]) != _shown(stored.result)]
+        if wrong:
+            there = read_open_task(studio, number)
             # What somebody else put there meanwhile, such as a person's decision about look-alikes, stays.
-            if now is None or now.of_version(version) != shown:
+            if there is None or there.of_version(version) != shown:
                 continue
-            if rewrite(studio, shown[-1].id, task=number, content=one):
+            rewritten = [rewrite(studio, stored.id, task=number, content=one) for stored in wrong]
+            if any(rewritten):
                 changed.add(number)
-        spare += shown[:-1]
+        spare += [stored for stored in shown if stored not in kept]
     for stored in spare:
         _delete(studio, stored.id)
     return Renewed(looked_at=frozenset(fresh), changed=frozenset(changed), replaced=len(changed) + len(spare))
@@ -107,15 +114,23 @@ class Renewer:
         settings: The data folder.
         predictor: Predicts, tells the ledger, and knows the ways into Label Studio.
         engine: The ledger's database, where what is to be done is planned.
+        belongs: Whether Label Studio is the one that the ledger is of.
         clock: Seconds since the epoch.
     """
 
     def __init__(
-        self, settings: Settings, predictor: Predictor, engine: Engine, *, clock: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        predictor: Predictor,
+        engine: Engine,
+        *,
+        belongs: Callable[[], bool] = lambda: True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._processes = OneOfMany(settings.data_dir / "renewing.lock")
         self._predictor = predictor
         self._engine = engine
+        self._belongs = belongs
         self._clock = clock
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="renew", daemon=True)
@@ -133,7 +148,9 @@ class Renewer:
 
     def look(self) -> int:
         """Renews some tasks that are due; gives how many were seen to."""
-        if self._predictor.serving.state()["model_state"] != "ready" or not self._processes.chosen():
+        if self._predictor.serving.state()["model_state"] != "ready" or not self._belongs():
+            return 0
+        if not self._processes.chosen():
             return 0
         planned = due_renewals(self._engine, now=self._clock(), most=_AT_ONCE)
         if not planned:
@@ -178,7 +195,7 @@ class Renewer:
         self, studio: LabelStudio, project: int, tasks: Mapping[int, OpenTask], bindings: Sequence[Binding]
     ) -> set[int]:
         """Replaces what differs; gives the tasks that could not be looked at."""
-        renewed = renew_open_tasks(self._predictor, studio, project, tasks, bindings)
+        renewed = renew_open_tasks(self._predictor, studio, project, tasks, bindings, now=self._clock())
         done_with(self._engine, sorted(renewed.looked_at))
         if renewed.changed:
             _LOG.info("project %d: tasks %s are shown what was corrected elsewhere", project, sorted(renewed.changed))

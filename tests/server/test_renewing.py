@@ -295,6 +295,27 @@ def test_second_predictions_of_a_version_go_where_nobody_is_at_the_task(place: P
     assert [one["id"] for one in studio.predictions[2]] == twice
 
 
+def test_a_second_prediction_that_somebody_may_have_open_stays_and_becomes_like_the_other(place: Place) -> None:
+    """Label Studio refuses work whose prediction is gone; a second one comes of somebody's opening the task."""
+    studio, now = place.studio, time.time()
+    place.show(1)
+    [shown] = studio.predictions[1]
+    nothing: list[Region] = []
+    for result in (nothing, shown["result"]):
+        studio.add(1, shown["model_version"], result=result, created_at=datetime.fromtimestamp(now, UTC).isoformat())
+    with LabelStudio(place.url, "key") as client:
+        assert tidy_open_task(client, 1, shown["model_version"], now=now) == 0
+        task = read_open_task(client, 1)
+        assert task is not None
+        bindings = bind(CONFIG, confidence=place.application.predictor.confidence)
+        renewed = renew_open_tasks(place.application.predictor, client, 1, {1: task}, bindings, now=now)
+        assert (renewed.changed, renewed.replaced) == ({1}, 2)
+        first, second = studio.predictions[1]
+        assert shown["id"] < first["id"] < second["id"]
+        assert first["result"] == second["result"] == shown["result"]
+        assert tidy_open_task(client, 1, shown["model_version"], now=now + 2 * 24 * 3600) == 1
+
+
 def follow(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], int]:
     """Task 3 shows what looks like the logo that was deleted from task 1: a function that removes it there."""
     logo = logo_deleted(place, monkeypatch)
