@@ -143,17 +143,17 @@ class Annotation:
         return frozenset(page for _, page, _ in self._labelled())
 
     def unknown_names(self) -> tuple[str, ...]:
-        """Labels that stand for no known mark, one for each region; "" for a region without a label."""
+        """The labels of regions that nobody knows a mark of, one for each region; "" for a region without a label."""
         read = (region for region, _, marks in self._labelled() if marks == (UNKNOWN,))
         return tuple(" + ".join(_names(region)) for region in read)
 
     def needs_past(self) -> bool:
-        """Whether its label config lacks one of its names, so that another label config may explain it later."""
+        """Whether its own label config lacks one of its names, so that another one that turns up may tell more."""
         read = (self._meaning(region, known=NOTHING_KNOWN) for region in self._drawn())
         return any(marks == (UNKNOWN,) for marks in read)
 
     def regions(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[Region, ...]:
-        """The marks that the annotator left: regions whose label stands for a mark.
+        """The marks that the annotator left; regions under labels that stand for no mark, or are not known, are none.
 
         Args:
             sizes: Width and height in pixels of each upright page that bears a region.
@@ -164,7 +164,7 @@ class Annotation:
         return tuple(one for one in self.read(sizes) if one.label != UNKNOWN)
 
     def unread(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[Region, ...]:
-        """The regions whose label is not known, so that they may be any mark or none.
+        """The regions whose label nobody knows: what is there cannot be said.
 
         Args:
             sizes: Width and height in pixels of each upright page that bears a region.
@@ -345,10 +345,21 @@ def _began(draft: object, *, created: float, lead_time: float | None) -> float:
 
 
 def _with_ids(result: list[Any]) -> Iterator[Mapping[str, Any]]:
-    """Regions under the ids that the editor gave them; one that a program posted without any has its place for it."""
+    """Regions under the ids that the editor gave them; one that a program posted without any has its place for it.
+
+    So has a second one under the same id, which is none of a prediction's. A figure, its labels and answers about it
+    share one, and stay together.
+    """
+    seen: set[tuple[str, str, str]] = set()
     for place, region in enumerate(result):
-        fits = 0 < len(str(region.get("id") or "")) <= _LONGEST_REGION_ID
-        yield region if fits else {**region, "id": f"#{place}"}
+        identity = str(region.get("id") or "")
+        part = identity, str(region.get("type")), str(region.get("from_name"))
+        again = part in seen and may_be_drawn(region)
+        seen.add(part)
+        if again:
+            yield {**region, "id": f"#{place}", "origin": "manual"}
+        else:
+            yield region if 0 < len(identity) <= _LONGEST_REGION_ID else {**region, "id": f"#{place}"}
 
 
 def _item(index: object) -> int | None:

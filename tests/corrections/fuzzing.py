@@ -322,7 +322,9 @@ def _pairs(shown: dict[str, Marked], left: dict[str, Marked]) -> list[tuple[str,
 def _of_pair(shown: Marked, name: str, left: Marked) -> Iterator[Row]:
     (mark_a, place_a), (mark_b, place_b) = shown, left
     if mark_b != "?" and mark_a not in ("?", mark_b):
-        yield name, ("relabelled", str(mark_b), mark_a)
+        # Dragged to another mark, it never was called by the wrong name there.
+        there = _iou(place_a, place_b) >= 0.1
+        yield name, ("relabelled", str(mark_b), mark_a) if there else ("missed", str(mark_b), None)
     elif mark_b != "?":
         yield name, ("accepted" if _iou(place_a, place_b) >= 0.5 else "moved", str(mark_b), None)
 

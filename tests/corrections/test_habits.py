@@ -229,6 +229,36 @@ def test_a_box_that_came_while_the_task_was_open_was_not_deleted(
     assert outcomes(engine, tmp_path, event, stored=[stored]) == expected
 
 
+PIECE = shown("a", "stamp", (20.0, 20.0, 45.0, 45.0))
+AROUND = shown("b", "signature", (0.0, 200.0, 400.0, 600.0))
+ON_ITS_PAGE = shown("c", "thumb", C, page=1)
+
+
+@pytest.mark.parametrize(
+    ("before", "result", "expected"),
+    [
+        # a piece of a stamp was boxed: it is deleted and drawn anew around the whole, or goes beside the whole
+        ((PIECE,), [drawn("z", "stamp", A, **MANUAL)], {"z": ("moved", "stamp", None)}),
+        ((PIECE, shown("q", "stamp", A)), [drawn("q", "stamp", A, **TAKEN)],
+         {"q": ACCEPTED_A, "a": ("duplicate", "stamp", None)}),
+        # one box around several signatures, in whose place each of them is drawn
+        ((AROUND,), [drawn("y", "signature", B, **MANUAL), drawn("z", "signature", C, **MANUAL)],
+         {"y": ("missed", "signature", None), "z": ("moved", "signature", None)}),
+        # a false box is dragged to a mark that had none, and renamed for it
+        ((shown("a", "stamp", A),), [drawn("a", "signature", B, **CHANGED)], {"a": ("missed", "signature", None)}),
+        # a program numbers the regions of each page anew
+        ((SHOWN[0], ON_ITS_PAGE), [drawn("1", "stamp", A), drawn("1", "thumb", C, page=1)],
+         {"1": ACCEPTED_A, "#1": ("accepted", "thumb", None)}),
+    ],
+)  # fmt: skip
+def test_what_holds_a_mark_of_its_class_is_no_hard_negative_and_a_new_mark_no_misnamed_one(
+    engine: Engine, tmp_path: Path, before: Sequence[Proposal], result: list[Json], expected: dict[str, Any]
+) -> None:
+    remember(engine, before)
+    assert outcomes(engine, tmp_path, saved(1, task=7, at=950, result=result)) == expected
+    assert hard(engine) == set()
+
+
 def test_where_nobody_knows_what_was_there_before_nothing_was_deleted(engine: Engine, tmp_path: Path) -> None:
     event = saved(1, task=7, at=960, result=[], lead_time=40.0)
     assert outcomes(engine, tmp_path, event, stored=[NOW]) == {}

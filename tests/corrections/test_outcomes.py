@@ -13,6 +13,8 @@ A = (100.0, 100.0, 200.0, 200.0)
 NEAR_A = (110.0, 100.0, 210.0, 200.0)  # IoU with A: 9/11
 APART_A = (150.0, 100.0, 250.0, 200.0)  # IoU with A: 1/3
 TOUCH_A = (190.0, 100.0, 290.0, 200.0)  # IoU with A: 1/19
+PIECE_OF_A = (110.0, 110.0, 130.0, 130.0)  # IoU with A: 1/25
+AROUND_A = (0.0, 0.0, 400.0, 400.0)  # IoU with A: 1/16
 FAR = (900.0, 900.0, 950.0, 950.0)
 
 
@@ -33,6 +35,14 @@ def region(identity: str, label: str, box: tuple[float, float, float, float], pa
         ([("a", "stamp", A)], [], ["rejected"]),  # deleted
         ([("a", "stamp", A)], [("z", "stamp", TOUCH_A)], ["rejected", "missed"]),  # IoU below .1 is another mark
         ([("a", "stamp", A), ("b", "stamp", NEAR_A)], [("a", "stamp", A)], ["accepted", "duplicate"]),  # second box
+        # A piece of a mark, and one box around several: neither is empty, however small the IoU is
+        ([("a", "stamp", PIECE_OF_A)], [("z", "stamp", A)], ["moved"]),
+        ([("a", "stamp", PIECE_OF_A), ("b", "stamp", A)], [("b", "stamp", A)], ["accepted", "duplicate"]),
+        ([("a", "stamp", AROUND_A)], [("y", "stamp", A), ("z", "stamp", TOUCH_A)], ["moved", "missed"]),
+        ([("a", "stamp", PIECE_OF_A)], [("z", "signature", A)], ["rejected", "missed"]),
+        # Dragged to another mark and renamed for it: nobody called that one by the wrong name
+        ([("a", "stamp", A)], [("a", "thumb", FAR)], ["unknown", "missed"]),
+        ([("a", "stamp", A)], [("a", "thumb", APART_A)], ["relabelled"]),
         # A false box under a mark of another class is a mistake of its own, whatever lies beneath.
         ([("a", "stamp", A), ("b", "thumb", A)], [("a", "stamp", A)], ["accepted", "rejected"]),
         ([("b", "stamp", APART_A)], [("z", "signature", A)], ["rejected", "missed"]),  # not the same place
