@@ -17,6 +17,7 @@ BackendError
 ├── LabelConfigError           the project's label config offers nothing to put marks on
 ├── RequestError               a request body is not of the protocol's shape
 ├── LabelStudioError           Label Studio's API refused or did not answer
+├── OtherLabelStudio           a project is not of the Label Studio that the ledger is of
 ├── LedgerError                the database or the crop store cannot be used
 │   └── LedgerAway             the database does not answer, or is locked: it may answer later
 ├── RegistryError              a model cannot be published or promoted
@@ -53,6 +54,7 @@ __all__ = [
     "LedgerError",
     "LimitExceeded",
     "ModelError",
+    "OtherLabelStudio",
     "OutputError",
     "PageError",
     "PageUnavailable",
@@ -168,6 +170,12 @@ class LabelStudioError(BackendError):
     def __init__(self, message: str, *, answered: int | None = None) -> None:
         super().__init__(message)
         self.answered = answered
+
+
+class OtherLabelStudio(BackendError):
+    """A project is not of the Label Studio that the ledger is of, or nothing shows that it is."""
+
+    status = 409
 
 
 class LedgerError(BackendError):

@@ -78,12 +78,14 @@ def catch_up(engine: Engine, studio_of: Callable[[str], LabelStudio]) -> int:
     Raises:
         LabelStudioError: Label Studio refused or did not answer.
         LedgerError: The database cannot be used.
+        OtherLabelStudio: The ledger is of another one.
     """
     with engine.connect() as connection:
         projects = known_projects(connection)
     changed = 0
     for project in projects:
-        found = sync(engine, studio_of(str(project)), project)
+        studio = studio_of(str(project))
+        found = sync(engine, studio, project, address=studio.base_url)
         changed += found.saved + found.deleted
     return changed
 

@@ -38,11 +38,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     Raises:
         LedgerError: The database or the crop store cannot be used.
+        OtherLabelStudio: The ledger is of another one than LABEL_STUDIO_URL names.
     """
     store = Store.open(settings)
     connections = Connections(settings, source=lambda access: PageSource(settings, access))
     starter = Starter(settings, store.engine)
     feedback = Feedback(store, connections, recall_distance=0.0, retrain=starter.look)
+    feedback.belonging.require()
     if args.unpark:
         annotations, events = unpark(store.engine), feedback.journal.unpark()
         print(f"{annotations} annotations and {events} events get another chance", file=sys.stderr)

@@ -55,6 +55,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         SettingsError: There is no token, or no project.
         LabelStudioError: Label Studio did not answer, or refused the token.
         LedgerError: The database or the crop store cannot be used.
+        OtherLabelStudio: The ledger is of another one.
     """
     ask_for_token(settings, "sync")
     store = Store.open(settings)
@@ -101,4 +102,4 @@ def _reconcile(store: Store, studio: LabelStudio, project: int, *, everything: b
         def progress(found: Reconciled) -> None:
             bar.update(found.tasks - bar.n)
 
-        return sync(store.engine, studio, project, everything=everything, progress=progress)
+        return sync(store.engine, studio, project, address=store.studio, everything=everything, progress=progress)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from backend.corrections.belonging import claim
 from backend.corrections.database import refuses_values, writing
 from backend.corrections.hints import HintAnswer, told_states
 from backend.corrections.journal import Entry, advance, ask, reached
@@ -26,7 +27,14 @@ from backend.errors import LabelConfigError, RequestError
 from backend.escaping import printable
 from backend.labelstudio.annotations import Annotation, read_annotation
 from backend.labelstudio.json_fields import moment
-from backend.labelstudio.protocol import ANNOTATION_ACTIONS, PROJECT_ACTIONS, read_config, read_event, task_ids
+from backend.labelstudio.protocol import (
+    ANNOTATION_ACTIONS,
+    PROJECT_ACTIONS,
+    project_made,
+    read_config,
+    read_event,
+    task_ids,
+)
 
 __all__ = ["Reconciled", "Studio", "fold", "fold_event", "fold_truth", "forget", "forget_tasks", "open_again", "sync"]
 
@@ -260,6 +268,7 @@ def sync(
     studio: Studio,
     project: int,
     *,
+    address: str = "",
     everything: bool = False,
     progress: Callable[[Reconciled], None] = lambda _: None,
     clock: Callable[[], float] = time.time,
@@ -276,19 +285,23 @@ def sync(
         engine: The ledger's database.
         studio: Label Studio's API.
         project: The project's id.
+        address: Where Label Studio is; empty where nobody says.
         everything: Whether to look at every task, and to forget what Label Studio no longer has.
         progress: Called after each task with what was found so far.
         clock: Seconds since the epoch.
 
     Raises:
         LabelStudioError: Label Studio refused or did not answer.
+        OtherLabelStudio: It is not the one that the ledger is of, or nothing shows that it is.
     """
-    label_config = str(studio.project(project).get("label_config") or "")
+    described = studio.project(project)
+    label_config = str(described.get("label_config") or "")
     since, began = None if everything else reached(engine, project), clock()
     if since is not None and since > began + OVERLAP_SECONDS:
         since = None  # by a clock of Label Studio's that was ahead: what changed since it was set right would be missed
     newest = studio.newest_change(project)
     with writing(engine) as connection:
+        claim(connection, address=address, project=project, made=project_made(described))
         note_config(connection, project, label_config, at=clock())
     seen, found = set(), Reconciled()
     for task in studio.tasks(project, since=None if since is None else since - OVERLAP_SECONDS):

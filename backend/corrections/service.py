@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend.corrections.belonging import Belonging, when_made
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database, writing
 from backend.corrections.hints import Hints, WhatIs
@@ -29,7 +30,7 @@ from backend.corrections.remembering import Proposals
 from backend.corrections.renewals import plan_renewals, plan_undoing
 from backend.corrections.sights import NearRows, Sights
 from backend.corrections.worker import Worker
-from backend.errors import LabelStudioError, LedgerError, RequestError
+from backend.errors import LabelStudioError, LedgerError, OtherLabelStudio, RequestError
 from backend.files import keep_to_owner
 from backend.labelstudio.annotations import read_annotation
 from backend.labelstudio.connections import first_page
@@ -121,12 +122,14 @@ class Store:
 
     Attributes:
         spool: Folder for what waits for the ledger.
+        studio: Address of Label Studio; empty where nobody says.
     """
 
     engine: Engine
     crops: CropStore
     spool: Path
     lookalikes: Path
+    studio: str = ""
 
     @classmethod
     def open(cls, settings: Settings, *, patient: bool = False) -> Store:
@@ -156,6 +159,7 @@ class Store:
             crops=crops,
             spool=settings.data_dir / SPOOL,
             lookalikes=settings.data_dir / "lookalikes",
+            studio=settings.label_studio_url,
         )
 
 
@@ -200,6 +204,7 @@ class Feedback:
             hints=Hints(store.engine, access.studio, clock=clock),
         )
         self.sights = Sights(store.engine)
+        self.belonging = Belonging(store.engine, address=store.studio, made=when_made(access.studio), ticks=ticks)
         self._access = access
         self._distance = recall_distance
         self._clock = clock
@@ -250,7 +255,8 @@ class Feedback:
             working: Whether this process turns events into samples; else it only keeps its memory fresh.
         """
         chores = {"memory": self._remember} if not working else {"samples": self._learn, "sync": self._reconcile}
-        chores = {"intake": self._take_in, **chores, "sights": self.sights.write}
+        chores = {"intake": self._take_in, **chores, "sights": self.sights.write, "belonging": self.belonging.look}
+        self.belonging.read()
         self._loops = [Loop(chore, name=name) for name, chore in chores.items()]
         for loop in self._loops:
             loop.start()
@@ -279,6 +285,8 @@ class Feedback:
         return moved
 
     def _learn(self) -> int:
+        if not self.belonging.is_ours:
+            return 0  # its pages and annotations are others than those that the ledger speaks of
         steps = self.worker.work(limit=PORTION)
         if steps:
             self._looked = self._asked = -math.inf
@@ -313,12 +321,14 @@ class Feedback:
             memory.planned(undone=name)
 
     def _reconcile(self) -> int:
+        if not self.belonging.is_ours:
+            return 0
         if not self._all_asked:
             with writing(self.store.engine) as connection:
                 for project in known_projects(connection):
                     ask(connection, project, at=self._clock())
             self._all_asked = True
-        done = reconcile_asked(self.store.engine, self._access, clock=self._clock)
+        done = reconcile_asked(self.store.engine, self._access, address=self.store.studio, clock=self._clock)
         if done:
             self.wake()
         return done
@@ -359,14 +369,26 @@ def held_state(access: ProjectAccess) -> Callable[[Annotation], Annotation | Non
     return held
 
 
-def reconcile_asked(engine: Engine, access: ProjectAccess, *, clock: Callable[[], float] = time.time) -> int:
-    """Reconciles one project that waits for it; gives 1, or 0 where none waits."""
+def reconcile_asked(
+    engine: Engine, access: ProjectAccess, *, address: str = "", clock: Callable[[], float] = time.time
+) -> int:
+    """Reconciles one project that waits for it; gives 1, or 0 where none waits.
+
+    Args:
+        engine: The ledger's database.
+        access: Ways into Label Studio.
+        address: Where it is; empty where nobody says.
+        clock: Seconds since the epoch.
+    """
     leased = lease_asked(engine, now=clock())
     if leased is None:
         return 0
     project, asked = leased
     try:
-        found = sync(engine, access.studio(str(project)), project)
+        found = sync(engine, access.studio(str(project)), project, address=address)
+    except OtherLabelStudio as error:
+        _LOG.error("project %d is not reconciled: %s", project, error)
+        finish(engine, project, asked=asked, now=clock())
     except LabelStudioError as error:
         # Without LABEL_STUDIO_API_KEY there is no token before the project's first /setup: until then, 401.
         passing = error.answered is None or error.answered == 401 or error.answered >= 500

@@ -1,6 +1,6 @@
-"""What the model finds and misses, as people say who saw no boxes, and as people say who saw them; from the ledger.
+"""What the model finds and misses by the word of people who saw no boxes, beside those who did; out of the ledger.
 
-People who are shown boxes overlook marks without one. So recall on their pages is too high; on blind pages it is not.
+Who is shown boxes overlooks what the boxes lack. Recall told by such pages flatters; on blind pages it does not.
 
 Blind pages and pages with boxes side by side, for a terminal.
 """
@@ -37,7 +37,7 @@ _NOTES = (
     "boxes people overlook what the boxes lack, so that its recall is at most this",
 )
 _ANY_SIZE = (1000, 1000)
-"""Size of a page on which nothing was found: there is no box to compare its marks with."""
+"""Of a page on which nothing was found: whatever its marks are compared with is not there."""
 
 
 def blind_table(figures: BlindFigures) -> str:
@@ -77,9 +77,9 @@ class Reading:
     """One annotated task: what people left on it, and what the model had found.
 
     Attributes:
-        document: The document that the task belongs to.
+        document: That the task is of.
         version: Of the model.
-        blind: Whether its boxes were kept from the annotators.
+        blind: Whether what it had found was kept from them.
         pages: The marks that they left and the boxes that it found, page by page.
     """
 
@@ -113,8 +113,8 @@ class BlindFigures:
 
     Attributes:
         versions: How many blind tasks there are of each model version.
-        blind: Figures of pages whose annotators saw no boxes.
-        shown: Figures of pages whose annotators saw the boxes of the same versions.
+        blind: By people who saw no boxes.
+        shown: By people who saw those of the same versions.
     """
 
     versions: dict[str, int]
@@ -152,7 +152,7 @@ def compare(
 
     Args:
         found: As `readings` gives them.
-        version: Only versions that begin with this.
+        version: Only versions that begin so.
         resamples: Of the bootstrap over documents.
         seed: Of the bootstrap.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backend.pages.references import Access
     from backend.settings import Settings
 
-__all__ = ["Connections", "Pages", "ask_for_token", "decoded", "fetched", "first_page", "same_origin"]
+__all__ = ["Connections", "Pages", "ask_for_token", "decoded", "fetched", "first_page", "plain_address", "same_origin"]
 
 _LOG = logging.getLogger(__name__)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -152,6 +152,20 @@ def same_origin(one: str, other: str) -> bool:
         return _origin(one) == _origin(other)
     except httpx2.InvalidURL:
         return False
+
+
+def plain_address(address: str) -> str:
+    """An address in the one form that all spellings of it have; all names of the loopback are one.
+
+    Example:
+        >>> plain_address("http://127.0.0.1/"), plain_address("https://labels.company:8443/studio")
+        ('http://localhost:80', 'https://labels.company:8443/studio')
+    """
+    try:
+        scheme, host, port = _origin(address)
+        return f"{scheme}://{host}:{port}{httpx2.URL(address).path.rstrip('/')}"
+    except httpx2.InvalidURL:
+        return address
 
 
 def _origin(address: str) -> tuple[str, str, int | None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from backend.errors import RequestError
 from backend.labelstudio.annotations import Annotation, read_annotation
-from backend.labelstudio.json_fields import identity_of
+from backend.labelstudio.json_fields import identity_of, moment
 
 __all__ = [
     "ANNOTATION_ACTIONS",
@@ -21,6 +21,8 @@ __all__ = [
     "can_send",
     "count_values",
     "parse_body",
+    "project_made",
+    "project_told",
     "read_config",
     "read_event",
     "sent_credentials",
@@ -34,6 +36,9 @@ Json = dict[str, Any]
 
 _MOST_VALUES = 1_000_000
 _LONGEST_NAME = 100
+_MOST_DIGITS = 18
+_FIRST_RELEASE, _LATEST = 1_500_000_000, 32_503_680_000
+"""From 2017, when no project was made yet, to the year 3000: what is less or more is no moment."""
 # Label Studio's own go six deep. Whoever stores, copies or writes them again goes down once for each.
 _DEEPEST = 100
 # Text beyond ASCII takes up to four times as many bytes in memory; JSON can spell all of it in ASCII, and clients do.
@@ -173,10 +178,12 @@ class SetupRequest:
         label_config: The project's label config, XML.
         hostname: What Label Studio calls itself.
         access_token: Legacy token of the project's creator; kept out of `repr`.
+        made: When the project was made, in whole seconds since the epoch, where it says so.
     """
 
     project: str
     label_config: str
+    made: int | None = None
     hostname: str = ""
     access_token: str = field(default="", repr=False)
 
@@ -191,6 +198,7 @@ class SetupRequest:
             raise RequestError(f"extra_params is a {_kind(body['extra_params'])}: expected an object, a string or null")
         return cls(
             project=_project(body),
+            made=_made(body),
             label_config=_text(body, "schema", required=True),
             hostname=_text(body, "hostname"),
             access_token=_text(body, "access_token"),
@@ -206,12 +214,14 @@ class PredictRequest:
         label_config: The project's label config, XML.
         tasks: The tasks, as Label Studio serialises them.
         context: What the annotator just drew, under `result`; None outside interactive labelling.
+        made: When the project was made, in whole seconds since the epoch, where it says so.
     """
 
     project: str
     label_config: str
     tasks: list[Json]
     context: Json | None = None
+    made: int | None = None
 
     @classmethod
     def parse(cls, body: Json) -> PredictRequest:
@@ -231,6 +241,7 @@ class PredictRequest:
             raise RequestError(f"params.context is a {_kind(context)}: expected an object or null")
         return cls(
             project=_project(body),
+            made=_made(body),
             label_config=_text(body, "label_config", required=True),
             tasks=tasks,
             context=context or None,
@@ -243,6 +254,30 @@ def _project(body: Json) -> str:
     if not isinstance(project, str | int | None) or isinstance(project, bool):
         raise RequestError(f"project is a {_kind(project)}: expected the project's id")
     return "" if project is None else str(project).partition(".")[0][:_LONGEST_NAME]
+
+
+def _made(body: Json) -> int | None:
+    """When the project was made, from `<id>.<created>`."""
+    moment = str(body.get("project") or "").partition(".")[2]
+    made = int(moment) if moment.isdecimal() and len(moment) <= _MOST_DIGITS else 0
+    return made if _FIRST_RELEASE <= made < _LATEST else None
+
+
+def project_told(data: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """The id of an event's project, and when that was made, in whole seconds since the epoch.
+
+    Either is None where it is not told.
+    """
+    project = next(iter(_objects(data, "project")), {})
+    return next(iter(_ids([project.get("id")])), None), project_made(project)
+
+
+def project_made(project: Mapping[str, Any]) -> int | None:
+    """When a project was made, as the API tells it, in whole seconds since the epoch; None where it does not."""
+    try:
+        return int(moment(project["created_at"]))
+    except (KeyError, RequestError):
+        return None
 
 
 def _text(body: Json, name: str, *, required: bool = False) -> str:

@@ -98,7 +98,10 @@ class Application:
             registered=registered,
             waiting=feedback.intake,
         )
-        flask = create_app(settings, predictor=predictor, inbox=feedback.intake, refused=refused, page=dashboard)
+        admit = feedback.belonging.admit
+        flask = create_app(
+            settings, predictor=predictor, inbox=feedback.intake, refused=refused, page=dashboard, admit=admit
+        )
         pages = feedback_pages(
             feedback.store.engine,
             state=serving.state,
@@ -116,7 +119,7 @@ class Application:
             predictor=predictor,
             feedback=feedback,
             announcer=announcer,
-            renewer=Renewer(settings, predictor, feedback.store.engine),
+            renewer=Renewer(settings, predictor, feedback.store.engine, belongs=lambda: feedback.belonging.is_ours),
             serving=serving if isinstance(serving, Serving) else None,
             chronicle=Loop(chronicle.look, name="chronicle"),
         )

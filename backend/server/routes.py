@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from backend.errors import BackendError
-from backend.labelstudio.protocol import PredictRequest, SetupRequest, count_values, parse_body
+from backend.labelstudio.protocol import PredictRequest, SetupRequest, count_values, parse_body, project_told
+from backend.labelstudio.tasks import project_id
 from backend.server.callers import RefusedWebhooks, add_caller_check, add_credentials, refusal, wants_page
 from backend.server.ml_backend import MODEL_CLASS, MarksBackend, note_event
 
@@ -37,6 +38,18 @@ _FEW_VALUES = 10_000
 _KEPT_FREE = 8
 
 
+class Admits(Protocol):
+    """Lets a request about a project pass; `backend.corrections.belonging.Belonging.admit` does."""
+
+    def __call__(self, project: int | None, made: int | None, /, *, hostname: str = "") -> None:
+        """Raises OtherLabelStudio where the project is of another Label Studio."""
+        ...
+
+
+def admit_all(project: int | None, made: int | None, /, *, hostname: str = "") -> None:
+    """Refuses nothing."""
+
+
 def create_app(
     settings: Settings,
     *,
@@ -44,6 +57,7 @@ def create_app(
     inbox: Inbox,
     refused: RefusedWebhooks | None = None,
     page: Callable[[], Response] | None = None,
+    admit: Admits = admit_all,
 ) -> Flask:
     """The application.
 
@@ -53,6 +67,7 @@ def create_app(
         inbox: Takes events.
         refused: Counts those that come without their credentials.
         page: Answers `/` to those who name HTML among what they take; None where all get the same JSON.
+        admit: Refuses requests about projects of another Label Studio.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY_BYTES
@@ -66,7 +81,7 @@ def create_app(
 
     app.extensions["health"] = health
     _add_quick_routes(app, health, page=page)
-    _add_routes(app, model_class, predictor, inbox, at_once=max(1, settings.threads - _KEPT_FREE))
+    _add_routes(app, model_class, predictor, inbox, at_once=max(1, settings.threads - _KEPT_FREE), admit=admit)
     _add_errors(app)
     add_caller_check(app, settings)
     add_credentials(app, settings, refused or RefusedWebhooks())
@@ -109,6 +124,7 @@ def _add_routes(
     inbox: Inbox,
     *,
     at_once: int,
+    admit: Admits,
 ) -> None:
     gate = threading.BoundedSemaphore(at_once)
     room = _Room(_MOST_VALUES)
@@ -129,6 +145,7 @@ def _add_routes(
     @app.post("/setup")
     def setup() -> Any:
         wanted = SetupRequest.parse(read())
+        admit(project_id(wanted.project), wanted.made, hostname=wanted.hostname)
         model = model_class(project_id=wanted.project, label_config=wanted.label_config)
         predictor.check()
         predictor.connections.learn(wanted.project, hostname=wanted.hostname, token=wanted.access_token)
@@ -137,6 +154,7 @@ def _add_routes(
     @app.post("/predict")
     def predict() -> Any:
         wanted = PredictRequest.parse(read())
+        admit(project_id(wanted.project), wanted.made)
         model = model_class(project_id=wanted.project, label_config=wanted.label_config)
         if not gate.acquire(blocking=False):
             raise ServiceUnavailable(f"{at_once} predictions are under way already: ask again later, or raise THREADS")
@@ -149,6 +167,7 @@ def _add_routes(
     @app.post("/webhook")
     def webhook() -> Any:
         data = read()
+        admit(*project_told(data))
         # Without an object of the class: an event is noted whatever the label config, and the model, have become.
         return {"result": "ok", **note_event(inbox, data.pop("action", None), data)}
 

@@ -29,6 +29,7 @@ class Studio:
     Attributes:
         tasks: By their ids.
         label_config: The project's, as it is now.
+        made: When the project was made, as the API tells it.
         predictions: What is stored for each task.
         listed: Ids of the tasks that were listed.
         meanwhile: What happens next, each before one more list is answered.
@@ -37,6 +38,7 @@ class Studio:
     def __init__(self, *payloads: Mapping[str, Any], portion: int = 100) -> None:
         self.tasks: dict[int, dict[str, Any]] = {}
         self.label_config = CONFIG
+        self.made: str | None = None
         self.predictions: dict[int, list[dict[str, Any]]] = {}
         self.listed: list[int] = []
         self.meanwhile: list[Callable[[], object]] = []
@@ -74,7 +76,8 @@ class Studio:
     def _answer(self, request: httpx2.Request) -> httpx2.Response:
         parts = request.url.path.strip("/").split("/")
         if parts == ["api", "projects", str(PROJECT)]:
-            return httpx2.Response(200, json={"id": PROJECT, "label_config": self.label_config})
+            described = {"id": PROJECT, "label_config": self.label_config, "created_at": self.made}
+            return httpx2.Response(200, json=described)
         if parts == ["api", "predictions"]:
             return httpx2.Response(200, json=self.predictions.get(int(request.url.params["task"]), []))
         if parts[:2] == ["api", "projects"]:

@@ -43,6 +43,7 @@ def build(engine: Engine, settings: Settings, pipeline: ToldPipeline | None = No
         crops=CropStore(str(settings.data_dir)),
         spool=settings.data_dir / "spool",
         lookalikes=settings.data_dir / "lookalikes",
+        studio=settings.label_studio_url,
     )
     feedback = Feedback(store, connections, recall_distance=settings.recall_distance)
     serving = ToldServing(pipeline or ToldPipeline())
@@ -92,6 +93,21 @@ def test_each_region_that_leaves_is_remembered_in_pixels_under_its_mark(client: 
     assert (seal.x1, seal.y1, seal.x2, seal.y2) == (20.0, 10.0, 60.0, 50.0)
     assert (seal.page_width, seal.page_height) == (200, 100)
     assert seal.probabilities[1] == pytest.approx(0.9)
+
+
+def test_a_project_of_another_label_studio_is_refused_on_every_way(client: FlaskClient, engine: Engine) -> None:
+    predict(client)
+    other = annotated([]) | {"project": {"id": 1, "label_config": CONFIG, "created_at": "2026-11-22T10:24:56.329593Z"}}
+    for path, body in (
+        ("/setup", {"project": "1.1795343096", "schema": CONFIG}),
+        ("/predict", {"tasks": [TASK], "project": "1.1795343096", "label_config": CONFIG}),
+        ("/webhook", other),
+    ):
+        answer = client.post(path, json=body)
+        assert (answer.status_code, answer.json["error"]) == (409, "OtherLabelStudio"), path
+        assert "a DATA_DIR (and a DATABASE_URL) of its own" in answer.text
+    assert len(rows(engine, prediction)) == 1
+    assert rows(engine, event) == []
 
 
 def test_an_empty_prediction_is_remembered_and_one_not_done_is_not(

@@ -11,24 +11,28 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from backend.commands.prelabel.crew import Crew, Failure, Failures, Lost
 from backend.commands.prelabel.prelabel_files import FileCounts, FileJob, prelabel_files
 from backend.commands.prelabel.settling import ProjectJob, Settled, Wanted, make_settler, patiently
+from backend.corrections.belonging import claim
+from backend.corrections.database import writing
+from backend.corrections.service import Store
 from backend.errors import SettingsError, SetupError
 from backend.escaping import printable
 from backend.files import alone
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token
 from backend.labelstudio.projects import named_project, read_label_config
+from backend.labelstudio.protocol import project_made
 from backend.labelstudio.stored_predictions import list_current_tasks, list_tasks
 from backend.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 __all__ = ["add_arguments", "run"]
 
@@ -84,17 +88,17 @@ def prelabel_project(
     """Gives each task of a project exactly one prediction of the version that serves.
 
     Label Studio itself knows what a killed run left undone. It lists the ids of tasks without a prediction, and the run
-    takes them in portions. Then it looks at tasks with more than one prediction: a run was killed before it got the
-    answer, or somebody opened the task meanwhile.
+    takes them in portions. Then those are looked at that have more than one: where a run was killed between sending and
+    hearing, or somebody opened the task meanwhile.
 
-    A refresh takes, once, each open task that has a prediction of this version.
+    A refresh takes the open tasks once that have a prediction of this version.
 
     Args:
         settings: The settings of the workers.
         studio: To list with.
         job: Project and label config.
         failures: Takes what failed.
-        tasks: Called twice, gives the ids of the tasks; None for all tasks of the project.
+        tasks: Ids to see to, asked for twice; all of the project's when None.
         unannotated: Only tasks that nobody annotated and that have predictions, all of other versions.
         processes: Workers.
         batch: Tasks of a portion, sent together.
@@ -102,7 +106,7 @@ def prelabel_project(
 
     Raises:
         SetupError: Another run on this data folder is at this project.
-        BackendError: What failed in a worker would fail in every worker, such as a token that is refused.
+        BackendError: What befell a worker and would befall them all, such as a token that is refused.
     """
     make = partial(make_settler, settings, job, processes)
     with _alone(settings.data_dir, job.project) as lock, Crew(make, processes=processes, lock=lock) as crew:
@@ -166,7 +170,7 @@ def _shown(studio: LabelStudio, job: ProjectJob, counts: ProjectCounts) -> Itera
 
 
 def _named(tasks: Iterable[int], counts: ProjectCounts, *, first: bool) -> Iterator[Wanted]:
-    """The tasks that were named; the second time, only their surplus predictions are deleted."""
+    """Tasks that were named; the second time, only what is too much there is deleted."""
     for task in tasks:
         counts.total += 1
         yield Wanted(task=task, predict=first)
@@ -179,7 +183,7 @@ def _portions(wanted: Iterator[Wanted], size: int) -> Iterator[list[Wanted]]:
 
 @contextmanager
 def _alone(data_dir: Path, project: int) -> Iterator[int]:
-    """One run at a time for each project; it first waits until the workers of a killed run have ended."""
+    """One run at a time for each project; the workers of one that was killed are waited for: they end at once."""
     file = data_dir / "prelabel" / f"project-{project}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
     busy = SetupError(f"another `prelabel` is at project {project}: wait for it, or end it")
@@ -270,7 +274,9 @@ def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -
     started = time.monotonic()
     with LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio:
         project = named_project(studio, args.project)
-        config = str(studio.project(project).get("label_config") or "")
+        described = studio.project(project)
+        config = str(described.get("label_config") or "")
+        _claim(settings, project, described)
         with tqdm(unit="task", disable=None, file=sys.stderr, smoothing=0.05) as bar:
             counts = prelabel_project(
                 settings,
@@ -301,6 +307,14 @@ def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -
         f"{seconds:.0f} s ({counts.pages / seconds:.1f} a second), {counts.duplicates} duplicates deleted, "
         f"{counts.replaced} predictions of other versions replaced, {len(failures)} tasks failed"
     )
+
+
+def _claim(settings: Settings, project: int, described: Mapping[str, Any]) -> None:
+    """Makes sure that the ledger is of this Label Studio, before what another one is shown is noted in it."""
+    store = Store.open(settings)
+    with writing(store.engine) as connection:
+        claim(connection, address=store.studio, project=project, made=project_made(described))
+    store.engine.dispose()
 
 
 def _files(args: argparse.Namespace, settings: Settings, failures: Failures) -> None:

@@ -46,11 +46,11 @@ class Met(Enum):
 
 
 class Counted(Protocol):
-    """What rules ask of a page."""
+    """A page, as far as rules go."""
 
     @property
     def counts(self) -> Mapping[str, int] | None:
-        """Marks by class; None where neither a person nor the model looked at the page."""
+        """Marks by class; None where nobody and nothing looked at the page."""
         ...
 
 
@@ -133,7 +133,7 @@ class Clause:
 
 @dataclass(frozen=True)
 class Rule:
-    """Alternatives, each a row of clauses: the rule is met where all clauses of one of them are."""
+    """Clauses: all of one of the alternatives are to be met."""
 
     text: str
     alternatives: tuple[tuple[Clause, ...], ...]
