@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from backend.errors import LimitExceeded
+from backend.packing import refuse_packed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,4 +105,7 @@ def _keep(answer: httpx2.Response, part: Path, name: str) -> None:
 
 
 def _client(proxy: str) -> httpx2.Client:
-    return httpx2.Client(trust_env=False, proxy=proxy or None, timeout=_SECONDS, follow_redirects=True)
+    hooks = {"response": [refuse_packed]}
+    return httpx2.Client(
+        trust_env=False, proxy=proxy or None, timeout=_SECONDS, follow_redirects=True, event_hooks=hooks
+    )

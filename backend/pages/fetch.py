@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import httpx2
 
 from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, ReferenceRefused
+from backend.packing import AS_IT_IS, refused_packing
 
 if TYPE_CHECKING:
     import ssl
@@ -126,7 +127,7 @@ class Fetcher:
             request = client.build_request(
                 "GET",
                 url,
-                headers={"Accept-Encoding": "identity", **(headers if authorised else {})},
+                headers={**AS_IT_IS, **(headers if authorised else {})},
                 extensions={"trace": deadline.watch},
             )
             response = client.send(request, stream=True)
@@ -135,6 +136,8 @@ class Fetcher:
                     url = self._next_hop(response, shown, trusted=authorised)
                     continue
                 self._check_status(response, shown)
+                if trouble := refused_packing(response.headers.get("content-encoding", "")):
+                    raise PageUnavailable(shown, f"{response.url.host}: {trouble}")
                 return self._body(response, shown, deadline)
             finally:
                 response.close()

@@ -294,3 +294,14 @@ def test_a_token_shows_neither_in_its_object_nor_in_an_error():
     with pytest.raises(LabelStudioError) as caught:
         client.version()
     assert LEGACY not in repr(client) + str(caught.value)
+
+
+def test_an_answer_that_is_packed_again_and_again_is_not_unpacked() -> None:
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"Content-Encoding": "gzip, gzip"}, stream=httpx2.ByteStream(b"x"))
+
+    with (
+        LabelStudio("http://studio.test", "", transport=httpx2.MockTransport(answer)) as client,
+        pytest.raises(LabelStudioError, match="DecodingError"),
+    ):
+        client.version()

@@ -26,6 +26,7 @@ class LoopbackHub:
         content: The original checkpoint; None for no such repository.
         sent: What really goes over the wire, when that is not `content`.
         cut: Bytes after which a connection is closed in the middle of the file.
+        packing: What it says that its answers are packed as.
         asked: Method and path of each request.
         pushed: Files of the repositories that were made here, by repository and name.
         created: What each of them was to be, as the client asked for it.
@@ -35,6 +36,7 @@ class LoopbackHub:
     content: bytes | None
     sent: bytes | None = None
     cut: int | None = None
+    packing: str = ""
     asked: list[str] = field(default_factory=list)
     pushed: dict[str, dict[str, bytes]] = field(default_factory=dict)
     created: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -172,6 +174,8 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
+            if hub.packing:
+                self.send_header("Content-Encoding", hub.packing)
             self.end_headers()
             if body and hub.cut is not None and len(content) > hub.cut:
                 self.wfile.write(content[: hub.cut])

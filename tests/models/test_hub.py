@@ -215,6 +215,13 @@ def test_what_is_not_there_is_said(
         pull(models, repository, scratch=models.folder / ".scratch", endpoint=hub.address)
 
 
+def test_a_hub_whose_answers_are_packed_again_and_again_is_not_unpacked(models: Models, hub: LoopbackHub) -> None:
+    hub.pushed[OURS] = {"record.json": b"{}"}
+    hub.packing = "gzip, gzip, gzip"
+    with pytest.raises(WeightsUnavailable, match="packed as gzip, gzip, gzip"):
+        pull(models, OURS, scratch=models.folder / ".scratch", endpoint=hub.address)
+
+
 @pytest.mark.parametrize(
     ("target", "own"),
     [
