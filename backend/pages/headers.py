@@ -262,10 +262,12 @@ def _items(data: bytes) -> None:
     """The boxes of an AVIF or HEIC, and how many pictures it says that it is made of."""
     for name, start, end in _each_box(data):
         place = data.find(b"iinf", start, end) if name == b"meta" else -1
-        if place != -1:
+        # Of several, the library may read any: the first may stand in somebody's name only.
+        while place != -1:
             form = ">I" if data[place + 4] else ">H"
             if struct.unpack_from(form, data, place + 8)[0] > _MOST_ITEMS:
                 raise _too_many(_MOST_ITEMS, "pictures in one")
+            place = data.find(b"iinf", place + 4, end)
 
 
 def _boxes(data: bytes) -> None:

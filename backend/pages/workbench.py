@@ -41,6 +41,8 @@ __all__ = ["MEBIBYTE", "ORDINARY_BYTES", "end_with", "main", "room_for"]
 MEBIBYTE = 1 << 20
 ORDINARY_BYTES = 512 * MEBIBYTE
 """Memory that opening a file, or decoding a page, may take beyond what the idle process has."""
+# The same of a page of which all pixels are asked for: with the program beside it, that is a gigabyte.
+_LARGEST_BYTES = 704 * MEBIBYTE
 _BESIDES_PIXELS = 128 * MEBIBYTE
 # What the system says where it has nothing left, which is no fault of the file that is decoded.
 _SHORTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO)
@@ -56,10 +58,11 @@ def room_for(pixels: int, bytes_a_pixel: int = 10) -> int:
 
     It is `ORDINARY_BYTES`, unless the page itself needs more: 10 bytes a pixel, and 128 MiB for the file and the
     library. Of the 10 bytes, the library's picture takes 4, the answer 3, and a progressive JPEG's coefficients 3. So
-    pages up to 40 million pixels are ordinary, and the largest that MAX_PIXELS allows by default may take 1.3 GB.
-    Whoever looks for marks asks for fewer pixels, and such a page has `ORDINARY_BYTES` whatever its size.
+    pages up to 40 million pixels are ordinary. No page has more than `_LARGEST_BYTES`: A3 at 600 dpi finds room there,
+    and what needs more is refused when it asks for it. Whoever looks for marks asks for fewer pixels, and such a page
+    has `ORDINARY_BYTES` whatever its size.
     """
-    return max(ORDINARY_BYTES, bytes_a_pixel * pixels + _BESIDES_PIXELS)
+    return min(max(ORDINARY_BYTES, bytes_a_pixel * pixels + _BESIDES_PIXELS), _LARGEST_BYTES)
 
 
 class _LargePage(Exception):
@@ -83,9 +86,7 @@ class _Desk:
         if pixels > self._most_pixels:
             reason = f"{what}{width}x{height} pixels, more than MAX_PIXELS ({self._most_pixels}){hint}"
             raise Refusal(LimitExceeded, reason)
-        # Never more than the largest page of the usual kinds has: what needs more is refused when it asks for it.
-        whole = min(room_for(pixels, bytes_a_pixel), room_for(self._most_pixels))
-        room = ORDINARY_BYTES if self.enough else whole
+        room = ORDINARY_BYTES if self.enough else room_for(pixels, bytes_a_pixel)
         if room > ORDINARY_BYTES and not self._large:
             raise _LargePage
         self._bounds.memory(room)

@@ -74,8 +74,19 @@ FRAMES: dict[str, Callable[[], bytes]] = {
 
 # Pictures made of pictures
 
+LIST_OF_ONE = b"iinf" + struct.pack(">IH", 0, 1)
 
-def made_of(kind: str, *, side: int, across: int, down: int, of_itself: bool = False) -> bytes:
+
+def made_of(
+    kind: str,
+    *,
+    side: int,
+    across: int,
+    down: int,
+    of_itself: bool = False,
+    told: int | None = None,
+    before: bytes = b"",
+) -> bytes:
     """An AVIF or HEIC whose page is a grid of one picture that stands at every place.
 
     Args:
@@ -84,6 +95,8 @@ def made_of(kind: str, *, side: int, across: int, down: int, of_itself: bool = F
         across: Places in a row.
         down: Rows.
         of_itself: The grid is what stands at every place.
+        told: Pixels of a side that the page says that it has; as many as it has when `None`.
+        before: Stands where a name may, before the list of pictures.
     """
     one = packed(Image.new("RGB", (side, side), "white"), kind, quality=30)
     brand, item, setup = (b"avif", b"av01", b"av1C") if kind == "AVIF" else (b"heic", b"hvc1", b"hvcC")
@@ -107,7 +120,8 @@ def made_of(kind: str, *, side: int, across: int, down: int, of_itself: bool = F
     shares = struct.pack(">HBBB", 1, 2, 1, 0x84)
     shares += b"".join(struct.pack(">HBBBB", number, 3, 0x82, 3, 0x84) for number in range(2, count + 2))
     pixels = box(b"pixi", struct.pack(">IBBBB", 0, 3, 8, 8, 8))
-    properties = box(b"ipco", size(width, height) + settings + size(side, side) + pixels)
+    shown = size(width, height) if told is None else size(told, told)
+    properties = box(b"ipco", shown + settings + size(side, side) + pixels)
     properties += box(b"ipma", struct.pack(">II", 0, count + 1) + shares)
 
     def meta(start: int) -> bytes:
@@ -116,7 +130,7 @@ def made_of(kind: str, *, side: int, across: int, down: int, of_itself: bool = F
             struct.pack(">HHHHII", number, 0, 0, 1, start, len(picture)) for number in range(2, count + 2)
         )
         located = box(b"iloc", struct.pack(">IBBH", 1 << 24, 0x44, 0, count + 1) + places)
-        handler = box(b"hdlr", bytes(8) + b"pict" + bytes(13))
+        handler = box(b"hdlr", bytes(8) + b"pict" + bytes(12) + before + b"\0")
         first = box(b"pitm", struct.pack(">IH", 0, 1))
         named = box(b"iinf", struct.pack(">IH", 0, count + 1) + infos)
         rest = box(b"iref", bytes(4) + refers) + box(b"iprp", properties) + box(b"idat", plan)
@@ -135,6 +149,10 @@ GRIDS: dict[str, Callable[[], bytes]] = {
     "HEIC: a grid of 60,000 places": lambda: made_of("HEIF", side=64, across=250, down=240),
     "HEIC: a grid of 10,000 places": lambda: made_of("HEIF", side=64, across=100, down=100),
     "HEIC: a grid of itself": lambda: made_of("HEIF", side=64, across=4, down=4, of_itself=True),
+    "AVIF: a grid larger than it says": lambda: made_of("AVIF", side=256, across=8, down=8, told=64),
+    "HEIC: a grid larger than it says": lambda: made_of("HEIF", side=256, across=8, down=8, told=64),
+    "AVIF: a grid behind a list of one": lambda: made_of("AVIF", side=64, across=100, down=100, before=LIST_OF_ONE),
+    "HEIC: a grid behind a list of one": lambda: made_of("HEIF", side=64, across=100, down=100, before=LIST_OF_ONE),
 }
 
 

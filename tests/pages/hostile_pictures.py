@@ -259,7 +259,9 @@ MODERN: dict[str, Callable[[], bytes]] = {
     "AVIF: 100,000 boxes": lambda: box(b"ftyp", b"avif\0\0\0\0avifmif1") + box(b"free") * 100_000,
     "AVIF: a box of no length": lambda: box(b"ftyp", b"avif\0\0\0\0avifmif1") + b"\0\0\0\x01meta" + bytes(8),
     "AVIF: a size that lies": lambda: noisy("AVIF").replace(
-        b"ispe\0\0\0\0\0\0\0\x40\0\0\0\x40", b"ispe\0\0\0\0\0\0\xff\xff\0\0\xff\xff"
+        # Beyond 2^28 pixels, the library itself would call it no picture.
+        b"ispe\0\0\0\0\0\0\0\x40\0\0\0\x40",
+        b"ispe\0\0\0\0\0\0\x2e\xe0\0\0\x2e\xe0",
     ),
     "HEIC: a size that lies": lambda: noisy("HEIF").replace(
         b"ispe\0\0\0\0\0\0\0\x40\0\0\0\x40", b"ispe\0\0\0\0\0\0\x27\x10\0\0\x27\x10"
