@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from backend.settings import Settings
 
-__all__ = ["ENOUGH_DPI", "PAGE_SUFFIXES", "Cache", "PageSource", "decode", "from_path"]
+__all__ = ["ENOUGH_DPI", "PAGE_SUFFIXES", "Cache", "PageSource", "decode", "from_path", "read_plain"]
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k")
 PAGE_SUFFIXES = frozenset({".pdf", ".tif", ".tiff", *_IMAGES})
@@ -292,7 +292,7 @@ class PageSource:
                 case Inline(data=data):
                     return None, data
                 case LocalFile(path=path, root=root):
-                    return None, _read(path, shorten(reference), self._limits, root=root)
+                    return None, read_plain(path, shorten(reference), max_bytes=self._limits.max_bytes, root=root)
                 case Remote():
                     return self._fetch(source, shorten(reference))
         except LabelStudioError as error:
@@ -324,14 +324,25 @@ def from_path(
         UndecodablePage: Not readable as a page.
     """
     limits = Limits.of(settings)
-    data = _read(path, str(path), limits)
+    data = read_plain(path, str(path), max_bytes=limits.max_bytes)
     return decode(data, reference=str(path), limits=limits, dpi=settings.render_dpi, pages=pages, enough=enough)
 
 
-def _read(path: Path, shown: str, limits: Limits, *, root: Path | None = None) -> bytes:
+def read_plain(path: Path, shown: str, *, max_bytes: int, root: Path | None = None) -> bytes:
     """The bytes of a plain file; with `root`, of one below it.
 
     What is judged is the file that is open: another one may have taken the place of the name since it was looked at.
+
+    Args:
+        path: The file; with `root`, without links.
+        shown: What errors call it.
+        max_bytes: Its largest size; a file that grows meanwhile is read no further.
+        root: The folder that it must lie in, without links; None for any.
+
+    Raises:
+        PageUnavailable: No such file, not a plain file, or not readable.
+        ReferenceRefused: It lies elsewhere than below `root`.
+        LimitExceeded: Larger than `max_bytes`.
     """
     try:
         # Asked before opening, for opening some devices does something.
@@ -345,11 +356,11 @@ def _read(path: Path, shown: str, limits: Limits, *, root: Path | None = None) -
             if root and not Path(os.readlink(f"/proc/self/fd/{handle}")).is_relative_to(root):
                 raise ReferenceRefused(shown, "the file lies outside LOCAL_FILES_ROOT")
             with open(handle, "rb", closefd=False) as file:
-                data = file.read(limits.max_bytes + 1)
+                data = file.read(max_bytes + 1)
         finally:
             os.close(handle)
     except OSError as error:
         raise PageUnavailable(shown, f"the file cannot be read ({error.strerror})") from error
-    if len(data) > limits.max_bytes:
-        raise LimitExceeded(shown, f"larger than MAX_BYTES ({limits.max_bytes} bytes)")
+    if len(data) > max_bytes:
+        raise LimitExceeded(shown, f"larger than MAX_BYTES ({max_bytes} bytes)")
     return data

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from backend.errors import (
+    LimitExceeded,
     PageError,
     PageUnavailable,
     ReferenceRefused,
 )
-from backend.pages.page import Limits
-from backend.pages.source import PageSource, _read
+from backend.pages.source import PageSource, read_plain
 from backend.settings import Settings
 from tests.pages.conftest import Access, Studio
 
@@ -114,8 +116,7 @@ def test_a_file_that_takes_a_names_place_after_the_look_is_judged_itself(
     page.parent.mkdir(parents=True)
     page.write_bytes(png)
     (tmp_path / "page.png").write_bytes(png)
-    limits = Limits.of(settings)
-    assert _read(page, "page", limits, root=root) == png
+    assert read_plain(page, "page", max_bytes=settings.max_bytes, root=root) == png
     page.unlink()
     if swap == "file":
         page.symlink_to(tmp_path / "page.png")
@@ -125,4 +126,48 @@ def test_a_file_that_takes_a_names_place_after_the_look_is_judged_itself(
         page.parent.rmdir()
         page.parent.symlink_to(tmp_path)
     with pytest.raises((ReferenceRefused, PageUnavailable)):
-        _read(page, "page", limits, root=root)
+        read_plain(page, "page", max_bytes=settings.max_bytes, root=root)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.symlink_to("/dev/zero"), "not a plain file"),  # never ends
+        (lambda path: path.symlink_to("/dev/tty"), "not a plain file"),  # waits for a person
+        (lambda path: path.symlink_to("/proc/self/mem"), "cannot be read"),  # plain by its word
+        (lambda path: path.symlink_to(path), "cannot be read"),
+        (lambda path: path.symlink_to("x" * 200), "cannot be read"),
+        (os.mkfifo, "not a plain file"),
+        (Path.mkdir, "not a plain file"),
+        (lambda path: path.write_bytes(bytes(101)), "MAX_BYTES"),
+    ],
+    ids=["zeros", "a terminal", "a memory", "itself", "nothing", "a pipe", "a folder", "too much"],
+)
+def test_what_no_page_can_be_is_not_read(make: Callable[[Path], object], reason: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.png"
+    make(page)
+    with pytest.raises((PageUnavailable, LimitExceeded), match=reason):
+        read_plain(page, "page", max_bytes=100)
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_no_further_than_the_limit(tmp_path: Path) -> None:
+    page = tmp_path / "page.png"
+    page.write_bytes(bytes(50))
+    stop = threading.Event()
+
+    def grow() -> None:
+        with page.open("ab", buffering=0) as file:
+            while not stop.is_set():
+                file.write(bytes(50))
+
+    growing = threading.Thread(target=grow)
+    growing.start()
+    try:
+        while True:
+            try:
+                assert len(read_plain(page, "page", max_bytes=10_000)) <= 10_000
+            except LimitExceeded:
+                break
+    finally:
+        stop.set()
+        growing.join()

@@ -1,21 +1,20 @@
-"""Which files are meant by the paths that an operator names, and their bytes."""
+"""Which files are meant by the paths that an operator names."""
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.errors import DocumentError, LimitExceeded, PageUnavailable
+from backend.errors import DocumentError
 from backend.escaping import LONGEST_LINE, printable
 from backend.pages.source import PAGE_SUFFIXES
 
-__all__ = ["DocumentFiles", "LeftOut", "find", "name_of", "named_documents", "read"]
+__all__ = ["DocumentFiles", "LeftOut", "find", "name_of", "named_documents"]
 
 _MOST_LISTED = 5
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -92,26 +91,6 @@ def named_documents(paths: Iterable[Path], *, recursive: bool) -> tuple[Path, ..
 def name_of(path: Path) -> str:
     """A file's name as Unicode text; bytes in it that are no UTF-8 are replaced."""
     return os.fsencode(path.name).decode("utf-8", "replace")
-
-
-def read(path: Path, *, max_bytes: int) -> bytes:
-    """The whole of a file.
-
-    Raises:
-        PageUnavailable: No such file, not a plain file, or not readable.
-        LimitExceeded: Larger than `max_bytes`.
-    """
-    try:
-        # Asked before opening: opening a pipe would wait for a writer.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise PageUnavailable(str(path), "not a plain file")
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise PageUnavailable(str(path), f"the file cannot be read ({error.strerror})") from error
-    if len(data) > max_bytes:
-        raise LimitExceeded(str(path), f"larger than MAX_BYTES ({max_bytes} bytes)")
-    return data
 
 
 def _entries(folder: Path, *, root: Path, recursive: bool) -> Iterator[Path | LeftOut]:

@@ -16,14 +16,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend.commands.import_documents.document_files import name_of, read
+from backend.commands.import_documents.document_files import name_of
 from backend.errors import DocumentError, LabelStudioError, PageError, PageUnavailable, UndecodablePage
 from backend.files import alone, replace_whole, sync_folder
 from backend.labelstudio.projects import DIGEST_FIELD, documents_in
 from backend.labelstudio.tabs import PREVIEW
 from backend.pages.encoding import encode
 from backend.pages.page import Limits
-from backend.pages.source import decode
+from backend.pages.source import decode, read_plain
 
 if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio
@@ -220,7 +220,7 @@ class Importer:
     def _looked_at(self, file: Path) -> str | PageError:
         """SHA-256 of a file, or why it cannot be read."""
         try:
-            return hashlib.sha256(read(file, max_bytes=self._limits.max_bytes)).hexdigest()
+            return hashlib.sha256(read_plain(file, str(file), max_bytes=self._limits.max_bytes)).hexdigest()
         except PageError as error:
             return error
 
@@ -239,7 +239,7 @@ class Importer:
 
     def _upload(self, file: Path, digest: str) -> tuple[list[str], list[int]]:
         """Renders and uploads the pages; gives their references, and their numbers in the document from 1."""
-        data = read(file, max_bytes=self._limits.max_bytes)
+        data = read_plain(file, str(file), max_bytes=self._limits.max_bytes)
         if hashlib.sha256(data).hexdigest() != digest:
             raise PageUnavailable(str(file), "it changed while it was being imported: run the import again")
         references, numbers = [], []

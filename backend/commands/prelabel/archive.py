@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import os
-import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
@@ -24,7 +23,7 @@ from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink
 from backend.labelstudio.stating import stated
 from backend.labelstudio.tasks import task_pages
 from backend.pages.page import Limits
-from backend.pages.source import ENOUGH_DPI, PAGE_SUFFIXES, decode
+from backend.pages.source import ENOUGH_DPI, PAGE_SUFFIXES, decode, read_plain
 from backend.vision.ink import ink_in
 from backend.vision.network_config import MARKS
 
@@ -95,7 +94,7 @@ class Looker:
         return LookedItem(name=item.name, pages=pages, rows=tuple(rows))
 
     def _file(self, item: Item) -> list[Row]:
-        data = self._bytes(item)
+        data = content(item, max_bytes=self._limits.max_bytes)
         dpi = self._settings.render_dpi
         found = decode(data, reference=item.name, limits=self._limits, dpi=dpi, enough=ENOUGH_DPI)
         facts = {"document": Path(item.name).name, "document_sha256": hashlib.sha256(data).hexdigest()}
@@ -130,23 +129,27 @@ class Looker:
             return "Error", "looking at its pages failed: the log says how"
         return [{"document": item.name, "page": 0, "data": task["data"], "prediction": found}]
 
-    def _bytes(self, item: Item) -> bytes:
-        try:
-            # Asked before opening: opening a pipe would wait for a writer.
-            is_plain = item.remote or stat.S_ISREG(Path(item.name).stat().st_mode)
-            data = b""
-            if is_plain:
-                with fsspec.open(item.name, "rb").open() as file:
-                    data = bytes(file.read(self._limits.max_bytes + 1))
-        except OSError as error:
-            raise PageUnavailable(item.name, f"the file cannot be read ({error.strerror or error})") from error
-        except Exception as error:  # those of an object store's library have no common base
-            raise PageUnavailable(item.name, f"the file cannot be read ({type(error).__name__}: {error})") from error
-        if not is_plain:
-            raise PageUnavailable(item.name, "not a plain file")
-        if len(data) > self._limits.max_bytes:
-            raise LimitExceeded(item.name, f"larger than MAX_BYTES ({self._limits.max_bytes} bytes)")
-        return data
+
+def content(item: Item, *, max_bytes: int) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        PageUnavailable: No such file, not a plain file, or not readable.
+        LimitExceeded: Larger than `max_bytes`.
+    """
+    if not item.remote:
+        # Not by the stores' library: it takes names such as `data:a.png` and `zip::a.png` for addresses.
+        return read_plain(Path(item.name), item.name, max_bytes=max_bytes)
+    try:
+        with fsspec.open(item.name, "rb").open() as file:
+            data = bytes(file.read(max_bytes + 1))
+    except OSError as error:
+        raise PageUnavailable(item.name, f"the file cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # those of an object store's library have no common base
+        raise PageUnavailable(item.name, f"the file cannot be read ({type(error).__name__}: {error})") from error
+    if len(data) > max_bytes:
+        raise LimitExceeded(item.name, f"larger than MAX_BYTES ({max_bytes} bytes)")
+    return data
 
 
 def make_looker(settings: Settings, label_config: str, processes: int) -> Looker:

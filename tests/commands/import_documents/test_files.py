@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.commands.import_documents.document_files import find, name_of, read
-from backend.errors import LimitExceeded, PageUnavailable
+from backend.commands.import_documents.document_files import find, name_of
 
 
 @pytest.fixture
@@ -64,27 +63,6 @@ def test_a_file_that_is_named_is_taken_whatever_it_is_called(folder: Path) -> No
 
 def test_a_file_that_is_named_twice_is_taken_once(folder: Path) -> None:
     assert find([folder / "b.pdf", folder, folder], recursive=False).files == (folder / "b.pdf", folder / "a.TIFF")
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "reason"),
-    [
-        # nothing there
-        (str, PageUnavailable, "cannot be read"),
-        # opening a pipe would wait for ever
-        (os.mkfifo, PageUnavailable, "not a plain file"),
-        # a folder in the place of a file
-        (Path.mkdir, PageUnavailable, "not a plain file"),
-        # one byte over the limit
-        (lambda path: path.write_bytes(bytes(11)), LimitExceeded, "MAX_BYTES"),
-    ],
-)
-def test_what_cannot_be_read_is_named_with_the_reason(tmp_path: Path, make, error, reason) -> None:
-    path = tmp_path / "contract.pdf"
-    make(path)
-    with pytest.raises(error, match=reason) as caught:
-        read(path, max_bytes=10)
-    assert "contract.pdf" in str(caught.value)
 
 
 @pytest.mark.parametrize(

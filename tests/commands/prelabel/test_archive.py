@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from backend.commands.prelabel.archive import Item, items
-from backend.errors import SettingsError
+from backend.commands.prelabel.archive import Item, content, items
+from backend.errors import LimitExceeded, PageUnavailable, SettingsError
 
 FILES = ("b/2.TIF", "b/10.png", "a.pdf", "notes.txt", "scan.bmp", "stamp.GIF", "z.jpeg")
 
@@ -98,3 +99,31 @@ def test_what_cannot_be_read_is_said(named: str, text: str | None, reason: str, 
     place = named if "://" in named else str(tmp_path / named)
     with pytest.raises(SettingsError, match=reason):
         list(items([place], prefix=""))
+
+
+@pytest.mark.parametrize(
+    "name", ["data:a.png", "zip::a.png", "a::b.png", "~root.png", "a*[b]?.png", "memory:a.png", "عقد #1 & 2.png"]
+)
+def test_a_files_name_is_no_address_whatever_it_is(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may put a file into a folder must not have something else read in its place."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(b"its own")
+    [item] = items(["."], prefix="")
+    assert content(item, max_bytes=100) == b"its own"
+    with pytest.raises(LimitExceeded):
+        content(item, max_bytes=3)
+
+
+def test_what_is_no_plain_file_of_a_folder_holds_up_no_other(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("/dev/zero")
+    (tmp_path / "c.png").symlink_to(tmp_path / "c.png")
+    (tmp_path / "d").symlink_to(tmp_path)  # a circle
+    (tmp_path / "e.png").write_bytes(b"e")
+    read = []
+    for item in items([str(tmp_path)], prefix=""):
+        try:
+            read.append(content(item, max_bytes=100))
+        except PageUnavailable:
+            continue
+    assert read == [b"e"]
