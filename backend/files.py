@@ -130,16 +130,31 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A new file to write into; it is durable and its owner's alone at the end, and not there where that fails."""
+    with open(path, "xb", opener=_private) as file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
 def write_synced(path: Path, text: str) -> None:
-    """Writes a new file and makes its content durable."""
-    with open(path, "x", encoding="utf-8", opener=_private) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    """Writes a new file and makes its content durable; where it has no room, nothing of it is left."""
+    with _whole(path) as file:
+        file.write(text.encode())
 
 
 def replace_whole(path: Path, text: str) -> None:
-    """Puts `text` in the place of a file, in one step: a reader sees all of the old, or all of the new."""
+    """Puts `text` in the place of a file, in one step: a reader sees all of the old, or all of the new.
+
+    Raises:
+        OSError: It cannot be written; the old file stays, and nothing is beside it.
+    """
     aside = path.with_name(f".{path.name}")
     aside.unlink(missing_ok=True)
     write_synced(aside, text)
@@ -179,12 +194,10 @@ def append_line(file: FileIO, line: str) -> None:
 def copy_whole(source: Path, target: Path) -> str:
     """Copies a file to a new, durable, read-only one; gives the SHA-256 of what was written."""
     digest = hashlib.sha256()
-    with source.open("rb") as read, open(target, "xb", opener=_private) as written:
+    with source.open("rb") as read, _whole(target) as written:
         while block := read.read(_BLOCK):
             digest.update(block)
             written.write(block)
-        written.flush()
-        os.fsync(written.fileno())
     target.chmod(_READ_ONLY)
     return digest.hexdigest()
 

@@ -148,3 +148,44 @@ def test_a_database_that_cannot_be_opened_is_told_without_its_password(url: str)
         open_database(url + ("&connect_timeout=1" if "?user" in url else ""))
     assert "check DATABASE_URL" in str(caught.value)
     assert "open-sesame" not in "".join(traceback.format_exception(caught.value))
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from backend.errors import OutputError
+from backend.files import append_line, copy_whole, replace_whole, write_private, write_synced
+folder = Path(sys.argv[1])
+big = folder / "big"
+big.write_bytes(b"b" * 9000)
+writes = {
+    "report": lambda file: write_private(file, "n" * 9000),
+    "pointer": lambda file: replace_whole(file, "n" * 9000),
+    "record": lambda file: (file.unlink(), write_synced(file, "n" * 9000)),
+    "weights": lambda file: (file.unlink(), copy_whole(big, file)),
+    "journal": lambda file: append_line(file.open("r+b", buffering=0), "n" * 9000),
+}
+for limit in (0, 1, 4096, 8999):
+    for name, write in writes.items():
+        place = folder / f"{name}-{limit}"
+        place.mkdir()
+        (place / "file").write_text("old\\n")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            write(place / "file")
+        except (OSError, OutputError) as error:
+            print(type(error).__name__, name, {one.name: one.read_text() for one in place.iterdir()})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+"""
+
+
+def test_on_a_full_disk_a_file_stays_as_it_was_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk; it strikes at the first byte, and at the last one."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    kept = "{'file': 'old\\n'}"
+    told = {"report": ("OutputError", kept), "pointer": ("OSError", kept), "journal": ("OSError", kept)}
+    told |= {"record": ("OSError", "{}"), "weights": ("OSError", "{}")}
+    expected = [f"{error} {name} {left}" for name, (error, left) in told.items()]
+    assert sorted(done.stdout.splitlines()) == sorted(expected * 4)
