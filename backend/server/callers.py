@@ -167,6 +167,10 @@ def add_caller_check(app: Flask, settings: Settings) -> None:
         if request.path in _TAKE_JSON and not _is_json(request.mimetype):
             kind = printable(request.mimetype or "nothing", most=100)
             return _refused(415, f"the Content-Type is {kind}: send application/json", told)
+        packing = request.headers.get("Content-Encoding", "").strip().lower()
+        if packing not in ("", "identity"):
+            # A few kilobytes may unpack to gigabytes; Label Studio sends bodies as they are.
+            return _refused(415, f"the body is packed as {printable(packing, most=100)}: send it as it is", told)
         return None
 
 

@@ -8,8 +8,10 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import Flask, Response, g, request
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
+from backend.corrections.database import refuses_values
 from backend.errors import BackendError
 from backend.labelstudio.protocol import PredictRequest, SetupRequest, count_values, parse_body, project_told
 from backend.labelstudio.tasks import project_id
@@ -29,7 +31,17 @@ _LOG = logging.getLogger(__name__)
 # Room for hundreds of tasks with their annotations; a page that travels as a data URI counts, too.
 _MOST_BODY_BYTES = 64 * 1024 * 1024
 # A project introduces itself with its label config; an event brings one task, or a batch of them.
-_LARGEST_BODIES = {"/setup": 4 * 1024 * 1024, "/webhook": 16 * 1024 * 1024}
+_LARGEST_BODIES = {"/predict": None, "/setup": 4 * 1024 * 1024, "/webhook": 16 * 1024 * 1024}
+# What the pages of this server send: some hundred decisions.
+_LARGEST_OTHERS = 1024 * 1024
+# Of every answer that does not say otherwise: they tell of contracts, and are for whoever asked and nobody else.
+_GUARDS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 _LONGEST_REASON = 2000
 # Of all bodies that are worked on at once: some hundred megabytes. A body with few finds room always.
 _MOST_VALUES = 2_000_000
@@ -71,6 +83,7 @@ def create_app(
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY_BYTES
+    app.before_request(_bound_body)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     model_class = MarksBackend.served_by(predictor, inbox)
 
@@ -130,7 +143,7 @@ def _add_routes(
     room = _Room(_MOST_VALUES)
 
     def read() -> dict[str, Any]:
-        data = _body()
+        data = request.get_data()
         values = count_values(data)
         if values > _FEW_VALUES:
             if not room.take(values):
@@ -197,14 +210,29 @@ class _Room:
             self._left += values
 
 
-def _body() -> bytes:
-    """The request's body, refused before it is read where it says that it is too large."""
-    if request.path in _LARGEST_BODIES:
-        request.max_content_length = _LARGEST_BODIES[request.path]
-    return request.get_data()
+def _bound_body() -> None:
+    """Has a body refused before it is read, where it says that it is too large."""
+    most = _LARGEST_BODIES.get(request.path, _LARGEST_OTHERS)
+    if most is not None:
+        request.max_content_length = most
 
 
 def _add_errors(app: Flask) -> None:
+    @app.after_request
+    def guard(response: Response) -> Response:
+        for name, value in _GUARDS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.errorhandler(SQLAlchemyError)
+    def without_ledger(error: SQLAlchemyError) -> Response:
+        # The driver's own words: SQLAlchemy adds the statement and its values.
+        words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0][:_LONGEST_REASON]
+        _LOG.warning("%s %s: the ledger: %s", request.method, request.path, words)
+        if refuses_values(error):
+            return refusal(400, "RequestError", "the request holds a value that the ledger has no room for")
+        return refusal(503, "LedgerError", f"the ledger cannot be asked now: {words}; try again in a moment")
+
     @app.errorhandler(BackendError)
     def refused(error: BackendError) -> Response:
         _LOG.warning("%s %s: %s: %s", request.method, request.path, type(error).__name__, error)

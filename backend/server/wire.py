@@ -21,6 +21,8 @@ __all__ = ["Wire"]
 
 _LOG = logging.getLogger(__name__)
 _HEADER_BYTES = 32 * 1024
+# Each line of a header is read by itself, and all of them in one go: thousands would hold up everybody else.
+_HEADER_LINES = 200
 # How whoever only wants to know whether this program is well begins; such a request is read before all others.
 _URGENT = (b"GET / ", b"GET /health ", b"HEAD / ", b"HEAD /health ")
 
@@ -126,6 +128,9 @@ class Wire(asyncio.BufferedProtocol):
             if time.monotonic() > give_up:
                 self._put_off()
                 return
+            if self._request is None and self._has_too_many_lines():
+                self._refuse(431, "the header has more lines than this server reads")
+                return
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as error:
@@ -144,6 +149,11 @@ class Wire(asyncio.BufferedProtocol):
                 self._finish()
                 return
 
+    def _has_too_many_lines(self) -> bool:
+        begun = self._http.trailing_data[0]
+        ends = [place for end in (b"\n\r\n", b"\n\n") if (place := begun.find(end)) >= 0]
+        return begun.count(b"\n", 0, min(ends, default=len(begun))) > _HEADER_LINES
+
     def _put_off(self) -> None:
         """Has the rest of what came in read in its turn; nothing more comes in before."""
         self._transport.pause_reading()
@@ -158,6 +168,10 @@ class Wire(asyncio.BufferedProtocol):
         if b"content-length" in named and b"transfer-encoding" in named:
             # A proxy before this one may have seen the body end elsewhere: what follows would be a request of nobody.
             self._refuse(400, "a body has a length, or comes in chunks")
+        elif request.method == b"CONNECT":
+            self._refuse(405, "this server is no way to another one")
+        elif not request.http_version.startswith(b"1."):
+            self._refuse(505, "this server speaks HTTP/1.1")
         elif int(declared) > self._reception.limits.body_bytes:
             self._refuse(413, "the body is larger than this server takes")
         elif self._http.they_are_waiting_for_100_continue:

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sqlalchemy import Engine, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -34,7 +34,7 @@ from backend.vision.network_config import MARKS
 if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio
 
-__all__ = ["Decided", "Decision", "Decisions"]
+__all__ = ["Decided", "Decision", "Decisions", "is_identity", "is_name"]
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Decision:
         if not isinstance(told, dict):
             raise RequestError("a decision is an object")
         names = {name: told.get(name) for name in ("id", "region", "was", "label")}
-        fits = all(isinstance(one, str) and 0 < len(one) <= _LONGEST for one in names.values())
+        fits = all(map(is_name, names.values()))
         if not (fits and names["was"] in MARKS and names["label"] in (*MARKS, NO_MARK)):
             raise RequestError("a decision names its id, the region, what it was called, and what it is")
         annotation = told.get("annotation")
@@ -310,8 +310,18 @@ def _failed(one: Decision, error: Exception) -> Decided:
     return Decided(id=one.id, state="failed", reason=str(error))
 
 
+def is_name(value: Any) -> bool:
+    """Whether a browser's value may be the name of a decision or a region: text that every database can hold."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable()
+
+
+def is_identity(value: Any) -> TypeGuard[int]:
+    """Whether a browser's value may be one of Label Studio's numbers."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
+
+
 def _identity(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _LARGEST:
+    if not is_identity(value):
         raise RequestError("a decision names its task, and the annotation where there is one, by Label Studio's number")
     return value
 

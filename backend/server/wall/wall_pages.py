@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from ipaddress import ip_address
@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, jsonify, request
 
 from backend.errors import LabelStudioError, RequestError
+from backend.labelstudio.protocol import parse_body
 from backend.labelstudio.revising import People, people
 from backend.markup import page_headers, render
 from backend.server.callers import refusal
-from backend.server.wall.wall_decisions import Decided, Decision, Decisions
+from backend.server.wall.wall_decisions import Decided, Decision, Decisions, is_identity, is_name
 from backend.server.wall.wall_queue import CropItem, Looks, alike_first, crops_on_page, in_likeness, queue, totals
 from backend.vision.network_config import MARKS
 
@@ -33,7 +34,6 @@ _SORTED = 400
 _HEADER = "X-Review"
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 _MOST_DIGITS = 19
-_KEPT_SECONDS = 600
 _OPEN = (
     "the crop wall shows contracts and writes annotations, and this backend asks nobody who they are: set "
     "BASIC_AUTH_USER and BASIC_AUTH_PASS, or open the wall on the machine itself"
@@ -97,22 +97,21 @@ def wall_pages(wall: Wall) -> Blueprint:
         item = _item(wall.engine)
         if item is None:
             return refusal(404, "NotFound", "the ledger has no such crop: reload the wall")
-        headers = {"Cache-Control": f"private, max-age={_KEPT_SECONDS}", "X-Content-Type-Options": "nosniff"}
-        return Response(wall.looks.get(item).jpeg, content_type="image/jpeg", headers=headers)
+        return Response(wall.looks.get(item).jpeg, content_type="image/jpeg")
 
     @pages.post("/review/decisions")
     def decide() -> Any:
-        body = _body()
+        body = parse_body(request.get_data())
         told, reviewer, project = body.get("decisions"), body.get("reviewer"), body.get("project")
-        if not isinstance(told, list) or not isinstance(project, int) or not isinstance(reviewer, int | None):
+        if not isinstance(told, list) or not is_identity(project) or not (reviewer is None or is_identity(reviewer)):
             raise RequestError("the body names project, reviewer and a list of decisions")
         made = wall.decisions.make(project, [Decision.read(one) for one in told], reviewer=reviewer)
         return jsonify({"results": [vars(one) for one in made]})
 
     @pages.post("/review/undo")
     def undo() -> Any:
-        told = _body().get("ids")
-        if not isinstance(told, list) or not all(isinstance(one, str) for one in told) or len(told) > _MOST:
+        told = parse_body(request.get_data()).get("ids")
+        if not isinstance(told, list) or not all(map(is_name, told)) or len(told) > _MOST:
             raise RequestError("the body names the ids of decisions")
         # The last one first: what it found is what the one before had left.
         made: list[Decided] = [wall.decisions.undo(one) for one in reversed(told)]
@@ -211,13 +210,6 @@ def _is_loopback(address: str | None) -> bool:
 def _is_passed_on() -> bool:
     """Whether a proxy sends the request for somebody else: it may stand on this machine, and its clients elsewhere."""
     return any(name in request.headers for name in _OF_PROXIES)
-
-
-def _body() -> Mapping[str, Any]:
-    body = request.get_json(silent=True)
-    if not isinstance(body, dict):
-        raise RequestError("the body is no JSON object")
-    return body
 
 
 def _number(name: str, otherwise: int | None = None) -> int:

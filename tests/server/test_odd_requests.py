@@ -1,0 +1,134 @@
+"""Requests that no Label Studio sends: other methods and versions, floods of headers, changes of protocol, promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.patience import SECONDS
+from tests.server.test_wire import GET, LET, Front, all_of, answer
+
+CLOSE = b"Host: x\r\nConnection: close\r\n"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+def front() -> Iterator[Front]:
+    LET.clear()
+    made = Front(header_seconds=SECONDS, body_seconds=SECONDS, idle_seconds=SECONDS, body_bytes=10_000)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"a: b\r\n" * 300,
+        b"a:\r\n" * 6000,
+        b"a: b\r\n" + b" c\r\n" * 300,  # one header, folded
+        b"a: b\n" * 300,  # lines that end otherwise
+        b"a: b\r\n" * 300 + b"Content-Length : 5\r\n",  # and one that is none
+    ],
+    ids=["headers", "empty ones", "folded", "line feeds", "with a bad one"],
+)
+def test_a_header_of_many_lines_is_refused_before_it_is_read(front: Front, lines: bytes) -> None:
+    with front.open(b"GET / HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n" + SMUGGLED) as one:
+        found = all_of(one)
+    assert found.startswith(b"HTTP/1.1 431 ")
+    assert b"/smuggled" not in found
+
+
+def test_a_header_of_many_lines_is_refused_as_it_comes_in(front: Front) -> None:
+    """It never ends, and no more of it is waited for than its lines."""
+    with front.open(b"GET / HTTP/1.1\r\nHost: x\r\n") as one:
+        for _ in range(3):
+            one.sendall(b"a: b\r\n" * 100)
+        assert all_of(one).startswith(b"HTTP/1.1 431 ")
+
+
+def test_as_many_lines_as_proxies_add_are_read_and_lines_of_a_body_do_not_count(front: Front) -> None:
+    head = b"POST /a HTTP/1.1\r\n" + CLOSE + b"a: b\r\n" * 150 + b"Content-Length: 9000\r\n\r\n"
+    with front.open(head + b"\n" * 9000) as one:
+        assert b"POST /a  9000" in all_of(one)
+
+
+def test_a_flood_behind_a_request_costs_that_request_nothing(front: Front) -> None:
+    with front.open(GET + b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 300 + b"\r\n") as one:
+        found = all_of(one)
+    assert b"GET /health  0" in found
+    assert found.count(b"HTTP/1.1 ") == 2
+    assert b"HTTP/1.1 431 " in found
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        # to be a tunnel, or to speak otherwise from here on
+        (b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", b"405"),
+        (
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n",
+            b"200",
+        ),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\n\r\n", b"200"),
+        # other versions
+        (b"GET / HTTP/1.9\r\n" + CLOSE + b"\r\n", b"200"),
+        (b"GET / HTTP/2.0\r\n" + CLOSE + b"\r\n", b"505"),
+        (b"GET / HTTP/0.9\r\n" + CLOSE + b"\r\n", b"505"),
+        (b"GET / HTTP/11\r\n" + CLOSE + b"\r\n", b"400"),
+        (b"GET / http/1.1\r\n" + CLOSE + b"\r\n", b"400"),
+        (b"GET /\r\n\r\n", b"400"),
+        # other methods
+        (b"!#$% / HTTP/1.1\r\n" + CLOSE + b"\r\n", b"200"),
+        (b"head / HTTP/1.1\r\n" + CLOSE + b"\r\n", b"200"),
+        (b"G(T / HTTP/1.1\r\n" + CLOSE + b"\r\n", b"400"),
+        (b"G" * 100_000 + b" / HTTP/1.1\r\n" + CLOSE + b"\r\n", b"431"),
+        # two hosts, or none
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n", b"400"),
+        (b"GET /?" + b"a" * 1_000_000 + b" HTTP/1.1\r\n" + CLOSE + b"\r\n", b"431"),
+        # chunks that say more than their length
+        (b"POST / HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n1;a=b\r\nx\r\n0\r\n\r\n", b"200"),
+        (b"POST / HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 100_000, b"431"),
+        (b"POST / HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 20_000, b"431"),
+        (b"POST / HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n1\nx\n0\n\n", b"400"),
+    ],
+)
+def test_every_request_has_one_answer_and_no_other_protocol_follows(front: Front, sent: bytes, status: bytes) -> None:
+    with front.open(sent + SMUGGLED) as one:
+        found = all_of(one)
+    assert found.startswith(b"HTTP/1.1 " + status)
+    assert found.count(b"HTTP/1.1 ") == 1
+    assert b"/smuggled" not in found
+
+
+def test_trailers_change_nothing_of_what_was_said_before(front: Front) -> None:
+    trailers = b"Host: evil.example\r\nContent-Length: 5\r\n\r\n"
+    with front.open(b"POST /a HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + trailers) as one:
+        assert b"POST /a  0" in all_of(one)
+
+
+@pytest.mark.parametrize(
+    ("head", "promised"),
+    [
+        (b"Expect: 100-continue\r\nContent-Length: 3\r\n", 1),
+        (b"Expect: 100-continue\r\nExpect: 100-continue\r\nContent-Length: 3\r\n", 1),
+        (b"Expect: something else\r\nContent-Length: 3\r\n", 0),
+        # one that is refused is not asked for its body
+        (b"Expect: 100-continue\r\nContent-Length: 99999999\r\n", 0),
+        (b"Expect: 100-continue\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n", 0),
+    ],
+)
+def test_who_waits_for_a_word_before_a_body_is_told_once(front: Front, head: bytes, promised: int) -> None:
+    with front.open(b"POST /a HTTP/1.1\r\n" + CLOSE + head + b"\r\n") as one:
+        one.sendall(b"abc")
+        found = all_of(one)
+    # A body that came before the word was said needs none.
+    assert found.count(b" 100 Continue") <= promised
+    assert found.count(b"HTTP/1.1 ") - found.count(b" 100 Continue") == 1
+
+
+def test_a_connection_that_waits_for_a_word_is_told_it(front: Front) -> None:
+    with front.open(b"POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n") as one:
+        assert one.recv(100).startswith(b"HTTP/1.1 100 ")
+        one.sendall(b"abc")
+        assert answer(one) == b"POST /a  3"
