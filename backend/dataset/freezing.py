@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     from backend.pages.page import Page
     from backend.settings import Settings
 
-__all__ = ["Frozen", "datasets", "freeze", "freeze_known", "known_pages"]
+__all__ = ["Frozen", "datasets", "file_stem", "freeze", "freeze_known", "known_pages"]
 
 _PROGRAM = "contract-marks"
 _MOST_NAMED = 20
+_LONGEST_STEM = 150
+_NO_FILE = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)
 
 
 def known_pages(
@@ -60,7 +62,7 @@ def known_pages(
         PageError: A page cannot be read.
     """
     pages, looks = [], []
-    stems = Counter(_stem(page.name) for page in truth.pages)
+    stems = Counter(file_stem(page.name).casefold() for page in truth.pages)
     for known in sorted(truth.pages, key=lambda page: page.name):
         read = next(from_path(known.path, settings, pages=slice(0, 1)))
         if known.size not in (None, (read.width, read.height)):
@@ -68,7 +70,7 @@ def known_pages(
                 f"{known.name} is {read.width} x {read.height} pixels when upright, but its boxes were drawn on "
                 f"{known.size}: export the COCO file anew from upright images"
             )
-        frozen = _page(known, read, draft.add(read.pixels), alone=stems[_stem(known.name)] == 1)
+        frozen = _page(known, read, draft.add(read.pixels), alone=stems[file_stem(known.name).casefold()] == 1)
         pages.append(frozen)
         looks.append(PageLook(document=frozen.document, page_sha256=frozen.sha256, page_phash=perceptual(read.pixels)))
         progress()
@@ -82,7 +84,7 @@ def _page(known: TruePage, read: Page, sha256: str, *, alone: bool) -> FrozenPag
         for label, box, traits in zip(labels, known.boxes, known.traits, strict=True)
     )
     return FrozenPage(
-        name=_stem(known.name) if alone else f"{_stem(known.name)}-{_digits(known.name)}",
+        name=file_stem(known.name) if alone else f"{file_stem(known.name)}-{_digits(known.name)}",
         document=document_key(known.document, ()),
         split="",
         sha256=sha256,
@@ -104,9 +106,15 @@ def _copies(marks: Sequence[tuple[str, Corners, tuple[str, ...]]]) -> list[int]:
     return [sum(other[:2] == one[:2] for other in marks[:place]) for place, one in enumerate(marks)]
 
 
-def _stem(name: str) -> str:
-    """A file name's letters, digits and dashes: fit for a file of any system."""
-    return re.sub(r"[^A-Za-z0-9-]+", "-", name.rpartition(".")[0] or name).strip("-") or _digits(name)
+def file_stem(name: str) -> str:
+    """A file name's letters, digits and dashes: fit for a file of any system, with an ending and a number behind it.
+
+    Windows has names that are no files, whatever their ending. Too long a name is cut, and told from others by digits.
+    """
+    stem = re.sub(r"[^A-Za-z0-9-]+", "-", name.rpartition(".")[0] or name).strip("-")
+    if len(stem) > _LONGEST_STEM or _NO_FILE.fullmatch(stem):
+        stem = f"{stem[:_LONGEST_STEM]}-{_digits(name)}"
+    return stem or _digits(name)
 
 
 def _digits(name: str) -> str:

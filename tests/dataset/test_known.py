@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backend.dataset.freezing import Frozen, freeze_known
+from backend.dataset.freezing import Frozen, file_stem, freeze_known
 from backend.errors import DatasetError
 from backend.evaluation.truth import read_coco
 from backend.settings import Settings
@@ -94,3 +95,28 @@ def test_boxes_drawn_on_another_size_are_refused(tmp_path: Path) -> None:
     file = coco(tmp_path / "pages", ["a.png"], size=(320, 240))
     with pytest.raises(DatasetError, match="240 x 320 pixels when upright, but its boxes were drawn on"):
         frozen(file, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("con.pdf", "NUL.png", "aux", "COM1.tif", "lpt9.x"),  # no files on Windows, whatever their ending
+        *("../../etc/passwd.png", "..", ".", "/", "\\\\host\\share.png", "C:evil.png", "a\0b.png", "-rf.png", "a.png."),
+        *("=cmd().png", "عقد.pdf", "契約書.png", "x" * 300 + ".png", "a\nb.png", "~root.png", "$(id).png"),
+    ],
+    ids=ascii,
+)
+def test_a_page_bears_a_name_that_every_system_takes_for_a_file(name: str, tmp_path: Path) -> None:
+    stem = file_stem(name)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", stem)
+    assert not re.fullmatch(r"con|prn|aux|nul|(com|lpt)\d", stem, re.IGNORECASE)
+    (tmp_path / f"{stem}-12345678-000.png").touch()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_names_that_differ_in_capitals_alone_are_told_apart(tmp_path: Path) -> None:
+    """Exported to a disk that knows no capitals, one page would take the other one's place."""
+    file = coco(tmp_path / "images", ["Lease.png", "lease.png", "other.png"])
+    names = [one.name for one in frozen(file, tmp_path / "data").version.manifest.pages]
+    assert len({name.casefold() for name in names}) == 3
+    assert "other" in names
