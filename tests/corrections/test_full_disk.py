@@ -24,13 +24,15 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.corrections.crop_store import CropStore
+from backend.corrections.crop_store import CropStore, cut
 from backend.corrections.database import open_database
 from backend.corrections.intake import Intake
 from backend.corrections.journal import Journal
+from backend.corrections.spool import Spool
 from backend.corrections.tables import annotation, event, sample
 from backend.corrections.worker import Worker
-from backend.errors import LedgerError
+from backend.errors import BackendError, LedgerError
+from backend.files import write_private
 from backend.labelstudio.annotations import Annotation
 from backend.labelstudio.protocol import without_secrets
 from backend.pages.encoding import png_bytes
@@ -208,6 +210,63 @@ def trials(kind: str, place: Path, migrated: Path) -> Iterator[tuple[str, Counte
         shutil.rmtree(folder)
 
 
+def refusals(place: Path, migrated: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """What is said where DATA_DIR has become read-only, and when it can be written again; by who writes there."""
+    place.mkdir(parents=True)
+    mount(place, "size=8m")
+    folder = place / "data"
+    folder.mkdir()
+    shutil.copyfile(migrated, folder / "ledger.sqlite3")
+    spool, crops = Spool(folder / "spool"), CropStore(str(folder))
+    crop = cut(np.zeros((20, 20, 3), np.uint8), (2.0, 2.0, 9.0, 9.0))
+    writes: dict[str, Callable[[], object]] = {
+        "ledger": lambda: open_database(f"sqlite:///{folder / 'ledger.sqlite3'}").dispose(),
+        "event": lambda: spool.append(b"{}"),
+        "crop": lambda: crops.put(crop),
+        "report": lambda: write_private(folder / "report.html", "x"),
+    }
+    told = []
+    for how in ("remount,ro", "remount,rw"):
+        subprocess.run(["mount", "-o", how, str(place)], check=True)
+        told.append({name: outcome(write) for name, write in writes.items()})
+    return told[0], told[1]
+
+
+def outcome(write: Callable[[], object]) -> str:
+    try:
+        write()
+    except BackendError as error:
+        return f"{type(error).__name__}: {error}"
+    return "taken"
+
+
+def test_a_data_folder_that_becomes_read_only_is_said_so_and_taken_again_without_a_restart(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    [refused, taken] = json.loads(in_namespace("ReadOnly", tmp_path / "disk", migrated_file))
+    assert {name: said.partition(":")[0] for name, said in refused.items()} == {
+        "ledger": "LedgerError",
+        "event": "LedgerError",
+        "crop": "LedgerError",
+        "report": "OutputError",
+    }
+    assert all("Read-only file system" in said for said in refused.values()), refused
+    assert set(taken.values()) == {"taken"}
+
+
+def in_namespace(kind: str, place: Path, migrated: Path) -> str:
+    """What this program prints in a namespace of its own, where it may mount file systems."""
+    namespace = [] if kind == "ShortFiles" else ["unshare", "-rm"]
+    if namespace and (
+        not shutil.which("unshare") or subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode
+    ):
+        pytest.skip("no mount namespaces here (unshare)")
+    command = [*namespace, sys.executable, "-m", __name__, kind, str(place), str(migrated)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     ("kind", "places"),
     [
@@ -219,19 +278,13 @@ def trials(kind: str, place: Path, migrated: Path) -> Iterator[tuple[str, Counte
 def test_wherever_the_disk_gets_full_nothing_acknowledged_is_lost(
     kind: str, places: set[str], tmp_path: Path, migrated_file: Path
 ) -> None:
-    namespace = [] if kind == "ShortFiles" else ["unshare", "-rm"]
-    if namespace and (
-        not shutil.which("unshare") or subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode
-    ):
-        pytest.skip("no mount namespaces here (unshare)")
-    command = [*namespace, sys.executable, "-m", __name__, kind, str(tmp_path / "disk"), str(migrated_file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    reached, amiss = json.loads(done.stdout)
+    reached, amiss = json.loads(in_namespace(kind, tmp_path / "disk", migrated_file))
     assert amiss == {}
     assert places <= set(reached), reached
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1] == "ReadOnly":
+    sys.stdout.write(json.dumps(refusals(Path(sys.argv[2]), Path(sys.argv[3]))))
+elif __name__ == "__main__":
     found = list(trials(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])))
     sys.stdout.write(json.dumps([Counter(reached for reached, _ in found), sum((one for _, one in found), Counter())]))
