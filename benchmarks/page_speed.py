@@ -108,7 +108,7 @@ def measure_pages(pipeline: Pipeline, weights: Weights, *, contracts: Sequence[C
         rounds: How often each page is measured.
     """
     model = resnet18(num_classes=len(weights.config.classes)).eval()
-    model.load_state_dict(state_dict_from_onnx(weights.path))
+    model.load_state_dict(state_dict_from_onnx(weights.trainable))
     rcnn = fasterrcnn_mobilenet_v3_large_fpn(weights=None, weights_backbone=None, num_classes=len(CLASSES)).eval()
     ours: list[_Turn] = []
     original: list[_Turn] = []

@@ -269,7 +269,8 @@ def _publish(models: Models, folder: Path, settings: Settings, *, facts: Facts) 
 
 def _quantise(models: Models, args: argparse.Namespace, settings: Settings) -> None:
     try:
-        from backend.training.quantise import calibration, compare, drawn_truth, quantise  # noqa: PLC0415  a serving install has none of these  # noqa: PLC0415
+        from backend.training.parity import compare, drawn_truth  # noqa: PLC0415  a serving install has none of these
+        from backend.training.quantise import calibration, quantise  # noqa: PLC0415
         from backend.training.training_record import versions  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TrainingError(f"quantising needs {error.name}: install this program with its `train` extra") from error

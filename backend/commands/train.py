@@ -14,6 +14,8 @@ from backend.vision.weights import BUNDLED
 __all__ = ["STEPS", "add_arguments", "run"]
 
 STEPS = ("pages", "detector", "refiner", "crops", "classifier", "publish", "fusion")
+_LAST = "quantise"
+"""A step that is done only when it is asked for: the gold pages have to say first that nothing is lost by it."""
 _PAGES = 3600
 _WORK = Path("out/training")
 _BUNDLED_ALONE: dict[str, object] = {
@@ -54,7 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="learn from this frozen data set as well; needs --out",
     )
-    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="do only these (default all)")
+    parser.add_argument(
+        "--steps",
+        nargs="+",
+        choices=(*STEPS, _LAST),
+        default=STEPS,
+        help=f"do only these (default all but {_LAST}, which puts the networks of --out into whole numbers)",
+    )
     parser.add_argument(
         "--minutes",
         type=zero_or_above,
@@ -112,6 +120,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         _say(bundled.publish_classifier(args.work, args.out, threads=args.threads, command=_command(args)))
     if "fusion" in args.steps:
         _say([bundled.weigh(args.work, args.out, threads=args.threads)])
+    if _LAST in args.steps:
+        _say(bundled.into_whole_numbers(args.out, real=args.real, threads=args.threads))
     return os.EX_OK
 
 

@@ -28,6 +28,8 @@ from backend.vision.weights import (
     CONFIG_FILE,
     DETECTOR_CONFIG_FILE,
     DETECTOR_WEIGHTS_FILE,
+    FLOAT_DETECTOR_FILE,
+    FLOAT_REFINER_FILE,
     FLOAT_WEIGHTS_FILE,
     REFINER_CONFIG_FILE,
     REFINER_WEIGHTS_FILE,
@@ -54,7 +56,7 @@ DOCUMENTS_FILE = "documents.txt"
 pages' pixels where they are known."""
 _NETWORKS = (
     ((WEIGHTS_FILE, CONFIG_FILE), (FLOAT_WEIGHTS_FILE,)),
-    ((DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE), ()),
+    ((DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE), (FLOAT_DETECTOR_FILE,)),
 )
 """Of each network the files that it needs, and those that may stand beside."""
 _REFINER = (REFINER_WEIGHTS_FILE, REFINER_CONFIG_FILE)
@@ -110,8 +112,10 @@ def carry_refiner(place: Path, out: Path) -> None:
     Nothing is copied where that detector's boxes are refined by the program's own refiner.
     """
     if place not in (out, BUNDLED) and all((place / name).is_file() for name in _REFINER):
-        for name in _REFINER:
-            shutil.copyfile(place / name, out / name)
+        (out / FLOAT_REFINER_FILE).unlink(missing_ok=True)
+        for name in (*_REFINER, FLOAT_REFINER_FILE):
+            if (place / name).is_file():
+                shutil.copyfile(place / name, out / name)
 
 
 def _add_documents_of(place: Path, out: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -18,14 +19,15 @@ from numpy.typing import NDArray
 from backend.errors import TrainingError
 from backend.geometry import as_boxes, coverage
 from backend.models.publishing import add_documents, documents_of
+from backend.settings import Settings
 from backend.training.classifier_loop import fit, network_from
-from backend.training.classifier_publishing import publish
+from backend.training.classifier_publishing import CARD_FILE, publish
 from backend.training.classifier_recipe import BUNDLED, Recipe
 from backend.training.convert import imagenet_lite
 from backend.training.crops import CropFolder
 from backend.training.detector.detector_loop import DetectorProgress, fit_detector
 from backend.training.detector.detector_network import TAUGHT
-from backend.training.detector.detector_publishing import publish_detector
+from backend.training.detector.detector_publishing import DETECTOR_CARD_FILE, publish_detector
 from backend.training.detector.detector_recipe import BUNDLED_DETECTOR, DetectorRecipe
 from backend.training.detector.lite_network import LITE0, LiteNet, body_from_imagenet
 from backend.training.detector.scenes import Stock, load_stock
@@ -33,8 +35,10 @@ from backend.training.export import state_dict_from_onnx
 from backend.training.fusion import fit_fusion
 from backend.training.harvest import harvest_marks, harvest_pages
 from backend.training.pagestore import LabelledPage, PageStore
+from backend.training.parity import compare, drawn_truth
+from backend.training.quantise import CalibrationInputs, calibration, detector_folder, quantise, refiner_folder
 from backend.training.refiner.refiner_loop import BUNDLED_REFINER, fit_refiner
-from backend.training.refiner.refiner_publishing import publish_refiner
+from backend.training.refiner.refiner_publishing import REFINER_CARD_FILE, publish_refiner
 from backend.training.training_pages import (
     add_real_pages,
     ask_for_folder,
@@ -48,16 +52,38 @@ from backend.training.training_pages import (
 from backend.vision.finders import build_detector
 from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.weights import BUNDLED as WEIGHTS
-from backend.vision.weights import DETECTOR_WEIGHTS_FILE, WEIGHTS_FILE
+from backend.vision.weights import (
+    DETECTOR_WEIGHTS_FILE,
+    REFINER_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+    Weights,
+    in_floating_point,
+)
 
-__all__ = ["collect", "fit_boxes", "fit_classifier", "fit_pages", "harvest", "publish_classifier", "weigh", "within"]
+__all__ = [
+    "collect",
+    "fit_boxes",
+    "fit_classifier",
+    "fit_pages",
+    "harvest",
+    "into_whole_numbers",
+    "publish_classifier",
+    "weigh",
+    "within",
+]
 
+_CARDS = {
+    WEIGHTS_FILE: CARD_FILE,
+    DETECTOR_WEIGHTS_FILE: DETECTOR_CARD_FILE,
+    REFINER_WEIGHTS_FILE: REFINER_CARD_FILE,
+}
 _CUT: Mapping[str, tuple[str, ...]] = {"page_full": TAUGHT, "page_photo_sig": MARKS, "drawn": ("thumb",)}
 """What is cut out of pages, to be pasted on others, by the pages' source."""
 _MOST_CUT = 1000
 """Of one class and source."""
 _ALONE = 0.1
 """Largest share of a mark that another one may cover where it is cut out: both would be pasted."""
+_CALIBRATION_PAGES = 40
 _JUDGED = 40
 """Drawn pages that judge the detector after each epoch."""
 
@@ -112,7 +138,8 @@ def fit_boxes(work: Path, out: Path, *, real: Path | None, threads: int, jobs: i
     pages = store.read()
     train, judge = _stocks(store, pages, out, real)
     made = out / DETECTOR_WEIGHTS_FILE
-    base = _base_of(work / "refiner-base.onnx", made if made.is_file() else WEIGHTS / DETECTOR_WEIGHTS_FILE)
+    begun = in_floating_point(out if made.is_file() else WEIGHTS, DETECTOR_WEIGHTS_FILE)
+    base = _base_of(work / "refiner-base.onnx", begun)
     new = {f"{page.domain}/{page.source}" for page in pages if is_frozen(page)}
     shares = shared(BUNDLED_REFINER.shares, train.groups, new, samples=BUNDLED_REFINER.samples)
     recipe = dataclasses.replace(BUNDLED_REFINER, base=f"detector@{sha256_of(base)[:12]}", shares=shares)
@@ -205,6 +232,63 @@ def weigh(work: Path, out: Path, *, threads: int) -> str:
     return f"fusion: {fit_fusion(out, store, real or drawn, stand_ins=drawn if real else (), threads=threads)}"
 
 
+def into_whole_numbers(out: Path, *, real: Path | None, threads: int, pages: int = _CALIBRATION_PAGES) -> list[str]:
+    """Puts the networks of `out` into whole numbers, in their place; those in floating point stay beside.
+
+    Gives how far they are from those, on the drawn pages that they are calibrated on, a line a thing. Their cards say
+    which file is which.
+
+    Args:
+        out: Holds the classifier and the detector; a detector whose boxes are refined takes its refiner with it.
+        real: Folder of real pages and crops to calibrate on, besides.
+        threads: That may compute.
+        pages: How many to draw.
+
+    Raises:
+        BadWeights: One of the networks is missing, or they are of whole numbers already.
+        TrainingError: `real` is no folder of real pages with their manifest.
+    """
+    weights = Weights.open(out, name="bundled", gate_folder=out)
+    settings = Settings(model_threads=threads)
+    seen = calibration(weights, pages=pages, real=real, threads=threads)
+    with tempfile.TemporaryDirectory() as place:
+        whole, before = Path(place) / "whole", {name: sha256_of(file) for name, file in _files_of(weights).items()}
+        quantise(weights, whole, seen)
+        after = Weights.open(whole, name="int8", gate_folder=whole)
+        compared = compare(weights, after, seen, drawn_truth(Path(place) / "pages", pages=pages), settings)
+        for file in whole.iterdir():
+            shutil.copyfile(file, out / file.name)
+    add_documents(out, seen.documents)
+    for name, checksum in before.items():
+        _tell_of_whole_numbers(out, name, checksum, seen)
+    return str(compared).splitlines()
+
+
+def _files_of(weights: Weights) -> dict[str, Path]:
+    places = {DETECTOR_WEIGHTS_FILE: detector_folder(weights), REFINER_WEIGHTS_FILE: refiner_folder(weights)}
+    return {WEIGHTS_FILE: weights.path} | {name: folder / name for name, folder in places.items()}
+
+
+def _tell_of_whole_numbers(out: Path, name: str, checksum: str, seen: CalibrationInputs) -> None:
+    """Makes a network's card, if there is one, name the file that serves now, and the one that it describes."""
+    card = out / _CARDS[name]
+    if not card.is_file():
+        return
+    kept, size = in_floating_point(out, name).name, (out / name).stat().st_size / 1e6
+    card.write_text(
+        card.read_text(encoding="utf-8").replace(checksum, sha256_of(out / name)).rstrip()
+        + f"""
+
+## Whole numbers
+
+`{name}` computes in whole numbers (int8, {size:.1f} MB), calibrated on {len(seen.pages)} pages and {len(seen.crops)}
+crops. It was made from `{kept}`, which lies beside it for trainings to start from. The figures above are of that one.
+Its SHA-256 is `{checksum}`.
+""",
+        encoding="utf-8",
+    )
+
+
 def _marks_to_paste(
     store: PageStore, pages: Sequence[LabelledPage], real: Path | None
 ) -> dict[str, list[tuple[str, NDArray[np.uint8]]]]:
@@ -260,7 +344,7 @@ def _crops(work: Path) -> CropFolder:
 
 def _recipe(work: Path) -> tuple[Recipe, Path]:
     """The recipe with its base named, and the base: a copy, since publishing puts new weights in its place."""
-    base = _base_of(work / "base.onnx", WEIGHTS / WEIGHTS_FILE)
+    base = _base_of(work / "base.onnx", in_floating_point(WEIGHTS, WEIGHTS_FILE))
     crops = [crop for crop in _crops(work).read() if crop.split == "train"]
     groups = [f"{crop.domain}/{crop.label}" for crop in crops]
     new = {group for group, crop in zip(groups, crops, strict=True) if is_frozen(crop)}

@@ -12,6 +12,7 @@ from backend.models.publishing import add_documents
 from backend.training.training_loop import RunProgress
 from backend.training.training_record import seconds_of, write_record
 from backend.vision.network_config import sha256_of
+from backend.vision.weights import in_floating_point
 
 __all__ = ["Publication", "PublishedWeights", "publish_run"]
 
@@ -95,6 +96,9 @@ def publish_run(work: Publication[M], out: Path) -> dict[str, M]:
     out.mkdir(parents=True, exist_ok=True)
     add_documents(out, work.documents())
     work.write(out)
+    # Of weights of whole numbers that were here before: nothing that is new was made from it.
+    if (old := in_floating_point(out, work.weights_file)) != out / work.weights_file:
+        old.unlink()
     measured = work.measure(out)
     seconds = seconds_of(work.progress)
     write_record(

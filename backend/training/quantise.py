@@ -1,8 +1,9 @@
-"""Quantises both networks to eight-bit whole numbers, calibrated on pages and crops, and measures what that changes.
+"""The networks as whole numbers of eight bits, calibrated on pages and crops.
 
 Static quantisation by ONNX Runtime's own tool. Each channel of the weights and each activation gets a scale, in the
 graph as pairs of QuantizeLinear and DequantizeLinear (arXiv:1712.05877). Activations are uint8, weights int8 of seven
-bits: processors without VNNI add up pairs of products in 16 bits, which eight bits would overflow.
+bits: processors without VNNI add up pairs of products in 16 bits, which eight bits would overflow. What comes after the
+last convolutions stays in floating point: heat, distances and places of edges would be as coarse as their numbers.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
@@ -23,44 +23,39 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from tqdm import tqdm
 
 from backend.errors import BadWeights, TrainingError
-from backend.evaluation.rates import macro_f1, softmax
-from backend.evaluation.study import Run, match, race
-from backend.evaluation.truth import Truth, read_coco
-from backend.models.publishing import carry_refiner
-from backend.models.serving import build_pipeline
-from backend.synthetic import coco
 from backend.synthetic.drawn_page import draw_page
 from backend.training.pagestore import PageStore
 from backend.training.training_pages import add_real_pages, real_marks
+from backend.vision.box_refiner import RefinerConfig, looked_at, window_of
 from backend.vision.classifier import network_input
-from backend.vision.engine import DetectorConfig, DetectorNetwork, Network
+from backend.vision.engine import DetectorConfig
 from backend.vision.finders import build_detector
-from backend.vision.network_config import MARKS, sha256_of
+from backend.vision.network_config import sha256_of
 from backend.vision.network_detector import padded, page_input
 from backend.vision.weights import (
     BUNDLED,
     CONFIG_FILE,
     DETECTOR_CONFIG_FILE,
     DETECTOR_WEIGHTS_FILE,
+    FLOAT_DETECTOR_FILE,
+    FLOAT_REFINER_FILE,
     FLOAT_WEIGHTS_FILE,
+    REFINER_CONFIG_FILE,
+    REFINER_WEIGHTS_FILE,
     WEIGHTS_FILE,
     Weights,
 )
-
-if TYPE_CHECKING:
-    from backend.settings import Settings
 
 __all__ = [
     "CALIBRATION_SEED",
     "IN_FLOAT",
     "CalibrationInputs",
     "calibration",
-    "compare",
     "detector_folder",
-    "drawn_truth",
     "quantise",
     "quantise_classifier",
     "quantise_network",
+    "refiner_folder",
 ]
 
 CALIBRATION_SEED = 3_000_000
@@ -72,20 +67,25 @@ _REAL_PAGES = 24
 _REAL_CROPS = 96
 IN_FLOAT = ("heat.last", "edges.last")
 """The detector's last convolutions, one by one pixel: exact heat costs next to no time."""
+_REFINER_IN_FLOAT = ("borders.last",)
+_OPERATORS = ("Conv", "Relu", "Clip", "Add", "Resize", "Transpose", "MaxPool", "AveragePool")
+"""What is computed in whole numbers: convolutions, and what lies between them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CalibrationInputs:
-    """What both networks look at to learn the range of each activation.
+    """What the networks look at to learn the range of each activation.
 
     Attributes:
         pages: Input of the detector, (1, H, W, 3) uint8 each.
         crops: Input of the classifier, (N, 3, 224, 224) float32 in [0, 1].
+        looks: Input of the refiner, (N, S, S, 3) uint8; None where the detector's boxes are not refined.
         documents: Names of the documents that they are of.
     """
 
     pages: tuple[NDArray[np.uint8], ...]
     crops: NDArray[np.float32]
+    looks: NDArray[np.uint8] | None
     documents: tuple[str, ...]
 
 
@@ -93,7 +93,7 @@ def calibration(weights: Weights, *, pages: int, real: Path | None = None, threa
     """Pages and crops to calibrate on: drawn ones, and real ones of documents that train, where there are any.
 
     The crops are what the detector proposes on these pages, so that the classifier sees here what it sees in serving,
-    and the single real marks.
+    and the single real marks. The refiner looks at what is proposed, too.
 
     Args:
         weights: Their detector proposes.
@@ -108,12 +108,16 @@ def calibration(weights: Weights, *, pages: int, real: Path | None = None, threa
         raise TrainingError(f"{pages} pages to calibrate on: at least one is needed")
     detector = build_detector("model", weights.folder, threads=threads)
     config = DetectorConfig.read(detector_folder(weights) / DETECTOR_CONFIG_FILE)
-    looked_at, crops, documents = [], [], []
+    refiner = RefinerConfig.read(refiner_folder(weights) / REFINER_CONFIG_FILE) if config.refined else None
+    inputs, crops, looks, documents = [], [], [], []
     for document, pixels, dpi in (*_drawn(pages), *_real_pages(real)):
-        small, _ = page_input(pixels, dpi, pixel_mm=config.pixel_mm)
-        looked_at.append(padded(small, config.multiple)[None])
+        small, scale = page_input(pixels, dpi, pixel_mm=config.pixel_mm)
+        inputs.append(padded(small, config.multiple)[None])
         found = detector(pixels, dpi).boxes
-        crops.append(network_input(pixels, found[_some(len(found), _CROPS_A_PAGE)]))
+        some = found[_some(len(found), _CROPS_A_PAGE)]
+        crops.append(network_input(pixels, some))
+        if refiner is not None:
+            looks.extend([looked_at(small, window_of(box, refiner.margin), refiner.side) for box in some * scale])
         documents.append(document)
     for document, pixels in _real_crops(real):
         height, width = pixels.shape[:2]
@@ -122,14 +126,19 @@ def calibration(weights: Weights, *, pages: int, real: Path | None = None, threa
     every = np.concatenate(crops)
     if not len(every):
         raise TrainingError(f"the detector proposes nothing on {pages} drawn pages: draw more")
-    return CalibrationInputs(pages=tuple(looked_at), crops=every, documents=tuple(dict.fromkeys(documents)))
+    return CalibrationInputs(
+        pages=tuple(inputs),
+        crops=every,
+        looks=np.stack(looks) if looks else None,
+        documents=tuple(dict.fromkeys(documents)),
+    )
 
 
 def quantise(weights: Weights, out: Path, seen: CalibrationInputs) -> None:
-    """Writes both networks of `weights` as whole numbers to `out`, with their configs.
+    """Writes the networks of `weights` as whole numbers to `out`, with their configs.
 
-    The floating-point classifier stays beside it: trainings start from that. Temperature, thresholds and fusion are
-    those of the weights that it is made from.
+    Those in floating point stay beside, for trainings to start from. Temperature, thresholds and fusion are those of
+    the weights that they are made from.
 
     Args:
         weights: Weights in floating point.
@@ -142,13 +151,15 @@ def quantise(weights: Weights, out: Path, seen: CalibrationInputs) -> None:
     out.mkdir(parents=True, exist_ok=True)
     note = {"numbers": f"int8, calibrated on {len(seen.pages)} pages and {len(seen.crops)} crops"}
     quantise_classifier(weights, out, seen.crops, note=note["numbers"])
+    if seen.looks is not None:
+        _quantise_refiner(refiner_folder(weights), out, seen.looks, note=note)
     place = detector_folder(weights)
     quantise_network(place / DETECTOR_WEIGHTS_FILE, out / DETECTOR_WEIGHTS_FILE, seen.pages, in_float=IN_FLOAT)
+    shutil.copyfile(place / DETECTOR_WEIGHTS_FILE, out / FLOAT_DETECTOR_FILE)
     detector = DetectorConfig.read(place / DETECTOR_CONFIG_FILE)
     dataclasses.replace(
         detector, sha256=sha256_of(out / DETECTOR_WEIGHTS_FILE), provenance={**detector.provenance, **note}
     ).write(out / DETECTOR_CONFIG_FILE)
-    carry_refiner(place, out)
 
 
 def quantise_classifier(weights: Weights, out: Path, crops: NDArray[np.float32], *, note: str) -> None:
@@ -166,8 +177,7 @@ def quantise_classifier(weights: Weights, out: Path, crops: NDArray[np.float32],
         BadWeights: It is of whole numbers already, or cannot be read.
     """
     aside = out / f"{WEIGHTS_FILE}.part"
-    batches = (crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH))
-    quantise_network(weights.path, aside, batches)
+    quantise_network(weights.path, aside, _batches(crops))
     shutil.copyfile(weights.path, out / FLOAT_WEIGHTS_FILE)
     aside.replace(out / WEIGHTS_FILE)
     provenance = {**weights.config.provenance, "numbers": note}
@@ -176,9 +186,24 @@ def quantise_classifier(weights: Weights, out: Path, crops: NDArray[np.float32],
     )
 
 
+def _quantise_refiner(place: Path, out: Path, looks: NDArray[np.uint8], *, note: dict[str, str]) -> None:
+    weights = out / REFINER_WEIGHTS_FILE
+    quantise_network(place / REFINER_WEIGHTS_FILE, weights, _batches(looks), in_float=_REFINER_IN_FLOAT)
+    shutil.copyfile(place / REFINER_WEIGHTS_FILE, out / FLOAT_REFINER_FILE)
+    config = RefinerConfig.read(place / REFINER_CONFIG_FILE)
+    dataclasses.replace(config, sha256=sha256_of(weights), provenance={**config.provenance, **note}).write(
+        out / REFINER_CONFIG_FILE
+    )
+
+
 def detector_folder(weights: Weights) -> Path:
     """Where the detector is that serves with these weights."""
     return weights.folder if (weights.folder / DETECTOR_CONFIG_FILE).is_file() else BUNDLED
+
+
+def refiner_folder(weights: Weights) -> Path:
+    """Where the refiner is that serves with these weights, if their detector's boxes are refined."""
+    return weights.folder if (weights.folder / REFINER_CONFIG_FILE).is_file() else BUNDLED
 
 
 def quantise_network(source: Path, out: Path, inputs: Iterable[NDArray[Any]], *, in_float: Sequence[str] = ()) -> None:
@@ -208,6 +233,7 @@ def quantise_network(source: Path, out: Path, inputs: Iterable[NDArray[Any]], *,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=list(in_float),
+            op_types_to_quantize=list(_OPERATORS),
         )
 
 
@@ -246,120 +272,10 @@ def _real_crops(folder: Path | None) -> list[tuple[str, NDArray[np.uint8]]]:
     return train[_some(len(train), _REAL_CROPS)]
 
 
+def _batches(inputs: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    return (inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH))
+
+
 def _some(there: int, wanted: int) -> slice:
     """Some `wanted` of the rows that there are, from the first to the last."""
     return slice(None, None, max(1, there // wanted))
-
-
-_IOU = 0.5
-_COMPARED_AT_ONCE = 32
-_DPI = 150
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parity:
-    """What changed.
-
-    Attributes:
-        crops: How many the classifiers were compared on.
-        mean: Mean distance of a class's probability.
-        largest: The largest.
-        same: Share of crops that keep their name.
-        heat_mean: Mean distance of the detectors' heat.
-        heat_largest: The largest.
-        pages: How many whole pages both saw.
-        f1: Macro F1 on them at IoU .5, before and after; None where there is no mark.
-        milliseconds: Median of a page, before and after.
-    """
-
-    crops: int
-    mean: float
-    largest: float
-    same: float
-    heat_mean: float
-    heat_largest: float
-    pages: int
-    f1: tuple[float | None, float | None]
-    milliseconds: tuple[float, float]
-
-    def as_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    def __str__(self) -> str:
-        before, after = ("none" if one is None else f"{one:.3f}" for one in self.f1)
-        return (
-            f"{self.crops} crops: probabilities differ by {self.mean:.4f}, at most {self.largest:.3f}; "
-            f"{self.same:.1%} keep their name\n"
-            f"heat of the detector differs by {self.heat_mean:.4f}, at most {self.heat_largest:.3f}\n"
-            f"{self.pages} pages: macro F1 {before} → {after}; "
-            f"{self.milliseconds[0]:.0f} → {self.milliseconds[1]:.0f} ms a page"
-        )
-
-
-def compare(before: Weights, after: Weights, seen: CalibrationInputs, truth: Truth, settings: Settings) -> Parity:
-    """Both on the same crops and pages.
-
-    Args:
-        before: In floating point.
-        after: In whole numbers.
-        seen: Crops for the classifiers, and inputs for the detectors.
-        truth: Pages for both together, as they serve.
-        settings: Threads, and how marks are found and selected.
-
-    Raises:
-        BadWeights: One of the two cannot be loaded.
-        PageError: A page cannot be read.
-    """
-    threads = settings.model_threads
-    old, new = (_probabilities(one, seen.crops, threads=threads) for one in (before, after))
-    heat, whole = (_heat(one, seen, threads=threads) for one in (before, after))
-    distance, heat_distance = np.abs(old - new), np.abs(heat - whole)
-    runs = race(build_pipeline(before, settings), build_pipeline(after, settings), truth, settings)
-    first, second = (_f1(run) for run in runs)
-    slow, fast = (float(np.median(run.milliseconds)) for run in runs)
-    return Parity(
-        crops=len(seen.crops),
-        mean=float(distance.mean()),
-        largest=float(distance.max()),
-        same=float((old.argmax(axis=1) == new.argmax(axis=1)).mean()),
-        heat_mean=float(heat_distance.mean()),
-        heat_largest=float(heat_distance.max()),
-        pages=len(truth.pages),
-        f1=(first, second),
-        milliseconds=(slow, fast),
-    )
-
-
-def drawn_truth(folder: Path, *, pages: int) -> Truth:
-    """The drawn pages that were calibrated on, with their marks, in a folder that is made."""
-    folder.mkdir()
-    known = []
-    for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + pages):
-        page, name = draw_page(seed, dpi=_DPI), f"page-{seed}.png"
-        if not cv2.imwrite(str(folder / name), np.ascontiguousarray(page.pixels[..., ::-1])):
-            raise OSError(f"{folder / name} could not be written: check the folder's permissions and the space left")
-        known.append(coco.truth_of(page, name))
-    coco.write(known, folder / "annotations.json")
-    return read_coco(folder / "annotations.json", folder)
-
-
-def _probabilities(weights: Weights, crops: NDArray[np.float32], *, threads: int) -> NDArray[np.float64]:
-    network = Network(weights.path, weights.config, threads=threads)
-    parts = [
-        network.run(crops[start : start + _COMPARED_AT_ONCE])[0] for start in range(0, len(crops), _COMPARED_AT_ONCE)
-    ]
-    return softmax(np.concatenate(parts), weights.config.temperature)
-
-
-def _heat(weights: Weights, seen: CalibrationInputs, *, threads: int) -> NDArray[np.float32]:
-    """The heat of all pages, one number after the other."""
-    folder = detector_folder(weights)
-    config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
-    network = DetectorNetwork(folder / DETECTOR_WEIGHTS_FILE, config, threads=threads)
-    return np.concatenate([network.run(page[0]).heat.ravel() for page in seen.pages])
-
-
-def _f1(run: Run) -> float | None:
-    matches = [match(page, shown, _IOU) for page, shown in zip(run.truth.pages, run.shown, strict=True)]
-    value = float(macro_f1(np.sum([one.confusion for one in matches], axis=0), len(MARKS)))
-    return None if np.isnan(value) else value

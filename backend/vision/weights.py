@@ -13,11 +13,14 @@ __all__ = [
     "CONFIG_FILE",
     "DETECTOR_CONFIG_FILE",
     "DETECTOR_WEIGHTS_FILE",
+    "FLOAT_DETECTOR_FILE",
+    "FLOAT_REFINER_FILE",
     "FLOAT_WEIGHTS_FILE",
     "REFINER_CONFIG_FILE",
     "REFINER_WEIGHTS_FILE",
     "WEIGHTS_FILE",
     "Weights",
+    "in_floating_point",
 ]
 
 WEIGHTS_FILE = "classifier.onnx"
@@ -28,7 +31,20 @@ DETECTOR_WEIGHTS_FILE = "detector.onnx"
 DETECTOR_CONFIG_FILE = "detector.json"
 REFINER_WEIGHTS_FILE = "refiner.onnx"
 REFINER_CONFIG_FILE = "refiner.json"
+FLOAT_DETECTOR_FILE = "detector.float.onnx"
+FLOAT_REFINER_FILE = "refiner.float.onnx"
+_IN_FLOAT = {
+    WEIGHTS_FILE: FLOAT_WEIGHTS_FILE,
+    DETECTOR_WEIGHTS_FILE: FLOAT_DETECTOR_FILE,
+    REFINER_WEIGHTS_FILE: FLOAT_REFINER_FILE,
+}
 BUNDLED = Path(__file__).parents[1] / "models" / "bundled"
+
+
+def in_floating_point(folder: Path, name: str) -> Path:
+    """A network's file that a training can start from: what `name` was made from, where that lies beside, or itself."""
+    kept = folder / _IN_FLOAT[name]
+    return kept if kept.is_file() else folder / name
 
 
 @dataclass(frozen=True)
@@ -55,8 +71,7 @@ class Weights:
     @property
     def trainable(self) -> Path:
         """The ONNX file that a training can start from."""
-        kept = self.folder / FLOAT_WEIGHTS_FILE
-        return kept if kept.is_file() else self.path
+        return in_floating_point(self.folder, WEIGHTS_FILE)
 
     @classmethod
     def open(cls, folder: Path, *, name: str, gate_folder: Path = BUNDLED) -> Weights:

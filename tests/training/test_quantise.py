@@ -10,42 +10,61 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from backend.cli import main
 from backend.errors import BadWeights, TrainingError
 from backend.models.promotion import Models
 from backend.models.published import Registry
-from backend.models.publishing import add_documents, documents_of
+from backend.models.publishing import add_documents, check_loads, documents_of
 from backend.settings import Settings
 from backend.synthetic.drawn_page import draw_page
-from backend.training.export import export_classifier
-from backend.training.quantise import CALIBRATION_SEED, CalibrationInputs, calibration, compare, drawn_truth, quantise
+from backend.training.bundled import into_whole_numbers
+from backend.training.export import export_classifier, export_refiner
+from backend.training.parity import compare, drawn_truth
+from backend.training.quantise import CALIBRATION_SEED, CalibrationInputs, calibration, quantise
+from backend.training.refiner.refiner_network import RefinerNet
 from backend.training.retraining.base_weights import read_base
+from backend.vision.box_refiner import BoxRefiner, RefinerConfig
 from backend.vision.classifier import load_classifier
 from backend.vision.engine import DetectorConfig, DetectorNetwork, Fusion
+from backend.vision.finders import build_detector
 from backend.vision.network_config import ClassifierConfig, sha256_of
 from backend.vision.weights import (
     CONFIG_FILE,
     DETECTOR_CONFIG_FILE,
     DETECTOR_WEIGHTS_FILE,
+    FLOAT_DETECTOR_FILE,
+    FLOAT_REFINER_FILE,
     FLOAT_WEIGHTS_FILE,
+    REFINER_CONFIG_FILE,
+    REFINER_WEIGHTS_FILE,
     WEIGHTS_FILE,
     Weights,
 )
-from tests.models.detectors import random_network, write_detector
+from tests.models.detectors import REFINER_SIDE, TINY_LITE, random_network, write_detector
 from tests.models.models import random_model
 
 ROOT = Path(__file__).parents[2]
 PAGES = 2
+IN_FLOAT = {
+    WEIGHTS_FILE: FLOAT_WEIGHTS_FILE,
+    DETECTOR_WEIGHTS_FILE: FLOAT_DETECTOR_FILE,
+    REFINER_WEIGHTS_FILE: FLOAT_REFINER_FILE,
+}
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    """Random weights in floating point, both networks."""
+    """Random weights in floating point, all three networks."""
     folder = tmp_path_factory.mktemp("float")
     export_classifier(random_model(), folder / WEIGHTS_FILE, half=True, pool=4)
     ClassifierConfig(sha256=sha256_of(folder / WEIGHTS_FILE), temperature=1.3).write(folder / CONFIG_FILE)
-    write_detector(random_network(), folder, fusion=Fusion(seen=0.5))
+    write_detector(random_network(), folder, fusion=Fusion(seen=0.5), refined=True)
+    torch.manual_seed(1)
+    export_refiner(RefinerNet(REFINER_SIDE, TINY_LITE).eval(), folder / REFINER_WEIGHTS_FILE)
+    refiner = RefinerConfig(sha256=sha256_of(folder / REFINER_WEIGHTS_FILE), side=REFINER_SIDE, margin=0.25)
+    refiner.write(folder / REFINER_CONFIG_FILE)
     return Weights.open(folder, name="float")
 
 
@@ -68,6 +87,9 @@ def test_calibrates_on_pages_that_nothing_else_draws(seen: CalibrationInputs) ->
     assert len(seen.crops) > 0
     assert seen.crops.shape[1:] == (3, 224, 224)
     assert 0 <= seen.crops.min() <= seen.crops.max() <= 1
+    assert seen.looks is not None
+    assert seen.looks.shape == (len(seen.crops), REFINER_SIDE, REFINER_SIDE, 3)
+    assert seen.looks.min() < seen.looks.max()
 
 
 def test_needs_a_page(weights: Weights) -> None:
@@ -94,11 +116,15 @@ def test_what_changed_is_told_in_figures(
     truth = drawn_truth(tmp_path / "pages", pages=2)
     same = compare(weights, weights, seen, truth, settings)
     assert (same.mean, same.largest, same.same, same.heat_mean, same.heat_largest) == (0, 0, 1, 0, 0)
+    assert (same.edges_mean, same.edges_largest) == (0, 0)
     assert same.f1[0] == same.f1[1]
     assert same.pages == 2
     differs = compare(weights, whole, seen, truth, settings)
     assert 0 < differs.mean < differs.largest < 0.1
     assert 0 < differs.heat_mean < differs.heat_largest
+    assert differs.edges_mean is not None
+    assert differs.edges_largest is not None
+    assert 0 < differs.edges_mean < differs.edges_largest < 0.1
     assert 0.8 < differs.same <= 1
     assert differs.crops == len(seen.crops)
     assert min(differs.milliseconds) > 0
@@ -113,6 +139,35 @@ def test_the_detector_sees_nearly_the_same(weights: Weights, whole: Weights, see
     assert heat.shape == whole_heat.shape
     assert np.abs(heat - whole_heat).mean() < 0.05
     assert np.abs(edges - whole_edges).mean() < 0.1 * np.abs(edges).mean()
+    for coarse in (*whole_heat, *whole_edges):
+        assert len(np.unique(coarse)) > 256, "what comes out has no steps"
+
+
+def test_the_refiner_sees_edges_in_nearly_the_same_places(
+    weights: Weights, whole: Weights, seen: CalibrationInputs
+) -> None:
+    assert seen.looks is not None
+    exact, coarse = (BoxRefiner.open(one.folder, threads=1).edges(seen.looks) for one in (weights, whole))
+    assert 0 < np.abs(exact - coarse).max() < 0.05
+    before, after = (RefinerConfig.read(one.folder / REFINER_CONFIG_FILE) for one in (weights, whole))
+    assert (after.side, after.margin) == (before.side, before.margin) == (REFINER_SIDE, 0.25)
+    assert after.digest != before.digest, "another version"
+    facts = [build_detector("model", one.folder, threads=1).facts for one in (weights, whole)]
+    assert [one["refiner"] for one in facts] == [before.digest, after.digest]
+
+
+def test_a_detector_whose_boxes_are_not_refined_gets_no_refiner(weights: Weights, tmp_path: Path) -> None:
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        shutil.copyfile(weights.folder / name, tmp_path / name)
+    write_detector(random_network(), tmp_path)
+    plain = Weights.open(tmp_path, name="plain")
+    seen = calibration(plain, pages=1, threads=1)
+    assert seen.looks is None
+    quantise(plain, tmp_path / "whole", seen)
+    assert not (tmp_path / "whole" / REFINER_WEIGHTS_FILE).exists()
+    same = compare(plain, plain, seen, drawn_truth(tmp_path / "pages", pages=1), Settings(model_threads=1))
+    assert (same.edges_mean, same.edges_largest) == (None, None)
+    assert "refiner" not in str(same)
 
 
 def test_files_are_smaller_and_configs_keep_everything_but_the_checksum(weights: Weights, whole: Weights) -> None:
@@ -131,6 +186,25 @@ def test_training_goes_on_from_floating_point(weights: Weights, whole: Weights) 
     assert base.path == whole.folder / FLOAT_WEIGHTS_FILE
     assert sha256_of(base.path) == weights.config.sha256
     assert read_base(weights).path == weights.path
+    for name, kept in IN_FLOAT.items():
+        assert sha256_of(whole.folder / kept) == sha256_of(weights.folder / name)
+
+
+def test_the_bundled_networks_can_be_put_into_whole_numbers_where_they_lie(weights: Weights, tmp_path: Path) -> None:
+    folder = tmp_path / "bundled"
+    shutil.copytree(weights.folder, folder)
+    checksum = sha256_of(weights.folder / DETECTOR_WEIGHTS_FILE)
+    (folder / "DETECTOR_CARD.md").write_text(f"| SHA-256 | `{checksum}` |\n")
+    said = into_whole_numbers(folder, real=None, threads=1, pages=1)
+    assert re.search(r"^edges of the refiner differ by 0\.\d{4}, at most 0\.\d{3}$", "\n".join(said), re.MULTILINE)
+    for name, kept in IN_FLOAT.items():
+        assert b"QuantizeLinear" in (folder / name).read_bytes()
+        assert sha256_of(folder / kept) == sha256_of(weights.folder / name)
+    check_loads(folder)
+    card = (folder / "DETECTOR_CARD.md").read_text()
+    assert f"| SHA-256 | `{sha256_of(folder / DETECTOR_WEIGHTS_FILE)}` |" in card
+    assert f"Its SHA-256 is `{checksum}`." in card, "of what it was made from"
+    assert documents_of(folder) == {f"drawn-{CALIBRATION_SEED}"}
 
 
 def test_whole_numbers_are_not_quantised_again(whole: Weights, seen: CalibrationInputs, tmp_path: Path) -> None:
@@ -177,4 +251,4 @@ def test_the_command_makes_a_candidate_of_what_serves(
     assert model.record.metrics["parity"]["pages"] == 1
     folder = Registry(models.folder).folder_of(name)
     assert documents_of(folder) == {f"drawn-{CALIBRATION_SEED}", "a lease"}, "what it was made of had seen a lease"
-    assert {WEIGHTS_FILE, FLOAT_WEIGHTS_FILE, DETECTOR_WEIGHTS_FILE} < set(model.record.files)
+    assert {*IN_FLOAT, *IN_FLOAT.values()} < set(model.record.files)

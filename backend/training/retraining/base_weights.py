@@ -28,7 +28,7 @@ from backend.training.quantise import detector_folder
 from backend.training.training_loop import save
 from backend.vision.engine import PIXEL_MM, DetectorConfig
 from backend.vision.network_config import CLASSES, sha256_of
-from backend.vision.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
+from backend.vision.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, in_floating_point
 
 if TYPE_CHECKING:
     from backend.settings import Settings
@@ -210,7 +210,8 @@ def detector_base(serving: Weights, settings: Settings, *, shapes: Sequence[Shap
     """The detector that the one which serves goes back to, before any correction taught it.
 
     A retrained detector says in its config which one it goes on from, and one that was put into whole numbers here is
-    its parent's. One that was made elsewhere, of a detector that is not here, is its own root.
+    its parent's. One that was made elsewhere, of a detector that is not here, is its own root; if it is of whole
+    numbers, what it was made from may lie beside it.
 
     Raises:
         BadWeights: No training can go on from it: it is of whole numbers, or of none of the `shapes`.
@@ -222,9 +223,9 @@ def detector_base(serving: Weights, settings: Settings, *, shapes: Sequence[Shap
         if folder != weights.folder:
             owner = BUNDLED.name
         weights = _before(weights, config, settings)
-    if of_whole_numbers(config):
+    path = in_floating_point(folder, DETECTOR_WEIGHTS_FILE)
+    if of_whole_numbers(config) and path == folder / DETECTOR_WEIGHTS_FILE:
         raise BadWeights("it is of whole numbers, and what it was made from is not here")
-    path = folder / DETECTOR_WEIGHTS_FILE
     theirs = {name: tensor.shape for name, tensor in state_dict_from_onnx(path).items()}
     for shape in shapes:
         network = build_network(shape)

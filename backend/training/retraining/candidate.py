@@ -36,7 +36,13 @@ from backend.vision.engine import DetectorConfig
 from backend.vision.finders import build_detector
 from backend.vision.network_config import CLASSES, MARKS, NONE, ClassifierConfig
 from backend.vision.pipeline import fuse
-from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, Weights
+from backend.vision.weights import (
+    CONFIG_FILE,
+    DETECTOR_CONFIG_FILE,
+    DETECTOR_WEIGHTS_FILE,
+    FLOAT_DETECTOR_FILE,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -239,8 +245,9 @@ def add_detector(
         return
     if place != out:
         add_documents(out, documents_of(place) or ())
-        for name in (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE):
-            shutil.copyfile(place / name, out / name)
+        for name in (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE, FLOAT_DETECTOR_FILE):
+            if (place / name).is_file():
+                shutil.copyfile(place / name, out / name)
         carry_refiner(place, out)
     judges = [page for page in pages.read() if page.split == "validation" and set(MARKS) <= set(page.complete)]
     fusion = fit_fusion(out, pages, judges, threads=threads, anchored=True)

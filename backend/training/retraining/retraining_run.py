@@ -18,7 +18,7 @@ from backend.errors import PointerMoved
 from backend.evaluation.trial import beside
 from backend.models.promotion import Model, Models
 from backend.models.published import Facts, Registry
-from backend.models.publishing import add_documents, documents_of
+from backend.models.publishing import add_documents, carry_refiner, documents_of
 from backend.models.serving import Sources
 from backend.training.pagestore import JoinedPages
 from backend.training.quantise import detector_folder
@@ -93,8 +93,11 @@ def make(given: Given, run: Path, *, kind: str, threads: int, workers: int, tell
 def _teach(given: Given, work: PageWork, candidate: Path, *, tell: Tell) -> float:
     """Trains the detector on annotators' pages, or goes on; gives the seconds it took."""
     progress, finding = fit_together(work, lambda far: tell(f"detector: {far}")), work.lessons
-    serving = DetectorConfig.read(detector_folder(given.parent) / DETECTOR_CONFIG_FILE)
-    write_taught(work.run, progress, finding, given.pages, candidate, whole_numbers=of_whole_numbers(serving))
+    place = detector_folder(given.parent)
+    whole = of_whole_numbers(DetectorConfig.read(place / DETECTOR_CONFIG_FILE))
+    write_taught(work.run, progress, finding, given.pages, candidate, whole_numbers=whole)
+    if whole:
+        carry_refiner(place, candidate)  # that of its base is in floating point
     seen = finding.pages.seen() | finding.replay.seen()
     add_documents(candidate, (*(documents_of(finding.base.folder) or ()), *seen))
     return seconds_of(progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from backend.training.detector.residual_network import ResidualShape
 from backend.training.retraining.base_weights import FILENAME, Base, DetectorBase, base_of, detector_base
 from backend.vision.engine import PIXEL_MM
 from backend.vision.network_config import ClassifierConfig
-from backend.vision.weights import BUNDLED, CONFIG_FILE, WEIGHTS_FILE
+from backend.vision.weights import BUNDLED, CONFIG_FILE, DETECTOR_WEIGHTS_FILE, FLOAT_DETECTOR_FILE, WEIGHTS_FILE
 from tests.models.detectors import random_network, write_detector
 from tests.models.tiny import says
 
@@ -160,6 +161,14 @@ def test_a_detector_of_whole_numbers_from_elsewhere_is_no_base(settings: Setting
     with_detector(settings, tmp_path / "two", Facts(source="a folder", parent="bundled"), numbers="int8")
     with pytest.raises(BadWeights, match="it is of whole numbers"):
         detector(settings)
+
+
+def test_unless_what_it_was_made_from_lies_beside_it(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    write_detector(random_network(shape=ResidualShape()), tmp_path / "plain", pixel_mm=PIXEL_MM)
+    shutil.copyfile(tmp_path / "plain" / DETECTOR_WEIGHTS_FILE, tmp_path / "one" / FLOAT_DETECTOR_FILE)
+    given = with_detector(settings, tmp_path / "one", Facts(source="a folder"), numbers="int8")
+    assert found_base(settings).path == settings.data_dir / "models" / given / FLOAT_DETECTOR_FILE
 
 
 @pytest.mark.parametrize("base", ["2026-01-01-gone@cafe", "bundled@cafe"], ids=["not here", "another of that name"])
