@@ -27,7 +27,7 @@ from backend.models.publishing import DOCUMENTS_FILE, add_documents, complete, d
 from backend.models.serving import Sources
 from backend.models.tracking import track, tracker_named
 from backend.settings import Settings
-from backend.vision.weights import WEIGHTS_FILE, Weights
+from backend.vision.weights import NETWORKS, WEIGHTS_FILE, Weights
 
 if TYPE_CHECKING:
     import argparse
@@ -172,6 +172,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pages", type=one_or_more, default=_CALIBRATION_PAGES, help="drawn pages to calibrate on (%(default)s)"
     )
     one.add_argument("--real", type=Path, metavar="DIR", help="folder with a manifest.json of real pages and crops")
+    one.add_argument(
+        "--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="which; the others stay as they are (all)"
+    )
     one.add_argument("--coco", type=Path, metavar="FILE", help="compare both on these pages, COCO format")
     one.add_argument("--images", type=Path, metavar="DIR", help="folder of the images that FILE names")
     one = acts.add_parser("judge", help="ask the gate about a model, on pages whose marks are known")
@@ -280,7 +283,7 @@ def _quantise(models: Models, args: argparse.Namespace, settings: Settings) -> N
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         seen = calibration(serving, pages=args.pages, real=args.real, threads=settings.model_threads)
-        quantise(serving, folder, seen)
+        quantise(serving, folder, seen, networks=args.networks)
         known = documents_of(serving.folder)
         if known is not None:  # else nobody can say it of these either
             add_documents(folder, {*seen.documents, *known})
@@ -288,7 +291,7 @@ def _quantise(models: Models, args: argparse.Namespace, settings: Settings) -> N
         truth = _truth(args) or drawn_truth(folder / "pages", pages=args.pages)
         compared = compare(serving, whole, seen, truth, settings)
         print(compared)
-        recipe = {"numbers": "int8", "pages": len(seen.pages), "crops": len(seen.crops)}
+        recipe = {"numbers": "int8", "of": sorted(args.networks), "pages": len(seen.pages), "crops": len(seen.crops)}
         facts = Facts(
             source="quantised",
             parent=serving.name,

@@ -9,7 +9,7 @@ from pathlib import Path
 from backend.commands.amounts import none_or_more, one_or_more, zero_or_above
 from backend.errors import TrainingError
 from backend.settings import Settings
-from backend.vision.weights import BUNDLED
+from backend.vision.weights import BUNDLED, NETWORKS
 
 __all__ = ["STEPS", "add_arguments", "run"]
 
@@ -25,6 +25,7 @@ _BUNDLED_ALONE: dict[str, object] = {
     "pages": _PAGES,
     "dataset": [],
     "steps": STEPS,
+    "networks": NETWORKS,
     "minutes": None,
 }
 """What --bundled-recipe alone looks at, with the defaults."""
@@ -62,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(*STEPS, _LAST),
         default=STEPS,
         help=f"do only these (default all but {_LAST}, which puts the networks of --out into whole numbers)",
+    )
+    parser.add_argument(
+        "--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help=f"which the step {_LAST} is for (all)"
     )
     parser.add_argument(
         "--minutes",
@@ -121,7 +125,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if "fusion" in args.steps:
         _say([bundled.weigh(args.work, args.out, threads=args.threads)])
     if _LAST in args.steps:
-        _say(bundled.into_whole_numbers(args.out, real=args.real, threads=args.threads))
+        _say(bundled.into_whole_numbers(args.out, real=args.real, threads=args.threads, networks=args.networks))
     return os.EX_OK
 
 

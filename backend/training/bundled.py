@@ -7,7 +7,7 @@ import multiprocessing
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +54,7 @@ from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.weights import BUNDLED as WEIGHTS
 from backend.vision.weights import (
     DETECTOR_WEIGHTS_FILE,
+    NETWORKS,
     REFINER_WEIGHTS_FILE,
     WEIGHTS_FILE,
     Weights,
@@ -232,7 +233,14 @@ def weigh(work: Path, out: Path, *, threads: int) -> str:
     return f"fusion: {fit_fusion(out, store, real or drawn, stand_ins=drawn if real else (), threads=threads)}"
 
 
-def into_whole_numbers(out: Path, *, real: Path | None, threads: int, pages: int = _CALIBRATION_PAGES) -> list[str]:
+def into_whole_numbers(
+    out: Path,
+    *,
+    real: Path | None,
+    threads: int,
+    pages: int = _CALIBRATION_PAGES,
+    networks: Collection[str] = NETWORKS,
+) -> list[str]:
     """Puts the networks of `out` into whole numbers, in their place; those in floating point stay beside.
 
     Gives how far they are from those, on the drawn pages that they are calibrated on, a line a thing. Their cards say
@@ -243,6 +251,7 @@ def into_whole_numbers(out: Path, *, real: Path | None, threads: int, pages: int
         real: Folder of real pages and crops to calibrate on, besides.
         threads: That may compute.
         pages: How many to draw.
+        networks: Which of `NETWORKS`.
 
     Raises:
         BadWeights: One of the networks is missing, or they are of whole numbers already.
@@ -253,7 +262,7 @@ def into_whole_numbers(out: Path, *, real: Path | None, threads: int, pages: int
     seen = calibration(weights, pages=pages, real=real, threads=threads)
     with tempfile.TemporaryDirectory() as place:
         whole, before = Path(place) / "whole", {name: sha256_of(file) for name, file in _files_of(weights).items()}
-        quantise(weights, whole, seen)
+        quantise(weights, whole, seen, networks=networks)
         after = Weights.open(whole, name="int8", gate_folder=whole)
         compared = compare(weights, after, seen, drawn_truth(Path(place) / "pages", pages=pages), settings)
         for file in whole.iterdir():
@@ -270,13 +279,13 @@ def _files_of(weights: Weights) -> dict[str, Path]:
 
 
 def _tell_of_whole_numbers(out: Path, name: str, checksum: str, seen: CalibrationInputs) -> None:
-    """Makes a network's card, if there is one, name the file that serves now, and the one that it describes."""
-    card = out / _CARDS[name]
-    if not card.is_file():
+    """Makes the card of a network that changed, if there is one, name the file that serves and the one it describes."""
+    card, now = out / _CARDS[name], out / name
+    if not card.is_file() or not now.is_file() or sha256_of(now) == checksum:
         return
-    kept, size = in_floating_point(out, name).name, (out / name).stat().st_size / 1e6
+    kept, size = in_floating_point(out, name).name, now.stat().st_size / 1e6
     card.write_text(
-        card.read_text(encoding="utf-8").replace(checksum, sha256_of(out / name)).rstrip()
+        card.read_text(encoding="utf-8").replace(checksum, sha256_of(now)).rstrip()
         + f"""
 
 ## Whole numbers

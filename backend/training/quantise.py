@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from tqdm import tqdm
 
 from backend.errors import BadWeights, TrainingError
+from backend.models.publishing import carry_refiner
 from backend.synthetic.drawn_page import draw_page
 from backend.training.pagestore import PageStore
 from backend.training.training_pages import add_real_pages, real_marks
@@ -40,6 +41,7 @@ from backend.vision.weights import (
     FLOAT_DETECTOR_FILE,
     FLOAT_REFINER_FILE,
     FLOAT_WEIGHTS_FILE,
+    NETWORKS,
     REFINER_CONFIG_FILE,
     REFINER_WEIGHTS_FILE,
     WEIGHTS_FILE,
@@ -134,7 +136,7 @@ def calibration(weights: Weights, *, pages: int, real: Path | None = None, threa
     )
 
 
-def quantise(weights: Weights, out: Path, seen: CalibrationInputs) -> None:
+def quantise(weights: Weights, out: Path, seen: CalibrationInputs, *, networks: Collection[str] = NETWORKS) -> None:
     """Writes the networks of `weights` as whole numbers to `out`, with their configs.
 
     Those in floating point stay beside, for trainings to start from. Temperature, thresholds and fusion are those of
@@ -144,16 +146,35 @@ def quantise(weights: Weights, out: Path, seen: CalibrationInputs) -> None:
         weights: Weights in floating point.
         out: Made when missing.
         seen: What to calibrate on.
+        networks: Which of `NETWORKS`; the others are copied.
 
     Raises:
-        BadWeights: The weights are of whole numbers already, or cannot be read.
+        BadWeights: One of them is of whole numbers already, or cannot be read.
     """
     out.mkdir(parents=True, exist_ok=True)
     note = {"numbers": f"int8, calibrated on {len(seen.pages)} pages and {len(seen.crops)} crops"}
-    quantise_classifier(weights, out, seen.crops, note=note["numbers"])
-    if seen.looks is not None:
-        _quantise_refiner(refiner_folder(weights), out, seen.looks, note=note)
+    if "classifier" in networks:
+        quantise_classifier(weights, out, seen.crops, note=note["numbers"])
+    else:
+        _copy(weights.folder, out, (WEIGHTS_FILE, CONFIG_FILE, FLOAT_WEIGHTS_FILE))
     place = detector_folder(weights)
+    if "detector" in networks:
+        _quantise_detector(place, out, seen, note=note)
+    else:
+        _copy(place, out, (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE, FLOAT_DETECTOR_FILE))
+    if seen.looks is not None and "refiner" in networks:
+        _quantise_refiner(refiner_folder(weights), out, seen.looks, note=note)
+    else:
+        carry_refiner(refiner_folder(weights), out)
+
+
+def _copy(place: Path, out: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if (place / name).is_file():
+            shutil.copyfile(place / name, out / name)
+
+
+def _quantise_detector(place: Path, out: Path, seen: CalibrationInputs, *, note: dict[str, str]) -> None:
     quantise_network(place / DETECTOR_WEIGHTS_FILE, out / DETECTOR_WEIGHTS_FILE, seen.pages, in_float=IN_FLOAT)
     shutil.copyfile(place / DETECTOR_WEIGHTS_FILE, out / FLOAT_DETECTOR_FILE)
     detector = DetectorConfig.read(place / DETECTOR_CONFIG_FILE)

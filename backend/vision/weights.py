@@ -16,6 +16,7 @@ __all__ = [
     "FLOAT_DETECTOR_FILE",
     "FLOAT_REFINER_FILE",
     "FLOAT_WEIGHTS_FILE",
+    "NETWORKS",
     "REFINER_CONFIG_FILE",
     "REFINER_WEIGHTS_FILE",
     "WEIGHTS_FILE",
@@ -38,6 +39,7 @@ _IN_FLOAT = {
     DETECTOR_WEIGHTS_FILE: FLOAT_DETECTOR_FILE,
     REFINER_WEIGHTS_FILE: FLOAT_REFINER_FILE,
 }
+NETWORKS = ("classifier", "detector", "refiner")
 BUNDLED = Path(__file__).parents[1] / "models" / "bundled"
 
 

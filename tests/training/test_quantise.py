@@ -190,6 +190,19 @@ def test_training_goes_on_from_floating_point(weights: Weights, whole: Weights) 
         assert sha256_of(whole.folder / kept) == sha256_of(weights.folder / name)
 
 
+def test_networks_that_are_not_named_stay_as_they_are(
+    weights: Weights, seen: CalibrationInputs, tmp_path: Path
+) -> None:
+    quantise(weights, tmp_path / "one", seen, networks=["refiner"])
+    quantise(Weights.open(tmp_path / "one", name="one"), tmp_path / "two", seen, networks=["detector"])
+    for folder, changed in (("one", {REFINER_WEIGHTS_FILE}), ("two", {REFINER_WEIGHTS_FILE, DETECTOR_WEIGHTS_FILE})):
+        check_loads(tmp_path / folder)
+        for name, kept in IN_FLOAT.items():
+            before, now = sha256_of(weights.folder / name), sha256_of(tmp_path / folder / name)
+            assert (now != before) == (name in changed)
+            assert name not in changed or sha256_of(tmp_path / folder / kept) == before
+
+
 def test_the_bundled_networks_can_be_put_into_whole_numbers_where_they_lie(weights: Weights, tmp_path: Path) -> None:
     folder = tmp_path / "bundled"
     shutil.copytree(weights.folder, folder)
@@ -248,6 +261,7 @@ def test_the_command_makes_a_candidate_of_what_serves(
     assert model.record is not None
     assert (model.status, model.record.source, model.record.parent) == ("candidate", "quantised", parent)
     assert model.record.recipe["pages"] == 1
+    assert model.record.recipe["of"] == ["classifier", "detector", "refiner"]
     assert model.record.metrics["parity"]["pages"] == 1
     folder = Registry(models.folder).folder_of(name)
     assert documents_of(folder) == {f"drawn-{CALIBRATION_SEED}", "a lease"}, "what it was made of had seen a lease"
