@@ -1,6 +1,6 @@
 """Where a page's processor time goes, and that two kinds of weights find the same: `python -m benchmarks.steps`.
 
-One thread computes, and its processor time counts, not the clock on the wall: other work on the machine matters little.
+One thread computes, and its processor time counts, not the clock on the wall: other work on the machine matters less.
 """
 
 from __future__ import annotations
