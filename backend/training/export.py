@@ -248,11 +248,22 @@ def _lite(graph: GraphBuilder, network: LiteNet) -> None:
     merged, last = _pyramid(graph, network)
     every = graph.add("Sigmoid", _head(graph, merged, "heat", network.heat), name="heat.every")
     graph.add("Slice", every, "first", "marks", "channels", name="heat")
-    distances = graph.add("Softplus", _head(graph, merged, "edges", network.edges), name="edges.positive")
-    graph.add("Mul", distances, "stride", name="edges")
+    _distances(graph, _head(graph, merged, "edges", network.edges))
     pooled = graph.add("Flatten", graph.add("GlobalAveragePool", last, name="turns.pool"), name="turns.flat")
     turns = graph.add("Gemm", pooled, graph.names["turns.weight"], "turns.bias", name="turns.logits", transB=1)
     graph.add("Softmax", turns, name="turns", axis=1)
+
+
+def _distances(graph: GraphBuilder, logits: str) -> None:
+    """Adds `edges`, the softplus of the logits times the stride.
+
+    It is written as max(x, 0) - log sigmoid |x|. ONNX Runtime computes eight numbers of these at a time, and its
+    Softplus one by one.
+    """
+    sure = graph.add("Sigmoid", graph.add("Abs", logits, name="edges.size"), name="edges.sure")
+    above = graph.add("Relu", logits, name="edges.above")
+    positive = graph.add("Sub", above, graph.add("Log", sure, name="edges.below"), name="edges.positive")
+    graph.add("Mul", positive, "stride", name="edges")
 
 
 def _constants(graph: GraphBuilder, more: Mapping[str, float]) -> None:
@@ -350,8 +361,7 @@ def _residual(graph: GraphBuilder, network: ResidualNet) -> None:
             merged = graph.add("Resize", merged, "", "twice", name=f"laterals.{lateral}.twice", **_NEAREST)
     x = _rectified(graph, merged, "smooth")
     graph.add("Sigmoid", _residual_head(graph, x, "heat"), name="heat")
-    distances = graph.add("Softplus", _residual_head(graph, x, "edges"), name="edges.positive")
-    graph.add("Mul", distances, "stride", name="edges")
+    _distances(graph, _residual_head(graph, x, "edges"))
 
 
 def _rectified(graph: GraphBuilder, x: str, layer: str, *, kernel: int = 3, stride: int = 1) -> str:

@@ -67,8 +67,8 @@ _CROPS_A_PAGE = 5
 _BATCH = 8
 _REAL_PAGES = 24
 _REAL_CROPS = 96
-IN_FLOAT = ("heat.last", "edges.last")
-"""The detector's last convolutions, one by one pixel: exact heat costs next to no time."""
+IN_FLOAT = ("heat.last", "edges.last", "edges.above")
+"""The detector's last convolutions, one by one pixel, and what follows: exact heat costs next to no time."""
 _REFINER_IN_FLOAT = ("borders.last",)
 _OPERATORS = ("Conv", "Relu", "Clip", "Add", "Resize", "Transpose", "MaxPool", "AveragePool")
 """What is computed in whole numbers: convolutions, and what lies between them."""

@@ -16,7 +16,7 @@ from backend.training.detector.residual_network import ResidualShape
 from backend.training.export import export_detector, half_precision, state_dict_from_onnx
 from backend.vision.engine import DetectorConfig, DetectorNetwork, DetectorOutput
 from backend.vision.network_config import MARKS, sha256_of
-from tests.models.detectors import TINY, TINY_LITE, random_network
+from tests.models.detectors import TINY, TINY_LITE, even_network, random_network
 
 SHAPES = [
     TINY,
@@ -68,6 +68,14 @@ def test_halved_it_equals_the_network_of_rounded_kernels(shape: Shape, tmp_path:
     check(found, computed(network))
     sizes = [(tmp_path / name).stat().st_size for name in ("half.onnx", "whole.onnx")]
     assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize("reach", [0.001, 0.5, 40.0, 2000.0])
+def test_distances_are_right_however_short_or_long(reach: float, tmp_path: Path) -> None:
+    network = even_network(heat=0.5, reach=reach)
+    export_detector(network, tmp_path / "detector.onnx", half=False)
+    edges = served(tmp_path / "detector.onnx", network).edges
+    np.testing.assert_allclose(edges, reach, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("half", [False, True])
