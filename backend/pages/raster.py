@@ -148,6 +148,7 @@ _OF_PIXELS = 10
 _OF_WAVELETS = 20
 """The same of a JPEG 2000: 4 for each of three colours, and for Pillow's picture, 3 for the answer, 1 for its data."""
 _LARGE_WAVELETS = 20_000_000
+_LARGE_PROGRESSIVE = 40_000_000
 _MOST_PIXELS_A_BYTE = 8 * 64
 """Of a JPEG: each block of 8 by 8 pixels takes a bit at least."""
 _NEARLY = 0.98
@@ -302,7 +303,15 @@ def _jpeg(image: Image.Image, data: bytes, factor: int) -> tuple[Bands, int]:
             _check_lower_part(found)
             code = cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB
             return Bands((width, height), lambda top, bottom: found[top:bottom], code), 1
-    image.load()
+    try:
+        image.load()
+    except OSError as error:
+        # The library does not say which. It keeps all coefficients of a progressive one: six bytes a pixel in colour.
+        large = image.info.get("progressive") and image.width * image.height > _LARGE_PROGRESSIVE
+        if large and not ends_in_nothing(data):
+            reason = "damaged, or more memory than a page may take: save it as a JPEG that is not progressive"
+            raise Refusal(UndecodablePage, reason) from error
+        raise
     return bands_of(image), factor
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from backend.errors import CutShort, LimitExceeded, PageError, PageUnavailable
+from backend.errors import CutShort, LimitExceeded, PageError, PageUnavailable, UndecodablePage
 from backend.pages.decoders import Decoder, decoder, finish
 from backend.pages.headers import sniff
 from backend.pages.page import Limits
@@ -178,6 +178,23 @@ def test_a_whole_jpeg_2000_has_more_room_and_never_more_than_the_largest_page() 
     for pixels in (25_000_000, 35_000_000, 120_000_000):
         _Desk(request, lambda _: mmap.mmap(-1, 1), bounds).admit(pixels, 1, bytes_a_pixel=20)
     assert [room >> 20 for room in given] == [604, 704, 704]
+
+
+@pytest.mark.parametrize("enough", [150.0, None])
+def test_a_progressive_jpeg_that_finds_no_room_is_not_called_damaged_and_no_more(
+    process: Decoder, enough: float | None
+) -> None:
+    """Its coefficients alone take 648 MB; the header says so, and enough bytes follow it to be believed."""
+    jpeg = packed(picture(64, 64), "JPEG", progressive=True, subsampling=0)
+    comments = (b"\xff\xfe\xff\xff" + bytes(65_533)) * 5
+    place = jpeg.index(b"\xff\xc2") + 5
+    large = (12_000).to_bytes(2, "big") + (9_000).to_bytes(2, "big")
+    data = jpeg[:2] + comments + jpeg[2:place] + large + jpeg[place + 4 :]
+    limits = dataclasses.replace(LIMITS, max_pixels=120_000_000, seconds=SECONDS)
+    process.open(data, "JPEG", None, reference="page", limits=limits)
+    with pytest.raises(UndecodablePage, match="or more memory than a page may take: save it as a JPEG that is not"):
+        process.page(0, dpi=72, enough=enough, reference="page", limits=limits)
+    assert process.is_well
 
 
 def test_who_looks_for_marks_needs_no_more_than_that_for_any_page(process: Decoder) -> None:
