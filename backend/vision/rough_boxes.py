@@ -1,7 +1,7 @@
 """A rough box that an annotator drew, tightened to the mark inside.
 
 Boxes around ink (`backend.vision.rough_ink`) and the detector's candidates compete. What speaks for each of them is
-weighed, and the best is the answer.
+weighed. The answer is the mean of the best and of those that may be the same mark, each by the chance that it is right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,17 @@ from backend.vision.finders import Detects
 from backend.vision.network_config import MARKS
 from backend.vision.rough_ink import Mask, RoughInk, at_edge, possible_boxes
 
-__all__ = ["EVIDENCE", "SECOND_LOOK", "WEIGHTS", "Rivals", "box_evidence", "proposed_in", "rivals", "tighten"]
+__all__ = [
+    "EVIDENCE",
+    "SECOND_LOOK",
+    "WEIGHTS",
+    "Rivals",
+    "box_evidence",
+    "likeliest",
+    "proposed_in",
+    "rivals",
+    "tighten",
+]
 
 _CLOSE = 0.8
 """IoU from which a box is a candidate's own."""
@@ -169,6 +179,10 @@ _LOOKS = 2
 """So far from the mark, the second look is worth another."""
 _TOLD = 0.9
 """Stands for the heat of what an annotator says is there."""
+_SHARPNESS = 2.0
+"""How much surer of the best box an answer is than the weights were when they were fitted; 1 blurs what is clear."""
+_OF_ONE_MARK = 0.1
+"""IoU with the best box from which another one may be around the same mark."""
 _COPY, _SAME = 0.85, 0.5
 """IoU with a region that is there from which an answer is a copy of it, and a candidate is that region."""
 
@@ -261,10 +275,22 @@ def tighten(
     found = rivals(pixels, rough[0], candidates=candidates[free], probabilities=probabilities[free], inside=inside)
     if found is None:
         return rough
-    chosen = found.boxes[int((found.evidence @ np.array(weights)).argmax())]
+    chosen = likeliest(found.boxes, found.evidence @ np.array(weights))
     best = as_boxes([_within(chosen, np.array([0, 0, width, height], np.float64))])
     copies = iou(best, taken).max(initial=0) > _COPY
     return rough if copies or areas(best)[0] < 1 else best
+
+
+def likeliest(boxes: Boxes, worth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean (4,) of the best box and its like, each by its chance, which a softmax gives it.
+
+    Two boxes that are equally good may be too narrow and too wide: between them is better than either. A box of little
+    in common with the best is around another mark, and nothing is right between two marks.
+    """
+    chances = np.exp(_SHARPNESS * (worth - worth.max()))
+    best = int(worth.argmax())
+    chances[iou(boxes[best : best + 1], boxes)[0] < _OF_ONE_MARK] = 0
+    return np.asarray(chances @ boxes / chances.sum())
 
 
 def rivals(

@@ -12,7 +12,7 @@ from backend.vision.candidates import Candidates
 from backend.vision.colour_detector import ColourDetector
 from backend.vision.network_config import MARKS
 from backend.vision.pipeline import Pipeline
-from backend.vision.rough_boxes import tighten
+from backend.vision.rough_boxes import likeliest, tighten
 from tests.vision.test_pipeline import Answers, stamped_page
 
 SEAL, NAME = (300.0, 300.0, 500.0, 440.0), (120.0, 500.0, 420.0, 560.0)
@@ -136,3 +136,11 @@ def test_a_classifier_that_is_sure_of_none_still_names_what_was_drawn() -> None:
     mark = Pipeline(ColourDetector(), Answers((0.0, 0.0, 0.0, 1.0))).refine(stamped_page(), as_boxes([0, 0, 900, 900]))
     assert mark.names[0] in MARKS
     assert np.isfinite(mark.scores).all()
+
+
+def test_between_two_boxes_that_are_as_good_the_answer_lies_and_never_between_two_marks() -> None:
+    narrow, wide, elsewhere = (20.0, 20.0, 80.0, 80.0), (10.0, 10.0, 90.0, 90.0), (200.0, 10.0, 280.0, 90.0)
+    boxes = as_boxes([narrow, wide, elsewhere])
+    np.testing.assert_allclose(likeliest(boxes, np.array([1.0, 1.0, 1.0])), (15.0, 15.0, 85.0, 85.0))
+    np.testing.assert_allclose(likeliest(boxes, np.array([9.0, 1.0, 9.0])), narrow, atol=0.01)
+    np.testing.assert_allclose(likeliest(boxes, np.array([0.0, 0.0, 1.0])), elsewhere)
