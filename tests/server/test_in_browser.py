@@ -184,7 +184,7 @@ def test_a_page_fits_the_screen_can_be_read_and_lets_nothing_in(
     with serving(make(engine)) as url:
         for scheme in ("light", "dark"):
             with opened(browser, size=size, scheme=scheme) as (page, complaints):
-                page.goto(url)
+                page.goto(f"{url}/?still=1")  # a page that renews itself would do so while it is looked at
                 page.wait_for_load_state("networkidle")
                 assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
                 assert page.evaluate(CONTRAST) == []
