@@ -171,7 +171,7 @@ class Wire(asyncio.BufferedProtocol):
         elif request.method == b"CONNECT":
             self._refuse(405, "this server is no way to another one")
         elif not request.http_version.startswith(b"1."):
-            self._refuse(505, "this server speaks HTTP/1.1")
+            self._refuse(400, "this server speaks HTTP/1.1")
         elif int(declared) > self._reception.limits.body_bytes:
             self._refuse(413, "the body is larger than this server takes")
         elif self._http.they_are_waiting_for_100_continue:

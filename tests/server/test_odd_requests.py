@@ -73,8 +73,8 @@ def test_a_flood_behind_a_request_costs_that_request_nothing(front: Front) -> No
         (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\n\r\n", b"200"),
         # other versions
         (b"GET / HTTP/1.9\r\n" + CLOSE + b"\r\n", b"200"),
-        (b"GET / HTTP/2.0\r\n" + CLOSE + b"\r\n", b"505"),
-        (b"GET / HTTP/0.9\r\n" + CLOSE + b"\r\n", b"505"),
+        (b"GET / HTTP/2.0\r\n" + CLOSE + b"\r\n", b"400"),
+        (b"GET / HTTP/0.9\r\n" + CLOSE + b"\r\n", b"400"),
         (b"GET / HTTP/11\r\n" + CLOSE + b"\r\n", b"400"),
         (b"GET / http/1.1\r\n" + CLOSE + b"\r\n", b"400"),
         (b"GET /\r\n\r\n", b"400"),
