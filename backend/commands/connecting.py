@@ -1,4 +1,4 @@
-"""A Label Studio project and this backend, connected: what is missing is made, what is there is kept, all is said."""
+"""Connects a Label Studio project to this backend: makes what is missing, keeps what is there, and says both."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Wish:
         project: Its id or title; a title that no project has makes one.
         url: The backend's address, as Label Studio reaches it.
         from_here: The backend's address, as this process reaches it; the same when empty.
-        paged: Whether a task shall be a document of several pages, or one page; None for what the project has, and for
-            one page in a new project.
+        paged: Whether a task is a document of several pages, or one page. None keeps what the project has; in a new
+            project, a task is one page.
         replace_config: Whether a label config that does not fit may be replaced, where nobody annotated yet.
         queue: Whether a project that was connected earlier gets the order of tasks and the tabs of a new one.
-        basic_auth: What the backend asks for.
-        webhook_secret: What it asks, or will ask, of webhooks. This backend's webhooks in other projects get it as
-            well. So does the connection, if it needs no other credentials: "Start training" brings only these.
+        basic_auth: User and password that the backend asks for.
+        webhook_secret: The secret that it asks webhooks for, or will ask. This backend's webhooks in other projects get
+            it, too. So does the connection, if it needs no other credentials: "Start training" brings only these.
     """
 
     project: str
@@ -67,13 +67,13 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True)
 class Connected:
-    """What came of it.
+    """What connecting has changed, and what it has left.
 
     Attributes:
         project: The project's id; None where a dry run did not make one.
-        version: What the backend serves it as.
+        version: The version under which the backend serves this project.
         changes: What was changed, or would be; empty when all was as it should be.
-        notes: What was left as it is, though it may not be meant so.
+        notes: What was left as it is, though it may be a mistake.
     """
 
     project: int | None
@@ -116,7 +116,7 @@ def connect(studio: LabelStudio, wish: Wish, *, dry_run: bool = False) -> Connec
 
 
 class _Work:
-    """One connecting: each method brings one thing to where it should be, or only says what it would change."""
+    """One run of `connect`: each method puts one thing right, or only says what it would change."""
 
     def __init__(self, studio: LabelStudio, wish: Wish, *, dry_run: bool) -> None:
         self._studio = studio
@@ -186,14 +186,14 @@ class _Work:
         return not ours
 
     def queue(self, project: int) -> None:
-        """Tasks in the order of their doubt, and the tabs that show them so."""
+        """Sorts the tasks by doubt, and makes the tabs that show them in that order."""
         if self._studio.project(project).get("sampling") != DOUBTFUL_FIRST:
             self._change(_ORDERED, partial(self._patch, project, sampling=DOUBTFUL_FIRST))
         if lacking := missing_tabs(self._studio, project):
             self._change(_made(lacking), partial(make_tabs, self._studio, project, lacking))
 
     def webhook(self, project: int) -> None:
-        """The webhook that corrections come by, with what lets it in."""
+        """The webhook that brings corrections, with the secret that lets it in."""
         url = webhook_url(self._url)
         ours = [one for one in webhooks(self._studio, project) if _same(one.url, url)]
         for one in ours:
@@ -227,7 +227,7 @@ class _Work:
             self.changes.append(f"webhook given {', '.join(lacking)}")
 
     def _change(self, what: str, change: Callable[[], Any]) -> Any:
-        """Notes a change and makes it; gives what it gives, None in a dry run."""
+        """Notes a change and makes it; gives its result, or None in a dry run."""
         self.changes.append(what)
         return None if self._dry_run else change()
 
@@ -265,7 +265,7 @@ class _Work:
         reached = one["state"] == _CONNECTED
         if self._connection_auth is not None:
             named = one.get("auth_method") == "BASIC_AUTH" and one.get("basic_auth_user") == self._connection_auth[0]
-            # Label Studio never shows a password: that a wrong one is there shows in its not being let in.
+            # Label Studio never shows a password: a wrong one is noticed only where the backend refuses it.
             if not (named and one.get("basic_auth_pass_is_set") and reached):
                 given = "the credentials of BASIC_AUTH_USER" if self._wish.basic_auth else "the secret of webhooks"
                 lacking.append(given)

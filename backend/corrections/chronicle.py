@@ -63,7 +63,7 @@ class Chronicle:
     Args:
         engine: The ledger's database.
         version: Gives the version that serves in this process; None while none does.
-        told: Gives what the registry tells of its models, all of it; what is known already is passed over.
+        told: Gives all milestones of the registry; those that are written already are passed over.
         clock: Seconds since the epoch.
     """
 
@@ -171,7 +171,7 @@ def _pages(state: Annotation) -> int:
     try:
         return len(state.task_pages)
     except (LabelConfigError, RequestError):
-        return 0  # it was parked for it, and the dashboard says so
+        return 0  # an annotation without readable pages is parked, and the dashboard says so
 
 
 def _saw(connection: Connection, state: Annotation) -> str:
@@ -195,13 +195,13 @@ _IOU = "0.5"
 
 
 class Registered:
-    """What a registry tells, asked again and again.
+    """Reads the milestones of a registry, each time it is called.
 
     Args:
         models: The registry.
 
     Attributes:
-        failure: Why it tells nothing; empty while it does.
+        failure: Why the last call could not read them; empty where it could.
     """
 
     def __init__(self, models: Models) -> None:

@@ -1,7 +1,7 @@
-"""Lines that are on disk before their sender is told so, in files that outlive him: the ledger takes them later.
+"""Keeps lines safe until the ledger takes them: each is on disk before its sender gets an answer.
 
-Each process appends to one file of its own and holds its lock. What a process leaves behind when it dies, its lock is
-free, and any other process takes the file over.
+Each process appends to a file of its own and holds its lock. When a process dies, the lock of its file is free, and any
+other process takes the file over.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ class Spool:
             raise LedgerError(str(group.error)) from group.error
 
     def portions(self) -> Iterator[list[bytes]]:
-        """What was stored and not taken yet, in portions; asked for the next one, the spool forgets the last.
+        """Gives what was stored and not taken yet, in portions. When asked for the next portion, it forgets the last.
 
-        So a portion must be kept elsewhere before the loop goes on; a loop that is left early finds it again. A process
-        that is killed in between leaves it to be taken twice. For one caller at a time.
+        So keep a portion elsewhere before the loop goes on. A loop that is left early finds it again. Where a process
+        is killed in between, a portion is taken twice. For one caller at a time.
         """
         self._take_over()
         with self._writing:

@@ -89,12 +89,12 @@ class FrozenPage:
         sha256: Of the upright pixels, as the ledger has it; the page's file bears it as its name.
         width: Pixels.
         height: Pixels.
-        dpi: Where the page's file told it.
-        language: Of the document, where somebody told it.
-        classes: Those of which every mark is among `marks`: the ones that the annotators had a label for.
+        dpi: Dots an inch, where the page's file says so.
+        language: Of the document, where it is known.
+        classes: Classes of which `marks` holds every mark: those that the annotators had a label for.
         marks: The marks; a page without any was looked at and has none.
         ignored: Boxes about which nothing is said, such as marks that two annotators call by different names.
-        origin: None for pages that are not of a Label Studio.
+        origin: Where it was annotated; None for pages that do not come from Label Studio.
     """
 
     name: str
@@ -313,7 +313,7 @@ class Difference:
 
 
 def difference(before: Manifest, after: Manifest) -> Difference:
-    """Compares two versions; pages are the same when their pixels are, marks as the ledger matches them."""
+    """Compares two versions. Pages are the same where their pixels are; marks are matched as in the ledger."""
     pairs, removed, added = _paired(before.pages, after.pages)
     return Difference(
         pages_added=tuple(page.name for page in added),

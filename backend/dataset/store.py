@@ -107,7 +107,7 @@ class VersionDraft:
         return key
 
     def _place(self, path: Path, data: bytes) -> None:
-        """Writes a page, or shares the file of a version that has the very same: a project grows little between two."""
+        """Writes a page, or links to the same file of another version: most pages are in both."""
         for twin in self.folder.parent.glob(f"*/{_PAGES}/{path.parent.name}/{path.name}"):
             if twin.read_bytes() == data:
                 try:

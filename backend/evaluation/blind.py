@@ -1,6 +1,6 @@
-"""What the model finds and misses by the word of people who saw no boxes, beside those who did; out of the ledger.
+"""What the model finds and misses, as people say who saw no boxes, and as people say who saw them; from the ledger.
 
-Who is shown boxes overlooks what the boxes lack. Recall told by such pages flatters; on blind pages it does not.
+People who are shown boxes overlook marks without one. So recall on their pages is too high; on blind pages it is not.
 
 Blind pages and pages with boxes side by side, for a terminal.
 """
@@ -37,7 +37,7 @@ _NOTES = (
     "boxes people overlook what the boxes lack, so that its recall is at most this",
 )
 _ANY_SIZE = (1000, 1000)
-"""Of a page on which nothing was found: whatever its marks are compared with is not there."""
+"""Size of a page on which nothing was found: there is no box to compare its marks with."""
 
 
 def blind_table(figures: BlindFigures) -> str:
@@ -77,9 +77,9 @@ class Reading:
     """One annotated task: what people left on it, and what the model had found.
 
     Attributes:
-        document: That the task is of.
+        document: The document that the task belongs to.
         version: Of the model.
-        blind: Whether what it had found was kept from them.
+        blind: Whether its boxes were kept from the annotators.
         pages: The marks that they left and the boxes that it found, page by page.
     """
 
@@ -113,8 +113,8 @@ class BlindFigures:
 
     Attributes:
         versions: How many blind tasks there are of each model version.
-        blind: By people who saw no boxes.
-        shown: By people who saw those of the same versions.
+        blind: Figures of pages whose annotators saw no boxes.
+        shown: Figures of pages whose annotators saw the boxes of the same versions.
     """
 
     versions: dict[str, int]
@@ -152,7 +152,7 @@ def compare(
 
     Args:
         found: As `readings` gives them.
-        version: Only versions that begin so.
+        version: Only versions that begin with this.
         resamples: Of the bootstrap over documents.
         seed: Of the bootstrap.
 

@@ -1,4 +1,4 @@
-"""Intervals by resampling whole documents: marks of one contract share its paper, inks and hands, and are no strangers.
+"""Intervals by resampling whole documents, because marks of one contract share its paper, inks and hands.
 
 Counts are summed by document once. A resample is a weighted sum of them, so all resamples are one matrix product
 (percentile bootstrap over clusters; Davison and Hinkley, 1997, chapters 2.4 and 3.8).

@@ -270,7 +270,7 @@ def _difference(summed: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _recalls(confusions: NDArray[np.float64], drawn: NDArray[np.int64], bounds: Bounds) -> Iterator[Check]:
-    """No class is forgotten; a class that no gold page has would be forgotten unseen."""
+    """No class may lose recall. A class that is on no gold page fails: nobody would see that it was forgotten."""
     for place, name in enumerate(MARKS):
         before, after = rates(confusions.sum(axis=0), len(MARKS))[:, place, 1]
         change = estimate(partial(_recall_change, place=place), confusions, drawn)
@@ -307,7 +307,7 @@ def _false_boxes(old: Sequence[Match], new: Sequence[Match], bounds: Bounds) -> 
 
 
 def _calibration(old: tuple[Run, Sequence[Match]], new: tuple[Run, Sequence[Match]], bounds: Bounds) -> Check:
-    """Of the shown boxes: their scores are what annotators see and what uncertainty sampling sorts by."""
+    """Calibration of the shown boxes: annotators see their scores, and tasks are sorted by them."""
     before, after = (calibration_error(*shown_scores(*one)[:2]) for one in (old, new))
     known = not np.isnan(before) and not np.isnan(after)
     return Check(
@@ -326,7 +326,7 @@ def _hard(hard: Sequence[bool], bounds: Bounds) -> Check:
         sentence = "there are no earlier hard examples yet"
         return Check(name="hard examples", figure=None, bound=bounds.hard, passed=True, sentence=sentence)
     right, share = sum(hard), sum(hard) / len(hard)
-    # A share of a few dozen is worth no more than ten points either way: what refuses is what chance does not explain.
+    # A share of a few dozen examples is known to ten points at best. So only what chance does not explain refuses.
     chance = _chance(right, len(hard), bounds.hard, alternative="less")
     passed = chance >= bounds.chance
     told = f"the classifier by itself has {right} of {len(hard)} earlier hard examples right ({share:.1%})"
@@ -382,7 +382,7 @@ def _latency(champion: Run, challenger: Run, bounds: Bounds) -> Check:
 
 
 def _objects(champion: Run, old: Sequence[Match], new: Sequence[Match]) -> Check:
-    """Exact McNemar over the true marks; reported, not asked for: it takes marks of one document for strangers."""
+    """Exact McNemar test over the true marks. It refuses nothing: it takes marks of one document as independent."""
     labels = np.concatenate([page.labels for page in champion.truth.pages])
     first, second = (np.concatenate([one.called for one in matches]) == labels for matches in (old, new))
     only_old, only_new = int((first & ~second).sum()), int((second & ~first).sum())

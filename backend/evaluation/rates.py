@@ -161,7 +161,7 @@ class Evaluation:
         macro_f1: Mean F1 of the classes that occur in the truth.
         calibration_error: Expected calibration error of the highest probability, 0 to 1, 15 bins of equal mass.
         confusion: Rows are the truth, columns what was said, counts.
-        accuracy_interval: 95 %, documents resampled; None where the crops' documents are not told, or only one.
+        accuracy_interval: 95 % interval, by resampling documents; None where the documents are not known, or are one.
         macro_f1_interval: Likewise.
     """
 
@@ -225,7 +225,7 @@ def evaluate(
         documents: Of each crop; with them, accuracy and macro F1 have intervals.
 
     Raises:
-        ValueError: There is not one crop.
+        ValueError: There are no crops.
     """
     if not len(truth):
         raise ValueError("there are no crops to evaluate on")

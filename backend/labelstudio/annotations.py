@@ -143,17 +143,17 @@ class Annotation:
         return frozenset(page for _, page, _ in self._labelled())
 
     def unknown_names(self) -> tuple[str, ...]:
-        """The labels of regions that nobody knows a mark of, one for each region; "" for a region without a label."""
+        """Labels that stand for no known mark, one for each region; "" for a region without a label."""
         read = (region for region, _, marks in self._labelled() if marks == (UNKNOWN,))
         return tuple(" + ".join(_names(region)) for region in read)
 
     def needs_past(self) -> bool:
-        """Whether its own label config lacks one of its names, so that another one that turns up may tell more."""
+        """Whether its label config lacks one of its names, so that another label config may explain it later."""
         read = (self._meaning(region, known=NOTHING_KNOWN) for region in self._drawn())
         return any(marks == (UNKNOWN,) for marks in read)
 
     def regions(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[Region, ...]:
-        """The marks that the annotator left; regions under labels that stand for no mark, or are not known, are none.
+        """The marks that the annotator left: regions whose label stands for a mark.
 
         Args:
             sizes: Width and height in pixels of each upright page that bears a region.
@@ -164,7 +164,7 @@ class Annotation:
         return tuple(one for one in self.read(sizes) if one.label != UNKNOWN)
 
     def unread(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[Region, ...]:
-        """The regions whose label nobody knows: what is there cannot be said.
+        """The regions whose label is not known, so that they may be any mark or none.
 
         Args:
             sizes: Width and height in pixels of each upright page that bears a region.

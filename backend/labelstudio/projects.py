@@ -1,6 +1,6 @@
-"""A project by its id or title, the documents that it has already, and the label config of a new one.
+"""Finds a project and the documents that it has, and gives a new one its label config.
 
-Columns of the Data Manager that this program fills, through the data of tasks.
+Fills columns of the Data Manager, through the data of tasks.
 
 The Data Manager filters on a task's `data` and sorts by it. A task's `meta` it stores, but does not know as a column
 (seen in 1.23.2: a filter on it is answered with an error). So a column is one more field of the data.
@@ -51,7 +51,7 @@ def write_columns(
     *,
     progress: Callable[[int], object] = lambda _: None,
 ) -> int:
-    """Gives tasks the values of some columns, and leaves the rest of their data as it is; tasks that are gone are none.
+    """Writes some columns of tasks, and leaves the rest of their data; tasks that are gone are passed over.
 
     Label Studio replaces a task's data as a whole, so that each is read right before it is written. A task that has
     the values already is not written.
@@ -60,7 +60,7 @@ def write_columns(
         studio: Where.
         project: The project's id.
         values: By task, the value of each column; None takes the column from the task.
-        progress: Called with how many tasks more were seen to.
+        progress: Called with the number of tasks done since the last call.
 
     Returns:
         How many tasks were changed.
@@ -120,8 +120,8 @@ def _stored(studio: LabelStudio, project: int, tasks: Sequence[int], *, alias: s
 def _alias(studio: LabelStudio, project: int) -> str | None:
     """The name that is shown for the field without a name, where tasks of the project have one.
 
-    A file that was uploaded before the project had a label config stands under it for ever; what is read shows the
-    first field that the label config asks for in its place, and that is the first column.
+    A file that was uploaded before the project had a label config stays in the field without a name. Label Studio shows
+    it under the first field that the label config asks for, which is the first column.
     """
     if UNNAMED_FIELD not in studio.call("GET", f"/api/projects/{project}/summary/")["all_data_columns"]:
         return None
@@ -202,10 +202,10 @@ def named_project(studio: LabelStudio, name: str) -> int:
 
 
 def documents_in(studio: LabelStudio, project: int, digests: Collection[str]) -> set[str]:
-    """The documents, by their SHA-256, that a project has a task of.
+    """Those of the given documents, by SHA-256, that have a task in the project.
 
-    One filter of the Data Manager finds all of them. The cost is that of the documents asked for, not of the tasks that
-    exist.
+    One filter of the Data Manager finds them all. So the cost grows with the documents asked for, not with the tasks of
+    the project.
     """
     if not digests:
         return set()

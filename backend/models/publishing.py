@@ -58,7 +58,7 @@ _NETWORKS = (
     ((WEIGHTS_FILE, CONFIG_FILE), (FLOAT_WEIGHTS_FILE,)),
     ((DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE), (FLOAT_DETECTOR_FILE,)),
 )
-"""Of each network the files that it needs, and those that may stand beside."""
+"""For each network the files that it needs, and the files that may stand beside them."""
 _REFINER = (REFINER_WEIGHTS_FILE, REFINER_CONFIG_FILE)
 HALF = ".publishing-"
 """What the names of half-written folders begin with; no model's name can."""
@@ -72,12 +72,12 @@ def complete(candidate: Path, serving: Weights, out: Path) -> tuple[str, ...]:
     """Copies a candidate's plain files to `out`, and the network that it lacks from the weights that serve.
 
     So a new detector is published, judged and served together with the classifier that it will work with. The same
-    holds for a new classifier and its detector. What the other one's training saw is noted as well, if both are known;
-    else nothing is, so that the gate asks.
+    holds for a new classifier and its detector. The documents of both trainings are noted if both are known. Otherwise
+    none are, and the gate asks.
 
     Args:
         candidate: Folder with `classifier.onnx`, `detector.onnx` or both, each with its config.
-        serving: Where the other one comes from.
+        serving: Folder that the missing network comes from.
         out: An empty folder.
 
     Returns:
@@ -107,7 +107,7 @@ def complete(candidate: Path, serving: Weights, out: Path) -> tuple[str, ...]:
 
 
 def carry_refiner(place: Path, out: Path) -> None:
-    """Copies the refiner of the folder `place` beside a detector in `out` that was made of the one there.
+    """Copies the refiner of `place` to `out`, for a detector that was made of the one in `place`.
 
     Nothing is copied where that detector's boxes are refined by the program's own refiner.
     """
@@ -128,7 +128,7 @@ def _add_documents_of(place: Path, out: Path) -> None:
 
 
 def add_documents(folder: Path, seen: Iterable[str]) -> None:
-    """Notes what a training saw beside its weights; what is noted there already stays, for both networks are there."""
+    """Notes beside the weights what a training saw. Earlier notes stay, because both networks are there."""
     lines = sorted((documents_of(folder) or frozenset()) | set(seen))
     (folder / DOCUMENTS_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 

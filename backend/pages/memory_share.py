@@ -1,4 +1,4 @@
-"""The memory that the pages of a program share: one page may take much, and all others pass it by taking little."""
+"""Shares memory among the pages of a program: one page may take much, while all others go on with little."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryShare"]
 
-# Of a process at a page that passes all others; an A4 page of 300 dpi takes 80 to 110 MiB.
+# Up to this a page waits for no other one; an A4 page of 300 dpi takes 80 to 110 MiB.
 _SMALL_BYTES = 128 << 20
 _LOOK_SECONDS = 0.2
 _LARGE = threading.Semaphore()
@@ -25,12 +25,12 @@ _LARGE = threading.Semaphore()
 class MemoryShare:
     """The part of one page in the memory that all pages of this program share.
 
-    Up to `_SMALL_BYTES` a page takes what it needs, and passes all others. One that grows beyond that is to be the
-    only one: its process stands still until the other is done. What it needs is seen, not foretold, for the headers of
-    a file tell little of it; so no page is refused for it.
+    Up to `_SMALL_BYTES` a page takes what it needs. At most one page is larger: the process of another one that grows
+    stands still until the first is done. The need is measured, not estimated, because the headers of a file tell little
+    of it. So no page is refused for an estimate.
 
     Args:
-        process: At the page.
+        process: Decodes the page.
         reference: Of the page, for errors.
         patience: Seconds that it stands still at most.
         closing: Tells when the program is about to end.

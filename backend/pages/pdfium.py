@@ -64,7 +64,7 @@ class PdfDocument:
             finally:
                 page.close()
         except (pypdfium2.PdfiumError, ArithmeticError, ValueError) as error:
-            # Such as a page as large as no number.
+            # Such as a page whose size is no number.
             raise _damaged() from error
         return Drawn(size=(width, height), dpi=float(desk.dpi))
 
@@ -83,7 +83,7 @@ class PdfDocument:
             pause = raw.IFSDK_PAUSE(version=1)
             pypdfium2.internal.set_callback(pause, "NeedToPauseNow", lambda _: False)
             try:
-                # In steps that never pause: drawn in one, a page would not say whether it could be.
+                # In steps that never pause: the call that draws it at once does not say whether it failed.
                 if raw.FPDF_RenderPageBitmap_Start(*place, pause) != raw.FPDF_RENDER_DONE:
                     raise _damaged()
             finally:

@@ -93,10 +93,10 @@ _BATCH = 64
 RECORD_FILE = "training.json"
 CARD_FILE = "MODEL_CARD.md"
 NONE_SHARE = 0.6
-"""Share of `none` among what the network proposes: between the .35 of drawn pages and the .80 of real ones, none of
-them gold. Training shows less of it, so that the marks are learned; the head's bias is moved to the share of serving
-(Saerens et al., 2002). The rules on ink propose more of it, .85; a retraining of a few pages moved that far calls too
-many marks none."""
+"""The share of `none` that serving expects. It lies between what the network proposes on drawn pages, .35, and on real
+ones, .80 (none of them gold). Training shows less of it, so that the marks are learned. Publishing then moves the
+head's bias to this share (Saerens et al., 2002). The rules on ink propose more of it, .85. Moved that far, a model
+retrained on a few pages calls too many marks none."""
 
 
 def _data(crops: Sequence[Crop]) -> str:

@@ -1,6 +1,6 @@
 """The training loop of both networks: epochs, a checkpoint after each, the average of the weights, how far it is.
 
-A course says what differs: the network, what an epoch shows, what is made small, and who judges.
+A course says what differs: the network, what an epoch shows, the losses, and how it is judged.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class Course(ABC, Generic[P, B]):
 
     @abstractmethod
     def losses(self, network: nn.Module, batch: B) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
-        """What a step makes small, and the losses that it tells.
+        """The loss that a step makes smaller, and the losses that it reports.
 
         Args:
             network: To be called in place of the course's own: its gradients are those of all processes.
@@ -289,7 +289,7 @@ def how_far(over: int, of: int, *, seconds: float) -> str:
     Args:
         over: Epochs that are over.
         of: Epochs in all, if none ends early.
-        seconds: That the last one took.
+        seconds: Seconds that the last epoch took.
 
     Example:
         >>> how_far(3, 13, seconds=50)
@@ -311,7 +311,7 @@ def rate_at(top: float, done: float) -> float:
 
 
 def averaged(network: nn.Module, averaging: float) -> AveragedModel:
-    """The moving average of a network's weights and of what BatchNorm counts; the network of today is its first past.
+    """The moving average of a network's weights and BatchNorm statistics; it begins with the network as it is.
 
     Args:
         network: Copied.
@@ -323,12 +323,12 @@ def averaged(network: nn.Module, averaging: float) -> AveragedModel:
 
     average = AveragedModel(network, avg_fn=step, use_buffers=True)
     average.requires_grad_(False)
-    average.n_averaged.fill_(1)  # else its first step would forget the network of today
+    average.n_averaged.fill_(1)  # else its first step would replace the weights that it begins with
     return average
 
 
 def adamw(*parts: tuple[Sequence[nn.Parameter], float], learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW that lets kernels decay only: on biases and BatchNorm decay does nothing but harm.
+    """AdamW with weight decay on kernels only: on biases and BatchNorm it does harm.
 
     Args:
         parts: Parameters, and the share of the learning rate that is theirs; each group keeps it as `share`.
@@ -372,7 +372,7 @@ def _restore(
                 slot: value if value.ndim == 0 else value.to(parameter.device)
                 for slot, value in state.items()
             }
-    # Which blocks a step leaves out is drawn at random; a checkpoint of an older program does not say how far that was.
+    # Blocks are left out at random; a checkpoint of an older program lacks the state of that generator.
     if "random.cpu" in tensors:
         torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and torch.cuda.is_available():

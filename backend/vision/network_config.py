@@ -36,7 +36,7 @@ class ClassifierConfig:
         classes: What its outputs mean: `CLASSES`, or without the last.
         preprocessing: Name of the way crops become its input; only `PREPROCESSING` is known.
         temperature: Logits are divided by it before the softmax (Guo et al., 2017, arXiv:1706.04599).
-        thresholds: Lowest probability at which each of `MARKS` counts, above which the operator's own bar still stands.
+        thresholds: Lowest probability at which each of `MARKS` counts; CONFIDENCE has to be reached as well.
         provenance: Where the weights come from, in words: source, revision, licence, data, figures.
     """
 

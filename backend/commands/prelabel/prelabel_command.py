@@ -88,17 +88,17 @@ def prelabel_project(
     """Gives each task of a project exactly one prediction of the version that serves.
 
     Label Studio itself knows what a killed run left undone. It lists the ids of tasks without a prediction, and the run
-    takes them in portions. Then those are looked at that have more than one: where a run was killed between sending and
-    hearing, or somebody opened the task meanwhile.
+    takes them in portions. Then it looks at tasks with more than one prediction: a run was killed before it got the
+    answer, or somebody opened the task meanwhile.
 
-    A refresh takes the open tasks once that have a prediction of this version.
+    A refresh takes, once, each open task that has a prediction of this version.
 
     Args:
         settings: The settings of the workers.
         studio: To list with.
         job: Project and label config.
         failures: Takes what failed.
-        tasks: Ids to see to, asked for twice; all of the project's when None.
+        tasks: Called twice, gives the ids of the tasks; None for all tasks of the project.
         unannotated: Only tasks that nobody annotated and that have predictions, all of other versions.
         processes: Workers.
         batch: Tasks of a portion, sent together.
@@ -106,7 +106,7 @@ def prelabel_project(
 
     Raises:
         SetupError: Another run on this data folder is at this project.
-        BackendError: What befell a worker and would befall them all, such as a token that is refused.
+        BackendError: What failed in a worker would fail in every worker, such as a token that is refused.
     """
     make = partial(make_settler, settings, job, processes)
     with _alone(settings.data_dir, job.project) as lock, Crew(make, processes=processes, lock=lock) as crew:
@@ -170,7 +170,7 @@ def _shown(studio: LabelStudio, job: ProjectJob, counts: ProjectCounts) -> Itera
 
 
 def _named(tasks: Iterable[int], counts: ProjectCounts, *, first: bool) -> Iterator[Wanted]:
-    """Tasks that were named; the second time, only what is too much there is deleted."""
+    """The tasks that were named; the second time, only their surplus predictions are deleted."""
     for task in tasks:
         counts.total += 1
         yield Wanted(task=task, predict=first)
@@ -183,7 +183,7 @@ def _portions(wanted: Iterator[Wanted], size: int) -> Iterator[list[Wanted]]:
 
 @contextmanager
 def _alone(data_dir: Path, project: int) -> Iterator[int]:
-    """One run at a time for each project; the workers of one that was killed are waited for: they end at once."""
+    """One run at a time for each project; it first waits until the workers of a killed run have ended."""
     file = data_dir / "prelabel" / f"project-{project}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
     busy = SetupError(f"another `prelabel` is at project {project}: wait for it, or end it")

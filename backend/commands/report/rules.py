@@ -46,11 +46,11 @@ class Met(Enum):
 
 
 class Counted(Protocol):
-    """A page, as far as rules go."""
+    """What rules ask of a page."""
 
     @property
     def counts(self) -> Mapping[str, int] | None:
-        """Marks by class; None where nobody and nothing looked at the page."""
+        """Marks by class; None where neither a person nor the model looked at the page."""
         ...
 
 
@@ -133,7 +133,7 @@ class Clause:
 
 @dataclass(frozen=True)
 class Rule:
-    """Clauses: all of one of the alternatives are to be met."""
+    """Alternatives, each a row of clauses: the rule is met where all clauses of one of them are."""
 
     text: str
     alternatives: tuple[tuple[Clause, ...], ...]

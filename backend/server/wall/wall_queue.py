@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import pdist
 from sqlalchemy import Connection, Engine, and_, exists, func, select
 
 from backend.corrections.outcomes import Outcome
@@ -296,6 +294,10 @@ def in_likeness(items: Sequence[CropItem], looks: Looks) -> list[CropItem]:
     Average linkage over cosine distance, its leaves in optimal order (Bar-Joseph et al., 2001), so that the same
     mistake made a hundred times hangs together.
     """
+    # A serving process would load them as it starts; most never show the wall.
+    from scipy.cluster.hierarchy import leaves_list, linkage  # noqa: PLC0415
+    from scipy.spatial.distance import pdist  # noqa: PLC0415
+
     seen, unseen, embeddings = _looked(items, looks)
     if len(seen) < 3:
         return [*seen, *unseen]

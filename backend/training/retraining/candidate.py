@@ -1,6 +1,6 @@
 """A finished run becomes a candidate's folder: calibrated ONNX and safetensors, and the record of the run.
 
-Where a network's word is taken: bars with the wanted precision, and odds that lose no class its recall.
+Fits thresholds with the wanted precision, and odds with which no class loses recall.
 """
 
 from __future__ import annotations
@@ -68,18 +68,19 @@ _STEPS = np.linspace(0, 1.5, 16)
 TENSORS_FILE = "classifier.safetensors"
 _CALIBRATION_CROPS = 200
 _MORE = 1.1
-"""How many times what serves finds of a class on validation pages is to be found: on other pages it may be less."""
+"""The candidate is to find this many times the marks that the serving model finds on validation pages: on other pages
+it may find fewer."""
 _ALL = 0.999
-"""Nearest that a share may come to everything where its odds are taken."""
+"""Largest share whose odds are taken: those of 1 are infinite."""
 
 
 def thresholds(
     probabilities: NDArray[np.float64], truth: NDArray[np.integer], *, precision: float, least: int
 ) -> tuple[float, ...]:
-    """For each of `MARKS` the lowest probability from which on what is called so is right as often as wanted.
+    """For each of `MARKS` the lowest probability from which its boxes are right as often as wanted.
 
-    Never above what the data can tell: at least `least` right ones have to lie at or above it, else it is 0, which
-    leaves the operator's own bar alone.
+    At least `least` right boxes have to lie at or above it. Otherwise it is 0, and the operator's CONFIDENCE alone
+    decides.
 
     Args:
         probabilities: (N, 4) over `CLASSES`.
@@ -103,7 +104,7 @@ def _threshold(
     if not len(scores):
         return 0.0
     precise = right / np.arange(1, len(scores) + 1) >= precision
-    # A bar takes all crops of its score: only where the next one is lower does the count end.
+    # Crops of one score stay together, so the count ends only where the next score is lower.
     ends = np.append(scores[1:] < scores[:-1], True)
     good = np.flatnonzero(precise & ends & (right >= least))
     if not len(good) or good[-1] == len(scores) - 1:
@@ -112,7 +113,7 @@ def _threshold(
 
 
 def shown(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Of each of `MARKS` how many boxes would be right, and how many wrong, at a probability of at least .5: (3,) each.
+    """How many boxes of each of `MARKS` would be right, and how many wrong, at a probability of .5 or more: (3,) each.
 
     Args:
         probabilities: (N, 4) over `CLASSES`.
@@ -138,16 +139,17 @@ def shifts(
     most_wrong: NDArray[np.integer],
     precision: float,
 ) -> NDArray[np.float64]:
-    """The smallest growth of each class's log odds with which as many of its marks are found as are wanted: (3,).
+    """The least that the log odds of each class must grow until as many of its marks are found as wanted: (3,).
 
     A mark that is not shown is more work for an annotator than a box on nothing. So a better network should not show
-    fewer marks. Odds grow no further than the bounds on wrong boxes let them; what that does not reach is left.
+    fewer marks. Odds stop growing at the bounds on wrong boxes, even where fewer marks are found than wanted.
 
     Args:
         probabilities: (N, 4) over `CLASSES`.
         truth: (N,) indices into `CLASSES`.
         wanted: (3,) marks that are to be found.
-        most_wrong: (3,) wrong boxes that growth may come to: those of what serves, lest they become more each time.
+        most_wrong: (3,) most wrong boxes that are allowed: as many as the serving model shows, so that they do not grow
+            with each retraining.
         precision: Least share of right ones that it may come to.
     """
     chosen = np.zeros(len(MARKS))
@@ -210,12 +212,12 @@ def write_candidate(
 
 
 def quantise_candidate(out: Path, material: Material) -> None:
-    """Puts a candidate's classifier into whole numbers, as the one that serves has them; that in floating point stays.
+    """Quantises a candidate's classifier, as the one that serves is; the file in floating point stays.
 
-    It could not take that one's place otherwise: it would take several times as long. Calibrated on crops that train.
+    Otherwise it could not replace that one, because it would take several times as long. Calibrated on training crops.
 
     Raises:
-        BadWeights: It is of whole numbers already.
+        BadWeights: It is quantised already.
     """
     crops = material.side("train")
     some = crops[:: max(1, len(crops) // _CALIBRATION_CROPS)]
@@ -265,10 +267,10 @@ def add_detector(
 def _said_together(
     weights: Weights, store: LabelledPages, pages: Sequence[LabelledPage], *, kind: str, threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """What detector and classifier say together of the candidates of pages, (N, 4), and what those are, (N,).
+    """The fused probabilities of the candidates of pages, (N, 4), and their true classes, (N,).
 
-    Each mark counts once, however many candidates are on it, and one that lies near a mark, as work for an annotator in
-    either case, not at all.
+    Each mark counts once, however many candidates are on it. A candidate near a mark does not count: for an annotator
+    it is work in either case.
     """
     detector = build_detector(kind, weights.folder, threads=threads)
     classifier = load_classifier(weights, threads=threads)
@@ -288,7 +290,7 @@ def _said_together(
 
 
 def _share_of_none(recipe: Recipe, material: Material) -> float:
-    """The part of the last stage's crops that are `none`, as far from all and from nothing as odds can be taken."""
+    """The share of the last stage's crops that are `none`, kept off 0 and 1, whose odds are infinite."""
     crops = material.side("train")
     shown = shown_in(recipe, crops, stage=len(recipe.stages) - 1, epoch=0)
     share = float(np.mean([crops[place].label == CLASSES[NONE] for place in shown]))
