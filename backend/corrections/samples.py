@@ -109,12 +109,16 @@ def make_samples(
     """
     if annotation.skipped:
         return ()
+    elsewhere_now = (
+        {one.region.id for one in prediction.proposals if _is_elsewhere(one, pages)} if prediction else set()
+    )
+    prediction = prediction and _at_size(prediction, pages)
+    answers = [_at_size(one, pages) for one in answers]
     shown = [one.region for one in prediction.proposals] if prediction else []
     drawn = annotation.read({index: (page.width, page.height) for index, page in pages.items()})
     unplaced = annotation.unplaced([one.id for one in drawn])
     unseen = {one.id for one in shown if certain is not None and one.id not in certain}
-    unseen |= {one.region.id for one in prediction.proposals if _is_elsewhere(one, pages)} if prediction else set()
-    every = match(shown, drawn, unplaced=replace(unplaced, ids=unplaced.ids | unseen))
+    every = match(shown, drawn, unplaced=replace(unplaced, ids=unplaced.ids | unseen | elsewhere_now))
     rows = tuple(row for row in every if row.outcome is not Outcome.UNKNOWN and not _is_on(row, strange))
     blind = prediction is not None and prediction.blind
     if blind:
@@ -140,6 +144,20 @@ def _is_elsewhere(one: Proposal, pages: Mapping[int, Page]) -> bool:
     """Whether a box was shown on a page of other proportions than the one that is there now."""
     page, (width, height) = pages.get(one.region.page), one.page_size
     return page is not None and abs(math.log(page.width / page.height) - math.log(width / height)) > _SAME_RATIO
+
+
+def _at_size(shown: Prediction, pages: Mapping[int, Page]) -> Prediction:
+    """What was shown, in pixels of the pages as they are now: a scan may have been replaced by a finer one."""
+    return replace(shown, proposals=tuple(_scaled(one, pages.get(one.region.page)) for one in shown.proposals))
+
+
+def _scaled(one: Proposal, page: Page | None) -> Proposal:
+    if page is None or (page.width, page.height) == one.page_size:
+        return one
+    across, down = page.width / one.page_size[0], page.height / one.page_size[1]
+    x1, y1, x2, y2 = one.region.box
+    box = (x1 * across, y1 * down, x2 * across, y2 * down)
+    return replace(one, region=replace(one.region, box=box), page_size=(page.width, page.height))
 
 
 def _is_on(row: MatchRow, pages: Collection[int]) -> bool:

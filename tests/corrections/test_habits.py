@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine, select
 
@@ -193,6 +194,22 @@ def test_a_place_that_cannot_be_meant_teaches_nothing_and_is_told(engine: Engine
 def test_a_page_that_was_replaced_by_one_of_other_proportions_rejects_nothing(engine: Engine, tmp_path: Path) -> None:
     remember(engine, [replace(SHOWN[0], page_size=(HEIGHT, WIDTH)), SHOWN[1]])
     assert outcomes(engine, tmp_path, saved(1, task=7, at=950, result=[])) == {"b": REJECTED_B}
+
+
+@pytest.mark.parametrize("left", [[], [STAMP, drawn("z", "signature", B, **MANUAL)]])
+def test_a_page_that_was_replaced_by_a_finer_scan_is_compared_at_its_size(
+    engine: Engine, tmp_path: Path, left: list[Json]
+) -> None:
+    half = [
+        replace(one, page_size=(WIDTH // 2, HEIGHT // 2), region=replace(one.region, box=tuple(np.divide(box, 2))))
+        for one, box in zip(SHOWN, (A, B), strict=True)
+    ]
+    remember(engine, half)
+    expected = {"a": ACCEPTED_A, "z": ACCEPTED_B} if left else {"a": REJECTED_A, "b": REJECTED_B}
+    assert outcomes(engine, tmp_path, saved(1, task=7, at=950, result=left)) == expected
+    with engine.connect() as connection:
+        rows = connection.execute(select(sample.c.x2, sample.c.y2).order_by(sample.c.region)).all()
+    assert [tuple(row) for row in rows] == [A[2:], B[2:]]
 
 
 def prediction(*regions: Json, at: float, rewritten: float, version: str = "v1") -> Json:

@@ -27,7 +27,7 @@ from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.service import page_opener
 from backend.corrections.tables import event, sample
 from backend.corrections.worker import LEASE_SECONDS, Worker
-from tests.corrections.annotating import drawn, saved, shown
+from tests.corrections.annotating import HEIGHT, WIDTH, drawn, saved, shown
 from tests.corrections.stopping import STEPS
 from tests.corrections.test_service import Told
 from tests.patience import SECONDS, eventually
@@ -85,9 +85,18 @@ def everything(engine: Engine) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(select(*columns).order_by(sample.c.id))]
 
 
+def on_small_page(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """Where a box is on the pages that `Told` has."""
+    x1, y1, x2, y2 = box
+    return x1 * 200 / WIDTH, y1 * 100 / HEIGHT, x2 * 200 / WIDTH, y2 * 100 / HEIGHT
+
+
 def show(engine: Engine) -> None:
     # What was shown can only be rejected on a page of the proportions that `Told` has.
-    proposals = [replace(one, page_size=(200, 100)) for one in (shown("a", "stamp", A), shown("b", "thumb", B))]
+    proposals = [
+        replace(one, page_size=(200, 100), region=replace(one.region, box=on_small_page(one.region.box)))
+        for one in (shown("a", "stamp", A), shown("b", "thumb", B))
+    ]
     Proposals(engine, clock=lambda: 900.0).remember(
         ShownPrediction(task=7, project=1, version="v1", proposals=proposals)
     )
