@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from backend.cli import main
 from backend.commands.select_tasks import spread
 from backend.labelstudio.projects import label_config
 from tests.commands.import_documents.loopback import TOKEN, Loopback, loopback
+from tests.models.tiny import says
 
 A, B, NOTHING = (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)
 
@@ -56,12 +56,13 @@ def test_each_is_chosen_once_and_of_clusters_one_each() -> None:
 
 
 @pytest.fixture
-def studio(tmp_path: Path, four_class_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
-    shutil.copytree(four_class_folder, tmp_path / "data" / "models" / "random")
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    says("stamp", tmp_path / "data" / "models" / "hasty")
     with loopback() as server:
         for name, value in {
             "DATA_DIR": str(tmp_path / "data"),
-            "MODEL": "random",
+            "MODEL": "hasty",
+            "DETECTOR": "colour",
             "CONFIDENCE": "0.01",
             "LABEL_STUDIO_URL": server.url,
             "LABEL_STUDIO_API_KEY": TOKEN,

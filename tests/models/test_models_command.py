@@ -206,8 +206,9 @@ def test_push_says_what_leaves_and_pull_brings_it_back_over_the_hub_of_hf_endpoi
 
 
 @pytest.fixture
-def gold(tmp_path: Path) -> list[str]:
-    """Options that name two drawn pages."""
+def gold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Options that name two drawn pages; the models are judged with the detector that looks soonest."""
+    monkeypatch.setenv("DETECTOR", "colour")
     folder = tmp_path / "gold"
     assert main(["draw", "--out", str(folder), "--pages", "2", "--seed", "41", "--dpi", "60"]) == 0
     return ["--coco", str(folder / "annotations.json"), "--images", str(folder)]
