@@ -67,6 +67,11 @@ def _spent() -> float:
     return sum(one.ru_utime + one.ru_stime for one in both)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What comes from here on is for the tests."""
+    session.config.stash[_SPENT] = _spent()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -74,7 +79,7 @@ def pytest_runtest_makereport(
     """Notes what a test, its fixtures among it, has cost since the report before."""
     report = yield
     now = _spent()
-    report.user_properties.append((_COST, now - item.config.stash.get(_SPENT, now)))
+    report.user_properties.append((_COST, now - item.config.stash[_SPENT]))
     item.config.stash[_SPENT] = now
     return report
 
