@@ -231,9 +231,23 @@ def export_refiner(network: RefinerNet, path: Path) -> None:
         graph.add("Constant", name=name, value=numpy_helper.from_array(values))
     merged, _ = _pyramid(graph, network)
     placed = graph.add("Add", merged, "position", name="placed")
-    maps = _head(graph, placed, "borders", network.borders)
-    across = graph.add("ReduceMean", maps, "rows", name="across", keepdims=0)
-    down = graph.add("ReduceMean", maps, "columns", name="down", keepdims=0)
+    graph.nodes.append(
+        helper.make_node(
+            "Split", [_head(graph, placed, "borders", network.borders)], ["maps", "tells"], axis=1, num_outputs=2
+        )
+    )
+    across, down = (
+        graph.add(
+            "ReduceSum",
+            graph.add(
+                "Mul", "maps", graph.add("Softmax", "tells", name=f"{name}.shares", axis=axis), name=f"{name}.told"
+            ),
+            over,
+            name=name,
+            keepdims=0,
+        )
+        for name, over, axis in (("across", "rows", 2), ("down", "columns", 3))
+    )
     sure = graph.add("Softmax", graph.add("Where", "sideways", across, down, name="along"), name="sure", axis=2)
     graph.add("Squeeze", graph.add("MatMul", sure, "middles", name="expected"), "last", name="edges")
     pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", network.side, network.side, 3])

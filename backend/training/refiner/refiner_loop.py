@@ -77,7 +77,7 @@ class RefinerRecipe:
     frozen: int = 2
     dropped: float = 0.1
     body_rate: float = 0.4
-    epochs: int = 8
+    epochs: int = 12
     samples: int = 1600
     each: int = 4
     batch: int = 8

@@ -36,13 +36,13 @@ class RefinerNet(Pyramid):
         self.shape, self.side = shape, side
         self.build_pyramid(shape, dropped=dropped)
         self.position = nn.Parameter(torch.zeros(1, shape.pyramid, cells_of(side), cells_of(side)))
-        self.borders = head(shape.pyramid, 4 * len(MARKS))
+        self.borders = head(shape.pyramid, 2 * 4 * len(MARKS))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """See the class."""
         merged, _ = self.features(pixels)
-        maps = self.borders(merged + self.position).float()
-        across, down = maps.mean(dim=2), maps.mean(dim=3)
+        maps, tells = self.borders(merged + self.position).float().chunk(2, dim=1)
+        across, down = ((maps * tells.softmax(dim=dim)).sum(dim=dim) for dim in (2, 3))
         sideways = torch.tensor([True, False] * (maps.shape[1] // 2), device=maps.device)
         return torch.where(sideways[:, None], across, down)
 

@@ -1,6 +1,7 @@
 """What the refiner learns from: windows of pages, changed as the detector's are, and boxes that lie about their marks.
 
-Each box is a mark's, moved and resized by chance as far as a detector is off.
+Each box is a mark's, moved and resized by chance as far as a detector is off. Or it is the box of a mark that lies over
+it: for a signature on a stamp, a detector often gives the stamp's.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ _RESIZED = 0.28
 """Standard deviation of the logarithm of a side."""
 _LEAST_IOU = 0.2
 """Below it a box is no candidate for the mark."""
+_FROM_OTHER = 0.35
+"""How often a mark's box comes from another mark that lies over it, where there is one."""
+_SEEN = 0.9
+"""Share of a mark that must be seen from there."""
 _TRIES = 8
 _LEAST_SIDE = 5.0
 _BORDER = 2.0
@@ -78,12 +83,41 @@ def whole_marks(scene: Scene) -> NDArray[np.intp]:
 
 def _lesson(scene: Scene, index: int, *, side: int, margin: float, mirrored: bool, rng: np.random.Generator) -> Lesson:
     box = scene.knowledge.boxes[index]
-    window = window_of(jittered(box, rng), margin)
+    others = _over(scene, index, margin=margin)
+    start = scene.knowledge.boxes[rng.choice(others)] if len(others) and rng.random() < _FROM_OTHER else box
+    window = window_of(jittered(start, rng), margin)
+    if _share_within(box, window) < _SEEN:
+        window = window_of(jittered(box, rng), margin)
     seen = looked_at(scene.pixels, window, side)
     edges = (box - np.tile(window[:2], 2)) / np.tile(window[2:] - window[:2], 2)
     if mirrored:
         seen, edges = _turned(seen, edges, rng)
     return np.ascontiguousarray(seen), np.clip(edges, 0, 1).astype(np.float32), int(scene.knowledge.labels[index])
+
+
+def _over(scene: Scene, index: int, *, margin: float) -> NDArray[np.intp]:
+    """The marks of other classes whose box a detector may give for a mark, as rows of the scene's boxes.
+
+    They lie over it, it can be seen from there, and it is the one of its class that lies over them most.
+    """
+    boxes, labels = scene.knowledge.boxes, scene.knowledge.labels
+    own = np.flatnonzero(labels == labels[index])
+    return np.array(
+        [
+            other
+            for other in np.flatnonzero((labels < len(MARKS)) & (labels != labels[index]))
+            if _share_within(boxes[index], window_of(boxes[other], margin)) >= _SEEN
+            and _share_within(boxes[index], boxes[other]) > 0
+            and own[iou(boxes[own], boxes[other][None])[:, 0].argmax()] == index
+        ],
+        np.intp,
+    )
+
+
+def _share_within(box: NDArray[np.float64], window: NDArray[np.float64]) -> float:
+    """The share of the area of a box (4,) that lies within a window (4,)."""
+    sides = np.minimum(box[2:], window[2:]) - np.maximum(box[:2], window[:2])
+    return float(np.maximum(sides, 0).prod() / (box[2:] - box[:2]).prod())
 
 
 def _turned(

@@ -99,6 +99,52 @@ def test_what_only_looks_like_a_mark_is_no_lesson() -> None:
     assert lessons_of(scene, most=4, side=SIDE, margin=0.5, mirrored=True, rng=rng()) == []
 
 
+SIGNED_STAMP = plain_scene([("stamp", (100.0, 100.0, 200.0, 200.0)), ("signature", (130.0, 140.0, 170.0, 160.0))])
+
+
+def test_a_signature_on_a_stamp_is_also_looked_for_from_the_stamps_box() -> None:
+    found = [
+        edges
+        for seed in range(60)
+        for _, edges, label in lessons_of(SIGNED_STAMP, most=2, side=SIDE, margin=0.5, mirrored=False, rng=rng(seed))
+        if MARKS[label] == "signature"
+    ]
+    # From about its own box it fills half of what is seen along each side, and at least a fifth of its area otherwise.
+    from_stamp = [edges for edges in found if (edges[2:] - edges[:2]).prod() < 0.04]
+    assert 0.2 < len(from_stamp) / len(found) < 0.5
+    assert all((edges > 0).all() and (edges < 1).all() for edges in from_stamp), "it is seen whole"
+
+
+@pytest.mark.parametrize(
+    ("signature", "why"),
+    [
+        ((190.0, 140.0, 330.0, 160.0), "it reaches beyond what is seen from the stamp"),
+        ((240.0, 140.0, 245.0, 160.0), "it does not touch the stamp"),
+    ],
+)
+def test_a_mark_is_looked_for_from_another_only_where_they_lie_over_each_other(
+    signature: tuple[float, float, float, float], why: str
+) -> None:
+    scene = plain_scene([("stamp", (100.0, 100.0, 200.0, 200.0)), ("signature", signature)])
+    for seed in range(40):
+        for _, edges, label in lessons_of(scene, most=2, side=SIDE, margin=0.5, mirrored=False, rng=rng(seed)):
+            assert MARKS[label] == "stamp" or (edges[2:] - edges[:2]).prod() >= 0.04, why
+
+
+def test_of_two_signatures_on_a_stamp_only_the_one_that_covers_more_of_it_is_looked_for_from_there() -> None:
+    pair = plain_scene(
+        [
+            ("stamp", (100.0, 100.0, 200.0, 200.0)),
+            ("signature", (105.0, 110.0, 165.0, 140.0)),
+            ("signature", (150.0, 170.0, 180.0, 185.0)),
+        ]
+    )
+    small = (30 * 15) / (200 * 200)
+    for seed in range(40):
+        for _, edges, label in lessons_of(pair, most=3, side=SIDE, margin=0.5, mirrored=False, rng=rng(seed)):
+            assert MARKS[label] == "stamp" or (edges[2:] - edges[:2]).prod() > 2 * small
+
+
 def certain(edges: tuple[float, ...], cells: int = 40) -> torch.Tensor:
     """Logits that are nearly sure of each edge, whatever the mark."""
     middles = (torch.arange(cells) + 0.5) / cells
