@@ -19,7 +19,7 @@ from backend.training.network_publishing import Publication, PublishedWeights, p
 from backend.training.pagestore import PageStore
 from backend.training.refiner.refiner_loop import AVERAGE_FILE, RefinerProgress, RefinerRecipe
 from backend.training.refiner.refiner_network import RefinerNet
-from backend.training.refiner.refiner_samples import jittered, whole_marks
+from backend.training.refiner.refiner_samples import jittered, lying_over, whole_marks
 from backend.training.training_record import versions
 from backend.vision.box_refiner import BoxRefiner, RefinerConfig
 from backend.vision.network_config import MARKS, sha256_of
@@ -49,7 +49,8 @@ and says where the mark's edges are. It neither adds a candidate nor changes wha
 
 From the body of the bundled detector (`{base}`) by recipe `{digest}`: {done} of its {epochs} epochs,
 {views} candidates on changed windows of pages, in {minutes:.0f} minutes. A candidate is a mark's box that was moved and
-resized by chance. The pages are those of the detector. The recipe in full, the versions and every epoch stand in
+resized by chance. It may also be the box of a mark of another class that lies over it, changed in the same way. The
+pages are those of the detector. The recipe in full, the versions and every epoch stand in
 `refiner-training.json`.
 
 ## Measured
@@ -129,12 +130,18 @@ class _Publication(Publication[_Fit]):
             marks = np.repeat(whole_marks(scene), _EACH)
             if not len(marks):
                 continue
-            true, labels = scene.knowledge.boxes[marks], scene.knowledge.labels[marks]
-            came = np.stack([jittered(box, rng) for box in true])
-            refined = refiner(scene.pixels, came, labels)
-            fits = zip(np.diagonal(iou(came, true)), np.diagonal(iou(refined, true)), strict=True)
-            for label, fit in zip(labels, fits, strict=True):
-                rows.setdefault(f"{group.split('/')[0]} {MARKS[label]}", []).append(fit)
+            boxes, labels, domain = scene.knowledge.boxes, scene.knowledge.labels, group.split("/")[0]
+            pairs = [(mark, mark, "") for mark in marks] + [
+                (mark, other, f" from the box of a {MARKS[labels[other]]} over it")
+                for mark in whole_marks(scene)
+                for other in lying_over(scene, int(mark), margin=self._recipe.margin)
+            ]
+            came = np.stack([jittered(boxes[start], rng) for _, start, _ in pairs])
+            own = np.array([mark for mark, _, _ in pairs])
+            refined = refiner(scene.pixels, came, labels[own])
+            fits = zip(np.diagonal(iou(came, boxes[own])), np.diagonal(iou(refined, boxes[own])), strict=True)
+            for (mark, _, how), fit in zip(pairs, fits, strict=True):
+                rows.setdefault(f"{domain} {MARKS[labels[mark]]}{how}", []).append(fit)
         return {
             title: _Fit(
                 candidates=len(fits),

@@ -19,7 +19,7 @@ from backend.training.detector.scenes import Scene, Stock
 from backend.vision.box_refiner import looked_at, window_of
 from backend.vision.network_config import MARKS
 
-__all__ = ["Lesson", "Lessons", "jittered", "lessons_of", "whole_marks", "with_marks"]
+__all__ = ["Lesson", "Lessons", "jittered", "lessons_of", "lying_over", "whole_marks", "with_marks"]
 
 _MOVED = 0.14
 """Standard deviation of a box's middle, as a share of its sides."""
@@ -83,7 +83,7 @@ def whole_marks(scene: Scene) -> NDArray[np.intp]:
 
 def _lesson(scene: Scene, index: int, *, side: int, margin: float, mirrored: bool, rng: np.random.Generator) -> Lesson:
     box = scene.knowledge.boxes[index]
-    others = _over(scene, index, margin=margin)
+    others = lying_over(scene, index, margin=margin)
     start = scene.knowledge.boxes[rng.choice(others)] if len(others) and rng.random() < _FROM_OTHER else box
     window = window_of(jittered(start, rng), margin)
     if _share_within(box, window) < _SEEN:
@@ -95,7 +95,7 @@ def _lesson(scene: Scene, index: int, *, side: int, margin: float, mirrored: boo
     return np.ascontiguousarray(seen), np.clip(edges, 0, 1).astype(np.float32), int(scene.knowledge.labels[index])
 
 
-def _over(scene: Scene, index: int, *, margin: float) -> NDArray[np.intp]:
+def lying_over(scene: Scene, index: int, *, margin: float) -> NDArray[np.intp]:
     """The marks of other classes whose box a detector may give for a mark, as rows of the scene's boxes.
 
     They lie over it, it can be seen from there, and it is the one of its class that lies over them most.

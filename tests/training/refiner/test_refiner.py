@@ -268,6 +268,25 @@ def test_a_finished_run_becomes_files_that_serve(whole: tuple[Path, RefinerProgr
     assert json.loads((out / REFINER_RECORD_FILE).read_text())["measured"]["drawn stamp"]["candidates"] == 4
 
 
+def test_the_card_tells_how_well_a_signature_is_found_from_its_stamp(
+    whole: tuple[Path, RefinerProgress], tmp_path: Path
+) -> None:
+    folder, progress = whole
+    store = PageStore(tmp_path / "pages")
+    page = LabelledPage(
+        name="one", document="one", split="gold", domain="drawn", source="drawn", licence="ours", dpi=75,
+        boxes=((100, 100, 200, 200), (130, 140, 170, 160)), labels=("stamp", "signature"), complete=MARKS,
+    )  # fmt: skip
+    store.add(page, SIGNED_STAMP.pixels)
+    publish_refiner(folder, progress, RECIPE, store, tmp_path / "out")
+    measured = json.loads((tmp_path / "out" / REFINER_RECORD_FILE).read_text())["measured"]
+    assert {title: fit["candidates"] for title, fit in measured.items()} == {
+        "drawn signature": 4,
+        "drawn signature from the box of a stamp over it": 1,
+        "drawn stamp": 4,
+    }
+
+
 def test_a_run_without_a_whole_epoch_is_not_published(tmp_path: Path) -> None:
     nothing = RefinerProgress(recipe=RECIPE.digest)
     with pytest.raises(TrainingError, match="no whole epoch"):
