@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import BadWeights
-from backend.geometry import Boxes, clip
+from backend.geometry import Boxes, as_boxes, clip, iou
 from backend.vision.engine import open_session
 from backend.vision.network_config import MARKS, check_sha256
 from backend.vision.weights import BUNDLED, REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE
@@ -42,12 +42,15 @@ class RefinerConfig:
         sha256: Checksum of the weights file.
         side: Pixels of a side of its input.
         margin: Share of a candidate's sides that is seen beyond it, at each of them.
+        again: IoU of a box before and after. Below it the box is looked at once more, from where it is now; None for
+            never.
         provenance: Where the weights come from, in words.
     """
 
     sha256: str
     side: int = 160
     margin: float = 0.5
+    again: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,11 +59,14 @@ class RefinerConfig:
             raise BadWeights(f"side is {self.side}: it must be a whole number of at least 1")
         if not 0 <= self.margin <= _MOST_MARGIN:
             raise BadWeights(f"margin is {self.margin}: expected 0 to {_MOST_MARGIN:g}")
+        if self.again is not None and not 0 <= self.again <= 1:
+            raise BadWeights(f"again is {self.again}: expected 0 to 1, or null")
 
     @property
     def facts(self) -> dict[str, Any]:
         """Everything that decides what comes out, as plain JSON."""
-        return {"sha256": self.sha256, "side": self.side, "margin": self.margin}
+        own = {} if self.again is None else {"again": self.again}
+        return {"sha256": self.sha256, "side": self.side, "margin": self.margin} | own
 
     @property
     def digest(self) -> str:
@@ -156,6 +162,14 @@ class BoxRefiner:
             boxes: (N, 4) candidates, pixels.
             labels: (N,) indices into `MARKS`: what each is taken for.
         """
+        refined = self._looked(pixels, boxes, labels)
+        if self.config.again is not None and len(boxes):
+            far = np.flatnonzero(np.diagonal(iou(as_boxes(boxes), refined)) < self.config.again)
+            refined[far] = self._looked(pixels, refined[far], labels[far])
+        return refined
+
+    def _looked(self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+        """The boxes after one look; a box stays as it is where the answer is none."""
         refined = np.array(boxes, np.float64)
         for start in range(0, len(boxes), _AT_ONCE):
             rows = slice(start, start + _AT_ONCE)

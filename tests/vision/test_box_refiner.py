@@ -61,6 +61,18 @@ def test_edges_are_those_of_what_the_box_is_taken_for(tmp_path: Path) -> None:
     assert refined(refiner, [box], "stamp") == [[80, 40, 120, 70]]
 
 
+@pytest.mark.parametrize(
+    ("again", "expected"), [(None, [80, 40, 120, 70]), (0.2, [80, 40, 120, 70]), (0.5, [60, 40, 100, 85])]
+)
+def test_a_box_that_moved_far_is_looked_at_once_more(again: float | None, expected: list[int], tmp_path: Path) -> None:
+    write_refiner(tmp_path)
+    config = RefinerConfig.read(tmp_path / REFINER_CONFIG_FILE)
+    dataclasses.replace(config, again=again).write(tmp_path / REFINER_CONFIG_FILE)
+    refiner, box = BoxRefiner.open(tmp_path, threads=1), (100.0, 40.0, 140.0, 60.0)
+    assert refined(refiner, [box], "stamp") == [expected]
+    assert refined(refiner, [box, box], "signature") == [list(box)] * 2
+
+
 def test_an_answer_that_is_no_box_changes_nothing(tmp_path: Path) -> None:
     assert refined(write_refiner(tmp_path), [(100.0, 40.0, 140.0, 60.0)], "thumb") == [[100, 40, 140, 60]]
 
@@ -83,7 +95,7 @@ def test_a_config_survives_the_disk_and_says_when_answers_change(tmp_path: Path)
     assert len({CONFIG.digest, *(dataclasses.replace(CONFIG, **one).digest for one in CHANGES)}) == 1 + len(CHANGES)
 
 
-CHANGES: list[dict[str, object]] = [{"sha256": "cd" * 32}, {"side": 64}, {"margin": 0.4}]
+CHANGES: list[dict[str, object]] = [{"sha256": "cd" * 32}, {"side": 64}, {"margin": 0.4}, {"again": 0.5}]
 
 
 def described(**facts: object) -> str:
@@ -103,6 +115,7 @@ def described(**facts: object) -> str:
         (described(side="32"), "side is 32"),
         (described(margin=-0.1), "margin is -0.1"),
         (described(margin=9), "margin is 9"),
+        (described(again=1.5), "again is 1.5"),
         (described(margin="wide"), "does not describe a refiner"),
     ],
 )
