@@ -61,8 +61,6 @@ __all__ = [
     "write_candidate",
 ]
 
-_BAR = 0.5
-"""Where CONFIDENCE is, if nobody sets it."""
 _STEPS = np.linspace(0, 1.5, 16)
 """Log odds by which a class may be raised."""
 TENSORS_FILE = "classifier.safetensors"
@@ -112,14 +110,20 @@ def _threshold(
     return float(scores[good[-1]])
 
 
-def shown(probabilities: NDArray[np.float64], truth: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """How many boxes of each of `MARKS` would be right, and how many wrong, at a probability of .5 or more: (3,) each.
+def shown(
+    probabilities: NDArray[np.float64], truth: NDArray[np.integer], *, confidence: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """How many boxes of each of `MARKS` would be shown rightly, and how many wrongly: (3,) each.
+
+    As on a page, a box is the likeliest mark, if that is likely enough. `none` may be likelier.
 
     Args:
         probabilities: (N, 4) over `CLASSES`.
         truth: (N,) indices into `CLASSES`.
+        confidence: Lowest probability at which a mark is shown.
     """
-    said = np.where(probabilities.max(axis=1, initial=0) >= _BAR, probabilities.argmax(axis=1), -1)
+    marks = probabilities[:, : len(MARKS)]
+    said = np.where(marks.max(axis=1, initial=0) >= confidence, marks.argmax(axis=1), -1)
     called = said[:, None] == np.arange(len(MARKS))
     right = called & (np.asarray(truth)[:, None] == np.arange(len(MARKS)))
     return right.sum(axis=0), (called & ~right).sum(axis=0)
@@ -138,6 +142,7 @@ def shifts(
     wanted: NDArray[np.number],
     most_wrong: NDArray[np.integer],
     precision: float,
+    confidence: float,
 ) -> NDArray[np.float64]:
     """The least that the log odds of each class must grow until as many of its marks are found as wanted: (3,).
 
@@ -151,18 +156,17 @@ def shifts(
         most_wrong: (3,) most wrong boxes that are allowed: as many as the serving model shows, so that they do not grow
             with each retraining.
         precision: Least share of right ones that it may come to.
+        confidence: Lowest probability at which a mark is shown.
     """
     chosen = np.zeros(len(MARKS))
-    right, _ = shown(probabilities, truth)
+    right, _ = shown(probabilities, truth, confidence=confidence)
     for place in range(len(MARKS)):
         best = right[place]
         for step in _STEPS[1:]:
             if best >= wanted[place]:
                 break
-            hits, wrong = (
-                counts[place]
-                for counts in shown(raised(probabilities, np.where(np.arange(len(MARKS)) == place, step, 0.0)), truth)
-            )
+            higher = raised(probabilities, np.where(np.arange(len(MARKS)) == place, step, 0.0))
+            hits, wrong = (counts[place] for counts in shown(higher, truth, confidence=confidence))
             if wrong > most_wrong[place] or hits < precision * (hits + wrong):
                 break
             if hits > best:
@@ -227,7 +231,15 @@ def quantise_candidate(out: Path, material: Material) -> None:
 
 
 def add_detector(
-    out: Path, place: Path, pages: LabelledPages, *, serving: Weights, kind: str, plan: Corrections, threads: int
+    out: Path,
+    place: Path,
+    pages: LabelledPages,
+    *,
+    serving: Weights,
+    kind: str,
+    confidence: float,
+    plan: Corrections,
+    threads: int,
 ) -> None:
     """Gives a candidate a detector, and weighs its word against the new classifier's.
 
@@ -240,6 +252,7 @@ def add_detector(
         pages: Those of validation documents decide, where all of their marks are known.
         serving: What the candidate is to take the place of.
         kind: The DETECTOR setting; without a network in it, there is nothing to add.
+        confidence: The CONFIDENCE setting: the marks that it shows are counted.
         plan: Precision wanted, and how many candidates that takes.
         threads: That may compute.
     """
@@ -254,9 +267,16 @@ def add_detector(
     judges = [page for page in pages.read() if page.split == "validation" and set(MARKS) <= set(page.complete)]
     fusion = fit_fusion(out, pages, judges, threads=threads, anchored=True)
     candidate = Weights.open(out, name="candidate")
-    right, wrong = shown(*_said_together(serving, pages, judges, kind=kind, threads=threads))
+    right, wrong = shown(*_said_together(serving, pages, judges, kind=kind, threads=threads), confidence=confidence)
     said, truth = _said_together(candidate, pages, judges, kind=kind, threads=threads)
-    shift = shifts(said, truth, wanted=np.ceil(_MORE * right), most_wrong=wrong, precision=plan.precision)
+    shift = shifts(
+        said,
+        truth,
+        wanted=np.ceil(_MORE * right),
+        most_wrong=wrong,
+        precision=plan.precision,
+        confidence=confidence,
+    )
     path = out / DETECTOR_CONFIG_FILE
     biases = tuple(round(float(bias + more), 4) for bias, more in zip(fusion.biases, shift, strict=True))
     dataclasses.replace(DetectorConfig.read(path), fusion=dataclasses.replace(fusion, biases=biases)).write(path)

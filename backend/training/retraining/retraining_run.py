@@ -48,13 +48,16 @@ _CANDIDATE, _DETECTOR = "candidate", "detector"
 _BY = "train"
 
 
-def make(given: Given, run: Path, *, kind: str, threads: int, workers: int, tell: Tell) -> tuple[Path, int]:
+def make(
+    given: Given, run: Path, *, kind: str, confidence: float, threads: int, workers: int, tell: Tell
+) -> tuple[Path, int]:
     """Trains both networks, or goes on after the last whole epoch, and writes the candidate.
 
     Args:
         given: What to learn from, and how.
         run: Folder of this run.
         kind: The DETECTOR setting.
+        confidence: The CONFIDENCE setting.
         threads: That may compute.
         workers: Processes that augment; 0 does it in this one.
         tell: Is told how far it is.
@@ -86,7 +89,16 @@ def make(given: Given, run: Path, *, kind: str, threads: int, workers: int, tell
         seconds += _teach(given, pages, candidate, tell=tell)
         place, judges = candidate, JoinedPages((given.pages, given.finding.pages))
     tell("both networks are weighed against each other")
-    add_detector(candidate, place, judges, serving=given.parent, kind=kind, plan=given.plan, threads=threads)
+    add_detector(
+        candidate,
+        place,
+        judges,
+        serving=given.parent,
+        kind=kind,
+        confidence=confidence,
+        plan=given.plan,
+        threads=threads,
+    )
     return candidate, round(seconds)
 
 
@@ -198,7 +210,13 @@ class Retraining:
         run = self.folder / f"run-{given.digest}"
         self._clear(run)
         candidate, seconds = make(
-            given, run, kind=self.settings.detector, threads=self.threads, workers=self.workers, tell=self.tell
+            given,
+            run,
+            kind=self.settings.detector,
+            confidence=self.settings.confidence,
+            threads=self.threads,
+            workers=self.workers,
+            tell=self.tell,
         )
         config = ClassifierConfig.read(candidate / CONFIG_FILE)
         bars = ", ".join(f"{name} {bar:.2f}" for name, bar in zip(MARKS, config.thresholds, strict=True))

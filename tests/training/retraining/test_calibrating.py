@@ -101,8 +101,8 @@ ROWS = [*[(0.9, "signature")] * 6, (0.45, "signature"), (0.4, "signature"), (0.3
 def test_odds_grow_until_no_mark_fewer_is_shown(wanted: int, precision: float, most_wrong: int, now: int) -> None:
     probabilities, truth = crops(*ROWS)
     bounds = {"wanted": np.array([wanted, 0, 0]), "most_wrong": np.array([most_wrong, 0, 0])}
-    shift = shifts(probabilities, truth, **bounds, precision=precision)
-    right, wrong = shown(raised(probabilities, shift), truth)
+    shift = shifts(probabilities, truth, **bounds, precision=precision, confidence=0.5)
+    right, wrong = shown(raised(probabilities, shift), truth, confidence=0.5)
     assert right.tolist() == [now, 0, 0]
     assert wrong[0] <= most_wrong
     assert shift[1:].tolist() == [0, 0]
@@ -111,7 +111,23 @@ def test_odds_grow_until_no_mark_fewer_is_shown(wanted: int, precision: float, m
 def test_odds_do_not_grow_where_most_of_what_they_bring_is_wrong() -> None:
     probabilities, truth = crops((0.9, "signature"), *[(0.45, "none")] * 4, (0.42, "signature"))
     bounds = {"wanted": np.array([2, 0, 0]), "most_wrong": np.array([9, 9, 9])}
-    assert shifts(probabilities, truth, **bounds, precision=0.8).tolist() == [0, 0, 0]
+    assert shifts(probabilities, truth, **bounds, precision=0.8, confidence=0.5).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("confidence", "right", "wrong"), [(0.5, 6, 0), (0.35, 8, 0), (0.25, 8, 1), (0.1, 9, 1)])
+def test_what_is_shown_hangs_on_the_operators_confidence_alone(confidence: float, right: int, wrong: int) -> None:
+    counts = shown(*crops(*ROWS), confidence=confidence)
+    assert [count.tolist() for count in counts] == [[right, 0, 0], [wrong, 0, 0]]
+
+
+def test_odds_need_not_grow_where_the_operator_shows_the_marks_already() -> None:
+    probabilities, truth = crops(*ROWS)
+    bounds = {"wanted": np.array([8, 0, 0]), "most_wrong": np.array([9, 0, 0])}
+    grown = [
+        shifts(probabilities, truth, **bounds, precision=0.8, confidence=confidence)[0] for confidence in (0.5, 0.35)
+    ]
+    assert grown[0] > 0
+    assert grown[1] == 0
 
 
 def test_raised_odds_are_those_of_the_biases() -> None:

@@ -51,7 +51,16 @@ def test_a_detector_comes_along_with_its_weight_and_with_bars_for_both(tmp_path:
     write_detector(random_network(), tmp_path / "parent", least_heat=0.3)
     (tmp_path / "parent" / DOCUMENTS_FILE).write_text("a lease\n")
     pages, plan = PageStore(drawn / "pages"), Corrections(precision=0.2, least_positives=1)
-    add_detector(weights.folder, tmp_path / "parent", pages, serving=weights, kind="both", plan=plan, threads=1)
+    add_detector(
+        weights.folder,
+        tmp_path / "parent",
+        pages,
+        serving=weights,
+        kind="both",
+        confidence=0.35,
+        plan=plan,
+        threads=1,
+    )
     fusion = DetectorConfig.read(weights.folder / "detector.json").fusion
     assert fusion != Fusion()
     pipeline = build_pipeline(
@@ -94,6 +103,15 @@ def test_rules_alone_need_no_detector(tmp_path: Path, drawn: Path) -> None:
     weights = classifier(tmp_path / "made")
     before = sorted(path.name for path in weights.folder.iterdir())
     pages = PageStore(drawn / "pages")
-    add_detector(weights.folder, tmp_path, pages, serving=weights, kind="colour", plan=Corrections(), threads=1)
+    add_detector(
+        weights.folder,
+        tmp_path,
+        pages,
+        serving=weights,
+        kind="colour",
+        confidence=0.35,
+        plan=Corrections(),
+        threads=1,
+    )
     assert sorted(path.name for path in weights.folder.iterdir()) == before
     assert ClassifierConfig.read(weights.folder / CONFIG_FILE).thresholds == (0.9, 0.9, 0.9)
