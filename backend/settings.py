@@ -126,7 +126,7 @@ class Settings:
         "model", "How marks are found: `model` (a network), `colour` (rules on coloured ink), or `both`."
     )
     model_threads: int = _setting(0, "Processor threads that one classification may use. 0: one on each core.")
-    confidence: float = _setting(0.35, "Lowest probability at which a mark is shown. A label config can override it.")
+    confidence: float = _setting(0.25, "Lowest probability at which a mark is shown. A label config can override it.")
     predict_deadline: float = _setting(
         80.0, "Seconds after which /predict answers what it has. The other tasks come back as not yet done."
     )

@@ -75,7 +75,7 @@ class PipelineConfig:
         inside: Share of a candidate inside an annotator's rough box above which it belongs to what was meant.
     """
 
-    confidence: float = 0.35
+    confidence: float = 0.25
     same_iou: float = 0.5
     same_cover: float = 0.75
     same_crop: float = 0.85

@@ -57,7 +57,7 @@ def test_a_detector_comes_along_with_its_weight_and_with_bars_for_both(tmp_path:
         pages,
         serving=weights,
         kind="both",
-        confidence=0.35,
+        confidence=0.25,
         plan=plan,
         threads=1,
     )
@@ -109,7 +109,7 @@ def test_rules_alone_need_no_detector(tmp_path: Path, drawn: Path) -> None:
         pages,
         serving=weights,
         kind="colour",
-        confidence=0.35,
+        confidence=0.25,
         plan=Corrections(),
         threads=1,
     )
