@@ -67,8 +67,8 @@ WEIGHTS = (
 )
 """What each is worth where nothing takes a second look; fitted with a detector that had none."""
 SECOND_LOOK = (
-    *(9.12, 1.86, 8.96, -4.84, -2.27, 1.15, -31.5, -23.4, -2.85, -1.23),
-    *(-0.426, -0.651, -0.647, -4.64, 5.97, -1.14, 4.39, 4.98, -0.814),
+    *(8.87, 1.87, 8.7, -2.18, -0.877, 0.43, -30.4, -21.1, -2.11, -2.27),
+    *(-0.0957, -0.664, 0.311, -4.03, 5.02, -0.813, 7.26, 5.54, -3.01),
 )
 """What each is worth where a refiner looked into the rough box, too: ink says less then.
 
@@ -179,7 +179,7 @@ _LOOKS = 2
 """So far from the mark, the second look is worth another."""
 _TOLD = 0.9
 """Stands for the heat of what an annotator says is there."""
-_SHARPNESS = 2.0
+_SHARPNESS = 2.5
 """How much surer of the best box an answer is than the weights were when they were fitted; 1 blurs what is clear."""
 _OF_ONE_MARK = 0.1
 """IoU with the best box from which another one may be around the same mark."""
