@@ -29,6 +29,8 @@ from tests.models.detectors import ink_detector, open_detector
 
 DETECTION = DetectionConfig()
 SELECTION = PipelineConfig()
+BAR = 0.35
+"""The operator's. What the program's own is decides nothing here."""
 WHOLE = (100, 100, 300, 200)
 Row = tuple[tuple[float, float, float, float], str, float]
 
@@ -58,7 +60,7 @@ def classified(rows: list[Row]) -> tuple[Candidates, Classification]:
     return candidates, Classification(probabilities, np.zeros((len(rows), 512), np.float32))
 
 
-def judge(rows: list[Row], *, confidence: float | None = None) -> Marks:
+def judge(rows: list[Row], *, confidence: float = BAR) -> Marks:
     pipeline = Pipeline(ColourDetector(), Answers((1, 0, 0, 0)))
     return pipeline.judge(*classified(rows), confidence=confidence)
 
@@ -177,10 +179,10 @@ def test_certainty_is_of_the_most_doubtful_candidate(rows: list[Row], certainty:
         # The best of those below the bar.
         (
             [(WHOLE, "stamp", 0.3), ((400, 100, 500, 200), "thumb", 0.33)],
-            Rejected(name="thumb", score=0.33, bar=0.35, none=(1 - 0.33) / 3),
+            Rejected(name="thumb", score=0.33, bar=BAR, none=(1 - 0.33) / 3),
         ),
         # Background is measured by the mark that it could have been.
-        ([(WHOLE, "none", 0.94)], Rejected(name="signature", score=0.02, bar=0.35, none=0.94)),
+        ([(WHOLE, "none", 0.94)], Rejected(name="signature", score=0.02, bar=BAR, none=0.94)),
     ],
 )
 def test_a_page_without_marks_says_what_came_nearest(rows: list[Row], nearest: Rejected | None) -> None:
@@ -307,8 +309,9 @@ def test_what_a_correction_rejects_passes_no_threshold(confidence: float) -> Non
 def test_a_correction_that_names_a_mark_keeps_its_probabilities_where_the_detector_is_cold(tmp_path: Path) -> None:
     pipeline = Pipeline(sees_ink(tmp_path), Answers((1, 0, 0, 0)))
     candidates, found = classified([(WHOLE, "thumb", 0.8)])
-    assert len(pipeline.judge(candidates, found)) == 0
-    marks = pipeline.judge(candidates, dataclasses.replace(found, recalled=("said thumb",), settled=(True,)))
+    assert len(pipeline.judge(candidates, found, confidence=BAR)) == 0
+    settled = dataclasses.replace(found, recalled=("said thumb",), settled=(True,))
+    marks = pipeline.judge(candidates, settled, confidence=BAR)
     np.testing.assert_array_equal(marks.probabilities, found.probabilities)
     assert marks.recalled == ("said thumb",)
 
