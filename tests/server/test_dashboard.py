@@ -307,7 +307,7 @@ def test_boxes_that_were_shown_are_a_step_that_is_done(engine: Engine) -> None:
     with writing(engine) as connection:
         shown = {"task": 1, "project": 1, "version": "v1", "edition": "e", "shown": NOW, "drawn": False, "blind": False}
         connection.execute(insert(prediction), shown)
-    assert "Label Studio has the boxes of 1 task." in dashboard(engine)
+    assert "Label Studio has 1 prediction from here." in dashboard(engine)
 
 
 def test_what_waits_is_no_alarm_to_who_listens(engine: Engine) -> None:
