@@ -17,14 +17,13 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.corrections.database import writing
+from backend.corrections.database import insert_into, writing
 from backend.corrections.tables import project_made, studio_address
 from backend.errors import LabelStudioError, LedgerError, OtherLabelStudio
 from backend.labelstudio.connections import plain_address, same_origin
-from backend.labelstudio.protocol import project_made as made_when
+from backend.labelstudio.protocol import creation_of
 
 __all__ = ["NO_SUCH_PROJECT", "Belonging", "claim", "when_made"]
 
@@ -61,8 +60,7 @@ def claim(connection: Connection, *, address: str, project: int, made: int | Non
     if here and known and here not in addresses and project not in known:
         raise OtherLabelStudio(_moved(here, addresses, known))
     if project not in known:
-        make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        connection.execute(make(project_made).values(id=project, made=made).on_conflict_do_nothing())
+        connection.execute(insert_into(project_made, connection).values(id=project, made=made).on_conflict_do_nothing())
     if here:
         _note_address(connection, here)
 
@@ -88,7 +86,7 @@ def when_made(studio_of: Callable[[str], Projects]) -> Callable[[int], int | Non
         if not studio.has_token:
             return None
         try:
-            return made_when(studio.project(project))
+            return creation_of(studio.project(project))
         except LabelStudioError as error:
             return NO_SUCH_PROJECT if error.answered == _NOT_FOUND else None
 
@@ -246,8 +244,9 @@ def _addresses(connection: Connection) -> frozenset[str]:
 
 
 def _note_address(connection: Connection, address: str) -> None:
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(make(studio_address).values(address=address, since=time.time()).on_conflict_do_nothing())
+    connection.execute(
+        insert_into(studio_address, connection).values(address=address, since=time.time()).on_conflict_do_nothing()
+    )
 
 
 def _two(project: int, made: int, known: int) -> str:

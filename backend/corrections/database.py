@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event, inspect, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -44,6 +45,7 @@ __all__ = [
     "condition",
     "default_url",
     "in_words",
+    "insert_into",
     "open_as_it_is",
     "open_database",
     "parse",
@@ -197,6 +199,16 @@ def refuses_values(error: Exception) -> bool:
     if isinstance(error, StatementError):
         return isinstance(error, DataError) or not isinstance(error, DBAPIError)
     return isinstance(error, OverflowError)  # sqlite3's own, for a number of more than 64 bits
+
+
+def insert_into(table: Table, bind: Connection | Engine) -> postgresql.Insert | sqlite.Insert:
+    """An insert that can pass over rows that are there already, which each database writes in its own way.
+
+    Args:
+        table: Where rows go.
+        bind: The database, or a connection to it.
+    """
+    return postgresql.insert(table) if bind.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 @contextmanager

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.corrections.database import refuses_values, writing
+from backend.corrections.database import insert_into, refuses_values, writing
 from backend.corrections.tables import ACTION_LENGTH, annotation, event, prediction, watermark
 from backend.errors import LedgerError, RequestError
 
@@ -29,8 +28,7 @@ DISTANCE_SECONDS = 30.0
 
 def ask(connection: Connection, project: int, *, at: float) -> None:
     """Asks for a run over a project; asked twice before it begins, it is made once."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    row = make(watermark).values(project=project, asked=at, lease=0.0)
+    row = insert_into(watermark, connection).values(project=project, asked=at, lease=0.0)
     connection.execute(row.on_conflict_do_update(index_elements=["project"], set_={"asked": at}))
 
 
@@ -86,8 +84,7 @@ def reached(engine: Engine, project: int) -> float | None:
 
 def advance(connection: Connection, project: int, *, to: float) -> None:
     """Notes up to when a project was reconciled."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    row = make(watermark).values(project=project, updated=to, lease=0.0)
+    row = insert_into(watermark, connection).values(project=project, updated=to, lease=0.0)
     connection.execute(row.on_conflict_do_update(index_elements=["project"], set_={"updated": to}))
 
 
@@ -112,7 +109,6 @@ class Entry:
 
 def store(connection: Connection, entries: Sequence[Entry]) -> None:
     """Puts events into the journal, in their order; those whose keys are there already stay as they are."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     rows = [
         {
             "key": one.key,
@@ -125,7 +121,7 @@ def store(connection: Connection, entries: Sequence[Entry]) -> None:
         for one in entries
     ]
     if rows:
-        connection.execute(insert(event).on_conflict_do_nothing(index_elements=["key"]), rows)
+        connection.execute(insert_into(event, connection).on_conflict_do_nothing(index_elements=["key"]), rows)
 
 
 class Journal:

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, Row, and_, delete, func, not_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.corrections.crop_store import CropStore
-from backend.corrections.database import writing
+from backend.corrections.database import insert_into, writing
 from backend.corrections.likeness import Look, decoded, encoded, look_at
 from backend.corrections.outcomes import Outcome
 from backend.corrections.recall import RecalledVerdict, Remembered, unit
@@ -117,8 +116,7 @@ class Memory:
                 rows = [row | {"suppressed": suppressed.get(row["sample"], 0)} for row in rows]
                 connection.execute(delete(memory).where(old))
                 if rows:
-                    make = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-                    connection.execute(make(memory).on_conflict_do_nothing(), rows)
+                    connection.execute(insert_into(memory, self._engine).on_conflict_do_nothing(), rows)
             news = list(dict.fromkeys([*news, *(row["sample"] for row in rows if row["acts"])]))
             self._undone += [row.sample for row in before if row.acts]
         self._news = news
@@ -309,8 +307,7 @@ def forget_verdict(engine: Engine, name: str, *, at: float) -> None:
     """
     with writing(engine) as connection:
         _known(connection, name)
-        make = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        connection.execute(make(forgotten).values(sample=name, at=at).on_conflict_do_nothing())
+        connection.execute(insert_into(forgotten, engine).values(sample=name, at=at).on_conflict_do_nothing())
 
 
 def restore_verdict(engine: Engine, name: str) -> None:

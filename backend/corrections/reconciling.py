@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, and_, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.corrections.belonging import claim
-from backend.corrections.database import refuses_values, writing
+from backend.corrections.database import insert_into, refuses_values, writing
 from backend.corrections.hints import HintAnswer, told_states
 from backend.corrections.journal import Entry, advance, ask, reached
 from backend.corrections.label_history import note_config
@@ -30,7 +29,7 @@ from backend.labelstudio.json_fields import moment
 from backend.labelstudio.protocol import (
     ANNOTATION_ACTIONS,
     PROJECT_ACTIONS,
-    project_made,
+    creation_of,
     read_config,
     read_event,
     task_ids,
@@ -188,11 +187,10 @@ def forget(connection: Connection, identity: int) -> bool:
 
 def forget_tasks(connection: Connection, tasks: Sequence[int]) -> int:
     """Marks tasks and their annotations as deleted, for good; gives how many annotations that is news for."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     news = 0
     for start in range(0, len(tasks), _MOST_VARIABLES):
         some = tasks[start : start + _MOST_VARIABLES]
-        connection.execute(make(gone_task).on_conflict_do_nothing(), [{"id": task} for task in some])
+        connection.execute(insert_into(gone_task, connection).on_conflict_do_nothing(), [{"id": task} for task in some])
         connection.execute(delete(unread_task).where(unread_task.c.task.in_(some)))
         theirs = select(table.c.id).where(table.c.task.in_(some)).order_by(table.c.id)
         news += sum(forget(connection, identity) for identity in connection.execute(theirs).scalars().all())
@@ -201,7 +199,6 @@ def forget_tasks(connection: Connection, tasks: Sequence[int]) -> int:
 
 def _lock(connection: Connection, identity: int, *, task: int | None, project: int | None) -> Any:
     """The annotation's row, made if it is not there, and held until the transaction ends."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     blank = {
         "deleted": False,
         "updated": 0.0,
@@ -212,7 +209,9 @@ def _lock(connection: Connection, identity: int, *, task: int | None, project: i
         "lease": 0.0,
         "parked": False,
     }
-    connection.execute(make(table).values(id=identity, task=task, project=project, **blank).on_conflict_do_nothing())
+    connection.execute(
+        insert_into(table, connection).values(id=identity, task=task, project=project, **blank).on_conflict_do_nothing()
+    )
     return connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
 
 
@@ -301,7 +300,7 @@ def sync(
         since = None  # by a clock of Label Studio's that was ahead: what changed since it was set right would be missed
     newest = studio.newest_change(project)
     with writing(engine) as connection:
-        claim(connection, address=address, project=project, made=project_made(described))
+        claim(connection, address=address, project=project, made=creation_of(described))
         note_config(connection, project, label_config, at=clock())
     seen, found = set(), Reconciled()
     for task in studio.tasks(project, since=None if since is None else since - OVERLAP_SECONDS):

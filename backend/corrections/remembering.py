@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Engine, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.corrections.database import writing
+from backend.corrections.database import insert_into, writing
 from backend.corrections.tables import prediction, proposal, unread_task
 from backend.errors import LedgerError
 
@@ -111,11 +110,17 @@ def noted(shown: ShownPrediction, *, at: float) -> Noted:
 
 def keep(connection: Connection, one: Noted) -> bool:
     """Puts a prediction into the ledger; tells whether that is news. What is there keeps its first time."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    row = insert(prediction).values(**one.prediction).on_conflict_do_nothing().returning(prediction.c.task)
+    row = (
+        insert_into(prediction, connection)
+        .values(**one.prediction)
+        .on_conflict_do_nothing()
+        .returning(prediction.c.task)
+    )
     news = connection.execute(row).first() is not None
     if one.proposals:
-        connection.execute(insert(proposal).on_conflict_do_nothing(), [dict(row) for row in one.proposals])
+        connection.execute(
+            insert_into(proposal, connection).on_conflict_do_nothing(), [dict(row) for row in one.proposals]
+        )
     if not one.prediction["drawn"]:
         connection.execute(delete(unread_task).where(unread_task.c.task == one.prediction["task"]))
     return news
@@ -129,8 +134,7 @@ def keep_unread(connection: Connection, *, task: int, project: int | None, reaso
     if connection.execute(read.limit(1)).first() is not None:
         return
     told = {"project": project, "reason": reason[:_LONGEST_REASON], "asked": asked}
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    row = insert(unread_task).values(task=task, since=asked, **told)
+    row = insert_into(unread_task, connection).values(task=task, since=asked, **told)
     connection.execute(row.on_conflict_do_update(index_elements=["task"], set_=told))
 
 

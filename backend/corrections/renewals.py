@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from backend.corrections.database import writing
+from backend.corrections.database import insert_into, writing
 from backend.corrections.sights import NearRows, find_alike
 from backend.corrections.tables import annotation, memory, prediction, proposal, renewal, ruling, sample
 
@@ -127,13 +126,12 @@ def _open(connection: Connection, tasks: Mapping[int, int]) -> dict[int, int]:
 def _plan(engine: Engine, tasks: Mapping[int, int], name: str, *, due: float) -> None:
     if not tasks:
         return
-    make = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     planned = [
         {"task": task, "project": project, "sample": name, "due": due, "attempts": 0}
         for task, project in sorted(tasks.items())
     ]
     with writing(engine) as connection:
-        connection.execute(make(renewal).on_conflict_do_nothing(), planned)
+        connection.execute(insert_into(renewal, engine).on_conflict_do_nothing(), planned)
 
 
 def note_rulings(engine: Engine, tasks: Mapping[int, Sequence[str]], name: str, *, at: float) -> None:
@@ -144,9 +142,8 @@ def note_rulings(engine: Engine, tasks: Mapping[int, Sequence[str]], name: str, 
         for version in sorted(set(versions))
     ]
     if rows:
-        make = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
         with writing(engine) as connection:
-            connection.execute(make(ruling).on_conflict_do_nothing(), rows)
+            connection.execute(insert_into(ruling, engine).on_conflict_do_nothing(), rows)
 
 
 def ruled_among(engine: Engine, tasks: Sequence[int], *, version: str) -> set[int]:

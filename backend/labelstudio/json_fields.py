@@ -102,5 +102,13 @@ def moment(text: Any) -> float:
     return seconds
 
 
+def moment_if_told(text: Any) -> float | None:
+    """As `moment`; None where nothing is told, or what is told is no moment."""
+    try:
+        return None if text is None else moment(text)
+    except RequestError:
+        return None
+
+
 def _is_id(found: object) -> bool:
     return isinstance(found, int) and not isinstance(found, bool) and 0 <= found < _LARGEST_ID

@@ -10,7 +10,7 @@ from typing import Any
 
 from backend.errors import RequestError
 from backend.labelstudio.annotations import Annotation, read_annotation
-from backend.labelstudio.json_fields import identity_of, moment
+from backend.labelstudio.json_fields import identity_of, moment_if_told
 
 __all__ = [
     "ANNOTATION_ACTIONS",
@@ -20,8 +20,8 @@ __all__ = [
     "SetupRequest",
     "can_send",
     "count_values",
+    "creation_of",
     "parse_body",
-    "project_made",
     "project_told",
     "read_config",
     "read_event",
@@ -269,15 +269,13 @@ def project_told(data: Mapping[str, Any]) -> tuple[int | None, int | None]:
     Either is None where it is not told.
     """
     project = next(iter(_objects(data, "project")), {})
-    return next(iter(_ids([project.get("id")])), None), project_made(project)
+    return next(iter(_ids([project.get("id")])), None), creation_of(project)
 
 
-def project_made(project: Mapping[str, Any]) -> int | None:
+def creation_of(project: Mapping[str, Any]) -> int | None:
     """When a project was made, as the API tells it, in whole seconds since the epoch; None where it does not."""
-    try:
-        return int(moment(project["created_at"]))
-    except (KeyError, RequestError):
-        return None
+    told = moment_if_told(project.get("created_at"))
+    return None if told is None else int(told)
 
 
 def _text(body: Json, name: str, *, required: bool = False) -> str:

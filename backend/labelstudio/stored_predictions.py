@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backend.errors import LabelStudioError, RequestError
-from backend.labelstudio.json_fields import moment
+from backend.errors import LabelStudioError
+from backend.labelstudio.json_fields import moment_if_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -149,7 +149,7 @@ def read_open_task(studio: LabelStudio, task: int) -> OpenTask | None:
             version=str(one.get("model_version") or ""),
             result=tuple(one.get("result") or ()),
             score=one.get("score"),
-            stored=_moment(one.get("created_at")),
+            stored=moment_if_told(one.get("created_at")),
         )
         for one in found.get("predictions") or ()
     )
@@ -295,13 +295,6 @@ def tidy_open_task(studio: LabelStudio, task: int, version: str, *, now: float =
 def importable(data: Mapping[str, Any], predictions: Iterable[Mapping[str, Any]]) -> Json:
     """A task with predictions, as Label Studio imports it from a JSON file."""
     return {"data": dict(data), "predictions": [dict(one) for one in predictions]}
-
-
-def _moment(text: object) -> float | None:
-    try:
-        return None if text is None else moment(text)
-    except RequestError:
-        return None
 
 
 def _tasks(studio: LabelStudio, project: int, query: Json, *, most: int, **further: str) -> Any:

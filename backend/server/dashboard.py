@@ -19,7 +19,7 @@ from backend.markup import moment, page_headers, render
 from backend.models.published import PROMOTED, ROLLED_BACK
 from backend.server.charts import Bar, ChartMark, Line, Point, bars, timeline
 from backend.server.faults import faults
-from backend.server.status_pages import in_words
+from backend.server.status_pages import training_in_words
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Dashboard:
 
     def _text(self) -> str:
         facts, over_time = count(self.engine), progress(self.engine)
-        model, training = self.state(), in_words(self.training()) if self.training else None
+        model, training = self.state(), training_in_words(self.training()) if self.training else None
         refused = self.refused
         return render(
             "dashboard.html",

@@ -25,7 +25,7 @@ from backend.errors import LedgerError
 from backend.markup import page_headers, render
 from backend.vision.network_config import CLASSES, MARKS
 
-__all__ = ["CONTENT_TYPE", "Waiting", "exposition", "feedback_pages", "in_words"]
+__all__ = ["CONTENT_TYPE", "Waiting", "exposition", "feedback_pages", "training_in_words"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "contract_marks"
@@ -243,7 +243,7 @@ def feedback_pages(
             facts=facts,
             verdicts=verdicts,
             model=model,
-            training=trainings and in_words(trainings),
+            training=trainings and training_in_words(trainings),
             refused=refused,
             waiting=waiting,
             outcomes=OUTCOMES,
@@ -268,7 +268,7 @@ def feedback_pages(
     return pages
 
 
-def in_words(training: Mapping[str, Any]) -> dict[str, Any]:
+def training_in_words(training: Mapping[str, Any]) -> dict[str, Any]:
     """How trainings stand, for a page: what is not told of them is None, and Label Studio's event has a name."""
     told = _NO_TRAINING | dict(training)
     return told | {key: _PRESSED.get(told[key], told[key]) for key in ("why", "due")}

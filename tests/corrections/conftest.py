@@ -138,6 +138,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def opened_copy(migrated_file: Path, folder: Path) -> Iterator[Engine]:
+    """A ledger on SQLite with nothing in it, for tests that hang on no database."""
+    file = folder / "ledger.sqlite3"
+    shutil.copyfile(migrated_file, file)
+    opened = open_database(f"sqlite:///{file}")
+    yield opened
+    opened.dispose()
+
+
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """An opened ledger with nothing in it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ import pytest
 from sqlalchemy import Engine, select
 
 from backend.corrections.belonging import NO_SUCH_PROJECT, Belonging, claim, when_made
-from backend.corrections.database import open_database, writing
+from backend.corrections.database import writing
 from backend.corrections.reconciling import sync
 from backend.corrections.tables import annotation, project_made, studio_address
 from backend.errors import LabelStudioError, OtherLabelStudio
 from backend.labelstudio.protocol import PredictRequest, SetupRequest, project_told
 from tests.corrections.annotating import A, drawn, iso, saved
+from tests.corrections.conftest import opened_copy
 from tests.corrections.studio import Studio
 from tests.server.conftest import payload
 
@@ -26,11 +26,7 @@ MADE, LATER = 1_795_343_096, 1_795_400_000
 
 @pytest.fixture
 def engine(migrated_file: Path, tmp_path: Path) -> Iterator[Engine]:
-    file = tmp_path / "ledger.sqlite3"
-    shutil.copyfile(migrated_file, file)
-    opened = open_database(f"sqlite:///{file}")
-    yield opened
-    opened.dispose()
+    yield from opened_copy(migrated_file, tmp_path)
 
 
 def silent(_: int) -> None:

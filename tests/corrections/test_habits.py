@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from sqlalchemy import Engine, select
 
 from backend.corrections.crop_store import CropStore
-from backend.corrections.database import open_database
 from backend.corrections.journal import Journal
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.samples import teaches_hard
@@ -24,6 +22,7 @@ from backend.labelstudio.project_annotations import task_parent
 from backend.labelstudio.protocol import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import CONFIG, HEIGHT, WIDTH, A, B, C, drawn, iso, saved, shown
+from tests.corrections.conftest import opened_copy
 from tests.corrections.studio import Studio
 
 Json = dict[str, Any]
@@ -38,11 +37,7 @@ REJECTED_A, REJECTED_B = ("rejected", "none", "stamp"), ("rejected", "none", "si
 
 @pytest.fixture
 def engine(migrated_file: Path, tmp_path: Path) -> Iterator[Engine]:
-    file = tmp_path / "ledger.sqlite3"
-    shutil.copyfile(migrated_file, file)
-    opened = open_database(f"sqlite:///{file}")
-    yield opened
-    opened.dispose()
+    yield from opened_copy(migrated_file, tmp_path)
 
 
 def remember(engine: Engine, proposals: Sequence[Proposal], *, at: float = 900.0, version: str = "v1") -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from PIL import Image
 from sqlalchemy import Engine, select
 
 from backend.corrections.crop_store import CropStore
-from backend.corrections.database import open_database
 from backend.corrections.imprints import Imprint, other_pages
 from backend.corrections.journal import Journal
 from backend.corrections.remembering import Proposals, ShownPrediction
@@ -28,6 +26,7 @@ from backend.pages.page import Page
 from backend.pages.source import ENOUGH_DPI, from_path
 from backend.settings import Settings
 from tests.corrections.annotating import HEIGHT, WIDTH, A, B, C, drawn, saved, shown
+from tests.corrections.conftest import opened_copy
 from tests.patience import SECONDS
 
 FIRST, SECOND, THIRD = "contract-1.png", "contract-2.png", "contract-3.png"
@@ -52,11 +51,7 @@ ALIKE = {FIRST: page(1, file="one"), SECOND: page(1, file="two")}
 
 @pytest.fixture
 def engine(migrated_file: Path, tmp_path: Path) -> Iterator[Engine]:
-    file = tmp_path / "ledger.sqlite3"
-    shutil.copyfile(migrated_file, file)
-    opened = open_database(f"sqlite:///{file}")
-    yield opened
-    opened.dispose()
+    yield from opened_copy(migrated_file, tmp_path)
 
 
 def show(

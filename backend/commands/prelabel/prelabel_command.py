@@ -27,7 +27,7 @@ from backend.files import alone
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token
 from backend.labelstudio.projects import named_project, read_label_config
-from backend.labelstudio.protocol import project_made
+from backend.labelstudio.protocol import creation_of
 from backend.labelstudio.stored_predictions import list_current_tasks, list_tasks
 from backend.settings import Settings
 
@@ -313,7 +313,7 @@ def _claim(settings: Settings, project: int, described: Mapping[str, Any]) -> No
     """Makes sure that the ledger is of this Label Studio, before what another one is shown is noted in it."""
     store = Store.open(settings)
     with writing(store.engine) as connection:
-        claim(connection, address=store.studio, project=project, made=project_made(described))
+        claim(connection, address=store.studio, project=project, made=creation_of(described))
     store.engine.dispose()
 
 

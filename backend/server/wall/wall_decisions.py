@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sqlalchemy import Engine, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from backend.corrections.database import writing
+from backend.corrections.database import insert_into, writing
 from backend.corrections.tables import decision
 from backend.errors import LabelConfigError, LabelStudioError, RequestError
 from backend.labelstudio.revising import (
@@ -269,10 +268,9 @@ class Decisions:
         return answers + [Decided(id=one.id, state="saved", annotation=annotation, updated=updated) for one in made]
 
     def _note(self, annotation: int, wrote: float, rows: Sequence[Mapping[str, Any]]) -> None:
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         with writing(self._engine) as connection:
             if rows:
-                connection.execute(insert(decision).on_conflict_do_nothing(), list(rows))
+                connection.execute(insert_into(decision, self._engine).on_conflict_do_nothing(), list(rows))
             same = update(decision).where(decision.c.annotation == annotation)
             connection.execute(same.values(wrote=wrote))
 
