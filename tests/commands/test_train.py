@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backend.commands.train import STEPS, add_arguments, run
-from backend.errors import TrainingError
+from backend.errors import BadWeights, TrainingError
 from backend.settings import Settings
 from backend.training.bundled import within
 from backend.training.crops import CropFolder
@@ -67,6 +67,11 @@ def test_a_step_whose_earlier_step_is_missing_says_what_to_do(name: str, reason:
     with pytest.raises(TrainingError, match=reason):
         step(name, tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def test_whole_numbers_are_made_of_the_networks_of_out_when_somebody_asks_for_them(tmp_path: Path) -> None:
+    with pytest.raises(BadWeights, match=str(tmp_path / "out")):
+        step("quantise", tmp_path, "--networks", "classifier")
 
 
 def test_real_pages_have_to_be_where_they_are_said_to_be(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ of their ink. It proposes; the classifier names each crop and may say `none`.
 
 From {base} by recipe `{digest}`: {done} of its {epochs} epochs, {views} windows of pages,
 in {minutes:.0f} minutes{restarts}.
+What came in after the first epoch, where something did, stands in `docs/detector.md`, under "The network".
 Windows are changed each time as scanners, cameras and pens change pages (never mirrored, never cut together), and
 single real marks are printed onto them, also over each other. It also learns what only looks like a mark: other
 handwriting, logos and print. Of pages on which only stamps are boxed, nothing is learned beyond those boxes; what lies

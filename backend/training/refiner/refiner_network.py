@@ -23,7 +23,8 @@ class RefinerNet(Pyramid):
 
     S is a multiple of 32. Channels 4c to 4c + 3 are the left, top, right and bottom edge of mark c. The places of left
     and right run from the left to the right of what is seen, those of top and bottom from its top to its bottom. The
-    candidate always lies in the middle, so each cell also has a bias that tells where it is.
+    candidate always lies in the middle, so each cell also has a bias that tells where it is. Only few
+    cells lie on the strokes of a mark, so each also says how much its word counts for an edge (a softmax across it).
 
     Args:
         side: S, pixels.

@@ -19,7 +19,7 @@ from backend.training.network_publishing import Publication, PublishedWeights, p
 from backend.training.pagestore import PageStore
 from backend.training.refiner.refiner_loop import AVERAGE_FILE, RefinerProgress, RefinerRecipe
 from backend.training.refiner.refiner_network import RefinerNet
-from backend.training.refiner.refiner_samples import jittered, lying_over, whole_marks
+from backend.training.refiner.refiner_samples import jittered, overlapping_marks, whole_marks
 from backend.training.training_record import versions
 from backend.vision.box_refiner import BoxRefiner, RefinerConfig
 from backend.vision.network_config import MARKS, sha256_of
@@ -30,9 +30,7 @@ __all__ = ["REFINER_CARD_FILE", "REFINER_RECORD_FILE", "publish_refiner"]
 REFINER_RECORD_FILE = "refiner-training.json"
 REFINER_CARD_FILE = "REFINER_CARD.md"
 _AGAIN = 0.5
-"""See `RefinerConfig`. On validation pages, 44 of 100 signatures were found from their stamp's box so, and 33 with one
-look; boxes from elsewhere were as good (mean IoU .764 and .763 over stamps, .840 and .838 beside them). A larger value
-costs more looks and gains nothing."""
+"""See `RefinerConfig`; chosen on validation pages, for signatures that are looked for from the box of a stamp."""
 _EACH = 4
 """Candidates of a mark that are measured."""
 
@@ -53,7 +51,7 @@ and says where the mark's edges are. It neither adds a candidate nor changes wha
 
 From the body of the bundled detector (`{base}`) by recipe `{digest}`: {done} of its {epochs} epochs,
 {views} candidates on changed windows of pages, in {minutes:.0f} minutes. A candidate is a mark's box that was moved and
-resized by chance. It may also be the box of a mark of another class that lies over it, changed in the same way. The
+resized by chance. It may also be the box of an overlapping mark of another class, changed in the same way. The
 pages are those of the detector. The recipe in full, the versions and every epoch stand in
 `refiner-training.json`.
 
@@ -140,9 +138,9 @@ class _Publication(Publication[_Fit]):
                 continue
             boxes, labels, domain = scene.knowledge.boxes, scene.knowledge.labels, group.split("/")[0]
             pairs = [(mark, mark, "") for mark in marks] + [
-                (mark, other, f" from the box of a {MARKS[labels[other]]} over it")
+                (mark, other, f" from the box of an overlapping {MARKS[labels[other]]}")
                 for mark in whole_marks(scene)
-                for other in lying_over(scene, int(mark), margin=self._recipe.margin)
+                for other in overlapping_marks(scene, int(mark), margin=self._recipe.margin)
             ]
             came = np.stack([jittered(boxes[start], rng) for _, start, _ in pairs])
             own = np.array([mark for mark, _, _ in pairs])

@@ -1,7 +1,7 @@
 """What the refiner learns from: windows of pages, changed as the detector's are, and boxes that lie about their marks.
 
-Each box is a mark's, moved and resized by chance as far as a detector is off. Or it is the box of a mark that lies over
-it: for a signature on a stamp, a detector often gives the stamp's.
+Each box is a mark's, moved and resized by chance as far as a detector is off. Or it is the box of an overlapping mark:
+for a signature on a stamp, a detector often gives the stamp's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from backend.training.detector.scenes import Scene, Stock
 from backend.vision.box_refiner import looked_at, window_of
 from backend.vision.network_config import MARKS
 
-__all__ = ["Lesson", "Lessons", "jittered", "lessons_of", "lying_over", "whole_marks", "with_marks"]
+__all__ = ["Lesson", "Lessons", "jittered", "lessons_of", "overlapping_marks", "whole_marks", "with_marks"]
 
 _MOVED = 0.14
 """Standard deviation of a box's middle, as a share of its sides."""
@@ -28,7 +28,7 @@ _RESIZED = 0.28
 _LEAST_IOU = 0.2
 """Below it a box is no candidate for the mark."""
 _FROM_OTHER = 0.35
-"""How often a mark's box comes from another mark that lies over it, where there is one."""
+"""How often the box of an overlapping mark is given for a mark, where there is one."""
 _SEEN = 0.9
 """Share of a mark that must be seen from there."""
 _TRIES = 8
@@ -83,7 +83,7 @@ def whole_marks(scene: Scene) -> NDArray[np.intp]:
 
 def _lesson(scene: Scene, index: int, *, side: int, margin: float, mirrored: bool, rng: np.random.Generator) -> Lesson:
     box = scene.knowledge.boxes[index]
-    others = lying_over(scene, index, margin=margin)
+    others = overlapping_marks(scene, index, margin=margin)
     start = scene.knowledge.boxes[rng.choice(others)] if len(others) and rng.random() < _FROM_OTHER else box
     window = window_of(jittered(start, rng), margin)
     if _share_within(box, window) < _SEEN:
@@ -95,10 +95,16 @@ def _lesson(scene: Scene, index: int, *, side: int, margin: float, mirrored: boo
     return np.ascontiguousarray(seen), np.clip(edges, 0, 1).astype(np.float32), int(scene.knowledge.labels[index])
 
 
-def lying_over(scene: Scene, index: int, *, margin: float) -> NDArray[np.intp]:
-    """The marks of other classes whose box a detector may give for a mark, as rows of the scene's boxes.
+def overlapping_marks(scene: Scene, index: int, *, margin: float) -> NDArray[np.intp]:
+    """The marks of other classes whose box a detector may give for a mark, as rows of the scene's boxes, (K,).
 
-    They lie over it, it can be seen from there, and it is the one of its class that lies over them most.
+    Each overlaps the mark, and the mark can be seen from its box. Of the marks of one class, only the one that overlaps
+    it most is looked for from there.
+
+    Args:
+        scene: The page.
+        index: Row of the mark.
+        margin: See `RefinerConfig`.
     """
     boxes, labels = scene.knowledge.boxes, scene.knowledge.labels
     own = np.flatnonzero(labels == labels[index])

@@ -282,7 +282,7 @@ def test_the_card_tells_how_well_a_signature_is_found_from_its_stamp(
     measured = json.loads((tmp_path / "out" / REFINER_RECORD_FILE).read_text())["measured"]
     assert {title: fit["candidates"] for title, fit in measured.items()} == {
         "drawn signature": 4,
-        "drawn signature from the box of a stamp over it": 1,
+        "drawn signature from the box of an overlapping stamp": 1,
         "drawn stamp": 4,
     }
 
