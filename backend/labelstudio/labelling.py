@@ -9,8 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from backend.errors import LabelConfigError
-from backend.labelstudio.config_remedies import no_controls, no_images, no_labels, plain
-from backend.labelstudio.config_tags import Repeat, images, is_called, is_yes, read_tags, repeats, targets
+from backend.labelstudio.config_tags import (
+    Repeat,
+    images,
+    is_called,
+    is_yes,
+    no_controls,
+    no_images,
+    no_labels,
+    plain,
+    read_tags,
+    repeats,
+    targets,
+)
 from backend.labelstudio.mark_words import Statement, mark_named, read_statements
 from backend.vision.network_config import MARKS
 

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import BackendError, BadWeights, ModelError, WeightsUnavailable
-from backend.models.hub_verdict import BROKEN, SERVES, WORSE
-from backend.models.original_model import Hub
+from backend.models.original_model import BROKEN, SERVES, WORSE, Hub
 from backend.models.published import RESERVED, Registry, Stamp
 from backend.vision.classifier import load_classifier
 from backend.vision.finders import build_detector

@@ -21,9 +21,8 @@ from torch import nn
 from torchvision.models import ResNet
 
 from backend.errors import BadWeights
-from backend.training.detector.detector_network import DetectorNet
+from backend.training.detector.detector_network import DetectorNet, ResidualNet
 from backend.training.detector.lite_network import InvertedResidual, LiteNet, Pyramid
-from backend.training.detector.residual_network import ResidualNet
 from backend.training.refiner.refiner_network import RefinerNet, cells_of
 from backend.vision.network_config import MARKS
 

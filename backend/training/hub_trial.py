@@ -27,7 +27,7 @@ from backend.evaluation.gate import Bounds, judge
 from backend.evaluation.study import race
 from backend.evaluation.truth import read_coco
 from backend.geometry import as_boxes
-from backend.models.hub_verdict import BAD_WEIGHTS, BROKEN, PAGES, SERVES, WORSE, HubVerdict, detector_home, pairing
+from backend.models.original_model import BAD_WEIGHTS, BROKEN, PAGES, SERVES, WORSE, HubVerdict, detector_home, pairing
 from backend.models.publishing import carry_refiner
 from backend.models.serving import build_pipeline
 from backend.pages.encoding import png_bytes

@@ -13,10 +13,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from backend.training.detector.detector_network import DetectorNet
+from backend.training.detector.detector_network import DetectorNet, ResidualShape
 from backend.training.detector.detector_recipe import Shape, build_network
 from backend.training.detector.lite_network import LiteShape
-from backend.training.detector.residual_network import ResidualShape
 from backend.training.export import export_detector
 from backend.vision.box_refiner import BoxRefiner, RefinerConfig
 from backend.vision.engine import DetectorConfig, DetectorNetwork

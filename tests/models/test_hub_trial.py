@@ -14,8 +14,7 @@ from torchvision.models import resnet18
 from backend.commands.doctor.check_model import check_weights
 from backend.commands.doctor.findings import Severity
 from backend.errors import BadWeights
-from backend.models.hub_verdict import BROKEN, SERVES, VERDICT_FILE, WORSE, HubVerdict, pairing
-from backend.models.original_model import Hub
+from backend.models.original_model import BROKEN, SERVES, VERDICT_FILE, WORSE, Hub, HubVerdict, pairing
 from backend.models.serving import Serving, Sources
 from backend.settings import Settings
 from backend.training.classifier_loop import network_from

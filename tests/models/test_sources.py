@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from backend.errors import BadWeights, UnknownModel, WeightsUnavailable
-from backend.models.hub_verdict import SERVES, HubVerdict, pairing
-from backend.models.original_model import Hub
+from backend.models.original_model import SERVES, Hub, HubVerdict, pairing
 from backend.models.serving import Sources
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE, Weights
 

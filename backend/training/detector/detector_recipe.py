@@ -9,9 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from backend.training.detector.changes import Changes
-from backend.training.detector.detector_network import DetectorNet
+from backend.training.detector.detector_network import DetectorNet, ResidualNet, ResidualShape
 from backend.training.detector.lite_network import LITE0, LiteNet, LiteShape
-from backend.training.detector.residual_network import ResidualNet, ResidualShape
 from backend.training.training_record import digest_of
 
 __all__ = ["BUNDLED_DETECTOR", "SHAPES", "DetectorRecipe", "Shape", "build_network"]

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from backend.errors import BadWeights
-from backend.training.detector.detector_network import DetectorNet
+from backend.training.detector.detector_network import DetectorNet, ResidualShape
 from backend.training.detector.detector_recipe import Shape, build_network
 from backend.training.detector.lite_network import LiteShape
-from backend.training.detector.residual_network import ResidualShape
 from backend.training.export import export_detector, half_precision, state_dict_from_onnx
 from backend.vision.engine import DetectorConfig, DetectorNetwork, DetectorOutput
 from backend.vision.network_config import MARKS, sha256_of

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from backend.training.detector.detector_network import ResidualShape
 from backend.training.detector.detector_recipe import Shape, build_network
 from backend.training.detector.lite_network import LiteNet, LiteShape, body_from_imagenet
-from backend.training.detector.residual_network import ResidualShape
 from tests.models.detectors import TINY, TINY_LITE, even_network
 
 

@@ -16,7 +16,7 @@ from backend.models.published import Facts, Registry
 from backend.models.publishing import documents_of
 from backend.models.serving import Sources
 from backend.settings import Settings
-from backend.training.detector.residual_network import ResidualShape
+from backend.training.detector.detector_network import ResidualShape
 from backend.training.retraining.base_weights import FILENAME, Base, DetectorBase, base_of, detector_base
 from backend.vision.engine import PIXEL_MM
 from backend.vision.network_config import ClassifierConfig
