@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 import time
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from backend.errors import SetupError
+from backend.outgoing import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,7 +121,7 @@ def _request(method: str, url: str, path: str, basic_auth: BasicAuth, **request:
             url.rstrip("/") + path,
             auth=basic_auth,
             timeout=_ANSWER_SECONDS,
-            verify=_certificates(),
+            verify=certificates(),
             trust_env=False,
             **request,
         )
@@ -135,8 +134,3 @@ def _request(method: str, url: str, path: str, basic_auth: BasicAuth, **request:
             f"no backend answers at {url} ({type(error).__name__}): start it with `serve`, or name its address with "
             "--url (as Label Studio reaches it) and --from-here (as this machine reaches it)"
         ) from error
-
-
-@cache  # reading them takes a quarter of a second
-def _certificates() -> ssl.SSLContext:
-    return httpx2.create_ssl_context()

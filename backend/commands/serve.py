@@ -21,6 +21,7 @@ from gunicorn.glogging import Logger as GunicornLogger
 from backend.commands.amounts import one_or_more, port_number
 from backend.errors import BackendError, SettingsError
 from backend.models.serving import Sources
+from backend.outgoing import CERTIFICATES, certificates
 from backend.pages.decoders import finish
 from backend.pages.references import AllowList
 from backend.server.application import Application
@@ -205,6 +206,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     Sources.of(settings).check()
     AllowList(base_url=settings.label_studio_url, allowed_hosts=settings.allowed_hosts)
     Callers(settings)
+    if any(os.environ.get(name) for name in CERTIFICATES):
+        certificates()
     check_free(settings.host, settings.port)
     serve(settings, Application.start)
     return os.EX_OK

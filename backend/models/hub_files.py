@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from backend.errors import LimitExceeded
-from backend.packing import refuse_packed
+from backend.outgoing import certificates, refuse_packed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,11 @@ def _keep(answer: httpx2.Response, part: Path, name: str) -> None:
 
 
 def _client(proxy: str) -> httpx2.Client:
-    hooks = {"response": [refuse_packed]}
     return httpx2.Client(
-        trust_env=False, proxy=proxy or None, timeout=_SECONDS, follow_redirects=True, event_hooks=hooks
+        verify=certificates(),
+        trust_env=False,
+        proxy=proxy or None,
+        timeout=_SECONDS,
+        follow_redirects=True,
+        event_hooks={"response": [refuse_packed]},
     )

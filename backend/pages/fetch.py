@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import logging
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import httpcore2
 import httpx2
 
 from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, ReferenceRefused
-from backend.packing import AS_IT_IS, refused_packing
+from backend.outgoing import AS_IT_IS, NAMES, Names, Network, Transport, refused_packing
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from backend.pages.page import Limits
     from backend.pages.references import AllowList
@@ -29,6 +28,9 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 # A NAT64 of one's own network, and what has no meaning any more: who knows where they lead.
 _NEVER_GLOBAL = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "fec0::/10", "5f00::/16", "3fff::/20")))
+# What an answer may have beside the file: headers, answers before the answer (1xx), the frames of chunks, trailers.
+_MOST_BESIDES = 256 << 10
+_BODY_TO_BESIDES = 8
 _KEY_HINT = "check LABEL_STUDIO_API_KEY, and that its user may see the project"
 
 # The client logs every address at INFO, signatures of cloud storage included.
@@ -69,19 +71,22 @@ class Fetcher:
 
     Each hop of a redirect must be allow-listed. There is one exception. Label Studio signs addresses of cloud storage
     whose hosts nobody listed. So where its own page routes redirect to, the next hop is trusted if it is https and its
-    host is on public addresses. The host is looked up for that check, and again for the connection. So the connection's
-    own address is judged, too, before anything is sent over it.
+    host is on public addresses. The host is looked up for that check, and again for the connection. So the addresses of
+    that second look-up are judged, too, before anybody connects to them.
 
     Args:
         allow_list: Which addresses may be asked, and which get `headers`.
-        limits: Bytes (after decompression), seconds (in all, however slowly bytes drip in) and redirects.
+        limits: Bytes (after decompression), seconds (in all, however slowly names are looked up, or bytes drip in) and
+            redirects.
         room: For the bytes that come in.
+        names: Looks up hosts.
     """
 
-    def __init__(self, allow_list: AllowList, limits: Limits, room: FileRoom) -> None:
+    def __init__(self, allow_list: AllowList, limits: Limits, room: FileRoom, *, names: Names = NAMES) -> None:
         self._allow_list = allow_list
         self._limits = limits
         self._room = room
+        self._names = names
 
     def fetch(self, url: httpx2.URL, headers: Mapping[str, str], *, shown: str) -> bytes:
         """The body behind `url`; `headers` go to Label Studio's page routes and nowhere else.
@@ -93,19 +98,17 @@ class Fetcher:
             LimitExceeded: Bytes or redirects.
         """
         # A client for each fetch: no cookie or connection of one fetch serves another, and all is closed at the end.
-        with (
-            httpx2.Client(verify=_certificates(), timeout=self._limits.seconds, trust_env=False) as client,
-            _Deadline(self._limits.seconds) as deadline,
-        ):
+        way = _Way(self._limits.seconds, self._names)
+        with httpx2.Client(transport=Transport(way), timeout=self._limits.seconds, trust_env=False) as client:
             try:
-                data = self._follow(client, url, headers, shown, deadline)
+                data = self._follow(client, url, headers, shown, way)
             except _PrivateAddress as error:
                 reason = (
                     "redirected to a name that leads to a private address: add it to ALLOWED_HOSTS if that is meant"
                 )
                 raise ReferenceRefused(shown, reason) from error
             except (httpx2.HTTPError, httpx2.StreamError) as error:
-                if deadline.passed or isinstance(error, httpx2.TimeoutException):
+                if way.is_over or isinstance(error, httpx2.TimeoutException):
                     self._too_slow(shown, error)
                 host = error.request.url.host if isinstance(error, httpx2.RequestError) else url.host
                 raise PageUnavailable(shown, f"{host} did not answer properly ({type(error).__name__})") from error
@@ -119,31 +122,27 @@ class Fetcher:
         raise FetchTimeout(shown, f"took longer than FETCH_TIMEOUT ({self._limits.seconds:g} s)") from error
 
     def _follow(
-        self, client: httpx2.Client, url: httpx2.URL, headers: Mapping[str, str], shown: str, deadline: _Deadline
+        self, client: httpx2.Client, url: httpx2.URL, headers: Mapping[str, str], shown: str, way: _Way
     ) -> bytes:
         for _ in range(self._limits.redirects + 1):
-            deadline.only_public = not self._allow_list.allows(url)
+            way.only_public = not self._allow_list.allows(url)
             authorised = self._allow_list.authorises(url)
-            request = client.build_request(
-                "GET",
-                url,
-                headers={**AS_IT_IS, **(headers if authorised else {})},
-                extensions={"trace": deadline.watch},
-            )
+            request = client.build_request("GET", url, headers={**AS_IT_IS, **(headers if authorised else {})})
+            way.begin()
             response = client.send(request, stream=True)
             try:
                 if response.has_redirect_location:
-                    url = self._next_hop(response, shown, trusted=authorised)
+                    url = self._next_hop(response, shown, way, trusted=authorised)
                     continue
                 self._check_status(response, shown)
                 if trouble := refused_packing(response.headers.get("content-encoding", "")):
                     raise PageUnavailable(shown, f"{response.url.host}: {trouble}")
-                return self._body(response, shown, deadline)
+                return self._body(response, shown, way)
             finally:
                 response.close()
         raise LimitExceeded(shown, f"redirected more than {self._limits.redirects} times")
 
-    def _next_hop(self, response: httpx2.Response, shown: str, *, trusted: bool) -> httpx2.URL:
+    def _next_hop(self, response: httpx2.Response, shown: str, way: _Way, *, trusted: bool) -> httpx2.URL:
         try:
             url = response.url.join(response.headers["location"])
         except httpx2.InvalidURL as error:
@@ -153,8 +152,10 @@ class Fetcher:
         if url.scheme not in ("http", "https") or not url.host or url.userinfo:
             raise ReferenceRefused(shown, "redirected to something other than a plain http(s) address")
         try:
-            if self._allow_list.allows(url) or (trusted and url.scheme == "https" and is_public(url.host)):
+            if self._allow_list.allows(url) or (trusted and url.scheme == "https" and way.leads_outside(url.host)):
                 return url
+        except TimeoutError as error:
+            self._too_slow(shown, error)
         except OSError as error:
             raise PageUnavailable(shown, f"redirected to {url.host}: its name cannot be looked up now") from error
         host = url.netloc.decode("ascii")
@@ -174,7 +175,7 @@ class Fetcher:
             raise PageUnavailable(shown, f"{response.url.host} answered {status}: there is no such file")
         raise PageUnavailable(shown, f"{response.url.host} answered {status}")
 
-    def _body(self, response: httpx2.Response, shown: str, deadline: _Deadline) -> bytes:
+    def _body(self, response: httpx2.Response, shown: str, way: _Way) -> bytes:
         """Reads until the end or a limit; the length a server declares can only end it earlier."""
         limit = self._limits.max_bytes
         declared = response.headers.get("content-length", "")
@@ -188,8 +189,9 @@ class Fetcher:
                 data += chunk
                 if len(data) > limit:
                     self._too_large(shown)
-                if deadline.passed:
+                if way.is_over:
                     self._too_slow(shown)
+                way.granted = _MOST_BESIDES + response.num_bytes_downloaded * (1 + 1 / _BODY_TO_BESIDES)
             return bytes(data)
         finally:
             self._room.give_back(len(data))
@@ -198,24 +200,18 @@ class Fetcher:
         raise LimitExceeded(shown, f"larger than MAX_BYTES ({self._limits.max_bytes} bytes)")
 
 
-@functools.cache
-def _certificates() -> ssl.SSLContext:
-    """Loaded once: it takes longer than a fetch from the same machine."""
-    return httpx2.create_ssl_context()
-
-
-def is_public(host: str) -> bool:
+def is_public(host: str, *, names: Names = NAMES, seconds: float | None = None) -> bool:
     """Whether every address of `host` is on the open internet.
 
     Raises:
+        TimeoutError: The name is not looked up in so many seconds.
         OSError: The name cannot be looked up: there is none such, or nobody to ask.
     """
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except UnicodeError:
+        addresses = names.addresses(host, seconds=seconds)
+    except ValueError:
         return False
-    addresses = [_address(str(entry[4][0])) for entry in found]
-    return bool(addresses) and all(map(_is_global, addresses))
+    return bool(addresses) and all(_is_global(_address(one)) for one in addresses)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -248,49 +244,83 @@ class _PrivateAddress(Exception):
     """A host that was public when it was looked up, and is not where the connection leads."""
 
 
-class _Deadline:
-    """Cuts the connections of one fetch after `seconds`.
+class _Way(Network):
+    """All connections of one fetch: they have so many seconds together, from the first name to the last byte.
 
     Timeouts of the client count from each read, so that a server which sends a byte now and then, in its headers too,
-    could hold a thread for hours. Shutting the socket down wakes the thread that reads from it.
+    could hold a thread for hours.
+
+    Attributes:
+        only_public: Whether the next connection may lead to addresses of the open internet alone.
+        granted: Bytes of the answer that may come in.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, names: Names) -> None:
+        super().__init__(names)
         self._end = time.monotonic() + seconds
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
         self.only_public = False
-
-    def __enter__(self) -> _Deadline:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self.granted = 0.0
+        self.came = 0
 
     @property
-    def passed(self) -> bool:
+    def is_over(self) -> bool:
         return time.monotonic() >= self._end
 
-    def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Trace hook of the client: notes each connection as it is made, and judges where it leads."""
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            stream = info["return_value"]
-            connection = stream.get_extra_info("socket")
-            if self.only_public and not _is_global(_address(str(connection.getpeername()[0]))):
-                stream.close()
-                raise _PrivateAddress
-            with self._lock:
-                self._sockets.append(connection)
-            if self.passed:
-                self._cut()
+    def left(self, timeout: float | None = None) -> float:
+        """Seconds for the next step; raises the client's timeout where none are left."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise httpcore2.ReadTimeout("the time for all of it is over")
+        return left if timeout is None else min(left, timeout)
 
-    def _cut(self) -> None:
-        with self._lock:
-            for connection in self._sockets:
-                try:
-                    connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # closed already, or handed over to the TLS socket that follows in the list
+    def begin(self) -> None:
+        """Before each request."""
+        self.granted, self.came = _MOST_BESIDES, 0
+
+    def leads_outside(self, host: str) -> bool:
+        """Whether a host is on public addresses; raises OSError."""
+        return is_public(host, names=self._names, seconds=max(0.0, self._end - time.monotonic()))
+
+    def judge(self, addresses: Sequence[str]) -> None:
+        if self.only_public and not all(_is_global(_address(one)) for one in addresses):
+            raise _PrivateAddress
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore2.NetworkStream:
+        return _Stream(super().connect_tcp(host, port, self.left(timeout), local_address, socket_options), self)
+
+
+class _Stream(httpcore2.NetworkStream):
+    """A connection within the time and the bytes of its fetch."""
+
+    def __init__(self, stream: httpcore2.NetworkStream, way: _Way) -> None:
+        self._stream = stream
+        self._way = way
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._way.came > self._way.granted:
+            # Thousands of answers before the answer, or chunks of a byte, would only cost a processor.
+            raise httpcore2.RemoteProtocolError("there is more beside the file than any server has to say")
+        data = self._stream.read(max_bytes, self._way.left(timeout))
+        self._way.came += len(data)
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._way.left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, self._way.left(timeout)), self._way)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

@@ -23,6 +23,10 @@ _LOG = logging.getLogger(__name__)
 _HEADER_BYTES = 32 * 1024
 # Each line of a header is read by itself, and all of them in one go: thousands would hold up everybody else.
 _HEADER_LINES = 200
+# What h11 gets at once of what may be lines: it reads those behind the last chunk (trailers) in one go, too.
+_LINES_BYTES = 2 * 1024
+# What a body may have beside itself: sizes and extensions of chunks, and trailers.
+_BESIDES_BYTES = 256 * 1024
 # How whoever only wants to know whether this program is well begins; such a request is read before all others.
 _URGENT = (b"GET / ", b"GET /health ", b"HEAD / ", b"HEAD /health ")
 
@@ -47,6 +51,11 @@ class Wire(asyncio.BufferedProtocol):
         self._request: h11.Request | None = None
         self._body = bytearray()
         self.held = 0
+        # What came in, and h11 has not got yet; and what it has got since the request began.
+        self._unread = bytearray()
+        self._read = 0
+        self._may_be_lines = True
+        self._told_of_end = False
         self._timer: asyncio.TimerHandle | None = None
         self._answering = False
         self._full = False
@@ -70,10 +79,10 @@ class Wire(asyncio.BufferedProtocol):
         if self._lost:
             return
         data = bytes(self._reception.piece[:size])
-        if self._http.our_state is h11.IDLE and not self._http.trailing_data[0] and self._request is None:
+        if self._http.our_state is h11.IDLE and not self._has_early_bytes() and self._request is None:
             # The first byte of a request: from here its header has its time, however long the client was idle.
             self._wait(self._reception.limits.header_seconds, only_sooner=True)
-        self._http.receive_data(data)
+        self._unread += data
         if data.startswith(_URGENT):
             self.advance()
         else:
@@ -83,7 +92,6 @@ class Wire(asyncio.BufferedProtocol):
         # It may have sent all that it has, and still want its answers: `_finish` ends what is to end.
         self._ended = True
         if not self._lost:
-            self._http.receive_data(b"")
             self.advance()
         return not self._lost
 
@@ -136,6 +144,11 @@ class Wire(asyncio.BufferedProtocol):
             except h11.RemoteProtocolError as error:
                 self._refuse(error.error_status_hint, "this is no HTTP request that can be read")
                 return
+            if event is h11.NEED_DATA and self._request is not None and self._has_much_beside_its_body():
+                self._refuse(431, "the body has more beside itself than this server reads")
+                return
+            if event is h11.NEED_DATA and self._hand_on():
+                continue
             if event is h11.NEED_DATA or event is h11.PAUSED:
                 self._transport.resume_reading()
                 return
@@ -154,6 +167,29 @@ class Wire(asyncio.BufferedProtocol):
         ends = [place for end in (b"\n\r\n", b"\n\n") if (place := begun.find(end)) >= 0]
         return begun.count(b"\n", 0, min(ends, default=len(begun))) > _HEADER_LINES
 
+    def _has_much_beside_its_body(self) -> bool:
+        """Whether it is long in saying how long a chunk is, or what follows the last one, or has said it too often."""
+        long = self._may_be_lines and len(self._http.trailing_data[0]) > 2 * _LINES_BYTES
+        return long or self._read - self.held > _BESIDES_BYTES
+
+    def _hand_on(self) -> bool:
+        """Has h11 read some of what came in; whether there was any."""
+        if self._unread:
+            size = _LINES_BYTES if self._may_be_lines else len(self._unread)
+            self._http.receive_data(bytes(self._unread[:size]))
+            self._read += min(size, len(self._unread))
+            del self._unread[:size]
+            return True
+        if self._ended and not self._told_of_end:
+            self._told_of_end = True
+            self._http.receive_data(b"")
+            return True
+        return False
+
+    def _has_early_bytes(self) -> bool:
+        """Whether something of the next request has come in."""
+        return bool(self._unread or self._http.trailing_data[0])
+
     def _put_off(self) -> None:
         """Has the rest of what came in read in its turn; nothing more comes in before."""
         self._transport.pause_reading()
@@ -164,6 +200,8 @@ class Wire(asyncio.BufferedProtocol):
         self._asks_for_head = request.method == b"HEAD"
         self._wait(self._reception.limits.body_seconds)
         named = dict(request.headers)
+        self._read = 0
+        self._may_be_lines = b"content-length" not in named
         declared = named.get(b"content-length", b"0")
         if b"content-length" in named and b"transfer-encoding" in named:
             # A proxy before this one may have seen the body end elsewhere: what follows would be a request of nobody.
@@ -202,6 +240,7 @@ class Wire(asyncio.BufferedProtocol):
             server=(str(sockname[0]), int(sockname[1])) if isinstance(sockname, tuple) else ("", 0),
         )
         self._body = bytearray()
+        self._may_be_lines = True
         self._answering = True
         self.waiting_since = None
         self._stop_timer()
@@ -250,7 +289,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def _go_on(self) -> None:
         """Listens for the next request."""
-        early = bool(self._http.trailing_data[0])
+        early = self._has_early_bytes()
         limits = self._reception.limits
         self._wait(limits.header_seconds if early else limits.idle_seconds)
         self._transport.resume_reading()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
 
+import httpcore2
 import httpx2
 import pytest
 
-from backend.errors import (
-    PageUnavailable,
-    ReferenceRefused,
-)
+from backend.errors import FetchTimeout, LabelStudioError, PageUnavailable, ReferenceRefused, SettingsError
+from backend.labelstudio.client import LabelStudio
+from backend.outgoing import Names, Network, Transport, certificates
 from backend.pages import fetch
 from backend.pages.fetch import Fetcher, FileRoom, is_public
 from backend.pages.page import Limits
@@ -18,10 +21,113 @@ from backend.pages.references import AllowList
 from backend.pages.source import PageSource
 from backend.settings import Settings
 from tests.pages.conftest import Access, Studio
+from tests.patience import SECONDS, eventually
 
 if TYPE_CHECKING:
-    from backend.settings import Settings
-    from tests.pages.conftest import Access, Studio
+    from collections.abc import Iterator
+
+
+class NameServer:
+    """Stands for the system's look-up of names: it says nothing before it is let go, and counts who waits."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+        self.asked: list[str] = []
+        self.released = threading.Event()
+
+    def __call__(self, host: str, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
+        self.asked.append(host)
+        assert self.released.wait(SECONDS)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in self.addresses]
+
+
+@pytest.fixture
+def silent() -> Iterator[NameServer]:
+    server = NameServer("127.0.0.1")
+    yield server
+    server.released.set()
+
+
+def fetcher_of(studio: Studio, settings: Settings, names: Names, *, allowed: str = "") -> Fetcher:
+    allow_list = AllowList(base_url=studio.url, allowed_hosts=allowed)
+    return Fetcher(allow_list, Limits.of(settings), FileRoom(), names=names)
+
+
+def test_a_name_that_nobody_answers_for_takes_no_longer_than_a_fetch_may(
+    settings: Settings, studio: Studio, silent: NameServer
+) -> None:
+    """Ten pages of such a host cost ten times the time, and one thread that waits for the system to give up."""
+    quick = dataclasses.replace(settings, fetch_timeout=0.05)
+    fetcher = fetcher_of(studio, quick, Names(ask=silent), allowed="pages.example")
+    for _ in range(10):
+        with pytest.raises(FetchTimeout, match="FETCH_TIMEOUT"):
+            fetcher.fetch(httpx2.URL("http://pages.example/1.png"), {}, shown="page")
+    assert silent.asked == ["pages.example"]
+
+
+def test_a_redirect_to_a_name_that_nobody_answers_for_takes_no_longer_either(
+    settings: Settings, access: Access, studio: Studio, silent: NameServer
+) -> None:
+    studio.routes["/data/upload/away"] = lambda handler: handler.redirect("https://bucket.example/page.png")
+    fetcher = fetcher_of(studio, settings, Names(most=0, ask=silent))
+    with pytest.raises(FetchTimeout):
+        fetcher.fetch(httpx2.URL(studio.url + "/data/upload/away"), access.headers(), shown="page")
+
+
+def test_names_that_are_looked_up_are_a_bounded_number(silent: NameServer) -> None:
+    names = Names(most=3, ask=silent)
+    for number in range(10):
+        with pytest.raises(TimeoutError):
+            names.addresses(f"host-{number}.example", seconds=0.01)
+    assert silent.asked == ["host-0.example", "host-1.example", "host-2.example"]
+    assert names.addresses("127.0.0.1", seconds=0.0) == ("127.0.0.1",), "nobody is asked for an address"
+    silent.released.set()
+    eventually(lambda: not names._under_way)
+    assert names.addresses("host-9.example", seconds=SECONDS) == ("127.0.0.1",)
+
+
+def test_label_studios_own_name_is_waited_for_as_long_as_for_its_answer(silent: NameServer) -> None:
+    studio = LabelStudio(
+        "http://studio.example", "token", timeout=0.05, transport=Transport(Network(Names(ask=silent)))
+    )
+    with studio, pytest.raises(LabelStudioError, match="ConnectTimeout"):
+        studio.version()
+
+
+def test_all_addresses_of_a_name_are_tried_within_the_time_of_one(settings: Settings, studio: Studio) -> None:
+    """Of a host with many addresses where nobody listens, each would take the whole time; the last one is good."""
+    server = NameServer("127.0.0.2", "127.0.0.3", "127.0.0.1")
+    server.released.set()
+    url = httpx2.URL(f"http://pages.example:{studio.port}/open/page.png")
+    fetcher = fetcher_of(studio, settings, Names(ask=server), allowed=f"pages.example:{studio.port}")
+    assert fetcher.fetch(url, {}, shown="page").startswith(b"\x89PNG")
+
+
+class Nobody(httpcore2.NetworkBackend):
+    """Nobody answers, anywhere; it remembers how long it was to wait."""
+
+    def __init__(self) -> None:
+        self.waited: list[float | None] = []
+
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any) -> httpcore2.NetworkStream:
+        self.waited.append(timeout)
+        raise httpcore2.ConnectTimeout(host)
+
+
+def test_addresses_where_nobody_answers_share_the_time() -> None:
+    server, nobody = NameServer(*(f"192.0.2.{number}" for number in range(1, 5))), Nobody()
+    server.released.set()
+    with pytest.raises(httpcore2.ConnectTimeout):
+        Network(Names(ask=server), system=nobody).connect_tcp("dead.example", 80, timeout=SECONDS)
+    parts = [waited for waited in nobody.waited if waited is not None]
+    assert len(parts) == 4
+    assert all(part <= SECONDS / (4 - place) for place, part in enumerate(parts))
+
+
+def test_certificates_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    with pytest.raises(SettingsError, match=r"SSL_CERT_FILE is /nowhere/ca\.pem: it cannot be read"):
+        certificates.__wrapped__()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +167,7 @@ def test_a_signed_target_is_trusted_for_one_hop_from_label_studio_only(
     settings: Settings, access: Access, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The target is taken for public here; it speaks no TLS, so that being asked shows as a failed handshake."""
-    monkeypatch.setattr(fetch, "is_public", lambda host: host == "localhost")
+    monkeypatch.setattr(fetch, "is_public", lambda host, **_: host == "localhost")
     monkeypatch.setattr(fetch, "_is_global", lambda _: True)
     source = PageSource(settings, access)
     with pytest.raises(PageUnavailable, match="localhost did not answer properly"):
@@ -74,7 +180,7 @@ def test_a_name_that_leads_elsewhere_at_the_second_lookup_is_sent_nothing(
     settings: Settings, access: Access, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name server that says a public address first, and a private one a moment later (DNS rebinding)."""
-    monkeypatch.setattr(fetch, "is_public", lambda host: host == "localhost")
+    monkeypatch.setattr(fetch, "is_public", lambda host, **_: host == "localhost")
     before = len(studio.requests)
     with pytest.raises(ReferenceRefused, match="leads to a private address"):
         PageSource(settings, access).pages("/data/upload/signed")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.errors import CutShort, FetchTimeout, LimitExceeded, PageError, PageUnavailable, ReferenceRefused
-from backend.packing import refused_packing
+from backend.outgoing import refused_packing
 from backend.pages.source import PageSource
 
 if TYPE_CHECKING:
@@ -125,6 +125,42 @@ def test_promises_of_an_answer_without_end_have_an_end(settings: Settings, acces
     studio.routes[PAGE] = answer
     with pytest.raises(FetchTimeout):
         PageSource(dataclasses.replace(settings, fetch_timeout=0.3), access).pages(PAGE)
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "again"),
+    [
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (ANSWER, b"1\r\nx\r\n"),
+        (ANSWER, b"1;" + b"a=b;" * 1000 + b"\r\nx\r\n"),
+        (ANSWER, b"0" * 18 + b"1\r\nx\r\n"),
+        (ANSWER + b"5\r\nhello\r\n0\r\n", b"A: b\r\n"),
+        (ANSWER + b"5\r\nhello\r\n", b"0" * 1000),
+        (b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"),
+    ],
+    ids=["early hints", "continue", "chunks of a byte", "extensions", "long sizes", "trailers", "a size", "headers"],
+)
+def test_what_comes_beside_the_file_is_bounded_by_bytes_and_not_by_time_alone(
+    beginning: bytes, again: bytes, source: PageSource, studio: Studio
+) -> None:
+    """It costs the processor of this program, so that waiting for its end would be a way to hold up others."""
+    sent = 0
+
+    def answer(handler: Handler) -> None:
+        nonlocal sent
+        handler.wfile.write(beginning)
+        while sent < 50_000_000 and not studio.release.is_set():
+            sent += handler.wfile.write(again * (65_536 // len(again) + 1))
+
+    studio.routes[PAGE] = answer
+    with pytest.raises(PageUnavailable, match=r"127\.0\.0\.1 did not answer properly"):
+        source.pages(PAGE)
+    # Beside what was read, what the system's own buffers hold.
+    assert sent < 20_000_000
 
 
 @pytest.mark.parametrize(

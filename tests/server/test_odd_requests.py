@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -99,6 +100,44 @@ def test_every_request_has_one_answer_and_no_other_protocol_follows(front: Front
     assert found.startswith(b"HTTP/1.1 " + status)
     assert found.count(b"HTTP/1.1 ") == 1
     assert b"/smuggled" not in found
+
+
+CHUNKED = b"POST / HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("piece", "times"),
+    [
+        (b"1;" + b"a" * 3_000 + b"\r\nx\r\n", 200),
+        (b"0" * 18 + b"1\r\nx\r\n", 20_000),
+        (b"1\r\nx\r\n", 80_000),
+    ],
+    ids=["extensions", "long sizes", "chunks of a byte"],
+)
+def test_a_body_with_more_beside_it_than_within_it_has_an_end(front: Front, piece: bytes, times: int) -> None:
+    """Small enough as a body; its chunks are what would cost a processor."""
+    front.reception.limits.body_bytes = 1_000_000
+    with front.open(CHUNKED) as one:
+        with suppress(ConnectionError):
+            one.sendall(piece * times)
+            one.sendall(b"0\r\n\r\n")
+        assert b" 431 the body has more beside itself" in all_of(one)
+
+
+@pytest.mark.parametrize(("lines", "status"), [(100, b"200"), (900, b"431")])
+def test_few_lines_may_follow_a_body(front: Front, lines: int, status: bytes) -> None:
+    """All of them are read in one go, and nobody else meanwhile; they come in one piece here."""
+    with front.open(CHUNKED + b"1\r\nx\r\n0\r\n" + b"abcdef: ghij\r\n" * lines + b"\r\n") as one:
+        assert all_of(one).startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_body_in_pieces_of_any_size_is_the_same_body(front: Front) -> None:
+    body = bytes(range(256)) * 30
+    for size in (1, 7, 2_047, 2_048, 5_000):
+        chunks = (body[place : place + size] for place in range(0, len(body), size))
+        framed = b"".join(b"%x;a=b\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+        with front.open(CHUNKED + framed + b"0\r\nA: b\r\n\r\n") as one:
+            assert all_of(one).endswith(b"POST /  7680"), size
 
 
 def test_trailers_change_nothing_of_what_was_said_before(front: Front) -> None:
