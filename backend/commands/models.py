@@ -319,16 +319,7 @@ def _unpublished(settings: Settings) -> list[tuple[str, ...]]:
     serving = Sources("auto", settings.data_dir).at_once().name
     origins = {"hub": f"{REPOSITORY} on the Hub", "bundled": "this program"}
     return [
-        (
-            "*" if name == serving else "",
-            name,
-            "",
-            "unpublished",
-            "-",
-            "-",
-            "-",
-            origin,
-        )
+        ("*" if name == serving else "", name, "", "unpublished", "-", "-", "-", origin)
         for name, origin in origins.items()
         if name in (serving, "bundled")
     ]

@@ -3,13 +3,15 @@
 Counts are summed by document once. A resample is a weighted sum of them, so all resamples are one matrix product
 (percentile bootstrap over clusters; Davison and Hinkley, 1997, chapters 2.4 and 3.8).
 
-The exact McNemar test: of the objects on which two models differ, do they split as a fair coin would?
+Exact binomial tests: does chance explain so many cases? And McNemar's: of the objects on which two models differ, do
+they split as a fair coin would?
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +22,7 @@ __all__ = [
     "SEED",
     "Estimate",
     "by_document",
+    "chance_of",
     "estimate",
     "estimates",
     "interval",
@@ -48,6 +51,13 @@ def mcnemar(only_first: int, only_second: int) -> float:
     from scipy.stats import binomtest  # noqa: PLC0415  half a second to load, which the gate alone needs
 
     return float(binomtest(only_first, differing).pvalue)
+
+
+def chance_of(cases: int, of: int, share: float, *, alternative: Literal["less", "greater"]) -> float:
+    """How often so few cases, or so many, come about where `share` is true: the exact binomial test, one-sided."""
+    from scipy.stats import binomtest  # noqa: PLC0415  half a second to load, which the gate alone needs
+
+    return float(binomtest(cases, of, share, alternative=alternative).pvalue)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import EvaluationError
-from backend.evaluation.bootstrap import RESAMPLES, SEED, Estimate, by_document, estimate, mcnemar, weights
+from backend.evaluation.bootstrap import RESAMPLES, SEED, Estimate, by_document, chance_of, estimate, mcnemar, weights
 from backend.evaluation.rates import calibration_error, macro_f1, rates
 from backend.evaluation.study import Match, Run, match, shown_scores
 from backend.vision.network_config import MARKS
@@ -327,8 +327,7 @@ def _hard(hard: Sequence[bool], bounds: Bounds) -> Check:
         return Check(name="hard examples", figure=None, bound=bounds.hard, passed=True, sentence=sentence)
     right, share = sum(hard), sum(hard) / len(hard)
     # A share of a few dozen examples is known to ten points at best. So only what chance does not explain refuses.
-    chance = _chance(right, len(hard), bounds.hard, alternative="less")
-    passed = chance >= bounds.chance
+    passed = chance_of(right, len(hard), bounds.hard, alternative="less") >= bounds.chance
     told = f"the classifier by itself has {right} of {len(hard)} earlier hard examples right ({share:.1%})"
     if share < bounds.hard - _EPSILON:
         told += f": fewer than {bounds.hard:.0%}, which chance {'explains' if passed else 'does not explain'}"
@@ -339,13 +338,6 @@ def _hard(hard: Sequence[bool], bounds: Bounds) -> Check:
         passed=passed,
         sentence=told,
     )
-
-
-def _chance(cases: int, of: int, share: float, *, alternative: Literal["less", "greater"]) -> float:
-    """How often so few cases, or so many, come about where `share` is true: the exact binomial test, one-sided."""
-    from scipy.stats import binomtest  # noqa: PLC0415  it looks for torch when it is loaded
-
-    return float(binomtest(cases, of, share, alternative=alternative).pvalue)
 
 
 def seems_slower(champion: Run, challenger: Run, bounds: Bounds = BOUNDS) -> bool:
@@ -363,9 +355,8 @@ def _latency(champion: Run, challenger: Run, bounds: Bounds) -> Check:
     """
     ratios = challenger.milliseconds / champion.milliseconds
     ratio, slow = float(np.median(ratios)), int((ratios > bounds.latency + _EPSILON).sum())
-    chance = _chance(slow, ratios.size, 0.5, alternative="greater")
     seems = seems_slower(champion, challenger, bounds)
-    passed = not seems or chance >= bounds.chance
+    passed = not seems or chance_of(slow, ratios.size, 0.5, alternative="greater") >= bounds.chance
     told = f"a page takes {ratio:.2f} times as long: {np.median(champion.milliseconds):.0f} ms with the champion"
     if seems:
         told += (

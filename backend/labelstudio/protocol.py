@@ -18,14 +18,12 @@ __all__ = [
     "Event",
     "PredictRequest",
     "SetupRequest",
-    "can_send",
     "count_values",
     "creation_of",
     "parse_body",
     "project_told",
     "read_config",
     "read_event",
-    "sent_credentials",
     "task_ids",
     "without_secrets",
     "worth_keeping",
@@ -45,32 +43,6 @@ _DEEPEST = 100
 _LARGEST_WIDE = 16 * 1024 * 1024
 _ESCAPES = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F])|.)", re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-
-
-BROWSER_ENCODING = "utf-8"
-LABEL_STUDIO_ENCODING = "latin-1"
-"""Its `requests` writes credentials in Latin-1, and can send no letters beyond."""
-
-
-def can_send(user: str, password: str) -> bool:
-    """Whether Label Studio can send these credentials.
-
-    Example:
-        >>> can_send("anna", "grün"), can_send("anna", "ключ")
-        (True, False)
-    """
-    try:
-        f"{user}:{password}".encode(LABEL_STUDIO_ENCODING)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def sent_credentials(user: str, password: str) -> tuple[bytes, ...]:
-    """The credentials of HTTP Basic as they may arrive: as browsers send them, and as Label Studio does."""
-    pair = f"{user}:{password}"
-    encodings = (BROWSER_ENCODING, LABEL_STUDIO_ENCODING) if can_send(user, password) else (BROWSER_ENCODING,)
-    return tuple(pair.encode(encoding) for encoding in encodings)
 
 
 @dataclass(frozen=True, kw_only=True)

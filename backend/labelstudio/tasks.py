@@ -1,4 +1,4 @@
-"""A task → the pages to look at, and the controls that want them."""
+"""A task → the pages to look at, the controls that want them, and on which of them an annotator drew."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.config_tags import Repeat
     from backend.labelstudio.labelling import Binding
 
-__all__ = ["UNNAMED_FIELD", "TaskPage", "listed", "project_id", "task_id", "task_pages"]
+__all__ = ["UNNAMED_FIELD", "TaskPage", "just_drawn", "listed", "place_of", "project_id", "task_id", "task_pages"]
 
 # Where Label Studio puts a file that was uploaded before the project had a label config.
 UNNAMED_FIELD = "$undefined$"
@@ -104,6 +104,39 @@ def task_pages(
             here = tuple(binding.on_page(index) for binding in wanting)
             found.append(TaskPage(place=place, task=task_id(task), item=item, reference=reference, bindings=here))
     return found
+
+
+def just_drawn(regions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What an annotator drew, out of what Label Studio sends about it; each once.
+
+    It sends the shown boxes of the same label beside it, which nobody touched. A figure and its labels are two regions
+    of one id.
+    """
+    found = {str(region.get("id") or f"#{place}"): region for place, region in reversed(list(enumerate(regions)))}
+    once = list(reversed(found.values()))
+    return [one for one in once if one.get("origin") != "prediction"] or once
+
+
+def place_of(region: Mapping[str, Any], pages: Sequence[TaskPage]) -> tuple[int, TaskPage, Binding]:
+    """The page that a region was drawn on, its index, and the control; else the first on its image or of the task.
+
+    Only bound controls get labels.
+
+    Raises:
+        RequestError: The task has no such page.
+    """
+    every = [(task_page, binding) for task_page in pages for binding in task_page.bindings]
+    by_control = [one for one in every if region.get("from_name") in (one[1].control, one[1].figure or None)]
+    by_image = [one for one in every if one[1].image == region.get("to_name")]
+    both = [one for one in by_control if one in by_image]
+    _, binding = next(iter([*both, *by_control, *by_image, *every]), (None, None))
+    item = region.get("item_index") or 0
+    own = [(index, task_page) for index, task_page in enumerate(pages) if binding in task_page.bindings]
+    if binding is None or not isinstance(item, int) or not 0 <= item < len(own):
+        raise RequestError(
+            f"params.context.result holds a region of item_index {item!r}: the task has {len(own)} pages"
+        )
+    return (*own[item], binding)
 
 
 def _entries(data: Any, name: str, repeat: Repeat) -> list[str]:

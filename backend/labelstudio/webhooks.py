@@ -1,4 +1,4 @@
-"""A project's webhooks: what they are, and what they must bring to be let in by this backend."""
+"""A project's webhooks, and what they and all that Label Studio sends must bring to be let in by this backend."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio
 
 __all__ = [
+    "LABEL_STUDIO_ENCODING",
     "NEEDED_ACTIONS",
     "SECRET_HEADER",
     "Webhook",
+    "can_send",
     "create_webhook",
     "give_headers",
+    "sent_credentials",
     "update_webhook",
     "webhook_headers",
     "webhook_url",
@@ -26,6 +29,9 @@ __all__ = [
 ]
 
 SECRET_HEADER = "X-Webhook-Secret"  # noqa: S105  a name
+BROWSER_ENCODING = "utf-8"
+LABEL_STUDIO_ENCODING = "latin-1"
+"""Its `requests` writes credentials in Latin-1, and can send no letters beyond."""
 
 NEEDED_ACTIONS = frozenset({"ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"})
 """Events that corrections are learnt from."""
@@ -77,6 +83,27 @@ def webhook_headers(*, basic_auth: tuple[str, str] | None, secret: str) -> dict[
         encoded = base64.b64encode(":".join(basic_auth).encode()).decode()
         headers["Authorization"] = f"Basic {encoded}"
     return headers
+
+
+def can_send(user: str, password: str) -> bool:
+    """Whether Label Studio can send these credentials.
+
+    Example:
+        >>> can_send("anna", "grün"), can_send("anna", "ключ")
+        (True, False)
+    """
+    try:
+        f"{user}:{password}".encode(LABEL_STUDIO_ENCODING)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def sent_credentials(user: str, password: str) -> tuple[bytes, ...]:
+    """The credentials of HTTP Basic as they may arrive: as browsers send them, and as Label Studio does."""
+    pair = f"{user}:{password}"
+    encodings = (BROWSER_ENCODING, LABEL_STUDIO_ENCODING) if can_send(user, password) else (BROWSER_ENCODING,)
+    return tuple(pair.encode(encoding) for encoding in encodings)
 
 
 def webhooks(studio: LabelStudio, project: int | None) -> list[Webhook]:

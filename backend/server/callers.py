@@ -28,8 +28,7 @@ from flask import Flask, Request, Response, jsonify, request
 from backend.errors import SettingsError
 from backend.escaping import printable
 from backend.files import keep_to_owner, replace_whole
-from backend.labelstudio.protocol import LABEL_STUDIO_ENCODING, sent_credentials
-from backend.labelstudio.webhooks import SECRET_HEADER
+from backend.labelstudio.webhooks import LABEL_STUDIO_ENCODING, SECRET_HEADER, sent_credentials
 from backend.markup import page_headers, render
 
 if TYPE_CHECKING:

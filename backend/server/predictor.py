@@ -28,7 +28,7 @@ from backend.labelstudio.results import (
     regions_there,
     wants_ink,
 )
-from backend.labelstudio.tasks import TaskPage, project_id, task_id, task_pages
+from backend.labelstudio.tasks import TaskPage, just_drawn, place_of, project_id, task_id, task_pages
 from backend.pages.references import host_of, shorten
 from backend.pages.source import ENOUGH_DPI
 from backend.server.task_outcomes import (
@@ -198,8 +198,8 @@ class Predictor:
         pipeline = self.serving.pipeline(timeout=left())
         source = self.connections.pages(project)
         pages = task_pages(0, task, bindings, most=self._most_pages)
-        drawn = _just_drawn(_once(drawn))
-        places = [_place_of(region, pages) for region in drawn]
+        drawn = just_drawn(drawn)
+        places = [place_of(region, pages) for region in drawn]
         jobs = [
             PageJob(
                 host=host_of(task_page.reference),
@@ -377,33 +377,3 @@ def _tightened(
     there = regions_there(task, region, width=page.width, height=page.height)
     said = meant_by(drawn_label(region, binding) or "", binding)
     return pipeline.refine(page, box, meant=[MARKS.index(mark) for mark in said], taken=there)
-
-
-def _once(drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """What was drawn, each once: a figure and its labels are two regions of one id."""
-    found = {str(region.get("id") or f"#{place}"): region for place, region in reversed(list(enumerate(drawn)))}
-    return list(reversed(found.values()))
-
-
-def _just_drawn(regions: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """What the annotator drew: Label Studio sends the shown boxes of the same label beside it, which nobody touched."""
-    return [one for one in regions if one.get("origin") != "prediction"] or regions
-
-
-def _place_of(region: Mapping[str, Any], pages: Sequence[TaskPage]) -> tuple[int, TaskPage, Binding]:
-    """The page that a region was drawn on, its index, and the control; else the first on its image or of the task.
-
-    Only bound controls get labels.
-    """
-    every = [(task_page, binding) for task_page in pages for binding in task_page.bindings]
-    by_control = [one for one in every if region.get("from_name") in (one[1].control, one[1].figure or None)]
-    by_image = [one for one in every if one[1].image == region.get("to_name")]
-    both = [one for one in by_control if one in by_image]
-    _, binding = next(iter([*both, *by_control, *by_image, *every]), (None, None))
-    item = region.get("item_index") or 0
-    own = [(index, task_page) for index, task_page in enumerate(pages) if binding in task_page.bindings]
-    if binding is None or not isinstance(item, int) or not 0 <= item < len(own):
-        raise RequestError(
-            f"params.context.result holds a region of item_index {item!r}: the task has {len(own)} pages"
-        )
-    return (*own[item], binding)

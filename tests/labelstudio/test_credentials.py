@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.labelstudio.protocol import can_send, sent_credentials
+from backend.labelstudio.webhooks import can_send, sent_credentials
 
 
 @pytest.mark.parametrize(

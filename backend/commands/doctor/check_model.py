@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from backend.commands.doctor.findings import Checked, Fields, doubtful, failed, well
 from backend.commands.running_backend import health, version_for
 from backend.errors import BackendError, BadWeights, SetupError, UnknownModel
-from backend.labelstudio.protocol import can_send
+from backend.labelstudio.webhooks import can_send
 from backend.models.original_model import Hub
 from backend.models.published import Registry
 from backend.models.serving import Sources
