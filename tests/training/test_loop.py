@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -24,6 +23,7 @@ from backend.training.crops import CropFolder
 from backend.training.export import export_classifier
 from backend.vision.network_config import CLASSES
 from tests.training.conftest import RECIPE, TinyNetwork, tiny
+from tests.training.torchrun import trainer
 
 
 def same(first: Path, second: Path) -> bool:
@@ -70,8 +70,7 @@ def _run_until_killed(store: CropFolder, folder: Path, threads: int) -> None:
 
 
 def test_a_killed_process_loses_only_its_last_epoch(store: CropFolder, whole: Path, folder: Path) -> None:
-    known = (store, folder, torch.get_num_threads())
-    victim = multiprocessing.get_context("spawn").Process(target=_run_until_killed, args=known)
+    victim = trainer(_run_until_killed, store, folder, torch.get_num_threads())
     victim.start()
     victim.join()
     assert victim.exitcode == -signal.SIGKILL

@@ -1,22 +1,33 @@
-"""The environments that torchrun gives to the processes of one host."""
+"""Processes that train: one, or two with the environments that torchrun gives to those of one host."""
 
 from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
 from tests.ports import port_for_later
 
-__all__ = ["run_both"]
+__all__ = ["run_both", "trainer"]
+
+
+def trainer(work: Callable[..., None], *given: Any) -> ForkServerProcess:
+    """A process that does `work(*given)`, to be started.
+
+    All of them are copies of one that has loaded torch, which takes longer than what they do. What they print goes
+    where that one printed when it was started: to no test's `capfd`.
+    """
+    context: ForkServerContext = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["backend.training.bundled", "backend.training.retraining.session"])
+    return context.Process(target=work, args=given)
 
 
 def run_both(work: Callable[..., None], *given: Any) -> list[int | None]:
     """Runs `work(*given, environment)` in two processes of one group; gives the exit code of each."""
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port_for_later())}
     own = [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in (0, 1)]
-    context = multiprocessing.get_context("spawn")
-    started = [context.Process(target=work, args=(*given, environment)) for environment in own]
+    started = [trainer(work, *given, environment) for environment in own]
     for one in started:
         one.start()
     for one in started:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from tests.training.retraining.conftest import TINY
 from tests.training.retraining.ledger import open_ledger
 from tests.training.retraining.test_detector import annotate
 from tests.training.retraining.test_gold import named
+from tests.training.torchrun import trainer
 
 STEPS = 2
 """Of an epoch of the detector."""
@@ -90,7 +90,7 @@ def test_killed_in_the_detectors_training_it_goes_on_and_keeps_no_page(
     corrected: Settings, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = folder_of(corrected.data_dir)
-    victim = multiprocessing.get_context("spawn").Process(target=_until_killed, args=(corrected,))
+    victim = trainer(_until_killed, corrected)
     victim.start()
     victim.join()
     assert victim.exitcode == -signal.SIGKILL

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -20,6 +19,7 @@ from backend.training.crops import CropFolder
 from backend.training.retraining.material import Material, lessons
 from tests.training.conftest import tiny
 from tests.training.retraining.ledger import open_ledger, teach
+from tests.training.torchrun import trainer
 
 RECIPE = Recipe(
     base="tiny",
@@ -70,9 +70,7 @@ def test_a_killed_training_ends_as_if_nothing_had_been(tmp_path: Path, drawn: Pa
         * len(classifier_loop.shown_in(RECIPE, material(tmp_path, drawn).side("train"), stage=0, epoch=0))
         // RECIPE.batch
     )
-    victim = multiprocessing.get_context("spawn").Process(
-        target=_until_killed, args=(tmp_path, drawn, tmp_path / "cut", steps - 1)
-    )
+    victim = trainer(_until_killed, tmp_path, drawn, tmp_path / "cut", steps - 1)
     victim.start()
     victim.join()
     assert victim.exitcode == -signal.SIGKILL
