@@ -161,54 +161,73 @@ class Settings:
             raise SettingsError(f"DETECTOR is {self.detector!r}: expected model, colour or both")
         if not 0 < self.confidence < 1:
             raise SettingsError(f"CONFIDENCE is {self.confidence}: it is a probability between 0 and 1, such as 0.5")
-        if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
-            raise SettingsError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both, or neither")
         if not 0 <= self.recall_distance < 1:
             raise SettingsError(f"RECALL_DISTANCE is {self.recall_distance}: from 0 (off) to below 1, such as 0.12")
         if not 0 <= self.blind_share <= 1:
             raise SettingsError(f"BLIND_SHARE is {self.blind_share}: a share from 0 to 1, such as 0.1")
-        if self.retrain_after < 0:
-            raise SettingsError(f"RETRAIN_AFTER is {self.retrain_after}: 0 to turn it off, or above 0")
-        if self.model_threads < 0:
-            raise SettingsError(f"MODEL_THREADS is {self.model_threads}: 0 for every core, or above 0")
         self._check_numbers()
         self._check_addresses()
 
     def _check_addresses(self) -> None:
-        url = self.label_studio_url
-        if not url.lower().startswith(("http://", "https://")):
-            way_out = "" if "://" in url else f", such as http://{url.lstrip('/')}"
-            raise SettingsError(f"LABEL_STUDIO_URL is {url!r}: an address begins with http:// or https://{way_out}")
+        address = re.compile(
+            r"https?://([^\s/?#@]*@)?(?:\[[\d.:a-f]+]|[^\s/:?#@[\]]+)(?::(\d+))?(/[^\s?#]*)?", re.IGNORECASE
+        )
+        for name, url in (("LABEL_STUDIO_URL", self.label_studio_url), ("HUB_PROXY", self.hub_proxy or "http://none")):
+            shown = re.sub(r"^([^/]*//)?[^/?#]*@", r"\1", url)
+            if not url.lower().startswith(("http://", "https://")):
+                way_out = "" if "://" in url else f", such as http://{shown.lstrip('/')}"
+                raise SettingsError(f"{name} is {shown!r}: an address begins with http:// or https://{way_out}")
+            found = address.fullmatch(url)
+            if found is None or int(found[2] or 0) > _LAST_PORT or not url.isprintable():
+                raise SettingsError(f"{name} is {shown!r}: expected an address, without a space, a query or a fragment")
+            if found[1] and name == "LABEL_STUDIO_URL":
+                reason = "a user name or password in it would be sent in place of the token"
+                raise SettingsError(f"{name} is {shown!r}: {reason}; write it without")
+        if self.tracker and not re.fullmatch(r"[\w.]+:[\w.]+", self.tracker):
+            raise SettingsError(f"TRACKER is {self.tracker!r}: expected module:Class")
         key, secret = self.label_studio_api_key, self.webhook_secret
         if not (key.isascii() and key.isprintable()):
             raise SettingsError(
                 "LABEL_STUDIO_API_KEY has characters that no token has, such as the … of an example: copy yours from "
-                f"Account & Settings of {url}, and nothing else"
+                f"Account & Settings of {self.label_studio_url}, and nothing else"
             )
         if not (secret.isprintable() and secret == secret.encode("latin-1", "ignore").decode("latin-1")):
             raise SettingsError("WEBHOOK_SECRET has characters that no header can carry: choose others")
+        if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
+            raise SettingsError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both, or neither")
+        if ":" in self.basic_auth_user:
+            raise SettingsError("BASIC_AUTH_USER has a colon, which ends a user name in HTTP Basic: choose another")
+        if not (self.basic_auth_user + self.basic_auth_pass).isprintable():
+            raise SettingsError("BASIC_AUTH_USER or _PASS has a character that cannot be typed: choose others")
 
     def _check_numbers(self) -> None:
-        if not 0 <= self.port <= _LAST_PORT:
-            raise SettingsError(f"PORT is {self.port}: a port is from 1 to {_LAST_PORT}; 0 takes any that is free")
-        for name in ("cache_bytes", "cache_seconds"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise SettingsError(f"{name.upper()} is {getattr(self, name)}: it must be 0 or above")
-        for name in (
-            "workers",
-            "threads",
-            "max_bytes",
-            "max_pixels",
-            "max_pages",
-            "max_tasks",
-            "max_task_pages",
-            "fetch_timeout",
-            "predict_deadline",
-            "render_dpi",
-        ):
-            # Neither is "not a number" above 0, nor can anybody wait for ever.
-            if not 0 < getattr(self, name) < math.inf:
-                raise SettingsError(f"{name.upper()} is {getattr(self, name)}: it must be above 0")
+        # Nobody waits longer than a day, no system has more threads, and its calls have no larger numbers.
+        many, day = 10**9, 86_400.0
+        bounds: dict[str, tuple[float, float]] = {
+            "workers": (1, 1000),
+            "threads": (1, 1000),
+            "model_threads": (0, 1000),
+            "max_bytes": (1, 2**34),
+            "max_pixels": (1, 10**10),
+            "max_pages": (1, many),
+            "max_tasks": (1, many),
+            "max_task_pages": (1, many),
+            "render_dpi": (1, 2400),
+            "cache_bytes": (0, 2**40),
+            "cache_seconds": (0, 1000 * day),
+            "fetch_timeout": (0.001, day),
+            "predict_deadline": (0.001, day),
+            "retrain_after": (0, math.inf),
+            "port": (0, _LAST_PORT),
+            "samples_in_server": (0, 1),
+            "ask_hub": (0, 1),
+            "dashboard_people": (0, 1),
+        }
+        for name, (least, most) in bounds.items():
+            value = getattr(self, name)
+            # "Not a number" is neither within nor beyond.
+            if not least <= value <= most:
+                raise SettingsError(f"{name.upper()} is {value}: it must be from {least:g} to {most:.15g}")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], **overrides: Any) -> Settings:

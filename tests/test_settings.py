@@ -25,6 +25,11 @@ def test_every_setting_is_read_from_the_environment(row: dataclasses.Field[Any],
     kind = type(row.default)
     text = other.get(kind, "somewhere")
     environment = {row.name.upper(): text}
+    others = {"hub_proxy": "http://proxy:3128", "tracker": "package.module:Class"}
+    others |= {"samples_in_server": "0", "ask_hub": "1", "dashboard_people": "1"}
+    if row.name in others:
+        text = others[row.name]
+        environment = {row.name.upper(): text}
     if row.name == "detector":
         text = "both"
         environment = {"DETECTOR": text}
@@ -77,20 +82,50 @@ def test_an_empty_variable_is_as_none() -> None:
         # A user without a password would lock nothing.
         ({"BASIC_AUTH_USER": "me"}, "go together"),
         ({"BASIC_AUTH_PASS": "secret"}, "go together"),
-        ({"WORKERS": "0"}, "WORKERS is 0: it must be above 0"),
+        ({"WORKERS": "0"}, "WORKERS is 0: it must be from 1 to 1000"),
         ({"MAX_PAGES": "-1"}, "MAX_PAGES is -1"),
         ({"MODEL_THREADS": "-1"}, "MODEL_THREADS is -1"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'"),
         ({"SETTINGS_FILE": "nowhere.toml"}, "nowhere.toml cannot be read"),
         ({"RETRAIN_AFTER": "-1"}, "RETRAIN_AFTER is -1"),
-        ({"PORT": "99999"}, "PORT is 99999: a port is from 1 to 65535"),
+        ({"PORT": "99999"}, "PORT is 99999: it must be from 0 to 65535"),
         ({"PORT": "-1"}, "PORT is -1"),
         ({"CACHE_BYTES": "-1"}, "CACHE_BYTES is -1"),
         ({"CACHE_SECONDS": "nan"}, "CACHE_SECONDS is nan"),
         # Nobody can wait for ever, and what is no number is above nothing.
         ({"PREDICT_DEADLINE": "inf"}, "PREDICT_DEADLINE is inf"),
         ({"FETCH_TIMEOUT": "nan"}, "FETCH_TIMEOUT is nan"),
+        # What the system's own calls have no number for: each page would fail by itself, and say nothing of a setting.
+        ({"FETCH_TIMEOUT": "1e11"}, "FETCH_TIMEOUT is .*: it must be from 0.001 to 86400"),
+        ({"PREDICT_DEADLINE": "1e300"}, "PREDICT_DEADLINE is 1e.300"),
+        ({"THREADS": "100000000"}, "THREADS is 100000000: it must be from 1 to 1000"),
+        ({"WORKERS": "1000000"}, "WORKERS is 1000000"),
+        ({"MODEL_THREADS": "1000000000"}, "MODEL_THREADS is 1000000000: it must be from 0 to 1000"),
+        ({"MAX_BYTES": "99999999999999999999"}, "MAX_BYTES is 9+: it must be from 1 to 17179869184"),
+        ({"MAX_PIXELS": "99999999999999999999"}, "MAX_PIXELS is 9+"),
+        ({"MAX_PAGES": "99999999999999999999"}, "MAX_PAGES is 9+"),
+        ({"CACHE_BYTES": "99999999999999999999"}, "CACHE_BYTES is 9+"),
+        ({"CACHE_SECONDS": "1e300"}, "CACHE_SECONDS is 1e.300"),
+        ({"RENDER_DPI": "1000000000"}, "RENDER_DPI is 1000000000: it must be from 1 to 2400"),
+        # Neither yes nor no.
+        ({"SAMPLES_IN_SERVER": "7"}, "SAMPLES_IN_SERVER is 7: it must be from 0 to 1"),
+        ({"ASK_HUB": "-1"}, "ASK_HUB is -1: it must be from 0 to 1"),
+        ({"DASHBOARD_PEOPLE": "2"}, "DASHBOARD_PEOPLE is 2: it must be from 0 to 1"),
+        # Addresses that are none, or more than one.
+        ({"LABEL_STUDIO_URL": "http://"}, "LABEL_STUDIO_URL is 'http://': expected an address"),
+        ({"LABEL_STUDIO_URL": "http://a b"}, "LABEL_STUDIO_URL is 'http://a b': expected an address, without a space"),
+        ({"LABEL_STUDIO_URL": "http://a:99999"}, "LABEL_STUDIO_URL is 'http://a:99999': expected an address"),
+        ({"LABEL_STUDIO_URL": "http://[::1"}, r"LABEL_STUDIO_URL is 'http://\[::1': expected an address"),
+        ({"LABEL_STUDIO_URL": "http://a/?q=1"}, "expected an address, without .* a query or a fragment"),
+        ({"LABEL_STUDIO_URL": "http://a/#f"}, "expected an address, without .* a query or a fragment"),
+        ({"LABEL_STUDIO_URL": "http://anna:word@a/"}, "'http://a/': a user name or password in it would be sent"),
+        ({"HUB_PROXY": "proxy:3128"}, "HUB_PROXY is 'proxy:3128': an address begins .*, such as http://proxy:3128"),
+        ({"HUB_PROXY": "socks5://proxy:1"}, "HUB_PROXY is 'socks5://proxy:1': an address begins with http"),
+        ({"HUB_PROXY": "http://"}, "HUB_PROXY is 'http://': expected an address"),
+        ({"TRACKER": "mlflow"}, "TRACKER is 'mlflow': expected module:Class"),
+        ({"BASIC_AUTH_USER": "a:b", "BASIC_AUTH_PASS": "c"}, "BASIC_AUTH_USER has a colon"),
+        ({"BASIC_AUTH_USER": "a", "BASIC_AUTH_PASS": "c\nd"}, "_PASS has a character that cannot be typed"),
     ],
 )
 def test_nonsense_is_refused_by_name(environment: dict[str, str], reason: str) -> None:
@@ -105,6 +140,10 @@ def test_no_message_tells_a_password() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({"LABEL_STUDIO_API_KEY": "open sésame"})
     assert "sésame" not in str(caught.value)
+    for name, url in (("LABEL_STUDIO_URL", "http://me:sesame@a"), ("HUB_PROXY", "ftp://me:sesame@a")):
+        with pytest.raises(SettingsError) as caught:
+            Settings.from_environment({name: url})
+        assert "sesame" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "default", "meaning"), describe(), ids=[row[0] for row in describe()])

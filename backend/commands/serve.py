@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import importlib.util
+import json
 import logging
 import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from gunicorn.app.base import BaseApplication
@@ -206,11 +209,34 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     Sources.of(settings).check()
     AllowList(base_url=settings.label_studio_url, allowed_hosts=settings.allowed_hosts)
     Callers(settings)
+    _check_what_is_named(settings)
     if any(os.environ.get(name) for name in CERTIFICATES):
         certificates()
     check_free(settings.host, settings.port)
     serve(settings, Application.start)
     return os.EX_OK
+
+
+def _check_what_is_named(settings: Settings) -> None:
+    """Refuses folders, files and classes that are not there: they would be missed page by page, or weeks later.
+
+    Raises:
+        SettingsError: LOCAL_FILES_ROOT is no folder, or a training could not begin with RETRAIN_RECIPE or TRACKER.
+    """
+    root = settings.local_files_root
+    if root and not Path(root).is_dir():
+        raise SettingsError(f"LOCAL_FILES_ROOT is {root!r}, which is no folder: name the one that Label Studio serves")
+    if settings.retrain_recipe:
+        try:
+            recipe = json.loads(Path(settings.retrain_recipe).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"RETRAIN_RECIPE {settings.retrain_recipe} cannot be read: {error}") from error
+        if not isinstance(recipe, dict):
+            raise SettingsError(f"RETRAIN_RECIPE {settings.retrain_recipe} holds no object with fields")
+    module = settings.tracker.partition(":")[0].partition(".")[0]
+    if module and importlib.util.find_spec(module) is None:
+        way_out = "put the module's folder into PYTHONPATH"
+        raise SettingsError(f"TRACKER is {settings.tracker!r}: there is no module {module!r}; {way_out}")
 
 
 def check_free(host: str, port: int) -> None:

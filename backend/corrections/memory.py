@@ -24,7 +24,15 @@ from backend.errors import LedgerError
 from backend.geometry import Boxes, as_boxes
 from backend.vision.engine import EMBEDDING
 
-__all__ = ["ActingVerdict", "Memory", "acting_verdicts", "forget_verdict", "restore_verdict", "verdict_lines"]
+__all__ = [
+    "ActingVerdict",
+    "Memory",
+    "acting_verdicts",
+    "forget_verdict",
+    "has_sample",
+    "restore_verdict",
+    "verdict_lines",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -297,6 +305,12 @@ def acting_verdicts(connection: Connection, *, most: int) -> tuple[ActingVerdict
     ]
     found.sort(key=lambda one: (-one.renamed - one.suppressed, -one.annotated, one.sample))
     return tuple(found[:most])
+
+
+def has_sample(engine: Engine, name: str) -> bool:
+    """Whether the ledger has a sample of that name."""
+    with engine.connect() as connection:
+        return connection.execute(select(sample.c.id).where(sample.c.id == name)).first() is not None
 
 
 def forget_verdict(engine: Engine, name: str, *, at: float) -> None:

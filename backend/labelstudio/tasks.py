@@ -95,9 +95,8 @@ def task_pages(
         references = [value] if isinstance(value, str) else value
         if len(found) + len(references) > most:
             shown = f"field {printable(name, most=40)!r}"
-            raise LimitExceeded(
-                shown, f"{len(references)} pages: a task of more than MAX_TASK_PAGES ({most}) is not read"
-            )
+            too_many = f"{len(references)} pages: a task of more than MAX_TASK_PAGES ({most}) is not read"
+            raise LimitExceeded(shown, f"{too_many}; split it, or raise that")
         for index, reference in enumerate(references):
             # A repeated Image stands once for each page; that of a list shows one page after another.
             item = None if alone or repeat is not None else index

@@ -13,6 +13,7 @@ import httpx2
 
 from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, ReferenceRefused
 from backend.outgoing import AS_IT_IS, NAMES, Names, Network, Transport, refused_packing
+from backend.pages.references import SMALLER
 
 if TYPE_CHECKING:
     import ssl
@@ -197,7 +198,7 @@ class Fetcher:
             self._room.give_back(len(data))
 
     def _too_large(self, shown: str) -> NoReturn:
-        raise LimitExceeded(shown, f"larger than MAX_BYTES ({self._limits.max_bytes} bytes)")
+        raise LimitExceeded(shown, f"larger than MAX_BYTES ({self._limits.max_bytes} bytes): {SMALLER}")
 
 
 def is_public(host: str, *, names: Names = NAMES, seconds: float | None = None) -> bool:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from backend.pages.page import Limits
     from backend.settings import Settings
 
-__all__ = ["Access", "AllowList", "Inline", "LocalFile", "Remote", "Source", "host_of", "resolve", "shorten"]
+__all__ = ["SMALLER", "Access", "AllowList", "Inline", "LocalFile", "Remote", "Source", "host_of", "resolve", "shorten"]
 
+SMALLER = "save it smaller, or raise MAX_BYTES"
+"""The way out for a file that is too large."""
 CLOUD_SCHEMES = ("s3", "gs", "azure-blob", "azure")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Where Label Studio keeps pages, under its base address. Only these get its authorisation: a task must not be able to
@@ -30,6 +32,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PAGE_ROUTES = re.compile(r"data/|storage-data/|(?:tasks|projects)/\d+/(?:presign|resolve)/|static/")
 _LOCAL_FILES = "data/local-files/"
 _LONGEST_SHOWN = 200
+_LAST_PORT = 65_535
 
 
 class Access(Protocol):
@@ -161,7 +164,7 @@ def _endpoints(entry: str) -> list[tuple[str, int | None]]:
         urls = [httpx2.URL(f"{scheme}://{entry}") for scheme in _DEFAULT_PORTS]
     except httpx2.InvalidURL as error:
         raise SettingsError(message) from error
-    if not urls[0].host:
+    if not urls[0].host or (urls[0].port or 0) > _LAST_PORT:
         raise SettingsError(message)
     return [_endpoint(url) for url in urls]
 
@@ -282,7 +285,7 @@ def _inline(reference: str, limits: Limits) -> bytes:
         raise UndecodablePage(shown, "a data URI needs a comma before its data")
     # Percent-encoding triples and base64 adds a third: what is longer still holds too much, and is not unpacked at all.
     if len(body) > 4 * limits.max_bytes + 4:
-        raise LimitExceeded(shown, f"the data URI holds more than MAX_BYTES ({limits.max_bytes}) bytes")
+        raise LimitExceeded(shown, f"the data URI holds more than MAX_BYTES ({limits.max_bytes}) bytes: {SMALLER}")
     data = unquote_to_bytes(body)
     if head.lower().endswith(";base64"):
         packed = b"".join(data.split())
@@ -291,5 +294,5 @@ def _inline(reference: str, limits: Limits) -> bytes:
         except binascii.Error as error:
             raise UndecodablePage(shown, "the data URI is not valid base64") from error
     if len(data) > limits.max_bytes:
-        raise LimitExceeded(shown, f"the data URI holds more than MAX_BYTES ({limits.max_bytes}) bytes")
+        raise LimitExceeded(shown, f"the data URI holds more than MAX_BYTES ({limits.max_bytes}) bytes: {SMALLER}")
     return data

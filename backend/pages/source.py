@@ -29,7 +29,7 @@ from backend.pages.decoders import decoder
 from backend.pages.fetch import Fetcher, FileRoom
 from backend.pages.headers import KINDS, sniff
 from backend.pages.page import Limits, Page
-from backend.pages.references import Access, AllowList, Inline, LocalFile, Remote, resolve, shorten
+from backend.pages.references import SMALLER, Access, AllowList, Inline, LocalFile, Remote, resolve, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -80,7 +80,7 @@ def decode(
         UndecodablePage: No format of ours, damaged or encrypted.
     """
     if len(data) > limits.max_bytes:
-        raise LimitExceeded(reference, f"{len(data)} bytes, more than MAX_BYTES ({limits.max_bytes})")
+        raise LimitExceeded(reference, f"{len(data)} bytes, more than MAX_BYTES ({limits.max_bytes}): {SMALLER}")
     if not data:
         raise CutShort(reference, "the file is empty")
     kind = sniff(data)
@@ -95,7 +95,8 @@ def _pages(
     with decoder(reference) as process:
         indices = process.open(data, kind, pages, reference=reference, limits=limits)
         if len(indices) > limits.max_pages:
-            raise LimitExceeded(reference, f"{len(indices)} pages, more than MAX_PAGES ({limits.max_pages})")
+            too_many = f"{len(indices)} pages, more than MAX_PAGES ({limits.max_pages})"
+            raise LimitExceeded(reference, f"{too_many}: split the file, or raise MAX_PAGES")
         digest = hashlib.sha256(data).hexdigest()
         for index in indices:
             page = process.page(index, dpi=dpi, enough=enough, reference=reference, limits=limits)
@@ -362,5 +363,5 @@ def read_plain(path: Path, shown: str, *, max_bytes: int, root: Path | None = No
     except OSError as error:
         raise PageUnavailable(shown, f"the file cannot be read ({error.strerror})") from error
     if len(data) > max_bytes:
-        raise LimitExceeded(shown, f"larger than MAX_BYTES ({max_bytes} bytes)")
+        raise LimitExceeded(shown, f"larger than MAX_BYTES ({max_bytes} bytes): {SMALLER}")
     return data

@@ -84,7 +84,8 @@ class _Desk:
     def admit(self, width: int, height: int, *, what: str = "", hint: str = "", bytes_a_pixel: int = 10) -> None:
         pixels = width * height
         if pixels > self._most_pixels:
-            reason = f"{what}{width}x{height} pixels, more than MAX_PIXELS ({self._most_pixels}){hint}"
+            way_out = "save it with fewer dots an inch, or raise MAX_PIXELS"
+            reason = f"{what}{width}x{height} pixels, more than MAX_PIXELS ({self._most_pixels}){hint}: {way_out}"
             raise Refusal(LimitExceeded, reason)
         room = ORDINARY_BYTES if self.enough else room_for(pixels, bytes_a_pixel)
         if room > ORDINARY_BYTES and not self._large:

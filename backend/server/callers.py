@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 from flask import Flask, Request, Response, jsonify, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from backend.errors import SettingsError
 from backend.escaping import printable
@@ -157,7 +158,7 @@ def add_caller_check(app: Flask, settings: Settings) -> None:
             return _refused(
                 403, f"this backend is not known as {printable(host, most=100)}: see ALLOWED_CLIENT_HOSTS", told
             )
-        if request.method in _READING:
+        if request.method in _READING or isinstance(request.routing_exception, MethodNotAllowed):
             return None
         if origin is not None and not callers.knows_origin(origin, host=host):
             return _refused(
@@ -209,8 +210,9 @@ def _listed(text: str) -> list[str]:
     found = []
     for entry in filter(None, map(str.strip, text.split(","))):
         match = _HOST.fullmatch(entry)
-        if match is None:
-            raise SettingsError(f"ALLOWED_CLIENT_HOSTS has {entry!r}: expected names such as marks.example.com")
+        if match is None or "*" in entry:
+            reason = "expected names such as marks.example.com, each written out"
+            raise SettingsError(f"ALLOWED_CLIENT_HOSTS has {entry!r}: {reason}")
         found.append(match[1].strip("[]").rstrip(".").lower())
     return found
 

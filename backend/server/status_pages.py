@@ -20,9 +20,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.counts import OUTCOMES, SEED_MISCLASSIFIED, SPLITS, LedgerCounts, count
-from backend.corrections.memory import acting_verdicts, forget_verdict, restore_verdict
-from backend.errors import LedgerError
+from backend.corrections.memory import acting_verdicts, forget_verdict, has_sample, restore_verdict
+from backend.errors import LedgerError, RequestError
+from backend.escaping import printable
 from backend.markup import page_headers, render
+from backend.server.callers import refusal
 from backend.vision.network_config import CLASSES, MARKS
 
 __all__ = ["CONTENT_TYPE", "Waiting", "exposition", "feedback_pages", "training_in_words"]
@@ -259,7 +261,12 @@ def feedback_pages(
         # A page elsewhere must not be able to press this button for whoever looks at it.
         if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
             abort(403)
-        if request.form.get("do") == "restore":
+        wanted = request.form.get("do", "forget")
+        if wanted not in ("forget", "restore"):
+            raise RequestError("do is forget, or restore")
+        if not has_sample(engine, name):
+            return refusal(404, "NotFound", f"the ledger has no sample {printable(name, most=100)}: reload /status")
+        if wanted == "restore":
             restore_verdict(engine, name)
         else:
             forget_verdict(engine, name, at=time.time())

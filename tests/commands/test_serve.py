@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import socket
 import subprocess
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.commands.serve import check_free
+from backend.commands.serve import check_free, run
 from backend.errors import SettingsError
+from backend.settings import Settings
 
 # As a server under load: threads that each make pages of 300 dpi and smaller pictures of them, and drop them again.
 _LOAD = """
@@ -72,6 +74,28 @@ def test_a_taken_port_is_named_with_the_way_out(host: str) -> None:
 def test_an_address_of_another_machine_is_named() -> None:
     with pytest.raises(SettingsError, match=r"192\.0\.2\.1 cannot be listened at .*HOST"):
         check_free("192.0.2.1", 9090)
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ({"local_files_root": "{folder}/nowhere"}, "LOCAL_FILES_ROOT is .*nowhere', which is no folder"),
+        ({"local_files_root": "{folder}/list.json"}, "LOCAL_FILES_ROOT is .*, which is no folder"),
+        ({"retrain_recipe": "{folder}/nowhere.json"}, "RETRAIN_RECIPE .*nowhere.json cannot be read"),
+        ({"retrain_recipe": "{folder}/list.json"}, "RETRAIN_RECIPE .* holds no object"),
+        ({"tracker": "there_is_none:Tracker"}, "TRACKER is .*: there is no module 'there_is_none'; .* PYTHONPATH"),
+        ({"allowed_hosts": "pages.example:99999"}, "ALLOWED_HOSTS has 'pages.example:99999'"),
+        ({"allowed_client_hosts": "*.example.com"}, "ALLOWED_CLIENT_HOSTS has .*each written out"),
+    ],
+)
+def test_what_a_setting_names_and_is_not_there_is_refused_at_the_start(
+    named: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "list.json").write_text("[]")
+    named = {name: value.replace("{folder}", str(tmp_path)) for name, value in named.items()}
+    arguments = argparse.Namespace(host=None, port=0, workers=None, model="bundled")
+    with pytest.raises(SettingsError, match=reason):
+        run(arguments, Settings(data_dir=tmp_path / "data", **named))
 
 
 def test_a_server_that_cannot_start_says_why_and_not_where_in_the_program(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from backend.pages.source import PageSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from backend.settings import Settings
     from tests.pages.conftest import Access, Handler, Studio
@@ -211,3 +212,14 @@ def test_a_cookie_of_one_page_is_sent_with_no_other(
     for reference in (PAGE, PAGE, "/data/upload/on", studio.elsewhere + "/open/other.png"):
         assert next(source.pages(reference)).width == 60
     assert brought == [None] * 4
+
+
+def test_a_password_file_of_the_account_is_for_other_programs(
+    settings: Settings, studio: Studio, png: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that trusts its environment would send what `.netrc` has for a host to whoever a task names there."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login anna password word\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    studio.routes[PAGE] = lambda handler: handler.reply(200, png)
+    assert next(PageSource(dataclasses.replace(settings, label_studio_url=studio.url), None).pages(PAGE)).width == 60
+    assert [seen.authorization for seen in studio.requests] == [None]

@@ -23,6 +23,7 @@ from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink
 from backend.labelstudio.stating import stated
 from backend.labelstudio.tasks import task_pages
 from backend.pages.page import Limits
+from backend.pages.references import SMALLER
 from backend.pages.source import ENOUGH_DPI, PAGE_SUFFIXES, decode, read_plain
 from backend.vision.ink import ink_in
 from backend.vision.network_config import MARKS
@@ -148,7 +149,7 @@ def content(item: Item, *, max_bytes: int) -> bytes:
     except Exception as error:  # those of an object store's library have no common base
         raise PageUnavailable(item.name, f"the file cannot be read ({type(error).__name__}: {error})") from error
     if len(data) > max_bytes:
-        raise LimitExceeded(item.name, f"larger than MAX_BYTES ({max_bytes} bytes)")
+        raise LimitExceeded(item.name, f"larger than MAX_BYTES ({max_bytes} bytes): {SMALLER}")
     return data
 
 
