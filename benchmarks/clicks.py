@@ -114,7 +114,7 @@ def main() -> int:
         version = wait_for_model(url, seconds=_PATIENCE / 1000)
         project, truth = fill(studio, url, version=version, pages=args.pages)
         with browser_page(width=1600, height=2000) as page:
-            _log_in(page, studio.base_url, Login.of(Path(folder)))
+            log_in(page, studio.base_url, Login.of(Path(folder)))
             editor = Editor(page, studio.base_url)
             print(f"a page of {_MARKS} marks")
             print(f"  with boxes, one misnamed and one lacking: {five_marks(studio, editor, args, shown=True)}")
@@ -231,7 +231,7 @@ def _region(identity: str, label: str, value: Value, width: int, height: int) ->
     }
 
 
-def _log_in(page: Page, url: str, login: Login) -> None:
+def log_in(page: Page, url: str, login: Login) -> None:
     page.goto(f"{url}/user/login/")
     page.fill("input[name=email]", login.email)
     page.fill("input[name=password]", login.password)

@@ -16,6 +16,7 @@ from backend.labelstudio.tabs import SCORE_MEANS
 from backend.labelstudio.webhooks import webhook_headers
 from backend.server.callers import WebhookSecret
 from backend.settings import Settings
+from backend.terminal import advise
 
 if TYPE_CHECKING:
     import argparse
@@ -91,6 +92,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if connected.project is not None:
         print(f"{studio.base_url}/projects/{connected.project} is served by {printable(connected.version)}")
         print(SCORE_MEANS)
+        if connected.changes and not args.dry_run:
+            named = f"--project {connected.project}"
+            advise(f"`import FOLDER {named}` brings contracts in; `doctor {named}` checks both directions")
     return os.EX_OK
 
 

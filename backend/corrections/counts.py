@@ -33,6 +33,7 @@ SEED_MISCLASSIFIED: Mapping[str, int] = {"signature": 29, "stamp": 27, "thumb": 
 SPLITS = ("train", "validation", "gold")
 OUTCOMES = tuple(str(outcome) for outcome in Outcome if outcome is not Outcome.UNKNOWN)
 """Of which there are samples."""
+_LEGEND = "misnamed: shown under another name, moved boxes included; original: as many made the original model"
 _LONGEST_REASON = 300
 PARKED_SHOWN = 50
 # What Label Studio is known to send; other names come from elsewhere and must not become labels without end.
@@ -246,7 +247,7 @@ def tables(facts: LedgerCounts) -> str:
     notes += f"; recall kept {facts.suppressed} boxes from being shown" if facts.suppressed else ""
     notes += f"; {facts.blind} tasks were served without boxes, `evaluate --blind` compares" if facts.blind else ""
     told = "".join(f"\n{one}: it teaches nothing; {one.remedy}" for one in facts.unknown)
-    return f"{by_outcome}\n\n{by_split}\n\n{notes}{told}"
+    return f"{by_outcome}\n{_LEGEND}\n\n{by_split}\n\n{notes}{told}"
 
 
 def _events(connection: Connection) -> dict[tuple[str, str], int]:

@@ -20,22 +20,25 @@ __all__ = ["SAYINGS", "Statement", "folded", "holds", "mark_named", "read_statem
 _WORDS: dict[str, tuple[str, ...]] = {
     "signature": (
         *("signature", "signatures", "sign", "signing", "autograph", "autographs"),
-        *("توقيع", "توقيعات", "تواقيع", "توقيعان", "إمضاء", "إمضاءات", "امضا"),
+        *("توقيع", "توقيعات", "تواقيع", "توقيعان", "توقيعين", "إمضاء", "إمضاءات", "امضا"),
     ),
     "stamp": (
         *("stamp", "stamps", "seal", "seals", "chop", "chops"),
-        *("ختم", "أختام", "ختوم", "ختمان", "خاتم", "خواتم", "مهر", "دمغة", "دمغات"),
+        *("ختم", "أختام", "ختوم", "ختمان", "ختمين", "خاتم", "خواتم", "مهر", "دمغة", "دمغات"),
     ),
     "thumb": (
         *("thumb", "thumbs", "thumbprint", "thumbprints", "thumb print", "thumb prints", "thumb mark", "thumb marks"),
         *("thumb impression", "thumb impressions", "fingerprint", "fingerprints", "finger print", "finger prints"),
-        *("بصمة", "بصمات", "بصمتان", "بصم", "إبهام"),
+        *("finger impression", "finger impressions"),
+        *("بصمة", "بصمات", "بصمتان", "بصمتين", "بصم", "إبهام"),
     ),
 }
 """Singular, plural and common synonyms. Of `initials`, `sign date` and the like, people mean something else."""
 _BESIDE = (
     *("the", "a", "of", "company", "official", "corporate", "rubber", "round", "ink", "wet", "handwritten", "hand"),
+    *("written", "notary", "notarial", "office", "business", "left", "right", "mark", "marks", "impression"),
     *("الشركة", "شركة", "رسمي", "رسمية", "مطاطي", "يد", "يدوي", "يدوية", "شخصي", "إصبع", "أصبع", "أصابع"),
+    *("مؤسسة", "مكتب", "موثق", "أيمن", "أيسر", "يمنى", "يسرى"),
 )
 """Words that may stand beside, and change nothing."""
 _ARTICLE = "ال"

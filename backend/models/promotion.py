@@ -17,6 +17,7 @@ from backend.models.published import (
     PROMOTED,
     PUBLISHED,
     RECORD_FILE,
+    RESERVED,
     ROLLED_BACK,
     Beside,
     Facts,
@@ -29,12 +30,19 @@ from backend.models.published import (
     served,
 )
 from backend.models.publishing import check_loads, clean, publish
+from backend.vision.weights import BUNDLED
 
 __all__ = ["Model", "Models"]
 
 _HISTORY = "history.jsonl"
 _LOCK = ".lock"
 _WAIT_SECONDS = 60.0
+_OF = {
+    "auto": "the promoted model, else the best weights that are here; `models list` marks it with a star",
+    "hub": "the original checkpoint of the Hub (docs/models.md), with nothing promoted",
+    "bundled": f"this program's own weights, which {BUNDLED / 'MODEL_CARD.md'} describes",
+}
+"""What each word of `RESERVED` stands for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +111,8 @@ class Models:
         Raises:
             RegistryError: There is none, or its record or the history cannot be read.
         """
+        if name in RESERVED:
+            raise RegistryError(f"{name!r} is no published model, but a word of MODEL: MODEL={name} serves {_OF[name]}")
         if name not in self._registry.names():
             raise RegistryError(f"there is no model {name[:64]!r} in {self.folder}: `models list` names them")
         folder = self.folder / name

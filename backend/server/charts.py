@@ -20,6 +20,8 @@ _WORD = 80
 _WIDEST = 60.0
 """Pixels of a bar where there are few: the first day's shall not fill the chart."""
 _DAY = 86_400.0
+_SHORTEST = 14 * _DAY
+"""Of time on the axis: what the first day brought stands at its newest end, where a telephone looks first."""
 _NEAR = 26.0
 """Pixels between two marks below which the later one's number would lie on the earlier one's."""
 
@@ -65,10 +67,11 @@ class Bar:
 
 @dataclass(frozen=True)
 class _Frame:
-    """Moments and values to pixels."""
+    """Moments and values to pixels; `newest` is the moment whose day is named at the end."""
 
     start: float
     end: float
+    newest: float
     top: float
 
     def across(self, at: float) -> float:
@@ -79,10 +82,10 @@ class _Frame:
         return round(_HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * value / self.top, 1)
 
     def days(self) -> list[str]:
-        """Words of the axis of time: where a day begins, each day once."""
-        first, last = math.ceil(self.start / _DAY), math.floor(self.end / _DAY)
+        """Words of the axis of time: where a day begins, each day once, the newest one among them."""
+        first, last = math.ceil(self.start / _DAY), math.floor(self.newest / _DAY)
         found = []
-        for day in range(first, last + 1, -(-(last - first + 1) // _TICKS)):
+        for day in range(last, first - 1, -math.ceil((last - first + 1) / _TICKS)):
             x = self.across(day * _DAY)
             anchor = "start" if x < _LEFT + _WORD / 2 else "end" if x > _WIDTH - _WORD / 2 else "middle"
             word = datetime.fromtimestamp(day * _DAY, UTC).strftime("%d %b %Y")
@@ -108,7 +111,7 @@ def timeline(lines: Sequence[Line], marks: Sequence[ChartMark], *, title: str) -
     moments = [point.at for line in lines for point in line.points] + [mark.at for mark in marks]
     if not moments:
         return None
-    frame = _frame(moments, top=1.0)
+    frame = _frame(moments, newest=max(moments), top=1.0)
     body = [frame.level(share, f"{share:.0%}") for share in _SHARES] + frame.days()
     body += _marks(marks, frame)
     for line in lines:
@@ -127,7 +130,8 @@ def bars(values: Sequence[Bar], *, title: str, width: float) -> Markup | None:
     if not values:
         return None
     highest = max(bar.kept + bar.corrected for bar in values) or 1
-    frame = _frame([moment for bar in values for moment in (bar.at, bar.at + width)], top=highest)
+    ends = [moment for bar in values for moment in (bar.at, bar.at + width)]
+    frame = _frame(ends, newest=values[-1].at, top=highest)
     body = [frame.level(highest * share, f"{highest * share:.0f}") for share in (0.0, 0.5, 1.0)] + frame.days()
     for bar in values:
         left, right = frame.across(bar.at), frame.across(bar.at + width)
@@ -140,11 +144,9 @@ def bars(values: Sequence[Bar], *, title: str, width: float) -> Markup | None:
     return _svg(body, title)
 
 
-def _frame(moments: Sequence[float], *, top: float) -> _Frame:
-    start, end = min(moments), max(moments)
-    if end - start < _DAY:  # one moment alone still has a place
-        start, end = start - _DAY / 2, end + _DAY / 2
-    return _Frame(start=start, end=end, top=top)
+def _frame(moments: Sequence[float], *, newest: float, top: float) -> _Frame:
+    end = max(moments)
+    return _Frame(start=min(*moments, end - _SHORTEST), end=end, newest=newest, top=top)
 
 
 def _marks(marks: Sequence[ChartMark], frame: _Frame) -> list[str]:

@@ -87,8 +87,9 @@ def test_samples_counts_by_class_outcome_and_split_beside_the_seeds(
     assert lines[3] == ["thumb", "0", "0", "0", "0", "0", "1", "1", "0", "61"]
     assert lines[4] == ["none", "0", "0", "0", "1", "0", "0", "1"]
     assert lines[5] == ["all", "0", "1", "1", "1", "0", "1", "4", "1", "117"]
-    assert lines[7] == ["train", "validation", "gold"]
-    assert sum(map(int, lines[12][1:])) == 4
+    assert lines[6][0] == "misnamed:"
+    assert lines[8] == ["train", "validation", "gold"]
+    assert sum(map(int, lines[13][1:])) == 4
 
 
 def test_samples_as_json(corrected: Engine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,7 @@ def test_decisions_become_annotations_by_the_reviewer_and_samples_and_can_be_tak
     crops = reviewer.locator(".crop")
     expect(crops).to_have_count(list(names.values()).count(label))
     expect(reviewer.locator(".crop img")).to_have_count(list(names.values()).count(label))
+    expect(reviewer.locator(".crop[data-loading]")).to_have_count(0)
     who = int(reviewer.locator("#reviewer").input_value())
     crops.first.focus()
     reviewer.keyboard.press(key)
@@ -89,6 +90,7 @@ def test_an_annotators_annotation_changed_meanwhile_is_left_alone(
     label = prediction["result"][0]["value"]["rectanglelabels"][0]
     reviewer.goto(f"{learner.url}/review?project={project.id}&class={label}")
     expect(reviewer.locator(".crop").first).to_be_visible()
+    expect(reviewer.locator(".crop[data-loading]")).to_have_count(0)
     reviewer.wait_for_load_state("networkidle")  # of a task that somebody annotated, the wall has no crops any more
     theirs = project.studio.create_annotation(task, prediction["result"][:1], parent_prediction=prediction["id"])
     reviewer.locator(".crop").first.focus()

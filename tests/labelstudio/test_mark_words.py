@@ -19,6 +19,15 @@ from backend.labelstudio.mark_words import folded, mark_named
         ("Thumb print", "thumb"),
         ("Thumbprints", "thumb"),
         ("finger_print", "thumb"),
+        # words that say whose, or of which hand
+        ("Notary Seal", "stamp"),
+        ("Office stamp", "stamp"),
+        ("hand-written signature", "signature"),
+        ("Left thumb impression", "thumb"),
+        ("Finger impressions", "thumb"),
+        ("Stamp impression", "stamp"),
+        ("ختم المؤسسة", "stamp"),
+        ("بصمة الإبهام الأيمن", "thumb"),
         # Arabic: singular, broken and sound plurals, with and without the article
         ("توقيع", "signature"),
         ("التوقيع", "signature"),
@@ -35,6 +44,11 @@ from backend.labelstudio.mark_words import folded, mark_named
         ("بصمات", "thumb"),
         ("بصمة الإبهام", "thumb"),
         ("بصمة إصبع", "thumb"),
+        # the dual, in both cases
+        ("توقيعان", "signature"),
+        ("توقيعين", "signature"),
+        ("ختمين", "stamp"),
+        ("بصمتين", "thumb"),
         # diacritics, tatweel, letter variants, presentation forms
         ("تَوْقِيع", "signature"),
         ("الـتـوقـيـع", "signature"),
@@ -55,6 +69,9 @@ from backend.labelstudio.mark_words import folded, mark_named
         ("signature date", None),
         ("stamp duty", None),
         ("بدون توقيع", None),
+        ("left", None),
+        ("mark", None),
+        ("right mark", None),
         # other things
         ("logo", None),
         ("شعار", None),

@@ -13,7 +13,7 @@ import pytest
 
 from backend.errors import BadWeights, PointerMoved, RegistryError
 from backend.models.promotion import Models
-from backend.models.published import FOUND, RECORD_FILE, Beside, Facts, Record, RecordedVerdict, Registry
+from backend.models.published import FOUND, RECORD_FILE, RESERVED, Beside, Facts, Record, RecordedVerdict, Registry
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
 from tests.models.conftest import Publish, leftovers
 from tests.models.tiny import says
@@ -219,11 +219,18 @@ class TestPromotion:
             models.rollback(why="worse", by="tests")
         assert Registry(folder).active() == two
 
-    @pytest.mark.parametrize("name", ["typo", "../models", ".lock", "", "bundled"])
+    @pytest.mark.parametrize("name", ["typo", "../models", ".lock", ""])
     def test_of_what_is_not_there_is_refused(self, name: str, models: Models, published: Publish) -> None:
         published()
         with pytest.raises(RegistryError, match="`models list` names them"):
             promote(models, name)
+
+    @pytest.mark.parametrize("name", RESERVED)
+    def test_a_word_of_the_setting_is_told_from_a_model(self, name: str, models: Models) -> None:
+        with pytest.raises(
+            RegistryError, match=f"'{name}' is no published model, but a word of MODEL: MODEL={name} serves"
+        ):
+            models.get(name)
 
     def test_a_folder_put_there_by_hand_can_be_promoted_and_has_no_record(self, models: Models, folder: Path) -> None:
         says("stamp", folder / "by-hand")

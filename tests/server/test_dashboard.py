@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -109,18 +110,24 @@ def test_lines_bars_and_moves_are_drawn(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("days", [1, 2, 4, 9, 70])
-def test_each_day_is_named_once_and_a_single_one_does_not_fill_the_chart(days: int) -> None:
+def test_the_newest_day_is_named_and_stands_at_the_end_however_few_there_are(days: int) -> None:
     drawn = bars([Bar(day * DAY, 1, 1, "x") for day in range(days)], title="x", width=DAY)
     assert drawn is not None
     named = re.findall(r">(\d\d [A-Z][a-z]{2} \d{4})<", drawn)
-    assert len(named) == len(set(named)) == min(days + 1, 5)
+    assert len(named) == len(set(named)) == 5
+    assert named[0] == datetime.fromtimestamp((days - 1) * DAY, UTC).strftime("%d %b %Y")
     assert max(float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', drawn)) <= 60
+    # A telephone looks at the last 300 of these 900 pixels first.
+    assert max(float(x) for x in re.findall(r'<rect [^>]*x="([\d.]+)"', drawn)) > 700
 
 
-def test_a_single_moment_has_a_day() -> None:
+def test_a_single_moment_stands_at_the_end_of_two_weeks() -> None:
     drawn = timeline([], [ChartMark(1.8 * DAY, "●", "serves")], title="x")
     assert drawn is not None
-    assert re.findall(r">(\d\d [A-Z][a-z]{2} \d{4})<", drawn) == ["03 Jan 1970"]
+    named = re.findall(r">(\d\d [A-Z][a-z]{2} \d{4})<", drawn)
+    assert named == ["02 Jan 1970", "30 Dec 1969", "27 Dec 1969", "24 Dec 1969", "21 Dec 1969"]
+    [across] = re.findall(r'class="mark" x1="([\d.]+)"', drawn)
+    assert float(across) > 700
 
 
 def dashboard(engine: Engine, **fields: object) -> str:

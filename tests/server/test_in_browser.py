@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, Response, request
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlalchemy import Engine
 from werkzeug.serving import make_server
@@ -207,6 +207,7 @@ def at_the_wall(browser: Browser, engine: Engine, studio: ReviewedStudio) -> Ite
     ):
         page.goto(f"{url}/review?project=1&class=stamp")
         expect(page.locator(".crop")).to_have_count(6)
+        expect(page.locator(".crop[data-loading]")).to_have_count(0)
         page.select_option("#reviewer", str(BOB))
         page.locator(".crop").first.focus()
         yield page
@@ -284,6 +285,40 @@ def test_enter_says_that_the_rest_is_right(at_the_wall: Page, studio: ReviewedSt
     assert all(studio.labels(number) == [{f"a{number}": "Seal", f"b{number}": "signature"}] for number in range(2, 7))
     at_the_wall.reload()
     expect(at_the_wall.locator("#empty")).to_be_visible()
+
+
+def test_nothing_is_decided_on_a_crop_whose_picture_is_not_there(
+    browser: Browser, engine: Engine, studio: ReviewedStudio
+) -> None:
+    made, late = app(engine, studio), threading.Event()
+
+    @made.before_request
+    def hold() -> Response | None:
+        task = request.args["task"] if request.path == "/review/crop" else ""
+        if task == "2":
+            late.wait(SECONDS)
+        return Response(status=503) if task == "3" else None
+
+    with serving(made) as url, opened(browser, size=SIZES[0], scheme="light") as (page, _):
+        page.goto(f"{url}/review?project=1&class=stamp")
+        expect(page.locator(".crop[data-loading]")).to_have_count(1)
+        expect(page.locator(".crop").nth(1)).to_have_text("loading …")
+        expect(page.locator(".crop").nth(2)).to_have_text("no picture")
+        page.locator(".crop").nth(1).focus()
+        for key in ("2", " ", "0"):
+            page.keyboard.press(key)
+        expect(page.locator(".crop").nth(1)).to_be_focused()
+        expect(page.locator("#said")).to_contain_text("0 decided, 0 saved. 1 without a picture left alone")
+        page.keyboard.press("Enter")
+        saved(page, 4)
+        expect(page.locator("#said")).to_contain_text("2 without a picture left alone")
+        assert (studio.labels(2), studio.labels(3)) == ([], [])
+        late.set()
+        expect(page.locator(".crop[data-loading]")).to_have_count(0)
+        page.keyboard.press("Enter")
+        saved(page, 5)
+        expect(page.locator("#said")).to_contain_text("1 without a picture left alone")
+        assert (len(studio.labels(2)), studio.labels(3)) == (1, [])
 
 
 def test_z_takes_back_what_was_sent_and_what_was_not(at_the_wall: Page, studio: ReviewedStudio) -> None:

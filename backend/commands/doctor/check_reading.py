@@ -85,7 +85,9 @@ def find_pages(studio: LabelStudio, state: Fields, bindings: tuple[Binding, ...]
     """Whether the newest tasks name pages; gives one page of each kind of reference."""
     tasks = list(newest_tasks(studio, int(state["id"]), most=_TASKS_LOOKED_AT))
     if not tasks:
-        return skipped(PAGES_CHECK, "the project has no tasks yet: python -m backend import brings some")
+        return skipped(
+            PAGES_CHECK, f"the project has no tasks yet: python -m backend import FOLDER --project {state['id']}"
+        )
     found, without = examples(tasks, bindings, own=AllowList(base_url=studio.base_url, allowed_hosts=""))
     if without:
         task, reason = next(iter(without.items()))

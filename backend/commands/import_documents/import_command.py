@@ -121,7 +121,8 @@ def _tell(outcomes: Sequence[FileOutcome], *, left: int, where: str, stopped: bo
     if stopped:
         _say("not all is done; the same command goes on from here")
     elif any(outcome.tasks for outcome in outcomes):
-        advise("a task gets its boxes when it is opened; `prelabel --project` gives them to all tasks now")
+        project = where.rpartition("/")[2]
+        advise(f"a task gets its boxes when it is opened; `prelabel --project {project}` gives them to all tasks now")
 
 
 def _say(text: str) -> None:

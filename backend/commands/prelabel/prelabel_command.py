@@ -29,7 +29,9 @@ from backend.labelstudio.connections import ask_for_token
 from backend.labelstudio.projects import named_project, read_label_config
 from backend.labelstudio.protocol import creation_of
 from backend.labelstudio.stored_predictions import list_current_tasks, list_tasks
+from backend.labelstudio.tabs import TABS
 from backend.settings import Settings
+from backend.terminal import advise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -307,6 +309,8 @@ def _project(args: argparse.Namespace, settings: Settings, failures: Failures) -
         f"{seconds:.0f} s ({counts.pages / seconds:.1f} a second), {counts.duplicates} duplicates deleted, "
         f"{counts.replaced} predictions of other versions replaced, {len(failures)} tasks failed"
     )
+    if counts.predicted:
+        advise(f'annotate from the tab "{TABS[0].title}" of {studio.base_url}/projects/{project}')
 
 
 def _claim(settings: Settings, project: int, described: Mapping[str, Any]) -> None:

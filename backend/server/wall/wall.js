@@ -30,6 +30,7 @@
   let decided = 0;
   let saved = 0;
   let trouble = "";
+  let unseen = 0; // crops that the last decision left alone, since their picture was not there
 
   const byId = new Map(); // decision id → crop
 
@@ -53,6 +54,11 @@
     image.decoding = "async";
     image.loading = place < 60 ? "eager" : "lazy";
     image.src = pictureOf(crop);
+    crop.seen = false; // nobody can decide on what is not on the screen
+    image.addEventListener("load", () => {
+      crop.seen = true;
+      show(crop);
+    });
     image.addEventListener("error", () => {
       image.remove();
       crop.blind = true;
@@ -70,11 +76,13 @@
   function show(crop) {
     const tile = tiles[crops.indexOf(crop)];
     if (!tile) return;
-    const doubt = `doubt ${Math.round(100 * crop.doubt)}%`;
+    const busy = !crop.seen && !crop.blind;
+    const doubt = crop.blind ? "no picture" : busy ? "loading …" : `doubt ${Math.round(100 * crop.doubt)}%`;
     const to = crop.to;
     const kind = !to ? "" : to === "skip" || to === "none" ? to : to === crop.label ? "right" : "other";
     const told = { "": doubt, skip: "unsure", none: "✕ no mark", right: `✓ ${to}`, other: `→ ${to}` }[kind];
-    tile.lastElementChild.textContent = crop.reason || (crop.blind ? "no picture" : told);
+    tile.lastElementChild.textContent = crop.reason || told;
+    tile.toggleAttribute("data-loading", busy);
     if (kind) tile.dataset.to = kind;
     else delete tile.dataset.to;
     if (crop.saved) tile.dataset.saved = crop.saved;
@@ -93,7 +101,8 @@
     const hung = crops.length
       ? `${left} of ${crops.length} on the screen are left, ${total} of this class in all; ` : "";
     const done = `${decided} decided, ${saved} saved${refused}${waits}${pace}.`;
-    said.textContent = trouble || (hung || decided ? hung + done : "");
+    const without = unseen ? ` ${unseen} without a picture left alone: scroll to it and wait, or press o.` : "";
+    said.textContent = trouble || (hung || decided ? hung + done + without : "");
   }
 
   function focus(place, { scroll = true } = {}) {
@@ -123,8 +132,13 @@
     const seconds = Math.min((now - last) / 1000, LONGEST) / Math.max(1, some.length);
     last = now;
     const group = [];
+    unseen = 0;
     for (const crop of some) {
       if (crop.to && crop.to !== "skip") continue; // decided: undo comes first
+      if (!crop.seen && to !== "skip") {
+        unseen += 1;
+        continue;
+      }
       const before = crop.to || "";
       crop.to = to;
       crop.reason = "";
@@ -259,7 +273,8 @@
   async function rest() {
     decide(crops.filter((crop) => !crop.to), label);
     await send();
-    if (!crops.some((crop) => crop.saved === "no") && crops.length < total) await load();
+    const loading = crops.some((crop) => !crop.to && !crop.seen && !crop.blind);
+    if (!loading && !crops.some((crop) => crop.saved === "no") && crops.length < total) await load();
   }
 
   async function load() {
@@ -301,7 +316,7 @@
     else if (key === "End") focus(tiles.length - 1);
     else if (key in KEYS) {
       decide([crops[at]], KEYS[key]);
-      focus(at + 1);
+      if (!unseen) focus(at + 1);
     } else if (key === "z") undo();
     else if (key === "Enter") rest();
     else if (key === "l") {

@@ -22,6 +22,7 @@ from backend.models.promotion import Models
 from backend.models.tracking import MakesTracker, track, tracker_named
 from backend.pages.source import PageSource
 from backend.settings import Settings
+from backend.terminal import advise
 from backend.training.retraining.retraining_recipe import RETRAINING, read_recipe
 from backend.training.retraining.retraining_run import Result, Retraining
 from backend.training.retraining.starting import Training, count_hard, folder_of, hold_training, last_training, note
@@ -30,6 +31,13 @@ __all__ = ["run", "telling"]
 
 _LOG = logging.getLogger(__name__)
 
+_NEXT = {
+    "promoted": "servers with MODEL=auto serve it within a second; `models rollback --why TEXT` goes back",
+    "candidate": "`models show {0}` tells of it; `models promote {0}` lets it serve",
+    "refused": "the model before goes on serving; `models show {0}` keeps the figures; more corrected documents give "
+    "the next training and the gate more to go by",
+}
+"""What comes after each outcome."""
 _LOWEST_PRIORITY = 19
 _LEAVING = (signal.SIGTERM, signal.SIGHUP)
 """The second comes where a terminal or a connection is closed."""
@@ -67,6 +75,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         os.close(handle)
         store.engine.dispose()
     print(f"{result.outcome}: {result.model}: {printable(result.reason)}")
+    if result.outcome in _NEXT:
+        advise(_NEXT[result.outcome].format(result.model))
     if tracker is not None and result.outcome != "nothing new":
         _track(result.model, settings.data_dir / "models", tracker)
     if result.outcome == "promoted" and settings.model != "auto":

@@ -8,6 +8,7 @@ from backend.cli import main
 from backend.labelstudio.tabs import SCORE_MEANS
 from tests.commands.connect.conftest import BASIC, SECRET, ServeBackend
 from tests.commands.import_documents.loopback import TOKEN, Loopback
+from tests.test_terminal import Terminal
 
 
 @pytest.fixture
@@ -36,6 +37,21 @@ def test_changes_are_printed_and_then_there_are_none(
     ]
     assert main(["connect", "--project", "Contracts", "--url", url]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "nothing to change"
+
+
+def test_who_reads_along_is_told_the_next_commands_with_the_project(
+    studio: Loopback, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Terminal()
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setattr("sys.stderr", told)
+    assert main(["connect", "--project", "Contracts", "--url", url]) == 0
+    [project] = studio.projects
+    said = (
+        f"`import FOLDER --project {project}` brings contracts in; `doctor --project {project}` checks both directions"
+    )
+    assert told.getvalue().splitlines()[-1] == said
 
 
 def test_a_dry_run_prints_what_would_be(studio: Loopback, url: str, capsys: pytest.CaptureFixture[str]) -> None:
