@@ -45,6 +45,7 @@ from tests.server.invented import fill
 
 _NAMES = ("lease-2026-031.jpg", "lease-2026-034.jpg", "عقد إيجار 114.jpg", "lease-2026-040.jpg", "عقد بيع 27.jpg")
 """Of the first documents; the others are numbered."""
+_TITLE = "Leases"
 _ANNOTATED = 6
 """Documents whose boxes an annotator submitted, in the report."""
 _SECONDS = 600.0
@@ -73,8 +74,8 @@ def take_dashboard(folder: Path, out: Path) -> None:
     engine = open_database(f"sqlite:///{folder / 'invented.sqlite3'}")
     fill(engine)
     made = Flask(__name__)
-    state = {"model_state": "ready", "model_version": "20261106-0310-e5f6.model-5d0c11ab"}
-    training = {"running": False, "new_hard_examples": 41, "retrain_after": 100, "due": None}
+    state: dict[str, Any] = {"model_state": "ready", "model_version": "20261106-0310-e5f6.model-5d0c11ab"}
+    training: dict[str, Any] = {"running": False, "new_hard_examples": 41, "retrain_after": 100, "due": None}
     shown = Dashboard(
         engine=engine, label_studio="http://localhost:8080", state=lambda: state, training=lambda: training
     )
@@ -114,7 +115,7 @@ def _fill(folder: Path, studio: LabelStudio, url: str, *, version: str, pages: S
     names = [*_NAMES, *(f"lease-2026-{number:03}.jpg" for number in range(41, 41 + len(pages)))]
     documents = [[Path(shutil.copy(page, named / name))] for page, name in zip(pages, names, strict=False)]
     config = (ROOT / "label_config.xml").read_text(encoding="utf-8")
-    filled = fill_project(studio, title="Leases", label_config=config, field="image", documents=documents)
+    filled = fill_project(studio, title=_TITLE, label_config=config, field="image", documents=documents)
     connect(studio, filled.project, url, version=version)
     retrieve_boxes(
         studio,
@@ -148,6 +149,7 @@ def _tight_box(editor: Editor, result: Sequence[Mapping[str, Any]], to: Path) ->
     with page.expect_response(lambda one: "interactive-annotating" in one.url):
         editor.draw_smart(rough, "stamp")
     expect(page.get_by_test_id("bottombar-accept-suggestions-button")).to_be_visible()
+    time.sleep(_SAVED_SECONDS)  # the dashed box grows to its size
     left_out: FloatRect = {
         "x": _DATA_MANAGER_LEFT,
         "y": _BAR,
@@ -173,7 +175,7 @@ def _report(folder: Path, studio: LabelStudio, filled: Filled, page: Page, to: P
         left = [one for one in prediction["result"] if place or one["value"]["rectanglelabels"] != ["stamp"]]
         studio.create_annotation(task, left, lead_time=20, parent_prediction=prediction["id"])
     html = folder / "report.html"
-    command = [sys.executable, "-m", "backend", "report", "--project", str(filled.project), "--html", str(html)]
+    command = [sys.executable, "-m", "backend", "report", "--project", _TITLE, "--html", str(html)]
     rules = ("--rule", "signature>=1", "--rule", "stamp>=1 on last 2 pages")
     environment = {"LABEL_STUDIO_URL": studio.base_url, "LABEL_STUDIO_API_KEY": Login.of(folder).token}
     subprocess.run([*command, *rules], check=True, cwd=ROOT, env={**os.environ, **environment})

@@ -196,7 +196,9 @@ class Models:
         with self._alone():
             model = self.get(name)
             if not model.proven and not (force and why):
-                raise RegistryError(f"{_unproven(model)}: to promote it all the same, force it and say why")
+                raise RegistryError(
+                    f"{_unproven(model)}: to promote it all the same, force it and say why (--force, --why)"
+                )
             now = self._registry.pointed()
             if beside is None and model.promoted is None and model.verdict is not None:
                 beside = model.verdict.beside

@@ -29,6 +29,6 @@ def test_only_missing_pages_are_drawn(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_those_that_are_boxed_best_come_first_and_none_is_lost(tmp_path: Path) -> None:
     pages = demo_projects.single_pages(tmp_path)
     shown = demo_projects.best_first(pages)
-    assert shown[0] == pages[2]
+    assert shown[0] == pages[3]
     assert sorted(shown) == sorted(pages)
     assert demo_projects.best_first(pages[:2]) == pages[:2]
