@@ -20,6 +20,8 @@ __all__ = ["ApiAccess"]
 
 # A bearer lives 300 s; renewed earlier, it does not run out between the check and the request that carries it.
 _BEARER_SECONDS = 240.0
+# How many times `timeout` a whole answer may take: large ones come in many pieces, each of which may take as long.
+_PATIENCE = 10
 
 _WAYS_OUT = {
     400: "the request was not accepted; the reason in brackets says what to change",
@@ -38,7 +40,8 @@ class ApiAccess:
     Args:
         url: Its address, such as `http://localhost:8080`.
         token: Legacy token, personal access token, or "".
-        timeout: Seconds that one request may take.
+        timeout: Seconds that Label Studio may be silent; ten times as long for a whole answer.
+        most_bytes: Largest answer; a hundred tasks with brushed regions have some megabytes.
         transport: Replaces the network, for tests.
         clock: Seconds that never go back; decides when a bearer is renewed.
     """
@@ -49,6 +52,7 @@ class ApiAccess:
         token: str,
         *,
         timeout: float = 30.0,
+        most_bytes: int = 256 << 20,
         transport: httpx2.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -56,10 +60,12 @@ class ApiAccess:
         self._token = token
         self._clock = clock
         self._timeout = timeout
+        self._most_bytes = most_bytes
         self._transport = transport
         self._lock = threading.Lock()
         self._bearer = ""
         self._renew_at = 0.0
+        self._refused: tuple[float, LabelStudioError] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -100,9 +106,17 @@ class ApiAccess:
             return {}
         if self._token.count(".") != 2:
             return {"Authorization": f"Token {self._token}"}
+        asked = self._clock()
         with self._lock:
+            if self._refused and self._refused[0] >= asked:
+                # Whoever waited here for one who was refused would wait as long again, one after the other.
+                raise LabelStudioError(str(self._refused[1]), answered=self._refused[1].answered)
             if self._clock() >= self._renew_at:
-                self._bearer = str(self._exchange()["access"])
+                try:
+                    self._bearer = self._exchange()
+                except LabelStudioError as error:
+                    self._refused = self._clock(), error
+                    raise
                 self._renew_at = self._clock() + _BEARER_SECONDS
             return {"Authorization": f"Bearer {self._bearer}"}
 
@@ -110,13 +124,18 @@ class ApiAccess:
         """One authorised request; gives the parsed JSON of the answer."""
         return self._answer(method, path, headers=self.headers(), **request)
 
-    def _exchange(self) -> Any:
+    def _exchange(self) -> str:
         """Trades the personal access token for a bearer."""
-        return self._answer("POST", "/api/token/refresh/", json={"refresh": self._token})
+        path = "/api/token/refresh/"
+        answer = self._answer("POST", path, json={"refresh": self._token})
+        bearer = answer.get("access") if isinstance(answer, dict) else None
+        if not (isinstance(bearer, str) and bearer.isascii() and bearer.isprintable()):
+            raise LabelStudioError(f"{self.base_url} answered POST {path} with no token: is it a Label Studio?")
+        return bearer
 
     def _answer(self, method: str, path: str, **request: Any) -> Any:
         try:
-            response = self._http.request(method, self.base_url + path, **request)
+            response = self._whole(method, path, **request)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise LabelStudioError(
                 f"Label Studio at {self.base_url} did not answer {method} {path} ({type(error).__name__}): "
@@ -141,6 +160,20 @@ class ApiAccess:
                 f"{self.base_url} answered {method} {path} with something that is not JSON: is it a Label Studio?",
                 answered=response.status_code,
             ) from error
+
+    def _whole(self, method: str, path: str, **request: Any) -> httpx2.Response:
+        """An answer, read to its end or to a limit; raises what the client raises."""
+        give_up = self._clock() + _PATIENCE * float(request.get("timeout", self._timeout))
+        body = bytearray()
+        with self._http.stream(method, self.base_url + path, **request) as response:
+            for part in response.iter_bytes():
+                body += part
+                if len(body) > self._most_bytes or self._clock() > give_up:
+                    much = f"more than {self._most_bytes} bytes" if self._clock() <= give_up else "no end"
+                    way_out = "is LABEL_STUDIO_URL its address, and is it well?"
+                    raise LabelStudioError(f"{self.base_url} answered {method} {path} with {much}: {way_out}")
+        kept = {name: value for name, value in response.headers.items() if name == "location"}
+        return httpx2.Response(response.status_code, headers=kept, content=bytes(body), request=response.request)
 
 
 def _reason(response: httpx2.Response) -> str:

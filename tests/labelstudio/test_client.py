@@ -10,6 +10,7 @@ import pytest
 
 from backend.errors import LabelStudioError
 from backend.labelstudio.client import LabelStudio
+from tests.patience import SECONDS, eventually
 
 LEGACY = "0123456789abcdef"
 PERSONAL = "head.body.signature"
@@ -78,6 +79,70 @@ class TestAPersonalAccessToken:
         for thread in threads:
             thread.join()
         assert studio.exchanges == 1
+
+    def test_threads_that_wait_for_one_who_is_refused_are_refused_with_it(self):
+        """Each would have to wait as long again: twenty pages of a Label Studio that is silent, twenty times 30 s."""
+        go_on = threading.Event()
+        asked: list[httpx2.Request] = []
+        waiting: list[None] = []
+        refused: list[None] = []
+
+        def silent(request: httpx2.Request) -> httpx2.Response:
+            asked.append(request)
+            assert go_on.wait(SECONDS)
+            raise httpx2.ConnectTimeout("nobody answers", request=request)
+
+        def moment() -> float:
+            waiting.append(None)
+            return 0.0
+
+        client = LabelStudio("http://studio.test", PERSONAL, transport=httpx2.MockTransport(silent), clock=moment)
+
+        def ask() -> None:
+            with pytest.raises(LabelStudioError, match="ConnectTimeout"):
+                client.headers()
+            refused.append(None)
+
+        threads = [threading.Thread(target=ask) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: len(waiting) > 20)
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        assert (len(asked), len(refused)) == (1, 20)
+
+    @pytest.mark.parametrize("answer", [None, [], {}, {"access": None}, {"access": "ключ"}, {"access": "a\nb: c"}])
+    def test_an_exchange_without_a_token_is_one_typed_error(self, answer):
+        client = LabelStudio(
+            "http://studio.test", PERSONAL, transport=httpx2.MockTransport(lambda _: httpx2.Response(200, json=answer))
+        )
+        with pytest.raises(LabelStudioError, match="with no token: is it a Label Studio"):
+            client.headers()
+
+
+@pytest.mark.parametrize(
+    ("seconds_a_piece", "reason"), [(0.0, "more than 100000 bytes"), (40.0, "with no end")], ids=["large", "slow"]
+)
+def test_an_answer_without_end_has_an_end(seconds_a_piece, reason):
+    """Another program may stand at that address, or a broken proxy before it."""
+    now, pieces = [0.0], [0]
+
+    def endless():
+        while pieces[0] < 1000:
+            pieces[0] += 1
+            now[0] += seconds_a_piece
+            yield b" " * 1000
+
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, content=endless()))
+    with (
+        LabelStudio(
+            "http://studio.test", LEGACY, transport=transport, most_bytes=100_000, clock=lambda: now[0]
+        ) as studio,
+        pytest.raises(LabelStudioError, match=reason),
+    ):
+        studio.version()
+    assert pieces[0] < 200
 
 
 def test_a_cloud_address_is_handed_over_base64_encoded():
