@@ -3,6 +3,9 @@
 A Label Studio has no name that lasts, and may be reached under several addresses. Its projects tell it from others: two
 of one number that were made at different moments are of two Label Studios. So the ledger keeps when each project was
 made, and the addresses at which such a project was found.
+
+Label Studio numbers its projects in the order in which they are made. So a project whose number and moment do not fit
+in among those that are known is of another one, too, unless Label Studio itself says that it has it.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ _MOST_NEW = 100
 NO_SUCH_PROJECT = 0
 """Stands for when a project was made that Label Studio does not have."""
 _NOT_FOUND = 404
+_CLOCK_SET_BACK = 3600
+"""Seconds by which Label Studio's clock may have been put back between two of its projects."""
 _WAY_OUT = "give each Label Studio a backend with a DATA_DIR (and a DATABASE_URL) of its own"
 
 
@@ -125,6 +130,7 @@ class Belonging:
         self._addresses: frozenset[str] = frozenset()
         self._proven = False
         self._new: dict[int, tuple[int, str]] = {}
+        self._doubted: dict[int, int] = {}
         self._strange: OrderedDict[tuple[int, int], str] = OrderedDict()
 
     @property
@@ -156,6 +162,10 @@ class Belonging:
                 self._proven = True
             elif not self.is_ours:
                 raise OtherLabelStudio(_moved(plain_address(self._address), self._addresses, self._known))
+            elif made is not None and (why := self._out_of_order(project, made)):
+                if len(self._doubted) < _MOST_NEW:
+                    self._doubted[project] = made
+                raise OtherLabelStudio(why)
             if made is not None and project not in self._known and (project in self._new or len(self._new) < _MOST_NEW):
                 self._new[project] = made, hostname or self._new.get(project, (0, ""))[1]
 
@@ -194,9 +204,21 @@ class Belonging:
             return 0
         for project, (made, hostname) in list(self._new.items()):
             self._settle(project, made, hostname)
+        while self._doubted:
+            project, made = self._doubted.popitem()
+            if self._made(project) == made:
+                self._write(project, made)
         if self._known and not self._is_named():
             self._write(None, 0)
         return 0
+
+    def _out_of_order(self, project: int, made: int) -> str:
+        """Why a new project cannot be of a Label Studio that has the known ones; empty where it can."""
+        others = {**{one: when for one, (when, _) in self._new.items()}, **self._known}
+        for other, when in others.items():
+            if project not in others and (project - other) * (made - when) < 0 and abs(made - when) > _CLOCK_SET_BACK:
+                return _not_in_order(project, made, other, when)
+        return ""
 
     def _settle(self, project: int, made: int, hostname: str) -> None:
         """Writes down a project that was admitted, or finds that it should not have been."""
@@ -253,6 +275,15 @@ def _two(project: int, made: int, known: int) -> str:
     return (
         f"project {project} was made on {_day(made)}, but the ledger knows a project {project} that was made on "
         f"{_day(known)}: it is another Label Studio's, or that of one that was set up anew; {_WAY_OUT}"
+    )
+
+
+def _not_in_order(project: int, made: int, other: int, when: int) -> str:
+    order = ("after", "less") if project < other else ("before", "more")
+    return (
+        f"project {project} was made on {_day(made)}, {order[0]} project {other} of the ledger's Label Studio "
+        f"({_day(when)}) though its number is {order[1]}, so it is another Label Studio's: {_WAY_OUT}; if it is not, "
+        "set LABEL_STUDIO_API_KEY, so that Label Studio can be asked"
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, select, true
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, true
 
 from backend.corrections.outcomes import Outcome
 from backend.corrections.samples import BACKGROUND, teaches_hard
@@ -20,6 +20,7 @@ __all__ = [
     "OUTCOMES",
     "SEED_MISCLASSIFIED",
     "SPLITS",
+    "Exchanged",
     "LedgerCounts",
     "Parked",
     "UnknownLabel",
@@ -98,6 +99,38 @@ class Unread:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Exchanged:
+    """An annotated task whose pages are others now than those that its boxes were shown or left on.
+
+    Attributes:
+        task: The task's id.
+        project: The project's id.
+        annotation: The annotation that learns nothing from what was shown there.
+        pages: Numbers of the pages, from 1.
+    """
+
+    task: int
+    project: int | None
+    annotation: int
+    pages: tuple[int, ...]
+
+    def __str__(self) -> str:
+        where = "" if self.project is None else f"project {self.project}, "
+        pages, are_not = ("page", "is not the one") if len(self.pages) == 1 else ("pages", "are not those")
+        pages += f" {', '.join(map(str, self.pages))}"
+        return f"{where}task {self.task}, annotation {self.annotation}: {pages} {are_not} that boxes were shown on"
+
+    @property
+    def remedy(self) -> str:
+        """The way out, as one sentence of an instruction."""
+        project = "ID" if self.project is None else self.project
+        return (
+            "put the pages back where they were, then `worker --unpark`; where the new ones are right, delete the "
+            f"annotation in Label Studio, run `prelabel --project {project} --refresh`, and annotate the task again"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LedgerCounts:
     """The ledger in numbers, all of one moment.
 
@@ -122,6 +155,8 @@ class LedgerCounts:
         unknown: Labels of annotated regions that no label config of their project knows: they teach nothing.
         unread: Number of tasks that could not be looked at when they were last asked for.
         unread_such: Some of them, with the reason, the newest first.
+        exchanged: Number of annotations on pages that are others now than those that boxes were shown or left on.
+        exchanged_such: Some of them, the newest first.
     """
 
     events: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -142,6 +177,8 @@ class LedgerCounts:
     unknown: tuple[UnknownLabel, ...] = ()
     unread: int = 0
     unread_such: tuple[Unread, ...] = ()
+    exchanged: int = 0
+    exchanged_such: tuple[Exchanged, ...] = ()
 
     def count(self, *, outcome: str | None = None, label: str | None = None, split: str | None = None) -> int:
         """Number of samples of an outcome, a class, a split, or all of these."""
@@ -184,6 +221,8 @@ class LedgerCounts:
             "unknown_labels": [vars(one) for one in self.unknown],
             "unread": self.unread,
             "unread_tasks": [vars(one) for one in self.unread_such],
+            "exchanged": self.exchanged,
+            "exchanged_pages": [vars(one) for one in self.exchanged_such],
         }
 
 
@@ -211,6 +250,8 @@ def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> LedgerCo
             unknown=_unknown(connection),
             unread=_number(connection, true(), unread_task.c.task),
             unread_such=_unread(connection),
+            exchanged=_number(connection, _is_exchanged(), annotation.c.id),
+            exchanged_such=_exchanged(connection),
         )
 
 
@@ -247,6 +288,7 @@ def tables(facts: LedgerCounts) -> str:
     notes += f"; recall kept {facts.suppressed} boxes from being shown" if facts.suppressed else ""
     notes += f"; {facts.blind} tasks were served without boxes, `evaluate --blind` compares" if facts.blind else ""
     told = "".join(f"\n{one}: it teaches nothing; {one.remedy}" for one in facts.unknown)
+    told += "".join(f"\n{one}: they teach nothing there; {one.remedy}" for one in facts.exchanged_such)
     return f"{by_outcome}\n{_LEGEND}\n\n{by_split}\n\n{notes}{told}"
 
 
@@ -315,6 +357,19 @@ def _unknown(connection: Connection) -> tuple[UnknownLabel, ...]:
 def _unread(connection: Connection) -> tuple[Unread, ...]:
     newest = select(unread_task).order_by(unread_task.c.asked.desc(), unread_task.c.task).limit(PARKED_SHOWN)
     return tuple(Unread(task=row.task, project=row.project, reason=row.reason) for row in connection.execute(newest))
+
+
+def _is_exchanged() -> ColumnElement[bool]:
+    return and_(annotation.c.exchanged.is_not(None), annotation.c.deleted.is_(False))
+
+
+def _exchanged(connection: Connection) -> tuple[Exchanged, ...]:
+    columns = (annotation.c.task, annotation.c.project, annotation.c.id, annotation.c.exchanged)
+    newest = select(*columns).where(_is_exchanged()).order_by(annotation.c.updated.desc(), annotation.c.id.desc())
+    return tuple(
+        Exchanged(task=row.task, project=row.project, annotation=row.id, pages=tuple(row.exchanged))
+        for row in connection.execute(newest.limit(PARKED_SHOWN))
+    )
 
 
 def _parked(connection: Connection) -> tuple[Parked, ...]:

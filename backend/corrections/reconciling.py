@@ -123,18 +123,52 @@ def _fold_read(connection: Connection, entry: Entry) -> None:
     Actions that say nothing about annotations are kept in the journal and counted, and need no work.
     """
     if entry.action == "TASKS_DELETED":
-        forget_tasks(connection, task_ids(entry.body))
+        gone = task_ids(entry.body)
+        _require_one_project(connection, entry.project, tasks=gone)
+        forget_tasks(connection, gone)
     elif entry.action == "START_TRAINING" and entry.project is not None:
         ask(connection, entry.project, at=entry.received)
     elif entry.action in PROJECT_ACTIONS:
         note_config(connection, entry.project, read_config(entry.body), at=entry.received)
     elif entry.action in ANNOTATION_ACTIONS:
         event = read_event(entry.body)
+        saved = [(state.id, state.task) for state in event.saved]
+        ids, tasks = [*event.deleted, *(one for one, _ in saved)], [task for _, task in saved]
+        for project in {entry.project, *(state.project for state in event.saved)}:
+            _require_one_project(connection, project, tasks=tasks, annotations=ids)
         for state in event.saved:
             note_config(connection, state.project, state.label_config, at=state.updated)
             fold(connection, state)
         for identity in event.deleted:
             forget(connection, identity)
+
+
+def _require_one_project(
+    connection: Connection, project: int | None, *, tasks: Collection[int] = (), annotations: Collection[int] = ()
+) -> None:
+    """Takes no event at its word that names a task or an annotation which is known to be of another project.
+
+    Label Studio numbers them over all projects, and leaves each where it is. So does another Label Studio, whose
+    numbers are the same.
+
+    Raises:
+        RequestError: One is of another project.
+    """
+    if project is None:
+        return
+    for what, column, owner, ids in (
+        ("task", prediction.c.task, prediction.c.project, sorted(tasks)),
+        ("task", table.c.task, table.c.project, sorted(tasks)),
+        ("annotation", table.c.id, table.c.project, sorted(annotations)),
+    ):
+        for start in range(0, len(ids), _MOST_VARIABLES):
+            some = column.in_(ids[start : start + _MOST_VARIABLES])
+            found = connection.execute(select(column, owner).where(some, owner != project).limit(1)).first()
+            if found is not None:
+                raise RequestError(
+                    f"{what} {found[0]} is of project {found[1]}, and the event says that it is of project {project}: "
+                    "it is another Label Studio's, or forged; set LABEL_STUDIO_API_KEY, so that this one can be asked"
+                )
 
 
 def fold(connection: Connection, state: Annotation) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.annotations import Annotation, Region
     from backend.pages.page import Page
 
-__all__ = ["BACKGROUND", "Sample", "make_samples", "replace_samples", "teaches_hard"]
+__all__ = ["BACKGROUND", "Sample", "is_elsewhere", "make_samples", "replace_samples", "teaches_hard"]
 
 BACKGROUND = CLASSES[-1]
 CONTRADICTION = 0.5
@@ -109,9 +109,7 @@ def make_samples(
     """
     if annotation.skipped:
         return ()
-    elsewhere_now = (
-        {one.region.id for one in prediction.proposals if _is_elsewhere(one, pages)} if prediction else set()
-    )
+    elsewhere_now = {one.region.id for one in prediction.proposals if is_elsewhere(one, pages)} if prediction else set()
     prediction = prediction and _at_size(prediction, pages)
     answers = [_at_size(one, pages) for one in answers]
     shown = [one.region for one in prediction.proposals] if prediction else []
@@ -140,7 +138,7 @@ def make_samples(
     return tuple(_sample(row, source) for row in rows)
 
 
-def _is_elsewhere(one: Proposal, pages: Mapping[int, Page]) -> bool:
+def is_elsewhere(one: Proposal, pages: Mapping[int, Page]) -> bool:
     """Whether a box was shown on a page of other proportions than the one that is there now."""
     page, (width, height) = pages.get(one.region.page), one.page_size
     return page is not None and abs(math.log(page.width / page.height) - math.log(width / height)) > _SAME_RATIO

@@ -138,6 +138,8 @@ annotation = Table(
     ),  # labels that nobody knows, one for each region; null where there is none
     # Whether its own label config lacks one of its labels, so that it is read anew when another one becomes known.
     Column("needs_past", Boolean, nullable=False, server_default=false()),
+    # Numbers of the pages, from 1, that are others now than those that boxes were shown on; null where there is none.
+    Column("exchanged", JSON(none_as_null=True)),
     # Two states came of which stamps cannot tell the newer one: Label Studio must be asked what it holds.
     Column("doubtful", Boolean, nullable=False, server_default=false()),
     Index("ix_annotation_due", "parked", "due"),

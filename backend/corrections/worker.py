@@ -20,7 +20,7 @@ from backend.corrections.database import refuses_values, writing
 from backend.corrections.imprints import other_pages
 from backend.corrections.label_history import known_of
 from backend.corrections.reconciling import fold_event, fold_truth, forget, open_again
-from backend.corrections.samples import Sample, make_samples, replace_samples
+from backend.corrections.samples import Sample, is_elsewhere, make_samples, replace_samples
 from backend.corrections.shown import (
     Prediction,
     answered_before,
@@ -41,7 +41,7 @@ from backend.errors import (
     RequestError,
 )
 from backend.labelstudio.annotations import Annotation
-from backend.labelstudio.project_annotations import turned_page
+from backend.labelstudio.project_annotations import is_reshaped, turned_page
 from backend.labelstudio.vocabulary import UNKNOWN
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ MOST_ATTEMPTS = 12
 PASSING = (PageUnavailable, FetchTimeout, LabelStudioError, LedgerError)
 _LONGEST_REASON = 2000
 _STRANGE = (
-    "annotation %d: page %d is not the one that boxes were shown on, so nothing there is learnt; were the pages of "
-    "task %d put in another order, or replaced? prelabel --refresh predicts such tasks anew"
+    "annotation %d: page %d of task %d is not the one that boxes were shown on, so what was shown there teaches "
+    "nothing; was it put in another place, or replaced? /status and doctor say what to do"
 )
 
 
@@ -95,6 +95,12 @@ def _on_their_pages(answered: Prediction, pages: Mapping[int, Page]) -> Predicti
     return dataclasses.replace(answered, proposals=kept)
 
 
+def _reshaped(shown: Prediction | None, pages: Mapping[int, Page]) -> frozenset[int]:
+    """Indices of the pages that have other proportions now than when boxes were shown on them."""
+    proposals = shown.proposals if shown else ()
+    return frozenset(one.region.page for one in proposals if is_elsewhere(one, pages))
+
+
 def _nobody(_: Annotation) -> None:
     """Where no Label Studio can be asked."""
 
@@ -106,11 +112,13 @@ class _Turned:
     Attributes:
         unknown: Labels that nobody knows, one for each region that has one.
         needs_past: Whether another label config of the project's may tell more.
+        exchanged: Numbers, from 1, of pages that are others now than those that boxes were shown or left on.
     """
 
     samples: tuple[Sample, ...] = ()
     unknown: tuple[str, ...] = ()
     needs_past: bool = False
+    exchanged: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,13 +260,20 @@ class Worker:
         # What a copy lacks, the annotation may have lacked that it was copied from.
         certain = frozenset() if state.copied else seen.certain
         strange = other_pages(prediction.pages, pages) if prediction else frozenset()
-        for index in sorted(strange):
+        strange |= {at for at, page in pages.items() if is_reshaped(state, at, width=page.width, height=page.height)}
+        exchanged = sorted(strange | _reshaped(prediction, pages))
+        for index in exchanged:
             _LOG.warning(_STRANGE, state.id, index + 1, state.task)
         answers = tuple(_on_their_pages(one, pages) for one in answers)
         samples = make_samples(state, prediction, pages, answers=answers, certain=certain, strange=strange)
         for one in samples:
             self.crops.put(one.crop)
-        return _Turned(samples=samples, unknown=state.unknown_names(), needs_past=state.needs_past())
+        return _Turned(
+            samples=samples,
+            unknown=state.unknown_names(),
+            needs_past=state.needs_past(),
+            exchanged=tuple(index + 1 for index in exchanged),
+        )
 
     def _shown(self, state: Annotation) -> _Seen:
         """What the annotator had before them: as the ledger remembers it, or else as Label Studio has it.
@@ -317,6 +332,7 @@ class Worker:
             replace_samples(connection, annotation=identity, task=row.task, samples=turned.samples)
             values: dict[str, Any] = {"turned": updated, "attempts": 0, "lease": 0.0, "reason": None}
             values |= {"unknown": list(turned.unknown) or None, "needs_past": turned.needs_past}
+            values |= {"exchanged": list(turned.exchanged) or None}
             connection.execute(update(table).where(table.c.id == identity).values(values))
 
     def _settle(self, identity: int, updated: float, held: Annotation | None) -> None:
@@ -369,7 +385,11 @@ def _free(now: float) -> ColumnElement[bool]:
 
 
 def unpark(engine: Engine) -> int:
-    """Gives every parked annotation another chance; for after the cause was mended. Gives their number."""
+    """Gives every parked annotation another chance; for after the cause was mended. Gives their number.
+
+    So it does those whose pages were exchanged: they may be back in their places.
+    """
+    waits = or_(table.c.parked, and_(table.c.exchanged.is_not(None), table.c.deleted.is_(False)))
     with writing(engine) as connection:
-        values = {"parked": False, "attempts": 0, "due": 0.0, "lease": 0.0}
-        return int(connection.execute(update(table).where(table.c.parked).values(values)).rowcount)
+        values = {"turned": None, "parked": False, "attempts": 0, "due": 0.0, "lease": 0.0}
+        return int(connection.execute(update(table).where(waits).values(values)).rowcount)

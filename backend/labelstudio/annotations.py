@@ -222,8 +222,27 @@ class Annotation:
                 continue
             ids.add(str(region.get("id")))
             if isinstance(region.get("value"), Mapping) and not _has_extent(region):
-                pages.add(self._page(region))
+                pages.add(self.page_of(region))
         return Unplaced(ids=frozenset(ids), pages=frozenset(page for page in pages if page is not None))
+
+    def page_of(self, region: Mapping[str, Any]) -> int | None:
+        """The page that a region is on: by its control and its image, or by one of them where the other was renamed."""
+        item = _item(region.get("item_index"))
+        bound = [
+            (page, task_page, one.control == region.get("from_name"), one.image == region.get("to_name"))
+            for page, task_page in enumerate(self.task_pages)
+            for one in task_page.bindings
+        ]
+        for named in (
+            [(page, task_page) for page, task_page, control, image in bound if control and image],
+            [(page, task_page) for page, task_page, control, _ in bound if control],
+            [(page, task_page) for page, task_page, _, image in bound if image],
+        ):
+            if named:
+                break
+        if not named and len({one.image for task_page in self.task_pages for one in task_page.bindings}) == 1:
+            named = list(enumerate(self.task_pages))  # the image was renamed, too
+        return next((page for page, task_page in named if task_page.item is None or task_page.item == item), None)
 
     def _is_beside(self, region: Mapping[str, Any]) -> bool:
         """Whether another control of the label config drew a region than one that marks are shown in."""
@@ -246,7 +265,7 @@ class Annotation:
                 region.get("from_name") == one.control for task_page in self.task_pages for one in task_page.bindings
             )
             marks = self._meaning(region, known=self.known)
-            page = self._page(region) if (bound or marks) and _has_extent(region) else None
+            page = self.page_of(region) if (bound or marks) and _has_extent(region) else None
             if page is not None:
                 yield region, page, marks
 
@@ -268,25 +287,6 @@ class Annotation:
         if len(told) == 1:
             return told.pop()
         return (UNKNOWN,) if told or (UNKNOWN,) in read else ()
-
-    def _page(self, region: Mapping[str, Any]) -> int | None:
-        """The page that a region is on: by its control and its image, or by one of them where the other was renamed."""
-        item = _item(region.get("item_index"))
-        bound = [
-            (page, task_page, one.control == region.get("from_name"), one.image == region.get("to_name"))
-            for page, task_page in enumerate(self.task_pages)
-            for one in task_page.bindings
-        ]
-        for named in (
-            [(page, task_page) for page, task_page, control, image in bound if control and image],
-            [(page, task_page) for page, task_page, control, _ in bound if control],
-            [(page, task_page) for page, task_page, _, image in bound if image],
-        ):
-            if named:
-                break
-        if not named and len({one.image for task_page in self.task_pages for one in task_page.bindings}) == 1:
-            named = list(enumerate(self.task_pages))  # the image was renamed, too
-        return next((page for page, task_page in named if task_page.item is None or task_page.item == item), None)
 
 
 def read_annotation(

@@ -18,6 +18,7 @@ __all__ = [
     "Parent",
     "Past",
     "Ruling",
+    "is_reshaped",
     "parent_among",
     "project_ids",
     "rulings",
@@ -170,6 +171,9 @@ def _stored(text: object, *, otherwise: float) -> float:
 
 _SAME_RATIO = 0.02
 """Difference of two aspect ratios, as a logarithm, up to which they are the same page's."""
+_LONGEST_SIDE = 1e6
+"""Pixels; no image has more along one side."""
+_MOST_DEGREES = 1e6
 
 
 class Past(Protocol):
@@ -285,7 +289,7 @@ def turns(annotation: Annotation) -> dict[str, float]:
     for region in annotation.result:
         value = region.get("value")
         turn = value.get("rotation") if isinstance(value, Mapping) and "radiusX" not in value else None
-        if isinstance(turn, int | float) and math.isfinite(turn) and turn % 360:
+        if isinstance(turn, int | float) and abs(turn) < _MOST_DEGREES and turn % 360:
             found[str(region.get("id"))] = float(turn % 360)
     return found
 
@@ -295,17 +299,30 @@ def turned_page(annotation: Annotation, page: int, *, width: int, height: int) -
 
     The percent of such a region belong to other sides than the page's: it was replaced, or its orientation changed.
     """
-    ours, task_page = math.log(width / height), annotation.task_pages[page]
-    controls = {binding.control for binding in task_page.bindings}
-    elsewhere = {binding.image for other in annotation.task_pages for binding in other.bindings}
-    elsewhere -= {binding.image for binding in task_page.bindings}
-    for region in annotation.result:
-        across, down = region.get("original_width"), region.get("original_height")
-        if not (isinstance(across, int | float) and isinstance(down, int | float) and across > 0 and down > 0):
-            continue
-        here = task_page.item is None or task_page.item == (region.get("item_index") or 0)
-        here = here and region.get("to_name") not in elsewhere
+    ours = math.log(width / height)
+    for across, down in _drawn_at(annotation, page):
         theirs = math.log(across / down)
-        if here and region.get("from_name") in controls and abs(theirs + ours) <= _SAME_RATIO < abs(theirs - ours):
+        if abs(theirs + ours) <= _SAME_RATIO < abs(theirs - ours):
             return f"annotated at {across:g} x {down:g} pixels, but it is {width} x {height} now: was it replaced?"
     return None
+
+
+def is_reshaped(annotation: Annotation, page: int, *, width: int, height: int) -> bool:
+    """Whether a region was drawn on a page of other proportions, as `original_width` tells: that was another page.
+
+    The editor writes the size of the page that it shows, and each region's origin. Other programs make sizes up.
+    """
+    ours, edited = math.log(width / height), tuple(one for one in annotation.result if "origin" in one)
+    drawn_at = _drawn_at(replace(annotation, result=edited), page)
+    return any(abs(math.log(across / down) - ours) > _SAME_RATIO for across, down in drawn_at)
+
+
+def _drawn_at(annotation: Annotation, page: int) -> Iterator[tuple[float, float]]:
+    """Width and height of a page when each of its regions was drawn, as far as they tell."""
+    controls = {binding.control for binding in annotation.task_pages[page].bindings}
+    for region in annotation.result:
+        across, down = region.get("original_width"), region.get("original_height")
+        sides = (one for one in (across, down) if isinstance(one, int | float) and 1 <= one < _LONGEST_SIDE)
+        here = region.get("from_name") in controls and annotation.page_of(region) == page
+        if here and len(found := tuple(sides)) == 2:
+            yield found[0], found[1]

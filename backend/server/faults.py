@@ -122,6 +122,13 @@ def _for_a_person(facts: LedgerCounts) -> Iterator[Fault]:
             "They are tried again by themselves. python -m backend doctor --project ID says what is amiss.",
             broken=False,
         )
+    if facts.exchanged:
+        such = f", such as {facts.exchanged_such[0]}" if facts.exchanged_such else ""
+        yield Fault(
+            f"{facts.exchanged} annotations are on other pages than those that boxes were shown on{such}",
+            "What was shown there teaches nothing. /status lists them, with the way out.",
+            broken=False,
+        )
     if facts.quarantined:
         yield Fault(
             f"{facts.quarantined} training examples are in dispute: annotators contradict each other, or a document "

@@ -170,6 +170,7 @@ class _Ledger(Collector):
             ("predictions", "Predictions that were shown.", facts.predictions),
             ("blind_tasks", "Tasks that were served without the boxes found for them.", facts.blind),
             ("unread_tasks", "Tasks that could not be looked at when they were last asked for.", facts.unread),
+            ("exchanged_pages", "Annotations on other pages than those that boxes were shown on.", facts.exchanged),
             (
                 "unknown_labels",
                 "Annotated regions whose label no label config of their project knows.",

@@ -10,12 +10,16 @@ import pytest
 from sqlalchemy import Engine, select
 
 from backend.corrections.belonging import NO_SUCH_PROJECT, Belonging, claim, when_made
+from backend.corrections.counts import count
+from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
+from backend.corrections.journal import Journal
 from backend.corrections.reconciling import sync
 from backend.corrections.tables import annotation, project_made, studio_address
+from backend.corrections.worker import Worker
 from backend.errors import LabelStudioError, OtherLabelStudio
 from backend.labelstudio.protocol import PredictRequest, SetupRequest, project_told
-from tests.corrections.annotating import A, drawn, iso, saved
+from tests.corrections.annotating import A, drawn, iso, page_of, samples, saved, send, show
 from tests.corrections.conftest import opened_copy
 from tests.corrections.studio import Studio
 from tests.server.conftest import payload
@@ -183,6 +187,91 @@ def test_a_ledger_of_an_earlier_program_becomes_that_of_the_label_studio_that_co
     with writing(engine) as connection:
         claim(connection, address=HERE, project=3, made=MADE)
     assert known(engine) == ({3: MADE}, {HERE})
+
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("project", "made", "fits"),
+    [
+        (3, MADE - DAY, True),
+        (9, MADE + DAY, True),
+        (9, MADE - 1800, True),  # its clock was put back by half an hour
+        (9, MADE - DAY, False),
+        (3, MADE + DAY, False),
+        (9, None, True),
+    ],
+)
+def test_projects_are_numbered_in_the_order_in_which_they_are_made(
+    engine: Engine, project: int, made: int | None, fits: bool
+) -> None:
+    """Without a token nobody can be asked, and yet this tells another Label Studio's projects from ours."""
+    found = process(engine)
+    found.admit(5, MADE)
+    for _ in range(2):  # before it is in the ledger, and after
+        if fits:
+            found.admit(project, made)
+        else:
+            with pytest.raises(OtherLabelStudio, match=r"project \d was made on .* set LABEL_STUDIO_API_KEY"):
+                found.admit(project, made)
+        found.look()
+    assert known(engine)[0].keys() == {5, *([project] if fits and made else [])}
+
+
+def test_a_project_out_of_order_is_admitted_once_label_studio_says_that_it_has_it(engine: Engine) -> None:
+    """Its clock was a day ahead when it made the first one."""
+    found = process(engine, HERE, told(p5=MADE, p9=MADE - DAY))
+    found.admit(5, MADE)
+    with pytest.raises(OtherLabelStudio):
+        found.admit(9, MADE - DAY)
+    found.look()
+    found.admit(9, MADE - DAY)
+    with pytest.raises(OtherLabelStudio):
+        found.admit(10, MADE - 2 * DAY)
+    assert known(engine)[0] == {5: MADE, 9: MADE - DAY}
+
+
+def elsewhere(event: dict[str, Any]) -> dict[str, Any]:
+    """The same event out of another project: another Label Studio gives the same numbers to what is its own."""
+    told = event | {"project": event["project"] | {"id": 2}}
+    for key in ("annotation", "task"):
+        if key in event:
+            told[key] = event[key] | {"project": 2}
+    return told
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        elsewhere(saved(9, task=7, at=2000, result=[])),
+        elsewhere(saved(1, task=700, at=2000, result=[], created=1000, action="ANNOTATION_UPDATED")),
+        elsewhere({"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 1}], "project": {"id": 1}}),
+        elsewhere({"action": "TASKS_DELETED", "tasks": [{"id": 7}], "project": {"id": 1}}),
+        # it cannot make up its mind
+        saved(9, task=7, at=2000, result=[], project=2),
+    ],
+)
+@pytest.mark.parametrize("by", ["what was shown", "what was annotated"])
+def test_an_event_about_what_is_of_another_project_is_not_taken_at_its_word(
+    engine: Engine, tmp_path: Path, stranger: dict[str, Any], by: str
+) -> None:
+    if by == "what was shown":
+        show(engine)
+    journal = Journal(engine)
+    worker = Worker(engine=engine, journal=journal, crops=CropStore(str(tmp_path)), page_of=page_of)
+    send(journal, saved(1, task=7, at=1000, result=[drawn("a", "stamp", A)]))
+    worker.work()
+    before = samples(engine)
+    assert before
+    journal.append(stranger["action"], project=stranger["project"]["id"], body=stranger)
+    worker.work()
+    assert samples(engine) == before
+    [parked] = count(engine).parked
+    assert "the event says that it is of project 2" in parked.reason
+    send(journal, saved(1, task=7, at=3000, created=1000, result=[], action="ANNOTATION_UPDATED"))
+    worker.work()
+    assert samples(engine) != before, "and it kept nothing of ours from being learnt"
 
 
 def test_sync_takes_nothing_from_another_label_studio(engine: Engine) -> None:

@@ -35,7 +35,9 @@ def region(across: Any, down: Any, *, control: str = "mark", **more: Any) -> dic
         (ONE, region(900, 600), 0, False),  # nor does another shape
         (ONE, region(None, 600), 0, False),
         (ONE, region(0, 600), 0, False),
+        (ONE, region(10**400, 1), 0, False),
         (PAGED, region(800, 600, item_index=1), 1, True),
+        (PAGED, region(800, 600, item_index="1"), 1, True),
         (PAGED, region(800, 600, item_index=1), 0, False),  # about the other page
         (PAGED, region(800, 600), 0, True),  # without an index it is the first
         (ONE + TWO, region(800, 600, control="behind"), 1, True),
@@ -54,7 +56,9 @@ def test_a_square_page_has_no_side_to_lie_on() -> None:
     assert turned_page(left(ONE, region(600, 600)), 0, width=600, height=600) is None
 
 
-@pytest.mark.parametrize(("rotation", "degrees"), [(0, None), (360, None), (12.5, 12.5), (-90, 270.0), ("x", None)])
+@pytest.mark.parametrize(
+    ("rotation", "degrees"), [(0, None), (360, None), (12.5, 12.5), (-90, 270.0), ("x", None), (10**400, None)]
+)
 def test_turns_are_degrees_clockwise_of_what_was_turned(rotation: Any, degrees: float | None) -> None:
     found = turns(left(ONE, region(600, 800, value={"rotation": rotation})))
     assert found == ({} if degrees is None else {"a": degrees})

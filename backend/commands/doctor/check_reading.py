@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BROWSER",
+    "EXCHANGED",
     "PAGES_CHECK",
     "STORED",
     "UNKNOWN_LABELS",
@@ -40,6 +41,7 @@ __all__ = [
     "check_page",
     "check_stored",
     "find_pages",
+    "judge_exchanged",
     "judge_unknown",
     "judge_unread",
     "kind_of",
@@ -168,6 +170,7 @@ def _is_own(text: str, own: AllowList) -> bool:
 
 UNREAD = "tasks looked at"
 UNKNOWN_LABELS = "labels in use"
+EXCHANGED = "exchanged pages"
 STORED = "stored boxes"
 BROWSER = "browser"
 _NAMED = 5
@@ -177,8 +180,8 @@ _UNSHOWN = {".tif": "TIFF", ".tiff": "TIFF", ".heic": "HEIC", ".heif": "HEIC", "
 _UNSHOWN |= {".pdf": "PDF"}
 
 
-def check_ledger(engine: Engine, project: Fields | None) -> tuple[Checked[int], Checked[int]]:
-    """What the ledger knows of tasks that could not be looked at, and of labels that nobody knows.
+def check_ledger(engine: Engine, project: Fields | None) -> tuple[Checked[int], ...]:
+    """What the ledger knows of tasks that could not be looked at, of labels that nobody knows, and of exchanged pages.
 
     Args:
         engine: The ledger's database.
@@ -186,7 +189,7 @@ def check_ledger(engine: Engine, project: Fields | None) -> tuple[Checked[int], 
     """
     facts = count(engine)
     number = None if project is None else int(project["id"])
-    return judge_unread(facts, number), judge_unknown(facts, number)
+    return judge_unread(facts, number), judge_unknown(facts, number), judge_exchanged(facts, number)
 
 
 def judge_unread(facts: LedgerCounts, project: int | None) -> Checked[int]:
@@ -214,6 +217,21 @@ def judge_unknown(facts: LedgerCounts, project: int | None) -> Checked[int]:
     told = "; ".join(str(one) for one in found[:_NAMED])
     return doubtful(
         UNKNOWN_LABELS, f"{told}: they teach nothing until they are known", remedy=found[0].remedy, value=number
+    )
+
+
+def judge_exchanged(facts: LedgerCounts, project: int | None) -> Checked[int]:
+    """Whether annotated tasks have other pages now than those that their boxes were shown on; each is named."""
+    found = [one for one in facts.exchanged_such if project in (None, one.project)]
+    if not found:
+        return well(EXCHANGED, "annotated pages are those that boxes were shown on, as far as anybody looked", 0)
+    told = "; ".join(str(one) for one in found[:_NAMED])
+    more = f"; and {len(found) - _NAMED} more, see /status" if len(found) > _NAMED else ""
+    return doubtful(
+        EXCHANGED,
+        f"{told}{more}: what was shown there teaches nothing",
+        remedy=found[0].remedy,
+        value=facts.exchanged,
     )
 
 

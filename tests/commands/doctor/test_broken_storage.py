@@ -249,6 +249,16 @@ BROKEN = {
         remedy='predicted_values="stamp,Siegel"',
         state="warning",
     ),
+    "a page that was exchanged since boxes were shown on it": Broken(
+        how=with_ledger("""
+            INSERT INTO annotation (id, task, project, updated, folded, deleted, body, turned, attempts, due, lease,
+                parked, exchanged) VALUES (5, 77, 1, 1, 1, 0, '{}', 1, 0, 0, 0, 0, '[2, 3]')
+        """),
+        named="exchanged pages",
+        found="project 1, task 77, annotation 5: pages 2, 3 are not those that boxes were shown on",
+        remedy="delete the annotation in Label Studio, run `prelabel --project 1 --refresh`",
+        state="warning",
+    ),
     "boxes of another label config": Broken(
         how=lambda setup: (
             setup.add_task(setup.upload()),
