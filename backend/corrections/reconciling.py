@@ -100,6 +100,7 @@ def fold_task(
             state = read_annotation(one, task=task, label_config=label_config, assumed=True)
             known = (state.id, state.updated) in told
             saved += fold(connection, dataclasses.replace(state, assumed=False) if known else state)
+            _mend_data(connection, state)
         except RequestError as error:
             unreadable += 1
             _LOG.warning("annotation %s cannot be read: %s", one.get("id"), error)
@@ -196,6 +197,14 @@ def fold(connection: Connection, state: Annotation) -> bool:
     values = {"task": state.task, "project": state.project, "updated": state.updated, "deleted": False}
     open_again(connection, state.id, **values, body=state.body(), doubtful=doubtful or known.doubtful)
     return True
+
+
+def _mend_data(connection: Connection, state: Annotation) -> None:
+    """Lets an annotation whose pages were not to be had be tried with the pages that its task names now."""
+    row = connection.execute(select(table).where(table.c.id == state.id)).one()
+    waits = not row.deleted and (row.turned is None or row.exchanged is not None)
+    if waits and row.updated == state.updated and row.body and row.body["data"] != dict(state.data):
+        open_again(connection, state.id, body={**row.body, "data": dict(state.data)})
 
 
 def _says(body: Mapping[str, Any], state: Annotation) -> bool:

@@ -133,6 +133,7 @@ def make_samples(
         hashes=hashes,
         document=document_key(annotation.document, annotation.references),
         saw_boxes=not blind and (annotation.began_with_boxes or any(_is_kept(row) for row in every)),
+        untouched=frozenset(str(one.get("id")) for one in annotation.result if one.get("origin") == "prediction"),
         blind=blind,
     )
     return tuple(_sample(row, source) for row in rows)
@@ -191,6 +192,7 @@ class _Source:
     hashes: Mapping[int, tuple[str, str]]
     document: str
     saw_boxes: bool
+    untouched: Collection[str]
     blind: bool
 
     def truth(self, row: MatchRow, region: Region) -> str:
@@ -204,6 +206,17 @@ class _Source:
         near = [(_nearness(one, region), one.label) for one in self.drawn if one.label != UNKNOWN]
         overlap, label = max(near, default=(0.0, BACKGROUND))
         return label if overlap >= SAME_PLACE else BACKGROUND
+
+    def is_weak(self, row: MatchRow, made: Prediction | None) -> bool:
+        """Whether a mark was merely left as it was, or a box is lacking that its annotator may never have seen.
+
+        What is untouched of a prediction that nobody knows, such as one that was deleted since, nobody drew either.
+        """
+        if row.outcome is Outcome.MISSED:
+            return made is None and row.drawn is not None and row.drawn.id in self.untouched
+        if row.outcome is Outcome.REJECTED:
+            return not self.saw_boxes
+        return row.outcome is Outcome.ACCEPTED and not self.blind
 
     def proposal(self, row: MatchRow) -> tuple[Prediction, Proposal] | None:
         """What was shown, or answered to the drawing, where a match speaks of it."""
@@ -240,8 +253,7 @@ def _sample(row: MatchRow, source: _Source) -> Sample:
         outcome=Outcome.RELABELLED if misnamed else row.outcome,
         label=label,
         wrong=wrong,
-        weak=(row.outcome is Outcome.ACCEPTED and not source.blind)
-        or (row.outcome is Outcome.REJECTED and not source.saw_boxes),
+        weak=source.is_weak(row, made),
         blind=source.blind,
         probabilities=proposal.probabilities if proposal else None,
         version=made.version if made else None,

@@ -364,7 +364,7 @@ def held_state(access: ProjectAccess) -> Callable[[Annotation], Annotation | Non
                 return state
             raise
         task = {"id": state.task, "project": state.project, "data": state.data}
-        return read_annotation(found, task=task, label_config=state.label_config)
+        return read_annotation(found, task=task, label_config=state.label_config, assumed=True)
 
     return held
 

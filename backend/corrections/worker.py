@@ -251,16 +251,20 @@ class Worker:
             state = dataclasses.replace(state, known=dataclasses.replace(known, shown=known.shown | told))
         bearing = {one.region.page for one in prediction.proposals} if prediction else set()
         bearing |= parent.pages() if parent else set()
+        # A task may have fewer pages now than when boxes were shown on them.
+        lost = frozenset(index for index in bearing if index >= len(state.task_pages))
+        bearing -= lost
         pages = {index: self.page_of(state, index) for index in sorted(bearing | state.pages())}
         for index, page in pages.items():
             if reason := turned_page(state, index, width=page.width, height=page.height):
                 raise RequestError(f"annotation {state.id}: page {index + 1} was {reason}")
+        sizes = {index: (one.width, one.height) for index, one in pages.items()}
         if parent is not None:
-            prediction = stored_prediction(parent, {index: (one.width, one.height) for index, one in pages.items()})
+            prediction = stored_prediction(parent, sizes)
         # What a copy lacks, the annotation may have lacked that it was copied from.
         certain = frozenset() if state.copied else seen.certain
         strange = other_pages(prediction.pages, pages) if prediction else frozenset()
-        strange |= {at for at, page in pages.items() if is_reshaped(state, at, width=page.width, height=page.height)}
+        strange |= lost | {index for index, size in sizes.items() if is_reshaped(state, index, size)}
         exchanged = sorted(strange | _reshaped(prediction, pages))
         for index in exchanged:
             _LOG.warning(_STRANGE, state.id, index + 1, state.task)

@@ -8,24 +8,34 @@ from functools import cached_property
 from typing import Any
 
 from backend.errors import LabelConfigError, RequestError
-from backend.geometry import as_boxes, coverage
-from backend.labelstudio.json_fields import identity_if_any, identity_of, moment, needed, parent_of, seconds_of
+from backend.escaping import printable
+from backend.geometry import as_boxes, coverage, iou
+from backend.labelstudio.json_fields import (
+    FIGURES,
+    has_extent,
+    identity_if_any,
+    identity_of,
+    is_drawn,
+    may_be_drawn,
+    moment,
+    names_of,
+    needed,
+    parent_of,
+    place_in_list,
+    seconds_of,
+)
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.results import drawn_box
 from backend.labelstudio.tasks import TaskPage, task_pages
 from backend.labelstudio.vocabulary import NOTHING_KNOWN, UNKNOWN, Known, meaning
 
-__all__ = ["Annotation", "Region", "Unplaced", "may_be_drawn", "read_annotation"]
+__all__ = ["Annotation", "Region", "Unplaced", "read_annotation"]
 
-_FIGURES = ("rectangle", "polygon", "brush", "ellipse", "keypoint", "bitmask", "vector")
-_LABELLED = ("labels", *(f"{figure}labels" for figure in _FIGURES))
-"""Types of regions that bear labels, under a key of that name; `labels` are those of a figure beside them."""
-_EXTENTS = ({"x", "y", "width", "height"}, {"x", "y", "radiusX", "radiusY"}, {"points"}, {"rle"})
-"""Keys of the values that a box can be read from; a point, a bitmask and a vector have none."""
 # Longer ones are of no editor, and the ledger has no room for them.
 _LONGEST_REGION_ID = 64
-_MOST_DIGITS = 6
 _SAME_MARK = 0.5
+_COPY = 0.7
+"""IoU from which two regions of one label are one mark."""
 _OPENING_SECONDS = 10.0
 
 
@@ -145,7 +155,7 @@ class Annotation:
     def unknown_names(self) -> tuple[str, ...]:
         """Labels that stand for no known mark, one for each region; "" for a region without a label."""
         read = (region for region, _, marks in self._labelled() if marks == (UNKNOWN,))
-        return tuple(" + ".join(_names(region)) for region in read)
+        return tuple(" + ".join(names_of(region)) for region in read)
 
     def needs_past(self) -> bool:
         """Whether its label config lacks one of its names, so that another label config may explain it later."""
@@ -177,7 +187,7 @@ class Annotation:
     def read(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[Region, ...]:
         """The marks that the annotator left, and the regions whose label is not known, under `UNKNOWN`.
 
-        A mark that is boxed, and outlined by another control as well, is one.
+        A mark that is boxed, and outlined by another control as well, is one. So is one that was boxed twice over.
 
         Args:
             sizes: Width and height in pixels of each upright page that bears a region.
@@ -191,17 +201,31 @@ class Annotation:
             if not marks:
                 continue
             if len(marks) > 1:
-                such = f"the label {_names(region)[0]!r} stands for {' and '.join(marks)}"
+                such = f"the label {names_of(region)[0]!r} stands for {' and '.join(marks)}"
                 raise RequestError(f"{such}: corrections need one label each")
             width, height = sizes[page]
-            x1, y1, x2, y2 = drawn_box(region, width=width, height=height)[0].tolist()
+            try:
+                x1, y1, x2, y2 = drawn_box(region, width=width, height=height)[0].tolist()
+            except RequestError as error:
+                raise RequestError(f"region {printable(region['id'])} of page {page + 1}: {error}") from error
             if x2 > x1 and y2 > y1:
                 one = Region(id=str(region["id"]), page=page, label=marks[0], box=(x1, y1, x2, y2))
                 (others if self._is_beside(region) else found).setdefault(one.id, one)
+        found = self._without_copies(found)
         for one in others.values():
             if not any(_is_one_mark(one, other) for other in found.values()):
                 found.setdefault(one.id, one)
         return tuple(found.values())
+
+    def _without_copies(self, found: Mapping[str, Region]) -> dict[str, Region]:
+        """Regions without those that were drawn by hand where another one of their label is: pasted once too often."""
+        manual = {str(one["id"]) for one in self.result if one.get("origin") == "manual"}
+        by_hand = {name for name in manual - self.known.shown.keys() if not name.startswith("#")}  # see `_with_ids`
+        kept = {name: one for name, one in found.items() if name not in by_hand}
+        for name, one in found.items():
+            if name in by_hand and not _is_copy(one, list(kept.values())):
+                kept[name] = one
+        return {name: one for name, one in found.items() if name in kept}
 
     def unplaced(self, placed: Collection[str]) -> Unplaced:
         """The regions that may be marks without a place: a point, a box of no size, a page that the task has not.
@@ -221,13 +245,13 @@ class Annotation:
             ):
                 continue
             ids.add(str(region.get("id")))
-            if isinstance(region.get("value"), Mapping) and not _has_extent(region):
+            if isinstance(region.get("value"), Mapping) and not has_extent(region):
                 pages.add(self.page_of(region))
         return Unplaced(ids=frozenset(ids), pages=frozenset(page for page in pages if page is not None))
 
     def page_of(self, region: Mapping[str, Any]) -> int | None:
         """The page that a region is on: by its control and its image, or by one of them where the other was renamed."""
-        item = _item(region.get("item_index"))
+        item = place_in_list(region.get("item_index"))
         bound = [
             (page, task_page, one.control == region.get("from_name"), one.image == region.get("to_name"))
             for page, task_page in enumerate(self.task_pages)
@@ -255,7 +279,7 @@ class Annotation:
         """Each region that is drawn on a page; of a figure and its labels, which have one id, the labels."""
         labelled = {str(one.get("id")) for one in self.result if one.get("type") == "labels"}
         for region in self.result:
-            if _is_drawn(region) and (region["type"] not in _FIGURES or str(region.get("id")) not in labelled):
+            if is_drawn(region) and (region["type"] not in FIGURES or str(region.get("id")) not in labelled):
                 yield region
 
     def _labelled(self) -> Iterator[tuple[Mapping[str, Any], int, tuple[str, ...]]]:
@@ -265,7 +289,7 @@ class Annotation:
                 region.get("from_name") == one.control for task_page in self.task_pages for one in task_page.bindings
             )
             marks = self._meaning(region, known=self.known)
-            page = self.page_of(region) if (bound or marks) and _has_extent(region) else None
+            page = self.page_of(region) if (bound or marks) and has_extent(region) else None
             if page is not None:
                 yield region, page, marks
 
@@ -281,7 +305,7 @@ class Annotation:
                 changed=region.get("origin", "prediction") != "prediction",
                 known=known,
             )
-            for name in _names(region) or (None,)
+            for name in names_of(region) or (None,)
         ]
         told = {marks for marks in read if marks and marks != (UNKNOWN,)}
         if len(told) == 1:
@@ -362,20 +386,6 @@ def _with_ids(result: list[Any]) -> Iterator[Mapping[str, Any]]:
             yield region if 0 < len(identity) <= _LONGEST_REGION_ID else {**region, "id": f"#{place}"}
 
 
-def _item(index: object) -> int | None:
-    """The place of a page in a list, as a region names it, the first where it names none; None for what is no place."""
-    if not index:
-        return 0
-    if isinstance(index, str):
-        return int(index) if index.isdecimal() and len(index) <= _MOST_DIGITS else None
-    return int(index) if isinstance(index, int | float) and index % 1 == 0 else None
-
-
-def _has_extent(region: Mapping[str, Any]) -> bool:
-    """Whether a box can be read from a region, well or badly."""
-    return any(extent <= region["value"].keys() for extent in _EXTENTS)
-
-
 def _is_one_mark(one: Region, other: Region) -> bool:
     """Whether two regions are of one mark: one of them lies within the other for the most part."""
     if (one.page, one.label) != (other.page, other.label):
@@ -384,18 +394,7 @@ def _is_one_mark(one: Region, other: Region) -> bool:
     return max(float(coverage(*boxes)[0, 0]), float(coverage(*reversed(boxes))[0, 0])) >= _SAME_MARK
 
 
-def may_be_drawn(region: Mapping[str, Any]) -> bool:
-    """Whether a part of a result is something on a page, as far as can be said, and no answer, text or relation."""
-    return region.get("type") in (None, *_FIGURES, *_LABELLED)
-
-
-def _is_drawn(region: Mapping[str, Any]) -> bool:
-    """Whether a region is a box, an outline or a mask: with a label, or one that has lost it."""
-    return region.get("type") in (*_FIGURES, *_LABELLED) and isinstance(region.get("value"), Mapping)
-
-
-def _names(region: Mapping[str, Any]) -> tuple[str, ...]:
-    """A region's labels, most often one."""
-    value = region.get("value")
-    names = value.get(str(region.get("type"))) if isinstance(value, Mapping) else None
-    return tuple(str(name) for name in names if name) if isinstance(names, list | tuple) else ()
+def _is_copy(one: Region, others: Sequence[Region]) -> bool:
+    """Whether another region of its label is at the same place: no two marks of a class lie upon each other so."""
+    alike = [other.box for other in others if (other.page, other.label) == (one.page, one.label)]
+    return bool(iou(as_boxes([one.box]), as_boxes(alike)).max(initial=0) >= _COPY)

@@ -1,4 +1,4 @@
-"""Single fields of Label Studio's JSON, read and checked: ids, moments and durations."""
+"""Single fields of Label Studio's JSON, read and checked: ids, moments, durations; of a region its kind and names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ from typing import Any
 from backend.errors import RequestError
 from backend.escaping import printable
 
-__all__ = ["identity_if_any", "identity_of", "moment", "needed", "parent_of", "seconds_of"]
+__all__ = [
+    "FIGURES",
+    "has_extent",
+    "identity_if_any",
+    "identity_of",
+    "is_drawn",
+    "may_be_drawn",
+    "moment",
+    "names_of",
+    "needed",
+    "parent_of",
+    "place_in_list",
+    "seconds_of",
+]
 
 _LARGEST_ID = 2**63
 _MOST_SECONDS = 1e12
@@ -112,3 +125,42 @@ def moment_if_told(text: Any) -> float | None:
 
 def _is_id(found: object) -> bool:
     return isinstance(found, int) and not isinstance(found, bool) and 0 <= found < _LARGEST_ID
+
+
+FIGURES = ("rectangle", "polygon", "brush", "ellipse", "keypoint", "bitmask", "vector")
+_LABELLED = ("labels", *(f"{figure}labels" for figure in FIGURES))
+"""Types of regions that bear labels, under a key of that name; `labels` are those of a figure beside them."""
+_EXTENTS = ({"x", "y", "width", "height"}, {"x", "y", "radiusX", "radiusY"}, {"points"}, {"rle"})
+"""Keys of the values that a box can be read from; a point, a bitmask and a vector have none."""
+_MOST_DIGITS = 6
+
+
+def may_be_drawn(region: Mapping[str, Any]) -> bool:
+    """Whether a part of a result is something on a page, as far as can be said, and no answer, text or relation."""
+    return region.get("type") in (None, *FIGURES, *_LABELLED)
+
+
+def is_drawn(region: Mapping[str, Any]) -> bool:
+    """Whether a region is a box, an outline or a mask: with a label, or one that has lost it."""
+    return region.get("type") in (*FIGURES, *_LABELLED) and isinstance(region.get("value"), Mapping)
+
+
+def has_extent(region: Mapping[str, Any]) -> bool:
+    """Whether a box can be read from a region, well or badly."""
+    return any(extent <= region["value"].keys() for extent in _EXTENTS)
+
+
+def names_of(region: Mapping[str, Any]) -> tuple[str, ...]:
+    """A region's labels, most often one."""
+    value = region.get("value")
+    names = value.get(str(region.get("type"))) if isinstance(value, Mapping) else None
+    return tuple(str(name) for name in names if name) if isinstance(names, list | tuple) else ()
+
+
+def place_in_list(index: object) -> int | None:
+    """The place of a page in a list, as a region names it, the first where it names none; None for what is no place."""
+    if not index:
+        return 0
+    if isinstance(index, str):
+        return int(index) if index.isdecimal() and len(index) <= _MOST_DIGITS else None
+    return int(index) if isinstance(index, int | float) and index % 1 == 0 else None

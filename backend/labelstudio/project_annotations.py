@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from backend.errors import LabelStudioError, RequestError
-from backend.labelstudio.annotations import Annotation, Region, may_be_drawn, read_annotation
+from backend.labelstudio.annotations import Annotation, Region, read_annotation
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.json_fields import moment
+from backend.labelstudio.json_fields import may_be_drawn, moment, names_of
 from backend.labelstudio.projects import named_project
 from backend.labelstudio.vocabulary import NOTHING_KNOWN, Known, Shown
 
@@ -157,9 +157,7 @@ def _ids(prediction: Mapping[str, Any]) -> frozenset[str]:
 
 def word_of(region: Mapping[str, Any]) -> str | None:
     """A region's label as the label config calls it; None where it has none."""
-    value = region.get("value")
-    names = value.get(str(region.get("type"))) if isinstance(value, Mapping) else None
-    return str(names[0]) if isinstance(names, list) and names else None
+    return next(iter(names_of(region)), None)
 
 
 def _stored(text: object, *, otherwise: float) -> float:
@@ -307,12 +305,17 @@ def turned_page(annotation: Annotation, page: int, *, width: int, height: int) -
     return None
 
 
-def is_reshaped(annotation: Annotation, page: int, *, width: int, height: int) -> bool:
+def is_reshaped(annotation: Annotation, page: int, size: tuple[int, int]) -> bool:
     """Whether a region was drawn on a page of other proportions, as `original_width` tells: that was another page.
 
     The editor writes the size of the page that it shows, and each region's origin. Other programs make sizes up.
+
+    Args:
+        annotation: The annotation.
+        page: Index of the page.
+        size: Its width and height now, in pixels.
     """
-    ours, edited = math.log(width / height), tuple(one for one in annotation.result if "origin" in one)
+    ours, edited = math.log(size[0] / size[1]), tuple(one for one in annotation.result if "origin" in one)
     drawn_at = _drawn_at(replace(annotation, result=edited), page)
     return any(abs(math.log(across / down) - ours) > _SAME_RATIO for across, down in drawn_at)
 

@@ -373,7 +373,7 @@ def _corners(value: Mapping[str, Any], *, width: int, height: int) -> NDArray[np
     """Corners of a rectangle, (4, 2) pixels."""
     numbers = [value.get("rotation") or 0, *(value.get(side) for side in ("x", "y", "width", "height"))]
     if not all(map(_measured, numbers)):
-        raise RequestError("params.context.result holds a region that is no rectangle (x, y, width, height in percent)")
+        raise RequestError("a region is no rectangle (x, y, width, height in percent)")
     turn, x, y, across, down = np.array(numbers, float) * [1, width / 100, height / 100, width / 100, height / 100]
     angle = math.radians(turn)
     right = np.array([math.cos(angle), math.sin(angle)]) * across

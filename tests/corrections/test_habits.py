@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, select
 
+from backend.corrections.counts import count
 from backend.corrections.crop_store import CropStore
 from backend.corrections.journal import Journal
 from backend.corrections.remembering import Proposals, ShownPrediction
@@ -19,7 +20,7 @@ from backend.corrections.shown import Proposal
 from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.project_annotations import task_parent
-from backend.labelstudio.protocol import without_secrets
+from backend.labelstudio.protocol import read_event, without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import CONFIG, HEIGHT, WIDTH, A, B, C, drawn, iso, saved, shown
 from tests.corrections.conftest import opened_copy
@@ -183,7 +184,7 @@ def test_a_place_that_cannot_be_meant_teaches_nothing_and_is_told(engine: Engine
     with engine.connect() as connection:
         row = connection.execute(select(annotation)).one()
     assert row.parked
-    assert row.reason
+    assert row.reason.startswith(("region a of page 1: a region is no rectangle", "annotation 1: page 1 was"))
 
 
 def test_a_page_that_was_replaced_by_one_of_other_proportions_rejects_nothing(engine: Engine, tmp_path: Path) -> None:
@@ -269,6 +270,57 @@ def test_what_holds_a_mark_of_its_class_is_no_hard_negative_and_a_new_mark_no_mi
     remember(engine, before)
     assert outcomes(engine, tmp_path, saved(1, task=7, at=950, result=result)) == expected
     assert hard(engine) == set()
+
+
+AGAIN = (12.0, 8.0, 112.0, 108.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "result", "expected"),
+    [
+        # a box pasted once too often, over what was shown, over what was drawn, over a box of another class
+        (SHOWN, [drawn("n", "stamp", AGAIN, **MANUAL), STAMP, SIGNATURE], KEPT),
+        ((), [drawn("m", "thumb", C, **MANUAL), drawn("n", "thumb", C, **MANUAL)], {"m": ("missed", "thumb", None)}),
+        (SHOWN, [STAMP, SIGNATURE, drawn("n", "thumb", A, **MANUAL)], KEPT | {"n": ("missed", "thumb", None)}),
+        # on another page, and where two of a class were shown at one place, both of them stay
+        (SHOWN, [STAMP, SIGNATURE, drawn("n", "stamp", A, page=1, **MANUAL)], KEPT | {"n": ("missed", "stamp", None)}),
+        ((*SHOWN, shown("q", "stamp", AGAIN)), [STAMP, SIGNATURE, drawn("q", "stamp", AGAIN, **TAKEN)],
+         KEPT | {"q": ACCEPTED_A}),
+        ((*SHOWN, shown("q", "stamp", AGAIN)), [drawn("n", "stamp", AGAIN, **MANUAL), STAMP, SIGNATURE],
+         KEPT | {"q": ("duplicate", "stamp", None)}),
+    ],
+)  # fmt: skip
+def test_a_mark_that_was_boxed_twice_over_is_one(
+    engine: Engine, tmp_path: Path, before: Sequence[Proposal], result: list[Json], expected: dict[str, Any]
+) -> None:
+    remember(engine, before)
+    event = saved(1, task=7, at=950, result=result)
+    assert outcomes(engine, tmp_path, event) == expected
+    [left] = read_event(event).saved
+    assert {one.id for one in left.regions({0: (WIDTH, HEIGHT), 1: (WIDTH, HEIGHT)})} == {
+        name for name, (outcome, *_) in expected.items() if outcome != "duplicate"
+    }, "a data set has it once, too"
+
+
+@pytest.mark.parametrize(("origin", "weak"), [(TAKEN, True), (CHANGED, False), (MANUAL, False)])
+def test_what_is_untouched_of_a_prediction_that_nobody_knows_is_no_more_than_seen(
+    engine: Engine, tmp_path: Path, origin: Json, weak: bool
+) -> None:
+    """It was deleted since, or another program made it and there is no token."""
+    assert outcomes(engine, tmp_path, saved(1, task=7, at=950, result=[drawn("x", "thumb", C, **origin)])) == {
+        "x": ("missed", "thumb", None)
+    }
+    with engine.connect() as connection:
+        assert connection.execute(select(sample.c.weak)).scalar() is weak
+
+
+@pytest.mark.parametrize("result", [[STAMP, SIGNATURE], [STAMP, SIGNATURE, drawn("c", "thumb", C, page=1, **TAKEN)]])
+def test_a_page_that_the_task_has_no_more_keeps_the_others_from_nothing(
+    engine: Engine, tmp_path: Path, result: list[Json]
+) -> None:
+    remember(engine, (*SHOWN, shown("c", "thumb", C, page=1)))
+    assert outcomes(engine, tmp_path, saved(1, task=7, at=950, result=result, pages=1)) == KEPT
+    assert [(one.task, one.pages) for one in count(engine).exchanged_such] == [(7, (2,))]
 
 
 def test_where_nobody_knows_what_was_there_before_nothing_was_deleted(engine: Engine, tmp_path: Path) -> None:

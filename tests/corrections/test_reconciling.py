@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from backend.corrections.crop_store import CropStore
-from backend.corrections.database import open_database
+from backend.corrections.database import open_database, writing
 from backend.corrections.journal import Journal
 from backend.corrections.reconciling import Reconciled, fold_event, sync
 from backend.corrections.tables import annotation, gone_task
 from backend.corrections.worker import Worker
+from backend.errors import UndecodablePage
+from backend.labelstudio.annotations import Annotation
+from backend.pages.page import Page
 from tests.corrections import annotating
 from tests.corrections.annotating import HISTORY, A, drawn, everything, samples, saved, send, show
 from tests.corrections.studio import Studio
@@ -99,6 +102,36 @@ def test_an_unreadable_annotation_does_not_stop_the_others(engine: Engine) -> No
     studio = Studio(saved(1, task=7, at=950, result=[]), saved(2, task=8, at=950, result=[], created_at="yesterday"))
     found = sync(engine, studio.client(), 1)
     assert (found.saved, found.unreadable) == (1, 1)
+
+
+@pytest.mark.parametrize("was", ["parked", "on other pages"])
+def test_pages_that_a_task_names_anew_are_those_that_a_waiting_annotation_is_read_on(
+    engine: Engine, tmp_path: Path, was: str
+) -> None:
+    """Its pages were gone, and somebody mended the task: nobody saves the annotation again for that."""
+    wrong = saved(1, task=7, at=950, result=[drawn("z", "stamp", A)])
+    wrong["task"]["data"] = {"pages": ["/data/upload/1/gone"]}
+    studio = Studio(wrong)
+
+    def page_of(left: Annotation, index: int) -> Page:
+        if left.references[index].endswith("gone"):
+            raise UndecodablePage("page", "not an image")
+        return annotating.page_of(left, index)
+
+    worker = Worker(engine=engine, journal=Journal(engine), crops=CropStore(str(tmp_path)), page_of=page_of)
+    sync(engine, studio.client(), 1)
+    worker.work()
+    with writing(engine) as connection:
+        assert connection.execute(select(annotation.c.parked)).scalar()
+        if was != "parked":
+            connection.execute(update(annotation).values(parked=False, turned=950.0, exchanged=[1]))
+    sync(engine, studio.client(), 1, everything=True)
+    worker.work()
+    assert samples(engine) == {}, "nothing was mended yet"
+    studio.tasks[7].update(data={"pages": ["/data/upload/1/t7p0"]}, updated_at=annotating.iso(9000))
+    assert sync(engine, studio.client(), 1).saved == 0
+    worker.work()
+    assert set(samples(engine)) == {"z"}
 
 
 def deleted_tasks(engine: Engine) -> set[int]:
