@@ -6,6 +6,9 @@ Around each true mark a rough box is drawn, several times, with more and more ro
 the mark's side away from it, now nearer and now further. The answer is judged by its IoU with the true box, beside that
 of the rough box. `worse` is the share of answers that fit the mark worse than the rough box by more than .05.
 
+Rough boxes that cut the mark, by about as much at each side, are told apart: the best that can come back is what was
+drawn.
+
 Drawn pages have seeds that no training has. `--real DIR` takes a folder with a `manifest.json`, as training does, and
 of it the whole pages of documents that nothing was trained on.
 """
@@ -18,7 +21,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +37,11 @@ from backend.vision.pipeline import Pipeline
 from benchmarks.truth import TruePage, drawn_pages, real_pages
 from benchmarks.ways import pipeline_of
 
-__all__ = ["ROOMS", "Answer", "Row", "rough_boxes", "rows_of"]
+__all__ = ["CUTS", "ROOMS", "Answer", "Row", "rough_boxes", "rows_of"]
 
 FIRST_SEED = 30_000
 ROOMS = (0.05, 0.1, 0.2, 0.35, 0.5)
+CUTS = (-0.05, -0.1, -0.15)
 _UNEVEN = (0.5, 1.5)
 _WORSE = 0.05
 
@@ -48,7 +52,7 @@ class Answer:
 
     Attributes:
         label: Class of the mark.
-        room: About how far the rough box goes beyond the mark, as a share of its side.
+        room: About how far the rough box goes beyond the mark, as a share of its side; below 0 where it cuts the mark.
         drawn: IoU of the rough box with the mark.
         found: IoU of the answer with the mark.
     """
@@ -64,7 +68,7 @@ class Row:
     """Answers put together.
 
     Attributes:
-        name: A class, a room, or `all`.
+        name: A class, a room, or `all`, which leaves out those that cut the mark; so do the classes.
         boxes: How many rough boxes.
         drawn: Mean IoU of the rough boxes.
         found: Mean IoU of the answers.
@@ -102,12 +106,17 @@ class Remembering:
 
 
 def rough_boxes(
-    box: tuple[float, float, float, float], *, width: int, height: int, seed: list[int]
+    box: tuple[float, float, float, float],
+    *,
+    width: int,
+    height: int,
+    seed: list[int],
+    rooms: tuple[float, ...] = ROOMS,
 ) -> Iterator[tuple[float, NDArray[np.float64]]]:
-    """A rough box (4,) about a mark for each of `ROOMS`, in pixels of the page; the same for the same seed."""
+    """A rough box (4,) about a mark for each of some rooms, in pixels of the page; the same for the same seed."""
     uneven = np.random.default_rng(seed)
     sides = np.tile(np.subtract(box[2:], box[:2]), 2)
-    for room in ROOMS:
+    for room in rooms:
         grown = np.array(box) + np.array([-1.0, -1.0, 1.0, 1.0]) * sides * room * uneven.uniform(*_UNEVEN, 4)
         yield room, np.clip(grown, 0, [width, height, width, height])
 
@@ -120,7 +129,8 @@ def answers(pipeline: Pipeline, pages: Iterable[TruePage]) -> Iterator[Answer]:
         shown = Page(pixels=page.pixels, reference=page.name, index=0, dpi=page.dpi)
         for place, mark in enumerate(page.marks):
             truth = as_boxes([mark.box])
-            for room, rough in rough_boxes(mark.box, width=width, height=height, seed=[number, place]):
+            cut = rough_boxes(mark.box, width=width, height=height, seed=[number, place, len(ROOMS)], rooms=CUTS)
+            for room, rough in chain(rough_boxes(mark.box, width=width, height=height, seed=[number, place]), cut):
                 drawn = as_boxes([rough])
                 found = looking.refine(shown, drawn, meant=[MARKS.index(mark.label)])
                 yield Answer(
@@ -133,9 +143,11 @@ def answers(pipeline: Pipeline, pages: Iterable[TruePage]) -> Iterator[Answer]:
 
 def rows_of(found: list[Answer]) -> list[Row]:
     """One row for all, for each class, and for each room."""
-    groups = {"all": found}
-    groups |= {mark: [one for one in found if one.label == mark] for mark in MARKS}
+    whole = [one for one in found if one.room > 0]
+    groups = {"all": whole}
+    groups |= {mark: [one for one in whole if one.label == mark] for mark in MARKS}
     groups |= {f"room {room:g}": [one for one in found if one.room == room] for room in ROOMS}
+    groups |= {f"cut {-room:g}": [one for one in found if one.room == room] for room in CUTS}
     rows = []
     for name, some in groups.items():
         if not some:

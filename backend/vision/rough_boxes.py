@@ -183,6 +183,9 @@ _SHARPNESS = 2.5
 """How much surer of the best box an answer is than the weights were when they were fitted; 1 blurs what is clear."""
 _OF_ONE_MARK = 0.1
 """IoU with the best box from which another one may be around the same mark."""
+_HOLDS, _SURE, _LARGER = 0.85, 0.5, 4.0
+"""A candidate holds a rough box with this share of it within, and this sure of the class; it is so many times larger
+at most."""
 _COPY, _SAME = 0.85, 0.5
 """IoU with a region that is there from which an answer is a copy of it, and a candidate is that region."""
 
@@ -301,8 +304,18 @@ def rivals(
     probabilities: NDArray[np.float64],
     inside: float,
 ) -> Rivals | None:
-    """The boxes that the mark in a rough box (4,) could have, and what speaks for each; None where there is no ink."""
-    held = coverage(candidates, as_boxes([rough]))[:, 0] > inside
+    """The boxes that the mark in a rough box (4,) could have, and what speaks for each; None where there is no ink.
+
+    A rough box may be drawn so tightly that it cuts the mark. Then a candidate of the class holds it, and speaks for
+    the rough box as a whole; without that, what is left would be pieces of the mark.
+    """
+    drawn = as_boxes([rough])
+    held = coverage(candidates, drawn)[:, 0] > inside
+    held |= (
+        (coverage(drawn, candidates)[0] > _HOLDS)
+        & (probabilities > _SURE)
+        & (areas(candidates) < _LARGER * areas(drawn))
+    )
     own = as_boxes([_within(one, rough) for one in candidates[held]])
     pen = _PEN * pixels.shape[0]
     ink = RoughInk.read(pixels, rough, pen=pen)

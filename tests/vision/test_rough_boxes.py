@@ -56,6 +56,29 @@ def test_rough_boxes_of_several_sizes_come_back_tight(
     assert overlap(tightened(page, rough, sure=sure), mark) >= 0.9
 
 
+@pytest.mark.parametrize("cut", [0.05, 0.1, 0.15])
+@pytest.mark.parametrize("mark", [SEAL, NAME])
+def test_a_rough_box_that_cuts_the_mark_is_not_made_smaller_still(
+    page: NDArray[np.uint8], mark: tuple[float, ...], cut: float
+) -> None:
+    """The pieces that are left in it are no marks: a candidate of the class goes around the whole."""
+    sides = np.tile(np.subtract(mark[2:], mark[:2]), 2)
+    rough = np.array(mark) + np.array([1.0, 1.2, -0.8, -1.0]) * cut * sides
+    sure = (0.9, 0.01) if mark == SEAL else (0.01, 0.9)
+    found = tightened(page, rough.tolist(), sure=sure)
+    assert overlap(found, mark) >= overlap(rough, mark) - 0.05
+    assert (found[:2] >= rough[:2] - PEN).all()
+    assert (found[2:] <= rough[2:] + PEN).all()
+
+
+def test_a_mark_within_one_of_another_class_is_tightened_all_the_same(page: NDArray[np.uint8]) -> None:
+    """What holds the rough box is of another class, so it says nothing about where this mark ends."""
+    around = as_boxes([[80, 260, 560, 600], np.add(NAME, [4, -3, 5, 3])])
+    drawn, sure = as_boxes([[100, 480, 450, 580]]), np.array([0.02, 0.9])
+    [found] = tighten(page, drawn, candidates=around, probabilities=sure, taken=as_boxes([]), inside=0.7)
+    assert overlap(found, NAME) > 0.9
+
+
 def test_the_answer_is_within_the_rough_box_and_a_pens_width(page: NDArray[np.uint8]) -> None:
     rough = [340.0, 320.0, 520.0, 450.0]
     found = tightened(page, rough)
