@@ -57,7 +57,7 @@ class Annotators:
         acts: list[tuple[int, Callable[[], list[dict[str, Any]]]]] = [
             (6, self._import), (14, self._open), (60, self._update), (4, self._undo), (3, self._skip),
             (3, self._delete_annotation), (1, self._delete_task), (2, self._rename), (1, self._rename_control),
-            (1, self._add_class), (4, self._copy),
+            (1, self._add_class), (4, self._copy), (1, self._rename_everywhere), (1, self._put_clock_back),
         ]  # fmt: skip
         act = self.random.choices([one for _, one in acts], weights=[weight for weight, _ in acts])[0]
         return act()
@@ -86,6 +86,21 @@ class Annotators:
     def _rename_control(self) -> list[dict[str, Any]]:
         self.control = self.random.choice(["mark", "box", "kind"])
         return self._configured()
+
+    def _rename_everywhere(self) -> list[dict[str, Any]]:
+        """The action of the Data Manager: it changes stored annotations, not their stamps, and tells nobody of them."""
+        mark = self.random.choice(MARKS)
+        old, self.words[mark] = self.words[mark], self._word(mark)
+        for task in self.studio.tasks.values():
+            for region in (region for one in task["annotations"] for region in one["result"]):
+                names = region["value"].get("rectanglelabels", [])
+                names[:] = [self.words[mark] if name == old else name for name in names]
+        return self._configured()
+
+    def _put_clock_back(self) -> list[dict[str, Any]]:
+        """Label Studio's; by less than what `sync` looks back."""
+        self.now -= self.random.uniform(1, 600)
+        return []
 
     def _add_class(self) -> list[dict[str, Any]]:
         self.classes += 1
@@ -196,7 +211,7 @@ class Annotators:
         return self._save(one, "ANNOTATION_UPDATED")
 
     def _edit(self, one: dict[str, Any]) -> None:
-        kind = self.random.choice(["create", "move", "shift", "relabel", "delete", "redraw", "foreign"])
+        kind = self.random.choice(["create", "move", "shift", "relabel", "delete", "redraw", "foreign", "paste"])
         if kind == "create" or not one["result"]:
             page, x, y = self.random.choice(CELLS)
             one["result"].append(self._region(self.random.choice(MARKS), page, (x, y), origin="manual"))
@@ -204,6 +219,10 @@ class Annotators:
         region = self.random.choice(one["result"])
         if kind == "delete":
             one["result"].remove(region)
+        elif kind == "paste":
+            again = copy.deepcopy(region) | {"id": f"r{self._next()}", "origin": "manual"}
+            again["value"].update(_percent(self._beside(region)[1:]))
+            one["result"].append(again)
         elif kind in ("move", "shift"):
             _, x, y = self.random.choice(CELLS) if kind == "move" else self._beside(region)
             region["value"].update(_percent((x, y)))
@@ -297,6 +316,12 @@ def _read(world: Annotators, one: dict[str, Any], known: set[str]) -> Iterator[R
     shown = {name: (_mark(world, region, known, {}), _place(region)) for name, region in before.items()}
     left = {region["id"]: (_mark(world, region, known, before), _place(region)) for region in one["result"]}
     left = {name: row for name, row in left.items() if row[0] is not None}
+    by_hand = [region["id"] for region in one["result"] if region["origin"] == "manual" and region["id"] in left]
+    marks = {name: row for name, row in left.items() if name not in by_hand}
+    for name in by_hand:  # pasted once too often, it is no other mark
+        if all(row[0] != left[name][0] or _iou(row[1], left[name][1]) < 0.7 for row in marks.values()):
+            marks[name] = left[name]
+    left = marks
     pairs = _pairs(shown, left)
     yield from (row for a, b in pairs for row in _of_pair(shown[a], b, left[b]))
     yield from (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import Engine, select
@@ -18,6 +18,7 @@ from backend.corrections.journal import Journal
 from backend.corrections.reconciling import sync
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.samples import teaches_hard
+from backend.corrections.service import held_state
 from backend.corrections.shown import Proposal
 from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
@@ -54,6 +55,13 @@ class Program:
         if self.mortal and self.random.random() < 0.02:
             raise Killed
         return annotating.page_of(left, index)
+
+    def studio(self, project: str) -> LabelStudio:
+        """Asked what it holds where stamps cannot tell: its clock is put back now and then."""
+        return self.client
+
+    def pages(self, project: str) -> NoReturn:
+        raise AssertionError("pages come from `page_of`")
 
     def remember(self, world: Annotators) -> None:
         for made, task in world.remembered:
@@ -101,6 +109,7 @@ class Program:
             page_of=self.page_of,
             clock=lambda: self.clock,
             parent_of=task_parent(lambda _: self.client),
+            held=held_state(self),
         )
         try:
             worker.work()
