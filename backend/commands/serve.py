@@ -224,8 +224,10 @@ def _check_what_is_named(settings: Settings) -> None:
         SettingsError: LOCAL_FILES_ROOT is no folder, or a training could not begin with RETRAIN_RECIPE or TRACKER.
     """
     root = settings.local_files_root
-    if root and not Path(root).is_dir():
-        raise SettingsError(f"LOCAL_FILES_ROOT is {root!r}, which is no folder: name the one that Label Studio serves")
+    if root and not os.access(f"{root}/.", os.R_OK | os.X_OK):
+        raise SettingsError(
+            f"LOCAL_FILES_ROOT is {root!r}, which is no folder to read: name the one that Label Studio serves"
+        )
     if settings.retrain_recipe:
         try:
             recipe = json.loads(Path(settings.retrain_recipe).read_text(encoding="utf-8"))
@@ -234,7 +236,11 @@ def _check_what_is_named(settings: Settings) -> None:
         if not isinstance(recipe, dict):
             raise SettingsError(f"RETRAIN_RECIPE {settings.retrain_recipe} holds no object with fields")
     module = settings.tracker.partition(":")[0].partition(".")[0]
-    if module and importlib.util.find_spec(module) is None:
+    try:
+        is_there = not module or importlib.util.find_spec(module) is not None
+    except ValueError:  # such as of the program itself
+        is_there = False
+    if not is_there:
         way_out = "put the module's folder into PYTHONPATH"
         raise SettingsError(f"TRACKER is {settings.tracker!r}: there is no module {module!r}; {way_out}")
 
