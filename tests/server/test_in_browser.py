@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -299,13 +299,17 @@ def test_nothing_is_decided_on_a_crop_whose_picture_is_not_there(
             late.wait(SECONDS)
         return Response(status=503) if task == "3" else None
 
-    with serving(made) as url, opened(browser, size=SIZES[0], scheme="light") as (page, _):
+    with (
+        serving(made) as url,
+        ExitStack() as ended,
+        opened(browser, size=SIZES[0], scheme="light") as (page, _),
+    ):
+        ended.callback(late.set)  # whatever fails, the server can end
         page.goto(f"{url}/review?project=1&class=stamp")
         expect(page.locator(".crop[data-loading]")).to_have_count(1)
         expect(page.locator(".crop").nth(1)).to_have_text("loading …")
         expect(page.locator(".crop").nth(2)).to_have_text("no picture")
-        page.locator(".crop").nth(1).focus()
-        for key in ("2", " ", "0"):
+        for key in ("ArrowRight", "2", " ", "0"):
             page.keyboard.press(key)
         expect(page.locator(".crop").nth(1)).to_be_focused()
         expect(page.locator("#said")).to_contain_text("0 decided, 0 saved. 1 without a picture left alone")
