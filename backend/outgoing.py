@@ -169,6 +169,7 @@ class Transport(httpx2.HTTPTransport):
 
     def __init__(self, network: Network) -> None:
         super().__init__(verify=certificates(), trust_env=False)
+        # The transport takes no backend for its pool, so the pool is replaced; without it no name would have an end.
         self._pool = httpcore2.ConnectionPool(
             ssl_context=certificates(),
             max_connections=_MOST_CONNECTIONS,

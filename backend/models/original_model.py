@@ -131,7 +131,7 @@ def pairing(folder: Path, bundled: Path) -> str:
     return "-".join([str(_EDITION), *classifiers, detector.sha256[:8]])
 
 
-def lacks() -> list[str]:
+def _trial_lacks() -> list[str]:
     """The libraries that a trial needs and that are not installed."""
     return [name for name in _TRIAL_NEEDS if importlib.util.find_spec(name) is None]
 
@@ -152,7 +152,7 @@ def hold_trial(folder: Path, *, bundled: Path, pages: int) -> HubVerdict:
     with alone(folder.parent.parent / _LOCK, seconds=_TRIAL_SECONDS, refusal=waited_for):
         if (known := HubVerdict.read(folder, bundled=bundled)) is not None:
             return known
-        if missing := lacks():
+        if missing := _trial_lacks():
             raise WeightsUnavailable(
                 f"the weights of {folder} were never tried, and their trial needs {', '.join(missing)}: install the "
                 "`train` extra, or start `serve` once where it is, over the same DATA_DIR"
