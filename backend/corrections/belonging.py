@@ -10,12 +10,13 @@ in among those that are known is of another one, too, unless Label Studio itself
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -23,18 +24,19 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.database import insert_into, writing
-from backend.corrections.tables import project_made, studio_address
-from backend.errors import LabelStudioError, LedgerError, OtherLabelStudio
+from backend.corrections.tables import annotation, prediction, project_made, studio_address
+from backend.errors import LabelStudioError, LedgerError, OtherLabelStudio, RequestError
 from backend.labelstudio.connections import plain_address, same_origin
 from backend.labelstudio.protocol import creation_of
 
-__all__ = ["NO_SUCH_PROJECT", "Belonging", "claim", "when_made"]
+__all__ = ["NO_SUCH_PROJECT", "Belonging", "claim", "require_one_project", "when_made"]
 
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 5.0
 _MOST_ASKED = 3
 # Bounds on what strangers can make this process remember.
 _MOST_NEW = 100
+_MOST_VARIABLES = 500
 NO_SUCH_PROJECT = 0
 """Stands for when a project was made that Label Studio does not have."""
 _NOT_FOUND = 404
@@ -68,6 +70,45 @@ def claim(connection: Connection, *, address: str, project: int, made: int | Non
         connection.execute(insert_into(project_made, connection).values(id=project, made=made).on_conflict_do_nothing())
     if here:
         _note_address(connection, here)
+
+
+def require_one_project(
+    connection: Connection,
+    projects: Collection[int | None],
+    *,
+    tasks: Collection[int] = (),
+    annotations: Collection[int] = (),
+) -> None:
+    """Takes no event at its word that names a task or an annotation which is known to be of another project.
+
+    Label Studio numbers them over all projects, and leaves each where it is. So does another Label Studio, whose
+    numbers are the same.
+
+    Args:
+        connection: A transaction, or a connection.
+        projects: Ids of the projects that the event names.
+        tasks: Ids of the tasks that it is about.
+        annotations: Ids of the annotations.
+
+    Raises:
+        RequestError: One is of another project, or the event names no project, as Label Studio always does.
+    """
+    named = {project for project in projects if project is not None}
+    if not named and (tasks or annotations):
+        raise RequestError("the event names no project, so nobody can tell whether it is of this Label Studio")
+    for what, column, owner, ids in (
+        ("task", prediction.c.task, prediction.c.project, sorted(tasks)),
+        ("task", annotation.c.task, annotation.c.project, sorted(tasks)),
+        ("annotation", annotation.c.id, annotation.c.project, sorted(annotations)),
+    ):
+        for start, project in itertools.product(range(0, len(ids), _MOST_VARIABLES), sorted(named)):
+            some = column.in_(ids[start : start + _MOST_VARIABLES])
+            found = connection.execute(select(column, owner).where(some, owner != project).limit(1)).first()
+            if found is not None:
+                raise RequestError(
+                    f"{what} {found[0]} is of project {found[1]}, and the event says that it is of project {project}: "
+                    "it is another Label Studio's, or forged; set LABEL_STUDIO_API_KEY, so that this one can be asked"
+                )
 
 
 class Projects(Protocol):

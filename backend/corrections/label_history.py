@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ _MOST_CONFIGS = 100
 _LONGEST_CONFIG = 1_000_000
 
 
-def note_config(connection: Connection, project: int | None, config: str, *, at: float) -> bool:
+def note_config(connection: Connection, project: int | None, config: str, *, at: float, hearsay: bool = False) -> bool:
     """Keeps a label config that a project has had; tells whether it is news.
 
     Annotations that have a label which nobody knew are turned into samples anew: this one may know it.
@@ -31,22 +31,28 @@ def note_config(connection: Connection, project: int | None, config: str, *, at:
         project: The project's id.
         config: Its label config.
         at: A moment at which it held, in seconds since the epoch.
+        hearsay: Whether an event about the project alone tells so, and no annotation was saved under it.
     """
     if project is None or not config or len(config) > _LONGEST_CONFIG:
         return False
     mine = label_config.c.project == project
     rows = connection.execute(select(label_config).where(mine).order_by(label_config.c.since, label_config.c.id)).all()
+    known = [row for row in rows if row.config == config]
+    doubted = all(row.hearsay for row in known)
+    if doubted and not hearsay and known:
+        connection.execute(
+            update(label_config).where(label_config.c.id.in_([row.id for row in known])).values(hearsay=False)
+        )
     before = [row for row in rows if row.since <= at]
     later = [row for row in rows if row.since > at]
-    if before and before[-1].config == config:
-        return False
-    if later and later[0].config == config:
+    if later and later[0].config == config and not (before and before[-1].config == config):
         connection.execute(update(label_config).where(label_config.c.id == later[0].id).values(since=at))
-        return False
-    connection.execute(insert(label_config).values(project=project, since=at, config=config))
-    if len(rows) >= _MOST_CONFIGS:
-        _shorten(connection, project)
-    if any(row.config == config for row in rows):
+    elif not before or before[-1].config != config:
+        values = {"project": project, "since": at, "config": config, "hearsay": hearsay and doubted}
+        connection.execute(insert(label_config).values(values))
+        if len(rows) >= _MOST_CONFIGS:
+            _shorten(connection, project)
+    if known and not (doubted and not hearsay):
         return False
     theirs = (annotation.c.project == project, annotation.c.needs_past, annotation.c.deleted.is_(False))
     fresh = {"turned": None, "attempts": 0, "due": 0.0, "parked": False, "reason": None}
@@ -63,9 +69,12 @@ def known_of(connection: Connection, *, project: int | None, task: int, label_co
         task: The task's id.
         label_config: What the annotation is read with: it is none of the other ones.
     """
-    configs = () if project is None else tuple(_configs(connection, project))
-    others = tuple(one for one in dict.fromkeys(configs) if one != label_config)
-    return Known(configs=others, shown=_shown(connection, task))
+    found = {} if project is None else _configs(connection, project)
+    sure, rumoured = (
+        tuple(one for one, hearsay in found.items() if one != label_config and hearsay is said)
+        for said in (False, True)
+    )
+    return Known(configs=sure, rumoured=rumoured, shown=_shown(connection, task))
 
 
 def with_past(connection: Connection, states: Iterable[Annotation]) -> list[Annotation]:
@@ -77,15 +86,17 @@ def with_past(connection: Connection, states: Iterable[Annotation]) -> list[Anno
 
 
 def _shorten(connection: Connection, project: int) -> None:
-    """Lets go of the earlier times of label configs that came again, and then of the oldest label configs.
+    """Lets go of the earlier times of label configs that came again, then of hearsay, then of the oldest label configs.
 
-    Events that come late tell of the same few over and over; by those, none must be forgotten.
+    Events that come late tell of the same few over and over, and anybody may send one; by those, none must be forgotten
+    that an annotation was saved under.
     """
     theirs = select(label_config).where(label_config.c.project == project)
     rows = connection.execute(theirs.order_by(label_config.c.since, label_config.c.id)).all()
     latest = {row.config: row.id for row in rows}
     again = [row.id for row in rows if latest[row.config] != row.id]
-    spare = [*again, *(row.id for row in rows if latest[row.config] == row.id)][: max(0, len(rows) - _MOST_CONFIGS)]
+    once = sorted((row for row in rows if latest[row.config] == row.id), key=lambda row: not row.hearsay)
+    spare = [*again, *(row.id for row in once)][: max(0, len(rows) - _MOST_CONFIGS)]
     connection.execute(delete(label_config).where(label_config.c.id.in_(spare)))
 
 
@@ -110,10 +121,15 @@ class LabelHistory:
         return str(body.get("label_config") or "") or None
 
 
-def _configs(connection: Connection, project: int) -> Sequence[str]:
-    """The newest first."""
-    newest = select(label_config.c.config).where(label_config.c.project == project)
-    return connection.execute(newest.order_by(label_config.c.since.desc(), label_config.c.id.desc())).scalars().all()
+def _configs(connection: Connection, project: int) -> dict[str, bool]:
+    """Whether each label config is hearsay; the newest first."""
+    columns = (label_config.c.config, label_config.c.hearsay)
+    newest = select(*columns).where(label_config.c.project == project)
+    rows = connection.execute(newest.order_by(label_config.c.since.desc(), label_config.c.id.desc())).all()
+    found: dict[str, bool] = {}
+    for row in rows:
+        found[row.config] = row.hearsay and found.get(row.config, True)
+    return found
 
 
 def _shown(connection: Connection, task: int) -> dict[str, Shown]:

@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, and_, delete, select, update
+from sqlalchemy import Connection, Engine, and_, delete, or_, select, update
 
-from backend.corrections.belonging import claim
+from backend.corrections.belonging import claim, require_one_project
 from backend.corrections.database import insert_into, refuses_values, writing
 from backend.corrections.hints import HintAnswer, told_states
 from backend.corrections.journal import Entry, advance, ask, reached
 from backend.corrections.label_history import note_config
+from backend.corrections.shown import CLOCKS_APART_SECONDS
 from backend.corrections.tables import annotation as table
 from backend.corrections.tables import gone_task, prediction, unread_task
 from backend.errors import LabelConfigError, RequestError
@@ -39,6 +40,8 @@ __all__ = ["Reconciled", "Studio", "fold", "fold_event", "fold_truth", "forget",
 
 _LOG = logging.getLogger(__name__)
 _MOST_VARIABLES = 500
+_NOT_FINAL = or_(table.c.deleted.is_(False), table.c.hearsay.is_not(None))
+"""Annotations that are there, or of which an event alone told that they are not."""
 
 
 def fold_event(connection: Connection, entry: Entry) -> str | None:
@@ -99,14 +102,14 @@ def fold_task(
         try:
             state = read_annotation(one, task=task, label_config=label_config, assumed=True)
             known = (state.id, state.updated) in told
-            saved += fold(connection, dataclasses.replace(state, assumed=False) if known else state)
+            saved += fold(connection, dataclasses.replace(state, assumed=False) if known else state, held=True)
             _mend_data(connection, state)
         except RequestError as error:
             unreadable += 1
             _LOG.warning("annotation %s cannot be read: %s", one.get("id"), error)
     missing = select(table.c.id, table.c.updated, table.c.doubtful).where(
         table.c.task == task["id"],
-        table.c.deleted.is_(False),
+        _NOT_FINAL,
         table.c.id.not_in([int(one["id"]) for one in listed]),
     )
     for row in connection.execute(missing).all():
@@ -125,54 +128,26 @@ def _fold_read(connection: Connection, entry: Entry) -> None:
     """
     if entry.action == "TASKS_DELETED":
         gone = task_ids(entry.body)
-        _require_one_project(connection, entry.project, tasks=gone)
-        forget_tasks(connection, gone)
+        require_one_project(connection, {entry.project}, tasks=gone)
+        forget_tasks(connection, gone, hearsay=entry.received)
     elif entry.action == "START_TRAINING" and entry.project is not None:
         ask(connection, entry.project, at=entry.received)
     elif entry.action in PROJECT_ACTIONS:
-        note_config(connection, entry.project, read_config(entry.body), at=entry.received)
+        note_config(connection, entry.project, read_config(entry.body), at=entry.received, hearsay=True)
     elif entry.action in ANNOTATION_ACTIONS:
         event = read_event(entry.body)
         saved = [(state.id, state.task) for state in event.saved]
         ids, tasks = [*event.deleted, *(one for one, _ in saved)], [task for _, task in saved]
-        for project in {entry.project, *(state.project for state in event.saved)}:
-            _require_one_project(connection, project, tasks=tasks, annotations=ids)
+        projects = {entry.project, *(state.project for state in event.saved)}
+        require_one_project(connection, projects, tasks=tasks, annotations=ids)
         for state in event.saved:
             note_config(connection, state.project, state.label_config, at=state.updated)
             fold(connection, state)
         for identity in event.deleted:
-            forget(connection, identity)
+            forget(connection, identity, hearsay=entry.received)
 
 
-def _require_one_project(
-    connection: Connection, project: int | None, *, tasks: Collection[int] = (), annotations: Collection[int] = ()
-) -> None:
-    """Takes no event at its word that names a task or an annotation which is known to be of another project.
-
-    Label Studio numbers them over all projects, and leaves each where it is. So does another Label Studio, whose
-    numbers are the same.
-
-    Raises:
-        RequestError: One is of another project.
-    """
-    if project is None:
-        return
-    for what, column, owner, ids in (
-        ("task", prediction.c.task, prediction.c.project, sorted(tasks)),
-        ("task", table.c.task, table.c.project, sorted(tasks)),
-        ("annotation", table.c.id, table.c.project, sorted(annotations)),
-    ):
-        for start in range(0, len(ids), _MOST_VARIABLES):
-            some = column.in_(ids[start : start + _MOST_VARIABLES])
-            found = connection.execute(select(column, owner).where(some, owner != project).limit(1)).first()
-            if found is not None:
-                raise RequestError(
-                    f"{what} {found[0]} is of project {found[1]}, and the event says that it is of project {project}: "
-                    "it is another Label Studio's, or forged; set LABEL_STUDIO_API_KEY, so that this one can be asked"
-                )
-
-
-def fold(connection: Connection, state: Annotation) -> bool:
+def fold(connection: Connection, state: Annotation, *, held: bool = False) -> bool:
     """Keeps a state if it is newer than what is known, and the annotation was not deleted. Tells whether it did.
 
     The same state, told by an event, takes the place of one that was read later under a label config that may be newer.
@@ -180,10 +155,29 @@ def fold(connection: Connection, state: Annotation) -> bool:
     A different state may be no newer by its stamp: it came late, Label Studio's clock was put back, or both are of one
     moment. Then the annotation is in doubt, and Label Studio is asked what it holds. So it is where it was moved to
     another task: from the first one it is missing, as if it were deleted.
+
+    A deletion is final, unless an event alone told of it, and the state shows that it is not true.
+
+    Args:
+        connection: A transaction.
+        state: What was left on a task.
+        held: Whether Label Studio itself says that it holds this.
     """
     known = _lock(connection, state.id, task=state.task, project=state.project)
-    if connection.execute(select(gone_task).where(gone_task.c.id == state.task)).first():
-        return forget(connection, state.id)
+    gone = connection.execute(select(gone_task).where(gone_task.c.id == state.task)).first()
+    if gone is not None and not _belies(state, gone.hearsay, held=held):
+        if gone.hearsay is not None and known.updated < state.updated:
+            values = {"task": state.task, "project": state.project, "updated": state.updated, "body": state.body()}
+            connection.execute(update(table).where(table.c.id == state.id).values(values))
+        return forget(connection, state.id, hearsay=gone.hearsay)
+    if gone is not None:
+        _take_back(connection, gone)
+    back = known.deleted and _belies(state, known.hearsay, held=held)
+    if back:
+        _LOG.warning("annotation %d is there, though an event said that it was deleted", state.id)
+        open_again(connection, state.id, deleted=False, hearsay=None)
+    if back or gone is not None:
+        known = _lock(connection, state.id, task=state.task, project=state.project)
     told = known.updated == state.updated and known.body.get("assumed") and not state.assumed
     moved = known.deleted and known.task not in (None, state.task) and known.updated <= state.updated
     if known.deleted and not moved:
@@ -193,10 +187,23 @@ def fold(connection: Connection, state: Annotation) -> bool:
     if known.updated >= state.updated and not told and not moved:
         if doubtful:
             open_again(connection, state.id, doubtful=True)
-        return False
+        return bool(back)
     values = {"task": state.task, "project": state.project, "updated": state.updated, "deleted": False}
     open_again(connection, state.id, **values, body=state.body(), doubtful=doubtful or known.doubtful)
     return True
+
+
+def _belies(state: Annotation, hearsay: float | None, *, held: bool) -> bool:
+    """Whether a state shows that a deletion never was of which an event alone told, at a moment of this machine's."""
+    return hearsay is not None and (held or state.updated > hearsay + CLOCKS_APART_SECONDS)
+
+
+def _take_back(connection: Connection, gone: Any) -> None:
+    """Takes the deletion of a task back, with its annotations that went by the same event."""
+    connection.execute(delete(gone_task).where(gone_task.c.id == gone.id))
+    same = (table.c.task == gone.id, table.c.deleted, table.c.hearsay == gone.hearsay)
+    for identity in connection.execute(select(table.c.id).where(*same).order_by(table.c.id)).scalars().all():
+        open_again(connection, identity, deleted=False, hearsay=None)
 
 
 def _mend_data(connection: Connection, state: Annotation) -> None:
@@ -220,23 +227,34 @@ def _shown_by_now(connection: Connection, task: int) -> None:
     connection.execute(update(prediction).where(ahead).values(shown=now))
 
 
-def forget(connection: Connection, identity: int) -> bool:
-    """Marks an annotation as deleted, for good: Label Studio never gives its id again. Tells whether that is news."""
-    if _lock(connection, identity, task=None, project=None).deleted:
-        return False
-    open_again(connection, identity, deleted=True)
-    return True
+def forget(connection: Connection, identity: int, *, hearsay: float | None = None) -> bool:
+    """Marks an annotation as deleted, for good: Label Studio never gives its id again. Tells whether that is news.
+
+    Args:
+        connection: A transaction.
+        identity: The annotation's id.
+        hearsay: When an event told so, where Label Studio could not be asked: then it may prove untrue.
+    """
+    known = _lock(connection, identity, task=None, project=None)
+    if not known.deleted:
+        open_again(connection, identity, deleted=True, hearsay=hearsay)
+    elif hearsay is None and known.hearsay is not None:
+        connection.execute(update(table).where(table.c.id == identity).values(hearsay=None))
+    return not known.deleted
 
 
-def forget_tasks(connection: Connection, tasks: Sequence[int]) -> int:
-    """Marks tasks and their annotations as deleted, for good; gives how many annotations that is news for."""
+def forget_tasks(connection: Connection, tasks: Sequence[int], *, hearsay: float | None = None) -> int:
+    """Marks tasks and their annotations as deleted, as `forget` does; gives how many annotations that is news for."""
     news = 0
     for start in range(0, len(tasks), _MOST_VARIABLES):
         some = tasks[start : start + _MOST_VARIABLES]
-        connection.execute(insert_into(gone_task, connection).on_conflict_do_nothing(), [{"id": task} for task in some])
+        added = insert_into(gone_task, connection)
+        sure = added.on_conflict_do_update(index_elements=["id"], set_={"hearsay": None})
+        rows = [{"id": task, "hearsay": hearsay} for task in some]
+        connection.execute(sure if hearsay is None else added.on_conflict_do_nothing(), rows)
         connection.execute(delete(unread_task).where(unread_task.c.task.in_(some)))
         theirs = select(table.c.id).where(table.c.task.in_(some)).order_by(table.c.id)
-        news += sum(forget(connection, identity) for identity in connection.execute(theirs).scalars().all())
+        news += sum(forget(connection, one, hearsay=hearsay) for one in connection.execute(theirs).scalars().all())
     return news
 
 
@@ -370,7 +388,7 @@ def _reconcile(connection: Connection, task: Mapping[str, Any], label_config: st
 
 def _vanished(engine: Engine, studio: Studio, project: int, seen: Collection[int]) -> list[int]:
     """Tasks with living annotations that the list lacked, and that Label Studio says it does not have."""
-    known = select(table.c.task).where(table.c.project == project, table.c.deleted.is_(False)).distinct()
+    known = select(table.c.task).where(table.c.project == project, _NOT_FINAL).distinct()
     with engine.connect() as connection:
         missing = [task for task in connection.execute(known).scalars() if task not in seen]
     return [task for task in missing if not studio.has_task(task)]

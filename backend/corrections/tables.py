@@ -142,6 +142,8 @@ annotation = Table(
     Column("exchanged", JSON(none_as_null=True)),
     # Two states came of which stamps cannot tell the newer one: Label Studio must be asked what it holds.
     Column("doubtful", Boolean, nullable=False, server_default=false()),
+    # When an event alone told that it was deleted; null where Label Studio itself says so.
+    Column("hearsay", Float),
     Index("ix_annotation_due", "parked", "due"),
     Index("ix_annotation_task", "task"),
     comment="The newest known state of each annotation; a deletion is final.",
@@ -154,6 +156,8 @@ label_config = Table(
     Column("project", BigInteger, nullable=False),
     Column("since", Float, nullable=False),  # the earliest moment of which it is known to have held
     Column("config", Text, nullable=False),
+    # An event about the project alone told of it: no annotation was saved under it, as far as is known.
+    Column("hearsay", Boolean, nullable=False, server_default=false()),
     Index("ix_label_config_project", "project", "since"),
     sqlite_autoincrement=True,
     comment="The label configs that each project has had, by which names of earlier regions are read.",
@@ -174,6 +178,7 @@ gone_task = Table(
     "gone_task",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("hearsay", Float),  # when an event alone told so; null where Label Studio itself says so
     comment="Tasks that were deleted: an event about one of their annotations may still be on its way.",
 )
 

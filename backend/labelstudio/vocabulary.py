@@ -41,10 +41,13 @@ class Known:
 
     Attributes:
         configs: Its other label configs, the newest first.
+        rumoured: More of them, of which an event about the project alone told: they say what a name meant where no
+            other one knows, and make doubtful what no event told.
         shown: What was shown on the task, by region id.
     """
 
     configs: Sequence[str] = ()
+    rumoured: Sequence[str] = ()
     shown: dict[str, Shown] = field(default_factory=dict)
 
 
@@ -82,12 +85,14 @@ def meaning(
     if marks is not None:
         if then is not None and then.word == name and then.mark not in marks:
             return (UNKNOWN,)  # nobody renamed it: the label has come to mean something else
-        if assumed and _opinions(known.configs, control, name) - {marks}:
+        if assumed and _opinions((*known.configs, *known.rumoured), control, name) - {marks}:
             return (UNKNOWN,)
         return marks
     if then is not None and then.word == name:
         return (then.mark,)
     before = meant(name, control=control, configs=known.configs)
+    if before is None:
+        before = meant(name, control=control, configs=(*known.configs, *known.rumoured))
     return (UNKNOWN,) if before is None else before
 
 
