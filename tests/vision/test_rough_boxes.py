@@ -12,7 +12,7 @@ from backend.vision.candidates import Candidates
 from backend.vision.colour_detector import ColourDetector
 from backend.vision.network_config import MARKS
 from backend.vision.pipeline import Pipeline
-from backend.vision.rough_boxes import likeliest, tighten
+from backend.vision.rough_boxes import likeliest, tighten, ventured
 from tests.vision.test_pipeline import Answers, stamped_page
 
 SEAL, NAME = (300.0, 300.0, 500.0, 440.0), (120.0, 500.0, 420.0, 560.0)
@@ -167,3 +167,19 @@ def test_between_two_boxes_that_are_as_good_the_answer_lies_and_never_between_tw
     np.testing.assert_allclose(likeliest(boxes, np.array([1.0, 1.0, 1.0])), (15.0, 15.0, 85.0, 85.0))
     np.testing.assert_allclose(likeliest(boxes, np.array([9.0, 1.0, 9.0])), narrow, atol=0.01)
     np.testing.assert_allclose(likeliest(boxes, np.array([0.0, 0.0, 1.0])), elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("worth", "way"),
+    [
+        ((6.0, 0.0, 0.0), 1.0),  # nothing speaks against what was chosen
+        ((1.0, 2.0, 0.0), 0.5),  # it may be too small
+        ((0.5, 0.0, 0.5), 0.0),  # what was drawn may be right
+    ],
+)
+def test_an_answer_goes_as_far_from_what_was_drawn_as_the_other_boxes_allow(
+    worth: tuple[float, ...], way: float
+) -> None:
+    chosen, middle, drawn = (np.array([inset, inset, 100 - inset, 100 - inset]) for inset in (20.0, 10.0, 0.0))
+    found = ventured(chosen, drawn, boxes=as_boxes([chosen, middle, drawn]), worth=np.array(worth))
+    assert found.tolist() == (drawn + way * (chosen - drawn)).tolist()
