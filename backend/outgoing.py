@@ -35,6 +35,7 @@ __all__ = [
     "Names",
     "Network",
     "Transport",
+    "Way",
     "certificates",
     "refuse_packed",
     "refused_packing",
@@ -160,22 +161,100 @@ class Network(httpcore2.NetworkBackend):
         raise refused
 
 
+class Way(Network):
+    """All connections of one errand: they have so many seconds together, from the first name to the last byte.
+
+    Timeouts of a client count from each read, so that a server which sends a byte now and then, in its headers too,
+    could hold a thread for hours.
+
+    Args:
+        seconds: For all of it.
+        granted: Bytes that may come in before more are granted.
+        names: Looks up names.
+
+    Attributes:
+        granted: As above.
+        came: Bytes that came in.
+    """
+
+    def __init__(self, seconds: float, *, granted: float = 0.0, names: Names = NAMES) -> None:
+        super().__init__(names)
+        self._end = time.monotonic() + seconds
+        self.granted = granted
+        self.came = 0
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._end
+
+    def left(self, timeout: float | None = None) -> float:
+        """Seconds for the next step; raises the client's timeout where none are left."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise httpcore2.ReadTimeout("the time for all of it is over")
+        return left if timeout is None else min(left, timeout)
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore2.NetworkStream:
+        return _Stream(super().connect_tcp(host, port, self.left(timeout), local_address, socket_options), self)
+
+
+class _Stream(httpcore2.NetworkStream):
+    """A connection within the time and the bytes of its errand."""
+
+    def __init__(self, stream: httpcore2.NetworkStream, way: Way) -> None:
+        self._stream = stream
+        self._way = way
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._way.came > self._way.granted:
+            # Thousands of answers before the answer, or chunks of a byte, would only cost a processor.
+            raise httpcore2.RemoteProtocolError("there is more in the answer than any server has to say")
+        data = self._stream.read(max_bytes, self._way.left(timeout))
+        self._way.came += len(data)
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._way.left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, self._way.left(timeout)), self._way)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
 class Transport(httpx2.HTTPTransport):
-    """A client's way out through a `Network`, and through no proxy.
+    """A client's way out through a `Network`, and through no proxy but one that is named here.
 
     Args:
         network: Makes the connections.
+        proxy: Its address; empty for none.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, proxy: str = "") -> None:
         super().__init__(verify=certificates(), trust_env=False)
         # The transport takes no backend for its pool, so the pool is replaced; without it no name would have an end.
-        self._pool = httpcore2.ConnectionPool(
-            ssl_context=certificates(),
-            max_connections=_MOST_CONNECTIONS,
-            keepalive_expiry=_KEPT_SECONDS,
-            network_backend=network,
-        )
+        options: dict[str, Any] = {
+            "ssl_context": certificates(),
+            "max_connections": _MOST_CONNECTIONS,
+            "keepalive_expiry": _KEPT_SECONDS,
+            "network_backend": network,
+        }
+        if proxy.startswith("https:"):
+            options["proxy_ssl_context"] = certificates()
+        self._pool = httpcore2.HTTPProxy(proxy, **options) if proxy else httpcore2.ConnectionPool(**options)
 
 
 @functools.cache

@@ -18,6 +18,7 @@ import pytest
 
 from backend.errors import BackendError
 from backend.labelstudio.client import LabelStudio
+from backend.models.hub_files import HubWay
 from backend.models.original_model import Hub
 from backend.models.serving import Sources
 from backend.pages.fetch import is_public
@@ -77,7 +78,7 @@ def test_the_hub_is_asked_directly_or_by_its_own_proxy(proxy: Listener, tmp_path
     assert proxy.came == 0
     chosen = Listener()
     with pytest.raises(BackendError):
-        Hub(folder=tmp_path, endpoint="http://hub.test", proxy=f"http://127.0.0.1:{chosen.port}").download()
+        Hub(folder=tmp_path, endpoint="http://hub.test", way=HubWay(proxy=f"http://127.0.0.1:{chosen.port}")).download()
     assert (chosen.came > 0, proxy.came) == (True, 0)
     chosen.socket.close()
 

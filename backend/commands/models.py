@@ -20,6 +20,7 @@ from backend.escaping import printable
 from backend.evaluation.trial import hard_examples, judge_model
 from backend.evaluation.truth import read_coco
 from backend.models.hub import gain, macro_f1, measured, pull, push, upload
+from backend.models.hub_files import HubWay
 from backend.models.original_model import REPOSITORY
 from backend.models.promotion import Model, Models
 from backend.models.published import Facts, Registry
@@ -250,8 +251,8 @@ def _track(models: Models, name: str, settings: Settings) -> None:
 
 def _pull(models: Models, args: argparse.Namespace, settings: Settings) -> int:
     judged = check_judging(args)
-    scratch, proxy = settings.data_dir / "hub", settings.hub_proxy
-    record = pull(models, args.repository, scratch=scratch, revision=args.revision, proxy=proxy)
+    way = HubWay(proxy=settings.hub_proxy)
+    record = pull(models, args.repository, scratch=settings.data_dir / "hub", revision=args.revision, way=way)
     asks = "" if judged else f"; `models judge {record.name}` asks the gate about it"
     print(f"{record.name}: a candidate from {printable(record.source)}{asks}")
     return ask_gate(models, record.name, args, settings, tell=_tell_move) if judged else os.EX_OK
@@ -391,4 +392,4 @@ def _push(models: Models, args: argparse.Namespace, settings: Settings) -> None:
     print(f"{name} goes to {args.repository} (a new repository would be {access}):")
     for file, size in what.sizes().items():
         print(f"  {file:<24}{size:>12,} bytes")
-    print(push(what, private=args.private, proxy=settings.hub_proxy))
+    print(push(what, private=args.private, way=HubWay(proxy=settings.hub_proxy)))

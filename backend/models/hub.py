@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+
 from backend.errors import BadWeights, RegistryError, WeightsUnavailable
 from backend.escaping import printable
 from backend.files import copy_whole
-from backend.models.hub_files import commit_of, fetch_file, hub_api
-from backend.models.original_model import FILENAME, Hub, without_telemetry
+from backend.models.hub_files import DIRECT, HubWay, commit_of, fetch_file, hub_api
+from backend.models.original_model import FILENAME, Hub
 from backend.models.promotion import Model, Models
 from backend.models.published import FILE_NAME, RECORD_FILE, Facts, Record, RecordedVerdict
 from backend.vision.network_config import CLASSES, ClassifierConfig
@@ -85,7 +87,6 @@ _FIGURES = (
 """Parts of an evaluation that are numbers about a model; whatever else is in it stays here."""
 _CHECKSUM = re.compile(r"[0-9a-f]{8,64}")
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,32}")
-_TIMEOUT = 10.0
 
 
 def card(record: Mapping[str, Any]) -> str:
@@ -162,7 +163,7 @@ def pull(
     scratch: Path,
     revision: str = "main",
     endpoint: str | None = None,
-    proxy: str = "",
+    way: HubWay = DIRECT,
 ) -> Record:
     """Fetches a model from the Hub and publishes it as a candidate.
 
@@ -175,7 +176,7 @@ def pull(
         scratch: Folder for what comes in on the way; made when missing, nothing stays in it.
         revision: Branch, tag or commit.
         endpoint: Address of the Hub; None for HF_ENDPOINT or the public one.
-        proxy: HUB_PROXY.
+        way: To the Hub.
 
     Raises:
         WeightsUnavailable: The Hub does not answer, has no such thing, or the converter's packages are missing.
@@ -185,14 +186,14 @@ def pull(
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".pull-") as place:
         folder = Path(place)
-        commit, names = _look(repository, revision, hub_api(endpoint, proxy=proxy))
+        commit, names = _look(repository, revision, hub_api(endpoint, way), way)
         if RECORD_FILE in names:
-            record = _fetch(hub_api(endpoint, proxy=proxy), repository, commit, folder, names=names, proxy=proxy)
+            record = _fetch(hub_api(endpoint, way), repository, commit, folder, names=names, way=way)
             facts = _facts(record, source=f"huggingface:{repository}@{commit}")
             return models.publish(folder / "weights", facts, files=[*record["files"]], by="models pull")
         if FILENAME not in names:
             raise WeightsUnavailable(f"{repository} holds neither {RECORD_FILE} nor {FILENAME}: is it a model of ours?")
-        hub = Hub(folder=folder, endpoint=endpoint, repository=repository, revision=commit, checksum=None, proxy=proxy)
+        hub = Hub(folder=folder, endpoint=endpoint, repository=repository, revision=commit, checksum=None, way=way)
         converted = hub.pull()
         notes = ClassifierConfig.read(converted / CONFIG_FILE).provenance
         facts = Facts(source=f"huggingface:{repository}@{notes['revision']}")
@@ -252,7 +253,7 @@ def upload(model: Model, folder: Path, repository: str) -> Upload:
     return Upload(repository=repository, model=model.name, content=content)
 
 
-def push(what: Upload, *, private: bool = True, endpoint: str | None = None, proxy: str = "") -> str:
+def push(what: Upload, *, private: bool = True, endpoint: str | None = None, way: HubWay = DIRECT) -> str:
     """Makes the repository where it is missing and uploads in one commit; gives the commit's address.
 
     The token is the library's affair: HF_TOKEN, or what `hf auth login` stored.
@@ -260,10 +261,9 @@ def push(what: Upload, *, private: bool = True, endpoint: str | None = None, pro
     Raises:
         WeightsUnavailable: The Hub does not answer, or refused.
     """
-    without_telemetry()
-    from huggingface_hub import CommitOperationAdd  # noqa: PLC0415
+    api = hub_api(endpoint, way)
+    from huggingface_hub import CommitOperationAdd  # noqa: PLC0415  the environment was prepared for it above
 
-    api = hub_api(endpoint, proxy=proxy)
     operations = [
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=content if isinstance(content, bytes) else str(content))
         for name, content in what.content.items()
@@ -284,7 +284,6 @@ class _Asking:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        import httpx2  # noqa: PLC0415
         from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
         if isinstance(error, httpx2.HTTPError | OSError | HFValidationError | RuntimeError | ValueError):
@@ -294,20 +293,20 @@ class _Asking:
             raise WeightsUnavailable(f"{self._where}: {': '.join(dict.fromkeys(told))}") from error
 
 
-def _look(repository: str, revision: str, api: HfApi) -> tuple[str, set[str]]:
+def _look(repository: str, revision: str, api: HfApi, way: HubWay) -> tuple[str, set[str]]:
     """The commit that a revision stands for, and the names of its files."""
     with _Asking(api, repository):
-        info = api.model_info(repository, revision=revision, timeout=_TIMEOUT)
+        info = api.model_info(repository, revision=revision, timeout=way.silence)
         return commit_of(info.sha, revision=revision), {row.rfilename for row in info.siblings or ()}
 
 
-def _fetch(api: HfApi, repository: str, commit: str, folder: Path, *, names: set[str], proxy: str) -> dict[str, Any]:
+def _fetch(api: HfApi, repository: str, commit: str, folder: Path, *, names: set[str], way: HubWay) -> dict[str, Any]:
     """Downloads what the record of a pushed model names, to `weights` in a folder; gives the record."""
 
     def download(name: str) -> Path:
         target = folder / "downloads" / name
         with _Asking(api, repository):
-            fetch_file(api, repository, name, target, revision=commit, proxy=proxy)
+            fetch_file(api, repository, name, target, revision=commit, way=way)
         return target
 
     try:

@@ -22,9 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backend.errors import BadWeights, LimitExceeded, WeightsUnavailable
+import httpx2
+
+from backend.errors import BadWeights, OutputError, WeightsUnavailable
 from backend.escaping import printable
 from backend.files import alone, replace_whole
+from backend.models.hub_files import DIRECT, HubWay, commit_of, fetch_file, hub_api, reason_of
 from backend.vision.engine import DetectorConfig
 from backend.vision.network_config import ClassifierConfig, sha256_of
 from backend.vision.weights import BUNDLED, CONFIG_FILE, DETECTOR_CONFIG_FILE, WEIGHTS_FILE
@@ -44,7 +47,6 @@ __all__ = [
     "HubVerdict",
     "detector_home",
     "pairing",
-    "without_telemetry",
 ]
 
 REPOSITORY = "Ooredoo-Group/stamp-thumb-signature-classifier-resnet18"
@@ -56,7 +58,6 @@ and is not fetched again."""
 CHECKSUM: str | None = None
 """SHA-256 of the file at that revision, to be set together with the commit id; None accepts what the Hub says it is."""
 
-_TIMEOUT = 10.0
 _CONVERSION_SECONDS = 300.0
 _CONVERSION_NEEDS = ("torch", "torchvision", "onnx")
 
@@ -174,15 +175,6 @@ def hold_trial(folder: Path, *, bundled: Path, pages: int) -> HubVerdict:
     return found
 
 
-def without_telemetry() -> None:
-    """Has the Hub's client tell nobody of its use, and not ask for an account; before it is imported.
-
-    Who wants either sets the client's own variable.
-    """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Hub:
     """One checkpoint on one Hub, and its place on disk.
@@ -194,7 +186,7 @@ class Hub:
         revision: Branch, tag or commit.
         checksum: SHA-256 that the file must have; None for no pin.
         filename: Of the checkpoint.
-        proxy: HUB_PROXY; no other proxy is used.
+        way: To the Hub.
         trial_pages: Drawn pages that the checkpoint is tried on before it serves.
     """
 
@@ -204,7 +196,7 @@ class Hub:
     revision: str = REVISION
     checksum: str | None = CHECKSUM
     filename: str = FILENAME
-    proxy: str = ""
+    way: HubWay = DIRECT
     trial_pages: int = PAGES
 
     @property
@@ -282,22 +274,21 @@ class Hub:
             WeightsUnavailable: The Hub does not answer or has no such file.
             BadWeights: The file is damaged.
         """
-        without_telemetry()
-        import httpx2  # noqa: PLC0415  with the Hub's client half a second to load, and most starts need neither
-        from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
+        api = hub_api(self.endpoint, self.way)
+        from huggingface_hub.errors import HFValidationError  # noqa: PLC0415  the environment was prepared for it above
 
-        from backend.models.hub_files import commit_of, fetch_file, hub_api  # noqa: PLC0415
-
-        api = hub_api(self.endpoint, proxy=self.proxy)
         try:
-            info = api.model_info(self.repository, revision=self.revision, timeout=_TIMEOUT, files_metadata=True)
+            info = api.model_info(
+                self.repository, revision=self.revision, timeout=self.way.silence, files_metadata=True
+            )
             commit = commit_of(info.sha, revision=self.revision)
             path = self.folder / "downloads" / commit.replace("/", "--") / self.filename
-            fetch_file(api, self.repository, self.filename, path, revision=commit, proxy=self.proxy)
-        except (httpx2.HTTPError, OSError, HFValidationError, LimitExceeded) as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
+            fetch_file(api, self.repository, self.filename, path, revision=commit, way=self.way)
+        except OutputError as error:
+            raise WeightsUnavailable(f"{self.repository} was not fetched: {error}") from error
+        except (httpx2.HTTPError, OSError, HFValidationError) as error:
             raise WeightsUnavailable(
-                f"{self.repository} could not be fetched from {api.endpoint}: {printable(reason[0])}"
+                f"{self.repository} could not be fetched from {api.endpoint}: {reason_of(error)}"
             ) from error
         promised = next(
             (row.lfs.sha256 for row in info.siblings or () if row.rfilename == self.filename and row.lfs), None

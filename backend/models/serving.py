@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import BackendError, BadWeights, ModelError, WeightsUnavailable
+from backend.models.hub_files import HubWay
 from backend.models.original_model import BROKEN, SERVES, WORSE, Hub
 from backend.models.published import RESERVED, Registry, Stamp
 from backend.vision.classifier import load_classifier
@@ -64,7 +65,7 @@ class Sources:
 
     @classmethod
     def of(cls, settings: Settings) -> Sources:
-        hub = Hub(folder=settings.data_dir / "hub", proxy=settings.hub_proxy)
+        hub = Hub(folder=settings.data_dir / "hub", way=HubWay(proxy=settings.hub_proxy))
         return cls(settings.model, settings.data_dir, hub=hub, ask_hub=bool(settings.ask_hub))
 
     def versions(self) -> list[str]:

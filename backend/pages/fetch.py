@@ -6,17 +6,15 @@ import ipaddress
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import httpcore2
 import httpx2
 
 from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, ReferenceRefused
-from backend.outgoing import AS_IT_IS, NAMES, Names, Network, Transport, refused_packing
+from backend.outgoing import AS_IT_IS, NAMES, Names, Transport, Way, refused_packing
 from backend.pages.references import SMALLER
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping, Sequence
 
     from backend.pages.page import Limits
@@ -245,34 +243,16 @@ class _PrivateAddress(Exception):
     """A host that was public when it was looked up, and is not where the connection leads."""
 
 
-class _Way(Network):
-    """All connections of one fetch: they have so many seconds together, from the first name to the last byte.
-
-    Timeouts of the client count from each read, so that a server which sends a byte now and then, in its headers too,
-    could hold a thread for hours.
+class _Way(Way):
+    """All connections of one fetch.
 
     Attributes:
         only_public: Whether the next connection may lead to addresses of the open internet alone.
-        granted: Bytes of the answer that may come in.
     """
 
     def __init__(self, seconds: float, names: Names) -> None:
-        super().__init__(names)
-        self._end = time.monotonic() + seconds
+        super().__init__(seconds, names=names)
         self.only_public = False
-        self.granted = 0.0
-        self.came = 0
-
-    @property
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._end
-
-    def left(self, timeout: float | None = None) -> float:
-        """Seconds for the next step; raises the client's timeout where none are left."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise httpcore2.ReadTimeout("the time for all of it is over")
-        return left if timeout is None else min(left, timeout)
 
     def begin(self) -> None:
         """Before each request."""
@@ -285,43 +265,3 @@ class _Way(Network):
     def judge(self, addresses: Sequence[str]) -> None:
         if self.only_public and not all(_is_global(_address(one)) for one in addresses):
             raise _PrivateAddress
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore2.NetworkStream:
-        return _Stream(super().connect_tcp(host, port, self.left(timeout), local_address, socket_options), self)
-
-
-class _Stream(httpcore2.NetworkStream):
-    """A connection within the time and the bytes of its fetch."""
-
-    def __init__(self, stream: httpcore2.NetworkStream, way: _Way) -> None:
-        self._stream = stream
-        self._way = way
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._way.came > self._way.granted:
-            # Thousands of answers before the answer, or chunks of a byte, would only cost a processor.
-            raise httpcore2.RemoteProtocolError("there is more beside the file than any server has to say")
-        data = self._stream.read(max_bytes, self._way.left(timeout))
-        self._way.came += len(data)
-        return data
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._way.left(timeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.NetworkStream:
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, self._way.left(timeout)), self._way)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)

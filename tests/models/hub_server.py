@@ -58,6 +58,10 @@ class LoopbackHub:
         siblings = [{"rfilename": name} for name in self.pushed[repository]]
         return json.dumps({"id": repository, "modelId": repository, "sha": COMMIT, "siblings": siblings}).encode()
 
+    def storage_status(self) -> tuple[int, dict[str, str]]:
+        """How a large file is taken: the status, and headers."""
+        return 200, {}
+
     def commit(self, repository: str, lines: bytes) -> None:
         """Takes the files of a commit: small ones are in it, large ones were stored before, by their checksum."""
         for line in map(json.loads, lines.splitlines()):
@@ -126,8 +130,13 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
 
         def do_PUT(self) -> None:
             path, body = self._heard()
-            hub.stored[path.rsplit("/", 1)[1]] = body
-            self._say({})
+            status, headers = hub.storage_status()
+            if status == 200:
+                hub.stored[path.rsplit("/", 1)[1]] = body
+            self.send_response(status)
+            for name, value in (headers | {"Content-Length": "0"}).items():
+                self.send_header(name, value)
+            self.end_headers()
 
         def _heard(self) -> tuple[str, bytes]:
             path = self.path.split("?")[0]

@@ -25,11 +25,6 @@ def seed_checkpoint() -> bytes:
     return checkpoint(random_model(outputs=3, seed=3))
 
 
-@pytest.fixture(autouse=True)
-def quick_to_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 2)
-
-
 def test_the_checkpoint_is_fetched_and_converted(seed_checkpoint: bytes, tmp_path: Path) -> None:
     with serve(LoopbackHub(seed_checkpoint)) as server:
         hub = Hub(folder=tmp_path, endpoint=server.address)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torchvision.models import resnet18
 
 from backend.errors import BadWeights, WeightsUnavailable
+from backend.models.hub_files import DIRECT, HubWay
 from backend.models.original_model import Hub
 from backend.models.promotion import Models
 from backend.models.published import RESERVED, Registry
@@ -60,7 +61,9 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """By which its input was normalised, of RGB in [0, 1]; ours is not."""
 
 
-def fetch_imagenet(folder: Path, *, endpoint: str | None = None, revision: str = REVISION, proxy: str = "") -> Path:
+def fetch_imagenet(
+    folder: Path, *, endpoint: str | None = None, revision: str = REVISION, way: HubWay = DIRECT
+) -> Path:
     """The weights as a ResNet18 of `CLASSES` whose input is RGB in [0, 1], and whose head knows nothing yet.
 
     Args:
@@ -68,7 +71,7 @@ def fetch_imagenet(folder: Path, *, endpoint: str | None = None, revision: str =
             has put it there.
         endpoint: Address of the Hub; None for HF_ENDPOINT or the public one.
         revision: Of the repository.
-        proxy: HUB_PROXY.
+        way: To the Hub.
 
     Returns:
         A file of safetensors.
@@ -87,7 +90,7 @@ def fetch_imagenet(folder: Path, *, endpoint: str | None = None, revision: str =
             repository=REPOSITORY,
             revision=revision,
             filename=FILENAME,
-            proxy=proxy,
+            way=way,
         )
         try:
             given, _ = hub.download()
@@ -201,7 +204,7 @@ def base_of(serving: Weights, settings: Settings, *, wanted: str = "") -> Base:
     while not wanted and (source := _made_of(models, name)) is not None:
         name = source
     if name == IMAGENET:
-        path = fetch_imagenet(settings.data_dir / "hub" / IMAGENET, proxy=settings.hub_proxy)
+        path = fetch_imagenet(settings.data_dir / "hub" / IMAGENET, way=HubWay(proxy=settings.hub_proxy))
         return Base(name=f"{IMAGENET}@{sha256_of(path)[:_DIGITS]}", path=path, pool=read_base(serving).pool)
     return read_base(serving if name == serving.name else Sources(name, settings.data_dir).at_once())
 
