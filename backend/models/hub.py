@@ -19,7 +19,7 @@ import httpx2
 from backend.errors import BadWeights, RegistryError, WeightsUnavailable
 from backend.escaping import printable
 from backend.files import copy_whole
-from backend.models.hub_files import DIRECT, HubWay, commit_of, fetch_file, hub_api
+from backend.models.hub_files import DIRECT, HubWay, commit_of, fetch_file, hub_api, reason_of
 from backend.models.original_model import FILENAME, Hub
 from backend.models.promotion import Model, Models
 from backend.models.published import FILE_NAME, RECORD_FILE, Facts, Record, RecordedVerdict
@@ -287,10 +287,7 @@ class _Asking:
         from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
         if isinstance(error, httpx2.HTTPError | OSError | HFValidationError | RuntimeError | ValueError):
-            told = [
-                str(one).strip().partition("\n")[0] or type(one).__name__ for one in (error, error.__cause__) if one
-            ]
-            raise WeightsUnavailable(f"{self._where}: {': '.join(dict.fromkeys(told))}") from error
+            raise WeightsUnavailable(f"{self._where}: {reason_of(error)}") from error
 
 
 def _look(repository: str, revision: str, api: HfApi, way: HubWay) -> tuple[str, set[str]]:

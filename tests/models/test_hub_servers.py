@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from backend.errors import WeightsUnavailable
-from backend.models.hub import push, upload
+from backend.models.hub import pull, push, upload
 from backend.models.hub_files import HubWay
 from backend.models.original_model import FILENAME, REPOSITORY, Hub
 from backend.models.promotion import Models
@@ -175,3 +175,9 @@ def test_an_unfinished_file_is_not_left(tmp_path: Path) -> None:
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
         server.cut = None
         assert hub.download()[0].name == FILENAME
+
+
+def test_a_hub_that_is_not_there_is_said_with_the_way_out(models: Models, tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:9"
+    with pytest.raises(WeightsUnavailable, match=r"a/b on http://127\.0\.0\.1:9: .*HF_ENDPOINT and HUB_PROXY right"):
+        pull(models, "a/b", scratch=tmp_path, endpoint=nowhere)
