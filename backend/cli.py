@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import errno
 import importlib
 import logging
 import os
@@ -16,7 +15,7 @@ from backend import __version__
 from backend.commands.completion import Words, words_of
 from backend.errors import BackendError, DemoError, RuleError
 from backend.escaping import LONGEST_LINE, plain_streams, printable
-from backend.files import OWNER_ONLY
+from backend.files import OWNER_ONLY, way_out
 from backend.settings import Settings
 from backend.terminal import begin_log, painted
 
@@ -60,17 +59,6 @@ _COMMANDS = {
 """Name: module with `add_arguments(parser)` and `run(args, settings) -> exit code`, and what it does."""
 _BAD_USE = 2
 _INTERRUPTED = 130
-_PLACES = {
-    errno.EACCES: "take a place that you may write to, or change its permissions",
-    errno.EPERM: "take a place that you may write to, or change its permissions",
-    errno.EROFS: "take a place that can be written to",
-    errno.ENOSPC: "the disk is full; make room, and run it again",
-    errno.EDQUOT: "your share of the disk is full; make room, and run it again",
-    errno.ENOTDIR: "something on the way to it is a file, and no folder",
-    errno.EISDIR: "it is a folder, and a file is needed",
-    errno.EEXIST: "something of that name is there already",
-}
-"""What the system refuses because of a place that a person chose, and the way out; anything else is a fault of ours."""
 
 
 def main(arguments: Sequence[str] | None = None, *, called: str = _PROGRAM) -> int:
@@ -112,10 +100,10 @@ def _run(wanted: str | None, given: Sequence[str], called: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BAD_USE
     except OSError as error:
-        way_out = _PLACES.get(error.errno or 0)
-        if way_out is None:
+        helps = way_out(error)
+        if helps is None:
             raise
-        _tell(f"{error.filename or 'a file'} cannot be used ({error.strerror}): {way_out}")
+        _tell(f"{error.filename or 'a file'} cannot be used ({error.strerror}): {helps}")
         return _BAD_USE
     except KeyboardInterrupt:
         _tell("stopped")

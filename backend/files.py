@@ -5,6 +5,7 @@ Files about contracts are for their owner's eyes.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import math
@@ -30,9 +31,11 @@ __all__ = [
     "hold",
     "keep_to_owner",
     "private_file",
+    "refusal_of",
     "replace_whole",
     "sync_folder",
     "take_lock",
+    "way_out",
     "whole_lines",
     "write_private",
     "write_synced",
@@ -45,9 +48,35 @@ _BLOCK = 1 << 20
 _READ_ONLY = 0o400
 _FOLDER = 0o700
 _FILE = 0o600
+_PLACES = {
+    errno.EACCES: "take a place that you may write to, or change its permissions",
+    errno.EPERM: "take a place that you may write to, or change its permissions",
+    errno.EROFS: "take a place that can be written to",
+    errno.ENOSPC: "the disk is full; make room, and run it again",
+    errno.EDQUOT: "your share of the disk is full; make room, and run it again",
+    errno.EFBIG: "files may not become so large here (ulimit -f); allow it, and run it again",
+    errno.ENOTDIR: "something on the way to it is a file, and no folder",
+    errno.EISDIR: "it is a folder, and a file is needed",
+    errno.EEXIST: "something of that name is there already",
+}
 _NAME_KEPT = 60
 """Characters of a file's name that its temporary file keeps: with more, a long name would become too long."""
 _LOOK_SECONDS = 0.05
+
+
+def way_out(error: OSError) -> str | None:
+    """What helps where the system refuses a place that a person chose; None for what is a fault of ours."""
+    return _PLACES.get(error.errno or 0)
+
+
+def refusal_of(error: OSError) -> str:
+    """Why the system refused to write, and what helps, in words.
+
+    Example:
+        >>> refusal_of(OSError(errno.ENOSPC, "No space left on device"))
+        'No space left on device: the disk is full; make room, and run it again'
+    """
+    return ": ".join(filter(None, (error.strerror or str(error), way_out(error))))
 
 
 def ask_for_place(path: Path | None) -> None:
@@ -78,7 +107,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror or error})") from error
+        raise OutputError(f"{path} cannot be written ({refusal_of(error)})") from error
 
 
 @contextmanager
@@ -138,15 +167,17 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        except BaseException:
+        except BaseException as error:
             path.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(path)  # the system does not say it of a file that is open
             raise
 
 
-def write_synced(path: Path, text: str) -> None:
-    """Writes a new file and makes its content durable; where it has no room, nothing of it is left."""
+def write_synced(path: Path, content: str | bytes) -> None:
+    """Writes a new file and makes it durable; where it has no room, nothing of it is left. Text is UTF-8."""
     with _whole(path) as file:
-        file.write(text.encode())
+        file.write(content if isinstance(content, bytes) else content.encode())
 
 
 def replace_whole(path: Path, text: str) -> None:

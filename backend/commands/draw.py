@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from backend.commands.amounts import above_zero, none_or_more, one_or_more
-from backend.errors import OutputError
-from backend.files import writing
+from backend.files import write_private, writing
+from backend.pages.encoding import jpeg_bytes, png_bytes
 from backend.settings import Settings
 from backend.synthetic import coco
 from backend.synthetic.drawn_page import draw_page
@@ -105,9 +105,7 @@ def _draw_one(
 
 
 def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
-    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if path.suffix == ".jpg" else []
-    if not cv2.imwrite(str(path), np.ascontiguousarray(pixels[..., ::-1]), options):
-        raise OutputError(f"{path} cannot be written: check the folder's permissions and the space left")
+    write_private(path, jpeg_bytes(pixels, quality=_JPEG_QUALITY) if path.suffix == ".jpg" else png_bytes(pixels))
 
 
 def _tile(page: DrawnPage) -> NDArray[np.uint8]:

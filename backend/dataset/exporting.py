@@ -17,6 +17,7 @@ from backend.corrections.samples import BACKGROUND
 from backend.dataset.manifest import Corners, FrozenMark, FrozenPage
 from backend.dataset.store import Version, by_split, lay, watched
 from backend.errors import DatasetError
+from backend.files import refusal_of
 from backend.pages.encoding import png_bytes
 from backend.vision.network_config import MARKS
 
@@ -311,4 +312,4 @@ def export(version: Version, kind: str, out: Path) -> None:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
-        raise DatasetError(f"{out} cannot be written ({error.strerror})") from error
+        raise DatasetError(f"{out} cannot be written ({refusal_of(error)})") from error

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from backend.corrections.crop_store import fingerprint
 from backend.dataset.manifest import SPLITS, FrozenPage, Manifest
 from backend.errors import DatasetError
-from backend.files import hold
+from backend.files import hold, refusal_of, write_synced
 from backend.pages.encoding import png_bytes
 
 __all__ = ["Datasets", "Version", "VersionDraft", "by_split", "lay", "watched"]
@@ -203,7 +203,7 @@ class Datasets:
             os.rename(draft.folder, target)
             _sync(self.folder)
         except OSError as error:
-            raise DatasetError(f"{name} could not be frozen in {self.folder}: {error.strerror}") from error
+            raise DatasetError(f"{name} could not be frozen in {self.folder}: {refusal_of(error)}") from error
         return self.open(name), True
 
 
@@ -231,10 +231,7 @@ def _drop_unused(folder: Path, manifest: Manifest) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    write_synced(path, data)
     path.chmod(_READ_ONLY)
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backend.errors import PointerMoved, RegistryError
-from backend.files import alone, replace_whole, sync_folder
+from backend.files import alone, refusal_of, replace_whole, sync_folder
 from backend.models.published import (
     FOUND,
     JUDGED,
@@ -239,7 +239,7 @@ class Models:
                 self._set_right()
                 yield
         except OSError as error:
-            raise RegistryError(f"{self.folder} cannot be written: {error.strerror}") from error
+            raise RegistryError(f"{self.folder} cannot be written: {refusal_of(error)}") from error
 
     def _set_right(self) -> None:
         """Notes where the pointer is, if that is not where the history says."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.errors import BadWeights, RegistryError
-from backend.files import copy_whole, sync_folder, write_synced
+from backend.files import copy_whole, refusal_of, sync_folder, write_private, write_synced
 from backend.models.published import RECORD_FILE, Facts, Record
 from backend.vision.box_refiner import BoxRefiner
 from backend.vision.engine import DetectorConfig, DetectorNetwork, Network
@@ -130,7 +130,7 @@ def _add_documents_of(place: Path, out: Path) -> None:
 def add_documents(folder: Path, seen: Iterable[str]) -> None:
     """Notes beside the weights what a training saw. Earlier notes stay, because both networks are there."""
     lines = sorted((documents_of(folder) or frozenset()) | set(seen))
-    (folder / DOCUMENTS_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_private(folder / DOCUMENTS_FILE, "".join(f"{line}\n" for line in lines))
 
 
 def documents_of(folder: Path) -> frozenset[str] | None:
@@ -190,7 +190,7 @@ def publish(
         os.rename(half, models / name)
         sync_folder(models)
     except OSError as error:
-        raise RegistryError(f"{candidate} could not be published to {models}: {error.strerror}") from error
+        raise RegistryError(f"{candidate} could not be published to {models}: {refusal_of(error)}") from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
     return record

@@ -70,9 +70,16 @@ def png_bytes(pixels: NDArray[np.uint8], *, compression: int | None = None) -> b
     return _file(".png", pixels, options)
 
 
-def jpeg_bytes(pixels: NDArray[np.uint8], *, quality: int) -> bytes:
-    """A JPEG file of (H, W, 3) RGB or (H, W) grey pixels; `quality` is 1 to 100."""
-    return _file(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+def jpeg_bytes(pixels: NDArray[np.uint8], *, quality: int, full_colour: bool = False) -> bytes:
+    """A JPEG file of (H, W, 3) RGB or (H, W) grey pixels.
+
+    Args:
+        pixels: What is kept.
+        quality: 1 to 100.
+        full_colour: Whether colour has the resolution of the page, and not half of it.
+    """
+    colour = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444] if full_colour else []
+    return _file(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality, *colour])
 
 
 def png_uri(pixels: NDArray[np.uint8]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backend.files import write_private
 from backend.synthetic.marks import LANGUAGES, DrawnMark, DrawnPage, Label, Language
 
 __all__ = ["CATEGORIES", "PageTruth", "read", "truth_of", "write"]
@@ -74,7 +75,7 @@ def write(pages: Sequence[PageTruth], path: Path) -> None:
         ]
     categories = [{"id": index, "name": name, "supercategory": "mark"} for index, name in enumerate(CATEGORIES, 1)]
     document = {"images": images, "annotations": annotations, "categories": categories}
-    path.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
+    write_private(path, json.dumps(document, ensure_ascii=False, indent=1))
 
 
 def _annotation(mark: DrawnMark, annotation_id: int, image_id: int) -> dict[str, Any]:

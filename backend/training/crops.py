@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import TrainingError
+from backend.files import write_private
 from backend.geometry import Boxes, as_boxes
+from backend.pages.encoding import jpeg_bytes
 from backend.vision.network_config import CLASSES
 
 __all__ = [
@@ -141,12 +143,10 @@ class CropFolder:
         lines = []
         for number, one in enumerate(found):
             name = f"images/{key}-{number:03d}.jpg"
-            _write_jpeg(self.folder / name, cut(pixels, np.array(one.box)))
+            picture = jpeg_bytes(cut(pixels, np.array(one.box)), quality=_QUALITY, full_colour=True)
+            write_private(self.folder / name, picture)
             lines.append(Crop(file=name, label=one.label, origin=one.origin, **facts))
-        target = self._index_file(page)
-        aside = target.with_suffix(".part")
-        aside.write_text(json.dumps([dataclasses.asdict(line) for line in lines]), encoding="utf-8")
-        aside.replace(target)
+        write_private(self._index_file(page), json.dumps([dataclasses.asdict(line) for line in lines]))
 
     def read(self) -> list[Crop]:
         """All crops, in an order that does not depend on the order in which they were made."""
@@ -181,14 +181,3 @@ class CropFolder:
 
 def _key(page: str) -> str:
     return hashlib.sha256(page.encode()).hexdigest()[:16]
-
-
-def _write_jpeg(path: Path, pixels: NDArray[np.uint8]) -> None:
-    options = [
-        cv2.IMWRITE_JPEG_QUALITY,
-        _QUALITY,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]
-    if not cv2.imwrite(str(path), np.ascontiguousarray(pixels[..., ::-1]), options):
-        raise OSError(f"{path} could not be written: check the folder's permissions and the space left")

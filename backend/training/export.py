@@ -21,6 +21,7 @@ from torch import nn
 from torchvision.models import ResNet
 
 from backend.errors import BadWeights
+from backend.files import write_private
 from backend.training.detector.detector_network import DetectorNet, ResidualNet
 from backend.training.detector.lite_network import InvertedResidual, LiteNet, Pyramid
 from backend.training.refiner.refiner_network import RefinerNet, cells_of
@@ -145,7 +146,7 @@ def export_classifier(model: ResNet, path: Path, *, half: bool = False, pool: in
             pixels; it then computes `pool` squared times as fast.
     """
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
-    onnx.save(_graph(state, half=half, pool=pool), path)
+    write_private(path, _graph(state, half=half, pool=pool).SerializeToString())
 
 
 def _graph(state: Mapping[str, NDArray[Any]], *, half: bool, pool: int) -> onnx.ModelProto:
@@ -206,7 +207,7 @@ def export_detector(network: DetectorNet, path: Path, *, half: bool = True) -> N
     ]
     if network.tells_turns:
         outputs.append(helper.make_tensor_value_info("turns", TensorProto.FLOAT, ["N", 4]))
-    onnx.save(graph.finish("detector", [pixels], outputs), path)
+    write_private(path, graph.finish("detector", [pixels], outputs).SerializeToString())
 
 
 def export_refiner(network: RefinerNet, path: Path) -> None:
@@ -251,7 +252,7 @@ def export_refiner(network: RefinerNet, path: Path) -> None:
     graph.add("Squeeze", graph.add("MatMul", sure, "middles", name="expected"), "last", name="edges")
     pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", network.side, network.side, 3])
     edges = helper.make_tensor_value_info("edges", TensorProto.FLOAT, ["N", count])
-    onnx.save(graph.finish("refiner", [pixels], [edges]), path)
+    write_private(path, graph.finish("refiner", [pixels], [edges]).SerializeToString())
 
 
 def _lite(graph: GraphBuilder, network: LiteNet) -> None:

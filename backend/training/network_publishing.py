@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from backend.files import write_private
 from backend.models.publishing import add_documents
 from backend.training.training_loop import RunProgress
 from backend.training.training_record import seconds_of, write_record
@@ -108,7 +109,7 @@ def publish_run(work: Publication[M], out: Path) -> dict[str, M]:
         seconds=round(seconds),
         measured={title: work.as_json(found) for title, found in measured.items()},
     )
-    (out / work.card_file).write_text(_card(work, out, measured, seconds=seconds), encoding="utf-8")
+    write_private(out / work.card_file, _card(work, out, measured, seconds=seconds))
     return measured
 
 

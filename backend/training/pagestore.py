@@ -15,17 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import TrainingError
+from backend.files import write_private
+from backend.pages.encoding import jpeg_bytes
 
 __all__ = ["JoinedPages", "LabelledPage", "LabelledPages", "PageStore"]
 
 Corners = tuple[float, float, float, float]
 
-_OPTIONS = [
-    cv2.IMWRITE_JPEG_QUALITY,
-    94,
-    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-]
+_QUALITY = 94
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +91,11 @@ class PageStore:
         """Writes the (H, W, 3) RGB pixels, then what is known: a page without the latter is not in the store."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._image_file(page.name)
-        if not cv2.imwrite(str(path), np.ascontiguousarray(pixels[..., ::-1]), _OPTIONS):
-            raise OSError(f"{path} could not be written: check the folder's permissions and the space left")
-        target = self._facts_file(page.name)
-        aside = target.with_suffix(".part")
+        write_private(path, jpeg_bytes(pixels, quality=_QUALITY, full_colour=True))
         facts = dataclasses.asdict(page)
         if not page.sha256:
             del facts["sha256"]
-        aside.write_text(json.dumps(facts), encoding="utf-8")
-        aside.replace(target)
+        write_private(self._facts_file(page.name), json.dumps(facts))
 
     def read(self) -> list[LabelledPage]:
         """All pages, in an order that does not depend on the order in which they were made."""

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.evaluation.rates import macro_f1, softmax
 from backend.evaluation.study import Run, match, race
 from backend.evaluation.truth import Truth, read_coco
+from backend.files import write_private
 from backend.models.serving import build_pipeline
+from backend.pages.encoding import png_bytes
 from backend.synthetic import coco
 from backend.synthetic.drawn_page import draw_page
 from backend.training.quantise import CALIBRATION_SEED, CalibrationInputs, detector_folder, refiner_folder
@@ -128,8 +129,7 @@ def drawn_truth(folder: Path, *, pages: int) -> Truth:
     known = []
     for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + pages):
         page, name = draw_page(seed, dpi=_DPI), f"page-{seed}.png"
-        if not cv2.imwrite(str(folder / name), np.ascontiguousarray(page.pixels[..., ::-1])):
-            raise OSError(f"{folder / name} could not be written: check the folder's permissions and the space left")
+        write_private(folder / name, png_bytes(page.pixels))
         known.append(coco.truth_of(page, name))
     coco.write(known, folder / "annotations.json")
     return read_coco(folder / "annotations.json", folder)

@@ -17,13 +17,14 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from backend.errors import TrainingError
+from backend.errors import OutputError, TrainingError
+from backend.files import writing
 from backend.training.ranks import Ranks
 
 __all__ = [
@@ -385,7 +386,17 @@ def part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tenso
 
 
 def save(tensors: dict[str, torch.Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Writes aside, then renames, so that a kill leaves the old file or the new one."""
+    """Writes aside, then renames, so that a kill leaves the old file or the new one.
+
+    Raises:
+        OutputError: It cannot be written; the old file stays.
+    """
     aside = path.with_suffix(".part")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, aside, dict(metadata))
-    aside.replace(path)
+    try:
+        with writing(path):
+            save_file({name: value.contiguous() for name, value in tensors.items()}, aside, dict(metadata))
+            aside.replace(path)
+    except SafetensorError as error:  # its own, of a disk that is full, too
+        raise OutputError(f"{path} cannot be written ({error}): is there room on its disk?") from error
+    finally:
+        aside.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from backend.training.training_loop import RunProgress
+from backend.files import write_private
 
 __all__ = ["digest_of", "seconds_of", "versions", "write_record"]
 
@@ -36,4 +37,4 @@ def seconds_of(progress: RunProgress) -> float:
 def write_record(path: Path, progress: RunProgress, **facts: Any) -> None:
     """Writes the record of a training: what is to be known of it, then every epoch."""
     record = facts | {"history": [asdict(line) for line in progress.history]}  # type: ignore[call-overload]
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_private(path, json.dumps(record, indent=1) + "\n")

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import BadWeights
+from backend.files import write_private
 from backend.geometry import Boxes, as_boxes, clip, iou
 from backend.vision.engine import open_session
 from backend.vision.network_config import MARKS, check_sha256
@@ -89,7 +90,7 @@ class RefinerConfig:
 
     def write(self, path: Path) -> None:
         """Writes the config as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_private(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
 def window_of(box: NDArray[np.float64], margin: float) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from backend.vision.network_config import INPUT_SIZE, MARKS, ClassifierConfig, c
 
 if TYPE_CHECKING:
     import onnxruntime
+from backend.files import write_private
 
 __all__ = [
     "EMBEDDING",
@@ -221,7 +222,7 @@ class DetectorConfig:
 
     def write(self, path: Path) -> None:
         """Writes the config as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_private(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

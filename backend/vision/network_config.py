@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend.errors import BadWeights
+from backend.files import write_private
 
 __all__ = ["CLASSES", "INPUT_SIZE", "MARKS", "NONE", "PREPROCESSING", "ClassifierConfig", "check_sha256", "sha256_of"]
 
@@ -109,7 +110,7 @@ class ClassifierConfig:
 
     def write(self, path: Path) -> None:
         """Writes the config as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_private(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
 def check_sha256(checksum: object) -> None:

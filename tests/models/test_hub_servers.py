@@ -161,9 +161,10 @@ def test_a_hub_does_not_say_how_long_its_client_sleeps(models: Models, tmp_path:
             return (200, {}) if self.refused > 1 else (503, {"Retry-After": "86400"})
 
     name = models.publish(says("stamp", tmp_path / "candidate"), Facts(source="training")).name
-    with serve(Busy(None)) as hub:
+    busy = Busy(None)
+    with serve(busy) as hub:
         push(upload(models.get(name), Registry(models.folder).folder_of(name), "a/b"), endpoint=hub.address)
-    assert hub.refused == 2
+    assert busy.refused == 2
     assert "README.md" in hub.pushed["a/b"]
 
 

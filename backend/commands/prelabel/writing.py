@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 import fsspec
 import numpy as np
 
-from backend.errors import SettingsError, SetupError
-from backend.files import hold
+from backend.errors import OutputError, SettingsError, SetupError
+from backend.files import hold, refusal_of, writing
 from backend.labelstudio.stored_predictions import importable
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class RowJournal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lines.close()
+        with writing(self.file):  # what found no room before is tried once more
+            self._lines.close()
 
     def __len__(self) -> int:
         return len(self._done)
@@ -151,8 +152,9 @@ class RowJournal:
             self._append(facts)
 
     def _append(self, what: dict[str, Any]) -> None:
-        self._lines.write(json.dumps(what, ensure_ascii=False).encode() + b"\n")
-        self._lines.flush()
+        with writing(self.file):
+            self._lines.write(json.dumps(what, ensure_ascii=False).encode() + b"\n")
+            self._lines.flush()
 
 
 def make_sure(*, out: str, parquet: str) -> None:
@@ -245,13 +247,16 @@ def _whole(target: str) -> Iterator[IO[bytes]]:
                 yield file
             return
         aside = _aside(target)
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(target)
+        try:
+            with aside.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
     except OSError as error:
-        raise SettingsError(f"{target} cannot be written ({error.strerror or error})") from error
+        raise OutputError(f"{target} cannot be written ({refusal_of(error)})") from error
 
 
 def _aside(target: str) -> Path:

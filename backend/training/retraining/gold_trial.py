@@ -20,6 +20,7 @@ from backend.evaluation.bootstrap import by_document, estimate, weights
 from backend.evaluation.rates import evaluate, macro_f1
 from backend.evaluation.trial import hard_examples, trial
 from backend.evaluation.truth import Truth, read_coco
+from backend.files import write_private
 from backend.models.published import RecordedVerdict
 from backend.models.publishing import documents_of
 from backend.models.serving import build_pipeline
@@ -117,7 +118,7 @@ def gold_pages(folder: Path, drawn: PageStore, engine: Engine, page_of: PageOf, 
         "annotations": annotations,
         "categories": [{"id": number, "name": name} for number, name in enumerate(MARKS, 1)],
     }
-    (folder / _COCO_FILE).write_text(json.dumps(coco), encoding="utf-8")
+    write_private(folder / _COCO_FILE, json.dumps(coco))
     return Gold(
         truth=read_coco(folder / _COCO_FILE, folder), annotated=annotated, missing=tuple(missing), partly=partly
     )
