@@ -4,10 +4,11 @@
 
 Each fault has a real server of its own on an empty SQLite ledger, and a loopback Label Studio. While it is harmed,
 sixteen senders send events and one asks for predictions; when all is well again and nothing waits, the ledger is
-compared with what was acknowledged. /health is asked twenty times a second, and memory is what all processes of the
-server take together. A benchmark for Linux: it reads /proc, and the disk that gets full is one in memory, which only
-this program and the server see (`unshare -rm`). Each row is printed when its fault is over. With `--kept`, rows of
-earlier runs are shown again, and not measured again: the table can be made fault by fault.
+compared with what was acknowledged. /health is asked twenty times a second, and in turn a bare server, which says two
+bytes: what both wait for is the machine. Memory is what all processes of the server take together. A benchmark for
+Linux: it reads /proc, and the disk that gets full is one in memory, which only this program and the server see
+(`unshare -rm`). Each row is printed when its fault is over. With `--kept`, rows of earlier runs are shown again, and
+not measured again: the table can be made fault by fault.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Result:
         unanswered: Those that were not answered at all.
         slowest: Seconds of the slowest of them.
         health: Milliseconds of /health.
+        bare: Those of a server that says two bytes, asked in turn: what the machine itself makes one wait.
         peak: Bytes.
     """
 
@@ -71,6 +73,7 @@ class Result:
     unanswered: int
     slowest: float
     health: Latency
+    bare: Latency
     peak: int
 
 
@@ -217,7 +220,8 @@ def run(fault: Fault, *, number: int) -> Result:
             predicted=sum(1 for one in answers if one and isinstance(one[0], dict)),
             unanswered=sum(1 for one in answers if one is None),
             slowest=max(slowest, default=0.0),
-            health=server.latency(),
+            health=Latency.of(server.health),
+            bare=Latency.of(server.bare),
             peak=server.peak,
         )
 
@@ -324,7 +328,19 @@ def main() -> None:
         _with_mounts_of_its_own()
     found = _kept(args.kept)
     if not args.json:
-        heads = ("sent", "refused", "lost", "doubled", "mixed", "boxes", "no answer", "slowest s", "health p99", "MB")
+        heads = (
+            "sent",
+            "refused",
+            "lost",
+            "doubled",
+            "mixed",
+            "boxes",
+            "no answer",
+            "slowest s",
+            "health p99",
+            "bare p99",
+            "MB",
+        )
         print(f"{'fault':<16}" + "".join(f"{head:>11}" for head in heads), flush=True)
         for name, one in found.items():
             print(_row(name, one), flush=True)
@@ -343,7 +359,12 @@ def _kept(file: Path | None) -> dict[str, Result]:
     if file is None or not file.exists():
         return {}
     rows: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-    return {name: Result(**{**row, "health": Latency(**row["health"])}) for name, row in rows.items() if name in FAULTS}
+    speeds = ("health", "bare")
+    return {
+        name: Result(**row | {speed: Latency(**row[speed]) for speed in speeds})
+        for name, row in rows.items()
+        if name in FAULTS
+    }
 
 
 def _as_json(found: dict[str, Result]) -> str:
@@ -355,7 +376,7 @@ def _row(name: str, one: Result) -> str:
     return (
         f"{name:<16}"
         + "".join(f"{count:>11}" for count in counts)
-        + f"{one.slowest:>11.1f}{one.health.p99:>11.0f}{one.peak / 1e6:>11.0f}"
+        + f"{one.slowest:>11.1f}{one.health.p99:>11.0f}{one.bare.p99:>11.0f}{one.peak / 1e6:>11.0f}"
     )
 
 

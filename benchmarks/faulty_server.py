@@ -22,18 +22,17 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import cv2
-import httpx2
 from sqlalchemy import select
 
 from backend.corrections.database import default_url, open_database
 from backend.corrections.tables import event, sample
 from backend.synthetic.drawn_page import draw_page
-from benchmarks.server_speed import Latency
 from benchmarks.webhook import BOXES, CONFIG
 from benchmarks.webhook import event as saved
 
@@ -43,6 +42,20 @@ ROOT = Path(__file__).parents[1]
 START_SECONDS, DRAIN_SECONDS = 300.0, 600.0
 PROBE_SECONDS = 0.05
 SLOW_SECONDS = 30.0
+
+_BARE = """
+import asyncio
+async def answer(reader, writer):
+    await reader.readuntil(b"\\r\\n\\r\\n")
+    writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
+    await writer.drain()
+    writer.close()
+async def main():
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await server.serve_forever()
+asyncio.run(main())
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,11 +156,13 @@ class FaultyServer:
         data: Its DATA_DIR.
         port: Where it listens.
         health: Seconds of each answer of /health; of one that did not come, the seconds that were waited.
+        bare: Those of a server that says two bytes, asked in turn: what the machine itself makes one wait.
         peak: The most bytes that its processes took together (proportional set size).
     """
 
-    def __init__(self, data: Path, studio: str, *, settings: Mapping[str, str]) -> None:
+    def __init__(self, data: Path, studio: str, *, bare: int, settings: Mapping[str, str]) -> None:
         self.data = data
+        self._bare = bare
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -164,6 +179,7 @@ class FaultyServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._watching = threading.Event()
         self.health: list[float] = []
+        self.bare: list[float] = []
         self.peak = 0
 
     def start(self) -> None:
@@ -205,11 +221,8 @@ class FaultyServer:
 
     def state(self) -> dict[str, Any]:
         """What /health says; empty where it does not answer."""
-        try:
-            found = httpx2.get(f"http://127.0.0.1:{self.port}/health", timeout=5).json()
-        except httpx2.TransportError:
-            return {}
-        return dict(found)
+        answer = _ask(self.port, "GET", "/health", timeout=5)
+        return dict(json.loads(answer[1])) if answer else {}
 
     def resident(self) -> int:
         """Bytes that its processes take together."""
@@ -230,13 +243,8 @@ class FaultyServer:
         """Waits until nothing waits: neither on disk, nor in the journal, nor to be turned into samples."""
         give_up = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < give_up:
-            try:
-                answer = httpx2.get(
-                    f"http://127.0.0.1:{self.port}/status", headers={"Accept": "application/json"}, timeout=30
-                )
-                facts = answer.json() if answer.status_code == httpx2.codes.OK else None
-            except httpx2.TransportError:
-                facts = None
+            answer = _ask(self.port, "GET", "/status", timeout=30)
+            facts = json.loads(answer[1]) if answer and answer[0] == HTTPStatus.OK else None
             if facts and not (
                 facts["storage"]["waiting_bytes"]
                 or facts["annotations"]["open"]
@@ -269,21 +277,9 @@ class FaultyServer:
             mixed=len(strange),
         )
 
-    def latency(self) -> Latency:
-        return Latency.of(self.health)
-
     def _post(self, body: bytes) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request("POST", "/webhook", body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            answer.read()
-        except (OSError, http.client.HTTPException):
-            return False
-        else:
-            return answer.status == http.client.OK
-        finally:
-            connection.close()
+        answer = _ask(self.port, "POST", "/webhook", body, timeout=60)
+        return answer is not None and answer[0] == HTTPStatus.OK
 
     def _probe(self, process: subprocess.Popen[bytes]) -> None:
         while self._watching.is_set() and process.poll() is None:
@@ -291,6 +287,9 @@ class FaultyServer:
             answered = bool(self.state())
             if self._watching.is_set() or answered:
                 self.health.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            _ask(self._bare, "GET", "/", timeout=5)
+            self.bare.append(time.perf_counter() - started)
             time.sleep(PROBE_SECONDS)
 
     def _measure(self, process: subprocess.Popen[bytes]) -> None:
@@ -324,8 +323,8 @@ def running(
         settings: Of the server.
     """
     where = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
-    with where as place, _mounted(Path(place), disk), loopback_pages() as (studio, pages):
-        server = FaultyServer(Path(place) / "data", studio, settings=settings)
+    with where as place, _mounted(Path(place), disk), loopback_pages() as (studio, pages), _bare_server() as bare:
+        server = FaultyServer(Path(place) / "data", studio, bare=bare, settings=settings)
         server.start()
         try:
             yield server, pages
@@ -337,11 +336,39 @@ def predict(server: FaultyServer, references: Mapping[int, str], *, timeout: flo
     """Asks for the predictions of tasks, as "Retrieve Predictions" does; None where no answer came."""
     tasks = [{"id": number, "project": 1, "data": {"image": reference}} for number, reference in references.items()]
     body = {"tasks": tasks, "project": "1.1", "label_config": CONFIG, "params": None}
+    answer = _ask(server.port, "POST", "/predict", json.dumps(body).encode(), timeout=timeout)
+    return list(json.loads(answer[1])["results"]) if answer and answer[0] == HTTPStatus.OK else None
+
+
+def _ask(port: int, method: str, path: str, body: bytes | None = None, *, timeout: float) -> tuple[int, bytes] | None:
+    """Status and body of an answer; None where none came.
+
+    The client is a plain one: others load the system's certificates first, for which a processor works longer than for
+    the answer, and which no other thread of this process could run beside.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
-        answer = httpx2.post(f"http://127.0.0.1:{server.port}/predict", json=body, timeout=timeout)
-    except httpx2.TransportError:
+        headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body else {})
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
         return None
-    return list(answer.json()["results"]) if answer.status_code == httpx2.codes.OK else None
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _bare_server() -> Iterator[int]:
+    """A server that says two bytes, in a process of its own; gives its port."""
+    process = subprocess.Popen([sys.executable, "-c", _BARE], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def events(numbers: range) -> dict[int, bytes]:

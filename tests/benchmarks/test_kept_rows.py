@@ -24,6 +24,7 @@ ROW = faults.Result(
     unanswered=0,
     slowest=1.5,
     health=Latency(p50=2.0, p99=9.0, longest=12.0, answers=300),
+    bare=Latency(p50=1.0, p99=3.0, longest=4.0, answers=300),
     peak=500_000_000,
 )
 
