@@ -216,7 +216,11 @@ class _Stream(httpcore2.NetworkStream):
         if self._way.came > self._way.granted:
             # Thousands of answers before the answer, or chunks of a byte, would only cost a processor.
             raise httpcore2.RemoteProtocolError("there is more in the answer than any server has to say")
-        data = self._stream.read(max_bytes, self._way.left(timeout))
+        try:
+            data = self._stream.read(max_bytes, self._way.left(timeout))
+        except httpcore2.ReadTimeout:
+            self._way.left()  # says so where it is the time for all of it
+            raise
         self._way.came += len(data)
         return data
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.errors import TrainingError
+from backend.errors import OutputError, TrainingError
 from backend.training.pagestore import JoinedPages, LabelledPage, PageStore
 from backend.vision.network_config import MARKS
 
@@ -99,7 +99,7 @@ def test_a_page_that_cannot_be_written_is_an_error_and_not_in_the_store(tmp_path
     image.unlink()
     facts.unlink()
     image.mkdir()
-    with pytest.raises(OSError, match="could not be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         store.add(PAGE, PIXELS)
     assert PAGE.name not in store
 

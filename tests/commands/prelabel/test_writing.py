@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from backend.commands.prelabel.writing import RowJournal, make_sure, write_json, write_parquet
-from backend.errors import SettingsError, SetupError
+from backend.errors import OutputError, SettingsError, SetupError
 
 FACTS = {"version": "v1", "prefix": ""}
 
@@ -110,7 +110,7 @@ def test_what_was_there_stays_where_writing_is_cut_off(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"none.* cannot be written"):
         make_sure(out=str(tmp_path / "none" / "predictions.json"), parquet="")
-    with pytest.raises(SettingsError, match=r"none.* cannot be written"):
+    with pytest.raises(OutputError, match=r"none.* cannot be written"):
         write_json(iter(()), str(tmp_path / "none" / "predictions.json"))
 
 
