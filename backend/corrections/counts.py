@@ -37,16 +37,16 @@ OUTCOMES = tuple(str(outcome) for outcome in Outcome if outcome is not Outcome.U
 _LEGEND = "misnamed: shown under another name, moved boxes included; original: as many made the original model"
 _LONGEST_REASON = 300
 PARKED_SHOWN = 50
+_NOUNS = ("ANNOTATION", "ANNOTATIONS", "TASKS", "LABEL_LINK", "PROJECT")
 # What Label Studio is known to send; other names come from elsewhere and must not become labels without end.
 KNOWN_ACTIONS = frozenset(
     {
-        *(f"{noun}_{verb}" for noun in ("ANNOTATION", "ANNOTATIONS") for verb in ("CREATED", "UPDATED", "DELETED")),
-        *(f"{noun}_{verb}" for noun in ("TASKS", "LABEL_LINK") for verb in ("CREATED", "UPDATED", "DELETED")),
-        *(f"PROJECT_{verb}" for verb in ("CREATED", "UPDATED", "DELETED")),
+        *(f"{noun}_{verb}" for noun in _NOUNS for verb in ("CREATED", "UPDATED", "DELETED")),
         "START_TRAINING",
     }
 )
 OTHER = "other"
+_ALL = true()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,7 @@ class LedgerCounts:
 def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> LedgerCounts:
     """Counts everything; cheap enough for a scrape every few seconds."""
     with engine.connect() as connection:
-        hard = _hard(connection)
+        hard = {label: number for (label,), number in _counts(connection, sample.c.label, such=teaches_hard()).items()}
         crops = connection.execute(select(func.count(), func.count(sample.c.crop_sha256.distinct()))).one()
         return LedgerCounts(
             events=_events(connection),
@@ -248,7 +248,7 @@ def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> LedgerCo
             remembered=int(connection.execute(select(func.count(memory.c.sample.distinct()))).scalar() or 0),
             parked=_parked(connection),
             unknown=_unknown(connection),
-            unread=_number(connection, true(), unread_task.c.task),
+            unread=_number(connection, _ALL, unread_task.c.task),
             unread_such=_unread(connection),
             exchanged=_number(connection, _is_exchanged(), annotation.c.id),
             exchanged_such=_exchanged(connection),
@@ -257,11 +257,10 @@ def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> LedgerCo
 
 def tables(facts: LedgerCounts) -> str:
     """The samples as two tables of text: by class and outcome beside the original's, and by class and split."""
-    outcomes = OUTCOMES
     rows = [
         [
             name,
-            *(facts.count(label=name, outcome=outcome) for outcome in outcomes),
+            *(facts.count(label=name, outcome=outcome) for outcome in OUTCOMES),
             facts.count(label=name),
             facts.hard.get(name, 0) if name in MARKS else "",
             SEED_MISCLASSIFIED.get(name, ""),
@@ -270,12 +269,12 @@ def tables(facts: LedgerCounts) -> str:
     ]
     all_of_them: list[object] = [
         "all",
-        *(facts.count(outcome=outcome) for outcome in outcomes),
+        *(facts.count(outcome=outcome) for outcome in OUTCOMES),
         facts.count(),
         sum(facts.hard.get(name, 0) for name in MARKS),
         sum(SEED_MISCLASSIFIED.values()),
     ]
-    by_outcome = _table(["", *outcomes, "all", "misnamed", "original"], [*rows, all_of_them])
+    by_outcome = _table(["", *OUTCOMES, "all", "misnamed", "original"], [*rows, all_of_them])
     by_split = _table(
         ["", *SPLITS],
         [[name, *(facts.count(label=name, split=split) for split in SPLITS)] for name in CLASSES]
@@ -333,11 +332,6 @@ def _shown(connection: Connection) -> dict[str, int]:
     return {row.label: row.regions for row in connection.execute(rows)}
 
 
-def _hard(connection: Connection) -> dict[str, int]:
-    rows = connection.execute(select(sample.c.label, func.count()).where(teaches_hard()).group_by(sample.c.label))
-    return {row[0]: row[1] for row in rows}
-
-
 def _unknown(connection: Connection) -> tuple[UnknownLabel, ...]:
     """By project and label, the most frequent first."""
     columns = (annotation.c.project, annotation.c.task, annotation.c.unknown)
@@ -382,8 +376,8 @@ def _parked(connection: Connection) -> tuple[Parked, ...]:
     )
 
 
-def _counts(connection: Connection, *columns: Any) -> dict[tuple[Any, ...], int]:
-    rows = connection.execute(select(*columns, func.count()).group_by(*columns))
+def _counts(connection: Connection, *columns: Any, such: Any = _ALL) -> dict[tuple[Any, ...], int]:
+    rows = connection.execute(select(*columns, func.count()).where(such).group_by(*columns))
     return {tuple(row[:-1]): row[-1] for row in rows}
 
 

@@ -1,7 +1,4 @@
-"""Opens the ledger's database, SQLite by default or any PostgreSQL URL, and brings its tables up to date.
-
-The ledger's database as it is: opened without being made, migrated or tuned, and described.
-"""
+"""The ledger's database, SQLite by default or any PostgreSQL URL: brought up to date, or described as it is."""
 
 from __future__ import annotations
 
@@ -15,8 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
@@ -36,9 +34,6 @@ from backend.corrections.tables import metadata
 from backend.errors import LedgerAway, LedgerError
 from backend.escaping import without_credentials
 from backend.files import hold
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = [
     "Condition",
@@ -64,9 +59,8 @@ _turns_of: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 _turns_lock = threading.Lock()
 _INODE = "inode of the file"
 MIGRATION_LOCK = 0x6D61726B  # any number, as long as every process of ours takes the same one
-# A server that is writing holds the lock for milliseconds.
-_BUSY_SECONDS = 10
-_ANSWER_SECONDS = 10
+_LOOK_SECONDS = 10
+"""For those who only look: a server that is writing holds the lock for milliseconds."""
 # Between two tries to reach a database that did not answer at the start.
 _AGAIN_SECONDS = 2.0
 
@@ -345,9 +339,12 @@ def open_as_it_is(url: str) -> Engine | None:
     try:
         parsed = parse(url)
         if parsed.get_backend_name() != "sqlite":
-            return create_engine(parsed, poolclass=NullPool, connect_args={"connect_timeout": _ANSWER_SECONDS})
+            return create_engine(parsed, poolclass=NullPool, connect_args={"connect_timeout": _LOOK_SECONDS})
         path = Path(parsed.database or "")
-        return create_engine("sqlite://", creator=_opener(path), poolclass=NullPool) if path.exists() else None
+        # Not by the path alone: SQLite would make a file that is not there.
+        address, options = f"file:{quote(str(path.absolute()))}?mode=rw", {"timeout": _LOOK_SECONDS, "uri": True}
+        look = partial(sqlite3.connect, address, isolation_level=None, **options)
+        return create_engine("sqlite://", creator=look, poolclass=NullPool) if path.exists() else None
     except (SQLAlchemyError, OSError, ModuleNotFoundError, ValueError) as error:
         raise LedgerError(
             f"the database {in_words(url)} cannot be opened: {_told_of(error)}; check DATABASE_URL"
@@ -382,12 +379,6 @@ def _told_of(error: Exception) -> str:
 def _words(error: BaseException) -> str:
     """The driver's own words: SQLAlchemy adds the statement and a link."""
     return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-
-
-def _opener(path: Path) -> Callable[[], Any]:
-    # Not by the path alone: SQLite would make a file that is not there.
-    address = f"file:{quote(str(path.absolute()))}?mode=rw"
-    return lambda: sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
 
 
 def _described(connection: Connection, mode: str | None) -> Condition:

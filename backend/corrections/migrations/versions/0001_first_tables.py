@@ -166,34 +166,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project", name=op.f("pk_watermark")),
         comment="Up to when a project's annotations were reconciled with Label Studio.",
     )
-
-
-def downgrade() -> None:
-    op.drop_table("watermark")
-    with op.batch_alter_table("sample", schema=None) as batch_op:
-        batch_op.drop_index("ix_sample_task")
-        batch_op.drop_index("ix_sample_crop_sha256")
-        batch_op.drop_index("ix_sample_annotation")
-
-    op.drop_table("sample")
-    op.drop_table("proposal")
-    op.drop_table("prediction")
-    op.drop_table("memory")
-    op.drop_table("gone_task")
-    with op.batch_alter_table("event", schema=None) as batch_op:
-        batch_op.drop_index("ix_event_state")
-
-    op.drop_table("event")
-    with op.batch_alter_table("document", schema=None) as batch_op:
-        batch_op.drop_index("ix_document_page_sha256")
-        batch_op.drop_index(batch_op.f("ix_document_band3"))
-        batch_op.drop_index(batch_op.f("ix_document_band2"))
-        batch_op.drop_index(batch_op.f("ix_document_band1"))
-        batch_op.drop_index(batch_op.f("ix_document_band0"))
-
-    op.drop_table("document")
-    with op.batch_alter_table("annotation", schema=None) as batch_op:
-        batch_op.drop_index("ix_annotation_task")
-        batch_op.drop_index("ix_annotation_due")
-
-    op.drop_table("annotation")

@@ -8,24 +8,12 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 _TABLES = ("prediction", "sample")
-_BEFORE = "Every region that left for Label Studio."
-_AFTER = "Every region that left for Label Studio, or stayed here because its prediction was blind."
+_COMMENT = "Every region that left for Label Studio, or stayed here because its prediction was blind."
 
 
 def upgrade() -> None:
     for name in _TABLES:
         with op.batch_alter_table(name, schema=None) as batch_op:
             batch_op.add_column(sa.Column("blind", sa.Boolean(), server_default=sa.false(), nullable=False))
-    _comment(_AFTER)
-
-
-def downgrade() -> None:
-    for name in _TABLES:
-        with op.batch_alter_table(name, schema=None) as batch_op:
-            batch_op.drop_column("blind")
-    _comment(_BEFORE)
-
-
-def _comment(text: str) -> None:
     if op.get_bind().dialect.supports_comments:
-        op.create_table_comment("proposal", text)
+        op.create_table_comment("proposal", _COMMENT)

@@ -12,8 +12,3 @@ down_revision = "0002"
 def upgrade() -> None:
     with op.batch_alter_table("memory", schema=None) as batch_op:
         batch_op.add_column(sa.Column("suppressed", sa.Integer(), server_default=sa.text("0"), nullable=False))
-
-
-def downgrade() -> None:
-    with op.batch_alter_table("memory", schema=None) as batch_op:
-        batch_op.drop_column("suppressed")

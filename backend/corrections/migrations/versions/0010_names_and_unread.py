@@ -42,14 +42,3 @@ def upgrade() -> None:
         "UPDATE annotation SET turned = NULL, attempts = 0, due = 0, lease = 0 WHERE id IN "
         "(SELECT annotation FROM sample WHERE outcome = 'duplicate' AND wrong IS NOT NULL)"
     )
-
-
-def downgrade() -> None:
-    op.drop_table("unread_task")
-    op.drop_index("ix_label_config_project", table_name="label_config")
-    op.drop_table("label_config")
-    with op.batch_alter_table("annotation", schema=None) as batch_op:
-        batch_op.drop_column("needs_past")
-        batch_op.drop_column("unknown")
-    with op.batch_alter_table("proposal", schema=None) as batch_op:
-        batch_op.drop_column("word")

@@ -22,14 +22,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sample", name=op.f("pk_forgotten")),
         comment="Samples whose verdict a person took back: they are trained on, and not recalled.",
     )
-
-
-def downgrade() -> None:
-    op.drop_table("forgotten")
-    # Remembered crops are made anew from the samples, thumbnails with them.
-    op.execute("DELETE FROM memory")
-    with op.batch_alter_table("memory", schema=None) as batch_op:
-        batch_op.drop_column("weak")
-        batch_op.drop_column("place")
-        batch_op.drop_column("picture")
-        batch_op.add_column(sa.Column("thumbnail", sa.LargeBinary(), nullable=False))

@@ -38,10 +38,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("task", name=op.f("pk_renewal")),
         comment="Tasks whose stored predictions a correction changes, until they have others.",
     )
-
-
-def downgrade() -> None:
-    op.drop_table("renewal")
-    op.drop_index("ix_sight_network", table_name="sight")
-    op.drop_index("ix_sight_task", table_name="sight")
-    op.drop_table("sight")

@@ -41,8 +41,3 @@ def upgrade() -> None:
     )
     op.create_index("ix_work_task", "work", ["task"])
     op.create_index("ix_work_at", "work", ["at"])
-
-
-def downgrade() -> None:
-    op.drop_table("work")
-    op.drop_table("milestone")

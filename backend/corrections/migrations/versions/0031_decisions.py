@@ -30,7 +30,3 @@ def upgrade() -> None:
     )
     op.create_index("ix_decision_task", "decision", ["task", "region"])
     op.create_index("ix_decision_annotation", "decision", ["annotation"])
-
-
-def downgrade() -> None:
-    op.drop_table("decision")

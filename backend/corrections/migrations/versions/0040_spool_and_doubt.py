@@ -19,10 +19,3 @@ def upgrade() -> None:
     if op.get_bind().dialect.supports_comments:
         op.create_table_comment("document", _COMMENT)
     op.execute(sa.text("UPDATE document SET fixed = :yes").bindparams(yes=True))
-
-
-def downgrade() -> None:
-    op.drop_column("document", "fixed")
-    op.drop_column("annotation", "doubtful")
-    op.drop_index("ix_event_key", "event")
-    op.drop_column("event", "key")

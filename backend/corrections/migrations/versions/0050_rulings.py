@@ -19,7 +19,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("task", "version", name=op.f("pk_ruling")),
         comment="Stored predictions that a person changed by following a correction: no program changes them again.",
     )
-
-
-def downgrade() -> None:
-    op.drop_table("ruling")

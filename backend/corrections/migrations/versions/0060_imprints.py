@@ -27,9 +27,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("address", name=op.f("pk_studio_address")),
         comment="Addresses of the one Label Studio that the ledger is of.",
     )
-
-
-def downgrade() -> None:
-    op.drop_table("studio_address")
-    op.drop_table("project_made")
-    op.drop_column("prediction", "pages")

@@ -11,7 +11,3 @@ down_revision = "0060"
 
 def upgrade() -> None:
     op.add_column("annotation", sa.Column("exchanged", sa.JSON(none_as_null=True)))
-
-
-def downgrade() -> None:
-    op.drop_column("annotation", "exchanged")
