@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.http_client import HTTP
 from tests.pages.files import endless, picture_pdf
 from tests.patience import SECONDS, eventually
 from tests.ports import port_for_later
@@ -69,7 +70,7 @@ def answer_of(url: str) -> httpx2.Response:
     give_up = time.monotonic() + SECONDS
     while time.monotonic() < give_up:
         try:
-            return httpx2.get(url, timeout=SECONDS)
+            return HTTP.get(url)
         except httpx2.TransportError:
             time.sleep(0.1)
     raise AssertionError(f"{url} did not answer")
@@ -79,7 +80,7 @@ def test_it_starts_says_where_it_listens_serves_without_its_model_and_stops_when
     process, url = server
     health = answer_of(url + "/health").json()
     assert (health["status"], health["model_version"]) == ("UP", None)
-    refused = httpx2.post(url + "/setup", json={"schema": "<View/>", "project": "1"}, timeout=SECONDS)
+    refused = HTTP.post(url + "/setup", json={"schema": "<View/>", "project": "1"})
     assert refused.status_code == 422
     assert refused.reason_phrase.startswith("The label config has no Image tag")
     process.send_signal(signal.SIGTERM)
@@ -97,7 +98,7 @@ def test_a_page_that_takes_for_ever_does_not_hold_up_a_stop(tmp_path):
     with started(tmp_path, model="bundled") as (process, url), ThreadPoolExecutor() as client:
         answer_of(url + "/health")
         body = {"tasks": [task], "project": "1", "label_config": CONFIG}
-        answer = client.submit(httpx2.post, url + "/predict", json=body, timeout=SECONDS)
+        answer = client.submit(HTTP.post, url + "/predict", json=body)
         eventually(lambda: seconds_at_work(process.pid) > 1, "the picture that takes for ever")
         assert not answer.done()
         process.send_signal(signal.SIGTERM)

@@ -1,15 +1,11 @@
-"""A real serving process that comes to a halt at one step, and says so: for a kill that lands exactly there.
-
-Run as a program: `python -m tests.corrections.stopping STEP DATABASE_URL FOLDER PORT`. It serves under gunicorn, prints
-"reached" when its worker thread is at the step, and stays there until it is killed.
-"""
+"""A real serving process that comes to a halt at one step, and says so: for a kill that lands exactly there."""
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +22,7 @@ from backend.server.application import Application
 from backend.settings import Settings
 from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing
 
-__all__ = ["STEPS"]
+__all__ = ["STEPS", "run"]
 
 # Where the halt is: before or after what, of which object. In the order in which a correction passes them.
 STEPS: dict[str, tuple[Any, str, str]] = {
@@ -47,7 +43,7 @@ STEPS: dict[str, tuple[Any, str, str]] = {
 }
 
 
-def halt(target: Any, name: str, moment: str) -> None:
+def halt(target: Any, name: str, moment: str, said: Connection) -> None:
     """Lets the first call that is about an annotation halt."""
     original: Callable[..., Any] = getattr(target, name)
 
@@ -55,8 +51,7 @@ def halt(target: Any, name: str, moment: str) -> None:
         if name == "_lease" and not _waits(arguments[0]):
             return original(*arguments, **named)
         answer = original(*arguments, **named) if moment == "after" else None
-        sys.stdout.write("reached\n")
-        sys.stdout.flush()
+        said.send("reached")
         threading.Event().wait()
         return answer
 
@@ -87,8 +82,16 @@ def start(url: str, folder: str) -> Callable[[Settings], Application]:
     return started
 
 
-if __name__ == "__main__":
-    step, url, folder, port = sys.argv[1:]
+def run(step: str, url: str, folder: str, port: int, said: Connection) -> None:
+    """Serves under gunicorn; says "reached" when the worker thread is at the step, and stays there until it is killed.
+
+    Args:
+        step: One of `STEPS`, or "none".
+        url: The ledger's.
+        folder: Of the data.
+        port: Where it serves.
+        said: Where it says so.
+    """
     if step != "none":
-        halt(*STEPS[step])
-    serve(Settings(port=int(port), data_dir=Path(folder)), start(url, folder))
+        halt(*STEPS[step], said)
+    serve(Settings(port=port, data_dir=Path(folder)), start(url, folder))

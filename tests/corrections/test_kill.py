@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
+import multiprocessing
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -28,34 +27,51 @@ from backend.corrections.service import page_opener
 from backend.corrections.tables import event, sample
 from backend.corrections.worker import LEASE_SECONDS, Worker
 from tests.corrections.annotating import HEIGHT, WIDTH, drawn, saved, shown
-from tests.corrections.stopping import STEPS
+from tests.corrections.stopping import STEPS, run
 from tests.corrections.test_service import Told
+from tests.forked import copy, end_group, load
+from tests.http_client import HTTP
 from tests.patience import SECONDS, eventually
 from tests.ports import port_for_later
 
-ROOT = Path(__file__).parents[2]
+load("tests.corrections.stopping", "tests.corrections.test_service")
 A, B = (10.0, 10.0, 60.0, 60.0), (100.0, 20.0, 150.0, 80.0)
 
 
+@dataclass(frozen=True)
+class Served:
+    """The program, as it serves: the master and its worker are killed together."""
+
+    address: str
+    process: ForkServerProcess
+    heard: Connection
+
+    def kill(self) -> None:
+        end_group(self.process)
+
+    def is_at_the_step(self) -> None:
+        assert self.heard.poll(SECONDS), "nothing was said"
+        assert self.heard.recv() == "reached"
+
+
 @contextmanager
-def serving(step: str, url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The program in a session of its own, so that the master and its worker die together."""
+def serving(step: str, url: str, folder: Path) -> Iterator[Served]:
+    heard, said = multiprocessing.Pipe(duplex=False)
     port = port_for_later()
-    command = [sys.executable, "-m", "tests.corrections.stopping", step, url, str(folder), str(port)]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
-    ) as process:
-        address = f"http://127.0.0.1:{port}"
-        try:
-            eventually(lambda: answers(address))
-            yield process, address
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
+    served = Served(f"http://127.0.0.1:{port}", copy(run, step, url, str(folder), port, said), heard)
+    served.process.start()
+    said.close()
+    try:
+        eventually(lambda: answers(served.address))
+        yield served
+    finally:
+        served.kill()
+        heard.close()
 
 
 def answers(address: str) -> bool:
     try:
-        return httpx2.get(f"{address}/health", timeout=SECONDS).status_code == 200
+        return HTTP.get(f"{address}/health").status_code == 200
     except httpx2.TransportError:
         return False
 
@@ -124,10 +140,9 @@ def test_killed_at_any_step_gives_the_same_samples(
     step: str, database_url: str, engine: Engine, tmp_path: Path, undisturbed: list[tuple[Any, ...]]
 ) -> None:
     show(engine)
-    with serving(step, database_url, tmp_path) as (process, address):
-        assert httpx2.post(f"{address}/webhook", json=CORRECTION, timeout=SECONDS).status_code == 200
-        assert process.stdout is not None
-        assert process.stdout.readline() == "reached\n"
+    with serving(step, database_url, tmp_path) as served:
+        assert HTTP.post(f"{served.address}/webhook", json=CORRECTION).status_code == 200
+        served.is_at_the_step()
     worker = finish(engine, tmp_path)
     assert everything(engine) == undisturbed
     assert worker.journal.counts() == {("ANNOTATION_CREATED", "done"): 1}
@@ -138,13 +153,13 @@ def test_killed_at_any_step_gives_the_same_samples(
 def test_killed_under_sixty_four_senders_loses_and_doubles_nothing(
     database_url: str, engine: Engine, tmp_path: Path
 ) -> None:
-    with serving("none", database_url, tmp_path) as (_, address), httpx2.Client(timeout=SECONDS) as http:
+    with serving("none", database_url, tmp_path) as served, httpx2.Client(timeout=SECONDS) as http:
         acknowledged: list[int] = []
 
         def send(number: int) -> None:
             body = saved(number, task=number, at=950, result=[drawn(f"r{number}", "stamp", A)])
             try:
-                if http.post(f"{address}/webhook", json=body).status_code == 200:
+                if http.post(f"{served.address}/webhook", json=body).status_code == 200:
                     acknowledged.append(number)
             except httpx2.TransportError:
                 return  # it was killed: no acknowledgement, no promise
@@ -152,7 +167,7 @@ def test_killed_under_sixty_four_senders_loses_and_doubles_nothing(
         with ThreadPoolExecutor(64) as pool:
             sent = [pool.submit(send, number) for number in range(1, 301)]
             eventually(lambda: len(acknowledged) >= 100)
-            os.killpg(_.pid, signal.SIGKILL)
+            served.kill()
             for one in sent:
                 one.result()
     assert 100 <= len(acknowledged) < 300
@@ -164,19 +179,11 @@ def test_killed_under_sixty_four_senders_loses_and_doubles_nothing(
     assert sorted(made) == sorted(stored) == sorted(set(stored))
 
 
-WORKER = """
-import sys
-from backend.corrections.crop_store import CropStore
-from backend.corrections.database import open_database
-from backend.corrections.intake import Intake
-from backend.corrections.journal import Journal
-from backend.corrections.service import page_opener
-from backend.corrections.worker import Worker
-from tests.corrections.test_service import Told
-engine = open_database(sys.argv[1])
-worker = Worker(engine=engine, journal=Journal(engine), crops=CropStore(sys.argv[2]), page_of=page_opener(Told()))
-print(sum(iter(worker.work, 0)))
-"""
+def work_off(url: str, folder: str, said: Connection) -> None:
+    """What a worker process does; says how many steps it took."""
+    engine = open_database(url)
+    worker = Worker(engine=engine, journal=Journal(engine), crops=CropStore(folder), page_of=page_opener(Told()))
+    said.send(sum(iter(worker.work, 0)))
 
 
 def test_several_worker_processes_do_each_correction_once(database_url: str, engine: Engine, tmp_path: Path) -> None:
@@ -185,10 +192,16 @@ def test_several_worker_processes_do_each_correction_once(database_url: str, eng
         for at in (950, 960):
             body = saved(number, task=number, at=at, created=950, result=[drawn("a", "stamp", A)])
             journal.append(body["action"], project=1, body=body)
-    command = [sys.executable, "-c", WORKER, database_url, str(tmp_path)]
-    workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    steps = [int(worker.communicate(timeout=SECONDS)[0]) for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0, 0]
+    heard, said = multiprocessing.Pipe(duplex=False)
+    workers = [copy(work_off, database_url, str(tmp_path), said) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(SECONDS)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    steps = [heard.recv() for _ in workers]
+    heard.close()
+    said.close()
     with engine.connect() as connection:
         made = list(connection.execute(select(sample.c.annotation)).scalars())
     assert sorted(made) == list(range(1, 41))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from backend.errors import LedgerError, SettingsError
 from tests.corrections.annotating import drawn, saved
 from tests.corrections.conftest import Cluster
 from tests.corrections.test_kill import finish, nothing_waits, serving
+from tests.http_client import HTTP
 from tests.patience import SECONDS, eventually
 
 A = (10.0, 10.0, 60.0, 60.0)
@@ -47,7 +47,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    httpx2.put(f"http://{host}:{port}/{BUCKET}", timeout=SECONDS).raise_for_status()
+    HTTP.put(f"http://{host}:{port}/{BUCKET}").raise_for_status()
     try:
         yield f"s3://{BUCKET}/corrections"
     finally:
@@ -84,17 +84,17 @@ def test_a_postgresql_that_is_restarted_under_load_delays_and_loses_nothing(clus
     with psycopg.connect(f"{cluster.url}/postgres", autocommit=True) as connection:
         connection.execute("CREATE DATABASE ledger")
     url = f"{cluster.url}/ledger"
-    with serving("none", url, tmp_path) as (_, address):
+    with serving("none", url, tmp_path) as served:
         with ThreadPoolExecutor(1) as pool:
-            sent = pool.submit(send, address, range(1, 101))
+            sent = pool.submit(send, served.address, range(1, 101))
             cluster.stop()
-            assert send(address, range(101, 131)) == [200] * 30
-            assert httpx2.get(f"{address}/health", timeout=SECONDS).status_code == 200
+            assert send(served.address, range(101, 131)) == [200] * 30
+            assert HTTP.get(f"{served.address}/health").status_code == 200
             cluster.start()
             assert sent.result() == [200] * 100
         engine = open_database(url)
         all_learnt(engine, range(1, 131))
-        eventually(lambda: httpx2.get(f"{address}/health", timeout=SECONDS).json()["storage"] == "ready")
+        eventually(lambda: HTTP.get(f"{served.address}/health").json()["storage"] == "ready")
         engine.dispose()
 
 
@@ -103,24 +103,24 @@ def test_a_start_while_the_ledger_is_away_takes_events_and_says_so(cluster: Clus
         connection.execute("CREATE DATABASE ledger")
     url = f"{cluster.url}/ledger"
     cluster.stop()
-    with serving("none", url, tmp_path) as (_, address):
-        assert send(address, range(1, 21)) == [200] * 20
-        eventually(lambda: httpx2.get(f"{address}/health", timeout=SECONDS).json()["storage"] == "degraded")
+    with serving("none", url, tmp_path) as served:
+        assert send(served.address, range(1, 21)) == [200] * 20
+        eventually(lambda: HTTP.get(f"{served.address}/health").json()["storage"] == "degraded")
         cluster.start()
         engine = open_database(url)
         all_learnt(engine, range(1, 21))
-        eventually(lambda: httpx2.get(f"{address}/health", timeout=SECONDS).json()["storage"] == "ready")
+        eventually(lambda: HTTP.get(f"{served.address}/health").json()["storage"] == "ready")
         engine.dispose()
 
 
 def test_a_locked_ledger_refuses_no_event(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     engine = open_database(url)
-    with serving("none", url, tmp_path) as (_, address):
+    with serving("none", url, tmp_path) as served:
         other = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
-        assert send(address, range(1, 41)) == [200] * 40
-        eventually(lambda: httpx2.get(f"{address}/health", timeout=SECONDS).json()["storage"] == "degraded")
+        assert send(served.address, range(1, 41)) == [200] * 40
+        eventually(lambda: HTTP.get(f"{served.address}/health").json()["storage"] == "degraded")
         assert there(engine) == ([], [])
         other.execute("ROLLBACK")
         other.close()
@@ -136,10 +136,10 @@ def test_two_backends_share_a_database_and_a_bucket(
     one, other = tmp_path / "one", tmp_path / "other"
     for folder in (one, other):
         folder.mkdir()
-    with serving("none", database_url, one) as (killed, first), serving("none", database_url, other) as (_, second):
-        assert send(first, range(1, 31)) == [200] * 30
-        os.killpg(killed.pid, signal.SIGKILL)
-        assert send(second, range(31, 61)) == [200] * 30
+    with serving("none", database_url, one) as first, serving("none", database_url, other) as second:
+        assert send(first.address, range(1, 31)) == [200] * 30
+        first.kill()
+        assert send(second.address, range(31, 61)) == [200] * 30
         eventually(lambda: set(range(31, 61)) <= set(there(engine)[0]))
     for folder in (one, other):
         finish(engine, folder, crops=bucket)
@@ -173,9 +173,7 @@ def test_an_archive_in_an_object_store_is_listed(bucket: str) -> None:
     with pytest.raises(SettingsError, match="neither a folder nor a file"):
         list(items([f"s3://{BUCKET}/nothing"], prefix=""))
     for name in ("b/page-2.png", "a/page-1.png", "a/notes.txt"):
-        httpx2.put(
-            f"{os.environ['AWS_ENDPOINT_URL']}/{BUCKET}/archive/{name}", content=b"x", timeout=SECONDS
-        ).raise_for_status()
+        HTTP.put(f"{os.environ['AWS_ENDPOINT_URL']}/{BUCKET}/archive/{name}", content=b"x").raise_for_status()
     found = [item.name for item in items([f"s3://{BUCKET}/archive"], prefix="")]
     assert found == [f"s3://{BUCKET}/archive/a/page-1.png", f"s3://{BUCKET}/archive/b/page-2.png"]
 

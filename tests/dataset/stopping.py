@@ -1,15 +1,12 @@
-"""A real process that comes to a halt at one step of freezing, and says so: for a kill that lands exactly there.
-
-Run as a program: `python -m tests.dataset.stopping STEP FOLDER`.
-"""
+"""A real process that comes to a halt at one step of freezing, and says so: for a kill that lands exactly there."""
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ from backend.dataset import store
 from backend.dataset.manifest import FrozenPage, Manifest
 from backend.dataset.store import Datasets
 
-__all__ = ["STEPS", "publish"]
+__all__ = ["STEPS", "publish", "run"]
 
 STEPS: dict[str, tuple[Any, str, str]] = {
     "begun": (tempfile, "mkdtemp", "after"),
@@ -49,20 +46,19 @@ def publish(folder: Path) -> str:
         return held.publish(draft, "first", Manifest.of("coco", pages), {"frozen": "now"})[0].id
 
 
-def _halt(target: Any, name: str, moment: str) -> None:
+def _halt(target: Any, name: str, moment: str, said: Connection) -> None:
     original: Callable[..., Any] = getattr(target, name)
 
     def halting(*arguments: Any, **named: Any) -> Any:
         answer = original(*arguments, **named) if moment == "after" else None
-        sys.stdout.write("reached\n")
-        sys.stdout.flush()
+        said.send("reached")
         threading.Event().wait()
         return answer
 
     setattr(target, name, halting)
 
 
-if __name__ == "__main__":
-    step, where = sys.argv[1:]
-    _halt(*STEPS[step])
-    publish(Path(where))
+def run(step: str, folder: Path, said: Connection) -> None:
+    """Freezes, until the step is reached."""
+    _halt(*STEPS[step], said)
+    publish(folder)

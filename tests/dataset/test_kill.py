@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import multiprocessing
 from pathlib import Path
 
 import pytest
 
 from backend.dataset.store import HALF, Datasets
-from tests.dataset.stopping import STEPS, publish
+from tests.dataset.stopping import STEPS, publish, run
+from tests.forked import copy, load
+from tests.patience import SECONDS
 
-ROOT = Path(__file__).resolve().parents[2]
+load("tests.dataset.stopping")
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_leaves_a_whole_version_or_none(step: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.dataset.stopping", step, str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "reached\n"
-        process.kill()
+    heard, said = multiprocessing.Pipe(duplex=False)
+    process = copy(run, step, tmp_path, said)
+    process.start()
+    said.close()
+    with heard:
+        assert heard.poll(SECONDS), "nothing was said"
+        assert heard.recv() == "reached"
+    process.kill()
+    process.join()
     held = Datasets(tmp_path)
     assert held.names() == (["first"] if step == "renamed" else [])
     identity = publish(tmp_path)

@@ -22,6 +22,7 @@ from backend.labelstudio.client import LabelStudio
 from backend.synthetic.drawn_page import draw_page
 from backend.training.retraining.starting import folder_of, is_running
 from tests.end_to_end.conftest import CONFIG, Project, Server
+from tests.http_client import HTTP
 from tests.models.models import random_model, write_weights
 from tests.patience import SECONDS
 from tests.ports import port_for_later
@@ -103,7 +104,7 @@ def learning(server: Server, *, name: str, recall_distance: float) -> Iterator[L
 
 
 def health(url: str) -> dict[str, Any]:
-    found: dict[str, Any] = httpx2.get(f"{url}/health", auth=BASIC, timeout=SECONDS).raise_for_status().json()
+    found: dict[str, Any] = HTTP.get(f"{url}/health", auth=BASIC).raise_for_status().json()
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import httpx2
 import pytest
 
 from backend.commands.demo.services import LOOPBACK, backend_service
@@ -15,6 +14,7 @@ from backend.models.promotion import Models
 from backend.models.published import Facts
 from tests.end_to_end.conftest import CONFIG, DrawnFile, Server, retrieved
 from tests.end_to_end.learner import until
+from tests.http_client import HTTP
 from tests.models.tiny import says
 from tests.patience import SECONDS
 from tests.ports import port_for_later
@@ -63,7 +63,7 @@ def following(server: Server) -> Iterator[Backend]:
 
 
 def health(url: str) -> dict[str, str]:
-    found: dict[str, str] = httpx2.get(f"{url}/health", auth=BASIC, timeout=SECONDS).json()
+    found: dict[str, str] = HTTP.get(f"{url}/health", auth=BASIC).json()
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import re
 import signal
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -13,24 +12,19 @@ import pytest
 from backend.models.promotion import Models
 from backend.models.published import Facts, Registry
 from backend.vision.weights import Weights
+from tests.forked import copy, load
 from tests.models.conftest import Publish
 from tests.models.stopping import PROMOTING, PUBLISHING, ROLLING_BACK, act
 from tests.models.tiny import says
 from tests.patience import SECONDS
 
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    """Makes processes from one that has loaded what they need, and nothing that runs."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.models.stopping", "onnxruntime"])
-    return context
+load("tests.models.stopping", "onnxruntime")
 
 
-def killed(processes: ForkServerContext, name: str, argument: str, folder: Path, step: str) -> None:
+def killed(name: str, argument: str, folder: Path, step: str) -> None:
     """Lets a process act, and kills it when it has reached a step."""
-    heard, said = processes.Pipe(duplex=False)
-    process = processes.Process(target=act, args=(name, argument, folder, step, said))
+    heard, said = multiprocessing.Pipe(duplex=False)
+    process = copy(act, name, argument, folder, step, said)
     process.start()
     said.close()
     with heard:
@@ -43,13 +37,13 @@ def killed(processes: ForkServerContext, name: str, argument: str, folder: Path,
 
 @pytest.mark.parametrize("step", PUBLISHING)
 def test_killed_while_publishing_leaves_a_whole_model_or_none(
-    step: str, processes: ForkServerContext, models: Models, published: Publish, tmp_path: Path
+    step: str, models: Models, published: Publish, tmp_path: Path
 ) -> None:
     folder = tmp_path / "models"
     serving = published("stamp")
     models.promote(serving, why="a test", by="tests", force=True)
     candidate = says("thumb", tmp_path / "new")
-    killed(processes, "publish", str(candidate), folder, step)
+    killed("publish", str(candidate), folder, step)
     registry = Registry(folder)
     assert registry.active() == serving
     for name in registry.names():
@@ -67,11 +61,11 @@ def test_killed_while_publishing_leaves_a_whole_model_or_none(
 
 @pytest.mark.parametrize("step", PROMOTING)
 def test_killed_while_promoting_the_old_model_is_active_or_the_new_one(
-    step: str, processes: ForkServerContext, folder: Path, models: Models, published: Publish
+    step: str, folder: Path, models: Models, published: Publish
 ) -> None:
     old, new = published("stamp"), published("thumb")
     models.promote(old, why="a test", by="tests", force=True)
-    killed(processes, "promote", new, folder, step)
+    killed("promote", new, folder, step)
     moved = step == "pointer moved, not durable"
     registry = Registry(folder)
     assert registry.active() == (new if moved else old)
@@ -85,13 +79,11 @@ def test_killed_while_promoting_the_old_model_is_active_or_the_new_one(
 
 
 @pytest.mark.parametrize("step", ROLLING_BACK)
-def test_killed_while_rolling_back(
-    step: str, processes: ForkServerContext, folder: Path, models: Models, published: Publish
-) -> None:
+def test_killed_while_rolling_back(step: str, folder: Path, models: Models, published: Publish) -> None:
     old, new = published("stamp"), published("thumb")
     models.promote(old, why="a test", by="tests", force=True)
     models.promote(new, why="a test", by="tests", force=True)
-    killed(processes, "rollback", "", folder, step)
+    killed("rollback", "", folder, step)
     moved = step == "pointer moved, not durable"
     assert Registry(folder).active() == (old if moved else new)
     assert models.rollback(why="a test", by="tests").model == (None if moved else old)
@@ -103,11 +95,9 @@ def promote_often(folder: Path, name: str) -> None:
         models.promote(name, why=name, by="tests", force=True)
 
 
-def test_two_promoters_at_once_never_interleave(
-    processes: ForkServerContext, folder: Path, models: Models, published: Publish
-) -> None:
+def test_two_promoters_at_once_never_interleave(folder: Path, models: Models, published: Publish) -> None:
     names = [published("stamp"), published("thumb")]
-    both = [processes.Process(target=promote_often, args=(folder, name)) for name in names]
+    both = [copy(promote_often, folder, name) for name in names]
     for process in both:
         process.start()
     for process in both:

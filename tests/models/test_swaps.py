@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw
 
 from backend.models.promotion import Models
 from backend.models.published import Facts
+from tests.http_client import HTTP
 from tests.models.serving import STEPS
 from tests.models.tiny import says
 from tests.patience import SECONDS, eventually
@@ -69,7 +70,7 @@ def serving(folder: Path, *, step: str = "none", workers: int = 1) -> Iterator[t
 
 def health(address: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = httpx2.get(f"{address}/health", timeout=SECONDS).json()
+        found: dict[str, Any] = HTTP.get(f"{address}/health").json()
     except httpx2.TransportError:
         return {}
     return found

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from tests.forked import copy, load
 from tests.ports import port_for_later
 
 __all__ = ["run_both", "trainer"]
 
+load("backend.training.bundled", "backend.training.retraining.session")
+
 
 def trainer(work: Callable[..., None], *given: Any) -> ForkServerProcess:
-    """A process that does `work(*given)`, to be started.
-
-    All of them are copies of one that has loaded torch, which takes longer than what they do. What they print goes
-    where that one printed when it was started: to no test's `capfd`.
-    """
-    context: ForkServerContext = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["backend.training.bundled", "backend.training.retraining.session"])
-    return context.Process(target=work, args=given)
+    """A process that does `work(*given)`, to be started; see `copy`."""
+    return copy(work, *given)
 
 
 def run_both(work: Callable[..., None], *given: Any) -> list[int | None]:

@@ -6,7 +6,6 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Callable
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,11 @@ from backend.labelstudio.projects import label_config
 from tests.commands.import_documents.loopback import Loopback
 from tests.commands.import_documents.papers import pdf
 from tests.commands.import_documents.stopping import STEPS, importer_of, run
+from tests.forked import copy, load
 from tests.patience import SECONDS
 
+load("tests.commands.import_documents.stopping")
 NAMES = ["a.pdf", "b.pdf", "c.pdf"]
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    """Makes processes from one that has loaded what they need, and nothing that runs."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.commands.import_documents.stopping"])
-    return context
 
 
 @pytest.fixture
@@ -42,12 +35,12 @@ Kill = Callable[..., None]
 
 
 @pytest.fixture
-def killed(processes: ForkServerContext, studio: Loopback, project: int, tmp_path: Path) -> Kill:
+def killed(studio: Loopback, project: int, tmp_path: Path) -> Kill:
     """Lets a process import, and kills it when it, or the server, has reached a step."""
 
     def kill(step: str = "", reached: threading.Event | None = None) -> None:
-        heard, said = processes.Pipe(duplex=False)
-        process = processes.Process(target=run, args=(studio.url, project, tmp_path, step, said))
+        heard, said = multiprocessing.Pipe(duplex=False)
+        process = copy(run, studio.url, project, tmp_path, step, said)
         process.start()
         said.close()
         with heard:
