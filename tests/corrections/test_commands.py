@@ -28,10 +28,10 @@ from backend.labelstudio.protocol import without_secrets
 from tests.corrections import annotating
 from tests.corrections.annotating import A, B, C, drawn, saved, shown
 from tests.corrections.studio import TITLE
-from tests.corrections.test_kill import ROOT
 from tests.corrections.test_service import Told, regions
 from tests.patience import SECONDS, eventually
 
+ROOT = Path(__file__).parents[2]
 MOVED_B = (260.0, 300.0, 360.0, 360.0)
 
 
