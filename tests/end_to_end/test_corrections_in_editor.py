@@ -113,6 +113,10 @@ def shown_on(project: Project, name: str, data: bytes) -> tuple[int, list[Region
     return task, prediction["result"]
 
 
+def boxes_of(regions: list[Region]) -> list[tuple[str, list[float]]]:
+    return sorted((label_of(one), sides(one["value"])) for one in regions)
+
+
 def percent_box(row: Any) -> list[float]:
     """A sample's box as x, y, width and height in percent of its page."""
     width, height = row.page_width / 100, row.page_height / 100
@@ -170,10 +174,12 @@ def test_what_an_annotator_does_in_the_editor_becomes_samples_until_the_annotati
     assert {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"} <= set(learner.events(project.id))
 
 
-def test_a_page_that_comes_back_follows_the_correction_and_the_editor_says_whose(
+def test_a_page_that_comes_back_and_an_open_task_follow_the_correction_and_the_editor_says_whose(
     project: Project, learner: Learner, editor: Editor
 ) -> None:
     task, shown = shown_on(project, "first.jpg", drawn_jpeg(COMES_BACK))
+    waiting, _ = shown_on(project, "waiting.jpg", drawn_jpeg(COMES_BACK))
+    [stored] = project.studio.predictions(waiting)
     plan = Plan.of(shown)
     wrong, rejected = plan.relabelled, plan.deleted
     right = wrong | {"value": wrong["value"] | {"rectanglelabels": [other_label(wrong)]}}
@@ -192,6 +198,15 @@ def test_a_page_that_comes_back_follows_the_correction_and_the_editor_says_whose
     eventually(lambda: len(corrections()), 2)
     eventually(lambda: corrections() <= learner.remembered(), True)
     second, recalled = until(again, "box that follows the correction")
+
+    def renewed() -> Region | None:
+        [found] = project.studio.predictions(waiting)
+        return found if any("meta" in region for region in found["result"]) else None
+
+    # Nobody asks for the open task again: its stored prediction changes by itself, and keeps its id.
+    found = until(renewed, "stored prediction that follows the correction")
+    assert found["id"] == stored["id"]
+    assert boxes_of(found["result"]) == boxes_of(recalled)
 
     [place] = [n for n, one in enumerate(recalled) if sides(one["value"]) == sides(wrong["value"])]
     assert label_of(recalled[place]) == other_label(wrong)
