@@ -213,7 +213,7 @@ def detector_base(serving: Weights, settings: Settings, *, shapes: Sequence[Shap
     """The detector that the one which serves goes back to, before any correction taught it.
 
     A retrained detector says in its config which one it goes on from, and one that was put into whole numbers here is
-    its parent's. One that was made elsewhere, of a detector that is not here, is its own root; if it is of whole
+    its parent's. One that was made elsewhere, of a detector that is not here, is its own root. If it is of whole
     numbers, what it was made from may lie beside it.
 
     Raises:
