@@ -18,6 +18,7 @@ from backend.models.original_model import BROKEN, SERVES, VERDICT_FILE, WORSE, H
 from backend.models.serving import Serving, Sources
 from backend.settings import Settings
 from backend.training.classifier_loop import network_from
+from backend.training.hub_trial import hub_trial
 from backend.vision.engine import DetectorConfig
 from backend.vision.network_config import MARKS
 from backend.vision.weights import BUNDLED, CONFIG_FILE, DETECTOR_CONFIG_FILE, WEIGHTS_FILE
@@ -95,10 +96,10 @@ def again(model: str, folder: Path, bundled: Path) -> Sources:
     return Sources(model, folder, hub=hub, bundled=bundled, ask_hub=True)
 
 
-@pytest.fixture(scope="module", params=["random", "always signature"])
-def broken(request: pytest.FixtureRequest, bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> Fetched:
-    model = random_model(outputs=3, seed=3) if request.param == "random" else always_signature()
-    return fetched(checkpoint(model), tmp_path_factory.mktemp("data"), bundled)
+@pytest.fixture(scope="module")
+def broken(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> Fetched:
+    """One that guesses."""
+    return fetched(checkpoint(random_model(outputs=3, seed=3)), tmp_path_factory.mktemp("data"), bundled)
 
 
 class TestABrokenOne:
@@ -121,6 +122,13 @@ class TestABrokenOne:
     def test_is_refused_to_an_operator_who_asks_for_it(self, broken: Fetched, bundled: Path) -> None:
         with pytest.raises(BadWeights, match=r"is broken: it does not tell marks apart.*MODEL=bundled"):
             again("hub", broken.settings.data_dir, bundled).at_once()
+
+
+def test_one_that_says_the_same_of_everything_is_as_broken_as_one_that_guesses(bundled: Path, tmp_path: Path) -> None:
+    write_weights(always_signature(), tmp_path / "weights")
+    verdict = hub_trial(tmp_path / "weights", bundled, pages=PAGES, scratch=tmp_path)
+    assert verdict.state == BROKEN
+    assert "it names 100% of the signatures, 0% of the stamps, 0% of the thumbs rightly" in verdict.reasons[0]
 
 
 def test_a_good_one_serves_with_a_fusion_of_its_own(network: nn.Module, bundled: Path, tmp_path: Path) -> None:
