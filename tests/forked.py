@@ -8,12 +8,18 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-__all__ = ["copy", "end_group", "load"]
+from backend.cli import main
+
+__all__ = ["Command", "copy", "end_group", "load"]
 
 _CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
 _LOADED: list[str] = []
@@ -25,17 +31,18 @@ def load(*modules: str) -> None:
     _CONTEXT.set_forkserver_preload(_LOADED)
 
 
-def copy(work: Callable[..., object], *given: Any, **environment: str) -> ForkServerProcess:
-    """A process that does `work(*given)`, to be started: in a session of its own, and in this process's environment.
+def copy(work: Callable[..., object], *given: Any, environment: Mapping[str, str] | None = None) -> ForkServerProcess:
+    """A process that does `work(*given)`, to be started: in a session of its own.
 
     What it prints goes where the copied one printed when it was started: to no test's `capfd`.
 
     Args:
         work: A function of a module.
         given: What it takes, by pickle.
-        environment: What is different for it.
+        environment: All of its environment; None for this process's.
     """
-    return _CONTEXT.Process(target=_begin, args=(work, given, {**os.environ, **environment}, os.getcwd()))
+    whole = dict(os.environ if environment is None else environment)
+    return _CONTEXT.Process(target=_begin, args=(work, given, whole, os.getcwd()))
 
 
 def end_group(process: ForkServerProcess) -> None:
@@ -45,9 +52,58 @@ def end_group(process: ForkServerProcess) -> None:
     process.join()
 
 
+class Command:
+    """A command of this program that runs, as `python -m backend` runs it; used as `subprocess.Popen` is.
+
+    Args:
+        arguments: Of the command line.
+        environment: All of its environment.
+    """
+
+    def __init__(self, *arguments: str, environment: Mapping[str, str]) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._files = [Path(self._folder.name) / name for name in ("stdout", "stderr")]
+        self._process = copy(_typed, arguments, *map(str, self._files), environment=environment)
+        self._process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        """As of a process; None while it runs."""
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """By SIGKILL: the command alone, and not what it has started."""
+        self._process.kill()
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """What it has printed on its two ways, when it has ended."""
+        self._process.join(timeout)
+        assert self.returncode is not None, f"it has not ended within {timeout} s"
+        out, err = (file.read_text() for file in self._files)
+        return out, err
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.join()
+        self._folder.cleanup()
+
+
 def _begin(work: Callable[..., object], given: tuple[Any, ...], environment: dict[str, str], folder: str) -> None:
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     work(*given)
+
+
+def _typed(arguments: tuple[str, ...], out: str, err: str) -> None:
+    for number, file in ((1, out), (2, err)):
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT)
+        os.dup2(handle, number)
+        os.close(handle)
+    sys.exit(main(arguments))

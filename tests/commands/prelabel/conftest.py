@@ -6,7 +6,6 @@ import io
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,12 +17,15 @@ from PIL import Image
 from backend.models.promotion import Models
 from backend.models.published import Facts
 from benchmarks.loopback_studio import LoopbackStudio
+from tests.forked import Command, load
 from tests.models.tiny import says
+from tests.patience import SECONDS
 from tests.vision.drawing import RED, paper, ring
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = (ROOT / "label_config.xml").read_text()
 DPI = 40
+load("backend.commands.prelabel.prelabel_command", "backend.commands.prelabel.prelabel_files", "onnxruntime")
 
 
 def stamped(*, at: float = 4.0) -> bytes:
@@ -68,30 +70,15 @@ class Place:
     studio: LoopbackStudio
     url: str
 
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "backend", "prelabel", *arguments]
-
     def run(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        """The command, as it is typed."""
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=ROOT,
-            env=self.environment | changes,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        """The command, until it has ended."""
+        with self.start(*arguments, **changes) as command:
+            out, err = command.communicate(timeout=SECONDS)
+            assert command.returncode is not None
+            return subprocess.CompletedProcess(arguments, command.returncode, out, err)
 
-    def start(self, *arguments: str, **changes: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(*arguments),
-            cwd=ROOT,
-            env=self.environment | changes,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *arguments: str, **changes: str) -> Command:
+        return Command("prelabel", *arguments, environment=self.environment | changes)
 
 
 @pytest.fixture(scope="session")

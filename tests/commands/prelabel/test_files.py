@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from pyarrow import parquet
 
 from benchmarks.loopback_studio import LoopbackStudio
 from tests.commands.prelabel.conftest import Place, asker, stamped
+from tests.forked import Command
 
 KILLS = 3
 CONFIG = (
@@ -92,7 +92,7 @@ def test_killed_on_the_way_it_goes_on_and_every_task_is_there_once(
     place: Place, studio: LoopbackStudio, tmp_path: Path
 ) -> None:
     count, every = 60, 15
-    running: list[subprocess.Popen[str]] = []
+    running: list[Command] = []
     asked = since = 0
     asking = threading.Lock()
 

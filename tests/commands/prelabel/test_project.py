@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from backend.pages.source import PageSource
 from backend.settings import Settings
 from benchmarks.loopback_studio import LoopbackStudio
 from tests.commands.prelabel.conftest import CONFIG, Place
+from tests.forked import Command
 from tests.models.tiny import says
 from tests.vision.drawing import RED, paper
 
@@ -44,7 +44,7 @@ class Killer:
         self._every = every
         self._lock = threading.Lock()
         self.kills = 0
-        self.running: subprocess.Popen[str] | None = None
+        self.running: Command | None = None
         studio.after_import = self
 
     def __call__(self, _: Sequence[int]) -> bool:
