@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
 import pytest
 
+from backend.commands.demo.demo_projects import connect
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.client import LabelStudio
 from backend.settings import Settings
-from tests.end_to_end.conftest import DrawnFile, Project
+from tests.end_to_end.conftest import CONFIG, DrawnFile, Project, Server, retrieved
 from tests.patience import SECONDS
 
 pytestmark = pytest.mark.label_studio
@@ -76,6 +78,38 @@ def test_an_unreadable_page_does_not_cost_its_neighbours_their_boxes(project: Pr
     project.studio.retrieve_predictions(project.id)
     assert len(project.retrieved(good, after)) == 2
     assert all(not prediction["result"] for prediction in project.studio.predictions(bad))
+
+
+def test_a_page_that_was_cut_short_stays_open_and_is_boxed_once_it_is_whole(
+    project: Project, drawn: list[DrawnFile], server: Server
+) -> None:
+    file = drawn[0]
+    task = project.import_page("cut.jpg", file.data[: len(file.data) // 2])
+    project.studio.retrieve_predictions(project.id, [task])
+    assert project.studio.predictions(task) == []
+    [stored] = server.folder.rglob("*cut.jpg")
+    stored.write_bytes(file.data)
+    [prediction] = project.retrieved(task)
+    assert prediction["result"]
+
+
+PLACES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "$image": lambda page: {"image": [page]},
+    "$doc.image": lambda page: {"doc": {"image": page}},
+    "$images[0]": lambda page: {"images": [page]},
+}
+
+
+@pytest.mark.parametrize("value", PLACES)
+def test_a_page_is_found_where_the_editor_finds_it(
+    studio: LabelStudio, backend_url: str, version: str, drawn: list[DrawnFile], value: str
+) -> None:
+    made = studio.create_project(f"pages behind {value}", CONFIG.replace("$image", value))
+    studio.create_tab(made, "Default")
+    connect(studio, made, backend_url, version=version)
+    page = studio.upload(made, drawn[0].name, drawn[0].data)
+    [prediction] = retrieved(studio, made, studio.import_tasks(made, [PLACES[value](page)]))
+    assert prediction["result"]
 
 
 def test_a_document_of_several_pages_is_boxed_on_each(document_project: Project, drawn: list[DrawnFile]) -> None:
