@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from backend.errors import LimitExceeded
 from backend.escaping import printable
 from backend.files import writing
 from backend.outgoing import Transport, Way, refuse_packed
@@ -100,7 +101,8 @@ def fetch_file(api: HfApi, repository: str, name: str, target: Path, *, revision
 
     Raises:
         OutputError: The disk does not take it.
-        OSError: The Hub redirects too often, or it is larger than two gigabytes.
+        OSError: The Hub redirects too often.
+        LimitExceeded: It is larger than two gigabytes.
         httpx2.HTTPError: The Hub does not answer, or has no such file.
     """
     from huggingface_hub import get_token, hf_hub_url  # noqa: PLC0415
@@ -134,19 +136,15 @@ def same_place(one: str, other: str) -> bool:
 
 def _keep(answer: httpx2.Response, part: Path, target: Path) -> None:
     size = 0
-    with writing(target):
-        file = part.open("wb")
-    with file:
+    with writing(target), part.open("wb") as file:
         for block in answer.iter_bytes():
             size += len(block)
             if size > _LARGEST:
-                raise OSError(f"{target.name} is larger than {_LARGEST} bytes")
-            with writing(target):
-                file.write(block)
-        with writing(target):
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(part, target)
+                raise LimitExceeded(target.name, f"larger than {_LARGEST} bytes")
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+        os.replace(part, target)
 
 
 class _Client(httpx2.Client):

@@ -24,7 +24,7 @@ from typing import Any
 
 import httpx2
 
-from backend.errors import BadWeights, OutputError, WeightsUnavailable
+from backend.errors import BadWeights, LimitExceeded, OutputError, WeightsUnavailable
 from backend.escaping import printable
 from backend.files import alone, replace_whole
 from backend.models.hub_files import DIRECT, HubWay, commit_of, fetch_file, hub_api, reason_of
@@ -284,7 +284,7 @@ class Hub:
             commit = commit_of(info.sha, revision=self.revision)
             path = self.folder / "downloads" / commit.replace("/", "--") / self.filename
             fetch_file(api, self.repository, self.filename, path, revision=commit, way=self.way)
-        except OutputError as error:
+        except (OutputError, LimitExceeded) as error:
             raise WeightsUnavailable(f"{self.repository} was not fetched: {error}") from error
         except (httpx2.HTTPError, OSError, HFValidationError) as error:
             raise WeightsUnavailable(

@@ -95,7 +95,7 @@ class RowJournal:
         try:
             self._resume(facts)
         except BaseException:
-            self._lines.close()
+            self.__exit__()
             raise
 
     def __enter__(self) -> RowJournal:
