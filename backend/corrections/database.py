@@ -55,6 +55,15 @@ _DOWN_REVISION = re.compile(r"^down_revision(?:: [^=]+)? = (?:\"([^\"]*)\"|None)
 _SECRET_OPTION = re.compile("pass|secret|token|key", re.IGNORECASE)
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 5
+# Of a connection to PostgreSQL whose other end is gone without a word, by libpq's own names: the system would find out
+# after a quarter of an hour, or after two hours where nothing is being sent.
+_ENDS = {
+    "connect_timeout": CONNECT_SECONDS,
+    "tcp_user_timeout": 30_000,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
 _turns_of: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 _turns_lock = threading.Lock()
 _INODE = "inode of the file"
@@ -86,8 +95,8 @@ def open_database(url: str, *, patient: bool = False) -> Engine:
         parsed = parse(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        impatient = parsed.get_backend_name() == "postgresql" and "connect_timeout" not in parsed.query
-        patience = {"connect_timeout": CONNECT_SECONDS} if impatient else {}
+        ends = _ENDS if parsed.get_backend_name() == "postgresql" else {}
+        patience = {name: value for name, value in ends.items() if name not in parsed.query}
         engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=64, connect_args=patience)
         gate = _Gate(url)
         # The first of all: the next one may give a connection, and then no other is called.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from backend.errors import LedgerError, SettingsError
 from tests.corrections.annotating import drawn, saved
 from tests.corrections.conftest import Cluster
 from tests.corrections.test_kill import finish, nothing_waits, serving
+from tests.corrections.troubled_way import TROUBLES, troubled_way
 from tests.http_client import HTTP
 from tests.patience import SECONDS, eventually
 
@@ -96,6 +98,70 @@ def test_a_postgresql_that_is_restarted_under_load_delays_and_loses_nothing(clus
         all_learnt(engine, range(1, 131))
         eventually(lambda: HTTP.get(f"{served.address}/health").json()["storage"] == "ready")
         engine.dispose()
+
+
+@pytest.mark.parametrize("trouble", ["refused", "silent"])
+def test_a_postgresql_in_trouble_under_load_delays_and_loses_nothing(
+    trouble: str, cluster: Cluster, tmp_path: Path
+) -> None:
+    with psycopg.connect(f"{cluster.url}/postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ledger")
+    engine = open_database(f"{cluster.url}/ledger")
+    with troubled_way(int(cluster.url.rpartition(":")[2])) as way:
+        url = f"postgresql://ledger@127.0.0.1:{way.port}/ledger"
+        with serving("none", url, tmp_path) as served:
+            assert send(served.address, range(1, 21)) == [200] * 20
+            way.begin(trouble)
+            assert send(served.address, range(21, 61)) == [200] * 40
+            eventually(lambda: HTTP.get(f"{served.address}/health").json()["storage"] == "degraded")
+            way.end()
+            assert send(served.address, range(61, 71)) == [200] * 10
+            all_learnt(engine, range(1, 71))
+            eventually(lambda: HTTP.get(f"{served.address}/health").json()["storage"] == "ready")
+    engine.dispose()
+
+
+def test_a_postgresql_that_is_gone_without_a_word_is_given_up_soon(cluster: Cluster) -> None:
+    """The system itself would wait for a quarter of an hour, or two."""
+    engine = open_database(f"{cluster.url}/postgres?keepalives_count=7")
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        with socket.socket(fileno=os.dup(driver.fileno())) as one:
+            assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+            assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
+            assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 7, "as DATABASE_URL says"
+    engine.dispose()
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_store_in_trouble_under_load_delays_and_loses_nothing(
+    trouble: str, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crops wait for it; events, and who sends them, do not."""
+    database_url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    engine = open_database(database_url)
+    with troubled_way(int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2])) as way:
+        monkeypatch.setenv("STORAGE_URL", bucket)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.port}")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        with serving("none", database_url, tmp_path) as served:
+            assert send(served.address, range(1, 11)) == [200] * 10
+            way.begin(trouble)
+            assert send(served.address, range(11, 41)) == [200] * 30
+            eventually(lambda: set(range(1, 41)) <= set(there(engine)[0]))
+            eventually(lambda: way.came > 0 or trouble == "silent")
+            assert HTTP.get(f"{served.address}/health").status_code == 200
+            way.end()
+            assert send(served.address, range(41, 51)) == [200] * 10
+            eventually(lambda: set(range(41, 51)) <= set(there(engine)[0]))
+        s3fs.S3FileSystem.clear_instance_cache()
+        finish(engine, tmp_path, crops=bucket)
+        assert there(engine) == (list(range(1, 51)), list(range(1, 51)))
+        crops = CropStore(bucket)
+        with engine.connect() as connection:
+            for key in set(connection.execute(select(sample.c.crop)).scalars()):
+                assert crops.get(key).size
+    engine.dispose()
 
 
 def test_a_start_while_the_ledger_is_away_takes_events_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
