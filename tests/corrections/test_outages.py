@@ -126,6 +126,7 @@ def test_a_postgresql_that_is_gone_without_a_word_is_given_up_soon(cluster: Clus
     engine = open_database(f"{cluster.url}/postgres?keepalives_count=7")
     with engine.connect() as connection:
         driver = connection.connection.driver_connection
+        assert driver is not None
         with socket.socket(fileno=os.dup(driver.fileno())) as one:
             assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
             assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
