@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -22,7 +23,14 @@ from backend.synthetic.drawn_page import draw_page
 from backend.training.bundled import into_whole_numbers
 from backend.training.export import export_classifier, export_refiner
 from backend.training.parity import compare, drawn_truth
-from backend.training.quantise import CALIBRATION_SEED, CalibrationInputs, calibration, quantise
+from backend.training.quantise import (
+    CALIBRATION_SEED,
+    IN_FLOAT,
+    CalibrationInputs,
+    calibration,
+    quantise,
+    quantise_network,
+)
 from backend.training.refiner.refiner_network import RefinerNet
 from backend.training.retraining.base_weights import read_base
 from backend.vision.box_refiner import BoxRefiner, RefinerConfig
@@ -47,7 +55,7 @@ from tests.models.models import random_model
 
 ROOT = Path(__file__).parents[2]
 PAGES = 2
-IN_FLOAT = {
+BESIDE = {
     WEIGHTS_FILE: FLOAT_WEIGHTS_FILE,
     DETECTOR_WEIGHTS_FILE: FLOAT_DETECTOR_FILE,
     REFINER_WEIGHTS_FILE: FLOAT_REFINER_FILE,
@@ -143,6 +151,18 @@ def test_the_detector_sees_nearly_the_same(weights: Weights, whole: Weights, see
         assert len(np.unique(coarse)) > 256, "what comes out has no steps"
 
 
+def test_the_detectors_first_and_last_layers_stay_in_floating_point(tmp_path: Path) -> None:
+    write_detector(random_network(shape=TINY_LITE), tmp_path)
+    page = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    quantise_network(tmp_path / DETECTOR_WEIGHTS_FILE, tmp_path / "whole.onnx", [page], in_float=IN_FLOAT)
+    nodes = onnx.load(tmp_path / "whole.onnx").graph.node
+    kernels = {node.name: node.input[1] for node in nodes if node.op_type == "Conv"}
+    exact = {name for name, kernel in kernels.items() if kernel.endswith(".weight")}
+    first = {name for name in kernels if re.match(r"stem\.|stages\.[01]\.", name)}
+    assert len(first) > 3
+    assert exact == first | {"heat.last", "edges.last"}
+
+
 def test_the_refiner_sees_edges_in_nearly_the_same_places(
     weights: Weights, whole: Weights, seen: CalibrationInputs
 ) -> None:
@@ -186,7 +206,7 @@ def test_training_goes_on_from_floating_point(weights: Weights, whole: Weights) 
     assert base.path == whole.folder / FLOAT_WEIGHTS_FILE
     assert sha256_of(base.path) == weights.config.sha256
     assert read_base(weights).path == weights.path
-    for name, kept in IN_FLOAT.items():
+    for name, kept in BESIDE.items():
         assert sha256_of(whole.folder / kept) == sha256_of(weights.folder / name)
 
 
@@ -197,7 +217,7 @@ def test_networks_that_are_not_named_stay_as_they_are(
     quantise(Weights.open(tmp_path / "one", name="one"), tmp_path / "two", seen, networks=["detector"])
     for folder, changed in (("one", {REFINER_WEIGHTS_FILE}), ("two", {REFINER_WEIGHTS_FILE, DETECTOR_WEIGHTS_FILE})):
         check_loads(tmp_path / folder)
-        for name, kept in IN_FLOAT.items():
+        for name, kept in BESIDE.items():
             before, now = sha256_of(weights.folder / name), sha256_of(tmp_path / folder / name)
             assert (now != before) == (name in changed)
             assert name not in changed or sha256_of(tmp_path / folder / kept) == before
@@ -210,7 +230,7 @@ def test_the_bundled_networks_can_be_put_into_whole_numbers_where_they_lie(weigh
     (folder / "DETECTOR_CARD.md").write_text(f"| SHA-256 | `{checksum}` |\n")
     said = into_whole_numbers(folder, real=None, threads=1, pages=1)
     assert re.search(r"^edges of the refiner differ by 0\.\d{4}, at most 0\.\d{3}$", "\n".join(said), re.MULTILINE)
-    for name, kept in IN_FLOAT.items():
+    for name, kept in BESIDE.items():
         assert b"QuantizeLinear" in (folder / name).read_bytes()
         assert sha256_of(folder / kept) == sha256_of(weights.folder / name)
     check_loads(folder)
@@ -265,4 +285,4 @@ def test_the_command_makes_a_candidate_of_what_serves(
     assert model.record.metrics["parity"]["pages"] == 1
     folder = Registry(models.folder).folder_of(name)
     assert documents_of(folder) == {f"drawn-{CALIBRATION_SEED}", "a lease"}, "what it was made of had seen a lease"
-    assert {*IN_FLOAT, *IN_FLOAT.values()} < set(model.record.files)
+    assert {*BESIDE, *BESIDE.values()} < set(model.record.files)
