@@ -165,14 +165,15 @@ def fold(connection: Connection, state: Annotation, *, held: bool = False) -> bo
     """
     known = _lock(connection, state.id, task=state.task, project=state.project)
     gone = connection.execute(select(gone_task).where(gone_task.c.id == state.task)).first()
-    if gone is not None and not _belies(state, gone.hearsay, held=held):
+    news = held or state.updated > known.updated
+    if gone is not None and not (news and _belies(state, gone.hearsay, held=held)):
         if gone.hearsay is not None and known.updated < state.updated:
             values = {"task": state.task, "project": state.project, "updated": state.updated, "body": state.body()}
             connection.execute(update(table).where(table.c.id == state.id).values(values))
         return forget(connection, state.id, hearsay=gone.hearsay)
     if gone is not None:
         _take_back(connection, gone)
-    back = known.deleted and _belies(state, known.hearsay, held=held)
+    back = known.deleted and news and _belies(state, known.hearsay, held=held)
     if back:
         _LOG.warning("annotation %d is there, though an event said that it was deleted", state.id)
         open_again(connection, state.id, deleted=False, hearsay=None)

@@ -88,6 +88,14 @@ def test_an_annotation_that_is_saved_again_was_not_deleted(ledger: Ledger, forge
     assert ledger.regions() == set(), "a later deletion counts"
 
 
+@pytest.mark.parametrize("true", [TASK_GONE, deleted(1)], ids=["tasks", "annotations"])
+def test_an_event_that_is_repeated_after_the_deletion_brings_nothing_back(ledger: Ledger, true: dict[str, Any]) -> None:
+    """Label Studio's clock was ahead when it was saved."""
+    before = left("a", at=NOW + 2 * HOUR)
+    ledger.hear(before, true, before)
+    assert ledger.regions() == set()
+
+
 def test_a_task_that_lives_has_all_its_annotations_back(ledger: Ledger) -> None:
     ledger.hear(left("a", at=NOW - 60), left("d", annotation=4, at=NOW - 50), deleted(4))
     ledger.now += 1
