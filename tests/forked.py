@@ -75,6 +75,10 @@ class Command:
         """By SIGKILL: the command alone, and not what it has started."""
         self._process.kill()
 
+    def terminate(self) -> None:
+        """By SIGTERM: the command alone, too."""
+        self._process.terminate()
+
     def communicate(self, timeout: float) -> tuple[str, str]:
         """What it has printed on its two ways, when it has ended."""
         self._process.join(timeout)

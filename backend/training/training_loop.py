@@ -368,11 +368,9 @@ def _restore(
     average.load_state_dict(part(tensors, "average."))
     for name, parameter in network.named_parameters():
         if parameter.requires_grad and (state := part(tensors, f"optimiser.{name}.")):
-            optimiser.state[parameter] = {
-                # AdamW counts its steps on the processor, wherever the moments are.
-                slot: value if value.ndim == 0 else value.to(parameter.device)
-                for slot, value in state.items()
-            }
+            # AdamW counts its steps on the processor, wherever the moments are.
+            moved = {slot: one if one.ndim == 0 else one.to(parameter.device) for slot, one in state.items()}
+            optimiser.state[parameter] = moved
     # Blocks are left out at random; a checkpoint of an older program lacks the state of that generator.
     if "random.cpu" in tensors:
         torch.set_rng_state(tensors["random.cpu"])

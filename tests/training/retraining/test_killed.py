@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,28 +22,22 @@ from backend.training.retraining.starting import (
     last_training,
 )
 from backend.vision.weights import BUNDLED
+from tests.forked import Command, load
+from tests.patience import SECONDS
 from tests.training.retraining.ledger import open_ledger, teach
 
-COMMAND = (sys.executable, "-m", "backend", "train", "--threads", "1", "--jobs", "0")
-ROOT = Path(__file__).parents[3]
-SECONDS = 600
+load("backend.training.retraining.session")
 
 
-def train(settings: Settings) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        COMMAND,
-        cwd=ROOT,
-        env=os.environ | settings.as_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def train(settings: Settings) -> Command:
+    environment = os.environ | settings.as_environment()
+    return Command("train", "--threads", "1", "--jobs", "0", environment=environment)
 
 
-def until_an_epoch_has_ended(training: subprocess.Popen[str], folder: Path) -> None:
+def until_an_epoch_has_ended(training: Command, folder: Path) -> None:
     give_up = time.monotonic() + SECONDS
     while not list(folder.glob(f"run-*/{CHECKPOINT_FILE}")):
-        assert training.poll() is None, training.communicate()[0]
+        assert training.returncode is None, training.communicate(timeout=SECONDS)
         assert time.monotonic() < give_up, "no epoch has ended"
         time.sleep(0.02)
 
@@ -63,7 +55,7 @@ def test_a_killed_training_leaves_the_serving_model_alone_and_goes_on_when_start
     with train(settings) as victim:
         until_an_epoch_has_ended(victim, folder)
         victim.kill()
-        victim.wait()
+        victim.communicate(timeout=SECONDS)
     assert victim.returncode == -signal.SIGKILL
     assert not is_running(folder), "the lock died with it"
     cut = last_training(folder)
@@ -74,7 +66,7 @@ def test_a_killed_training_leaves_the_serving_model_alone_and_goes_on_when_start
     assert build_pipeline(Sources.of(settings).at_once(), settings).version.startswith(f"{champion}-")
 
     with train(settings) as again:
-        said, _ = again.communicate(timeout=SECONDS)
+        said = "".join(again.communicate(timeout=SECONDS))
     ended = last_training(folder)
     assert ended is not None
     assert ended.result == "refused", (
@@ -96,7 +88,7 @@ def test_a_training_that_is_told_to_stop_keeps_no_page_and_goes_on_later(setting
         until_an_epoch_has_ended(told, folder)
         assert (folder / PRIVATE / "annotated").is_dir(), "for as long as it takes"
         told.terminate()
-        told.wait()
+        told.communicate(timeout=SECONDS)
     assert told.returncode == 128 + signal.SIGTERM
     assert not (folder / PRIVATE).exists()
     cut = last_training(folder)
