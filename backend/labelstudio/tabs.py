@@ -22,6 +22,7 @@ __all__ = [
     "Tab",
     "make_tabs",
     "missing_tabs",
+    "page_columns",
     "task_columns",
 ]
 
@@ -35,13 +36,15 @@ PREVIEW = "preview"
 """Field of a task's data with its picture in the list: the most doubtful page of a document."""
 MARKS_FOUND = "marks_found"
 """Field of a task's data with the number of boxes that the model found."""
+_NUMBERS, _RANGE = "page_numbers", "page_range"
+"""Fields of a task's data with its pages' numbers in the document: a list for programs, a text for people."""
 SELECTED = "selected"
 """Field of a task's data with its place in the selection of `select`."""
 _HIDDEN = (
     *("inner_id", "completed_at", "cancelled_annotations", "total_predictions", "annotations_results"),
     *("annotations_ids", "predictions_model_versions", "predictions_results", "file_upload", "storage_filename"),
     *("created_at", "updated_at", "updated_by", "avg_lead_time", "draft_exists"),
-    *("data.pages", "data.images", "data.document_sha256"),
+    *("data.pages", "data.images", "data.document_sha256", f"data.{_NUMBERS}"),
 )
 """Columns that say nothing to people: a list of addresses, numbers of the database, results as JSON."""
 _ELSEWHERE = ("review_score", "review_kind", SELECTED)
@@ -114,6 +117,22 @@ def task_columns(result: Sequence[Mapping[str, Any]], pages: Sequence[TaskPage])
         on = next((page for page in pages if doubtful is not None and _is_on(doubtful, page)), pages[0])
         columns[PREVIEW] = on.reference
     return columns
+
+
+def page_columns(numbers: Sequence[int]) -> dict[str, Any]:
+    """Where a task's pages stand in their document, as a list and as a text, such as `11–12`.
+
+    Args:
+        numbers: Of its pages, from 1, in order.
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    told = (f"{run[0]}–{run[-1]}" if run[1:] else str(run[0]) for run in runs)
+    return {_NUMBERS: list(numbers), _RANGE: ", ".join(told)}
 
 
 def _is_on(region: Mapping[str, Any], page: TaskPage) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.projects import label_config
-from backend.labelstudio.tabs import task_columns
+from backend.labelstudio.tabs import page_columns, task_columns
 from backend.labelstudio.tasks import task_pages
 
 PAGES = ["/p/1.png", "/p/2.png", "/p/3.png"]
@@ -47,3 +47,18 @@ def test_a_single_page_is_its_own_picture_and_a_figure_with_labels_is_one_box() 
     labelled = {"id": "a", "type": "labels", "from_name": "mark", "score": 0.9}
     result = [labelled | {"type": "rectangle", "from_name": "box"}, labelled]
     assert task_columns(result, pages) == {"marks_found": 1}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        # a page of a document
+        ([7], "7"),
+        # the last two
+        ([11, 12], "11–12"),
+        # one that could not be decoded is not there
+        ([1, 2, 3, 5, 7, 8], "1–3, 5, 7–8"),
+    ],
+)
+def test_pages_are_told_to_people_by_their_first_and_last(numbers: list[int], told: str) -> None:
+    assert page_columns(numbers) == {"page_numbers": numbers, "page_range": told}

@@ -26,6 +26,7 @@ from backend.labelstudio.tabs import (
     SCORE_MEANS,
     make_tabs,
     missing_tabs,
+    page_columns,
     task_columns,
 )
 from backend.labelstudio.tasks import task_pages
@@ -70,7 +71,8 @@ _SINGLES: tuple[tuple[Language, int], ...] = (
 )
 _BEST = (4, 9)
 """Numbers of contracts on which the bundled weights box and name every mark rightly."""
-_DOCUMENT: tuple[tuple[Language, int], ...] = (("mixed", 0), ("mixed", 2), ("mixed", 4))
+# Boxes on the first page, where the editor opens.
+_DOCUMENT: tuple[tuple[Language, int], ...] = (("mixed", 2), ("mixed", 2), ("mixed", 4))
 
 
 def single_pages(folder: Path) -> list[Path]:
@@ -208,7 +210,7 @@ def retrieve_boxes(
 
 def _task(studio: LabelStudio, project: int, field: str, pages: Sequence[Path]) -> dict[str, Any]:
     references = [studio.upload(project, page.name, page.read_bytes()) for page in pages]
-    facts = {"document": pages[0].name, "page_numbers": list(range(1, len(pages) + 1))}
+    facts = {"document": pages[0].name, **page_columns(range(1, len(pages) + 1))}
     if len(references) > 1:
         return {field: references, PREVIEW: references[0], **facts}
     return {field: references[0], **facts}

@@ -20,7 +20,7 @@ from backend.commands.import_documents.document_files import name_of
 from backend.errors import DocumentError, LabelStudioError, PageError, PageUnavailable, UndecodablePage
 from backend.files import alone, replace_whole, sync_folder
 from backend.labelstudio.projects import DIGEST_FIELD, documents_in
-from backend.labelstudio.tabs import PREVIEW
+from backend.labelstudio.tabs import PREVIEW, page_columns
 from backend.pages.encoding import encode
 from backend.pages.page import Limits
 from backend.pages.source import decode, read_plain
@@ -259,9 +259,9 @@ class Importer:
         facts = {"document": name_of(file), DIGEST_FIELD: digest}
         field = self._binding.field
         if self._binding.paged:
-            return [{field: self._binding.pages(references), PREVIEW: references[0], **facts, "page_numbers": numbers}]
+            return [{field: self._binding.pages(references), PREVIEW: references[0], **facts, **page_columns(numbers)}]
         return [
-            {field: reference, **facts, "page_numbers": [number]}
+            {field: reference, **facts, **page_columns([number])}
             for reference, number in zip(references, numbers, strict=True)
         ]
 

@@ -21,6 +21,7 @@ from backend.escaping import hidden, without_credentials
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink, why_empty
 from backend.labelstudio.stating import stated
+from backend.labelstudio.tabs import page_columns
 from backend.labelstudio.tasks import task_pages
 from backend.pages.page import Limits
 from backend.pages.references import SMALLER
@@ -112,7 +113,7 @@ class Looker:
         return {
             "document": item.name,
             "page": page.index + 1,
-            "data": {binding.field: reference, **facts, "page_numbers": [page.index + 1]},
+            "data": {binding.field: reference, **facts, **page_columns([page.index + 1])},
             "prediction": prediction(
                 result, certainties=[marks.certainty], version=self.version, reason=why_empty(marks, [binding])
             ),

@@ -53,6 +53,7 @@ def test_the_last_two_of_twelve_pages_become_one_task(studio: Loopback, importer
         "document": "contract.pdf",
         "document_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "page_numbers": [11, 12],
+        "page_range": "11–12",
         "preview": studio.tasks[0]["data"]["pages"][0],
     }
     assert [bars(page) for page in pages_of(studio, task)] == [11, 12]
@@ -63,7 +64,10 @@ def test_a_page_a_task(studio: Loopback, importer: MakeImporter, put: Any) -> No
     assert (outcome.pages, outcome.tasks) == (3, 3)
     assert [task["data"]["page_numbers"] for task in studio.tasks] == [[1], [2], [3]]
     assert [bars(page) for task in studio.tasks for page in pages_of(studio, task)] == [3, 1, 2]
-    assert all(set(task["data"]) == {"image", "document", "document_sha256", "page_numbers"} for task in studio.tasks)
+    assert all(
+        set(task["data"]) == {"image", "document", "document_sha256", "page_numbers", "page_range"}
+        for task in studio.tasks
+    )
 
 
 @pytest.mark.parametrize(
