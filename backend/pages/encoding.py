@@ -102,6 +102,8 @@ def _file(suffix: str, pixels: NDArray[np.uint8], options: list[int]) -> bytes:
 _QUALITY = 82
 _LARGEST_FACTOR = 3.0
 """A mark of a few pixels is not blown up to a blur."""
+_FRAME = (207, 79, 31)
+"""Blue, green, red: the blue of the pages' focus, which no ink of the page hides."""
 
 
 def thumbnail(
@@ -111,6 +113,7 @@ def thumbnail(
     width: int,
     height: int,
     margin: float = 0.15,
+    framed: bool = False,
 ) -> bytes:
     """A JPEG of a box with some of what is around it, as large as fits.
 
@@ -120,6 +123,7 @@ def thumbnail(
         width: Most pixels across.
         height: Most pixels down.
         margin: Around the box, as a share of its sides.
+        framed: Whether a line shows where the box is.
     """
     down, across = pixels.shape[:2]
     x1, y1, x2, y2 = box
@@ -132,5 +136,8 @@ def thumbnail(
     size = max(1, round(factor * (right - left))), max(1, round(factor * (bottom - top)))
     smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     cut = cv2.resize(np.ascontiguousarray(pixels[top:bottom, left:right, ::-1]), size, interpolation=smooth)
+    if framed:
+        corners = [(round(factor * (at_x - left)), round(factor * (at_y - top))) for at_x, at_y in ((x1, y1), (x2, y2))]
+        cv2.rectangle(cut, corners[0], corners[1], _FRAME, thickness=2)
     _, encoded = cv2.imencode(".jpg", cut, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return bytes(encoded.tobytes())

@@ -36,5 +36,16 @@ def test_it_is_the_place_in_its_colours() -> None:
     assert image.reshape(-1, 3).mean(axis=0) == pytest.approx((200, 30, 20), abs=4)
 
 
+def test_a_frame_shows_where_the_box_is_and_leaves_what_is_in_it() -> None:
+    jpeg = thumbnail(page(), (100, 150, 200, 250), width=400, height=400, margin=1.0, framed=True)
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert image is not None
+    assert image.shape == (400, 400, 3)
+    blue = image[..., 2].astype(int) - image[..., 0] > 80
+    rows, columns = np.nonzero(blue)
+    assert (columns.min(), rows.min(), columns.max(), rows.max()) == pytest.approx((133, 133, 267, 267), abs=3)
+    assert (image[145:255, 145:255] > 240).all()
+
+
 def page() -> np.ndarray:
     return np.full((400, 400, 3), 255, np.uint8)

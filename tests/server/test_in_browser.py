@@ -373,6 +373,32 @@ def test_names_of_projects_and_people_are_text(browser: Browser, engine: Engine,
         assert complaints == []
 
 
+def test_v_shows_what_is_around_the_crop_and_goes_along(at_the_wall: Page, studio: ReviewedStudio) -> None:
+    view, picture = at_the_wall.locator("#around"), at_the_wall.locator("#around img")
+    expect(view).to_be_hidden()
+    at_the_wall.keyboard.press("v")
+    expect(picture).to_be_visible()
+    expect(picture).to_have_attribute("src", "/review/crop?project=1&task=1&page=0&region=a1&around=1")
+    at_the_wall.keyboard.press("0")
+    expect(picture).to_have_attribute("src", "/review/crop?project=1&task=2&page=0&region=a2&around=1")
+    expect(at_the_wall.locator(".crop").nth(1)).to_be_focused()
+    # The view stays in sight, and the crop below it.
+    at_the_wall.set_viewport_size({"width": 390, "height": 700})
+    for key in ("End", "Home"):
+        at_the_wall.keyboard.press(key)
+        below, tile = view.bounding_box(), at_the_wall.locator(".crop:focus").bounding_box()
+        assert below is not None
+        assert tile is not None
+        assert below["y"] >= 0
+        assert below["y"] + below["height"] <= tile["y"] + 1
+    at_the_wall.keyboard.press("Escape")
+    expect(view).to_be_hidden()
+    at_the_wall.get_by_role("button", name="view around").click()
+    expect(picture).to_be_visible()
+    saved(at_the_wall, 1)
+    assert studio.labels(1) == [{"b1": "signature"}]
+
+
 def test_l_shows_first_what_looks_alike(at_the_wall: Page) -> None:
     at_the_wall.keyboard.press("ArrowRight")
     at_the_wall.keyboard.press("l")

@@ -7,10 +7,11 @@
   const empty = document.getElementById("empty");
   const reviewer = document.getElementById("reviewer");
   const tools = document.getElementById("tools");
+  const around = document.getElementById("around");
   const { project, class: label, sort, every, like, header, studio } = wall.dataset;
   const KEYS = { 1: "signature", 2: "stamp", 3: "thumb", 0: "none", " ": label, x: "skip" };
   // By its place on the keyboard, where an Arabic layout writes another letter or digit on it.
-  const PLACES = { KeyX: "x", KeyZ: "z", KeyL: "l", KeyO: "o" };
+  const PLACES = { KeyX: "x", KeyZ: "z", KeyL: "l", KeyO: "o", KeyV: "v" };
   for (const digit of "0123") PLACES[`Digit${digit}`] = PLACES[`Numpad${digit}`] = digit;
   const PORTION = 20; // decisions that are sent at once
   const REST = 1200; // milliseconds without a decision after which the open ones are sent
@@ -39,8 +40,8 @@
     return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
-  function pictureOf(crop) {
-    const query = new URLSearchParams({ project, task: crop.task, page: crop.page, region: crop.region });
+  function pictureOf(crop, more = {}) {
+    const query = new URLSearchParams({ project, task: crop.task, page: crop.page, region: crop.region, ...more });
     return `/review/crop?${query}`;
   }
 
@@ -112,6 +113,25 @@
     tiles[at].tabIndex = 0;
     tiles[at].focus({ preventScroll: !scroll });
     if (scroll) tiles[at].scrollIntoView({ block: "nearest" });
+    lookAround();
+  }
+
+  // What is around the crop on its page, as long as somebody wants to see it.
+  function lookAround() {
+    if (around.hidden || !crops.length) return;
+    const source = pictureOf(crops[at], { around: 1 });
+    const [image, words] = around.children;
+    if (image.getAttribute("src") === source) return;
+    words.textContent = "Loading …";
+    image.hidden = true;
+    image.src = source;
+  }
+
+  function turnAround() {
+    around.hidden = !around.hidden;
+    tools.querySelector("[data-now=around]").setAttribute("aria-pressed", String(!around.hidden));
+    lookAround();
+    if (!around.hidden) tiles[at].scrollIntoView({ block: "nearest" });
   }
 
   function columns() {
@@ -299,6 +319,7 @@
     crops.forEach(show);
     empty.hidden = crops.length > 0;
     tools.hidden = crops.length === 0;
+    around.hidden ||= crops.length === 0;
     wall.dataset.ready = "yes";
     last = performance.now();
     if (crops.length) focus(0, { scroll: false });
@@ -318,6 +339,7 @@
       decide([crops[at]], KEYS[key]);
       if (!unseen) focus(at + 1);
     } else if (key === "z") undo();
+    else if (key === "v" || (key === "Escape" && !around.hidden)) turnAround();
     else if (key === "Enter") rest();
     else if (key === "l") {
       const here = new URL(location.href);
@@ -334,6 +356,7 @@
     const button = event.target.closest("button");
     if (!button) return;
     if (button.dataset.now === "undo") undo();
+    else if (button.dataset.now === "around") turnAround();
     else if (button.dataset.now === "rest") rest();
     else {
       brush = brush === button.dataset.do ? "" : button.dataset.do;
@@ -341,6 +364,14 @@
         one.setAttribute("aria-pressed", String(one.dataset.do === brush));
       }
     }
+  });
+
+  around.firstElementChild.addEventListener("load", ({ target }) => {
+    target.hidden = false;
+    around.lastElementChild.textContent = "";
+  });
+  around.firstElementChild.addEventListener("error", () => {
+    around.lastElementChild.textContent = "Its page cannot be shown.";
   });
 
   // Who reviews is kept in this browser, for the next visit.

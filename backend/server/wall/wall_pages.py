@@ -97,7 +97,8 @@ def wall_pages(wall: Wall) -> Blueprint:
         item = _item(wall.engine)
         if item is None:
             return refusal(404, "NotFound", "the ledger has no such crop: reload the wall")
-        return Response(wall.looks.get(item).jpeg, content_type="image/jpeg")
+        jpeg = wall.looks.around(item) if request.args.get("around") == "1" else wall.looks.get(item).jpeg
+        return Response(jpeg, content_type="image/jpeg")
 
     @pages.post("/review/decisions")
     def decide() -> Any:

@@ -183,6 +183,9 @@ def _decided(connection: Connection, project: int) -> set[tuple[int, str]]:
 
 
 _WIDTH, _HEIGHT = 200, 120
+_AROUND_WIDTH, _AROUND_HEIGHT = 1100, 576
+_AROUND = 1.5
+"""Of a crop's sides, on each side of it: the words before a field, and the line that is signed on."""
 _MOST_LOOKS = 6000
 """Of some 8 kB each."""
 _MOST_CONFIGS = 200
@@ -244,6 +247,21 @@ class Looks:
                     self._making.pop(page, None)
                 found = made[_name(item)]
         return found
+
+    def around(self, item: CropItem) -> bytes:
+        """A JPEG of a crop's surroundings on its page, with a line around the crop; it is not kept.
+
+        Raises:
+            PageError: Its page cannot be had.
+            RequestError: The task no longer names it.
+            LabelStudioError: Label Studio refused or did not answer.
+        """
+        reference = self._reference(item)
+        with self._decoding:
+            page = first_page(self._connections.pages(str(item.project)), reference, task=item.task)
+            return thumbnail(
+                page.pixels, item.box, width=_AROUND_WIDTH, height=_AROUND_HEIGHT, margin=_AROUND, framed=True
+            )
 
     def _known(self, item: CropItem) -> CropLook | None:
         with self._lock:

@@ -194,6 +194,18 @@ def test_each_page_is_decoded_once_for_all_its_crops(engine: Engine, studio: Rev
     assert client.get("/review/crop?project=1&task=1&page=0&region=zz").status_code == 404
 
 
+def test_what_is_around_a_crop_shows_its_neighbour_too(engine: Engine, studio: ReviewedStudio) -> None:
+    client = app(engine, studio, pages=ColouredPages("/data/upload/1/t3p0")).test_client()
+    answer = client.get("/review/crop?project=1&task=1&page=0&region=a1&around=1")
+    assert (answer.status_code, answer.mimetype) == (200, "image/jpeg")
+    image = cv2.imdecode(np.frombuffer(answer.data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert image is not None
+    red, green = ((image[..., one].astype(int) - image[..., other] > 100).sum() for one, other in ((0, 1), (1, 0)))
+    assert red > 1000
+    assert green > 500, "the green mark to the right"
+    assert client.get("/review/crop?project=1&task=3&page=0&region=a3&around=1").status_code != 200
+
+
 def test_what_looks_alike_hangs_together_and_what_cannot_be_seen_last(engine: Engine, studio: ReviewedStudio) -> None:
     seen = looks(engine, studio, ColouredPages("/data/upload/1/t3p0"))
     items = queue(engine, project=1, label="stamp")
