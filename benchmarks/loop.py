@@ -153,23 +153,33 @@ def _going_on(arms: Sequence[Arm], rounds: Sequence[Round]) -> list[Arm]:
     return [arm for arm in arms if arm.name not in done]
 
 
-def _to_annotate(arm: Arm, number: int, folder: Path, plan: Plan, jobs: int) -> Sequence[KnownPage]:
-    """The pages of a round; of an order, those of the pool that it has not taken yet, to choose from."""
+def _to_annotate(
+    arm: Arm, number: int, folder: Path, plan: Plan, jobs: int
+) -> tuple[Sequence[KnownPage], Sequence[KnownPage]]:
+    """The pages of a round; of an order, those of the pool that it may choose from, and those that it took before."""
     if arm.name not in ORDERS:
-        return draw_series(folder, HELD_OUT + number, pages=plan.pages, dpi=plan.dpi, jobs=jobs)
+        return draw_series(folder, HELD_OUT + number, pages=plan.pages, dpi=plan.dpi, jobs=jobs), ()
     pool = draw_series(folder, POOL, pages=plan.pool, dpi=plan.dpi, jobs=jobs, familiar=True)
     earlier = [arm.settings.data_dir / f"round-{one}" / "annotated.json" for one in range(1, number)]
     taken = {name for file in earlier for name in _read(file)["names"]}
-    return [page for page in pool if page.name not in taken]
+    return [page for page in pool if page.name not in taken], [page for page in pool if page.name in taken]
 
 
 def next_pages(
-    order: str, served: Served, left: Sequence[KnownPage], settings: Settings, *, count: int, seed: int
+    order: str,
+    served: Served,
+    left: Sequence[KnownPage],
+    settings: Settings,
+    *,
+    count: int,
+    seed: int,
+    done: Sequence[KnownPage] = (),
 ) -> Sequence[KnownPage]:
-    """The pages that an order takes next, of those that are left."""
-    bar = tqdm(left, desc=f"{order}: which pages", unit="page", disable=None)
+    """The pages that an order takes next, of those that are left; `done` are those that were corrected."""
+    bar = tqdm([*left, *done], desc=f"{order}: which pages", unit="page", disable=None)
     looked = [served.look(page, settings, task=place) for place, page in enumerate(bar)]
-    return [left[place] for place in ordered(order, looked, count, seed=seed)]
+    known = [one.vector for one in looked[len(left) :]]
+    return [left[place] for place in ordered(order, looked[: len(left)], count, seed=seed, known=known)]
 
 
 def _plan(args: argparse.Namespace, *, version: str) -> Plan:
@@ -242,23 +252,23 @@ def _before(arm: Arm, held_out: Sequence[KnownPage]) -> dict[str, Any]:
 def _round(
     arm: Arm,
     number: int,
-    pages: Sequence[KnownPage],
+    offered: tuple[Sequence[KnownPage], Sequence[KnownPage]],
     held_out: Sequence[KnownPage],
     args: argparse.Namespace,
 ) -> Round:
-    """One round of one arm; each of its three steps is done once. An order chooses its pages among those given."""
+    """One round of one arm; each of its three steps is done once. An order chooses among the pages offered."""
     steps = arm.settings.data_dir / f"round-{number}"
     model = "bundled" if number == 1 else _read(steps.with_name(f"round-{number - 1}") / "trained.json")["serves"]
 
     def annotate() -> dict[str, Any]:
-        work, shown = Work(), 0
+        (pages, done), work, shown = offered, Work(), 0
         with arm.serve(model, day=number) as served:
             chosen = pages
             if arm.name in ORDERS:
-                chosen = next_pages(arm.name, served, pages, arm.settings, count=args.pages, seed=number)
+                chosen = next_pages(arm.name, served, pages, arm.settings, count=args.pages, seed=number, done=done)
             for place, page in enumerate(tqdm(chosen, desc=f"{arm.name}, round {number}", unit="page", disable=None)):
-                done, boxes = served.annotate(page, task=1000 * number + place)
-                work, shown = work + done, shown + boxes
+                spent, boxes = served.annotate(page, task=1000 * number + place)
+                work, shown = work + spent, shown + boxes
             served.learn()
             marks = sum(len(page.marks) for page in chosen)
             facts = {"model": model, "version": served.version, "pages": len(chosen), "shown": shown, "marks": marks}

@@ -3,9 +3,10 @@
 Usage: python -m benchmarks.queue_gain [--pool N] [--held-out N] [--work DIR]
 
 Half of the pool is in a style that the network never saw, half in one that it knows: an archive with a new customer in
-it. In each round an order takes some pages by what is known so far; an annotator who knows the truth corrects them; and
-what names the marks is taught anew by all that was corrected. Macro F1 of the names is measured on the marks, and on
-the false boxes, of held-out pages of the new style.
+it. `--rare` leaves a few of the new pages, as where that customer is one of many. In each round an order takes some
+pages by what is known so far; an annotator who knows the truth corrects them; and what names the marks is taught anew
+by all that was corrected. Macro F1 of the names is measured on the marks, and on the false boxes, of held-out pages of
+the new style.
 
 What is taught is one layer over the embeddings of the serving network, which takes a second, not the whole network: so
 many rounds can be run over many pools. It tells what an order brings to naming. It does not tell of marks that are
@@ -38,7 +39,7 @@ from backend.vision.network_config import CLASSES, MARKS
 from backend.vision.pipeline import Pipeline
 from benchmarks.loop_work import HELD_OUT, KnownPage, draw_series
 
-__all__ = ["ORDERS", "Material", "Namer", "corrected_until", "curve", "main", "ordered"]
+__all__ = ["ORDERS", "Material", "Namer", "corrected_until", "curve", "half_of", "main", "ordered"]
 
 ORDERS = ("random", "doubtful first", "select")
 AIM = 0.9
@@ -104,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--known", type=int, default=24, help="pages that are corrected before the first (%(default)s)")
     parser.add_argument("--pages", type=int, default=4, help="pages of a round (%(default)s)")
     parser.add_argument("--halves", type=int, default=20, help="halves of the pool (%(default)s)")
+    parser.add_argument("--rare", type=int, metavar="N", help="only N pages of a half are new (default: as they come)")
     parser.add_argument("--dpi", type=int, default=150, help="of the pages (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads that compute (%(default)s)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="keeps the pages and what was seen of them")
@@ -113,12 +115,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pool, held_out, known = _pages(args, folder)
     curves: dict[str, list[list[float]]] = {order: [] for order in ORDERS}
     for half in range(args.halves):
-        some = np.random.default_rng(half).permutation(len(pool))[: len(pool) // 2]
-        chosen = [pool[place] for place in some]
+        chosen = half_of(pool, rare=args.rare, seed=half)
         for order in ORDERS:
             curves[order].append(curve(order, chosen, known, held_out, pages=args.pages, seed=half))
     _print(curves, args.pages)
     return 0
+
+
+def half_of(pool: Sequence[Material], *, rare: int | None, seed: int) -> list[Material]:
+    """Half of a pool, drawn by lot; of the pages in the new style only `rare`, where that is said."""
+    lots = [pool[place] for place in np.random.default_rng(seed).permutation(len(pool))]
+    if rare is not None:
+        lots = [*[one for one in lots if one.new][:rare], *[one for one in lots if not one.new]]
+    return lots[: len(pool) // 2]
 
 
 def curve(
@@ -138,14 +147,18 @@ def curve(
         found.append(_f1(namer, held_out))
         if not left:
             return found
-        for place in ordered(order, [_looked(namer, *one) for one in left.items()], pages, seed=seed):
+        looked = [_looked(namer, *one) for one in left.items()]
+        done = [_looked(namer, place, page).vector for place, page in enumerate(corrected)]
+        for place in ordered(order, looked, pages, seed=seed, known=done):
             corrected.append(left.pop(place))
 
 
-def ordered(order: str, looked: Sequence[LookedTask], count: int, *, seed: int) -> list[int]:
-    """The tasks that an order takes first, of those that are left."""
+def ordered(
+    order: str, looked: Sequence[LookedTask], count: int, *, seed: int, known: Sequence[NDArray[np.float64]]
+) -> list[int]:
+    """The tasks that an order takes first, of those that are left; `known` are the vectors of those corrected."""
     if order == "select":
-        return [one.task for one in choose(looked, count)]
+        return [one.task for one in choose(looked, count, known=known)]
     if order == "random":
         lots = np.random.default_rng([seed, len(looked)]).permutation(len(looked))
         return [looked[place].task for place in lots[:count]]

@@ -1,14 +1,15 @@
 """The command `select`: which tasks to annotate next, so that a few teach much: doubtful ones, unlike each other.
 
 Uncertainty alone picks the same doubt many times over. So each choice is the task with the largest product of its doubt
-and its distance to the tasks already chosen. This is the greedy k-centre of Sener and Savarese (Active learning for
-convolutional neural networks: a core-set approach, 2018), weighted by uncertainty.
+and its distance to the tasks that are annotated or already chosen. This is the greedy k-centre of Sener and Savarese
+(Active learning for convolutional neural networks: a core-set approach, 2018), weighted by uncertainty.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from backend.terminal import advise
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from backend.labelstudio.connections import Pages
     from backend.labelstudio.labelling import Binding
@@ -39,9 +40,13 @@ if TYPE_CHECKING:
 
 __all__ = ["LookedTask", "add_arguments", "choose", "looked_at", "run", "spread"]
 
+_LEAST_DISTANCE = 1e-6
+"""Of a task that is a copy of another: of several such, the doubtful ones come first."""
 _LEAST_DOUBT = 1e-3
 """Of a task where the model is sure of all: such tasks are taken when nothing else is left, the unlike ones first."""
 _LISTED = 20
+_LOOKED_BACK = 200
+"""Annotated tasks, the last of the project, that are looked at as well: what looks like them teaches little."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,28 +68,37 @@ class LookedTask:
     preview: str = ""
 
 
-def spread(certainties: NDArray[np.float64], vectors: NDArray[np.float64], count: int) -> list[int]:
-    """Chooses doubtful tasks that are unlike each other; places of the chosen, the most worth first.
+def spread(
+    certainties: NDArray[np.float64], vectors: NDArray[np.float64], count: int, *, known: NDArray[np.float64]
+) -> list[int]:
+    """Chooses doubtful tasks that are unlike each other and unlike what is known; places of them, the most worth first.
 
     Args:
         certainties: (N,) scores of the tasks, 0 to 1.
         vectors: (N, D) of length 1, or zeros for a task without marks: those are like each other and unlike all else.
         count: How many.
+        known: (K, D) of tasks that are annotated; those without marks say nothing about others.
     """
     doubt = np.maximum(1 - certainties, _LEAST_DOUBT)
     empty = np.asarray(~vectors.any(axis=1), np.bool_)
     distance = np.ones(len(doubt))
+    for one in known[known.any(axis=1)]:
+        distance = np.minimum(distance, _apart(vectors, empty, one))
     chosen: list[int] = []
     for _ in range(min(count, len(doubt))):
-        worth = doubt * distance
+        worth = doubt * np.maximum(distance, _LEAST_DISTANCE)
         worth[chosen] = -1
         best = int(worth.argmax())
         chosen.append(best)
-        apart = np.clip(1 - vectors @ vectors[best], 0, None)
-        if empty[best]:
-            apart[empty] = 0
-        distance = np.minimum(distance, apart)
+        distance = np.minimum(distance, _apart(vectors, empty, vectors[best]))
     return chosen
+
+
+def _apart(vectors: NDArray[np.float64], empty: NDArray[np.bool_], one: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distances (N,) to one task; without marks, tasks are alike."""
+    if not one.any():
+        return np.where(empty, 0.0, 1.0)
+    return np.asarray(np.clip(1 - vectors @ one, 0, None))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Looks at every task that nobody annotated, and lists those to annotate first; gives 1 where one had no pages.
+    """Looks at tasks, and lists those to annotate first; gives 1 where one had no pages.
 
     Raises:
         SettingsError: There is no token.
@@ -114,14 +128,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         state = studio.project(project)
         bindings = bind(str(state.get("label_config") or ""), confidence=settings.confidence)
         source = PageSource(settings, studio)
-        looked, failed = _look(studio, state, pipeline, source, bindings)
-        chosen = choose(looked, args.n)
+        looked, done, failed = _look(studio, state, pipeline, source, bindings)
+        chosen = choose(looked, args.n, known=[one.vector for one in done])
         for place, one in enumerate(chosen[:_LISTED], 1):
             marks = f"{one.marks} mark{'' if one.marks == 1 else 's'}"
             print(f"{place:>4}  task {one.task:<8} score {one.certainty:.3f}  {marks}")
         if len(chosen) > _LISTED:
             print(f"      and {len(chosen) - _LISTED} more")
-        print(f"{len(chosen)} of {len(looked)} tasks that nobody annotated are selected")
+        beside = f", compared with {len(done)} that somebody annotated" if done else ""
+        print(f"{len(chosen)} of {len(looked)} tasks that nobody annotated are selected{beside}")
         if not looked and not failed:
             print("the project has no task without an annotation: `import` brings documents in", file=sys.stderr)
         elif not args.write:
@@ -134,22 +149,33 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _look(
     studio: LabelStudio, project: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: Sequence[Binding]
-) -> tuple[list[LookedTask], int]:
-    """The open tasks as the model sees them, and how many could not be looked at."""
+) -> tuple[list[LookedTask], list[LookedTask], int]:
+    """The open tasks as the model sees them, the last of those that are annotated, and how many had no pages."""
     looked: list[LookedTask] = []
+    done: list[LookedTask] = []
     failed = 0
-    left = int(project.get("task_number") or 0) - int(project.get("num_tasks_with_annotations") or 0)
-    with tqdm(total=left or None, unit="task", disable=None, file=sys.stderr) as bar:
+    annotated = int(project.get("num_tasks_with_annotations") or 0)
+    total = int(project.get("task_number") or 0) - annotated + min(annotated, _LOOKED_BACK)
+    last: deque[Mapping[str, Any]] = deque(maxlen=_LOOKED_BACK)
+
+    def open_tasks() -> Iterator[Mapping[str, Any]]:
         for task in studio.tasks(int(project["id"])):
             if any(not one.get("was_cancelled") for one in task.get("annotations") or ()):
-                continue
-            try:
-                looked.append(_seen(task, pipeline, source, bindings))
-            except (PageError, RequestError) as error:
-                failed += 1
-                tqdm.write(f"contract-marks: task {task['id']}: {error}", file=sys.stderr)
-            bar.update()
-    return looked, failed
+                last.append({"id": task["id"], "data": task["data"]})
+            else:
+                yield task
+
+    with tqdm(total=total or None, unit="task", disable=None, file=sys.stderr) as bar:
+        # What is annotated is known when all open tasks went by.
+        for tasks, seen in ((open_tasks(), looked), (last, done)):
+            for task in tasks:
+                try:
+                    seen.append(_seen(task, pipeline, source, bindings))
+                except (PageError, RequestError) as error:
+                    failed += 1
+                    tqdm.write(f"contract-marks: task {task['id']}: {error}", file=sys.stderr)
+                bar.update()
+    return looked, done, failed
 
 
 def _seen(task: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: Sequence[Binding]) -> LookedTask:
@@ -179,12 +205,20 @@ def looked_at(task: int, seen: Sequence[Marks], *, preview: str = "") -> LookedT
     )
 
 
-def choose(looked: Sequence[LookedTask], count: int) -> list[LookedTask]:
-    """The tasks most worth annotating, the most worth first."""
+def choose(looked: Sequence[LookedTask], count: int, *, known: Sequence[NDArray[np.float64]]) -> list[LookedTask]:
+    """The tasks most worth annotating, the most worth first.
+
+    Args:
+        looked: Tasks that nobody annotated.
+        count: How many.
+        known: (D,) of each task that is annotated, as `LookedTask.vector`.
+    """
     if not looked:
         return []
     certainties = np.array([one.certainty for one in looked])
-    return [looked[place] for place in spread(certainties, np.stack([one.vector for one in looked]), count)]
+    vectors = np.stack([one.vector for one in looked])
+    chosen = spread(certainties, vectors, count, known=np.array(known).reshape(len(known), vectors.shape[1]))
+    return [looked[place] for place in chosen]
 
 
 def _write(studio: LabelStudio, project: int, looked: Sequence[LookedTask], chosen: Sequence[LookedTask]) -> int:

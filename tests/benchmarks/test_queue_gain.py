@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backend.commands.select_tasks import LookedTask
-from benchmarks.queue_gain import ORDERS, Material, Namer, corrected_until, curve, ordered
+from benchmarks.queue_gain import ORDERS, Material, Namer, corrected_until, curve, half_of, ordered
 
 CLASSES = 4
 EYE = np.eye(8)
@@ -26,12 +26,13 @@ def looked(task: int, certainty: float, direction: int) -> LookedTask:
 def test_orders_take_what_they_say() -> None:
     # Three of one doubt, one of another that is a little smaller, and one that is sure.
     tasks = [looked(0, 0.5, 0), looked(1, 0.51, 0), looked(2, 0.52, 0), looked(3, 0.6, 1), looked(4, 0.99, 2)]
-    assert ordered("doubtful first", tasks, 3, seed=0) == [0, 1, 2]
-    assert ordered("select", tasks, 2, seed=0) == [0, 3]
-    drawn = [ordered("random", tasks, 5, seed=seed) for seed in range(20)]
+    assert ordered("doubtful first", tasks, 3, seed=0, known=()) == [0, 1, 2]
+    assert ordered("select", tasks, 2, seed=0, known=()) == [0, 3]
+    assert ordered("select", tasks, 2, seed=0, known=[EYE[0]]) == [3, 4], "the first doubt was corrected on other pages"
+    drawn = [ordered("random", tasks, 5, seed=seed, known=()) for seed in range(20)]
     assert all(sorted(one) == [0, 1, 2, 3, 4] for one in drawn)
     assert len({tuple(one) for one in drawn}) > 1
-    assert ordered("random", tasks, 5, seed=3) == drawn[3]
+    assert ordered("random", tasks, 5, seed=3, known=()) == drawn[3]
 
 
 def test_a_namer_names_what_it_was_taught() -> None:
@@ -61,3 +62,10 @@ def test_pages_until_an_aim_are_counted_in_rounds() -> None:
     assert corrected_until(0.9, [0.5, 0.8, 0.92, 0.91], 4) == 8
     assert corrected_until(0.9, [0.95, 0.8], 4) == 0
     assert corrected_until(0.99, [0.5, 0.8], 4) is None
+
+
+def test_a_half_of_the_pool_holds_as_many_new_pages_as_are_asked_for() -> None:
+    pool = [material((0, 0), new=bool(number % 2)) for number in range(24)]
+    assert [len(half_of(pool, rare=rare, seed=5)) for rare in (None, 2)] == [12, 12]
+    assert sum(one.new for one in half_of(pool, rare=2, seed=5)) == 2
+    assert half_of(pool, rare=2, seed=5) != half_of(pool, rare=2, seed=6)

@@ -20,9 +20,11 @@ from tests.models.tiny import says
 A, B, NOTHING = (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)
 
 
-def order(*tasks: tuple[float, tuple[float, float]], count: int = 99) -> list[int]:
+def order(
+    *tasks: tuple[float, tuple[float, float]], count: int = 99, known: tuple[tuple[float, float], ...] = ()
+) -> list[int]:
     certainties, vectors = zip(*tasks, strict=True)
-    return spread(np.array(certainties), np.array(vectors), count)
+    return spread(np.array(certainties), np.array(vectors), count, known=np.array(known).reshape(len(known), 2))
 
 
 @pytest.mark.parametrize(
@@ -45,12 +47,29 @@ def test_doubt_times_distance(tasks: list[tuple[float, tuple[float, float]]], ch
     assert order(*tasks, count=2) == chosen[:2]
 
 
+@pytest.mark.parametrize(
+    ("known", "chosen"),
+    [
+        ((), [0, 2, 3, 1]),
+        # what looks like an annotated task comes after the rest, the more doubtful first
+        ((A,), [2, 3, 0, 1]),
+        # a task without marks that somebody annotated says nothing about others that have none
+        ((NOTHING,), [0, 2, 3, 1]),
+        ((A, B), [3, 0, 1, 2]),
+    ],
+)
+def test_what_is_annotated_is_known(known: tuple[tuple[float, float], ...], chosen: list[int]) -> None:
+    # Of two stamps that look alike, the second is a little surer.
+    tasks = [(0.5, A), (0.51, A), (0.6, B), (0.9, NOTHING)]
+    assert order(*tasks, known=known) == chosen
+
+
 def test_each_is_chosen_once_and_of_clusters_one_each() -> None:
     random = np.random.default_rng(0)
     centres = np.eye(16)[:8]
     vectors = np.repeat(centres, 20, axis=0) + random.normal(0, 0.02, (160, 16))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    chosen = spread(random.uniform(0.4, 0.6, 160), vectors, 160)
+    chosen = spread(random.uniform(0.4, 0.6, 160), vectors, 160, known=np.zeros((0, 16)))
     assert sorted(chosen) == list(range(160))
     assert {place // 20 for place in chosen[:8]} == set(range(8))
 
@@ -107,6 +126,32 @@ def test_places_and_marks_are_written_and_a_tab_is_made_once(
     assert [task["data"]["selected"] for task in tasks if "selected" in task["data"]] == [1]
     titles = [tab["data"]["title"] for tab in studio.views]
     assert titles == ["Default", "Selected"]
+
+
+def test_a_page_that_looks_like_an_annotated_one_comes_after_others_with_marks(
+    studio: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = filled(studio, marked=3)
+    tasks.pop()
+    first = [{"id": 1, "was_cancelled": False, "result": []}]
+    tasks[-1]["annotations"] = []
+    assert main(["select", "--project", "contracts", "--n", "1"]) == 0
+    [chosen] = _listed(capsys.readouterr().out)
+    # Somebody annotates just that one, and a copy of it comes in.
+    copied = next(task for task in tasks if task["id"] == chosen)
+    copied["annotations"] = first
+    with studio.client() as client:
+        client.import_tasks(int(copied["project"]), [{"image": copied["data"]["image"]}])
+    assert main(["select", "--project", "contracts"]) == 0
+    said = capsys.readouterr().out
+    assert "are selected, compared with 1 that somebody annotated" in said
+    marked = {task["id"] for task in tasks[:3]} - {chosen}
+    *before, copy = [one for one in _listed(said) if one in marked | {tasks[-1]["id"]}]
+    assert (set(before), copy) == (marked, tasks[-1]["id"])
+
+
+def _listed(said: str) -> list[int]:
+    return [int(line.split()[2]) for line in said.splitlines() if " score " in line]
 
 
 def test_a_project_without_open_tasks_is_told_what_to_do(studio: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
