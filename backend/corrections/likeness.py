@@ -2,7 +2,7 @@
 
 Key points of one are found again in the other (SIFT; Lowe 2004). One turn and one scale explain them (RANSAC). Then the
 ink lies on the ink: without their coarse shapes, both correlate. Two thumbs, or two signatures, share a shape and no
-key points. Numbers: `python -m benchmarks.recall --pairs`.
+key points. `python -m benchmarks.recall` measures what comes of it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _SEED = 0
 
 _POINTS, _INK, _STROKES = 6, 0.45, 0.25
 _POINTS_OF_PRINT, _INK_OF_PRINT, _STROKES_OF_PRINT, _TURN_OF_PRINT = 10, 0.75, 0.5, 3.0
+_INK_WITH_STROKES = 0.7
+"""Enough for print where the strokes correlate as much."""
 _SMALLEST, _LARGEST = 0.5, 2.0
 _LEAST_COVER = 0.5
 _AROUND = 12.0
@@ -100,6 +102,7 @@ class Likeness:
     def print(self) -> bool:
         """Whether they are the same to the dot, as print and copies are, and no two impressions of a rubber."""
         precise = self.ink >= _INK_OF_PRINT and self.strokes >= _STROKES_OF_PRINT
+        precise |= min(self.ink, self.strokes) >= _INK_WITH_STROKES
         return precise and self.points >= _POINTS_OF_PRINT and abs(self.turn) <= _TURN_OF_PRINT
 
 

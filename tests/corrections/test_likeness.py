@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.corrections.likeness import Look, decoded, encoded, likeness, look_at
+from backend.corrections.likeness import Likeness, Look, decoded, encoded, likeness, look_at
 from backend.corrections.recall import RecalledVerdict, Remembered, unit
 from backend.geometry import iou
 from backend.synthetic.drawn_page import draw_page
@@ -45,6 +45,20 @@ def look(seed: int, **changes: float) -> Look:
 def test_the_same_thing_is_the_same(changes: dict[str, float], printed: bool) -> None:
     found = likeness(look(3), look(3, **changes))
     assert found.same
+    assert found.print is printed
+
+
+@pytest.mark.parametrize(
+    ("found", "printed"),
+    [
+        (Likeness(points=13, ink=0.8, strokes=0.64, turn=-0.5), True),
+        (Likeness(points=40, ink=0.746, strokes=0.754, turn=0.0), True),  # a seal, twice scanned at 150 dots an inch
+        (Likeness(points=40, ink=0.72, strokes=0.6, turn=0.0), False),  # impressions of one rubber are no closer
+        (Likeness(points=40, ink=0.9, strokes=0.9, turn=4.0), False),
+        (Likeness(points=9, ink=0.9, strokes=0.9, turn=0.0), False),
+    ],
+)
+def test_print_is_the_same_to_the_dot(found: Likeness, printed: bool) -> None:
     assert found.print is printed
 
 
