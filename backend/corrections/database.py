@@ -57,13 +57,8 @@ BUSY_SECONDS = 30
 CONNECT_SECONDS = 5
 # Of a connection to PostgreSQL whose other end is gone without a word, by libpq's own names: the system would find out
 # after a quarter of an hour, or after two hours where nothing is being sent.
-_ENDS = {
-    "connect_timeout": CONNECT_SECONDS,
-    "tcp_user_timeout": 30_000,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-}
+_ENDS = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": 30_000}
+_ENDS |= {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 _turns_of: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 _turns_lock = threading.Lock()
 _INODE = "inode of the file"
