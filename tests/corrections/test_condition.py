@@ -87,7 +87,7 @@ def test_one_that_can_only_be_read_is_found_out(tmp_path: Path, at_work: bool) -
 
 
 def test_one_that_is_locked_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.corrections.database._BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("backend.corrections.database._LOOK_SECONDS", 0.1)
     url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     writer = open_database(url)
     engine = open_as_it_is(url)
