@@ -8,9 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, text, update
+from sqlalchemy import Column, Connection, Row, and_, insert, or_, select, text, update
 
-from backend.corrections.crop_store import difference
 from backend.corrections.tables import document, sample
 
 __all__ = ["COPY_BITS", "ELSEWHERE", "OfDocument", "Side", "assign_split", "document_key", "elsewhere", "split_of"]
@@ -22,6 +21,14 @@ COPY_BITS = 3
 MOST_SHARING = 8
 SIDES_LOCK = 0x73706C69  # any number that nothing else locks
 ELSEWHERE = "another document has its page on"
+_MOST_VARIABLES = 500
+_OF_PAGE: Sequence[Column[Any]] = (
+    document.c.key,
+    document.c.page_sha256,
+    document.c.phash,
+    document.c.split,
+    document.c.fixed,
+)
 
 
 def document_key(name: str | None, references: Iterable[str]) -> str:
@@ -108,12 +115,9 @@ def _decide(connection: Connection, key: str, new: Iterable[OfDocument]) -> set[
     Returns:
         The documents that are on another side now.
     """
-    near = [_copies(connection, page.page_sha256, page.page_phash) for page in new]
-    touched = {key, *(one.key for copies in near for one in copies)}
-    for copies in near:
-        # One more may be too many for a page to tell anything: then those that it joined part.
-        for one in copies if len(copies) <= 2 * MOST_SHARING else ():
-            touched |= {other.key for other in _copies(connection, one.page_sha256, one.phash)}
+    touched = {key}
+    for page in new:
+        touched |= _bound(connection, _copies(connection, page.page_sha256, page.page_phash))
     moved = set()
     while touched:
         family = _family(connection, touched.pop())
@@ -124,6 +128,28 @@ def _decide(connection: Connection, key: str, new: Iterable[OfDocument]) -> set[
             side = str(connection.execute(select(document.c.split).where(document.c.key == fixed[0])).scalar())
         moved |= {name for name in sorted(family.keys() - set(fixed)) if _move(connection, name, side)}
     return moved
+
+
+def _bound(connection: Connection, copies: Sequence[Row[Any]]) -> set[str]:
+    """The documents that copies of a new page bind to others, or did until it came.
+
+    One more may be too many for a page to tell anything: then those that it joined part. A page that had too many
+    copies before told nothing, and tells nothing now. So an archive of thousands on one form costs no more with each.
+    """
+    hashes = [(copy.key, int(copy.phash, 16)) for copy in copies]
+    found: set[str] = set()
+    for one, (_, own) in zip(copies, hashes, strict=True):
+        alike: set[str] = set()
+        for key, other in hashes:
+            if (own ^ other).bit_count() <= COPY_BITS:
+                alike.add(key)
+                if len(alike) > MOST_SHARING + 1:
+                    break
+        else:
+            sharing = {other.key for other in _copies(connection, one.page_sha256, one.phash)}
+            if len(sharing) <= MOST_SHARING + 1:
+                found |= sharing
+    return found
 
 
 def _family(connection: Connection, key: str) -> dict[str, bool]:
@@ -162,12 +188,23 @@ def _settle_pages(connection: Connection, key: str, changed: Collection[str]) ->
     for page in connection.execute(select(document).where(document.c.key == key)).all():
         copies = _copies(connection, page.page_sha256, page.phash)
         owner = _owner(copies)
-        for one in copies if owner.key in changed else [page]:
-            reason = None if one.split == owner.split else elsewhere(owner.split)
-            here = and_(sample.c.document == one.key, sample.c.page_sha256 == one.page_sha256)
-            said = sample.c.quarantine.startswith(ELSEWHERE)
-            which = said if reason is None else or_(said, sample.c.quarantine.is_(None))
-            connection.execute(update(sample).where(here, which).values(quarantine=reason))
+        theirs = copies if owner.key in changed else [page]
+        for side in sorted({one.split for one in theirs}):
+            here = [one for one in theirs if one.split == side]
+            _quarantine(connection, here, None if side == owner.split else elsewhere(owner.split))
+
+
+def _quarantine(connection: Connection, pages: Sequence[Row[Any]], reason: str | None) -> None:
+    """Says why samples of pages do not teach, or takes that back; other reasons stay as they are."""
+    said = sample.c.quarantine.startswith(ELSEWHERE)
+    which = said if reason is None else or_(said, sample.c.quarantine.is_(None))
+    for start in range(0, len(pages), _MOST_VARIABLES):
+        some = pages[start : start + _MOST_VARIABLES]
+        here = and_(
+            sample.c.document.in_([one.key for one in some]),
+            sample.c.page_sha256.in_([one.page_sha256 for one in some]),
+        )
+        connection.execute(update(sample).where(here, which).values(quarantine=reason))
 
 
 def _owner(copies: Iterable[Row[Any]]) -> Row[Any]:
@@ -178,9 +215,10 @@ def _owner(copies: Iterable[Row[Any]]) -> Row[Any]:
 def _copies(connection: Connection, sha256: str, phash: str) -> list[Row[Any]]:
     """The pages that are copies of one: with the same pixels, or a perceptual hash within 3 bits; itself among them."""
     alike = (document.c[f"band{n}"] == band for n, band in enumerate(_bands(phash)))
-    near = select(document).where(or_(document.c.page_sha256 == sha256, *alike))
+    near = select(*_OF_PAGE).where(or_(document.c.page_sha256 == sha256, *alike))
+    own = int(phash, 16)
     rows = connection.execute(near.order_by(document.c.key, document.c.page_sha256)).all()
-    return [row for row in rows if difference(row.phash, phash) <= COPY_BITS]
+    return [row for row in rows if (int(row.phash, 16) ^ own).bit_count() <= COPY_BITS]
 
 
 def _bands(phash: str) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, event, select, update
 
 from backend.corrections.crop_store import CropStore, fingerprint, perceptual
 from backend.corrections.database import writing
@@ -64,6 +66,18 @@ class Ledger:
             pass
         with self._engine.connect() as connection:
             return {row.region: row for row in connection.execute(select(sample).order_by(sample.c.id))}
+
+
+class _Undo(Exception):
+    """Ends a transaction of which nothing is to stay."""
+
+
+@contextmanager
+def undone(engine: Engine) -> Iterator[Connection]:
+    """A transaction as the worker begins it, of which nothing stays: a plain one of SQLite's would keep everything."""
+    with suppress(_Undo), writing(engine) as connection:
+        yield connection
+        raise _Undo
 
 
 @pytest.fixture
@@ -119,11 +133,10 @@ def page_facts() -> dict[str, PageLook]:
 def in_order(engine: Engine, order: Sequence[tuple[int, str]], facts: Mapping[str, PageLook]) -> dict[int, str]:
     """The side of each document of the family after its pages became known in an order."""
     keys = {number: document_key(f"lease {number}", ()) for number in FAMILY}
-    with engine.connect() as connection, connection.begin() as transaction:
+    with undone(engine) as connection:
         for number, reference in order:
             assign_split(connection, [dataclasses.replace(facts[reference], document=keys[number])])
         rows = dict(connection.execute(select(document.c.key, document.c.split)).all())
-        transaction.rollback()
     return {number: rows[key] for number, key in keys.items()}
 
 
@@ -164,7 +177,7 @@ def test_a_form_that_many_documents_have_binds_none_and_teaches_on_one_side(
     assert len(set(natural.values())) > 1
     form = page_facts["/p/1"]
     for order in (keys, keys[::-1]):
-        with engine.connect() as connection, connection.begin() as transaction:
+        with undone(engine) as connection:
             for key in order:
                 assign_split(connection, [dataclasses.replace(form, document=key)])
             found = dict(connection.execute(select(document.c.key, document.c.split)).all())
@@ -174,7 +187,64 @@ def test_a_form_that_many_documents_have_binds_none_and_teaches_on_one_side(
                 side = assign_split(connection, [dataclasses.replace(form, document=key)])
                 away = {} if natural[key] == owner else {form.page_sha256: owner}
                 assert (side.split, side.elsewhere) == (natural[key], away)
-            transaction.rollback()
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A page of a document; scans of one form have hashes that differ in some bits."""
+
+    document: str
+    page_sha256: str
+    page_phash: str
+
+
+def scans(bits: Sequence[Sequence[int]], *, form: int) -> list[Scanned]:
+    """A document for each row of bits in which its scan differs from the form."""
+    hashes = (form ^ sum(1 << bit for bit in set(changed)) for changed in bits)
+    return [
+        Scanned(document_key(f"contract {number}", ()), f"{number:064x}", f"{one:016x}")
+        for number, one in enumerate(hashes)
+    ]
+
+
+def sides_of(connection: Connection, pages: Sequence[Scanned]) -> dict[str, str]:
+    for page in pages:
+        assign_split(connection, [page])
+    return {str(key): str(side) for key, side in connection.execute(select(document.c.key, document.c.split))}
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    bits=st.lists(st.lists(st.integers(0, 7), max_size=3), min_size=MOST_SHARING, max_size=3 * MOST_SHARING),
+    seed=st.integers(0, 2**32),
+)
+def test_scans_of_one_form_are_on_the_same_sides_whichever_came_first(
+    engine: Engine, bits: Sequence[Sequence[int]], seed: int
+) -> None:
+    """Some are copies of few others, and some of many: each new one may be the one too many for any of them."""
+    pages = scans(bits, form=0x1234_5678_9ABC_DEF0)
+    mixed = random.Random(seed).sample(pages, len(pages))  # noqa: S311
+    found = []
+    for order in (pages, mixed):
+        with undone(engine) as connection:
+            found.append(sides_of(connection, order))
+    assert found[0] == found[1]
+
+
+def test_a_document_asks_as_little_of_the_database_when_thousands_have_its_form(engine: Engine) -> None:
+    asked: list[str] = []
+
+    def ask(_: Any, __: Any, statement: str, *___: Any) -> None:
+        asked.append(statement)
+
+    costs = []
+    with undone(engine) as connection:
+        event.listen(connection, "before_cursor_execute", ask)
+        for page in scans([[number % 3] for number in range(10 * MOST_SHARING)], form=0x0F0F_0F0F_0F0F_0F0F):
+            asked.clear()
+            assign_split(connection, [page])
+            costs.append(len(asked))
+    assert max(costs[2 * MOST_SHARING :]) <= 30, costs
 
 
 def test_a_page_that_two_documents_decided_before_share_teaches_on_one_side(ledger: Ledger, engine: Engine) -> None:
