@@ -13,9 +13,3 @@ def upgrade() -> None:
     op.add_column("annotation", sa.Column("hearsay", sa.Float))
     op.add_column("gone_task", sa.Column("hearsay", sa.Float))
     op.add_column("label_config", sa.Column("hearsay", sa.Boolean, nullable=False, server_default=sa.false()))
-
-
-def downgrade() -> None:
-    op.drop_column("label_config", "hearsay")
-    op.drop_column("gone_task", "hearsay")
-    op.drop_column("annotation", "hearsay")
