@@ -382,15 +382,17 @@ def test_v_shows_what_is_around_the_crop_and_goes_along(at_the_wall: Page, studi
     at_the_wall.keyboard.press("0")
     expect(picture).to_have_attribute("src", "/review/crop?project=1&task=2&page=0&region=a2&around=1")
     expect(at_the_wall.locator(".crop").nth(1)).to_be_focused()
-    # The view stays in sight, and the crop below it.
+    # The view stays in sight, and the crop between it and the tools.
     at_the_wall.set_viewport_size({"width": 390, "height": 700})
-    for key in ("End", "Home"):
+    for key in ("Home", "End", "Home"):
+        at_the_wall.evaluate("scrollTo(0, 0)")
         at_the_wall.keyboard.press(key)
-        below, tile = view.bounding_box(), at_the_wall.locator(".crop:focus").bounding_box()
-        assert below is not None
-        assert tile is not None
-        assert below["y"] >= 0
-        assert below["y"] + below["height"] <= tile["y"] + 1
+        sights = [view, at_the_wall.locator(".crop:focus"), at_the_wall.locator("#tools")]
+        places = [(box["y"], box["y"] + box["height"]) for one in sights if (box := one.bounding_box())]
+        (top, upper), (tile, foot), (tools, _) = places
+        assert top >= 0
+        assert upper <= tile + 1
+        assert foot <= tools + 1
     at_the_wall.keyboard.press("Escape")
     expect(view).to_be_hidden()
     at_the_wall.get_by_role("button", name="view around").click()
