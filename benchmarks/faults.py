@@ -34,7 +34,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.faulty_server import FaultyServer, LoopbackPages, Sent, events, predict, running
+from benchmarks.faulty_server import FaultyServer, Sent, events, predict, running
+from benchmarks.loopback_pages import LoopbackPages
 from benchmarks.server_speed import Latency
 from tests.pages.hostile import HOSTILE
 

@@ -1,8 +1,7 @@
 """What `benchmarks.faults` and `benchmarks.soak` share: a real server that can be harmed, and a Label Studio beside it.
 
 The server is started as `serve` starts it, in a session of its own, so that all its processes can be found and killed.
-Label Studio is a loopback server: one drawn page under as many addresses as there are tasks, some of them slow or
-hostile, and the state of each annotation as it was saved last.
+Label Studio is a loopback server (`benchmarks.loopback_pages`).
 """
 
 from __future__ import annotations
@@ -23,25 +22,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import cv2
 from sqlalchemy import select
 
 from backend.corrections.database import default_url, open_database
 from backend.corrections.tables import event, sample
-from backend.synthetic.drawn_page import draw_page
+from benchmarks.loopback_pages import LoopbackPages, loopback_pages
 from benchmarks.webhook import BOXES, CONFIG
 from benchmarks.webhook import event as saved
 
-__all__ = ["FaultyServer", "Found", "LoopbackPages", "Sent", "events", "loopback_pages", "predict", "running"]
+__all__ = ["FaultyServer", "Found", "Sent", "events", "predict", "running"]
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS, DRAIN_SECONDS = 300.0, 600.0
 PROBE_SECONDS = 0.05
-SLOW_SECONDS = 30.0
 
 _BARE = """
 import asyncio
@@ -84,69 +80,6 @@ class Found:
     lost: int
     doubled: int
     mixed: int
-
-
-class LoopbackPages:
-    """Pages and annotations, as Label Studio hands them out.
-
-    Attributes:
-        hostile: Files by name, handed out under `/hostile/NAME`.
-        held: The newest state of each annotation, by its id.
-    """
-
-    def __init__(self) -> None:
-        pixels = draw_page(7, dpi=150).pixels
-        self._jpeg = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
-        self.hostile: dict[str, bytes] = {}
-        self.held: dict[int, dict[str, Any]] = {}
-
-    def answer(self, path: str) -> tuple[str, bytes] | None:
-        """Content type and body; None for what is not there."""
-        kind, _, name = path.strip("/").partition("/")
-        if kind == "hostile":
-            return "application/octet-stream", self.hostile[name]
-        if path.startswith("/api/annotations/"):
-            found = self.held.get(int(name.split("/")[1]))
-            return None if found is None else ("application/json", json.dumps(found).encode())
-        if path.startswith("/data/upload/"):
-            return "image/jpeg", self._jpeg
-        if kind == "slow":
-            time.sleep(SLOW_SECONDS)
-        return None
-
-
-@contextmanager
-def loopback_pages() -> Iterator[tuple[str, LoopbackPages]]:
-    """The loopback Label Studio and its address."""
-    pages = LoopbackPages()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = pages.answer(self.path.partition("?")[0])
-            kind, body = found or ("application/json", b'{"detail": "Not found."}')
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Says nothing."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-        def handle_error(self, *_: Any) -> None:
-            """Who does not wait for a slow page closes its connection."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", pages
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class FaultyServer:

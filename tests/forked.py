@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -18,8 +19,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from backend.cli import main
+from tests.patience import SECONDS
 
-__all__ = ["Command", "copy", "end_group", "load"]
+__all__ = ["Command", "copy", "end_group", "kill_at_its_step", "load"]
 
 _CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
 _LOADED: list[str] = []
@@ -50,6 +52,29 @@ def end_group(process: ForkServerProcess) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid or 0, signal.SIGKILL)
     process.join()
+
+
+def kill_at_its_step(work: Callable[..., object], *given: Any, reached: threading.Event | None = None) -> None:
+    """Lets a copy do `work(*given, said)`, and kills it when it says through the connection `said` that it is there.
+
+    Args:
+        work: A function of a module.
+        given: What it takes, by pickle.
+        reached: Tells of the step in the copy's place, where a server of the test sees it.
+    """
+    heard, said = multiprocessing.Pipe(duplex=False)
+    process = copy(work, *given, said)
+    process.start()
+    said.close()
+    with heard:
+        if reached is not None:
+            assert reached.wait(SECONDS), "the server was not asked"
+        else:
+            assert heard.poll(SECONDS), "nothing was said"
+            assert heard.recv() == "reached"
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 class Command:

@@ -15,7 +15,8 @@ from backend.vision.network_config import MARKS
 from tests.commands.review.test_report import doubted, rendered
 from tests.dataset.conftest import Make, make
 from tests.dataset.test_statistics import COLOURS, mark, paper
-from tests.server.test_in_browser import CONTRAST, EVIL, SIZES, browser, chromium, opened
+from tests.server.browsing import SIZES, browser, chromium, opened
+from tests.server.test_in_browser import CONTRAST, EVIL
 
 __all__ = ["browser", "chromium", "make"]
 

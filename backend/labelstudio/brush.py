@@ -1,9 +1,9 @@
 """Masks as Label Studio's brush stores them: runs of the bytes of a red, green, blue and alpha picture.
 
 The format is that of @thi.ng/rle-pack. First come 32 bits for the number of values, 5 bits for their width less one,
-and four times 4 bits for the widths of lengths less one. Then come the runs. Of each run,
-one bit says whether one value is repeated, and 2 bits choose a width. Then come its length less one and its values:
-one, or as many as the length says.
+and four times 4 bits for the widths of lengths less one. Then come the runs. Of each run, one bit says whether one
+value is repeated, and 2 bits choose a width. Then come its length less one and its values: one, or as many as the
+length says.
 """
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ def test_scans_of_one_form_are_on_the_same_sides_whichever_came_first(
     assert found[0] == found[1]
 
 
-def test_a_document_asks_as_little_of_the_database_when_thousands_have_its_form(engine: Engine) -> None:
+def test_a_document_asks_as_little_of_the_database_however_many_have_its_form(engine: Engine) -> None:
     asked: list[str] = []
 
     def ask(_: Any, __: Any, statement: str, *___: Any) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
-import signal
 from pathlib import Path
 
 import pytest
@@ -12,27 +10,12 @@ import pytest
 from backend.models.promotion import Models
 from backend.models.published import Facts, Registry
 from backend.vision.weights import Weights
-from tests.forked import copy, load
+from tests.forked import copy, kill_at_its_step, load
 from tests.models.conftest import Publish
 from tests.models.stopping import PROMOTING, PUBLISHING, ROLLING_BACK, act
 from tests.models.tiny import says
-from tests.patience import SECONDS
 
 load("tests.models.stopping", "onnxruntime")
-
-
-def killed(name: str, argument: str, folder: Path, step: str) -> None:
-    """Lets a process act, and kills it when it has reached a step."""
-    heard, said = multiprocessing.Pipe(duplex=False)
-    process = copy(act, name, argument, folder, step, said)
-    process.start()
-    said.close()
-    with heard:
-        assert heard.poll(SECONDS), "nothing was said"
-        assert heard.recv() == "reached"
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("step", PUBLISHING)
@@ -43,7 +26,7 @@ def test_killed_while_publishing_leaves_a_whole_model_or_none(
     serving = published("stamp")
     models.promote(serving, why="a test", by="tests", force=True)
     candidate = says("thumb", tmp_path / "new")
-    killed("publish", str(candidate), folder, step)
+    kill_at_its_step(act, "publish", str(candidate), folder, step)
     registry = Registry(folder)
     assert registry.active() == serving
     for name in registry.names():
@@ -65,7 +48,7 @@ def test_killed_while_promoting_the_old_model_is_active_or_the_new_one(
 ) -> None:
     old, new = published("stamp"), published("thumb")
     models.promote(old, why="a test", by="tests", force=True)
-    killed("promote", new, folder, step)
+    kill_at_its_step(act, "promote", new, folder, step)
     moved = step == "pointer moved, not durable"
     registry = Registry(folder)
     assert registry.active() == (new if moved else old)
@@ -83,7 +66,7 @@ def test_killed_while_rolling_back(step: str, folder: Path, models: Models, publ
     old, new = published("stamp"), published("thumb")
     models.promote(old, why="a test", by="tests", force=True)
     models.promote(new, why="a test", by="tests", force=True)
-    killed("rollback", "", folder, step)
+    kill_at_its_step(act, "rollback", "", folder, step)
     moved = step == "pointer moved, not durable"
     assert Registry(folder).active() == (old if moved else new)
     assert models.rollback(why="a test", by="tests").model == (None if moved else old)

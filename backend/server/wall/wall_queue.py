@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, and_, exists, func, select
+from sqlalchemy import Connection, Engine, Row, and_, exists, func, select
 
 from backend.corrections.outcomes import Outcome
 from backend.corrections.tables import annotation, decision, prediction, proposal, sample
@@ -132,18 +132,7 @@ def _predicted(connection: Connection, project: int, label: str, *, task: int | 
         .limit(_MOST_LOOKED_AT)
     )
     for row in connection.execute(rows):
-        yield CropItem(
-            project=project,
-            task=row.task,
-            page=row.page,
-            region=row.region,
-            label=row.label,
-            box=(row.x1, row.y1, row.x2, row.y2),
-            size=(row.page_width, row.page_height),
-            doubt=1.0 - row.score,
-            annotation=None,
-            updated=None,
-        )
+        yield _item(row, project, doubt=1.0 - row.score)
 
 
 def _annotated(connection: Connection, project: int, label: str, *, task: int | None = None) -> Iterator[CropItem]:
@@ -163,18 +152,25 @@ def _annotated(connection: Connection, project: int, label: str, *, task: int | 
         .limit(_MOST_LOOKED_AT)
     )
     for row in connection.execute(rows):
-        yield CropItem(
-            project=project,
-            task=row.task,
-            page=row.page,
-            region=row.region,
-            label=row.label,
-            box=(row.x1, row.y1, row.x2, row.y2),
-            size=(row.page_width, row.page_height),
-            doubt=_UNSURE if not row.probabilities else 1.0 - row.probabilities[CLASSES.index(row.label)],
-            annotation=row.annotation,
-            updated=row.updated,
-        )
+        doubt = 1.0 - row.probabilities[CLASSES.index(row.label)] if row.probabilities else _UNSURE
+        yield _item(row, project, doubt=doubt, annotation=row.annotation, updated=row.updated)
+
+
+def _item(
+    row: Row[Any], project: int, *, doubt: float, annotation: int | None = None, updated: float | None = None
+) -> CropItem:
+    return CropItem(
+        project=project,
+        task=row.task,
+        page=row.page,
+        region=row.region,
+        label=row.label,
+        box=(row.x1, row.y1, row.x2, row.y2),
+        size=(row.page_width, row.page_height),
+        doubt=doubt,
+        annotation=annotation,
+        updated=updated,
+    )
 
 
 def _decided(connection: Connection, project: int) -> set[tuple[int, str]]:

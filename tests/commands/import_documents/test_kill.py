@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,7 @@ from backend.labelstudio.projects import label_config
 from tests.commands.import_documents.loopback import Loopback
 from tests.commands.import_documents.papers import pdf
 from tests.commands.import_documents.stopping import STEPS, importer_of, run
-from tests.forked import copy, load
+from tests.forked import kill_at_its_step, load
 from tests.patience import SECONDS
 
 load("tests.commands.import_documents.stopping")
@@ -39,19 +37,7 @@ def killed(studio: Loopback, project: int, tmp_path: Path) -> Kill:
     """Lets a process import, and kills it when it, or the server, has reached a step."""
 
     def kill(step: str = "", reached: threading.Event | None = None) -> None:
-        heard, said = multiprocessing.Pipe(duplex=False)
-        process = copy(run, studio.url, project, tmp_path, step, said)
-        process.start()
-        said.close()
-        with heard:
-            if reached is not None:
-                assert reached.wait(SECONDS), "the server was not asked"
-            else:
-                assert heard.poll(SECONDS), "nothing was said"
-                assert heard.recv() == "reached"
-            process.kill()
-            process.join()
-        assert process.exitcode == -signal.SIGKILL
+        kill_at_its_step(run, studio.url, project, tmp_path, step, reached=reached)
 
     return kill
 

@@ -1,0 +1,65 @@
+"""A real browser before a page of the server: a tab, what it complains of, and a server for one test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from sqlalchemy import Engine
+from werkzeug.serving import make_server
+
+from backend.corrections.database import open_database
+from tests.end_to_end.conftest import QUIET, chromium
+from tests.patience import SECONDS
+
+__all__ = ["SIZES", "browser", "chromium", "engine", "opened", "serving"]
+
+SIZES = [(1366, 768), (390, 844)]
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, headless=True, args=QUIET, timeout=1000 * SECONDS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """A ledger on SQLite alone: the browser does not see which."""
+    opened = open_database(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
+    yield opened
+    opened.dispose()
+
+
+@contextmanager
+def serving(made: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, made, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def opened(browser: Browser, *, size: tuple[int, int], scheme: str) -> Iterator[tuple[Page, list[str]]]:
+    """A tab, and what its console complains of, such as of something that the policy kept out."""
+    width, height = size
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_default_timeout(1000 * SECONDS)
+    expect.set_options(timeout=1000 * SECONDS)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page, complaints
+    page.close()
