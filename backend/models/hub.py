@@ -262,7 +262,7 @@ def push(what: Upload, *, private: bool = True, endpoint: str | None = None, way
         WeightsUnavailable: The Hub does not answer, or refused.
     """
     api = hub_api(endpoint, way)
-    from huggingface_hub import CommitOperationAdd  # noqa: PLC0415  the environment was prepared for it above
+    from huggingface_hub import CommitOperationAdd  # noqa: PLC0415
 
     operations = [
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=content if isinstance(content, bytes) else str(content))

@@ -64,10 +64,6 @@ def hub_api(endpoint: str | None, way: HubWay) -> HfApi:
         endpoint: Address of the Hub; None for HF_ENDPOINT or the public one.
         way: To it.
     """
-    # Read when the client is imported. Who wants either sets the client's own variable. Xet is a client of its own,
-    # which follows the environment's proxies and has no bounds of ours.
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     from huggingface_hub import HfApi, set_client_factory  # noqa: PLC0415  half a second to load, and rarely needed
 

@@ -275,7 +275,7 @@ class Hub:
             BadWeights: The file is damaged.
         """
         api = hub_api(self.endpoint, self.way)
-        from huggingface_hub.errors import HFValidationError  # noqa: PLC0415  the environment was prepared for it above
+        from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
         try:
             info = api.model_info(

@@ -168,6 +168,22 @@ def test_a_hub_does_not_say_how_long_its_client_sleeps(models: Models, tmp_path:
     assert "README.md" in hub.pushed["a/b"]
 
 
+def test_the_hubs_client_keeps_our_ways_also_where_another_library_loads_it_first() -> None:
+    """`datasets` does. Then it is too late to switch off what it reads once: Xet, and telling of its use."""
+    loads = "import backend, datasets; from huggingface_hub import constants as hub"
+    says = "print(hub.HF_HUB_DISABLE_XET, hub.HF_HUB_DISABLE_TELEMETRY)"
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+
+    def said(**settings: str) -> str:
+        command = [sys.executable, "-c", f"{loads}; {says}"]
+        return subprocess.run(
+            command, cwd=ROOT, env=plain | settings, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert said() == "True True\n"
+    assert said(HF_HUB_DISABLE_XET="0") == "False True\n", "who wants it sets the client's own variable"
+
+
 def test_an_unfinished_file_is_not_left(tmp_path: Path) -> None:
     with serve(LoopbackHub(b"weights" * 1000, cut=100)) as server:
         hub = Hub(folder=tmp_path, endpoint=server.address)

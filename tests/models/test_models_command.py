@@ -190,8 +190,8 @@ def test_push_says_what_leaves_and_pull_brings_it_back_over_the_hub_of_hf_endpoi
 ) -> None:
     name = published("stamp", metrics=FIGURES)
     with serve(LoopbackHub(None)) as hub:
-        # Its own storage protocol is not spoken there; the address is read when the library is loaded.
-        environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_DISABLE_XET": "1"}
+        # Read when the library is loaded.
+        environment = {**os.environ, "HF_ENDPOINT": hub.address}
 
         def typed(*arguments: str) -> str:
             command = [sys.executable, "-m", "backend", "models", *arguments]
@@ -221,7 +221,7 @@ def test_what_is_pulled_is_judged_at_once_by_what_its_puller_says_it_has_seen(
     (tmp_path / "seen.txt").write_text("page-00042\nanother\n")
     verdicts = {}
     with serve(LoopbackHub(None)) as hub:
-        environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_DISABLE_XET": "1"}
+        environment = {**os.environ, "HF_ENDPOINT": hub.address}
 
         def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
             command = [sys.executable, "-m", "backend", "models", *arguments]
