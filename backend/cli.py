@@ -27,34 +27,37 @@ _COMMANDS = {
     "connect": ("backend.commands.connect", "connect a Label Studio project to this backend"),
     "doctor": (
         "backend.commands.doctor.doctor_command",
-        "look at both directions, and say what is not well and what to do",
+        "check the connection both ways; say what is wrong, and what to do",
     ),
     "import": (
         "backend.commands.import_documents.import_command",
-        "bring PDF, TIFF and image files into a project, as tasks",
+        "make tasks of PDF, TIFF and image files",
     ),
-    "predict": ("backend.commands.predict", "print the marks of images and PDFs, without any server"),
-    "redact": ("backend.commands.redact", "cover the marks of images and PDFs with black, for sharing them"),
+    "predict": ("backend.commands.predict", "print and draw the marks of images and PDFs; needs no server"),
+    "redact": ("backend.commands.redact", "cover the marks of images and PDFs with black, before you share them"),
     "prelabel": (
         "backend.commands.prelabel.prelabel_command",
-        "give every task of a project, or a folder, its predictions",
+        "predict every task of a project, or every page of a folder",
     ),
     "worker": ("backend.commands.run_worker", "turn corrections into training examples, beside the server"),
-    "sync": ("backend.commands.sync", "ask Label Studio for corrections that its webhooks did not tell"),
-    "samples": ("backend.commands.show_samples", "show what the corrections made"),
-    "dataset": ("backend.commands.dataset", "freeze corrected pages as a versioned data set, and hand it out"),
+    "sync": ("backend.commands.sync", "fetch corrections that no webhook brought"),
+    "samples": ("backend.commands.show_samples", "show what the corrections became, and take one back"),
+    "dataset": ("backend.commands.dataset", "freeze corrected pages as a data set; compare and export data sets"),
     "report": ("backend.commands.report.report_command", "tell which contracts lack a signature or a stamp"),
     "select": ("backend.commands.select_tasks", "choose the tasks to annotate next: doubtful ones, unlike each other"),
     "review": (
         "backend.commands.review.review_command",
-        "list annotations that the current model doubts, the worst first",
+        "list annotations that the model doubts, the most doubtful first",
     ),
     "draw": ("backend.commands.draw", "draw contract pages with known marks"),
     "evaluate": ("backend.commands.evaluate", "measure a model on pages whose marks are known"),
     "models": ("backend.commands.models", "list, promote and roll back models, and exchange them with the Hub"),
     "train": ("backend.commands.train", "retrain on the corrections; a better model is promoted"),
-    "demo": ("backend.commands.demo.demo_command", "start Label Studio with drawn contracts and this backend"),
-    "completion": ("backend.commands.completion", "print a script by which your shell completes all of these"),
+    "demo": (
+        "backend.commands.demo.demo_command",
+        "start Label Studio with drawn contracts, connected to this backend",
+    ),
+    "completion": ("backend.commands.completion", "print a script that completes these commands in your shell"),
 }
 """Name: module with `add_arguments(parser)` and `run(args, settings) -> exit code`, and what it does."""
 _BAD_USE = 2
@@ -170,11 +173,18 @@ def _parser(wanted: str | None, module: Any, called: str = _PROGRAM) -> argparse
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (_, summary) in _COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        command = commands.add_parser(name, help=summary, description=_sentence(summary))
         if name == wanted:
             module.add_arguments(command)
+            for actions in (one for one in command._actions if isinstance(one, argparse._SubParsersAction)):
+                for action in actions._choices_actions:
+                    actions.choices[action.dest].description = _sentence(action.help or "")
             command.set_defaults(described=_described, program=_PROGRAM)
     return parser
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
 
 
 def _described() -> dict[str, Words]:

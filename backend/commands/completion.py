@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "shell",
         choices=SHELLS,
-        help='for which; then, such as: eval "$(python -m backend completion bash)". It completes `contract-marks`, '
-        "which the script makes a command of the shell where this program is not installed as one",
+        help='your shell; in bash, type: eval "$(python -m backend completion bash)". This completes `contract-marks` '
+        "and its words, also where this program is not installed as a command",
     )
 
 

@@ -29,13 +29,21 @@ _AGREE = "set WEBHOOK_SECRET for `serve` and for `connect`"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `connect`."""
     parser.add_argument(
-        "--project", required=True, metavar="ID|TITLE", help="which; digits alone are an id, a new title makes one"
+        "--project",
+        required=True,
+        metavar="ID|TITLE",
+        help="the project, by number or title; a new title makes a new project",
     )
     parser.add_argument(
-        "--pages", action="store_true", default=None, help="a document of several pages a task, not a single page"
+        "--pages",
+        action="store_true",
+        default=None,
+        help="each task is a document of several pages (default: a single page)",
     )
     parser.add_argument("--url", help="this backend's address as Label Studio reaches it (HOST and PORT)")
-    parser.add_argument("--from-here", metavar="URL", help="the same as this machine reaches it, where that differs")
+    parser.add_argument(
+        "--from-here", metavar="URL", help="this backend's address as this machine reaches it, if that differs"
+    )
     parser.add_argument(
         "--replace-config",
         action="store_true",
@@ -44,9 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--queue",
         action="store_true",
-        help="also give a project that is connected already what a new one gets: doubtful tasks first, and the tabs",
+        help="also change a project that was connected before: doubtful tasks first, and the tabs of a new project",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be changed")
+    parser.add_argument("--dry-run", action="store_true", help="change nothing; only say what would be changed")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -39,30 +39,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one = actions.add_parser("freeze", help="make a version that never changes")
     one.add_argument("name", help="the version's name")
     source = one.add_mutually_exclusive_group(required=True)
-    source.add_argument("--project", nargs="+", metavar="ID|TITLE", help="what annotators left in these projects")
+    source.add_argument(
+        "--project", nargs="+", metavar="ID|TITLE", help="pages of these projects, as annotators left them"
+    )
     source.add_argument(
         "--coco", type=Path, metavar="FILE", help="pages whose marks are known, such as those of `draw`"
     )
     one.add_argument("--images", type=Path, metavar="DIR", help="folder of the images that FILE names")
-    one.add_argument("--allow-missing", action="store_true", help="freeze without the tasks whose pages cannot be had")
-    one = actions.add_parser("export", help="write a version in a format that others read")
+    one.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="leave out tasks whose pages cannot be fetched (default: freeze nothing then)",
+    )
+    one = actions.add_parser("export", help="write a version in a format of other programs")
     one.add_argument("name", help="the version's name")
-    one.add_argument("--format", choices=tuple(FORMATS), required=True, help="of the files")
-    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
-    one = actions.add_parser("list", help="all versions")
-    one.add_argument("--json", action="store_true", help="one JSON document a line")
-    one = actions.add_parser("show", help="what is in a version")
+    one.add_argument("--format", choices=tuple(FORMATS), required=True, help="format of the files")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder for the files")
+    one = actions.add_parser("list", help="list all versions")
+    one.add_argument("--json", action="store_true", help="print one JSON document for each version, one a line")
+    one = actions.add_parser("show", help="show what is in a version")
     one.add_argument("name", help="the version's name")
-    one.add_argument("--json", action="store_true", help="the whole manifest")
+    one.add_argument("--json", action="store_true", help="print the whole manifest")
     one = actions.add_parser("verify", help="read every page of a version, and say which are damaged")
     one.add_argument("name", help="the version's name")
-    one = actions.add_parser("diff", help="what changed from one version to another")
+    one = actions.add_parser("diff", help="show what changed from one version to another")
     one.add_argument("before", help="the earlier version's name")
     one.add_argument("after", help="the later version's name")
-    one.add_argument("--json", action="store_true", help="one JSON document")
-    one = actions.add_parser("stats", help="what a version is made of, and what to collect next")
+    one.add_argument("--json", action="store_true", help="print one JSON document")
+    one = actions.add_parser("stats", help="count what a version is made of; say what to collect next")
     one.add_argument("name", help="the version's name")
-    one.add_argument("--json", action="store_true", help="one JSON document")
+    one.add_argument("--json", action="store_true", help="print one JSON document")
     one.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots and pictures here")
 
 

@@ -40,15 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="folder for the pages, annotations.json and overview.jpg (of the first pages)",
     )
-    parser.add_argument("--pages", type=none_or_more, default=12, help="how many pages (default 12)")
+    parser.add_argument("--pages", type=none_or_more, default=12, help="how many pages (default: 12)")
     parser.add_argument(
-        "--seed", type=none_or_more, default=1, help="seed of the first page; each further page counts up (default 1)"
+        "--seed",
+        type=none_or_more,
+        default=1,
+        help="random seed of the first page; each further page counts up (default: 1)",
     )
-    parser.add_argument("--dpi", type=above_zero, default=200, help="resolution (default 200)")
-    parser.add_argument("--language", choices=LANGUAGES, help="language of all pages; random without it")
-    parser.add_argument("--marks", type=none_or_more, help="marks on each page; random without it")
-    parser.add_argument("--jobs", type=one_or_more, default=1, help="processes that draw (default 1)")
-    parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="kind of the image files (default jpg)")
+    parser.add_argument("--dpi", type=above_zero, default=200, help="resolution of the pages (default: 200)")
+    parser.add_argument("--language", choices=LANGUAGES, help="language of all pages (default: random)")
+    parser.add_argument("--marks", type=none_or_more, help="how many marks on each page (default: random)")
+    parser.add_argument("--jobs", type=one_or_more, default=1, help="processes that draw (default: 1)")
+    parser.add_argument(
+        "--format", choices=("jpg", "png"), default="jpg", help="kind of the image files (default: jpg)"
+    )
 
 
 def run(args: argparse.Namespace, _: Settings) -> int:

@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="VERSION",
-        help="instead: recall and precision as people tell who were served no boxes (BLIND_SHARE), beside those who "
-        "saw them; of model versions that begin with VERSION, else of all",
+        help="instead: compare annotators who were served no boxes (BLIND_SHARE) with those who saw boxes; only "
+        "versions of the model that begin with VERSION (default: all)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
     parser.add_argument(

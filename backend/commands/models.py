@@ -61,10 +61,10 @@ def add_judging(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
         "--seen",
         metavar="FILE",
-        help=f"documents that its training saw, one a line, besides those in {DOCUMENTS_FILE} beside its weights; "
-        f"`{_NOTHING}` where you know that it saw no other, which needs --why",
+        help=f"more documents that its training saw, one a line, besides those in {DOCUMENTS_FILE} beside its weights; "
+        f"`{_NOTHING}`: you know that it saw no others (needs --why)",
     )
-    parser.add_argument("--why", default="", help="goes into the history")
+    parser.add_argument("--why", default="", help="reason, for the history")
     parser.add_argument("--promote", action="store_true", help="let it serve if it passes")
 
 
@@ -158,46 +158,44 @@ def _why(given: str | None, seen: list[str] | None, why: str) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the subcommands of `models`."""
-    acts = parser.add_subparsers(title="what to do", dest="act", metavar="ACT", required=True)
-    one = acts.add_parser("list", help="which models there are, the newest first")
-    one.add_argument("--json", action="store_true", help="as one JSON document")
-    one = acts.add_parser("show", help="what is known of a model, as JSON: its record, the gate's verdict, its history")
+    acts = parser.add_subparsers(title="actions", dest="act", metavar="ACTION", required=True)
+    one = acts.add_parser("list", help="list all models, the newest first")
+    one.add_argument("--json", action="store_true", help="print one JSON document")
+    one = acts.add_parser("show", help="print a model's record, the gate's verdict and its history, as JSON")
     one.add_argument("name", help="the model's name, as `models list` has it")
-    one = acts.add_parser("track", help="tell TRACKER of a model's training, which it was not told of or forgot")
+    one = acts.add_parser("track", help="tell TRACKER again of the training of a model")
     one.add_argument("name", help="the model's name, as `models list` has it")
-    one = acts.add_parser("publish", help="make a candidate of a folder with a new classifier, a new detector or both")
-    one.add_argument("folder", type=Path, help="what it lacks is taken from the weights that serve")
-    one.add_argument("--source", default="a folder", help="where it is from, in words; goes into the record")
-    one = acts.add_parser("quantise", help="make a candidate of the weights that serve, in whole numbers (int8)")
+    one = acts.add_parser("publish", help="make a candidate of a folder's weights: a classifier, a detector or both")
+    one.add_argument("folder", type=Path, help="folder of the weights; what it lacks is taken from those that serve")
+    one.add_argument("--source", default="a folder", help="where they are from, in words, for the model's record")
+    one = acts.add_parser("quantise", help="turn the weights that serve into whole numbers (int8), as a candidate")
     one.add_argument(
-        "--pages", type=one_or_more, default=_CALIBRATION_PAGES, help="drawn pages to calibrate on (%(default)s)"
+        "--pages", type=one_or_more, default=_CALIBRATION_PAGES, help="pages to draw for it (default: %(default)s)"
     )
     one.add_argument("--real", type=Path, metavar="DIR", help="folder with a manifest.json of real pages and crops")
-    one.add_argument(
-        "--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="which; the others stay as they are (all)"
-    )
-    one.add_argument("--coco", type=Path, metavar="FILE", help="compare both on these pages, COCO format")
+    one.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="turn only these (default: all)")
+    one.add_argument("--coco", type=Path, metavar="FILE", help="annotations of pages to compare both on, COCO format")
     one.add_argument("--images", type=Path, metavar="DIR", help="folder of the images that FILE names")
     one = acts.add_parser("judge", help="ask the gate about a model, on pages whose marks are known")
     one.add_argument("name", help="the model's name, as `models list` has it")
     add_judging(one, required=True)
     one = acts.add_parser("promote", help="let a model serve")
     one.add_argument("name", help="the model's name, as `models list` has it")
-    one.add_argument("--why", default="", help="goes into the history")
+    one.add_argument("--why", default="", help="reason, for the history")
     one.add_argument(
-        "--force", action="store_true", help="although the gate refused it, or was never asked; needs --why"
+        "--force", action="store_true", help="promote it although the gate refused it or was never asked; needs --why"
     )
     one = acts.add_parser("rollback", help="let the model serve that served before the last promotion")
-    one.add_argument("--why", default="", help="goes into the history")
+    one.add_argument("--why", default="", help="reason, for the history")
     one = acts.add_parser(
         "pull", help="take a model from the Hugging Face Hub as a candidate, and ask the gate about it"
     )
-    one.add_argument("repository", nargs="?", default=REPOSITORY, help=f"default: {REPOSITORY}")
+    one.add_argument("repository", nargs="?", default=REPOSITORY, help=f"which one (default: {REPOSITORY})")
     one.add_argument("--revision", default="main", help="branch, tag or commit (default: main)")
     add_judging(one, required=False)
     one = acts.add_parser("push", help="upload weights, card and figures of a model to the Hugging Face Hub")
-    one.add_argument("repository", help="where to, such as organisation/name")
-    one.add_argument("--model", help="which (default: the one that is promoted)")
+    one.add_argument("repository", help="repository on the Hub, such as organisation/name")
+    one.add_argument("--model", help="the model's name (default: the promoted one)")
     access = one.add_mutually_exclusive_group()
     access.add_argument("--private", action="store_true", default=True, help="make a private repository (default)")
     access.add_argument("--public", dest="private", action="store_false", help="make one that anybody can read")

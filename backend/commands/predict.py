@@ -40,19 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `predict`."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="PDF, TIFF or image, or a folder")
     parser.add_argument("--recursive", action="store_true", help="look into folders inside folders, too")
-    parser.add_argument("--json", action="store_true", help="one JSON document a line and page; `page` counts from 1")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON document for each page, one a line; `page` counts from 1"
+    )
     parser.add_argument(
         "--draw",
         type=Path,
         metavar="OUT",
-        help="also draw the boxes: a new .pdf for all pages, a .png or .jpg for one, or a folder",
+        help="also draw the boxes: into a new .pdf of all pages, a .png or .jpg of a single page, or a folder",
     )
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
     parser.add_argument(
         "--confidence", type=between_zero_and_one, help="lowest probability at which a mark is shown (CONFIDENCE)"
     )
     parser.add_argument(
-        "--label-config", type=Path, metavar="XML", help="a project's label config, whose names the regions shall bear"
+        "--label-config", type=Path, metavar="XML", help="label config of a project, whose names the regions get"
     )
 
 

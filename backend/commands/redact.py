@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="PDF, TIFF or image, or a folder")
     parser.add_argument("--recursive", action="store_true", help="look into folders inside folders, too")
     parser.add_argument(
-        "--out", type=Path, required=True, help="a new .pdf for all pages, a .png or .jpg for one, or a folder"
+        "--out", type=Path, required=True, help="a new .pdf of all pages, a .png or .jpg of a single page, or a folder"
     )
-    parser.add_argument("--only", nargs="+", choices=MARKS, default=MARKS, help="which marks (default: all)")
+    parser.add_argument("--only", nargs="+", choices=MARKS, default=MARKS, help="cover only these marks (default: all)")
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
     parser.add_argument(
         "--confidence",

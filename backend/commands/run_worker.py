@@ -29,8 +29,10 @@ LOOK_SECONDS = 0.5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `worker`."""
-    parser.add_argument("--once", action="store_true", help="end when nothing is left to do")
-    parser.add_argument("--unpark", action="store_true", help="give everything that was parked another chance first")
+    parser.add_argument("--once", action="store_true", help="stop when nothing is left to do")
+    parser.add_argument(
+        "--unpark", action="store_true", help="first try again all events that were set aside after they had failed"
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -103,10 +103,12 @@ def _apart(vectors: NDArray[np.float64], empty: NDArray[np.bool_], one: NDArray[
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `select`."""
-    parser.add_argument("--project", required=True, metavar="ID|TITLE", help="which; digits alone are an id")
-    parser.add_argument("--n", type=one_or_more, default=200, metavar="N", help="how many tasks (%(default)s)")
+    parser.add_argument("--project", required=True, metavar="ID|TITLE", help="the project, by number or title")
+    parser.add_argument("--n", type=one_or_more, default=200, metavar="N", help="how many tasks (default: %(default)s)")
     parser.add_argument(
-        "--write", action="store_true", help=f"write the places into the tasks, and make the tab {SELECTION.title!r}"
+        "--write",
+        action="store_true",
+        help=f"write its rank into each chosen task, and make the tab {SELECTION.title!r}",
     )
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
 

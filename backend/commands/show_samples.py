@@ -255,26 +255,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "words",
         nargs="*",
         metavar="show ID | list | like ID | forget ID | restore ID",
-        help="tell the story of one sample; list the corrections that other boxes follow; list shown boxes that "
-        "look like a corrected one; take one back; let it act again",
+        help="show: where one sample comes from; list: the corrections that other boxes follow; like: shown boxes that "
+        "look like a corrected one; forget: take a correction back; restore: let it act again",
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="with `like`: a page with pictures of these boxes")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="with `like`: write a page with pictures of these boxes here"
+    )
     parser.add_argument(
         "--follow",
         metavar="all|none|1,4,7",
-        help="with `like`: follow the correction for these boxes of the list; open tasks are shown others, annotated "
-        "ones go to the tab Review",
+        help="with `like`: correct these boxes of the list in the same way; open tasks get new predictions, annotated "
+        "tasks go to the tab Review",
     )
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet of the crops, .html or .png")
     parser.add_argument(
         "--most",
         type=one_or_more,
         default=200,
-        help="most crops of an outcome, most lines (default: 200)",
+        help="at most so many crops of an outcome, and lines of a list (default: 200)",
     )
-    parser.add_argument("--json", action="store_true", help="the counts as one JSON document")
+    parser.add_argument("--json", action="store_true", help="print the counts as one JSON document")
     parser.add_argument(
-        "--json-lines", action="store_true", help="everything that is known of each sample, one JSON object a line"
+        "--json-lines", action="store_true", help="print all that is known of each sample, one JSON object a line"
     )
 
 

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--project",
         action="append",
         metavar="ID|TITLE",
-        help="which; digits alone are an id; all that are known when left out; several times for several",
+        help="the project, by number or title; repeat it for several (default: all known projects)",
     )
     parser.add_argument(
         "--all", action="store_true", help="look at every task again, and forget what Label Studio no longer has"

@@ -34,22 +34,25 @@ _BUNDLED_ALONE: dict[str, object] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `train`."""
     parser.add_argument(
-        "--no-promote", dest="promote", action="store_false", help="let a better model wait as a candidate"
+        "--no-promote", dest="promote", action="store_false", help="do not promote a better model: it stays a candidate"
     )
     parser.add_argument(
-        "--recipe", type=Path, metavar="FILE", help="JSON whose fields replace the recipe's (RETRAIN_RECIPE)"
+        "--recipe",
+        type=Path,
+        metavar="FILE",
+        help="JSON file whose fields replace those of the recipe (RETRAIN_RECIPE)",
     )
-    parser.add_argument("--why", default="by hand", help="goes into the record of trainings")
+    parser.add_argument("--why", default="by hand", help="reason, for the record of trainings (default: %(default)s)")
     parser.add_argument("--background", type=int, metavar="LOCK", help=argparse.SUPPRESS)
     parser.add_argument(
         "--bundled-recipe",
         action="store_true",
-        help="make the weights that come with this program, from drawn and open pages; the options below are for that",
+        help="instead of a retraining: train weights such as the bundled ones; the options below are for this",
     )
     parser.add_argument("--work", type=Path, default=_WORK, help="folder for crops and checkpoints")
     parser.add_argument("--out", type=Path, default=BUNDLED, help="folder for the finished weights")
     parser.add_argument("--real", type=Path, help="folder with a manifest.json of real pages and crops")
-    parser.add_argument("--pages", type=one_or_more, default=_PAGES, help=f"how many pages to draw (default {_PAGES})")
+    parser.add_argument("--pages", type=one_or_more, default=_PAGES, help=f"how many pages to draw (default: {_PAGES})")
     parser.add_argument(
         "--dataset",
         action="append",
@@ -62,23 +65,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=(*STEPS, _LAST),
         default=STEPS,
-        help=f"do only these (default all but {_LAST}, which puts the networks of --out into whole numbers)",
+        help=f"do only these steps (default: all but {_LAST}, which turns the networks of --out into whole numbers)",
     )
     parser.add_argument(
-        "--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help=f"which the step {_LAST} is for (all)"
+        "--networks",
+        nargs="+",
+        choices=NETWORKS,
+        default=NETWORKS,
+        help=f"networks that the step {_LAST} changes (default: all)",
     )
     parser.add_argument(
         "--minutes",
         type=zero_or_above,
         metavar="M",
-        help="stop the detector's training after M minutes, at the end of an epoch, and write the weights of then; the "
-        "same command goes on from there; 0 only writes them (default: train to the recipe's end)",
+        help="stop the detector's training after M minutes, at the end of an epoch, and write its weights; the same "
+        "command goes on from there; 0: only write them (default: train to the recipe's end)",
     )
     parser.add_argument(
-        "--threads", type=one_or_more, default=os.cpu_count(), help="threads that compute (default all cores)"
+        "--threads", type=one_or_more, default=os.cpu_count(), help="threads that compute (default: one on each core)"
     )
     parser.add_argument(
-        "--jobs", type=none_or_more, default=1, help="processes that draw pages and augment; 0: none beside (default 1)"
+        "--jobs",
+        type=none_or_more,
+        default=1,
+        help="further processes that draw and augment pages; 0: none (default: 1)",
     )
 
 

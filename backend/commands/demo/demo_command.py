@@ -117,16 +117,24 @@ class Steps:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
-    parser.add_argument("--folder", type=Path, default=Path(".demo"), help="holds all it makes (%(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(".demo"), help="folder for all that it makes (default: %(default)s)"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget earlier runs: delete the folder first")
-    parser.add_argument("--port", type=port_number, help=f"Label Studio's ({_PORT}, or a free one where that is taken)")
-    parser.add_argument("--backend-port", type=port_number, help=f"the backend's, likewise ({_BACKEND_PORT})")
+    parser.add_argument(
+        "--port", type=port_number, help=f"port of Label Studio (default: {_PORT}, or a free one if that is taken)"
+    )
+    parser.add_argument(
+        "--backend-port",
+        type=port_number,
+        help=f"port of the backend (default: {_BACKEND_PORT}, or a free one if that is taken)",
+    )
     parser.add_argument(
         "--label-studio",
         type=Path,
         default=_ROOT / ".venv-label-studio" / "bin" / "label-studio",
         metavar="EXECUTABLE",
-        help="which Label Studio to start (the one that `make label-studio` installs)",
+        help="the Label Studio to start (default: the one that `make label-studio` installs)",
     )
 
 

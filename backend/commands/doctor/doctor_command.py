@@ -197,10 +197,17 @@ class Examination:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `doctor`."""
-    parser.add_argument("--project", default="", metavar="ID|TITLE", help="which; digits alone are an id")
+    parser.add_argument(
+        "--project",
+        default="",
+        metavar="ID|TITLE",
+        help="the project, by number or title (default: no checks of a project)",
+    )
     parser.add_argument("--url", help="this backend's address as Label Studio reaches it (HOST and PORT)")
-    parser.add_argument("--from-here", metavar="URL", help="the same as this machine reaches it, where that differs")
-    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument(
+        "--from-here", metavar="URL", help="this backend's address as this machine reaches it, if that differs"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the list")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

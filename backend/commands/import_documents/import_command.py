@@ -39,15 +39,19 @@ _UPLOAD_SECONDS = 120.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `import`."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER", help="PDF, TIFF or image, or a folder")
-    parser.add_argument("--project", required=True, metavar="ID|TITLE", help="where to; digits alone are an id")
+    parser.add_argument("--project", required=True, metavar="ID|TITLE", help="the project to fill, by number or title")
     parser.add_argument(
-        "--last", "--last-pages", type=one_or_more, metavar="N", help="only the last N pages of each document; else all"
+        "--last",
+        "--last-pages",
+        type=one_or_more,
+        metavar="N",
+        help="take only the last N pages of each document (default: all)",
     )
-    parser.add_argument("--dpi", type=one_or_more, help="at which pages of PDF files are rendered (RENDER_DPI)")
+    parser.add_argument("--dpi", type=one_or_more, help="resolution at which PDF pages are rendered (RENDER_DPI)")
     parser.add_argument(
         "--tasks",
         choices=[one.value for one in Tasks],
-        help="what becomes a task; what the project's label config shows when left out",
+        help="make one task of each document, or of each page (default: as the project's label config shows)",
     )
     parser.add_argument("--recursive", action="store_true", help="look into folders inside folders, too")
 

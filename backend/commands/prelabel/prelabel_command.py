@@ -202,43 +202,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="*",
         metavar="FOLDER|FILE|URL|TASKS.json",
-        help="pages, or a list of tasks, instead of a project",
+        help="instead of a project: pages, or a list of tasks",
     )
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="each holds one model (%(default)s)")
-    parser.add_argument("--batch", type=int, default=20, metavar="N", help="tasks sent together (%(default)s)")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="what failed and why, one JSON document a line")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many processes predict; each holds one model (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch", type=int, default=20, metavar="N", help="how many tasks are sent together (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write here what failed and why, one JSON document a line"
+    )
     project = parser.add_argument_group("a project of Label Studio")
-    project.add_argument("--project", metavar="ID|TITLE", help="which; digits alone are an id")
-    project.add_argument("--tasks", metavar="FILE|IDS", help="only these: ids with commas, or a file of ids")
+    project.add_argument("--project", metavar="ID|TITLE", help="the project, by number or title")
+    project.add_argument(
+        "--tasks", metavar="FILE|IDS", help="only these tasks: numbers with commas, or a file of numbers"
+    )
     project.add_argument(
         "--only-outdated",
         action="store_true",
-        help="only tasks that nobody annotated and that have predictions of other versions alone, as after a promotion",
+        help="only tasks without annotations whose predictions are all of other versions, such as after a promotion",
     )
     project.add_argument(
         "--refresh",
         action="store_true",
-        help="predict open tasks anew that have a prediction of this version, and replace what corrections change",
+        help="predict open tasks again that have a prediction of this version; replace those that corrections change",
     )
     project.add_argument(
-        "--replace", action="store_true", help="let the prediction take the place of those of other versions"
+        "--replace", action="store_true", help="delete a task's predictions of other versions once it has the new one"
     )
     project.add_argument(
         "--columns",
         action="store_true",
-        help="also write into the tasks how many marks were found, and of a document the page to look at first",
+        help="also write into each task how many marks were found, and which page of a document to look at first",
     )
     folder = parser.add_argument_group("pages without Label Studio")
-    folder.add_argument("--out", metavar="FILE.json", help="tasks with predictions, to be imported by Label Studio")
-    folder.add_argument("--parquet", metavar="FILE.parquet", help="the same as a table")
-    folder.add_argument("--label-config", type=Path, metavar="XML", help="whose names the regions shall bear")
+    folder.add_argument(
+        "--out", metavar="FILE.json", help="write tasks with predictions here, for an import into Label Studio"
+    )
+    folder.add_argument("--parquet", metavar="FILE.parquet", help="write the same as a table here")
+    folder.add_argument("--label-config", type=Path, metavar="XML", help="label config whose names the regions get")
     folder.add_argument(
         "--prefix",
         default="/data/local-files/?d=",
-        help="what Label Studio puts before a local file's path within its folder (%(default)s)",
+        help="what Label Studio puts before the path of a local file (default: %(default)s)",
     )
-    folder.add_argument("--engine", choices=("local", "ray"), default="local", help="where it runs (%(default)s)")
-    folder.add_argument("--ray-address", metavar="ADDRESS", help="of a Ray cluster; without it, Ray on this machine")
+    folder.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="run on this machine or on Ray (default: %(default)s)",
+    )
+    folder.add_argument(
+        "--ray-address", metavar="ADDRESS", help="address of a Ray cluster (default: Ray on this machine)"
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

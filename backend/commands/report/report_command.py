@@ -199,16 +199,18 @@ _LISTED, _PICTURED = 20, 300
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `report`."""
     parser.add_argument(
-        "paths", nargs="*", type=Path, metavar="FILE|FOLDER", help="contracts on disk, looked at by the model now"
+        "paths", nargs="*", type=Path, metavar="FILE|FOLDER", help="contracts on disk; the model looks at them now"
     )
-    parser.add_argument("--project", metavar="ID|TITLE", help="or a project as it stands; digits alone are an id")
+    parser.add_argument(
+        "--project", metavar="ID|TITLE", help="instead of files: a project as it stands, by number or title"
+    )
     parser.add_argument("--recursive", action="store_true", help="look into folders inside folders, too")
     parser.add_argument(
         "--rule",
         action="append",
         metavar="RULE",
-        help="what each contract must bear, such as 'signature>=2 on last page' or 'stamp or thumb>=1'; several times "
-        f"for several (default: {' and '.join(_RULES)})",
+        help="what each contract must bear, such as 'signature>=2 on last page' or 'stamp or thumb>=1'; repeat it "
+        f"for several rules (default: {' and '.join(_RULES)})",
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of the marks here")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table for spreadsheets here")
@@ -218,7 +220,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=_PICTURED,
         metavar="N",
-        help="contracts that get pictures on the page, the lacking and doubtful first (default: %(default)s)",
+        help="how many contracts get pictures on the page, lacking and doubtful ones first (default: %(default)s)",
     )
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
     parser.add_argument(

@@ -190,15 +190,16 @@ def _columns(score: float, kinds: tuple[DoubtKind, ...]) -> Mapping[str, Any]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `review`."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--project", metavar="ID|TITLE", help="what annotators left there by now; digits alone are an id")
-    what.add_argument("--dataset", metavar="NAME", help="a frozen version")
+    what.add_argument("--project", metavar="ID|TITLE", help="look at a project's annotations; its number or title")
+    what.add_argument("--dataset", metavar="NAME", help="look at a frozen data set")
     parser.add_argument(
         "--top",
         type=int,
         metavar="N",
-        help=f"pages, the least believed first ({_LISTED} in the list, {_PICTURED} in the report, all as JSON)",
+        help=f"how many pages, the most doubtful first (default: {_LISTED} in the list, {_PICTURED} in the report, all "
+        "as JSON)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the list")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures here")
     parser.add_argument(
         "--write", action="store_true", help=f"write the scores into the project's tasks, and make the tab {TAB!r}"
