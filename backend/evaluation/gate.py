@@ -138,6 +138,7 @@ def judge(
     champion: Run,
     challenger: Run,
     *,
+    pace: tuple[Run, Run] | None = None,
     trained_on: Collection[str] | None,
     pages: Sequence[str] = (),
     hard: Sequence[bool],
@@ -151,6 +152,8 @@ def judge(
     Args:
         champion: What the serving model shows.
         challenger: What the other shows.
+        pace: Of the champion in floating point, and of the challenger beside it, where the champion computes in whole
+            numbers and the challenger does not; else these two tell which is slower.
         trained_on: Documents that the challenger has seen in training or tuning, by name or by the SHA-256 of a page's
             pixels; None, which fails, where nobody says.
         pages: SHA-256 of the pixels of each gold page, where they are known.
@@ -173,7 +176,7 @@ def judge(
         [match(*pair, _IOU) for pair in zip(truth.pages, run.shown, strict=True)] for run in (champion, challenger)
     )
     documents = [page.document for page in truth.pages]
-    latency = _latency(champion, challenger, bounds)
+    latency = _latency(*(pace or (champion, challenger)), bounds, floating=pace is not None)
     confusions = by_document(
         np.stack([[one.confusion for one in matches] for matches in (old, new)], axis=1), documents
     )
@@ -348,7 +351,7 @@ def seems_slower(champion: Run, challenger: Run, bounds: Bounds = BOUNDS) -> boo
     return float(np.median(challenger.milliseconds / champion.milliseconds)) > bounds.latency + _EPSILON
 
 
-def _latency(champion: Run, challenger: Run, bounds: Bounds) -> Check:
+def _latency(champion: Run, challenger: Run, bounds: Bounds, *, floating: bool) -> Check:
     """A busy machine slows one of the two now and then; so what refuses is what chance does not explain.
 
     That is a longer time than allowed in more than half of the races, and in too many of them.
@@ -358,6 +361,8 @@ def _latency(champion: Run, challenger: Run, bounds: Bounds) -> Check:
     seems = seems_slower(champion, challenger, bounds)
     passed = not seems or chance_of(slow, ratios.size, 0.5, alternative="greater") >= bounds.chance
     told = f"a page takes {ratio:.2f} times as long: {np.median(champion.milliseconds):.0f} ms with the champion"
+    if floating:
+        told += " in floating point, as this one is (`models quantise` puts it into whole numbers, with MODEL=its name)"
     if seems:
         told += (
             f"; in {slow} of {ratios.size} races more than {bounds.latency:g} times, "

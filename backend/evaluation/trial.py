@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,8 +26,20 @@ from backend.geometry import Boxes, as_boxes
 from backend.models.published import RESERVED, Beside, RecordedVerdict, Registry
 from backend.models.publishing import documents_of
 from backend.models.serving import Sources, build_pipeline
-from backend.vision.network_config import CLASSES
-from backend.vision.weights import Weights
+from backend.vision.network_config import CLASSES, sha256_of
+from backend.vision.weights import (
+    BUNDLED,
+    CONFIG_FILE,
+    DETECTOR_CONFIG_FILE,
+    DETECTOR_WEIGHTS_FILE,
+    FLOAT_DETECTOR_FILE,
+    FLOAT_REFINER_FILE,
+    FLOAT_WEIGHTS_FILE,
+    REFINER_CONFIG_FILE,
+    REFINER_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from backend.corrections.crop_store import CropStore
@@ -39,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTEMPTS_FILE",
     "HardExample",
+    "alike",
     "beside",
     "hard_examples",
     "judge_model",
@@ -51,6 +66,12 @@ __all__ = [
 
 _RACES = 20
 """So many races tell a slower challenger from a busy machine."""
+_NETWORKS = (
+    (WEIGHTS_FILE, CONFIG_FILE, FLOAT_WEIGHTS_FILE),
+    (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE, FLOAT_DETECTOR_FILE),
+    (REFINER_WEIGHTS_FILE, REFINER_CONFIG_FILE, FLOAT_REFINER_FILE),
+)
+"""Of each network: its file, its config, and the file that lies beside where it is of whole numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -175,11 +196,40 @@ def raced(
     return runs
 
 
+def alike(champion: Weights, challenger: Weights, settings: Settings) -> Pipeline | None:
+    """The champion, with each network in floating point that is in whole numbers with it alone; None without such ones.
+
+    A challenger in floating point is not worse for it: `models quantise` puts it into whole numbers, too. So its speed
+    is compared with what the champion was made of.
+
+    Raises:
+        BadWeights: A network cannot be loaded.
+    """
+    kinds = [(_home(one, config) / kept).is_file() for one in (champion, challenger) for _, config, kept in _NETWORKS]
+    plain = [ours and not theirs for ours, theirs in zip(kinds[: len(_NETWORKS)], kinds[len(_NETWORKS) :], strict=True)]
+    if not any(plain):
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for (network, config, kept), floating in zip(_NETWORKS, plain, strict=True):
+            home = _home(champion, config)
+            shutil.copyfile(home / (kept if floating else network), folder / network)
+            facts = json.loads((home / config).read_text()) | {"sha256": sha256_of(folder / network)}
+            (folder / config).write_text(json.dumps(facts))
+        return build_pipeline(Weights.open(folder, name=champion.name), settings)
+
+
+def _home(weights: Weights, config: str) -> Path:
+    """Where a network is that serves with these weights: beside them, or with the program."""
+    return weights.folder if (weights.folder / config).is_file() else BUNDLED
+
+
 def trial(
     champion: Pipeline,
     challenger: Pipeline,
     gold: Truth,
     *,
+    paced: Pipeline | None = None,
     trained_on: Collection[str] | None,
     hard: Iterable[HardExample],
     settings: Settings,
@@ -190,6 +240,7 @@ def trial(
         champion: What serves, without recalled corrections.
         challenger: What would serve.
         gold: Pages that no training saw.
+        paced: Whose speed the challenger's is compared with, as `alike` gives it; None for the champion's.
         trained_on: Documents that the challenger's training or tuning saw, named as in `gold`, or SHA-256 of pixels of
             their pages; None where nobody says.
         hard: Earlier hard examples, as `hard_examples` gives them.
@@ -202,9 +253,14 @@ def trial(
     # Counted before it is run: a trial that is stopped when it looks bad was a look all the same.
     pages = fingerprints(gold, settings)
     attempts = note_attempt(settings.data_dir, gold=gold.sha256, pages=pages, challenger=challenger.version)
-    before, after = raced(champion, challenger, gold, settings)
+    if paced is None:
+        before, after = raced(champion, challenger, gold, settings)
+        pace = None
+    else:
+        before, after = race(champion, challenger, gold, settings)
+        pace = raced(paced, challenger, gold, settings)
     right = right_now(challenger.classifier, hard)
-    return judge(before, after, trained_on=trained_on, pages=pages, hard=right, attempts=attempts)
+    return judge(before, after, pace=pace, trained_on=trained_on, pages=pages, hard=right, attempts=attempts)
 
 
 def beside(champion: Weights) -> Beside:
@@ -250,10 +306,12 @@ def judge_model(
         raise RegistryError(f"{name} serves already: there is nothing to judge it beside")
     folder = Registry(models.folder).folder_of(name)
     known = documents_of(folder)
+    challenger = Weights.open(folder, name=name)
     judgement = trial(
         build_pipeline(champion, settings),
-        build_pipeline(Weights.open(folder, name=name), settings),
+        build_pipeline(challenger, settings),
         gold,
+        paced=alike(champion, challenger, settings),
         trained_on=known if trained_on is None else frozenset(trained_on) | (known or frozenset()),
         hard=hard,
         settings=settings,

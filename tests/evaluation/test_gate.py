@@ -235,6 +235,15 @@ def test_a_slower_model_is_refused(milliseconds: float, passes: bool) -> None:
     assert ("latency" not in failed(one)) is passes
 
 
+def test_a_model_in_floating_point_is_raced_beside_floating_point() -> None:
+    slower = model("better", every(20), milliseconds=150.0)
+    assert "latency" in failed(verdict(slower))
+    plain = replace(CHAMPION, milliseconds=np.full((len(CHAMPION.shown), 1), 145.0))
+    one = judge(CHAMPION, slower, pace=(plain, slower), trained_on=(), hard=(), attempts=1)
+    assert one.promoted
+    assert "a page takes 1.03 times as long: 145 ms with the champion in floating point, as this one is" in str(one)
+
+
 @pytest.mark.parametrize(
     ("slow", "races", "passes"),
     [

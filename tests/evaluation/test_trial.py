@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from backend.corrections.crop_store import fingerprint
 from backend.errors import EvaluationError
 from backend.evaluation.study import fingerprints
-from backend.evaluation.trial import ATTEMPTS_FILE, HardExample, note_attempt, raced, right_now, trial
+from backend.evaluation.trial import ATTEMPTS_FILE, HardExample, alike, note_attempt, raced, right_now, trial
 from backend.evaluation.truth import Truth, read_coco
 from backend.geometry import as_boxes
 from backend.models.serving import build_pipeline
@@ -23,7 +24,7 @@ from backend.pages.source import from_path
 from backend.settings import Settings
 from backend.vision.network_config import CLASSES
 from backend.vision.pipeline import Marks, Pipeline
-from backend.vision.weights import Weights
+from backend.vision.weights import CONFIG_FILE, FLOAT_WEIGHTS_FILE, WEIGHTS_FILE, Weights
 from tests.evaluation.pages import page_hash
 from tests.models.tiny import says
 
@@ -120,6 +121,29 @@ def test_few_pages_are_raced_over_again_where_the_challenger_seems_slower(
     assert len(before.shown) == len(after.shown) == 1
     faster, _ = raced(laborious, swift, gold, settings, races=3)
     assert faster.milliseconds.shape == (1, 1)
+
+
+def test_whole_numbers_are_raced_beside_floating_point_as_what_they_were_made_of(
+    drawn: Path, settings: Settings, hasty: Weights, tmp_path: Path
+) -> None:
+    """The file in whole numbers says `thumb` here, so that one sees which of the two is looked through."""
+    folder = says("thumb", tmp_path / "champion")
+    shutil.copyfile(hasty.folder / WEIGHTS_FILE, folder / FLOAT_WEIGHTS_FILE)
+    champion = Weights.open(folder, name="whole numbers")
+    assert alike(champion, champion, settings) is None
+    assert alike(hasty, champion, settings) is None, "what the challenger gains by them is its own"
+    paced = alike(champion, hasty, settings)
+    assert paced is not None
+    example = HardExample(pixels=np.full((60, 90, 3), 255, np.uint8), box=as_boxes([5, 5, 85, 55]), label="stamp")
+    assert right_now(paced.classifier, [example]) == [True]
+    assert right_now(build_pipeline(champion, settings).classifier, [example]) == [False]
+    known = read_coco(drawn / "annotations.json", drawn)
+    gold = Truth(pages=known.pages[:1], sha256=known.sha256)
+    pair = build_pipeline(champion, settings), build_pipeline(hasty, settings)
+    verdict = trial(*pair, gold, paced=paced, trained_on=(), hard=[], settings=settings)
+    assert "with the champion in floating point, as this one is" in str(verdict)
+    assert "in floating point" not in str(trial(*pair, gold, trained_on=(), hard=[], settings=settings))
+    assert json.loads((folder / CONFIG_FILE).read_text())["sha256"] == champion.config.sha256, "its own files stay"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from backend.evaluation.bootstrap import by_document, estimate, weights
 from backend.evaluation.rates import evaluate, macro_f1
-from backend.evaluation.trial import hard_examples, trial
+from backend.evaluation.trial import alike, hard_examples, trial
 from backend.evaluation.truth import Truth, read_coco
 from backend.files import write_private
 from backend.models.published import RecordedVerdict
@@ -218,6 +218,7 @@ def judge_candidate(
             build_pipeline(champion, settings),
             build_pipeline(challenger, settings),
             gold.truth,
+            paced=alike(champion, challenger, settings),
             trained_on=documents_of(challenger.folder),
             hard=hard_examples(store.engine, store.crops),
             settings=settings,
