@@ -67,6 +67,7 @@ class Binding:
         turns: Whether a box may be turned (`canRotate="true"`).
         repeat: How the control and its Image are repeated for each page; None where they stand once.
         statements: The Choices beside it that say what a task bears.
+        elsewhere: The marks that an earlier control of its Image shows.
     """
 
     control: str
@@ -81,6 +82,12 @@ class Binding:
     turns: bool = False
     repeat: Repeat | None = None
     statements: tuple[Statement, ...] = ()
+    elsewhere: frozenset[str] = frozenset()
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The label of each mark that predictions put into this control: each mark stands once on its Image."""
+        return {mark: label for mark, label in self.labels.items() if mark not in self.elsewhere}
 
     @property
     def kind(self) -> str:
@@ -121,7 +128,8 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
     """Reads a label config: one binding for each control on an Image that has a label for a mark.
 
     Controls are `RectangleLabels`, or `Labels` with a `Rectangle` beside them. An Image that has neither is bound to
-    its `PolygonLabels`, or else to its `BrushLabels`, so that no mark is shown twice.
+    its `PolygonLabels`, or else to its `BrushLabels`, so that no mark is shown twice. Where several controls of an
+    Image have a label for a mark, the first of them shows it.
 
     A label stands for a mark when its `predicted_values` (comma separated) name the mark. Otherwise its own `value` or
     `alias` counts: the mark's name or a common word for it, in English or Arabic. `predicted_values="none"` makes it
@@ -155,7 +163,15 @@ def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
     if not useful:
         raise LabelConfigError(no_labels([one.tag for one in wanted]))
     first = {image: min(_rank(one) for one in useful if one.image == image) for image in shown if _has(useful, image)}
-    return tuple(binding for binding in useful if _rank(binding) == first[binding.image])
+    return tuple(_each_mark_once([one for one in useful if _rank(one) == first[one.image]]))
+
+
+def _each_mark_once(bindings: Sequence[Binding]) -> Iterator[Binding]:
+    taken: dict[str, frozenset[str]] = {}
+    for binding in bindings:
+        before = taken.get(binding.image, frozenset())
+        yield dataclasses.replace(binding, elsewhere=before & frozenset(binding.labels))
+        taken[binding.image] = before | frozenset(binding.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,17 +253,19 @@ def versioned(version: str, bindings: Sequence[Binding], *, confidence: float) -
 
 
 def _thresholds_part(bindings: Sequence[Binding], confidence: float) -> str:
-    thresholds = {binding.threshold for binding in bindings}
+    thresholds = {binding.threshold for binding in bindings if binding.shown}
     if thresholds <= {confidence}:
         return ""
     if len(thresholds) == 1:
         return f"-t{thresholds.pop()!r}"
-    return f"-t{_digest(sorted({(one.control, one.image, repr(one.threshold)) for one in bindings}))}"
+    return f"-t{_digest(sorted({(one.control, one.image, repr(one.threshold)) for one in bindings if one.shown}))}"
 
 
 def _names_part(bindings: Sequence[Binding]) -> str:
     names = sorted(
-        (one.control, one.image, one.field, one.paged, sorted(one.labels.items()), *_drawn_as(one)) for one in bindings
+        (one.control, one.image, one.field, one.paged, sorted(one.shown.items()), *_drawn_as(one))
+        for one in bindings
+        if one.shown
     )
     return "" if names in _OWN_NAMES else f"-c{_digest(names)}"
 

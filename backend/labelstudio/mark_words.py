@@ -19,7 +19,7 @@ __all__ = ["SAYINGS", "Statement", "folded", "holds", "mark_named", "read_statem
 
 _WORDS: dict[str, tuple[str, ...]] = {
     "signature": (
-        *("signature", "signatures", "sign", "signing", "autograph", "autographs"),
+        *("signature", "signatures", "sign", "signing", "autograph", "autographs", "sig", "sigs"),
         *("توقيع", "توقيعات", "تواقيع", "توقيعان", "توقيعين", "إمضاء", "إمضاءات", "امضا"),
     ),
     "stamp": (
@@ -29,7 +29,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "thumb": (
         *("thumb", "thumbs", "thumbprint", "thumbprints", "thumb print", "thumb prints", "thumb mark", "thumb marks"),
         *("thumb impression", "thumb impressions", "fingerprint", "fingerprints", "finger print", "finger prints"),
-        *("finger impression", "finger impressions"),
+        *("finger impression", "finger impressions", "lti", "rti"),
         *("بصمة", "بصمات", "بصمتان", "بصمتين", "بصم", "إبهام"),
     ),
 }
@@ -37,12 +37,15 @@ _WORDS: dict[str, tuple[str, ...]] = {
 _BESIDE = (
     *("the", "a", "of", "company", "official", "corporate", "rubber", "round", "ink", "wet", "handwritten", "hand"),
     *("written", "notary", "notarial", "office", "business", "left", "right", "mark", "marks", "impression"),
+    *("manual", "index", "or", "s"),  # the `s` of "signature(s)" and of "company's"
     *("الشركة", "شركة", "رسمي", "رسمية", "مطاطي", "يد", "يدوي", "يدوية", "شخصي", "إصبع", "أصبع", "أصابع"),
-    *("مؤسسة", "مكتب", "موثق", "أيمن", "أيسر", "يمنى", "يسرى"),
+    *("مؤسسة", "مكتب", "موثق", "أيمن", "أيسر", "يمنى", "يسرى", "سبابة", "أو"),
 )
-"""Words that may stand beside, and change nothing."""
+"""Words that may stand beside, and change nothing, as numbers do."""
 _ARTICLE = "ال"
 _BETWEEN = re.compile(r"[/|\\()\[\]{},،;؛:+&–—•]| - ")
+_ASIDE = re.compile(r"\d+|[#*'\"’“”«»]")
+"""Numbers, such as those of a first and a second signature, and quotes. A `?` or a cross may say something else."""
 _ALIKE = str.maketrans({"ى": "ي", "ی": "ي", "ة": "ه", "ک": "ك", "ٱ": "ا", "ـ": "", "_": " ", "-": " ", ".": " "})
 
 
@@ -65,13 +68,18 @@ def mark_named(label: str) -> str | None:
 
     A label in two languages, such as `Stamp / ختم`, names a mark when both parts name the same one.
     """
-    found = {_named(part) for part in _BETWEEN.split(label) if folded(part)}
+    parts = (_telling(part) for part in _BETWEEN.split(label))
+    found = {_named(words) for words in parts if words}
     return found.pop() if len(found) == 1 else None
 
 
-def _named(part: str) -> str | None:
-    words = [_bare(word) for word in folded(part).split()]
-    words = [word for word in words if word not in _beside()]
+def _telling(part: str) -> list[str]:
+    """The words of a part that may name a mark: not those that may stand beside it."""
+    words = (_bare(word) for word in _ASIDE.sub(" ", folded(part)).split())
+    return [word for word in words if word not in _beside()]
+
+
+def _named(words: list[str]) -> str | None:
     phrases = _phrases()
     if " ".join(words) in phrases:
         return phrases[" ".join(words)]

@@ -92,7 +92,7 @@ def of_pages(reasons: Mapping[int, str], *, pages: int) -> str:
 
 def _unlabelled(marks: Marks, bindings: Sequence[Binding]) -> str:
     """Why none of the marks that were found is shown: the label config has no label for them, or a higher threshold."""
-    bars = {mark: min(one.threshold for one in bindings if mark in one.labels) for mark in _labels(bindings)}
+    bars = {mark: min(one.threshold for one in bindings if mark in one.shown) for mark in _labels(bindings)}
     found = _counted(len(marks), "mark")
     labelled = [(score, name) for name, score in zip(marks.names, marks.scores, strict=True) if name in bars]
     if not labelled:
@@ -103,7 +103,7 @@ def _unlabelled(marks: Marks, bindings: Sequence[Binding]) -> str:
 
 
 def _labels(bindings: Sequence[Binding]) -> set[str]:
-    return {mark for binding in bindings for mark in binding.labels}
+    return {mark for binding in bindings for mark in binding.shown}
 
 
 def _counted(count: int, word: str) -> str:
@@ -156,7 +156,7 @@ def placed(
 ) -> Iterator[tuple[int, Region]]:
     """The labelled regions alone, each with the place of its mark among the marks; arguments as of `regions`."""
     for place, (box, index, score) in enumerate(zip(marks.boxes, marks.labels, marks.scores, strict=True)):
-        label = binding.labels.get(MARKS[index])
+        label = binding.shown.get(MARKS[index])
         if label is None or score < binding.threshold:
             continue
         ink = inks[place] if inks else None

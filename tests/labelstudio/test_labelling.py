@@ -7,6 +7,7 @@ import pytest
 from backend.errors import LabelConfigError, RequestError
 from backend.labelstudio.labelling import Binding, bind, namings, versioned
 from backend.labelstudio.tasks import task_pages
+from backend.vision.network_config import MARKS
 from tests.labelstudio.written_configs import IMAGE, LABELS, config
 
 
@@ -92,6 +93,22 @@ def test_every_control_with_our_labels_is_bound():
     second = '<RectangleLabels name="second" toName="image"><Label value="stamp"/></RectangleLabels>'
     third = '<RectangleLabels name="third" toName="image"><Label value="logo"/></RectangleLabels>'
     assert [binding.control for binding in bind(config(more=second + third))] == ["label", "second"]
+
+
+def test_each_mark_is_shown_by_the_first_control_that_has_a_label_for_it():
+    second = (
+        '<RectangleLabels name="second" toName="image"><Label value="Seal"/><Label value="بصمة"/></RectangleLabels>'
+    )
+    first, other = bind(config('<Label value="توقيع"/><Label value="ختم"/>', more=second))
+    assert first.shown == {"signature": "توقيع", "stamp": "ختم"}
+    assert other.shown == {"thumb": "بصمة"}
+    assert other.labels == {"stamp": "Seal", "thumb": "بصمة"}, "what annotators draw with it has its meaning"
+
+
+def test_the_version_knows_which_control_shows_a_mark():
+    tag = '<RectangleLabels name="{}" toName="image"><Label value="stamp"/></RectangleLabels>'
+    one, other = (f"<View>{IMAGE}{tag.format(a)}{tag.format(b)}</View>" for a, b in (("a", "b"), ("b", "a")))
+    assert versioned("v1", bind(one), confidence=0.5) != versioned("v1", bind(other), confidence=0.5)
 
 
 def test_a_control_of_two_images_is_bound_to_both():
@@ -246,8 +263,9 @@ def repeater(flag: str, attribute: str, value: str) -> str:
 
 
 def controls(*thresholds: str) -> tuple[Binding, ...]:
-    tag = '<RectangleLabels name="c{}" toName="image" model_score_threshold="{}">{}</RectangleLabels>'
-    tags = (tag.format(place, threshold, LABELS) for place, threshold in enumerate(thresholds))
+    """A control for each mark, with these thresholds."""
+    tag = '<RectangleLabels name="c{}" toName="image" model_score_threshold="{}"><Label value="{}"/></RectangleLabels>'
+    tags = (tag.format(place, threshold, MARKS[place]) for place, threshold in enumerate(thresholds))
     return bind(f"<View>{IMAGE}{''.join(tags)}</View>", confidence=0.5)
 
 

@@ -200,7 +200,9 @@ def check_labels(state: Fields, *, confidence: float) -> Checked[Bindings]:
 
 
 def _in_words(binding: Binding) -> str:
-    labels = ", ".join(f"{mark} → {label}" for mark, label in binding.labels.items())
+    labels = ", ".join(f"{mark} → {label}" for mark, label in binding.shown.items())
+    if others := [mark for mark in MARKS if mark in binding.elsewhere]:
+        labels += f"{'; ' if labels else ''}{' and '.join(others)} in the control before"
     pages = "pages" if binding.paged else "page"
     return f'control "{binding.control}" on the {pages} in ${binding.field} from {binding.threshold:g} up: {labels}'
 
