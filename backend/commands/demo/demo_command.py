@@ -6,6 +6,7 @@ What the demo says while it works: one line a step, rewritten in place on a term
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -35,6 +36,7 @@ from backend.commands.demo.services import (
     free_port,
     label_studio_service,
     wait_for_model,
+    write_settings,
 )
 from backend.errors import DemoError
 from backend.escaping import printable
@@ -179,24 +181,23 @@ def _start(args: argparse.Namespace, steps: Steps, stack: ExitStack) -> list[Ser
         label_studio.wait_until_answers(f"{studio_url}/health", seconds=_LABEL_STUDIO_SECONDS, waited=step.waited)
         studio = stack.enter_context(LabelStudio(studio_url, login.token))
         step.outcome = f"Label Studio {studio.version()} is at {studio_url}"
+    port, data_dir = int(backend_url.rpartition(":")[2]), folder / "backend"
     backend = backend_service(
-        port=int(backend_url.rpartition(":")[2]),
-        studio_url=studio_url,
-        token=login.token,
-        data_dir=folder / "backend",
-        log=folder / "backend.log",
+        port=port, studio_url=studio_url, token=login.token, data_dir=data_dir, log=folder / "backend.log"
     )
+    settings = write_settings(folder, port=port, studio_url=studio_url, token=login.token, data_dir=data_dir)
     with steps.step("Starting the backend") as step:
         stack.enter_context(backend)
         backend.wait_until_answers(f"{backend_url}/health", seconds=_BACKEND_SECONDS, waited=step.waited)
         version = wait_for_model(backend_url, seconds=_BACKEND_SECONDS, waited=step.waited)
         step.outcome = f"The backend is at {backend_url} with model {version}"
-    _box(folder, steps, studio, login, backend_url=backend_url, version=version)
+    singles, document = _box(folder, steps, studio, backend_url=backend_url, version=version)
+    _invite(steps, studio_url, login, singles, document, dashboard=f"{backend_url}/", settings=settings)
     return [label_studio, backend]
 
 
-def _box(folder: Path, steps: Steps, studio: LabelStudio, login: Login, *, backend_url: str, version: str) -> None:
-    """Fills both projects, waits for their boxes, and says where to look."""
+def _box(folder: Path, steps: Steps, studio: LabelStudio, *, backend_url: str, version: str) -> tuple[Filled, Filled]:
+    """Fills both projects and waits for their boxes; gives that of single pages, and that of a document."""
     contracts = folder / "contracts"
     config, pages_config = _label_config("label_config.xml"), _label_config("label_config_pages.xml")
     with steps.step("Importing the contracts") as step:
@@ -225,10 +226,12 @@ def _box(folder: Path, steps: Steps, studio: LabelStudio, login: Login, *, backe
             done=lambda done, total: step.note(f"{done} of {total} contracts"),
         )
         step.outcome = f"{boxes} boxes are in Label Studio"
-    _invite(steps, studio.base_url, login, singles, document, dashboard=f"{backend_url}/")
+    return singles, document
 
 
-def _invite(steps: Steps, url: str, login: Login, singles: Filled, document: Filled, *, dashboard: str) -> None:
+def _invite(
+    steps: Steps, url: str, login: Login, singles: Filled, document: Filled, *, dashboard: str, settings: Path
+) -> None:
     def link(filled: Filled) -> str:
         return f"{url}/projects/{filled.project}/data?task={filled.tasks[0]}"
 
@@ -237,9 +240,17 @@ def _invite(steps: Steps, url: str, login: Login, singles: Filled, document: Fil
         f"  or        {link(document)}  (a contract of several pages)\n"
         f"  log in    {login.email}\n"
         f"  password  {login.password}\n"
-        f"  dashboard {dashboard}  (what is shown, corrected and learnt)\n\n"
+        f"  dashboard {dashboard}  (what is shown, corrected and learnt)\n"
+        f"  commands  SETTINGS_FILE={shlex.quote(str(settings))} {shlex.quote(_python())} -m backend "
+        f"doctor --project {singles.project}\n\n"
         "  Ctrl-C stops it."
     )
+
+
+def _python() -> str:
+    """This Python, as it is called from here: `sys.executable`, or its path below the working folder."""
+    python = Path(sys.executable)
+    return str(python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python)
 
 
 def _address(steps: Steps, wanted: int | None, usual: int, *, name: str, option: str) -> str:

@@ -40,6 +40,7 @@ __all__ = [
     "free_port",
     "label_studio_service",
     "wait_for_model",
+    "write_settings",
 ]
 
 LOOPBACK = "127.0.0.1"
@@ -48,6 +49,7 @@ POLL_SECONDS = 0.25
 _TAIL_LINES = 15
 DATABASE = "label_studio.sqlite3"
 _LOGIN_FILE = "login.json"
+_SETTINGS_FILE = "settings.toml"
 # Seconds that Label Studio waits for each short answer of the backend. Health, setup and predictions together have to
 # come sooner than its own answer to whoever asked it to retrieve them is given up.
 _PATIENCE = "10"
@@ -177,9 +179,26 @@ def backend_service(*, port: int, studio_url: str, token: str, data_dir: Path, l
         # Its corrections stay in its own folder, whatever this machine's own server uses.
         "DATABASE_URL": "",
         "STORAGE_URL": "",
+        # What is empty here would be taken from it.
+        "SETTINGS_FILE": "",
     }
     command = [sys.executable, "-m", "backend", "serve", "--port", str(port)]
     return Service("The backend", command, environment=environment | settings, log=log)
+
+
+def write_settings(folder: Path, *, port: int, studio_url: str, token: str, data_dir: Path) -> Path:
+    """Writes what other commands need to work with the demo, readable by its owner alone; gives the file."""
+    path = folder / _SETTINGS_FILE
+    named = {
+        "label_studio_url": studio_url,
+        "label_studio_api_key": token,
+        "data_dir": str(data_dir.absolute()),
+        "port": port,
+    }
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.writelines(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in named.items())
+    return path
 
 
 def wait_for_model(url: str, *, seconds: float, waited: Callable[[], None] = lambda: None) -> str:

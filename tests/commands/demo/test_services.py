@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from backend.commands.demo import services
-from backend.commands.demo.services import LOOPBACK, Service, free_port
+from backend.commands.demo.services import LOOPBACK, Service, free_port, write_settings
 from backend.errors import DemoError
+from backend.settings import Settings
 from tests.patience import SECONDS, eventually
 from tests.ports import port_for_later
 
@@ -94,3 +95,15 @@ def test_a_port_is_used_if_free_and_left_alone_if_taken() -> None:
         port = taken.getsockname()[1]
         assert free_port(port) != port
     assert free_port(port) == port
+
+
+def test_other_commands_find_the_demo_by_one_file_that_others_cannot_read(tmp_path: Path) -> None:
+    folder = tmp_path / 'my "demo" # عقود'
+    folder.mkdir()
+    url = f"http://{LOOPBACK}:8081"
+    for port in (9090, 9091):  # the next start may be at another port
+        file = write_settings(folder, port=port, studio_url=url, token="secret", data_dir=folder / "backend")
+        found = Settings.from_environment({"SETTINGS_FILE": str(file)})
+        assert (found.port, found.data_dir) == (port, folder / "backend")
+        assert (found.label_studio_url, found.label_studio_api_key) == (url, "secret")
+        assert file.stat().st_mode & 0o777 == 0o600
