@@ -3,8 +3,10 @@
     rule    = all { "or" all }
     all     = clause { "and" clause }
     clause  = kinds [ comparison number ] [ "on" place ]      without a comparison: at least one
+            | amount kinds [ "on" place ]
+    amount  = number | at least N | at most N | exactly N | no    a number alone: at least so many
     kinds   = kind { "+" kind }                               counted together
-    kind    = signature | stamp | thumb | mark                singular or plural; mark is any of the three
+    kind    = signature | stamp | thumb | mark                or another word for it, as in label configs; mark is any
     place   = any page | each page | first page | last page | page N | pages N-M | first N pages | last N pages
 
 Letter case and "the" do not count. Without a place the whole contract is meant.
@@ -19,19 +21,17 @@ from enum import Enum
 from typing import Protocol
 
 from backend.errors import RuleError
+from backend.labelstudio.mark_words import mark_named
 from backend.vision.network_config import MARKS
 
 __all__ = ["Clause", "Counted", "Met", "PageChoice", "Rule", "RuleAnswer", "parse_rule"]
 
 _TOKEN = re.compile(r"\s*(?:(?P<word>[^\W\d_]+)|(?P<number>\d+)|(?P<sign>>=|<=|==|=|>|<|≥|≤|\+|-|–))")
 _KINDS: Mapping[str, tuple[str, ...]] = {
-    **{name: (name,) for name in MARKS},
-    **{f"{name}s": (name,) for name in MARKS},
-    "thumbprint": ("thumb",),
-    "thumbprints": ("thumb",),
     "mark": MARKS,
     "marks": MARKS,
 }
+"""Words for more than one mark; those for one are the words that label configs may have."""
 _LARGEST = 1000
 _WHITE = re.compile(r"\s")
 _SIGNS = {"≥": ">=", "≤": "<=", "==": "="}
@@ -180,24 +180,45 @@ def _clauses(reader: _Reader) -> tuple[Clause, ...]:
 
 
 def _clause(reader: _Reader) -> Clause:
+    amount = _amount(reader)
     kinds = dict.fromkeys(_kind(reader))
     while reader.take("+"):
         kinds |= dict.fromkeys(_kind(reader))
-    sign, number = ">=", 1
-    found = reader.take(">=", "<=", "==", "=", ">", "<", "≥", "≤")
-    if found:
-        sign, number = _SIGNS.get(found, found), reader.number()
-        if sign == "<" and not number:
-            raise reader.error("a number above 0: there are never fewer than 0 marks", back=1)
+    sign, number = amount or _comparison(reader) or (">=", 1)
     place = _place(reader) if reader.take("on", "in") else _ANYWHERE
     return Clause(tuple(name for name in MARKS if name in kinds), sign, number, place)
 
 
+def _amount(reader: _Reader) -> tuple[str, int] | None:
+    """What stands before the kinds, as a sign and a number."""
+    if reader.take("no"):
+        return "=", 0
+    if reader.take("at"):
+        sign = "<=" if reader.need("least", "most") == "most" else ">="
+        return sign, reader.number()
+    if reader.take("exactly"):
+        return "=", reader.number()
+    return (">=", reader.number()) if reader.is_number else None
+
+
+def _comparison(reader: _Reader) -> tuple[str, int] | None:
+    """What stands behind the kinds."""
+    found = reader.take(">=", "<=", "==", "=", ">", "<", "≥", "≤")
+    if not found:
+        return None
+    sign, number = _SIGNS.get(found, found), reader.number()
+    if sign == "<" and not number:
+        raise reader.error("a number above 0: there are never fewer than 0 marks", back=1)
+    return sign, number
+
+
 def _kind(reader: _Reader) -> tuple[str, ...]:
-    word = reader.take(*_KINDS)
-    if not word:
+    word = reader.next
+    named = mark_named(word)
+    if word not in _KINDS and named is None:
         raise reader.error("signature, stamp, thumb or mark")
-    return _KINDS[word]
+    reader.take(word)
+    return (named,) if named else _KINDS[word]
 
 
 def _place(reader: _Reader) -> PageChoice:
@@ -245,21 +266,29 @@ class _Reader:
 
     @property
     def is_number(self) -> bool:
-        return not self.done and self._tokens[self._at][1].isdecimal()
+        return self.next.isdecimal()
+
+    @property
+    def next(self) -> str:
+        """The next token, which stays; "" at the end, and where no token can be read."""
+        return "" if self.done else self._tokens[self._at][1]
 
     def take(self, *wanted: str) -> str:
         """The next token, if it is a wanted one; else "" and it stays."""
-        if self.done or not self._tokens[self._at][1] or self._tokens[self._at][1] not in wanted:
+        found = self.next
+        if not found or found not in wanted:
             return ""
         self._at += 1
-        return self._tokens[self._at - 1][1]
+        return found
 
-    def need(self, *wanted: str) -> None:
-        if not self.take(*wanted):
+    def need(self, *wanted: str) -> str:
+        found = self.take(*wanted)
+        if not found:
             raise self.error(" or ".join(f"`{word}`" for word in dict.fromkeys(wanted)))
+        return found
 
     def number(self, *, least: int = 0) -> int:
-        found = int(self._tokens[self._at][1]) if self.is_number else -1
+        found = int(self.next) if self.is_number else -1
         if not least <= found <= _LARGEST:
             raise self.error(f"a whole number from {least} to {_LARGEST}")
         self._at += 1

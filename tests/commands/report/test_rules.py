@@ -62,6 +62,20 @@ YES, NO, NOT_KNOWN = Met.YES, Met.NO, Met.NOT_KNOWN
         ("signature and stamp or thumb", ["h"], YES),  # `and` binds closer
         ("thumb or signature and stamp", ["s"], NO),
         ("signature in the contract", ["s"], YES),
+        # as people say it
+        ("2 signatures", ["s", "s"], YES),
+        ("2 signatures on the last page", ["ss", "s"], NO),
+        ("at least 2 signatures and at most 1 stamp", ["ss", "t"], YES),
+        ("at least 2 signatures and at most 1 stamp", ["ss", "tt"], NO),
+        ("exactly 1 stamp on first page", ["tt", ""], NO),
+        ("no stamp", [""], YES),  # a draft
+        ("No Stamp on page 2", ["", "t"], NO),
+        ("1 signature + thumb", ["h"], YES),
+        # in the words that label configs have
+        ("seal>=1", ["t"], YES),
+        ("Fingerprints", ["h"], YES),
+        ("توقيع>=٢ and ختم", ["s", "st"], YES),
+        ("التوقيعات >= 2", ["s"], NO),
         # What nobody looked at may bear what is missing, and can take nothing away.
         ("signature>=1", ["?", "s"], YES),
         ("signature>=2", ["?", "s"], NOT_KNOWN),
@@ -88,7 +102,13 @@ def test_what_a_rule_says(rule: str, pages: list[str], met: Met) -> None:
     ("rule", "place", "expected"),
     [
         ("", 0, "signature, stamp, thumb or mark"),
-        ("seal>=1", 0, "signature, stamp, thumb or mark"),
+        ("logo>=1", 0, "signature, stamp, thumb or mark"),
+        ("(signature or thumb) and stamp", 0, "signature, stamp, thumb or mark"),
+        ("2 signatures>=3", 12, "`on` with a place"),
+        ("at 2 signatures", 3, "`least` or `most`"),
+        ("at least signatures", 9, "a whole number"),
+        ("no", 2, "signature, stamp, thumb or mark"),
+        ("signature=2+1", 11, "`on` with a place"),
         ("signature>=", 11, "a whole number"),
         ("signature>=two", 11, "a whole number"),
         ("signature>=1.5", 12, "`on` with a place"),
