@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import resource
@@ -100,27 +101,36 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 @contextmanager
-def _same_threads() -> Iterator[None]:
-    """Gives torch its threads back, where a test or a command in this process took some."""
+def _torch_as_it_was() -> Iterator[None]:
+    """Gives torch its threads back, where a test or a command in this process took some, and begins chance anew."""
     torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch else None
+    if torch:
+        threads = torch.get_num_threads()
+        torch.manual_seed(0)
     yield
     if torch:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def processor_threads_of_a_module() -> Iterator[None]:
+def torch_of_a_module() -> Iterator[None]:
     """The same for what a module's own fixtures do, which run before those of its first test."""
-    with _same_threads():
+    with _torch_as_it_was():
         yield
 
 
 @pytest.fixture(autouse=True)
-def processor_threads(processor_threads_of_a_module: None) -> Iterator[None]:
-    """Sums come out the same to the last bit only on the same number of threads."""
-    with _same_threads():
+def torch_of_a_test(torch_of_a_module: None) -> Iterator[None]:
+    """Sums come out the same to the last bit only on the same number of threads, and chance by the same seed."""
+    with _torch_as_it_was():
         yield
+
+
+@pytest.fixture
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing of the `train` extra was installed; what else is loaded meanwhile finds what it needs."""
+    missing, find = ("torch", "torchvision", "onnx"), importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *of: None if name in missing else find(name, *of))
 
 
 @pytest.fixture

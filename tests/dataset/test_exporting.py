@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,39 +183,46 @@ def named(version: Version, name: str) -> FrozenPage:
     return next(one for one in version.manifest.pages if one.name == name)
 
 
-@pytest.fixture
-def load_dataset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """The library's function, without a network and with its caches in the test's folder."""
-    # The Hub's client reads its variable once for the process, in which others ask a loopback Hub.
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    import datasets
+_ROWS = """
+import json, sys
+import datasets, numpy as np
 
-    datasets.disable_progress_bars()
-    return lambda folder: datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+datasets.disable_progress_bars()
+read = datasets.load_dataset(sys.argv[1], cache_dir=sys.argv[2])
+rows = {side: [row | {"image": np.asarray(row["image"]).tolist()} for row in found] for side, found in read.items()}
+json.dump(rows, sys.stdout)
+"""
 
 
-def test_huggingface_as_datasets_reads_it(version: Version, tmp_path: Path, load_dataset) -> None:
+def rows_of(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What `datasets` reads there, by side. It has a process of its own: it reads the environment when it is loaded."""
+    home = folder.parent / "hf"
+    offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home)}
+    command = [sys.executable, "-c", _ROWS, str(folder), str(home / "cache")]
+    rows: dict[str, list[dict[str, Any]]] = json.loads(subprocess.check_output(command, env=offline))
+    return rows
+
+
+def test_huggingface_as_datasets_reads_it(version: Version, tmp_path: Path) -> None:
     export(version, "huggingface", tmp_path / "out")
-    read = load_dataset(tmp_path / "out")
+    read = rows_of(tmp_path / "out")
     assert set(read) == {"train", "validation", "test"}
     for split, side in (("train", "train"), ("validation", "validation"), ("test", "gold")):
         shas = {one.sha256: one for one in pages_of(version, side)}
         found = {}
         for row in read[split]:
-            one = next(one for one in shas.values() if np.array_equal(version.pixels(one), np.asarray(row["image"])))
+            one = next(one for one in shas.values() if np.array_equal(version.pixels(one), row["image"]))
             boxes = [xyxy(box) for box in row["objects"]["bbox"]]
             found[one.name] = list(zip(row["objects"]["category"], boxes, strict=True))
             assert row["document"] == one.document[:16]
         same(found, pages_of(version, side), within=0.011)
 
 
-def test_huggingface_reads_a_side_without_a_single_mark(make: Make, tmp_path: Path, load_dataset) -> None:
+def test_huggingface_reads_a_side_without_a_single_mark(make: Make, tmp_path: Path) -> None:
     marked = {"name": "one", "marks": (FrozenMark(id="a", label="stamp", box=A),)}
     made = make("first", [(marked, page(1)), ({"name": "two", "split": "gold"}, page(2))])
     export(made, "huggingface", tmp_path / "out")
-    read = load_dataset(tmp_path / "out")
+    read = rows_of(tmp_path / "out")
     assert read["test"][0]["objects"] == {"bbox": [], "category": []}
     assert read["train"][0]["objects"] == {"bbox": [[40, 60, 80, 40]], "category": ["stamp"]}
 

@@ -208,10 +208,10 @@ class TestWhatAVerdictSays:
         assert other.at_once().name == "bundled"
         assert other.better_later()
 
+    @pytest.mark.usefixtures("without_torch")
     def test_what_was_fetched_before_there_were_trials_serves_on_where_none_can_be_held(
-        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
         assert again("hub", tmp_path, BUNDLED).at_once().name == "hub"
         assert "had no trial" in caplog.text
         assert "install the `train` extra" in caplog.text

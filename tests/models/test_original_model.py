@@ -104,7 +104,7 @@ def test_a_hostile_checkpoint_is_fetched_but_never_run(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
-def test_without_torch_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+@pytest.mark.usefixtures("without_torch")
+def test_without_torch_it_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(WeightsUnavailable, match=r"needs torch, torchvision, onnx: install the `train` extra"):
         Hub(folder=tmp_path, endpoint="http://127.0.0.1:9").pull()

@@ -178,13 +178,11 @@ def test_what_was_noted_is_read_again_and_a_broken_note_is_named(tmp_path: Path)
         last_training(tmp_path)
 
 
-def test_without_torch_it_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.usefixtures("without_torch")
+def test_without_torch_it_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store, sleepers = open_ledger(tmp_path), Sleepers()
     teach(store, 2, kinds=[KINDS[2]])
     starter = Starter(Settings(data_dir=tmp_path, retrain_after=1), store.engine, spawn=sleepers)
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert not any(starter.look() for _ in range(3))
     assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["a training was due"]
     assert "`train` extra" in starter.status()["unable"]
