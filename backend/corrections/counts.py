@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, tr
 from backend.corrections.outcomes import Outcome
 from backend.corrections.samples import BACKGROUND, teaches_hard
 from backend.corrections.tables import annotation, event, memory, prediction, proposal, sample, unread_task
+from backend.corrections.unsettled import Exchanged, Parked, UnknownLabel, Unread
 from backend.escaping import printable
 from backend.vision.network_config import CLASSES, MARKS
 
@@ -20,11 +21,7 @@ __all__ = [
     "OUTCOMES",
     "SEED_MISCLASSIFIED",
     "SPLITS",
-    "Exchanged",
     "LedgerCounts",
-    "Parked",
-    "UnknownLabel",
-    "Unread",
     "count",
     "tables",
 ]
@@ -47,87 +44,6 @@ KNOWN_ACTIONS = frozenset(
 )
 OTHER = "other"
 _ALL = true()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parked:
-    """Something that waits for a person, and why: an event, or an annotation whose page is not to be had."""
-
-    kind: str
-    id: int
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnknownLabel:
-    """A label that annotators' regions bear, and no label config of their project knows.
-
-    Attributes:
-        project: The project's id.
-        label: The label; "" for regions without one.
-        regions: How many bear it.
-        task: One of their tasks.
-    """
-
-    project: int | None
-    label: str
-    regions: int
-    task: int
-
-    def __str__(self) -> str:
-        named = f"the label {self.label!r}" if self.label else "no label"
-        many = "1 region has" if self.regions == 1 else f"{self.regions} regions have"
-        where = "" if self.project is None else f"project {self.project}: "
-        return f"{where}{many} {named}, such as on task {self.task}"
-
-    @property
-    def remedy(self) -> str:
-        """The way out, as one sentence of an instruction."""
-        if not self.label:
-            return "give the regions a label in Label Studio, and update the annotations"
-        mapped = f'predicted_values="stamp,{self.label}"'
-        return f'say what it stands for in the label config, such as <Label value="Seal" {mapped}/>, or name it back'
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unread:
-    """A task that could not be looked at, and why."""
-
-    task: int
-    project: int | None
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exchanged:
-    """An annotated task whose pages are others now than those that its boxes were shown or left on.
-
-    Attributes:
-        task: The task's id.
-        project: The project's id.
-        annotation: The annotation that learns nothing from what was shown there.
-        pages: Numbers of the pages, from 1.
-    """
-
-    task: int
-    project: int | None
-    annotation: int
-    pages: tuple[int, ...]
-
-    def __str__(self) -> str:
-        where = "" if self.project is None else f"project {self.project}, "
-        pages, are_not = ("page", "is not the one") if len(self.pages) == 1 else ("pages", "are not those")
-        pages += f" {', '.join(map(str, self.pages))}"
-        return f"{where}task {self.task}, annotation {self.annotation}: {pages} {are_not} that boxes were shown on"
-
-    @property
-    def remedy(self) -> str:
-        """The way out, as one sentence of an instruction."""
-        project = "ID" if self.project is None else self.project
-        return (
-            "put the pages back where they were, then `worker --unpark`; where the new ones are right, delete the "
-            f"annotation in Label Studio, run `prelabel --project {project} --refresh`, and annotate the task again"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +104,11 @@ class LedgerCounts:
             for key, number in self.samples.items()
             if all(want is None or want == have for want, have in zip(wanted, key, strict=True))
         )
+
+    @property
+    def parked_count(self) -> int:
+        """How much is parked in all; `parked` has the newest of it."""
+        return max(len(self.parked), self.event_count(state="parked") + self.annotations.get("parked", 0))
 
     def event_count(self, *, state: str | None = None) -> int:
         """Number of events in a state, or of all."""
@@ -368,11 +289,19 @@ def _exchanged(connection: Connection) -> tuple[Exchanged, ...]:
 
 def _parked(connection: Connection) -> tuple[Parked, ...]:
     lost = select(event.c.id, event.c.reason).where(event.c.state == "parked").order_by(event.c.id.desc())
-    stuck = select(annotation.c.id, annotation.c.reason).where(annotation.c.parked).order_by(annotation.c.due.desc())
-    found = [("annotation", row) for row in connection.execute(stuck.limit(PARKED_SHOWN))]
+    stuck = select(annotation.c.id, annotation.c.reason, annotation.c.task, annotation.c.project)
+    stuck = stuck.where(annotation.c.parked).order_by(annotation.c.due.desc())
+    found: list[tuple[str, Any]] = [("annotation", row) for row in connection.execute(stuck.limit(PARKED_SHOWN))]
     found += [("event", row) for row in connection.execute(lost.limit(PARKED_SHOWN))]
     return tuple(
-        Parked(kind=kind, id=row.id, reason=printable(row.reason or "", most=_LONGEST_REASON)) for kind, row in found
+        Parked(
+            kind=kind,
+            id=row.id,
+            reason=printable(row.reason or "", most=_LONGEST_REASON),
+            task=getattr(row, "task", None),
+            project=getattr(row, "project", None),
+        )
+        for kind, row in found
     )
 
 

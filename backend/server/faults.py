@@ -55,8 +55,9 @@ def faults(
     """
     yield from _of_the_model(model)
     if refused:
+        many = "1 webhook" if refused == 1 else f"{refused} webhooks"
         yield Fault(
-            f"{refused} webhooks came without their credentials and were refused, so no correction is learnt from.",
+            f"{many} came without credentials, and what is refused is not learnt from.",
             f"{_sentence(remedy)}.",
         )
     for trouble in troubles:
@@ -110,29 +111,33 @@ def _of_trainings(training: Mapping[str, Any]) -> Iterator[Fault]:
 def _for_a_person(facts: LedgerCounts) -> Iterator[Fault]:
     """What waits for somebody's word, or is tried again by itself."""
     if facts.parked:
+        first, number = facts.parked[0], facts.parked_count
+        many = "1 correction waits" if number == 1 else f"{number} corrections wait"
         yield Fault(
-            f"{len(facts.parked)} corrections wait for a person, such as: {facts.parked[0].reason}",
+            f"{many} for a person, such as {first}: {first.reason}",
             "Mend the cause, then: python -m backend worker --unpark. /status lists them all.",
             broken=False,
         )
     if facts.unread:
-        such = f", such as task {facts.unread_such[0].task}: {facts.unread_such[0].reason}" if facts.unread_such else ""
+        such = f", such as {facts.unread_such[0]}: {facts.unread_such[0].reason}" if facts.unread_such else ""
+        many = "1 task" if facts.unread == 1 else f"{facts.unread} tasks"
         yield Fault(
-            f"{facts.unread} tasks could not be looked at yet{such}",
+            f"{many} could not be looked at yet{such}",
             "They are tried again by themselves. python -m backend doctor --project ID says what is amiss.",
             broken=False,
         )
     if facts.exchanged:
         such = f", such as {facts.exchanged_such[0]}" if facts.exchanged_such else ""
+        many = "1 annotation is" if facts.exchanged == 1 else f"{facts.exchanged} annotations are"
         yield Fault(
-            f"{facts.exchanged} annotations are on other pages than those that boxes were shown on{such}",
+            f"{many} on other pages than those that boxes were shown on{such}",
             "What was shown there teaches nothing. /status lists them, with the way out.",
             broken=False,
         )
     if facts.quarantined:
+        many = "1 training example is" if facts.quarantined == 1 else f"{facts.quarantined} training examples are"
         yield Fault(
-            f"{facts.quarantined} training examples are in dispute: annotators contradict each other, or a document "
-            "is on two sides.",
+            f"{many} in dispute: annotators contradict each other, or a document is on two sides.",
             "python -m backend samples --sheet sheet.html shows them in red; agree, and correct one annotation.",
             broken=False,
         )

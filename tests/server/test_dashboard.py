@@ -13,12 +13,13 @@ from flask import Flask
 from sqlalchemy import Engine, delete, insert, text
 
 from backend.corrections.chronicle import Milestone
-from backend.corrections.counts import LedgerCounts, Parked, Unread
+from backend.corrections.counts import LedgerCounts
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
 from backend.corrections.progress import Counts, Progress, progress
 from backend.corrections.service import Feedback, Store
-from backend.corrections.tables import milestone, prediction
+from backend.corrections.tables import annotation, milestone, prediction
+from backend.corrections.unsettled import Parked, Unread
 from backend.labelstudio.connections import Connections
 from backend.server.application import Application
 from backend.server.charts import Bar, ChartMark, Line, Point, bars, timeline
@@ -33,6 +34,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 BASIC = {"Authorization": "Basic " + base64.b64encode(b"ada:pw").decode()}
 ALIVE = {"status": "UP", "model_class": "ContractMarks"}
 READY = {"model_state": "ready", "model_version": "v1"}
+LOST_PAGE = Parked(kind="annotation", id=5, reason="no page", task=7, project=3)
 
 
 def build(engine: Engine, settings: Settings) -> Flask:
@@ -244,7 +246,14 @@ def test_periods_are_days_then_weeks_then_longer(span: int, size: int, periods: 
             READY,
             None,
             0,
-            ["such as: no config"],
+            ["1 correction waits for a person, such as event 1: no config"],
+        ),
+        (
+            LedgerCounts(parked=(LOST_PAGE,), annotations={"parked": 2}),
+            READY,
+            None,
+            0,
+            ["2 corrections wait for a person, such as project 3, task 7, annotation 5: no page"],
         ),
         (LedgerCounts(quarantined=2), READY, None, 0, ["2 training examples are in dispute"]),
         (
@@ -368,8 +377,23 @@ def test_what_could_not_be_looked_at_and_what_the_storage_lacks_is_a_fault() -> 
     found = list(faults(facts, model=READY, training=None, refused=0, remedy="", troubles=["the disk is full"]))
     assert [one.what for one in found] == [
         "Storage: the disk is full.",
-        "3 tasks could not be looked at yet, such as task 7: the file is cut short",
+        "3 tasks could not be looked at yet, such as project 1, task 7: the file is cut short",
     ]
+
+
+def test_what_is_parked_leads_to_its_task(engine: Engine) -> None:
+    stuck = {"id": 5, "task": 7, "project": 3, "updated": NOW, "folded": NOW, "deleted": False, "body": {}}
+    stuck |= {"attempts": 1, "due": NOW, "lease": 0.0, "reason": "no page", "parked": True}
+    with writing(engine) as connection:
+        connection.execute(insert(annotation), stuck)
+    made = Flask("status")
+    made.register_blueprint(feedback_pages(engine, state=lambda: READY, label_studio="http://studio.test"))
+    page = made.test_client().get("/status", headers=BROWSER).get_data(as_text=True)
+    assert re.search(
+        r'<a href="http://studio\.test/projects/3/data\?task=7"[^>]*>project 3, task 7, annotation 5</a>', page
+    )
+    [told] = made.test_client().get("/status", headers={"Accept": "application/json"}).get_json()["parked"]
+    assert (told["project"], told["task"], told["id"], told["reason"]) == (3, 7, 5, "no page")
 
 
 def test_without_a_ledger_the_page_says_so_and_what_serves(engine: Engine) -> None:

@@ -142,7 +142,7 @@ def judge_journal(facts: LedgerCounts) -> Checked[int]:
             value=events,
         )
     if any(parked):
-        such = f", such as: {facts.parked[0].reason}" if facts.parked else ""
+        such = f", such as {facts.parked[0]}: {facts.parked[0].reason}" if facts.parked else ""
         return doubtful(
             JOURNAL_CHECK,
             f"{this_many(parked[0], 'event')} and {this_many(parked[1], 'annotation')} are parked{such}",

@@ -281,7 +281,8 @@ def _until_stopped(contracts: Iterator[Contract]) -> tuple[list[Contract], bool]
 def _refuse_early(args: argparse.Namespace, settings: Settings) -> None:
     """Says before the work, and not after it, what cannot be done."""
     if bool(args.paths) == bool(args.project):
-        raise ReportError("name either files and folders, or a --project")
+        found = f"here are both: {args.paths[0]}, and --project {args.project}" if args.paths else "here is neither"
+        raise ReportError(f"name either files and folders, or a --project; {found}")
     if args.project:
         ask_for_token(settings, "report --project")
     if args.pictures < 0:

@@ -16,7 +16,8 @@ from backend.commands.doctor.check_model import TRAINING_MODULES, check_training
 from backend.commands.doctor.check_reading import check_page, kind_of, unshown_kind
 from backend.commands.doctor.check_storage import check_folder, judge_journal, judge_space
 from backend.commands.doctor.findings import Severity
-from backend.corrections.counts import LedgerCounts, Parked
+from backend.corrections.counts import LedgerCounts
+from backend.corrections.unsettled import Parked
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.probing import Latest
 from backend.labelstudio.tasks import TaskPage
@@ -99,7 +100,7 @@ def test_the_last_delivery(
         (
             LedgerCounts(annotations={"parked": 1}, parked=(Parked(kind="annotation", id=1, reason="no page"),)),
             Severity.WARNING,
-            "0 events and 1 annotation are parked, such as: no page",
+            "0 events and 1 annotation are parked, such as annotation 1: no page",
         ),
         (LedgerCounts(events={("A", "parked"): 3}), Severity.WARNING, "3 events and 0 annotations are parked"),
     ],
