@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import random
 import resource
@@ -17,9 +18,15 @@ from typing import Any
 import hypothesis
 import pytest
 
+from backend.settings import Settings
+
 # Examples are drawn and tried as slowly as the machine is busy.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+
+# Who connects a project has exported its address and token, as the README says. No test is about those.
+for _setting in Settings().as_environment():
+    os.environ.pop(_setting, None)
 
 END_TO_END = "tests/end_to_end/"
 _TAKE_LONG = (END_TO_END, "tests/training/", "tests/benchmarks/")
@@ -124,6 +131,27 @@ def torch_of_a_test(torch_of_a_module: None) -> Iterator[None]:
     """Sums come out the same to the last bit only on the same number of threads, and chance by the same seed."""
     with _torch_as_it_was():
         yield
+
+
+@pytest.fixture(autouse=True)
+def process_of_a_test() -> Iterator[None]:
+    """What a command sets for its whole process ends with the test: the next one must not hang on it."""
+    environment, folder, levels = {**os.environ}, Path.cwd(), {name: one.level for name, one in _our_loggers()}
+    yield
+    os.chdir(folder)
+    for name in (environment.keys() | os.environ.keys()) - {"PYTEST_CURRENT_TEST"}:
+        if name not in environment:
+            del os.environ[name]
+        elif os.environ.get(name) != environment[name]:
+            os.environ[name] = environment[name]
+    for name, one in _our_loggers():
+        one.setLevel(levels.get(name, logging.NOTSET))
+    logging.captureWarnings(False)
+
+
+def _our_loggers() -> list[tuple[str, logging.Logger]]:
+    found = logging.root.manager.loggerDict.items()
+    return [(name, one) for name, one in found if name.startswith("backend") and isinstance(one, logging.Logger)]
 
 
 @pytest.fixture
