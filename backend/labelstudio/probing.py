@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,9 +25,9 @@ __all__ = [
     "Reached",
     "initials_of",
     "latest_annotation",
-    "newest_tasks",
     "reach",
     "release",
+    "spread_tasks",
     "takes_backend",
     "takes_webhook",
     "whoami",
@@ -119,18 +119,24 @@ def takes_webhook(studio: LabelStudio, project: int, url: str) -> Reached:
     return _taken(studio, "/api/webhooks/", {"project": project, "url": url, "send_payload": "impossible"})
 
 
-def newest_tasks(studio: LabelStudio, project: int, *, most: int) -> Iterator[dict[str, Any]]:
-    """Tasks of a project with their data as they were imported, the newest first."""
+def spread_tasks(studio: LabelStudio, project: int, *, portions: int = 5) -> tuple[list[dict[str, Any]], int]:
+    """Tasks from all over a project with their data as they were imported, and how many tasks it has.
+
+    All of them, where they fit into so many portions of a hundred. Else whole portions, the newest first, the oldest
+    last, the others evenly between.
+    """
+    first = _portion(studio, project, 1)
+    total = int(first["total"])
+    last = max(1, -(-total // _PAGE_SIZE))
+    numbers = {round(1 + at * (last - 1) / (portions - 1)) for at in range(1, portions)} - {1}
+    others = [task for number in sorted(numbers) for task in _portion(studio, project, number)["tasks"]]
+    return [*first["tasks"], *others], total
+
+
+def _portion(studio: LabelStudio, project: int, number: int) -> dict[str, Any]:
     query = json.dumps({"ordering": ["-tasks:id"]})
-    seen, number = 0, 1
-    while seen < most:
-        size = min(_PAGE_SIZE, most)
-        place = {"project": project, "page": number, "page_size": size, "resolve_uri": "false", "query": query}
-        answer = studio.call("GET", "/api/tasks/", params=place)
-        yield from answer["tasks"]
-        seen, number = seen + len(answer["tasks"]), number + 1
-        if not answer["tasks"] or seen >= answer["total"]:
-            return
+    place = {"project": project, "page": number, "page_size": _PAGE_SIZE, "resolve_uri": "false", "query": query}
+    return dict(studio.call("GET", "/api/tasks/", params=place))
 
 
 def latest_annotation(studio: LabelStudio, project: int) -> Latest | None:

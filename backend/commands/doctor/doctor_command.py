@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from backend.commands.doctor import check_connection, check_label_studio, check_model, check_reading, check_storage
+from backend.commands.doctor import (
+    check_connection,
+    check_label_studio,
+    check_model,
+    check_pages,
+    check_reading,
+    check_storage,
+)
 from backend.commands.doctor.findings import Finding, Severity, after, skipped, this_many
 from backend.commands.running_backend import address_of
 from backend.escaping import LONGEST_LINE, printable
@@ -62,7 +69,7 @@ class Examination:
         """Each finding as soon as it is there: of this machine, the backend, Label Studio, and the project."""
         ledger = yield from self._machine()
         serves = yield from self._backend()
-        hosts = check_reading.check_hosts(self.settings)
+        hosts = check_pages.check_hosts(self.settings)
         yield hosts.finding
         address, key = self.settings.label_studio_url, self.settings.label_studio_api_key
         with LabelStudio(address, "") as anybody, LabelStudio(address, key) as studio:
@@ -76,11 +83,11 @@ class Examination:
             connected, version = yield from self._connection(studio, found, bindings, serves)
             yield from self._webhook(studio, found, connected, ledger)
             yield from self._reading(studio, found, bindings, version, ledger)
-            pages = after(check_reading.PAGES_CHECK, partial(check_reading.find_pages, studio), found, bindings)
+            pages = after(check_pages.PAGES_CHECK, partial(check_pages.find_pages, studio), found, bindings)
             yield pages.finding
-            for kind, task_page in (pages.value or {}).items():
-                look = partial(check_reading.check_page, kind=kind, task_page=task_page, studio=studio)
-                yield after(check_reading.name_of(kind), look, hosts).finding
+            for kind, of_kind in (pages.value or {}).items():
+                look = partial(check_pages.check_pages, kind=kind, pages=of_kind, studio=studio)
+                yield after(check_pages.name_of(kind), look, hosts).finding
 
     def _machine(self) -> Generator[Finding, None, Checked[Engine]]:
         """Where everything is kept; gives the way into the database."""

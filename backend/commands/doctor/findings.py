@@ -25,6 +25,7 @@ __all__ = [
     "skipped",
     "span",
     "this_many",
+    "this_part",
     "volume",
     "well",
 ]
@@ -46,6 +47,11 @@ def span(seconds: float) -> str:
 def this_many(number: int, thing: str) -> str:
     """`1 task`, `2 tasks`."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def this_part(number: int, total: int, thing: str) -> str:
+    """`12 tasks` where these are all of them, else `500 tasks looked at, of 5000,`."""
+    return this_many(number, thing) if number == total else f"{this_many(number, thing)} looked at, of {total},"
 
 
 def volume(size: float) -> str:

@@ -13,7 +13,8 @@ from backend.commands.doctor.check_connection import judge_delivery
 from backend.commands.doctor.check_label_studio import TokenKind, judge_release
 from backend.commands.doctor.check_label_studio import kind_of as kind_of_token
 from backend.commands.doctor.check_model import TRAINING_MODULES, check_training
-from backend.commands.doctor.check_reading import check_page, kind_of, unshown_kind
+from backend.commands.doctor.check_pages import check_pages, chosen, kind_of
+from backend.commands.doctor.check_reading import unshown_kind
 from backend.commands.doctor.check_storage import check_folder, judge_journal, judge_space
 from backend.commands.doctor.findings import Severity
 from backend.corrections.counts import LedgerCounts
@@ -175,6 +176,44 @@ def test_kinds_of_references(reference: str, kind: str) -> None:
     assert kind_of(reference, own=AllowList(base_url="http://studio:8080/ls", allowed_hosts="")) == kind
 
 
+def named(*references: str) -> list[TaskPage]:
+    """Pages of tasks that are numbered from 1."""
+    return [
+        TaskPage(place=0, task=number, item=None, reference=reference, bindings=())
+        for number, reference in enumerate(references, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "/data/local-files/?d=docs/my contract.jpg",
+        "/data/local-files/?d=docs/my%20contract.jpg",
+        "/data/local-files/?d=docs/عقد.jpg",
+        "/data/local-files/?d=docs/Übergabe.jpg",
+        "/data/local-files/?d=docs/a+b.jpg",
+        "/data/local-files/?d=docs/a#b.jpg",
+        "/data/local-files/?d=docs/scan7.AVIF",
+        "http://other.example/data/local-files/?d=docs/scan7.jpg",
+    ],
+)
+@pytest.mark.parametrize("place", [0, 77, 311, 500])
+def test_of_each_manner_of_name_one_is_read(odd: str, place: int) -> None:
+    references = [f"/data/local-files/?d=docs/scan{number}.jpg" for number in range(500)]
+    references.insert(place, odd)
+    read = [one.reference for one in chosen(named(*references))]
+    assert odd in read
+    assert {references[0], references[-1]} <= set(read)
+    assert len(read) == len(set(read)) <= 24
+    assert len(chosen(named(*references[:20]))) == 20
+
+
+def test_names_that_are_all_of_different_manners_are_read_in_part() -> None:
+    read = chosen(named(*(f"https://host{number}.example/page.png" for number in range(100))))
+    assert len(read) <= 24
+    assert [read[0].task, max(one.task or 0 for one in read)] == [1, 100]
+
+
 def test_training_needs_its_modules_only_where_it_is_wanted() -> None:
     assert check_training(100, modules=["json"]).finding.state is Severity.OK
     lacking = check_training(100, modules=["json", "no_such_module"]).finding
@@ -194,9 +233,8 @@ def test_the_modules_are_those_of_the_train_extra() -> None:
 def test_a_page_that_is_not_all_there_is_to_be_waited_for() -> None:
     whole = packed(picture(), "PNG")
     cut = "data:image/png;base64," + base64.b64encode(whole[: len(whole) // 2]).decode()
-    task_page = TaskPage(place=0, task=7, item=None, reference=cut, bindings=())
     studio = LabelStudio("http://localhost:8080", "")
-    finding = check_page(Settings(), kind="upload", task_page=task_page, studio=studio).finding
+    finding = check_pages(Settings(), kind="upload", pages=named(cut), studio=studio).finding
     assert finding.state is Severity.FAILURE
     assert "cut short" in finding.found
     assert finding.remedy.startswith("wait until its upload or copy is whole")
