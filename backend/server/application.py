@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from backend.server.wall.wall_decisions import Decisions
 from backend.server.wall.wall_pages import Wall, wall_pages
 from backend.server.wall.wall_queue import Looks, crops_on_page
 from backend.training.retraining.starting import Starter
+from backend.vision.engine import give_back_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +38,30 @@ if TYPE_CHECKING:
     from backend.server.predictor import Serves
     from backend.settings import Settings
 
-__all__ = ["Application"]
+__all__ = ["Application", "Freeing"]
 
 _STOP_SECONDS = 5.0
 _EMBED_SECONDS = 20.0
+_WORKED_SECONDS = 2.0
+
+
+class Freeing:
+    """Gives freed memory back to the system after some work: files of a megabyte that come and go leave holes.
+
+    Args:
+        worked: Seconds of a processor that this process has taken so far.
+    """
+
+    def __init__(self, *, worked: Callable[[], float] = time.process_time) -> None:
+        self._worked = worked
+        self._last = worked()
+
+    def look(self) -> int:
+        """Does it where two seconds of work were done since the last time; it takes some milliseconds. Gives 0."""
+        if self._worked() >= self._last + _WORKED_SECONDS:
+            give_back_memory()
+            self._last = self._worked()
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +75,7 @@ class Application:
         announcer: Tells Label Studio which version serves.
         renewer: Has open tasks predicted anew after a correction.
         chronicle: Writes down what the dashboard's lines are drawn from.
+        freeing: Gives freed memory back.
         serving: Loads models; None where somebody else does.
     """
 
@@ -62,6 +85,7 @@ class Application:
     announcer: Announcer
     renewer: Renewer
     chronicle: Loop
+    freeing: Loop
     serving: Serving | None = None
 
     @property
@@ -122,6 +146,7 @@ class Application:
             renewer=Renewer(settings, predictor, feedback.store.engine, belongs=lambda: feedback.belonging.is_ours),
             serving=serving if isinstance(serving, Serving) else None,
             chronicle=Loop(chronicle.look, name="chronicle"),
+            freeing=Loop(Freeing().look, name="freeing"),
         )
 
     @classmethod
@@ -142,6 +167,7 @@ class Application:
         application.announcer.start()
         application.renewer.start()
         application.chronicle.start()
+        application.freeing.start()
         return application
 
     def stop(self) -> None:
@@ -151,6 +177,7 @@ class Application:
         self.announcer.stop()
         self.renewer.stop()
         self.chronicle.stop(timeout=_STOP_SECONDS)
+        self.freeing.stop(timeout=_STOP_SECONDS)
         self.feedback.stop()
 
 
