@@ -32,8 +32,8 @@ __all__ = [
     "AS_IT_IS",
     "CERTIFICATES",
     "NAMES",
+    "Connector",
     "Names",
-    "Network",
     "Transport",
     "Way",
     "certificates",
@@ -119,7 +119,7 @@ NAMES = Names()
 """Those of this process."""
 
 
-class Network(httpcore2.NetworkBackend):
+class Connector(httpcore2.NetworkBackend):
     """Makes connections, each within its time: the look-up of the name, and all addresses of it together.
 
     Args:
@@ -161,7 +161,7 @@ class Network(httpcore2.NetworkBackend):
         raise refused
 
 
-class Way(Network):
+class Way(Connector):
     """All connections of one errand: they have so many seconds together, from the first name to the last byte.
 
     Timeouts of a client count from each read, so that a server which sends a byte now and then, in its headers too,
@@ -240,21 +240,21 @@ class _Stream(httpcore2.NetworkStream):
 
 
 class Transport(httpx2.HTTPTransport):
-    """A client's way out through a `Network`, and through no proxy but one that is named here.
+    """A client's way out through a `Connector`, and through no proxy but one that is named here.
 
     Args:
-        network: Makes the connections.
+        connector: Makes the connections.
         proxy: Its address; empty for none.
     """
 
-    def __init__(self, network: Network, *, proxy: str = "") -> None:
+    def __init__(self, connector: Connector, *, proxy: str = "") -> None:
         super().__init__(verify=certificates(), trust_env=False)
         # The transport takes no backend for its pool, so the pool is replaced; without it no name would have an end.
         options: dict[str, Any] = {
             "ssl_context": certificates(),
             "max_connections": _MOST_CONNECTIONS,
             "keepalive_expiry": _KEPT_SECONDS,
-            "network_backend": network,
+            "network_backend": connector,
         }
         if proxy.startswith("https:"):
             options["proxy_ssl_context"] = certificates()

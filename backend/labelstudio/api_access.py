@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx2
 
 from backend.errors import LabelStudioError
-from backend.outgoing import Network, Transport, refuse_packed
+from backend.outgoing import Connector, Transport, refuse_packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,7 @@ class ApiAccess:
         # Made when first needed: it reads the certificates for a quarter of a second, and headers alone need none.
         # Not by a proxy of the environment's: pages and tokens would leave by a way that nobody chose for them.
         hooks = {"response": [refuse_packed]}
-        transport = self._transport or Transport(Network())
+        transport = self._transport or Transport(Connector())
         return httpx2.Client(timeout=self._timeout, transport=transport, trust_env=False, event_hooks=hooks)
 
     @property

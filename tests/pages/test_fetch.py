@@ -13,7 +13,7 @@ import pytest
 
 from backend.errors import FetchTimeout, LabelStudioError, PageUnavailable, ReferenceRefused, SettingsError
 from backend.labelstudio.client import LabelStudio
-from backend.outgoing import Names, Network, Transport, certificates
+from backend.outgoing import Connector, Names, Transport, certificates
 from backend.pages import fetch
 from backend.pages.fetch import Fetcher, FileRoom, is_public
 from backend.pages.page import Limits
@@ -88,7 +88,7 @@ def test_names_that_are_looked_up_are_a_bounded_number(silent: NameServer) -> No
 
 def test_label_studios_own_name_is_waited_for_as_long_as_for_its_answer(silent: NameServer) -> None:
     studio = LabelStudio(
-        "http://studio.example", "token", timeout=0.05, transport=Transport(Network(Names(ask=silent)))
+        "http://studio.example", "token", timeout=0.05, transport=Transport(Connector(Names(ask=silent)))
     )
     with studio, pytest.raises(LabelStudioError, match="ConnectTimeout"):
         studio.version()
@@ -118,7 +118,7 @@ def test_addresses_where_nobody_answers_share_the_time() -> None:
     server, nobody = NameServer(*(f"192.0.2.{number}" for number in range(1, 5))), Nobody()
     server.released.set()
     with pytest.raises(httpcore2.ConnectTimeout):
-        Network(Names(ask=server), system=nobody).connect_tcp("dead.example", 80, timeout=SECONDS)
+        Connector(Names(ask=server), system=nobody).connect_tcp("dead.example", 80, timeout=SECONDS)
     parts = [waited for waited in nobody.waited if waited is not None]
     assert len(parts) == 4
     assert all(part <= SECONDS / (4 - place) for place, part in enumerate(parts))

@@ -35,12 +35,12 @@ __all__ = [
     "WAY",
     "WEBHOOK_CHECK",
     "check_connection",
-    "check_credentials",
     "check_delivery",
     "check_let_through",
     "check_title",
     "check_way",
     "check_webhook",
+    "check_webhook_credentials",
     "connecting",
     "judge_delivery",
 ]
@@ -223,7 +223,7 @@ def check_webhook(studio: LabelStudio, state: Fields, connection: Fields) -> Che
     )
 
 
-def check_credentials(
+def check_webhook_credentials(
     state: Fields,
     connection: Fields,
     webhook: Webhook,

@@ -42,7 +42,7 @@ __all__ = [
     "check_shown",
     "check_token",
     "judge_release",
-    "kind_of",
+    "token_kind",
 ]
 
 ACCESS_CHECK = "token"
@@ -67,7 +67,7 @@ class TokenKind(StrEnum):
     LEGACY = "a legacy token"
 
 
-def kind_of(token: str) -> TokenKind:
+def token_kind(token: str) -> TokenKind:
     """Which kind a token is of, by its form; whether it is accepted is another question."""
     if not token:
         return TokenKind.NONE
@@ -84,7 +84,7 @@ def check_token(studio: LabelStudio, token: str, *, now: float | None = None) ->
         token: The token.
         now: Seconds since the epoch; this moment when None.
     """
-    kind = kind_of(token)
+    kind = token_kind(token)
     if kind is TokenKind.NONE:
         return doubtful(
             ACCESS_CHECK,

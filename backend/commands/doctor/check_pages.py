@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.labelling import Binding
     from backend.settings import Settings
 
-__all__ = ["PAGES_CHECK", "check_hosts", "check_pages", "chosen", "find_pages", "kind_of", "name_of"]
+__all__ = ["PAGES_CHECK", "check_hosts", "check_pages", "chosen", "find_pages", "name_of", "reference_kind"]
 
 PAGES_CHECK = "pages"
 HOSTS = "allowed hosts"
@@ -92,13 +92,13 @@ def pages_by_kind(
     for task in tasks:
         try:
             for task_page in task_pages(0, task, bindings):
-                found.setdefault(kind_of(task_page.reference, own=own), []).append(task_page)
+                found.setdefault(reference_kind(task_page.reference, own=own), []).append(task_page)
         except (RequestError, LimitExceeded) as error:
             unreadable[int(task["id"])] = str(error)
     return found, unreadable
 
 
-def kind_of(reference: str, *, own: AllowList) -> str:
+def reference_kind(reference: str, *, own: AllowList) -> str:
     """Of which kind a reference is.
 
     Args:

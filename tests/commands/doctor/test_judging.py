@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from backend.commands.doctor.check_connection import judge_delivery
-from backend.commands.doctor.check_label_studio import TokenKind, judge_release
-from backend.commands.doctor.check_label_studio import kind_of as kind_of_token
+from backend.commands.doctor.check_label_studio import TokenKind, judge_release, token_kind
 from backend.commands.doctor.check_model import TRAINING_MODULES, check_training
-from backend.commands.doctor.check_pages import check_pages, chosen, kind_of
+from backend.commands.doctor.check_pages import check_pages, chosen, reference_kind
 from backend.commands.doctor.check_reading import unshown_kind
 from backend.commands.doctor.check_storage import check_folder, judge_journal, judge_space
 from backend.commands.doctor.findings import Severity
@@ -154,7 +153,7 @@ def test_releases(release: str, state: Severity, words: str) -> None:
     ],
 )
 def test_kinds_of_tokens(token: str, kind: TokenKind) -> None:
-    assert kind_of_token(token) is kind
+    assert token_kind(token) is kind
 
 
 @pytest.mark.parametrize(
@@ -173,7 +172,7 @@ def test_kinds_of_tokens(token: str, kind: TokenKind) -> None:
     ],
 )
 def test_kinds_of_references(reference: str, kind: str) -> None:
-    assert kind_of(reference, own=AllowList(base_url="http://studio:8080/ls", allowed_hosts="")) == kind
+    assert reference_kind(reference, own=AllowList(base_url="http://studio:8080/ls", allowed_hosts="")) == kind
 
 
 def named(*references: str) -> list[TaskPage]:
