@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from backend.corrections.tables import annotation, label_config, proposal
-from backend.labelstudio.vocabulary import Known, Shown
+from backend.labelstudio.vocabulary import Known, Shown, tags_of
 
 if TYPE_CHECKING:
     from backend.labelstudio.annotations import Annotation
@@ -133,6 +133,6 @@ def _configs(connection: Connection, project: int) -> dict[str, bool]:
 
 
 def _shown(connection: Connection, task: int) -> dict[str, Shown]:
-    columns = (proposal.c.region, proposal.c.label, proposal.c.word)
+    columns = (proposal.c.region, proposal.c.label, proposal.c.word, proposal.c.drawn_by)
     rows = connection.execute(select(*columns).where(proposal.c.task == task).order_by(proposal.c.word))
-    return {row.region: Shown(mark=row.label, word=row.word) for row in rows}
+    return {row.region: Shown(mark=row.label, word=row.word, drawn_by=tags_of(row.drawn_by)) for row in rows}

@@ -220,4 +220,5 @@ def _row(one: Proposal, *, task: int, version: str, edition: str) -> dict[str, A
         "y2": y2,
         "recalled": one.recalled,
         "word": one.word,
+        "drawn_by": [one.drawn_by.control, one.drawn_by.image, one.drawn_by.kind] if one.drawn_by else None,
     }

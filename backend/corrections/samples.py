@@ -14,7 +14,7 @@ from backend.corrections.outcomes import SAME_PLACE, MatchRow, Outcome, match
 from backend.corrections.splits import ELSEWHERE, Side, assign_split, document_key, elsewhere
 from backend.corrections.tables import sample
 from backend.geometry import as_boxes, iou
-from backend.labelstudio.vocabulary import UNKNOWN
+from backend.labelstudio.vocabulary import UNKNOWN, could_show
 from backend.vision.network_config import CLASSES
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def make_samples(
     drawn = annotation.read({index: (page.width, page.height) for index, page in pages.items()})
     unplaced = annotation.unplaced([one.id for one in drawn])
     unseen = {one.id for one in shown if certain is not None and one.id not in certain}
+    unseen |= _undrawn(annotation, prediction) if prediction else set()
     every = match(shown, drawn, unplaced=replace(unplaced, ids=unplaced.ids | unseen | elsewhere_now))
     rows = tuple(row for row in every if row.outcome is not Outcome.UNKNOWN and not _is_on(row, strange))
     blind = prediction is not None and prediction.blind
@@ -143,6 +144,18 @@ def is_elsewhere(one: Proposal, pages: Mapping[int, Page]) -> bool:
     """Whether a box was shown on a page of other proportions than the one that is there now."""
     page, (width, height) = pages.get(one.region.page), one.page_size
     return page is not None and abs(math.log(page.width / page.height) - math.log(width / height)) > _SAME_RATIO
+
+
+def _undrawn(annotation: Annotation, prediction: Prediction) -> set[str]:
+    """Regions that the editor cannot have drawn under the annotation's label config, such as on an image renamed since.
+
+    Where one of an image is left, a program had them all.
+    """
+    left = {one.get("to_name") for one in annotation.result}
+    named = [(one.region.id, one.drawn_by) for one in prediction.proposals if one.drawn_by is not None]
+    return {
+        region for region, tags in named if tags.image not in left and not could_show(annotation.label_config, tags)
+    }
 
 
 def _at_size(shown: Prediction, pages: Mapping[int, Page]) -> Prediction:

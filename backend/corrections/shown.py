@@ -17,7 +17,8 @@ from backend.corrections.imprints import Imprint
 from backend.corrections.tables import prediction, proposal
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.annotations import Region
-from backend.labelstudio.project_annotations import word_of
+from backend.labelstudio.project_annotations import drawn_by, word_of
+from backend.labelstudio.vocabulary import DrawnBy, tags_of
 
 if TYPE_CHECKING:
     from backend.labelstudio.annotations import Annotation
@@ -54,6 +55,7 @@ class Proposal:
         page_size: Width and height of the upright page in pixels.
         recalled: The sample whose verdict replaced the network's, if one did.
         word: What the label config called the label then; None where an older ledger has not kept it.
+        drawn_by: The tags of the label config that drew it; None where an older ledger has not kept them.
     """
 
     region: Region
@@ -62,6 +64,7 @@ class Proposal:
     page_size: tuple[int, int]
     recalled: str | None = None
     word: str | None = None
+    drawn_by: DrawnBy | None = None
 
 
 def origin_of(data: Mapping[str, Any], references: Sequence[str]) -> str:
@@ -259,6 +262,7 @@ def stored_prediction(parent: Parent, sizes: Mapping[int, tuple[int, int]]) -> P
             score=_score(body.get("score")),
             page_size=sizes[region.page],
             word=word_of(body),
+            drawn_by=drawn_by(body),
         )
         for region, body in parent.read(sizes)
     )
@@ -307,4 +311,5 @@ def _proposal(row: RowMapping) -> Proposal:
         page_size=(row["page_width"], row["page_height"]),
         recalled=row["recalled"],
         word=row["word"],
+        drawn_by=tags_of(row["drawn_by"]),
     )

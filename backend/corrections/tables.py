@@ -114,6 +114,7 @@ proposal = Table(
     *_box(),
     Column("recalled", String(96)),  # the sample whose verdict changed the label, if one did
     Column("word", Text),  # what the label config called the label then
+    Column("drawn_by", JSON),  # control, image and type of the region then
     comment="Every region that left for Label Studio, or stayed here because its prediction was blind.",
 )
 

@@ -62,7 +62,8 @@ class UnknownLabel:
         if not self.label:
             return "give the regions a label in Label Studio, and update the annotations"
         mapped = f'predicted_values="stamp,{self.label}"'
-        return f'say what it stands for in the label config, such as <Label value="Seal" {mapped}/>, or name it back'
+        such = f'such as <Label value="Seal" {mapped}/>'
+        return f"say which one mark it stands for in the label config, {such}, or name it back"
 
 
 @dataclass(frozen=True, kw_only=True)

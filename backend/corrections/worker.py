@@ -311,10 +311,10 @@ class Worker:
         """What Label Studio says that an annotation was made of, in the ledger's words where it knows it."""
         names, task = parent.names(), state.task
         same = shown_under(connection, task=task, same=names, version=parent.version)
-        certain = None
+        certain = frozenset(names)
         if parent.rewritten is not None and parent.rewritten > state.opened:
-            before = kept_throughout(connection, frozenset(names), task=task, until=state.created)
-            certain = before if before is not None else frozenset()
+            certain = kept_throughout(connection, certain, task=task, until=state.created) or frozenset()
+        certain -= parent.perhaps_moved
         return _Seen(prediction=same, parent=parent if same is None else None, certain=certain)
 
     def _by_clocks(self, connection: Connection, state: Annotation, prediction: Prediction | None) -> _Seen:

@@ -193,16 +193,13 @@ class Annotation:
             sizes: Width and height in pixels of each upright page that bears a region.
 
         Raises:
-            RequestError: A region is no rectangle, or its label stands for several marks.
+            RequestError: A region is no rectangle.
         """
         found: dict[str, Region] = {}
         others: dict[str, Region] = {}
         for region, page, marks in self._labelled():
             if not marks:
                 continue
-            if len(marks) > 1:
-                such = f"the label {names_of(region)[0]!r} stands for {' and '.join(marks)}"
-                raise RequestError(f"{such}: corrections need one label each")
             width, height = sizes[page]
             try:
                 x1, y1, x2, y2 = drawn_box(region, width=width, height=height)[0].tolist()

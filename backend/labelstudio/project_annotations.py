@@ -10,14 +10,15 @@ from typing import Any, Protocol
 from backend.errors import LabelStudioError, RequestError
 from backend.labelstudio.annotations import Annotation, Region, read_annotation
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.json_fields import may_be_drawn, moment, names_of
+from backend.labelstudio.json_fields import may_be_drawn, moment, names_of, place_in_list
 from backend.labelstudio.projects import named_project
-from backend.labelstudio.vocabulary import NOTHING_KNOWN, Known, Shown
+from backend.labelstudio.vocabulary import NOTHING_KNOWN, DrawnBy, Known, Shown, tags_of
 
 __all__ = [
     "Parent",
     "Past",
     "Ruling",
+    "drawn_by",
     "is_reshaped",
     "parent_among",
     "project_ids",
@@ -32,6 +33,9 @@ __all__ = [
 _STORING_SECONDS = 1.0
 # The prediction is gone, or the token's user may not see it: then the ledger alone tells.
 _NOT_TOLD = (401, 403, 404)
+_PLACE = ("x", "y", "width", "height", "radiusX", "radiusY", "rotation", "points", "rle")
+_ROUNDED = 0.01
+"""Percent of the page that the editor's places are off by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +47,14 @@ class Parent:
         shown: When it was stored, in seconds since the epoch.
         rewritten: When it was changed last, by the same clock; None where it is as it was stored.
         regions: Its regions, read like an annotation's: by label configs of before, where the present one lacks a name.
+        perhaps_moved: Ids of those of which nobody can say whether the annotator deleted them or moved them.
     """
 
     version: str
     shown: float
     rewritten: float | None
     regions: Annotation
+    perhaps_moved: frozenset[str] = frozenset()
 
     def names(self) -> dict[str, str | None]:
         """The label of each region by its id; None where it has none."""
@@ -64,7 +70,8 @@ class Parent:
     def words(self) -> dict[str, Shown]:
         """What was shown under which label, by region id."""
         sizes = dict.fromkeys(self.pages(), (100, 100))
-        return {one.id: Shown(mark=one.label, word=word_of(body)) for one, body in self.read(sizes)}
+        read = self.read(sizes)
+        return {one.id: Shown(mark=one.label, word=word_of(body), drawn_by=drawn_by(body)) for one, body in read}
 
     def read(self, sizes: Mapping[int, tuple[int, int]]) -> tuple[tuple[Region, Mapping[str, Any]], ...]:
         """Its regions, each with Label Studio's JSON of it.
@@ -97,7 +104,7 @@ def parent_among(predictions: Sequence[Mapping[str, Any]], left: Annotation) -> 
     # The label config that it was made under is not known: a name whose meaning has changed since says nothing.
     blank = replace(left, result=(), skipped=False, assumed=True, known=replace(left.known, shown={}))
     parts = (one for one in named.get("result") or () if isinstance(one, Mapping))
-    result = (one for one in parts if "id" in one and may_be_drawn(one))
+    result, perhaps_moved = _identified([one for one in parts if may_be_drawn(one)], left)
     stored = _stored(named.get("created_at"), otherwise=left.created)
     changed = _stored(named.get("updated_at"), otherwise=stored)
     return Parent(
@@ -105,7 +112,51 @@ def parent_among(predictions: Sequence[Mapping[str, Any]], left: Annotation) -> 
         shown=stored,
         rewritten=changed if changed > stored + _STORING_SECONDS else None,
         regions=replace(blank, result=tuple(one for one in result if _is_readable(one, blank))),
+        perhaps_moved=perhaps_moved,
     )
+
+
+def _identified(parts: Sequence[Mapping[str, Any]], left: Annotation) -> tuple[list[Mapping[str, Any]], frozenset[str]]:
+    """Regions of a prediction under the ids that the editor gave them, and those that may have gone anywhere.
+
+    Programs may leave ids out, and the editor makes them up. So a region is known again by its place. Where another one
+    of its page has changed its place, nobody knows which of those that are gone it was.
+    """
+    known = {str(one["id"]) for one in parts if one.get("id")}
+    taken = [one for one in left.result if str(one.get("origin", "")).startswith("prediction")]
+    open_ones = {str(one["id"]): one for one in taken if may_be_drawn(one) and str(one["id"]) not in known}
+    found: list[Mapping[str, Any]] = []
+    gone: list[Mapping[str, Any]] = []
+    for place, part in enumerate(parts):
+        if part.get("id"):
+            found.append(part)
+            continue
+        same = next((name for name, one in open_ones.items() if _is_same_place(part, one)), None)
+        found.append({**part, "id": same or f"?{place}"})
+        if same is None:
+            gone.append(found[-1])
+        else:
+            del open_ones[same]
+    moved = {place_in_list(one.get("item_index")) for one in open_ones.values()}
+    return found, frozenset(str(one["id"]) for one in gone if place_in_list(one.get("item_index")) in moved)
+
+
+def _is_same_place(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two regions have one place on one page, whatever their labels; the editor rounds."""
+    pages = {(region.get("to_name"), place_in_list(region.get("item_index"))) for region in (one, other)}
+    if len(pages) > 1:
+        return False
+    here, there = one.get("value"), other.get("value")
+    if not isinstance(here, Mapping) or not isinstance(there, Mapping):
+        return False
+    names = [name for name in _PLACE if name in here or name in there]
+    return bool(names) and all(_is_close(here.get(name, 0), there.get(name, 0)) for name in names)
+
+
+def _is_close(one: object, other: object) -> bool:
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return abs(one - other) <= _ROUNDED
+    return one == other
 
 
 class Predictions(Protocol):
@@ -158,6 +209,12 @@ def _ids(prediction: Mapping[str, Any]) -> frozenset[str]:
 def word_of(region: Mapping[str, Any]) -> str | None:
     """A region's label as the label config calls it; None where it has none."""
     return next(iter(names_of(region)), None)
+
+
+def drawn_by(region: Mapping[str, Any]) -> DrawnBy | None:
+    """The tags of the label config that a region names; None where it names none."""
+    names = [name for key in ("from_name", "to_name", "type") if isinstance(name := region.get(key), str)]
+    return tags_of(names) if len(names) == 3 else None
 
 
 def _stored(text: object, *, otherwise: float) -> float:

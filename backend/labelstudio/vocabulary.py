@@ -7,19 +7,41 @@ configs. A name that nobody knows is `UNKNOWN`: it says nothing, least of all th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from backend.errors import LabelConfigError
+from backend.labelstudio.config_tags import read_tags, targets
 from backend.labelstudio.labelling import namings
 
-__all__ = ["NOTHING_KNOWN", "UNKNOWN", "Known", "Shown", "meaning", "meant"]
+__all__ = ["NOTHING_KNOWN", "UNKNOWN", "DrawnBy", "Known", "Shown", "could_show", "meaning", "meant", "tags_of"]
 
 UNKNOWN = "unknown"
 """The class of a region whose name no label config knows."""
 
 Marks = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnBy:
+    """The tags of a label config by which a region was shown.
+
+    Attributes:
+        control: The region's `from_name`.
+        image: Its `to_name`.
+        kind: Its `type`, such as `rectanglelabels`.
+    """
+
+    control: str
+    image: str
+    kind: str
+
+
+def tags_of(stored: Sequence[str] | None) -> DrawnBy | None:
+    """What a ledger has stored of a `DrawnBy`: control, image and kind; None where it has not."""
+    return None if stored is None else DrawnBy(control=stored[0], image=stored[1], kind=stored[2])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +51,12 @@ class Shown:
     Attributes:
         mark: The class that its label stood for then; `UNKNOWN` where that is not known.
         word: The label itself; None where an older ledger has not kept it.
+        drawn_by: The tags that drew it; None where an older ledger has not kept them.
     """
 
     mark: str
     word: str | None = None
+    drawn_by: DrawnBy | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +88,10 @@ def meaning(
     changed: bool = False,
     known: Known = NOTHING_KNOWN,
 ) -> Marks:
-    """The marks that a region's label stands for: none where the label is of something else, `(UNKNOWN,)` if not known.
+    """The mark that a region's label stands for: none where the label is of something else, `(UNKNOWN,)` if not known.
+
+    A label may stand for several marks. Then it says which one only of a box that was shown as one of them, and that
+    nobody changed.
 
     Args:
         name: The region's label; None where it has none, or where a program dropped a name that it does not know.
@@ -76,10 +103,32 @@ def meaning(
         known: What was before.
     """
     then = known.shown.get(region)
+    marks = _marks(
+        name, then, control=control, label_config=label_config, assumed=assumed, changed=changed, known=known
+    )
+    if len(marks) < 2:
+        return marks
+    return (then.mark,) if then is not None and then.mark in marks and not changed else (UNKNOWN,)
+
+
+def _marks(
+    name: str | None,
+    then: Shown | None,
+    *,
+    control: str,
+    label_config: str,
+    assumed: bool,
+    changed: bool,
+    known: Known,
+) -> Marks:
     now = _meanings(label_config, control)
     if name is None:
-        # A name that the config still has was taken off by hand.
-        unnamed = then is not None and not changed and (then.word is None or now.of(then.word) is None)
+        # A name that the config still has was taken off by hand, except by an editor that has no such control any more.
+        unnamed = (
+            then is not None
+            and not changed
+            and (then.word is None or now.of(then.word) is None or _lost_control(label_config, then.drawn_by))
+        )
         return (then.mark,) if then is not None and unnamed else (UNKNOWN,)
     marks = now.of(name)
     if marks is not None:
@@ -115,6 +164,43 @@ def meant(name: str, *, control: str, configs: Iterable[str]) -> Marks | None:
         if found:
             return None if named else ()
     return None
+
+
+def could_show(label_config: str, one: DrawnBy) -> bool:
+    """Whether Label Studio's editor draws a region under a label config, which may be a later one than its own.
+
+    As seen in 1.23.2: it leaves out a region whose image has another name now. One whose control is not there any more
+    loses its label, and goes to another control of its kind on that image; where there is none, it is left out, too.
+    """
+    tags = _tags(label_config)
+    if not any(_fits(name, one.image) for _, name, _ in tags):
+        return False
+    if any(_fits(name, one.control) for _, name, _ in tags):
+        return True
+    kinds = {one.kind, one.kind.removesuffix("labels"), "labels"}
+    return any(kind in kinds and any(_fits(name, one.image) for name in wanted) for kind, _, wanted in tags)
+
+
+def _lost_control(label_config: str, one: DrawnBy | None) -> bool:
+    return one is not None and not any(_fits(name, one.control) for _, name, _ in _tags(label_config))
+
+
+@lru_cache(maxsize=256)
+def _tags(label_config: str) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    """The kind of each named tag in small letters, its name, and the names of those that it is for."""
+    try:
+        root = read_tags(label_config)
+    except LabelConfigError:
+        return ()
+    named = [tag for tag in root.iter() if isinstance(tag.tag, str) and tag.get("name")]
+    return tuple((tag.tag.rpartition("}")[2].lower(), tag.get("name", ""), tuple(targets(tag))) for tag in named)
+
+
+def _fits(name: str, borne: str) -> bool:
+    """Whether a tag's name is the one that a region bears; a Repeater puts a number in its place."""
+    return name == borne or (
+        "{{" in name and re.fullmatch(r"\d+".join(map(re.escape, re.split(r"\{\{.*?\}\}", name))), borne) is not None
+    )
 
 
 def _opinions(configs: Iterable[str], control: str, name: str) -> set[Marks]:

@@ -13,6 +13,7 @@ from backend.corrections.shown import Proposal
 from backend.corrections.sights import Sight
 from backend.errors import BackendError, LimitExceeded
 from backend.labelstudio.annotations import Region as ShownRegion
+from backend.labelstudio.project_annotations import drawn_by
 from backend.labelstudio.results import (
     NOT_DONE,
     as_stored,
@@ -175,6 +176,7 @@ def proposal_of(seen: SeenPage, place: int, region: Region, *, index: int, bindi
         page_size=(seen.width, seen.height),
         recalled=marks.recalled[place] if marks.recalled else None,
         word=label,
+        drawn_by=drawn_by(region),
     )
 
 

@@ -111,6 +111,28 @@ def test_a_name_that_nobody_knows_teaches_nothing_until_the_label_config_says_wh
     assert not count(ledger.engine).unknown
 
 
+MIXED = CONFIG.replace(SEAL, '<Label value="Seal" predicted_values="stamp,thumb"/>')
+
+
+def test_a_label_of_two_marks_says_which_only_of_a_box_that_was_shown_and_left(ledger: Ledger) -> None:
+    """And it holds up nothing else in the annotation."""
+    ledger.show()
+    by_hand = named("z", "Seal", (10.0, 400.0, 90.0, 480.0), origin="manual")
+    left = [named("a", "Seal", A, origin="prediction"), drawn("b", "thumb", B, origin="prediction-changed"), by_hand]
+    ledger.send(saved(1, task=7, at=950, result=left, config=MIXED))
+    assert ledger.outcomes() == {"a": ("accepted", "stamp", None), "b": ("relabelled", "thumb", "signature")}
+    [told] = count(ledger.engine).unknown
+    assert (told.label, told.regions) == ("Seal", 1)
+    assert "say which one mark it stands for" in told.remedy
+
+
+def test_a_box_that_was_renamed_to_a_label_of_two_marks_is_no_rejection(ledger: Ledger) -> None:
+    ledger.show()
+    left = [named("a", "Seal", A, origin="prediction"), named("b", "Seal", B, origin="prediction-changed")]
+    ledger.send(saved(1, task=7, at=950, result=left, config=MIXED))
+    assert ledger.outcomes() == {"a": ("accepted", "stamp", None)}
+
+
 def test_a_deleted_box_where_a_region_of_an_unknown_name_lies_is_no_rejection(ledger: Ledger) -> None:
     ledger.show()
     ledger.send(saved(1, task=7, at=950, result=[named("z", "Foo", A), drawn("b", "signature", B)]))

@@ -264,3 +264,67 @@ def test_a_prediction_whose_names_have_changed_places_since_is_not_read_by_the_n
 
 def named_as(name: str, region: dict[str, Any]) -> dict[str, Any]:
     return {**region, "value": {**region["value"], "rectanglelabels": [name]}}
+
+
+def nameless(region: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in region.items() if key != "id"}
+
+
+D = (250.0, 20.0, 350.0, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        # b renamed, c on page 2 deleted, d left as it was, a moved a little
+        (
+            [
+                drawn("e1", "stamp", (30.0, 10.0, 130.0, 110.0), **CHANGED),
+                drawn("e2", "thumb", B, **CHANGED),
+                drawn("e4", "stamp", D, **TAKEN),
+            ],
+            {
+                "e1": ("accepted", "stamp", None),
+                "e2": ("relabelled", "thumb", "signature"),
+                "?2": ("rejected", "none", "thumb"),
+                "e4": ("accepted", "stamp", None),
+            },
+        ),
+        # all deleted
+        (
+            [],
+            {
+                "?0": ("rejected", "none", "stamp"),
+                "?1": ("rejected", "none", "signature"),
+                "?2": ("rejected", "none", "thumb"),
+                "?3": ("rejected", "none", "stamp"),
+            },
+        ),
+        # one of page 1 was moved far away, nobody knows which: of that page nothing was deleted for certain
+        (
+            [drawn("e1", "stamp", C, **CHANGED), drawn("e2", "signature", B, **TAKEN)],
+            {
+                "e1": ("missed", "stamp", None),
+                "e2": ("accepted", "signature", None),
+                "?2": ("rejected", "none", "thumb"),
+            },
+        ),
+    ],
+)
+def test_regions_to_which_another_program_gave_no_ids_are_known_by_their_places(
+    engine: Engine, tmp_path: Path, left: list[dict[str, Any]], expected: dict[str, tuple[str, str, str | None]]
+) -> None:
+    """The editor makes ids up, and rounds places."""
+    boxes = [("stamp", A, 0), ("signature", B, 0), ("thumb", C, 1), ("stamp", D, 0)]
+    regions = [nameless(drawn("x", label, box, page=page)) for label, box, page in boxes]
+    left = [{**one, "value": {**one["value"], "x": one["value"]["x"] + 1e-9}} for one in left]
+    event = saved(1, task=7, at=950, result=left)
+    made = Studio(event)
+    made.predictions = {7: [stored(1, *regions, version="another tool")]}
+    with made.client() as client:
+        one = worker(engine, tmp_path, client)
+        one.journal.append(event["action"], project=PROJECT, body=without_secrets(event))
+        one.work()
+    with engine.connect() as connection:
+        rows = connection.execute(select(sample)).all()
+    assert {row.region: (row.outcome, row.label, row.wrong) for row in rows} == expected

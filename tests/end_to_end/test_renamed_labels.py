@@ -86,6 +86,33 @@ def test_boxes_submitted_untouched_after_a_rename_are_accepted_and_open_tasks_ge
     eventually(lambda: project.studio.project(project.id)["model_version"], found["model_version"])
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize("renamed", ["control", "image"])
+def test_boxes_of_a_renamed_control_are_accepted_and_those_of_a_renamed_image_nobody_saw(
+    project: Project, learner: Learner, annotator: Page, server: Server, renamed: str
+) -> None:
+    """Seen in 1.23.2: the first ones come back without a label, under the new control. The others are not drawn."""
+    task, shown = predicted(project, 27)
+    config = CONFIG.replace('"mark"', '"kinds"') if renamed == "control" else CONFIG.replace('"page"', '"scan"')
+    call(project.studio, "PATCH", f"/api/projects/{project.id}/", json={"label_config": config})
+    editor = Editor(annotator, server.url)
+    if renamed == "control":
+        editor.open(project.id, task, regions=len(shown))
+        stored = editor.submit()
+        assert {one["from_name"] for one in stored["result"]} == {"kinds"}
+        expected = sorted(("accepted", None, label_of(one)) for one in shown)
+        eventually(lambda: sorted(learner.outcomes(project.id).values()), expected)
+    else:
+        editor.open_empty(project.id, task)
+        stored = editor.submit()
+        assert stored["parent_prediction"] is not None
+        assert not stored["result"]
+        seen, _ = predicted(project, 22)  # an annotation that comes after it, and is learnt from
+        under_new_names = project.studio.predictions(seen)[-1]
+        project.studio.create_annotation(seen, under_new_names["result"], parent_prediction=under_new_names["id"])
+        eventually(lambda: {row[0] for row in learner.outcomes(project.id).values()}, {"accepted"})
+
+
 def test_an_import_with_predictions_and_a_lost_ledger_give_what_an_annotator_did(
     project: Project, learner: Learner, server: Server, tmp_path: Path
 ) -> None:
