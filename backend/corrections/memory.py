@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,13 @@ from sqlalchemy import Connection, Engine, Row, and_, delete, func, not_, or_, s
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import insert_into, writing
-from backend.corrections.likeness import Look, decoded, encoded, look_at
+from backend.corrections.held_verdicts import HeldVerdicts
+from backend.corrections.likeness import Look, encoded, look_at
 from backend.corrections.outcomes import Outcome
-from backend.corrections.recall import RecalledVerdict, Remembered, unit
+from backend.corrections.recall import RecalledVerdict
 from backend.corrections.tables import forgotten, memory, proposal, sample
 from backend.errors import LedgerError
 from backend.geometry import Boxes, as_boxes
-from backend.vision.engine import EMBEDDING
 
 __all__ = [
     "ActingVerdict",
@@ -37,11 +36,10 @@ __all__ = [
 _LOG = logging.getLogger(__name__)
 
 BATCH = 64
-MOST_VARIABLES = 500
 _NEWEST = 64
 """Corrections that a process takes for news when it starts: another may have learnt them and been ended before it
 planned what follows."""
-_MOST_LOOKS = 128  # held decoded, with their key points: some 200 kB each
+_MOST_TWINS = 8  # looked at for one that is the very crop: blank ones differ only in their margins
 # Second boxes on one mark say nothing about its look, contradictions wait for a person, and who never saw a box did not
 # reject it.
 _TEACHES = and_(
@@ -76,19 +74,16 @@ class Memory:
         self._crops = crops
         self._embed = embed
         self._network = network
+        self._held = HeldVerdicts(engine, network=network, distance=distance)
         self._distance = distance
-        self._known = Remembered.nothing()
         self._unreadable: set[str] = set()
         self._suppressed: Counter[str] = Counter()
         self._counting = threading.Lock()
-        self._pictures: dict[str, tuple[bytes, tuple[float, ...]]] = {}
-        self._looks: OrderedDict[str, Look] = OrderedDict()
-        self._looking = threading.Lock()
         self._news: list[str] | None = None
         self._undone: list[str] = []
 
     def __len__(self) -> int:
-        return len(self._known.samples)
+        return len(self._held.known.samples)
 
     @property
     def network(self) -> str:
@@ -97,7 +92,7 @@ class Memory:
 
     def recall(self, embeddings: NDArray[np.float32], looks: Callable[[int], Look]) -> list[RecalledVerdict | None]:
         """The verdict on each of N crops, by embeddings (N, 512) and pictures, asked for where one is near."""
-        return self._known.recall(embeddings, looks, distance=self._distance)
+        return self._held.known.recall(embeddings, looks, distance=self._distance)
 
     def count_suppressed(self, samples: Iterable[str]) -> None:
         """Counts boxes that samples kept from being shown; `refresh` writes it down."""
@@ -113,7 +108,7 @@ class Memory:
         self._write_suppressed()
         news = self._newest() if self._news is None else self._news
         new, gone = self._differences()
-        rows = [row for row in map(self._remembered, new) if row]
+        rows = self._all_remembered(new)
         if rows or gone:
             stale = [*gone, *(row["sample"] for row in rows)]
             with writing(self._engine) as connection:
@@ -184,10 +179,33 @@ class Memory:
             forgotten = select(memory.c.sample).where(memory.c.network == self._network, memory.c.sample.not_in(alive))
             return new, connection.execute(forgotten).scalars().all()
 
-    def _remembered(self, row: Row[Any]) -> dict[str, Any] | None:
-        """A sample with the embedding of its mark, margin left out; None where its crop is not to be had."""
-        left, top = row.margin[:2]
-        box = as_boxes([row.x1 - left, row.y1 - top, row.x2 - left, row.y2 - top])
+    def _all_remembered(self, new: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+        """Samples as rows of the table, those left out whose crop is not to be had."""
+        rows: list[dict[str, Any]] = []
+        looks: dict[tuple[Any, ...], dict[str, Any] | None] = {}
+        for row in new:
+            if _very_crop(row) not in looks:
+                looks[_very_crop(row)] = self._twin(row) or self._looked_at(row)
+            if (seen := looks[_very_crop(row)]) is not None:
+                own = {"sample": row.id, "network": self._network, "crop_sha256": row.crop_sha256}
+                rows.append(own | {"label": row.label, "acts": row.wrong is not None, "weak": row.weak} | seen)
+        return rows
+
+    def _twin(self, row: Row[Any]) -> dict[str, Any] | None:
+        """How the very crop looks, where it is remembered: its annotation was saved again, or its page was copied."""
+        mine = and_(memory.c.network == self._network, memory.c.picture.is_not(None))
+        same = and_(memory.c.sample == sample.c.id, memory.c.crop_sha256 == sample.c.crop_sha256)
+        looks = (memory.c.embedding, memory.c.picture, memory.c.place)
+        alike = select(sample, *looks).join(memory, same).where(mine, sample.c.crop_sha256 == row.crop_sha256)
+        with self._engine.connect() as connection:
+            for one in connection.execute(alike.limit(_MOST_TWINS)):
+                if _very_crop(one) == _very_crop(row):
+                    return {"embedding": one.embedding, "picture": one.picture, "place": one.place}
+        return None
+
+    def _looked_at(self, row: Row[Any]) -> dict[str, Any] | None:
+        """The embedding of a sample's mark, margin left out, and its picture; None where its crop is not to be had."""
+        box = as_boxes(_very_crop(row)[1:])
         try:
             pixels = self._crops.get(row.crop)
         except LedgerError as error:
@@ -196,61 +214,20 @@ class Memory:
             return None
         look = look_at(pixels, box[0])
         return {
-            "sample": row.id,
-            "network": self._network,
-            "label": row.label,
-            "crop_sha256": row.crop_sha256,
-            "acts": row.wrong is not None,
             "embedding": self._embed(pixels, box)[0].astype("<f2").tobytes(),
             "picture": encoded(look),
             "place": [round(side, 2) for side in look.box],
-            "weak": row.weak,
         }
 
     def load(self) -> None:
-        """Takes over what the table has, also what other processes put there; what is known is not read again."""
-        known = self._known
-        mine = and_(memory.c.network == self._network, memory.c.picture.is_not(None))
-        columns = (memory.c.sample, memory.c.label, memory.c.crop_sha256, memory.c.acts, memory.c.weak)
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(*columns).where(mine).order_by(memory.c.sample)).all()
-            before = list(zip(known.samples, known.labels, known.crops, known.acts, known.weak, strict=True))
-            if [tuple(row) for row in rows] == before:
-                return
-            pictures = self._pictures
-            have = dict(zip(known.crops, known.embeddings, strict=True))
-            missing = [row.sample for row in rows if row.crop_sha256 not in have]
-            for start in range(0, len(missing), MOST_VARIABLES):
-                some = memory.c.sample.in_(missing[start : start + MOST_VARIABLES])
-                for one in connection.execute(select(memory).where(mine, some)):
-                    have[one.crop_sha256] = unit(np.frombuffer(one.embedding, "<f2").astype(np.float32)[None])[0]
-                    pictures |= {one.crop_sha256: (one.picture, tuple(one.place))}
-        rows = [row for row in rows if row.crop_sha256 in have]  # one may have gone between the two looks
-        crops = tuple(row.crop_sha256 for row in rows)
-        self._pictures = {crop: pictures[crop] for crop in crops}
-        self._known = Remembered(
-            samples=tuple(row.sample for row in rows),
-            labels=tuple(row.label for row in rows),
-            crops=crops,
-            acts=tuple(row.acts for row in rows),
-            weak=tuple(row.weak for row in rows),
-            embeddings=np.array([have[crop] for crop in crops], np.float32).reshape(len(rows), EMBEDDING),
-            looks=partial(self._look, self._pictures, crops),
-        )
+        """Takes over what the table has, also what other processes put there."""
+        self._held.load()
 
-    def _look(self, pictures: Mapping[str, tuple[bytes, Sequence[float]]], crops: Sequence[str], place: int) -> Look:
-        """One picture, decoded; those that were asked for last stay so."""
-        crop = crops[place]
-        with self._looking:
-            if (known := self._looks.get(crop)) is not None:
-                self._looks.move_to_end(crop)
-                return known
-        look = decoded(*pictures[crop])
-        with self._looking:
-            self._looks[crop] = look
-            while len(self._looks) > _MOST_LOOKS:
-                self._looks.popitem(last=False)
-        return look
+
+def _very_crop(row: Row[Any]) -> tuple[str, float, float, float, float]:
+    """A sample's stored crop, and the mark's box on it, on which all that is remembered of it depends."""
+    left, top = row.margin[:2]
+    return row.crop, row.x1 - left, row.y1 - top, row.x2 - left, row.y2 - top
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 
 from backend.commands.show_samples import story
 from backend.corrections.counts import count, tables
@@ -19,6 +19,7 @@ from backend.corrections.memory import Memory
 from backend.corrections.recall import RecallingClassifier
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.service import Feedback, Store
+from backend.corrections.tables import memory as memory_table
 from backend.corrections.worker import Worker
 from backend.geometry import Boxes
 from backend.labelstudio.annotations import Annotation
@@ -255,7 +256,8 @@ def test_a_retracted_correction_is_forgotten_and_a_changed_one_learnt_anew(engin
 def remembered(worker: Worker) -> set[str]:
     memory = memory_of(worker, ColourClassifier())
     memory.refresh()
-    return set(memory._known.samples)
+    with worker.engine.connect() as connection:
+        return set(connection.execute(select(memory_table.c.sample)).scalars())
 
 
 def test_who_never_saw_the_box_did_not_reject_it(engine: Engine, worker: Worker) -> None:
@@ -303,6 +305,44 @@ def test_what_one_process_learnt_another_takes_over_without_embedding_it_again(e
     second = Memory(engine, worker.crops, embed=embed, network=ColourClassifier.version, distance=0.01)
     assert second.refresh() == 0
     assert judged(RecallingClassifier(ColourClassifier(), second))[0] == ("none", "1-logo")
+
+
+@pytest.mark.parametrize(("box", "looked"), [(SEAL, 0), ((200.0, 300.0, 290.0, 400.0), 1)])
+def test_the_very_crop_is_not_looked_at_again_when_its_annotation_is_saved_anew(
+    engine: Engine, worker: Worker, box: tuple[float, float, float, float], looked: int
+) -> None:
+    show(engine)
+    classifier = ColourClassifier()
+    memory = memory_of(worker, classifier)
+    send(worker.journal, saved(1, task=7, at=950, result=[drawn("seal", "thumb", SEAL)]))
+    worker.work()
+    memory.refresh()
+    before = stored(worker)
+    seen: list[Boxes] = []
+
+    def embed(pixels: NDArray[np.uint8], boxes: Boxes) -> NDArray[np.float32]:
+        seen.append(boxes)
+        return classifier.classify(pixels, boxes).embeddings
+
+    memory = Memory(engine, worker.crops, embed=embed, network=classifier.version, distance=0.01)
+    changed = saved(1, task=7, at=960, result=[drawn("seal", "signature", box)], action="ANNOTATION_UPDATED")
+    copy = saved(2, task=8, at=970, result=[drawn("seal", "signature", box)])
+    send(worker.journal, changed, copy)
+    worker.work()
+    while memory.refresh():
+        pass
+
+    assert len(seen) == looked
+    assert stored(worker)["1-seal"][0] == "signature"
+    assert stored(worker)["1-seal"] == stored(worker)["2-seal"]
+    assert (stored(worker)["1-seal"][1:] == before["1-seal"][1:]) is (looked == 0)
+
+
+def stored(worker: Worker) -> dict[str, tuple[Any, ...]]:
+    """By sample: label, embedding, picture and place."""
+    columns = [memory_table.c[name] for name in ("sample", "label", "embedding", "picture", "place")]
+    with worker.engine.connect() as connection:
+        return {name: (label, *looks) for name, label, *looks in connection.execute(select(*columns))}
 
 
 @pytest.mark.parametrize(
