@@ -199,14 +199,20 @@ def test_the_version_names_thresholds_that_differ_from_the_operators(pipeline, p
 
 
 def test_the_pipeline_is_asked_for_the_lowest_threshold_and_each_control_keeps_its_own(pipeline, pages):
-    pipeline.on_page["page 0"] = found(("stamp", (0, 0, 9, 9), 0.4), ("stamp", (50, 0, 90, 9), 0.8))
-    second = (
-        '<RectangleLabels name="second" toName="page" model_score_threshold="0.3">'
-        '<Label value="stamp"/></RectangleLabels>'
+    dim, sure = (0, 0, 9, 9), (50, 0, 90, 9)
+    pipeline.on_page["page 0"] = found(
+        ("stamp", dim, 0.4), ("stamp", sure, 0.8), ("thumb", dim, 0.4), ("thumb", sure, 0.8)
     )
-    _, [prediction] = predictor(pipeline, pages).predict(tasks(1), bindings(more=second), project="1")
+    config = CONFIG.replace('<Label value="thumb"/>', "").format(
+        "",
+        '<RectangleLabels name="second" toName="page" model_score_threshold="0.3">'
+        '<Label value="thumb"/><Label value="stamp"/></RectangleLabels>',
+    )
+    _, [prediction] = predictor(pipeline, pages).predict(tasks(1), bind(config, confidence=0.5), project="1")
     assert pipeline.asked_confidence == [0.3]
-    assert [region["from_name"] for region in prediction["result"]] == ["mark", "second", "second"]
+    shown = [(one["from_name"], one["value"]["rectanglelabels"]) for one in prediction["result"]]
+    # A mark that both controls have a label for is the first one's.
+    assert shown == [("mark", ["stamp"]), ("second", ["thumb"]), ("second", ["thumb"])]
 
 
 def test_what_drips_in_does_not_hold_up_what_is_there():
