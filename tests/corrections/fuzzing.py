@@ -56,7 +56,7 @@ class Annotators:
         self.now += self.random.uniform(0.001, 60)
         acts: list[tuple[int, Callable[[], list[dict[str, Any]]]]] = [
             (6, self._import), (14, self._open), (60, self._update), (4, self._undo), (3, self._skip),
-            (3, self._delete_annotation), (1, self._delete_task), (2, self._rename), (1, self._rename_control),
+            (3, self._delete_annotation), (1, self._delete_task), (2, self._rename), (2, self._rename_control),
             (1, self._add_class), (4, self._copy), (1, self._rename_everywhere), (1, self._put_clock_back),
         ]  # fmt: skip
         act = self.random.choices([one for _, one in acts], weights=[weight for weight, _ in acts])[0]
@@ -84,7 +84,7 @@ class Annotators:
         return self._configured()
 
     def _rename_control(self) -> list[dict[str, Any]]:
-        self.control = self.random.choice(["mark", "box", "kind"])
+        self.control = f"control {self._next()}"
         return self._configured()
 
     def _rename_everywhere(self) -> list[dict[str, Any]]:
@@ -163,7 +163,7 @@ class Annotators:
             return []
         stored = self.studio.predictions.get(task, [])
         parent = self.random.choice(stored) if stored else None
-        result = [self._in_editor(region) for region in copy.deepcopy(parent["result"])] if parent else []
+        result = [self._opened(region) for region in copy.deepcopy(parent["result"])] if parent else []
         annotation = {
             "id": self._next(),
             "task": task,
@@ -243,6 +243,13 @@ class Annotators:
     def _touched(self, region: dict[str, Any]) -> None:
         if region["origin"] == "prediction":
             region["origin"] = "prediction-changed"
+
+    def _opened(self, region: dict[str, Any]) -> dict[str, Any]:
+        """A prediction's region of a control that was renamed since loses its label and gets the new one, in 1.23.2."""
+        if region["from_name"] != self.control:
+            del region["value"]["rectanglelabels"]
+            region["from_name"] = self.control
+        return self._in_editor(region)
 
     def _in_editor(self, region: dict[str, Any]) -> dict[str, Any]:
         """An editor may drop a name that the label config does not have, or hand it back as it was, as 1.23.2 does."""
@@ -381,7 +388,7 @@ def _mark(world: Annotators, region: dict[str, Any], known: set[str], before: di
     word = before[region["id"]]["value"]["rectanglelabels"][0] if region["id"] in before else None
     if names:
         return world.meant[names[0]] if names[0] in known or names[0] == word else "?"
-    # Nothing but a renaming takes the label off a region here; an untouched one still is what it was shown as.
+    # Nothing but a renaming, of it or its control, takes the label off a region; an untouched one is what was shown.
     return world.meant[word] if word is not None and region["origin"] == "prediction" else "?"
 
 

@@ -24,7 +24,7 @@ from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.annotations import Annotation, Region
 from backend.labelstudio.client import LabelStudio
-from backend.labelstudio.project_annotations import task_parent
+from backend.labelstudio.project_annotations import drawn_by, task_parent
 from backend.labelstudio.protocol import without_secrets
 from backend.pages.page import Page
 from tests.corrections import annotating
@@ -77,6 +77,7 @@ class Program:
                     score=0.7,
                     page_size=(annotating.WIDTH, annotating.HEIGHT),
                     word=one["value"]["rectanglelabels"][0],
+                    drawn_by=drawn_by(one),
                 )
                 for one in made["result"]
             ]
