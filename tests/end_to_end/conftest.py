@@ -52,6 +52,8 @@ PATIENCE = 1000 * SECONDS
 """In milliseconds, for the browser."""
 PATIENT = dict.fromkeys(("ML_CONNECTION_TIMEOUT", "ML_TIMEOUT_HEALTH", "ML_TIMEOUT_SETUP", "WEBHOOK_TIMEOUT"), "60")
 """Seconds that Label Studio waits for short answers of a backend; of itself it gives up after one, without a word."""
+ARCHIVE = "archive"
+"""Folder beside Label Studio's own, of which it serves local files."""
 EXECUTABLE = ROOT / ".venv-label-studio" / "bin" / "label-studio"
 
 
@@ -104,7 +106,9 @@ def _begin(config: pytest.Config) -> Begun:
     stack = ExitStack()
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="label-studio-", ignore_cleanup_errors=True)))
     login, port = Login.of(folder), port_for_later()
-    service = label_studio_service(EXECUTABLE, folder / "label-studio", login=login, port=port, **PATIENT)
+    served = {"LOCAL_FILES_SERVING_ENABLED": "true", "LOCAL_FILES_DOCUMENT_ROOT": str(folder / ARCHIVE)}
+    (folder / ARCHIVE).mkdir()
+    service = label_studio_service(EXECUTABLE, folder / "label-studio", login=login, port=port, **PATIENT, **served)
     stack.enter_context(service)
     server = Server(url=f"http://{LOOPBACK}:{port}", login=login, folder=folder)
     begun = config.stash[_BEGUN] = Begun(server=server, service=service, stack=stack)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -12,7 +13,7 @@ from backend.commands.demo.demo_projects import connect
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.client import LabelStudio
 from backend.settings import Settings
-from tests.end_to_end.conftest import CONFIG, DrawnFile, Project, Server, retrieved
+from tests.end_to_end.conftest import ARCHIVE, CONFIG, DrawnFile, Project, Server, retrieved
 from tests.patience import SECONDS
 
 pytestmark = pytest.mark.label_studio
@@ -110,6 +111,25 @@ def test_a_page_is_found_where_the_editor_finds_it(
     page = studio.upload(made, drawn[0].name, drawn[0].data)
     [prediction] = retrieved(studio, made, studio.import_tasks(made, [PLACES[value](page)]))
     assert prediction["result"]
+
+
+def test_local_files_are_found_by_names_as_people_give_them(
+    studio: LabelStudio, backend_url: str, version: str, drawn: list[DrawnFile], server: Server
+) -> None:
+    """Raw spaces, Arabic letters, accents, quotes and brackets, as the editor shows them."""
+    folder = server.folder / ARCHIVE / "docs"
+    folder.mkdir()
+    names = ("my contract.jpg", "عقد إيجار.jpg", "Übergabe é.jpg", "it's (1).jpg", "100%, a&b.jpg")
+    for name in names:
+        (folder / name).write_bytes(drawn[0].data)
+    made = studio.create_project("files by name", CONFIG)
+    studio.create_tab(made, "Default")
+    connect(studio, made, backend_url, version=version)
+    studio.call("POST", "/api/storages/localfiles", json={"project": made, "path": str(folder)})
+    references = [f"/data/local-files/?d=docs/{name}" for name in names[:-1]]
+    references.append(f"/data/local-files/?d=docs/{quote(names[-1])}")
+    tasks = studio.import_tasks(made, [{"image": reference} for reference in references])
+    assert all(prediction["result"] for prediction in retrieved(studio, made, tasks))
 
 
 def test_a_document_of_several_pages_is_boxed_on_each(document_project: Project, drawn: list[DrawnFile]) -> None:
