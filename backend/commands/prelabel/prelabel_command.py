@@ -199,17 +199,14 @@ _MOST_TOGETHER = 100
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `prelabel`."""
     parser.add_argument(
-        "inputs",
-        nargs="*",
-        metavar="FOLDER|FILE|URL|TASKS.json",
-        help="instead of a project: pages, or a list of tasks",
+        "inputs", nargs="*", metavar="FOLDER|FILE|URL|TASKS.json", help="instead of a project: pages or lists of tasks"
     )
     parser.add_argument(
         "--processes",
         type=int,
         default=1,
         metavar="N",
-        help="how many processes predict; each holds one model (default: %(default)s)",
+        help="how many predict, with a model each (default: %(default)s)",
     )
     parser.add_argument(
         "--batch", type=int, default=20, metavar="N", help="how many tasks are sent together (default: %(default)s)"
@@ -219,9 +216,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     project = parser.add_argument_group("a project of Label Studio")
     project.add_argument("--project", metavar="ID|TITLE", help="the project, by number or title")
-    project.add_argument(
-        "--tasks", metavar="FILE|IDS", help="only these tasks: numbers with commas, or a file of numbers"
-    )
+    project.add_argument("--tasks", metavar="FILE|IDS", help="only these: numbers with commas, or a file of numbers")
     project.add_argument(
         "--only-outdated",
         action="store_true",
@@ -232,9 +227,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="predict open tasks again that have a prediction of this version; replace those that corrections change",
     )
-    project.add_argument(
-        "--replace", action="store_true", help="delete a task's predictions of other versions once it has the new one"
-    )
+    project.add_argument("--replace", action="store_true", help="replace a task's predictions of other versions")
     project.add_argument(
         "--columns",
         action="store_true",
@@ -242,7 +235,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     folder = parser.add_argument_group("pages without Label Studio")
     folder.add_argument(
-        "--out", metavar="FILE.json", help="write tasks with predictions here, for an import into Label Studio"
+        "--out", metavar="FILE.json", help="write tasks with predictions here, for Label Studio's import"
     )
     folder.add_argument("--parquet", metavar="FILE.parquet", help="write the same as a table here")
     folder.add_argument("--label-config", type=Path, metavar="XML", help="label config whose names the regions get")
@@ -252,13 +245,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what Label Studio puts before the path of a local file (default: %(default)s)",
     )
     folder.add_argument(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="run on this machine or on Ray (default: %(default)s)",
+        "--engine", choices=("local", "ray"), default="local", help="run here, or on Ray (default: %(default)s)"
     )
     folder.add_argument(
-        "--ray-address", metavar="ADDRESS", help="address of a Ray cluster (default: Ray on this machine)"
+        "--ray-address", metavar="ADDRESS", help="a Ray cluster's address (default: Ray on this machine)"
     )
 
 
