@@ -20,8 +20,14 @@ import pytest
 
 from backend.settings import Settings
 
-# Examples are drawn and tried as slowly as the machine is busy.
-hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# Examples are drawn and tried as slowly as the machine is busy; everywhere and every time they are the same ones.
+hypothesis.settings.register_profile(
+    "patient",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("patient")
 
 # Who connects a project has exported its address and token, as the README says. No test is about those.

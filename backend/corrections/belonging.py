@@ -4,8 +4,8 @@ A Label Studio has no name that lasts, and may be reached under several addresse
 of one number that were made at different moments are of two Label Studios. So the ledger keeps when each project was
 made, and the addresses at which such a project was found.
 
-Label Studio numbers its projects in the order in which they are made. So a project is of another one, too, if its
-number and moment do not fit in among those that are known, and Label Studio does not say that it has it.
+Label Studio numbers its projects in the order in which they are made. So a project may also be of another one when its
+number and its moment do not fit in among those that are known. Then Label Studio is asked whether it has the project.
 """
 
 from __future__ import annotations

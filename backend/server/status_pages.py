@@ -208,9 +208,9 @@ def feedback_pages(
     Args:
         engine: The ledger's database.
         state: Gives `model_version` and `model_state`.
-        training: Gives how trainings stand: `running`, `new_hard_examples`, `retrain_after`, and of the last one, if
-            there was one, `began`, `why`, `doing`, `ended`, `result`, `reason`, `model`; `unable` and `due` where none
-            can start in this process; None where this process starts none.
+        training: Tells how trainings stand; None where this process starts none. It has `running`, `new_hard_examples`
+            and `retrain_after`. Of the last training it has `began`, `why`, `doing`, `ended`, `result`, `reason` and
+            `model`. Where no training can start in this process it has `unable` and `due`.
         refused: Webhooks that came to this process without their credentials; None where nobody counts them.
         label_studio: Its address, for the link; empty for none.
         waiting: What waits on this process's disk for the ledger; None where nothing can.
