@@ -13,7 +13,7 @@ from typing import Any
 
 from backend import __version__
 from backend.commands.completion import Words, words_of
-from backend.errors import BackendError, DemoError, RuleError
+from backend.errors import BackendError, DemoError, NotFreezable, RuleError
 from backend.escaping import LONGEST_LINE, plain_streams, printable
 from backend.files import OWNER_ONLY, way_out
 from backend.settings import Settings
@@ -91,9 +91,10 @@ def _run(wanted: str | None, given: Sequence[str], called: str) -> int:
         begin_log(settings.log_level if wanted == "serve" else logging.WARNING, form=settings.log_format)
         return int(module.run(args, settings))
     except BackendError as error:
-        # The end of a log has several lines, and so has a rule with its wrong place. In other messages a line could be
-        # forged.
-        first, *rest = str(error).split("\n") if isinstance(error, DemoError | RuleError) else [str(error)]
+        # The end of a log has several lines, and so have a rule with its wrong place and a list of tasks. In other
+        # messages a line could be forged.
+        in_lines = isinstance(error, DemoError | NotFreezable | RuleError)
+        first, *rest = str(error).split("\n") if in_lines else [str(error)]
         _tell(first)
         for line in rest:
             print(printable(line, most=LONGEST_LINE), file=sys.stderr)

@@ -26,6 +26,7 @@ BackendError
 │   └── PagesAway              Label Studio gives none of the pages that a training is to learn from, or be judged by
 ├── EvaluationError            the pages, boxes or files of an evaluation cannot be used
 ├── DatasetError               a data set cannot be frozen, read or exported as asked
+│   └── NotFreezable           some of its tasks cannot be frozen: one of them in each line
 ├── DocumentError              documents cannot be imported as asked
 ├── ReportError                a report by document cannot be made as asked
 │   └── RuleError              what a contract must bear is said in words that are no rule
@@ -54,6 +55,7 @@ __all__ = [
     "LedgerError",
     "LimitExceeded",
     "ModelError",
+    "NotFreezable",
     "OtherLabelStudio",
     "OutputError",
     "PageError",
@@ -210,6 +212,10 @@ class EvaluationError(BackendError):
 
 class DatasetError(BackendError):
     """A data set cannot be frozen, read or exported as asked."""
+
+
+class NotFreezable(DatasetError):
+    """Some tasks cannot be frozen; after the first line, each names one of them."""
 
 
 class DocumentError(BackendError):

@@ -32,7 +32,8 @@ from backend.dataset.gathering import (
 )
 from backend.dataset.manifest import Corners, FrozenMark, FrozenPage, Manifest, corners
 from backend.dataset.store import Datasets, Version, checked
-from backend.errors import BackendError, DatasetError, LabelConfigError, LabelStudioError
+from backend.errors import BackendError, DatasetError, LabelConfigError, LabelStudioError, NotFreezable
+from backend.escaping import printable
 from backend.labelstudio.project_annotations import project_ids, rulings
 from backend.pages.source import PageSource, from_path
 from backend.vision.network_config import MARKS
@@ -48,6 +49,7 @@ __all__ = ["Frozen", "datasets", "file_stem", "freeze", "freeze_known", "known_p
 
 _PROGRAM = "contract-marks"
 _MOST_NAMED = 20
+_LONGEST_REASON = 500
 _LONGEST_STEM = 150
 _NO_FILE = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)
 
@@ -194,7 +196,7 @@ def freeze(
         past = LabelHistory(engine=ledger.engine)
         tally = _gathered(ids, studio, PageSource(settings, studio), draft, progress, past=past)
         if tally.missing and not allow_missing:
-            raise DatasetError(_refusal(tally.missing))
+            raise NotFreezable(_refusal(tally.missing))
         manifest = _manifest(tally.gathered, ledger)
         made = _made(label_studio=studio.version(), projects=list(ids), missing=tally.missing)
         frozen, new = datasets(settings).publish(draft, name, manifest, made)
@@ -275,9 +277,10 @@ def _unknown(gathered: Sequence[Gathered]) -> Iterator[str]:
 
 
 def _refusal(missing: Sequence[str]) -> str:
-    named = "\n  ".join(missing[:_MOST_NAMED])
+    named = "\n  ".join(printable(one, most=_LONGEST_REASON) for one in missing[:_MOST_NAMED])
     more = f"\n  … and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-    return f"{len(missing)} tasks cannot be frozen; mend them, or leave them out with --allow-missing:\n  {named}{more}"
+    many = "1 task" if len(missing) == 1 else f"{len(missing)} tasks"
+    return f"{many} cannot be frozen; mend them, or leave them out with --allow-missing:\n  {named}{more}"
 
 
 @contextmanager
