@@ -42,6 +42,7 @@ from backend.errors import (
 )
 from backend.labelstudio.annotations import Annotation
 from backend.labelstudio.project_annotations import is_reshaped, turned_page
+from backend.labelstudio.visibility import left_out
 from backend.labelstudio.vocabulary import UNKNOWN
 
 if TYPE_CHECKING:
@@ -261,8 +262,8 @@ class Worker:
         sizes = {index: (one.width, one.height) for index, one in pages.items()}
         if parent is not None:
             prediction = stored_prediction(parent, sizes)
-        # What a copy lacks, the annotation may have lacked that it was copied from.
-        certain = frozenset() if state.copied else seen.certain
+        # What a copy lacks, the annotation may have lacked that it was copied from. Label Studio leaves out more.
+        certain = frozenset() if state.copied or left_out(state.label_config, state.result) else seen.certain
         strange = other_pages(prediction.pages, pages) if prediction else frozenset()
         strange |= lost | {index for index, size in sizes.items() if is_reshaped(state, index, size)}
         exchanged = sorted(strange | _reshaped(prediction, pages))

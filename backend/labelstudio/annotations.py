@@ -27,6 +27,7 @@ from backend.labelstudio.json_fields import (
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.results import drawn_box
 from backend.labelstudio.tasks import TaskPage, task_pages
+from backend.labelstudio.visibility import says_nothing
 from backend.labelstudio.vocabulary import NOTHING_KNOWN, UNKNOWN, Known, meaning
 
 __all__ = ["Annotation", "Region", "Unplaced", "read_annotation"]
@@ -76,7 +77,7 @@ class Annotation:
     Attributes:
         created: When it was first saved, in seconds since the epoch.
         updated: When it was last saved; of two states of one annotation the later one holds.
-        skipped: Whether the annotator skipped the task: then it says nothing about the marks.
+        skipped: Whether it says nothing about the marks: its task was skipped, or Label Studio left all of them out.
         began_with_boxes: Whether it was made of a prediction; one drawn from scratch says little about boxes it lacks.
         annotator: Label Studio's user id.
         lead_time: Seconds of work.
@@ -85,8 +86,7 @@ class Annotation:
         label_config: The project's label config when it was saved.
         assumed: Whether that is the label config that held later, since nobody told which one held then.
         parent: Label Studio's id of the prediction that it was made of, where it says so.
-        began: The latest moment at which its annotator can have opened the task, in seconds since the epoch; None where
-            an older program stored it.
+        began: When its annotator had opened the task at the latest, in seconds; None where an older program stored it.
         copied: Whether it was made as a copy of another annotation.
         known: What its names are read by, beside the label config; not stored with it.
     """
@@ -344,7 +344,7 @@ def read_annotation(
         project=identity_if_any({"project": annotation.get("project") or task.get("project")}, "project", this),
         created=created,
         updated=moment(annotation.get("updated_at") or annotation["created_at"]),
-        skipped=skipped,
+        skipped=skipped or says_nothing(label_config, regions),
         began_with_boxes=annotation.get("parent_prediction") is not None
         or any(str(region.get("origin", "")).startswith("prediction") for region in regions),
         annotator=identity_if_any({"completed_by": annotator}, "completed_by", this),

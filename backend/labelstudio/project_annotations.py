@@ -301,7 +301,8 @@ def rulings(
 
 def _ruling(task: Mapping[str, Any], project: int, label_config: str, past: Past | None) -> Ruling | None:
     bodies = {int(one["id"]): one for one in task.get("annotations") or () if not one.get("was_cancelled")}
-    states = [_state(one, task, project, label_config, past) for one in bodies.values()]
+    every = (_state(one, task, project, label_config, past) for one in bodies.values())
+    states = [one for one in every if not one.skipped]
     if not states:
         return None
     # As the gold pages have it: of two saved in one moment the earlier one rules.

@@ -176,6 +176,30 @@ def test_choices_beside_the_boxes_are_filled_submitted_and_reported(
         assert finding["state"] == "ok", finding
 
 
+def test_what_the_editor_leaves_out_for_want_of_an_answer_was_not_deleted(
+    annotator: Page, running: Running, drawn: list[DrawnFile]
+) -> None:
+    kind = '<Choices name="kind" toName="image"><Choice value="عقد"/><Choice value="Letter"/></Choices>'
+    view = '<View visibleWhen="choice-selected" whenTagName="kind" whenChoiceValue="عقد">'
+    marks = f'{view}<View><RectangleLabels name="label" toName="image">{LABELS}</RectangleLabels></View></View>'
+    xml = f"<View>{IMAGE}{marks}{kind}</View>"
+    project = project_of(running, "config awaiting", xml)
+    data = {"image": running.studio.upload(project, drawn[0].name, drawn[0].data)}
+    tasks = running.studio.import_tasks(project, [data, data])
+    editor = Editor(annotator, running.server.url)
+    stored = []
+    for task, answer in zip(tasks, (None, "Letter"), strict=True):
+        [prediction] = retrieved(running.studio, project, [task])
+        editor.open(project, task, regions=len(prediction["result"]))
+        if answer:
+            annotator.get_by_role("checkbox", name=answer).click()
+        stored.append(read_annotation(editor.submit(), task={"id": task, "data": data}, label_config=xml))
+    assert [(bool(one.region_ids()), one.skipped) for one in stored] == [(False, True), (True, False)]
+    [found] = [one for one in doctor(running, project)["findings"] if one["state"] != "ok"]
+    assert (found["name"], found["state"]) == ("label config", "warning")
+    assert 'awaits an answer to "kind"' in found["found"]
+
+
 def overlap(one: Any, other: Any) -> float:
     wide = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
     high = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))

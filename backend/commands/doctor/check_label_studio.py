@@ -24,6 +24,7 @@ from backend.errors import LabelConfigError, LabelStudioError
 from backend.labelstudio.labelling import Binding, bind
 from backend.labelstudio.probing import release, whoami
 from backend.labelstudio.projects import find_project
+from backend.labelstudio.visibility import awaited_answers
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -194,6 +195,16 @@ def check_labels(state: Fields, *, confidence: float) -> Checked[Bindings]:
             LABELS_CHECK,
             f"no label stands for {' or '.join(missing)}, which are never shown: {found}",
             remedy=f"add {labels} in {place}, where such marks are to be found",
+            value=bindings,
+        )
+    if waiting := awaited_answers(str(state.get("label_config") or "")):
+        control, asked = next(iter(waiting.items()))
+        names = " or ".join(f'"{one}"' for one in sorted(asked))
+        return doubtful(
+            LABELS_CHECK,
+            f'control "{control}" is in a View that awaits an answer to {names}: where nobody answers, Label Studio '
+            f"submits none of its boxes; {found}",
+            remedy=f'give the Choices {names} required="true" in {place}, or take visibleWhen off the View',
             value=bindings,
         )
     return well(LABELS_CHECK, found, bindings)

@@ -203,8 +203,8 @@ class ProjectContracts:
     def _state(task: Mapping[str, Any], label_config: str) -> tuple[Annotation, str]:
         """What counts on a task, or why nothing does. A prediction is read as an annotation of nobody, with id 0."""
         annotations = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
-        if annotations:
-            states = [read_annotation(one, task=task, label_config=label_config) for one in annotations]
+        every = (read_annotation(one, task=task, label_config=label_config) for one in annotations)
+        if states := [one for one in every if not one.skipped]:
             return max(states, key=lambda one: (one.updated, -one.id)), ""
         newest = _prediction(task)
         stands_in = {

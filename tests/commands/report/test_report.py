@@ -105,6 +105,15 @@ def test_annotations_rule_over_predictions_and_the_newest_over_older_ones() -> N
     assert one.link == "http://studio.test/projects/1/data?task=1"
 
 
+def test_an_annotation_whose_boxes_were_left_out_is_not_taken_for_an_empty_contract() -> None:
+    kind = '<Choices name="kind" toName="page"><Choice value="Contract"/></Choices>'
+    view = '<View visibleWhen="choice-selected" whenTagName="kind"><RectangleLabels'
+    awaiting = CONFIG.replace("<RectangleLabels", f"{kind}{view}").replace("</View>", "</View></View>")
+    stored = task(1, predictions=[predicted(1, region("Seal", score=0.9))], annotations=[annotated(5)])
+    [one] = contracts(project(stored, config=awaiting)).values()
+    assert (one.state, one.told) == (ContractState.STAMPED, Told.PREDICTED)
+
+
 def test_the_newest_prediction_stands_where_nobody_annotated_and_its_score_is_the_doubt() -> None:
     older, newer = predicted(1, region("Seal", score=0.9)), predicted(2, region("signature", score=0.7), score=0.65)
     [one] = contracts(project(task(1, predictions=[newer, older]))).values()
