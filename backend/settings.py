@@ -21,7 +21,9 @@ __all__ = ["DETECTORS", "Settings", "describe"]
 DETECTORS = ("model", "colour", "both")
 """The ways of finding candidates."""
 _LAST_PORT = 65_535
-_QUOTED = re.compile(r"""(["'])(.*?)\1\s*(?:#.*)?""")
+_EXPORT = re.compile(r"export\s+")
+_COMMENT = re.compile(r"\s#.*")
+_QUOTED = re.compile(r"""(?:'([^']*)'|"((?:\\["\\]|[^"])*)")\s*(?:#.*)?""")
 """A value of an `.env` file in quotes, and perhaps a comment behind it."""
 
 
@@ -272,6 +274,7 @@ def _filed(file: Path) -> dict[str, str]:
         found = tomllib.loads(text) if file.suffix == ".toml" else _lines(text)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
+        reason = "it is not in UTF-8: save it so" if isinstance(error, UnicodeDecodeError) else reason
         raise SettingsError(f"SETTINGS_FILE {file} cannot be read: {reason}") from error
     values = {name.upper(): value for name, value in found.items()}
     known = {row.name.upper() for row in dataclasses.fields(Settings)} - {"SETTINGS_FILE"}
@@ -288,15 +291,25 @@ def _lines(text: str) -> dict[str, str]:
     """`NAME=value` lines; a `#` begins a comment, quotes around a value are taken off."""
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip().removeprefix("export ")
+        stripped = _EXPORT.sub("", line.strip(), count=1) if _EXPORT.match(line.strip()) else line.strip()
         if not stripped or stripped.startswith("#"):
             continue
         name, separator, value = stripped.partition("=")
         if not separator:
             raise ValueError(f"line {number} is no NAME=value")
-        quoted = _QUOTED.fullmatch(value.strip())
-        found[name.strip()] = quoted[2] if quoted else value.partition(" #")[0].strip()
+        found[name.strip()] = _value(value, number)
     return found
+
+
+def _value(text: str, number: int) -> str:
+    """The value of a line; in double quotes, a backslash before a quote or a backslash is taken off."""
+    if text.strip()[:1] not in ("'", '"'):
+        return _COMMENT.sub("", text).strip()
+    quoted = _QUOTED.fullmatch(text.strip())
+    if quoted is None:
+        raise ValueError(f"the value in line {number} begins with a quote, and does not end with it")
+    single, double = quoted.groups()
+    return re.sub(r'\\(["\\])', r"\1", double) if single is None else single
 
 
 _KINDS = {int: "a whole number", float: "a number, such as 0.5"}

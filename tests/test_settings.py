@@ -198,7 +198,9 @@ def test_a_settings_file_counts_behind_the_environment_and_that_behind_the_comma
         ("HOST=::1 # this machine", "::1"),
         ("HOST=a#b", "a#b"),
         ('HOST=a"b"', 'a"b"'),
-        ('HOST="a', '"a'),
+        ("export\tHOST\t=\ta\t# a tab", "a"),
+        (r'HOST="C:\new \"x\" \\"', r'C:\new "x" \\'[:-1]),
+        (r"HOST='a\'", "a\\"),
         ("\ufeffHOST=a", "a"),
         ("  export HOST = a  ", "a"),
         ("HOST=", "127.0.0.1"),
@@ -218,6 +220,10 @@ def test_a_line_of_an_env_file_is_read_as_it_is_meant(line: str, value: str, tmp
         ("a.toml", "[port]\nhere = 1", "PORT is neither a text nor a number"),
         ("a.toml", "port = 'ninety'", "PORT is 'ninety'"),
         (".env", "PORT 1", "line 1 is no NAME=value"),
+        (".env", '\nHOST="a', "line 2 begins with a quote, and does not end with it"),
+        (".env", 'HOST="a"b', "line 1 begins with a quote"),
+        (".env", "HOST='it's'", "line 1 begins with a quote"),
+        (".env", "exportHOST=a", "names EXPORTHOST: no such setting"),
         (".env", "SETTINGS_FILE=other", "names SETTINGS_FILE"),
     ],
 )
@@ -225,3 +231,10 @@ def test_a_settings_file_that_cannot_be_used_is_refused(name: str, text: str, re
     (tmp_path / name).write_text(text)
     with pytest.raises(SettingsError, match=reason):
         Settings.from_environment({"SETTINGS_FILE": str(tmp_path / name)})
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_settings_file_of_another_encoding_says_what_to_do(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("BASIC_AUTH_USER=Jörg\nBASIC_AUTH_PASS=x\n", encoding=encoding)
+    with pytest.raises(SettingsError, match="not in UTF-8: save it so"):
+        Settings.from_environment({"SETTINGS_FILE": str(tmp_path / ".env")})
