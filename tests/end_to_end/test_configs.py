@@ -49,6 +49,19 @@ CONFIGS = {
         xml=f'<View>{IMAGE}<RectangleLabels name="label" toName="image" canRotate="true">'
         f"{LABELS}</RectangleLabels></View>"
     ),
+    # two controls of one Image, which both have a label for stamps
+    "two controls": Config(
+        xml=f'<View>{IMAGE}<RectangleLabels name="first" toName="image"><Label value="التوقيع"/><Label value="أختام"/>'
+        '</RectangleLabels><View><RectangleLabels name="second" toName="image"><Label value="أختام"/>'
+        '<Label value="بصمة"/></RectangleLabels></View></View>'
+    ),
+    # both sides of a sheet, with the tags of the template for optical character recognition for both of them
+    "two images": Config(
+        xml='<View><Image name="image" value="$front"/><Image name="back" value="$back"/><Labels name="label" '
+        f'toName="image,back">{LABELS}</Labels><Rectangle name="box" toName="image,back"/></View>',
+        data=lambda references: {"front": references[0], "back": references[1]},
+        pages=2,
+    ),
     "repeater": Config(
         xml='<View><Repeater on="$images" indexFlag="{{idx}}" mode="pagination"><View>'
         '<Image name="page_{{idx}}" value="$images[{{idx}}].url"/>'
@@ -105,12 +118,16 @@ def test_marks_are_drawn_submitted_and_read_back(
     config = CONFIGS[name]
     project = project_of(running, f"config {name}", config.xml)
     files = drawn[: config.pages]
-    data = config.data([studio.upload(project, file.name, file.data) for file in files])
+    # A project whose tasks name several files takes no upload itself.
+    home = studio.create_project(f"files of {name}", f"<View>{IMAGE}</View>")
+    data = config.data([studio.upload(home, file.name, file.data) for file in files])
     [task] = studio.import_tasks(project, [data])
     [prediction] = retrieved(studio, project, [task])
     body = {"id": task, "project": project, "data": data}
     labelled = {one["id"] for one in prediction["result"] if one["type"].endswith("labels")}
     assert len(labelled) >= 3 * config.pages
+    places = [(one["to_name"], one["value"].get("x"), one["value"].get("y")) for one in prediction["result"]]
+    assert name != "two controls" or len(set(places)) == len(places), "no mark stands twice"
 
     editor = Editor(annotator, server.url)
     # The editor's list has only as many rows as there is room for.
