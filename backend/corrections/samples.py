@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 
 from backend.corrections.crop_store import StoredCrop, cut, fingerprint, perceptual
+from backend.corrections.disputes import settle_disputes
 from backend.corrections.outcomes import SAME_PLACE, MatchRow, Outcome, match
-from backend.corrections.splits import ELSEWHERE, Side, assign_split, document_key, elsewhere
+from backend.corrections.splits import Side, assign_split, document_key, elsewhere
 from backend.corrections.tables import sample
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.vocabulary import UNKNOWN, could_show
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["BACKGROUND", "Sample", "is_elsewhere", "make_samples", "replace_samples", "teaches_hard"]
 
 BACKGROUND = CLASSES[-1]
-CONTRADICTION = 0.5
 # Difference of two aspect ratios, as a logarithm, up to which they are one page's.
 _SAME_RATIO = 0.02
 
@@ -291,48 +291,19 @@ def _nearness(answer: Region, drawn: Region) -> float:
 
 
 def replace_samples(connection: Connection, *, annotation: int, task: int | None, samples: Iterable[Sample]) -> None:
-    """Puts an annotation's samples in the place of those it had, and looks at its task for contradictions anew.
+    """Puts an annotation's samples in the place of those it had, and looks anew for contradictions.
 
-    Where the annotation was moved from another task, that one is looked at as well.
+    It looks at the annotation's task, at the one that it was moved from, and at copies of its pages.
     """
-    theirs = select(sample.c.task).where(sample.c.annotation == annotation).distinct()
-    before = {one for one in connection.execute(theirs).scalars() if one not in (None, task)}
+    theirs = select(sample.c.task, sample.c.page_sha256).where(sample.c.annotation == annotation).distinct()
+    before = connection.execute(theirs).all()
     connection.execute(delete(sample).where(sample.c.annotation == annotation))
     if made := list(samples):
         side = assign_split(connection, made)
         connection.execute(insert(sample), [_row(one, side) for one in made])
-    for one in sorted(before | ({task} if task is not None else set())):
-        _quarantine(connection, one)
-
-
-def _quarantine(connection: Connection, task: int) -> None:
-    """Where annotators give one place different names, all samples of that place wait for a person.
-
-    One whose page is on another side waits already, for that is not mended by who calls it what.
-    """
-    rows = connection.execute(
-        select(sample).where(sample.c.task == task, sample.c.outcome != Outcome.DUPLICATE).order_by(sample.c.id)
-    ).all()
-    boxes = as_boxes([(row.x1, row.y1, row.x2, row.y2) for row in rows])
-    overlaps = iou(boxes, boxes)
-    for here, row in enumerate(rows):
-        against = [
-            other
-            for there, other in enumerate(rows)
-            if other.annotation != row.annotation
-            and other.page == row.page
-            and other.label != row.label
-            and (overlaps[here, there] >= CONTRADICTION or _of_one_box(row, other))
-        ]
-        reason = f"annotation {against[0].annotation} calls it {against[0].label}" if against else None
-        if reason != row.quarantine and not (row.quarantine or "").startswith(ELSEWHERE):
-            connection.execute(update(sample).where(sample.c.id == row.id).values(quarantine=reason))
-
-
-def _of_one_box(row: Row[Any], other: Row[Any]) -> bool:
-    """Whether both come from one shown box: one person deleted it, and another moved it, however far."""
-    sure = not row.weak and not other.weak and row.version is not None
-    return sure and (row.version, row.region) == (other.version, other.region)
+    tasks = {one for one in (task, *(row.task for row in before)) if one is not None}
+    pages = {row.page_sha256 for row in before} | {one.page_sha256 for one in made}
+    settle_disputes(connection, tasks, pages)
 
 
 def _row(one: Sample, side: Side) -> dict[str, Any]:

@@ -217,6 +217,7 @@ sample = Table(
     Index("ix_sample_annotation", "annotation"),
     Index("ix_sample_task", "task"),
     Index("ix_sample_crop_sha256", "crop_sha256"),
+    Index("ix_sample_page_sha256", "page_sha256"),
     comment="One training example with its history.",
 )
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Select, create_engine, select
 
 from backend.corrections.crop_store import perceptual
 from backend.corrections.database import writing
-from backend.corrections.samples import CONTRADICTION
+from backend.corrections.disputes import CONTRADICTION
 from backend.corrections.splits import assign_split, document_key
 from backend.corrections.tables import document as table
 from backend.corrections.tables import metadata, sample

@@ -1,0 +1,84 @@
+"""Which samples wait for a person, because annotators call one place by different names.
+
+On one task, each contradiction puts both sides into quarantine. On copies of its pages, in other tasks, the evidence is
+weighed as recall weighs it: what somebody did counts once, what somebody merely left untouched half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Row, select, update
+
+from backend.corrections.outcomes import Outcome
+from backend.corrections.splits import ELSEWHERE
+from backend.corrections.tables import sample
+from backend.geometry import as_boxes, iou
+
+__all__ = ["CONTRADICTION", "settle_disputes"]
+
+CONTRADICTION = 0.5
+"""IoU from which two boxes are one place."""
+# A page that more tasks have is a form: that one of its fillers errs says nothing about the others.
+_MOST_COPIES = 9
+
+
+def settle_disputes(connection: Connection, tasks: Collection[int], pages: Collection[str]) -> None:
+    """Puts into quarantine, or takes out of it, what is on some tasks and on copies of their pages.
+
+    A sample whose page is on another side of the split waits already; that is not mended by who calls it what.
+
+    Args:
+        connection: A transaction.
+        tasks: Ids of the tasks whose samples changed.
+        pages: SHA-256 of the pages that these samples are on, or were on before.
+    """
+    elsewhere = select(sample.c.task).where(sample.c.page_sha256.in_(pages), sample.c.task.not_in(tasks)).distinct()
+    copies = set(connection.execute(elsewhere.limit(_MOST_COPIES)).scalars()) if pages else set()
+    if len(copies) == _MOST_COPIES:
+        copies.clear()
+    wanted = sample.c.task.in_({*tasks, *copies}), sample.c.outcome != Outcome.DUPLICATE
+    rows = connection.execute(select(sample).where(*wanted).order_by(sample.c.id)).all()
+    by_task: dict[int, list[Row[Any]]] = {}
+    for row in rows:
+        by_task.setdefault(row.task, []).append(row)
+    boxes = as_boxes([(row.x1, row.y1, row.x2, row.y2) for row in rows])
+    together = iou(boxes, boxes) >= CONTRADICTION
+    for here, row in enumerate(rows):
+        if row.task not in tasks and row.page_sha256 not in pages:
+            continue
+        at_place = [rows[int(there)] for there in np.flatnonzero(together[here])]
+        reason = _on_the_task(row, by_task[row.task], at_place) or _on_copies(row, at_place)
+        if reason != row.quarantine and not (row.quarantine or "").startswith(ELSEWHERE):
+            connection.execute(update(sample).where(sample.c.id == row.id).values(quarantine=reason))
+
+
+def _on_the_task(row: Row[Any], rows: Sequence[Row[Any]], at_place: Sequence[Row[Any]]) -> str | None:
+    near = {other.id for other in at_place}
+    for other in rows:
+        same = other.annotation != row.annotation and other.page == row.page
+        if same and other.label != row.label and (other.id in near or _of_one_box(row, other)):
+            return f"annotation {other.annotation} calls it {other.label}"
+    return None
+
+
+def _of_one_box(row: Row[Any], other: Row[Any]) -> bool:
+    """Whether both come from one shown box: one person deleted it, and another moved it, however far."""
+    sure = not row.weak and not other.weak and row.version is not None
+    return sure and (row.version, row.region) == (other.version, other.region)
+
+
+def _on_copies(row: Row[Any], at_place: Sequence[Row[Any]]) -> str | None:
+    """Why a sample is not sure, where as much is said against it on copies of its page as for it on all of them."""
+    copies = [other for other in at_place if other.page_sha256 == row.page_sha256]
+    against = [other for other in copies if other.label != row.label and other.task != row.task]
+    if not against or sum(map(_weight, against)) < sum(_weight(one) for one in copies if one.label == row.label):
+        return None
+    first = against[0]
+    return f"annotation {first.annotation} of task {first.task}, which has a copy of the page, calls it {first.label}"
+
+
+def _weight(row: Row[Any]) -> float:
+    return 0.5 if row.weak else 1.0

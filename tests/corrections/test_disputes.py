@@ -1,0 +1,110 @@
+"""The same page in two tasks: who deletes there what is confirmed here teaches nothing before a person has looked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from backend.corrections.crop_store import CropStore
+from backend.corrections.journal import Journal
+from backend.corrections.samples import teaches_hard
+from backend.corrections.tables import sample
+from backend.corrections.worker import Worker
+from tests.corrections import annotating
+from tests.corrections.annotating import A, B, deleted, drawn, saved, send, show
+
+TAKEN = {"origin": "prediction"}
+BOTH = (drawn("a", "stamp", A, **TAKEN), drawn("b", "signature", B, **TAKEN))
+WITHOUT = BOTH[1:]
+BY_HAND = (drawn("a", "stamp", (14.0, 10.0, 114.0, 110.0), origin="prediction-changed"), BOTH[1])
+
+
+class Ledger:
+    """Tasks of which some are of one document, imported again."""
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self.engine = engine
+        self.worker = Worker(
+            engine=engine, journal=Journal(engine), crops=CropStore(str(folder)), page_of=annotating.page_of
+        )
+
+    def save(self, number: int, *left: dict[str, Any], pages: str = "same", at: float = 950.0, **more: Any) -> None:
+        """Annotation n, of task n."""
+        show(self.engine, task=number)
+        event = saved(number, task=number, at=at, result=left, **more)
+        event["task"]["data"] = {"pages": [f"/data/upload/1/{pages}p0"], "document": pages}
+        send(self.worker.journal, event)
+        self.worker.work()
+
+    def quarantined(self) -> dict[str, str]:
+        with self.engine.connect() as connection:
+            wanted = select(sample.c.id, sample.c.quarantine).where(sample.c.quarantine.is_not(None))
+            return {row.id: row.quarantine for row in connection.execute(wanted)}
+
+    def hard(self) -> set[str]:
+        with self.engine.connect() as connection:
+            return set(connection.execute(select(sample.c.id).where(teaches_hard())).scalars())
+
+
+@pytest.fixture
+def ledger(engine: Engine, tmp_path: Path) -> Ledger:
+    return Ledger(engine, tmp_path)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_who_deletes_on_a_copy_what_somebody_corrected_here_waits_for_a_person(ledger: Ledger, first: int) -> None:
+    for number in (first, 3 - first):
+        ledger.save(number, *(BY_HAND if number == 1 else WITHOUT), drawn("n", "stamp", (300.0, 10.0, 380.0, 90.0)))
+    # A box that was shifted a little and kept is strong only where it was drawn.
+    assert ledger.quarantined() == {
+        "1-a": "annotation 2 of task 2, which has a copy of the page, calls it none",
+    }
+    assert ledger.hard() == {"2-a"}
+
+
+def drawn_anew(number: int) -> dict[str, Any]:
+    """A stamp that somebody drew where nothing was shown: strong evidence."""
+    return drawn(f"n{number}", "stamp", (10.0, 200.0, 110.0, 280.0), origin="manual")
+
+
+def test_strong_evidence_on_both_sides_leaves_both_open(ledger: Ledger) -> None:
+    ledger.save(1, *BOTH, drawn_anew(1))
+    ledger.save(2, *BOTH, drawn("n2", "thumb", (10.0, 200.0, 110.0, 280.0), origin="manual"))
+    assert ledger.quarantined() == {
+        "1-n1": "annotation 2 of task 2, which has a copy of the page, calls it thumb",
+        "2-n2": "annotation 1 of task 1, which has a copy of the page, calls it stamp",
+    }
+    ledger.save(3, *BOTH, drawn_anew(3))
+    assert set(ledger.quarantined()) == {"2-n2"}
+    send(ledger.worker.journal, deleted(2))
+    ledger.worker.work()
+    assert ledger.quarantined() == {}
+
+
+def test_two_who_left_a_box_weigh_as_much_as_one_who_deleted_it(ledger: Ledger) -> None:
+    ledger.save(1, *WITHOUT)
+    ledger.save(2, *BOTH)
+    assert ledger.hard() == {"1-a"}
+    assert set(ledger.quarantined()) == {"2-a"}
+    ledger.save(3, *BOTH)
+    assert ledger.hard() == set()
+    assert set(ledger.quarantined()) == {"1-a", "2-a", "3-a"}
+    ledger.save(4, *WITHOUT)
+    assert ledger.hard() == {"1-a", "4-a"}
+
+
+def test_other_pages_contradict_nobody(ledger: Ledger) -> None:
+    ledger.save(1, *WITHOUT, pages="one")
+    ledger.save(2, *BOTH, pages="two")
+    ledger.save(3, *BOTH, pages="three")
+    assert ledger.quarantined() == {}
+
+
+def test_a_form_that_many_tasks_have_is_no_copy(ledger: Ledger) -> None:
+    for number in range(1, 12):
+        ledger.save(number, *BOTH)
+    ledger.save(20, *WITHOUT)
+    assert ledger.hard() == {"20-a"}
