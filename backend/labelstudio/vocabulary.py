@@ -7,13 +7,12 @@ configs. A name that nobody knows is `UNKNOWN`: it says nothing, least of all th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from backend.errors import LabelConfigError
-from backend.labelstudio.config_tags import read_tags, targets
+from backend.labelstudio.config_tags import read_tags, repeats, targets
 from backend.labelstudio.labelling import namings
 
 __all__ = ["NOTHING_KNOWN", "UNKNOWN", "DrawnBy", "Known", "Shown", "could_show", "meaning", "meant", "tags_of"]
@@ -22,6 +21,7 @@ UNKNOWN = "unknown"
 """The class of a region whose name no label config knows."""
 
 Marks = tuple[str, ...]
+_NUMBER = "\0"  # stands in no name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,20 +187,33 @@ def _lost_control(label_config: str, one: DrawnBy | None) -> bool:
 
 @lru_cache(maxsize=256)
 def _tags(label_config: str) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    """The kind of each named tag in small letters, its name, and the names of those that it is for."""
+    """The kind of each named tag in small letters, its name, and the names of those that it is for.
+
+    What a Repeater puts a number for is `_NUMBER` in a name.
+    """
     try:
         root = read_tags(label_config)
     except LabelConfigError:
         return ()
+    flags = {one.flag for one in repeats(root).values()}
+
+    def numbered(name: str) -> str:
+        return next((name.replace(flag, _NUMBER, 1) for flag in flags if flag in name), name)
+
     named = [tag for tag in root.iter() if isinstance(tag.tag, str) and tag.get("name")]
-    return tuple((tag.tag.rpartition("}")[2].lower(), tag.get("name", ""), tuple(targets(tag))) for tag in named)
+    return tuple(
+        (tag.tag.rpartition("}")[2].lower(), numbered(tag.get("name", "")), tuple(map(numbered, targets(tag))))
+        for tag in named
+    )
 
 
 def _fits(name: str, borne: str) -> bool:
-    """Whether a tag's name is the one that a region bears; a Repeater puts a number in its place."""
-    return name == borne or (
-        "{{" in name and re.fullmatch(r"\d+".join(map(re.escape, re.split(r"\{\{.*?\}\}", name))), borne) is not None
-    )
+    """Whether a tag's name is the one that a region bears; a Repeater puts a number into some."""
+    before, numbered, after = name.partition(_NUMBER)
+    if not numbered:
+        return name == borne
+    middle = borne[len(before) : len(borne) - len(after)]
+    return middle.isdecimal() and borne == before + middle + after
 
 
 def _opinions(configs: Iterable[str], control: str, name: str) -> set[Marks]:

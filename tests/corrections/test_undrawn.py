@@ -50,14 +50,23 @@ def test_which_regions_the_editor_draws(config: str, *, drawn_there: bool) -> No
     assert could_show(config, TAGS) is drawn_there
 
 
-def test_a_repeater_numbers_its_names() -> None:
+@pytest.mark.parametrize("flag", ["{{idx}}", "{{n}}", "IDX"])
+def test_a_repeater_numbers_its_names(flag: str) -> None:
     repeated = (
-        '<View><Repeater on="$pages" indexFlag="{{n}}"><Image name="page_{{n}}" value="$pages[{{n}}].url"/>'
-        '<RectangleLabels name="mark_{{n}}" toName="page_{{n}}"><Label value="stamp"/></RectangleLabels></Repeater>'
+        f'<View><Repeater on="$pages" indexFlag="{flag}"><Image name="page_{flag}" value="$pages[{flag}].url"/>'
+        f'<RectangleLabels name="mark_{flag}" toName="page_{flag}"><Label value="stamp"/></RectangleLabels></Repeater>'
         "</View>"
     )
-    assert could_show(repeated, DrawnBy(control="mark_3", image="page_3", kind="rectanglelabels"))
-    assert not could_show(repeated, DrawnBy(control="mark", image="page", kind="rectanglelabels"))
+    for tags, drawn_there in {
+        ("mark_3", "page_3"): True,
+        ("mark_12", "page_12"): True,
+        ("kind_0", "page_0"): True,  # it goes to the control that is there now
+        ("mark_x", "page_x"): False,
+        ("mark_", "page_"): False,
+        ("mark", "page"): False,
+    }.items():
+        one = DrawnBy(control=tags[0], image=tags[1], kind="rectanglelabels")
+        assert could_show(repeated, one) is drawn_there, tags
 
 
 class Ledger:
