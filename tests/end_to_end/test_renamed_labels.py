@@ -14,13 +14,14 @@ from sqlalchemy import select
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import default_url, open_database
 from backend.corrections.journal import Journal
+from backend.corrections.label_history import LabelHistory
 from backend.corrections.reconciling import sync
 from backend.corrections.service import page_opener
 from backend.corrections.tables import sample
 from backend.corrections.worker import Worker
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import Connections
-from backend.labelstudio.project_annotations import task_parent
+from backend.labelstudio.project_annotations import rulings, task_parent
 from backend.labelstudio.stored_predictions import rewrite, store
 from backend.pages.source import PageSource
 from backend.settings import Settings
@@ -111,6 +112,41 @@ def test_boxes_of_a_renamed_control_are_accepted_and_those_of_a_renamed_image_no
         under_new_names = project.studio.predictions(seen)[-1]
         project.studio.create_annotation(seen, under_new_names["result"], parent_prediction=under_new_names["id"])
         eventually(lambda: {row[0] for row in learner.outcomes(project.id).values()}, {"accepted"})
+
+
+@pytest.mark.parametrize("everywhere", [False, True], ids=["in the label config", "in the annotations, too"])
+def test_annotated_first_and_renamed_later_stays_what_it_was(
+    project: Project, learner: Learner, *, everywhere: bool
+) -> None:
+    """By Label Studio's API, and by its action *Rename labels*, which tells nobody of what it changes.
+
+    In the ledger, and as a data set is frozen.
+    """
+    task = project.import_page("annotated.jpg", drawn_jpeg(27))
+    annotation = project.studio.create_annotation(task, [region("drawn", 40.0, 50.0, "stamp")])
+    expected: dict[str, Outcome] = {"drawn": ("missed", None, "stamp")}
+    eventually(lambda: learner.outcomes(project.id), expected)
+    later = CONFIG.replace('<Label value="stamp"', '<Label value="Foo"')
+    if everywhere:
+        later = CONFIG.replace('<Label value="stamp"', '<Label value="Foo" predicted_values="stamp"')
+        both = CONFIG.replace(
+            '<Label value="stamp"', '<Label value="Foo" predicted_values="stamp"/><Label value="stamp"'
+        )
+        call(project.studio, "PATCH", f"/api/projects/{project.id}/", json={"label_config": both})
+        renaming = {"control_tag": "mark", "old_label_name": "stamp", "new_label_name": "Foo"}
+        chosen = {"selectedItems": {"all": True, "excluded": []}, "project": project.id}
+        asked = {"id": "rename_labels", "project": project.id}
+        call(project.studio, "POST", "/api/dm/actions", params=asked, json=renaming | chosen)
+    call(project.studio, "PATCH", f"/api/projects/{project.id}/", json={"label_config": later})
+    engine = open_database(default_url(learner.folder))
+    sync(engine, project.studio, project.id, everything=True)
+    [(_, ruling)] = rulings(project.studio, project.id, past=LabelHistory(engine=engine))
+    engine.dispose()
+    assert ruling is not None
+    assert not isinstance(ruling, Exception)
+    assert ruling.annotation.id == annotation
+    assert [one.label for one in ruling.annotation.read({0: (827, 1169)})] == ["stamp"]
+    eventually(lambda: learner.outcomes(project.id), expected)
 
 
 def test_an_import_with_predictions_and_a_lost_ledger_give_what_an_annotator_did(
