@@ -36,6 +36,7 @@ __all__ = [
     "Names",
     "Transport",
     "Way",
+    "ask_store",
     "certificates",
     "refuse_packed",
     "refused_packing",
@@ -302,3 +303,20 @@ def refuse_packed(answer: httpx2.Response) -> None:
     """
     if trouble := refused_packing(answer.headers.get("content-encoding", "")):
         raise httpx2.DecodingError(f"{answer.url.host}: {trouble}", request=answer.request)
+
+
+def ask_store(files: Any, call: str, *args: Any, seconds: float) -> Any:
+    """What a folder or an object store says to a call of fsspec's, such as `pipe_file`.
+
+    A store's driver bounds the wait for each piece of an answer, and never that for all of them: a store that says a
+    byte now and then would be listened to for hours.
+
+    Raises:
+        TimeoutError: An object store has not answered within `seconds`.
+        Exception: Whatever the store's driver raises.
+    """
+    from fsspec.asyn import AsyncFileSystem, sync  # noqa: PLC0415  most processes ask no store
+
+    if isinstance(files, AsyncFileSystem):
+        return sync(files.loop, getattr(files, f"_{call}"), *args, timeout=seconds)
+    return getattr(files, call)(*args)

@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import fsspec
@@ -17,6 +17,7 @@ from PIL import Image
 
 from backend.errors import LedgerError
 from backend.escaping import hidden, without_credentials
+from backend.outgoing import ask_store
 from backend.pages.encoding import png_bytes
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = ["CropStore", "StoredCrop", "cut", "difference", "fingerprint", "perce
 
 # Room for augmentation to shift, turn and scale the box; the original jitter stays within a quarter of a side.
 MARGIN = 0.25
+_STORE_SECONDS = 60.0  # half of a lease of the worker's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +88,15 @@ def difference(one: str, other: str) -> int:
 
 
 class CropStore:
-    """Crops under `crops/` of a URL that fsspec knows: a folder, `s3://…`, `gs://…`, `memory://`."""
+    """Crops under `crops/` of a URL that fsspec knows: a folder, `s3://…`, `gs://…`, `memory://`.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: Where.
+        seconds: For how long an object store is waited for at each call.
+    """
+
+    def __init__(self, url: str, *, seconds: float = _STORE_SECONDS) -> None:
+        self._seconds = seconds
         try:
             self._files, self._root = fsspec.url_to_fs(f"{url.rstrip('/')}/crops")
         except (ValueError, ImportError) as error:
@@ -115,13 +123,13 @@ class CropStore:
             # Made anew it would be an empty one, and events would be taken into it.
             raise LedgerError(f"{Path(self._root).parent} was moved or deleted while this program runs: put it back")
         try:
-            if self._files.exists(path):
+            if self._ask("exists", path):
                 return crop.key
-            self._files.makedirs(self._files._parent(path), exist_ok=True)
+            self._ask("makedirs", self._files._parent(path), True)
             if isinstance(self._files, LocalFileSystem):
                 self._put_local(path, crop.png)
             else:
-                self._files.pipe_file(path, crop.png)
+                self._ask("pipe_file", path, crop.png)
         except Exception as error:  # those of an object store's library have no common base
             reason = hidden(error, self._url)
             raise LedgerError(f"a crop could not be stored: {reason}; is the disk full, or the store away?") from error
@@ -134,7 +142,7 @@ class CropStore:
             LedgerError: It is missing, or not what was stored.
         """
         try:
-            data = self._files.cat_file(self._path(key))
+            data = self._ask("cat_file", self._path(key))
         except Exception as error:  # as above
             raise LedgerError(f"crop {key[:12]} cannot be read: {hidden(error, self._url)}") from error
         if hashlib.sha256(data).hexdigest() != key:
@@ -149,11 +157,14 @@ class CropStore:
         """
         path = f"{self._root}/.check-{os.getpid()}"
         try:
-            self._files.makedirs(self._root, exist_ok=True)
-            self._files.pipe_file(path, b"")
-            self._files.rm_file(path)
+            self._ask("makedirs", self._root, True)
+            self._ask("pipe_file", path, b"")
+            self._ask("rm_file", path)
         except Exception as error:  # those of an object store's library have no common base
             raise LedgerError(f"the crop store cannot be written: {hidden(error, self._url)}") from error
+
+    def _ask(self, call: str, *args: Any) -> Any:
+        return ask_store(self._files, call, *args, seconds=self._seconds)
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key[:2]}/{key}.png"

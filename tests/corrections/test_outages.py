@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ import s3fs
 from moto.server import ThreadedMotoServer
 from sqlalchemy import Engine, select
 
-from backend.commands.prelabel.archive import items
+from backend.commands.prelabel import archive
+from backend.commands.prelabel.archive import Item, content, items
 from backend.corrections.crop_store import CropStore, cut
 from backend.corrections.database import open_database
 from backend.corrections.tables import event, sample
-from backend.errors import LedgerError, SettingsError
+from backend.errors import LedgerError, LimitExceeded, PageUnavailable, SettingsError
 from tests.corrections.annotating import drawn, saved
 from tests.corrections.conftest import Cluster
 from tests.corrections.test_kill import finish, nothing_waits, serving
@@ -150,7 +151,7 @@ def test_a_store_in_trouble_under_load_delays_and_loses_nothing(
             way.begin(trouble)
             assert send(served.address, range(6, 21)) == [200] * 15
             eventually(lambda: set(range(1, 21)) <= set(there(engine)[0]))
-            eventually(lambda: way.came > 0 or trouble == "silent")
+            eventually(lambda: way.came > 0 or trouble in ("silent", "slow"))
             assert HTTP.get(f"{served.address}/health").status_code == 200
             way.end()
             assert send(served.address, range(21, 26)) == [200] * 5
@@ -251,6 +252,38 @@ def test_an_archive_whose_store_does_not_answer_says_so(bucket: str, monkeypatch
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(SettingsError, match=rf"s3://{BUCKET}/archive cannot be listed .*whether the store answers"):
         list(items([f"s3://{BUCKET}/archive"], prefix=""))
+
+
+@pytest.mark.parametrize("call", ["put", "get", "check", "read", "list"])
+def test_a_store_that_says_a_byte_now_and_then_is_not_waited_for(
+    call: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes in time: nothing but the whole call's own time ends it."""
+    crop = cut(np.full((80, 80, 3), 200, np.uint8), A)
+    CropStore(bucket).put(crop)
+    page = Item(name=f"s3://{BUCKET}/slow-{call}/page-1.png")
+    HTTP.put(f"{os.environ['AWS_ENDPOINT_URL']}/{page.name[5:]}", content=b"x" * 9_000).raise_for_status()
+    monkeypatch.setattr(archive, "_LIST_SECONDS", 1.0)
+    with troubled_way(int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2])) as way:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.port}")
+        s3fs.S3FileSystem.clear_instance_cache()
+        store = CropStore(bucket, seconds=1.0)
+        calls: dict[str, tuple[type[Exception], Callable[[], object]]] = {
+            "put": (LedgerError, lambda: store.put(crop)),
+            "get": (LedgerError, lambda: store.get(crop.key)),
+            "check": (LedgerError, store.check),
+            "read": (PageUnavailable, lambda: content(page, max_bytes=10_000, seconds=1.0)),
+            "list": (SettingsError, lambda: list(items([f"s3://{BUCKET}/slow-{call}"], prefix=""))),
+        }
+        error, ask = calls[call]
+        assert content(page, max_bytes=10_000) == b"x" * 9_000
+        way.begin("slow")
+        with pytest.raises(error):
+            ask()
+        way.end()
+        s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(LimitExceeded, match="MAX_BYTES"):
+        content(page, max_bytes=8_999)
 
 
 def test_a_folder_that_was_taken_away_is_not_made_anew_for_a_crop(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 __all__ = ["TROUBLES", "TroubledWay", "troubled_way"]
 
-TROUBLES = ("refused", "silent", "500")
+TROUBLES = ("refused", "silent", "slow", "500")
+_DRIP_SECONDS = 0.1
 _BAD_DAY = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -18,8 +20,8 @@ class TroubledWay:
 
     Attributes:
         port: Where it listens.
-        trouble: One of `TROUBLES`, or "". `refused` ends every connection. `silent` takes them and says nothing. `500`
-            is what a server of HTTP answers to everything.
+        trouble: One of `TROUBLES`, or "". `refused` ends every connection. `silent` takes them and says nothing. `slow`
+            says a byte now and then. `500` is what a server of HTTP answers to everything.
         came: Connections that were made while there was trouble.
     """
 
@@ -37,7 +39,7 @@ class TroubledWay:
     def begin(self, trouble: str) -> None:
         self.trouble, self.came = trouble, 0
         self._well.clear()
-        if trouble != "silent":
+        if trouble not in ("silent", "slow"):
             self._hang_up()
 
     def end(self) -> None:
@@ -87,6 +89,10 @@ class TroubledWay:
     def _hand_on(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
             while data := one.recv(1 << 16):
+                while data and self.trouble == "slow":
+                    other.sendall(data[:1])
+                    data = data[1:]
+                    time.sleep(_DRIP_SECONDS)
                 self._well.wait()
                 other.sendall(data)
         for end in (one, other):

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +25,7 @@ from backend.labelstudio.results import NOT_DONE, prediction, regions, wants_ink
 from backend.labelstudio.stating import stated
 from backend.labelstudio.tabs import page_columns
 from backend.labelstudio.tasks import task_pages
+from backend.outgoing import ask_store
 from backend.pages.page import Limits
 from backend.pages.references import SMALLER
 from backend.pages.source import ENOUGH_DPI, PAGE_SUFFIXES, decode, read_plain
@@ -40,6 +43,7 @@ __all__ = ["Item", "LookedItem", "Looker", "Row", "items", "make_looker"]
 Row = dict[str, Any]
 """`document`, `page` (from 1; 0 for a task), `data` of the task, `prediction`."""
 _LOG = logging.getLogger(__name__)
+_LIST_SECONDS = 60.0  # for which a store is waited for at each folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,7 @@ class Looker:
         return LookedItem(name=item.name, pages=pages, rows=tuple(rows))
 
     def _file(self, item: Item) -> list[Row]:
-        data = content(item, max_bytes=self._limits.max_bytes)
+        data = content(item, max_bytes=self._limits.max_bytes, seconds=self._limits.seconds)
         dpi = self._settings.render_dpi
         found = decode(data, reference=item.name, limits=self._limits, dpi=dpi, enough=ENOUGH_DPI)
         facts = {"document": Path(item.name).name, "document_sha256": hashlib.sha256(data).hexdigest()}
@@ -132,26 +136,42 @@ class Looker:
         return [{"document": item.name, "page": 0, "data": task["data"], "prediction": found}]
 
 
-def content(item: Item, *, max_bytes: int) -> bytes:
+def content(item: Item, *, max_bytes: int, seconds: float = math.inf) -> bytes:
     """The bytes of a file.
 
     Raises:
-        PageUnavailable: No such file, not a plain file, or not readable.
+        PageUnavailable: No such file, not a plain file, not readable, or of a store that does not answer in `seconds`.
         LimitExceeded: Larger than `max_bytes`.
     """
     if not item.remote:
         # Not by the stores' library: it takes names such as `data:a.png` and `zip::a.png` for addresses.
         return read_plain(Path(item.name), item.name, max_bytes=max_bytes)
     try:
-        with fsspec.open(item.name, "rb").open() as file:
-            data = bytes(file.read(max_bytes + 1))
+        data = _of_store(item, max_bytes=max_bytes, seconds=seconds)
+    except TimeoutError as error:
+        raise PageUnavailable(item.name, f"its store has not given it within {seconds:g} s (FETCH_TIMEOUT)") from error
     except OSError as error:
         raise PageUnavailable(item.name, f"the file cannot be read ({error.strerror or error})") from error
+    except PageError:
+        raise
     except Exception as error:  # those of an object store's library have no common base
         raise PageUnavailable(item.name, f"the file cannot be read ({type(error).__name__}: {error})") from error
     if len(data) > max_bytes:
-        raise LimitExceeded(item.name, f"larger than MAX_BYTES ({max_bytes} bytes): {SMALLER}")
+        raise _too_large(item, max_bytes)
     return data
+
+
+def _too_large(item: Item, max_bytes: int) -> LimitExceeded:
+    return LimitExceeded(item.name, f"larger than MAX_BYTES ({max_bytes} bytes): {SMALLER}")
+
+
+def _of_store(item: Item, *, max_bytes: int, seconds: float) -> bytes:
+    files, path = fsspec.core.url_to_fs(item.name)
+    end = time.monotonic() + seconds
+    size = ask_store(files, "info", path, seconds=seconds).get("size")
+    if size is not None and size > max_bytes:
+        raise _too_large(item, max_bytes)
+    return bytes(ask_store(files, "cat_file", path, seconds=max(end - time.monotonic(), 1.0)))
 
 
 def make_looker(settings: Settings, label_config: str, processes: int) -> Looker:
@@ -263,18 +283,28 @@ def _of_url(url: str) -> Iterator[Item]:
 
 def _listed(url: str) -> Iterator[Item]:
     system, path = fsspec.core.url_to_fs(url)
-    if system.isfile(path):
+    if ask_store(system, "isfile", path, seconds=_LIST_SECONDS):
         yield Item(name=url, reference=url)
         return
-    if not system.isdir(path):
+    if not ask_store(system, "isdir", path, seconds=_LIST_SECONDS):
         raise SettingsError(f"{without_credentials(url)} is neither a folder nor a file")
     left_out = _LeftOut()
-    for folder, _, files in system.walk(path):
-        for name in sorted(files):
-            found = system.unstrip_protocol(f"{folder}/{name}")
-            if left_out.takes(found):
-                yield Item(name=found, reference=found)
+    for name in _below(system, path):
+        found = system.unstrip_protocol(name)
+        if left_out.takes(found):
+            yield Item(name=found, reference=found)
     left_out.tell(url)
+
+
+def _below(system: Any, path: str) -> Iterator[str]:
+    """The files of a folder of a store, in order, those of its own before those of the folders in it."""
+    listed = {
+        one["name"].rstrip("/"): one["type"] for one in ask_store(system, "ls", path, True, seconds=_LIST_SECONDS)
+    }
+    listed.pop(path.rstrip("/"), None)  # a folder may be there as an empty file, too
+    yield from sorted(name for name, kind in listed.items() if kind != "directory")
+    for name in sorted(name for name, kind in listed.items() if kind == "directory"):
+        yield from _below(system, name)
 
 
 def _of_list(file: Path) -> Iterator[Item]:
@@ -286,5 +316,5 @@ def _of_list(file: Path) -> Iterator[Item]:
                     raise SettingsError(f"{file}: entry {place} is no task: it has no data")
                 kept = {name: task[name] for name in ("id", "data") if name in task}
                 yield Item(name=f"{file}#{place}", task=kept)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{file} is no list of tasks ({error})") from error

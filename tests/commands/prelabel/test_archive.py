@@ -91,6 +91,9 @@ def test_lines_are_read_as_they_are_used(tmp_path: Path) -> None:
         ("tasks.json", '{"data": 1', "no list of tasks"),
         ("tasks.json", '[{"data": {}}, {"id": 3}]', "entry 1 is no task"),
         ("tasks.jsonl", "7", "entry 0 is no task"),
+        ("tasks.json", "[" * 100_000, "no list of tasks"),
+        ("tasks.jsonl", '{"data": ' * 100_000, "no list of tasks"),
+        ("tasks.json", f'[{{"id": {"9" * 5000}, "data": {{}}}}]', "no list of tasks"),
     ],
 )
 def test_what_cannot_be_read_is_said(named: str, text: str | None, reason: str, tmp_path: Path) -> None:
