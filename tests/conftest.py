@@ -9,6 +9,7 @@ import random
 import resource
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import hypothesis
 import pytest
 
 from backend.settings import Settings
+from tests.patience import eventually
 
 # Examples are drawn and tried as slowly as the machine is busy; everywhere and every time they are the same ones.
 hypothesis.settings.register_profile(
@@ -139,11 +141,18 @@ def torch_of_a_test(torch_of_a_module: None) -> Iterator[None]:
         yield
 
 
+_AT_WORK = ("samples", "sync", "chronicle", "freeing", "missed events")
+"""Threads of a whole backend: one that nobody stopped asks, writes and logs in the midst of later tests."""
+
+
 @pytest.fixture(autouse=True)
 def process_of_a_test() -> Iterator[None]:
     """What a command sets for its whole process ends with the test: the next one must not hang on it."""
     environment, folder, levels = {**os.environ}, Path.cwd(), {name: one.level for name, one in _our_loggers()}
+    threads = threading.enumerate()
     yield
+    begun = [one for one in threading.enumerate() if one.name in _AT_WORK and one not in threads]
+    eventually(lambda: not any(one.is_alive() for one in begun), f"the end of {[one.name for one in begun]}")
     os.chdir(folder)
     for name in (environment.keys() | os.environ.keys()) - {"PYTEST_CURRENT_TEST"}:
         if name not in environment:

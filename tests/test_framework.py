@@ -19,27 +19,36 @@ from backend.corrections.database import open_database
 from backend.corrections.journal import Journal
 from backend.corrections.tables import annotation
 from backend.corrections.worker import Worker
-from backend.framework import ContractMarks, catch_up
+from backend.framework import catch_up
 from backend.server import ml_backend
 from tests.corrections.annotating import deleted, page_of, saved, send
 from tests.corrections.studio import Studio
 from tests.server.upstream import put_upstream
 
 ROOT = Path(__file__).parents[1]
+NOWHERE = "http://127.0.0.1:9"
 CONFIG = (
     '<View><Image name="page" value="$image"/><RectangleLabels name="mark" toName="page">'
     '<Label value="signature"/><Label value="stamp"/><Label value="thumb"/></RectangleLabels></View>'
 )
 
 
-def test_objects_share_what_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("MODEL", "bundled")
-    monkeypatch.setenv("CONFIDENCE", "0.7")
-    one = ContractMarks(project_id="1", label_config=CONFIG)
-    assert one.parts() is ContractMarks(project_id="2").parts()
-    assert [binding.threshold for binding in one.bindings] == [0.7]
-    assert one.fit("START_TRAINING", {"project": {"id": 1}})["status"] == "stored"
+_SHARED = """
+import json
+from backend.framework import ContractMarks
+
+one, other = ContractMarks(project_id="1", label_config={config!r}), ContractMarks(project_id="2")
+stored = one.fit("START_TRAINING", {{"project": {{"id": 1}}}})["status"]
+print(json.dumps([one.parts() is other.parts(), [binding.threshold for binding in one.bindings], stored]))
+"""
+
+
+def test_objects_share_what_the_environment_says(tmp_path: Path) -> None:
+    """In a process of their own: what they share is a whole backend at work, which only the process's end stops."""
+    environment = {"DATA_DIR": str(tmp_path), "MODEL": "bundled", "CONFIDENCE": "0.7", "LABEL_STUDIO_URL": NOWHERE}
+    command = [sys.executable, "-c", _SHARED.format(config=CONFIG)]
+    told = subprocess.check_output(command, cwd=ROOT, env=os.environ | environment, text=True)
+    assert json.loads(told) == [True, [0.7], "stored"]
     assert (tmp_path / "ledger.sqlite3").exists()
 
 
@@ -79,6 +88,7 @@ def test_the_frameworks_server_serves_it_from_a_mere_checkout(tmp_path: Path) ->
             "PYTHONPATH": os.pathsep.join([str(tmp_path / "checkout"), str(ROOT)]),
             "DATA_DIR": str(tmp_path / "data"),
             "MODEL": "bundled",
+            "LABEL_STUDIO_URL": NOWHERE,
         },
         capture_output=True,
         text=True,

@@ -90,7 +90,7 @@ def test_an_event_becomes_samples_by_itself_and_start_training_reconciles(engine
     send(feedback.journal, {"action": "START_TRAINING", "project": {"id": 1}})
     eventually(lambda: regions(engine) == {"a", "lost"})
     feedback.stop()
-    assert not any(thread.name in {"samples", "sync"} for thread in threading.enumerate())
+    eventually(lambda: not any(thread.name in {"samples", "sync"} for thread in threading.enumerate()))
 
 
 def test_a_start_asks_for_what_was_missed_while_nobody_listened(engine: Engine, tmp_path: Path) -> None:
