@@ -315,24 +315,25 @@ class TestWhatIsPromoted:
         self, settings: Settings, models: Models, bundled: Path, tmp_path: Path
     ) -> None:
         self.promote(models, "stamp", tmp_path)
+        others = watches()
         serving = Serving.start(settings, sources=SlowSources(settings, bundled, AssertionError("no Hub")))
         assert serving.pipeline(timeout=SECONDS)
         name = self.promote(models, "thumb", tmp_path)
         eventually(lambda: serving.pipeline(timeout=0).version.startswith(f"{name}-"), name)
+        assert watches() - others
         serving.stop()
-        (watch,) = [thread for thread in threading.enumerate() if thread.name == "watch-models"]
-        watch.join(SECONDS)
+        eventually(lambda: not watches() - others, "the end of the watch")
 
     def test_is_not_looked_for_where_model_says_which(
         self, settings: Settings, models: Models, bundled: Path, tmp_path: Path
     ) -> None:
         fixed = self.publish(models, "stamp", tmp_path)
-        before = watches()
+        others = watches()
         for choice in (fixed, "bundled"):
             chosen = dataclasses.replace(settings, model=choice)
             Serving.start(chosen, sources=Sources(choice, settings.data_dir, bundled=bundled)).pipeline(timeout=SECONDS)
-        assert watches() == before
+        assert not watches() - others
 
 
-def watches() -> int:
-    return [thread.name for thread in threading.enumerate()].count("watch-models")
+def watches() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "watch-models"}
