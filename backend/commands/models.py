@@ -241,7 +241,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _track(models: Models, name: str, settings: Settings) -> None:
     if not settings.tracker:
-        raise SettingsError("TRACKER is empty: name a class as module:Class (docs/training.md has some)")
+        raise SettingsError("TRACKER is empty: name a class as module:Class (docs/trackers.md has some)")
     model = models.get(name)
     track(model, models.folder / name, tracker_named(settings.tracker))
     print(f"{settings.tracker} was told of {name}: {model.status}")

@@ -103,7 +103,7 @@ class Library(ModuleType):
 
 def documented(library: str) -> str:
     """The class that the documentation has for a library."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "trackers.md").read_text(encoding="utf-8"), re.DOTALL)
     [found] = [block for block in blocks if library in block]
     return str(found)
 
