@@ -197,6 +197,7 @@ class Errands:
         finally:
             # Also where it failed: a process that takes nothing in is replaced.
             self.over.set()
+            self._lanes.end()
 
     def _take_in(self) -> None:
         while (found := _receive(self._socket)) is not None:

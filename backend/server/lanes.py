@@ -143,13 +143,18 @@ class Lanes:
             return self._large
         return self._events if asked.path == _EVENTS else self._others
 
+    def end(self) -> None:
+        """Lets the threads end, each after what it is at: nobody is there any more to be answered."""
+        for lane in (self._quick, self._events, self._large, self._largest, self._others):
+            lane.end()
+
 
 class _Lane:
     """Threads that take jobs from one queue; they never keep the process from ending."""
 
     def __init__(self, name: str, threads: int) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._most = threads * (1 + _WAITING)
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads, self._most = threads, threads * (1 + _WAITING)
         self._lock = threading.Lock()
         self._open = 0
         for number in range(threads):
@@ -164,9 +169,13 @@ class _Lane:
         self._jobs.put(job)
         return True
 
+    def end(self) -> None:
+        """Lets each thread end when all that waits by now has begun."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
     def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
+        while (job := self._jobs.get()) is not None:
             try:
                 job()
             except Exception:

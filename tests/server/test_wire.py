@@ -40,7 +40,8 @@ class Front:
 
     def __init__(self, **limits: Any) -> None:
         self.loop = asyncio.new_event_loop()
-        self.reception = Reception(Lanes(application, threads=4), ClientLimits(**limits))
+        self.lanes = Lanes(application, threads=4)
+        self.reception = Reception(self.lanes, ClientLimits(**limits))
         started: threading.Event = threading.Event()
 
         async def serve() -> None:
@@ -70,6 +71,7 @@ class Front:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(SECONDS)
         self.loop.close()
+        self.lanes.end()
 
 
 @pytest.fixture
@@ -238,6 +240,7 @@ def test_what_waits_too_long_a_queue_is_refused_at_once(front: Front) -> None:
     for _ in range(20):
         lanes.submit(asked, lambda given: told.append(given.status))
     assert told.count(503) == 20 - 9
+    lanes.end()
     LET.set()
 
 
