@@ -23,6 +23,7 @@ CONTRADICTION = 0.5
 """IoU from which two boxes are one place."""
 # A page that more tasks have is a form: that one of its fillers errs says nothing about the others.
 _MOST_COPIES = 9
+_HAS_COPY = "which has a copy of the page"
 
 
 def settle_disputes(connection: Connection, tasks: Collection[int], pages: Collection[str]) -> None:
@@ -35,10 +36,16 @@ def settle_disputes(connection: Connection, tasks: Collection[int], pages: Colle
         tasks: Ids of the tasks whose samples changed.
         pages: SHA-256 of the pages that these samples are on, or were on before.
     """
-    elsewhere = select(sample.c.task).where(sample.c.page_sha256.in_(pages), sample.c.task.not_in(tasks)).distinct()
-    copies = set(connection.execute(elsewhere.limit(_MOST_COPIES)).scalars()) if pages else set()
-    if len(copies) == _MOST_COPIES:
-        copies.clear()
+    copies: set[int] = set()
+    shared = []
+    for page in sorted(pages):
+        found = _tasks_with(connection, page, without=tasks)
+        if len(found) < _MOST_COPIES:
+            copies |= found
+            shared.append(page)
+        else:
+            disputed = sample.c.page_sha256 == page, sample.c.quarantine.contains(_HAS_COPY)
+            connection.execute(update(sample).where(*disputed).values(quarantine=None))
     wanted = sample.c.task.in_({*tasks, *copies}), sample.c.outcome != Outcome.DUPLICATE
     rows = connection.execute(select(sample).where(*wanted).order_by(sample.c.id)).all()
     by_task: dict[int, list[Row[Any]]] = {}
@@ -47,12 +54,20 @@ def settle_disputes(connection: Connection, tasks: Collection[int], pages: Colle
     boxes = as_boxes([(row.x1, row.y1, row.x2, row.y2) for row in rows])
     together = iou(boxes, boxes) >= CONTRADICTION
     for here, row in enumerate(rows):
-        if row.task not in tasks and row.page_sha256 not in pages:
+        if row.task not in tasks and row.page_sha256 not in shared:
             continue
         at_place = [rows[int(there)] for there in np.flatnonzero(together[here])]
-        reason = _on_the_task(row, by_task[row.task], at_place) or _on_copies(row, at_place)
+        reason = _on_the_task(row, by_task[row.task], at_place)
+        if reason is None and row.page_sha256 in shared:
+            reason = _on_copies(row, at_place)
         if reason != row.quarantine and not (row.quarantine or "").startswith(ELSEWHERE):
             connection.execute(update(sample).where(sample.c.id == row.id).values(quarantine=reason))
+
+
+def _tasks_with(connection: Connection, page: str, *, without: Collection[int]) -> set[int]:
+    """Ids of other tasks that have a page, no more than it takes to call it a form."""
+    theirs = select(sample.c.task).where(sample.c.page_sha256 == page, sample.c.task.not_in(without)).distinct()
+    return set(connection.execute(theirs.limit(_MOST_COPIES)).scalars())
 
 
 def _on_the_task(row: Row[Any], rows: Sequence[Row[Any]], at_place: Sequence[Row[Any]]) -> str | None:
@@ -77,7 +92,7 @@ def _on_copies(row: Row[Any], at_place: Sequence[Row[Any]]) -> str | None:
     if not against or sum(map(_weight, against)) < sum(_weight(one) for one in copies if one.label == row.label):
         return None
     first = against[0]
-    return f"annotation {first.annotation} of task {first.task}, which has a copy of the page, calls it {first.label}"
+    return f"annotation {first.annotation} of task {first.task}, {_HAS_COPY}, calls it {first.label}"
 
 
 def _weight(row: Row[Any]) -> float:
