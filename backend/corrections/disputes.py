@@ -34,15 +34,16 @@ def settle_disputes(connection: Connection, tasks: Collection[int], pages: Colle
     Args:
         connection: A transaction.
         tasks: Ids of the tasks whose samples changed.
-        pages: SHA-256 of the pages that these samples are on, or were on before.
+        pages: SHA-256 of pages that samples of theirs were on before.
     """
     copies: set[int] = set()
-    shared = []
-    for page in sorted(pages):
+    shared: set[str] = set()
+    theirs = select(sample.c.page_sha256).where(sample.c.task.in_(tasks)).distinct()
+    for page in sorted({*pages, *connection.execute(theirs).scalars()}):
         found = _tasks_with(connection, page, without=tasks)
         if len(found) < _MOST_COPIES:
             copies |= found
-            shared.append(page)
+            shared.add(page)
         else:
             disputed = sample.c.page_sha256 == page, sample.c.quarantine.contains(_HAS_COPY)
             connection.execute(update(sample).where(*disputed).values(quarantine=None))

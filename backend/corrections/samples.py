@@ -302,8 +302,7 @@ def replace_samples(connection: Connection, *, annotation: int, task: int | None
         side = assign_split(connection, made)
         connection.execute(insert(sample), [_row(one, side) for one in made])
     tasks = {one for one in (task, *(row.task for row in before)) if one is not None}
-    pages = {row.page_sha256 for row in before} | {one.page_sha256 for one in made}
-    settle_disputes(connection, tasks, pages)
+    settle_disputes(connection, tasks, {row.page_sha256 for row in before})
 
 
 def _row(one: Sample, side: Side) -> dict[str, Any]:

@@ -96,6 +96,17 @@ def test_two_who_left_a_box_weigh_as_much_as_one_who_deleted_it(ledger: Ledger) 
     assert ledger.hard() == {"1-a", "4-a"}
 
 
+def test_what_somebody_does_on_another_page_of_the_task_settles_nothing(ledger: Ledger) -> None:
+    pages = {"pages": ["/data/upload/1/samep0", "/data/upload/1/otherp1"], "document": "same"}
+    for number, task, label, page in ((1, 1, "stamp", 0), (2, 2, "thumb", 0), (3, 1, "stamp", 1)):
+        by_hand = drawn(f"n{number}", label, A, page=page, origin="manual")
+        event = saved(number, task=task, at=950, result=[by_hand], parent_prediction=None)
+        event["task"]["data"] = pages
+        send(ledger.worker.journal, event)
+        ledger.worker.work()
+    assert set(ledger.quarantined()) == {"1-n1", "2-n2"}
+
+
 def test_other_pages_contradict_nobody(ledger: Ledger) -> None:
     ledger.save(1, *WITHOUT, pages="one")
     ledger.save(2, *BOTH, pages="two")
