@@ -7,6 +7,7 @@ and its distance to the tasks that are annotated or already chosen. This is the 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections import deque
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from backend.commands.amounts import one_or_more
 from backend.errors import PageError, RequestError
+from backend.escaping import printable
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token, first_page
 from backend.labelstudio.labelling import bind
@@ -59,6 +61,7 @@ class LookedTask:
         vector: (D,) of length 1: the mean embedding of its marks; zeros where there are none.
         marks: How many there are.
         preview: Of a document, the page that the model is least sure of; "" for a task of one page.
+        document: The name of its document, where the task says it.
     """
 
     task: int
@@ -66,6 +69,7 @@ class LookedTask:
     vector: NDArray[np.float64]
     marks: int
     preview: str = ""
+    document: str = ""
 
 
 def spread(
@@ -134,7 +138,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         chosen = choose(looked, args.n, known=[one.vector for one in done])
         for place, one in enumerate(chosen[:_LISTED], 1):
             marks = f"{one.marks} mark{'' if one.marks == 1 else 's'}"
-            print(f"{place:>4}  task {one.task:<8} score {one.certainty:.3f}  {marks}")
+            print(f"{place:>4}  task {one.task:<8} score {one.certainty:.3f}  {marks:<8} {one.document}".rstrip())
         if len(chosen) > _LISTED:
             print(f"      and {len(chosen) - _LISTED} more")
         beside = f", compared with {len(done)} that somebody annotated" if done else ""
@@ -189,7 +193,17 @@ def _seen(task: Mapping[str, Any], pipeline: Pipeline, source: Pages, bindings: 
     if not seen:
         raise RequestError("the list of its pages is empty")
     doubted = min(zip(seen, pages, strict=True), key=lambda one: one[0].certainty)[1].reference
-    return looked_at(int(task["id"]), seen, preview=doubted if seen[1:] else "")
+    found = looked_at(int(task["id"]), seen, preview=doubted if seen[1:] else "")
+    return dataclasses.replace(found, document=_document(task))
+
+
+def _document(task: Mapping[str, Any]) -> str:
+    """The name of a task's document and its pages in it, for people; "" where the task says none."""
+    data = task.get("data") or {}
+    name, pages = data.get("document"), data.get("page_range")
+    if not isinstance(name, str) or not name:
+        return ""
+    return printable(f"{name}, page {pages}" if isinstance(pages, str) and pages else name)
 
 
 def looked_at(task: int, seen: Sequence[Marks], *, preview: str = "") -> LookedTask:

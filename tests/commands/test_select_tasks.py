@@ -135,8 +135,12 @@ def test_a_page_that_looks_like_an_annotated_one_comes_after_others_with_marks(
     tasks.pop()
     first = [{"id": 1, "was_cancelled": False, "result": []}]
     tasks[-1]["annotations"] = []
+    for task in tasks:
+        task["data"] |= {"document": f"lease {task['id']}.pdf", "page_range": "3"}
     assert main(["select", "--project", "contracts", "--n", "1"]) == 0
-    [chosen] = _listed(capsys.readouterr().out)
+    listed = capsys.readouterr().out
+    [chosen] = _listed(listed)
+    assert f"lease {chosen}.pdf, page 3\n" in listed, "people know documents, not numbers of tasks"
     # Somebody annotates just that one, and a copy of it comes in.
     copied = next(task for task in tasks if task["id"] == chosen)
     copied["annotations"] = first

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from backend.commands.review.doubts import PagePlace
 from backend.errors import DatasetError, PageError, RequestError
+from backend.escaping import printable
 from backend.evaluation.study import LOW_BAR, FoundMarks
 from backend.geometry import Boxes, as_boxes, coverage, iou
 from backend.labelstudio.connections import Pages, first_page
@@ -202,7 +203,7 @@ class ProjectSource:
     def _place(self, ruling: Ruling, task_page: TaskPage, index: int, *, alone: bool) -> PagePlace:
         left = ruling.annotation
         return PagePlace(
-            name=f"task {left.task}" if alone else f"task {left.task}, page {index + 1}",
+            name=_named(ruling, index, alone=alone),
             source=task_page.reference,
             project=self._project,
             task=left.task,
@@ -227,6 +228,15 @@ class ProjectSource:
             ignored=as_boxes([one.box for one in left.unread(sizes) if one.page == place.page]),
             classes=tuple(index for index, mark in enumerate(MARKS) if mark in meant),
         )
+
+
+def _named(ruling: Ruling, index: int, *, alone: bool) -> str:
+    """A page for people: its task, and the document and the page's number in it, as far as they are known."""
+    left, numbers = ruling.annotation, ruling.numbers
+    parts = [f"task {left.task}", *([printable(left.document)] if left.document else [])]
+    if not alone or numbers:
+        parts.append(f"page {numbers[index] if index < len(numbers) else index + 1}")
+    return ", ".join(parts)
 
 
 class FrozenSource:

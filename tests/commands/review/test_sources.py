@@ -47,9 +47,9 @@ def test_each_page_of_a_task_has_its_own_marks(studio: Studio, source: ProjectSo
     studio.task(4, [file_of(page(4))])
     found = list(source.pages(silent))
     assert [one.place.name for one in found if isinstance(one, AnnotatedPage)] == [
-        "task 3, page 1",
-        "task 3, page 2",
-        "task 3, page 3",
+        "task 3, lease.pdf, page 1",
+        "task 3, lease.pdf, page 2",
+        "task 3, lease.pdf, page 3",
     ]
     first, second, third = found
     assert isinstance(first, AnnotatedPage)
@@ -72,7 +72,15 @@ def test_a_scan_that_exif_turns_is_upright(studio: Studio, source: ProjectSource
     assert isinstance(one, AnnotatedPage)
     assert (one.page.width, one.page.height) == SIZE
     np.testing.assert_allclose(one.boxes, [A], atol=0.01)
-    assert one.place.name == "task 3"
+    assert one.place.name == "task 3, x"
+
+
+def test_a_page_that_was_imported_alone_has_its_number_in_the_document(studio: Studio, source: ProjectSource) -> None:
+    marks = annotation(9, region("a", "stamp", A, SIZE))
+    studio.task(3, [file_of(page(1, A))], marks, document="عقد\n.pdf", page_numbers=[12])
+    [one] = source.pages(silent)
+    assert isinstance(one, AnnotatedPage)
+    assert one.place.name == "task 3, عقد\\u000a.pdf, page 12"
 
 
 def test_what_cannot_be_looked_at_is_named_and_the_rest_is(studio: Studio, source: ProjectSource) -> None:
