@@ -111,7 +111,7 @@ class KnownPage:
 
 
 def keep_plan(folder: Path, plan: Plan) -> None:
-    """Notes the plan of a new folder; that of a folder that has one has to be the same.
+    """Notes the plan of a new folder; that of a folder that has one has to be the same, but for how many rounds it has.
 
     Raises:
         EvaluationError: The folder belongs to another plan.
@@ -120,10 +120,9 @@ def keep_plan(folder: Path, plan: Plan) -> None:
     wanted = json.loads(json.dumps(dataclasses.asdict(plan)))
     path = folder / _PLAN
     known = once(path, lambda: wanted)
-    if known != wanted:
-        differs = ", ".join(
-            f"{name} {known.get(name)} → {wanted[name]}" for name in wanted if known.get(name) != wanted[name]
-        )
+    names = [name for name in wanted if name != "rounds" and known.get(name) != wanted[name]]
+    if names:
+        differs = ", ".join(f"{name} {known.get(name)} → {wanted[name]}" for name in names)
         raise EvaluationError(f"{folder} holds a run of another plan ({differs}): choose another --work, or delete it")
 
 

@@ -49,11 +49,12 @@ Truth = Mapping[int, Sequence[tuple[str, tuple[float, float, float, float]]]]
 
 @dataclass
 class Count:
-    """What the reviewer did."""
+    """What the reviewer did; `waiting` is until all pictures of a screen were there."""
 
     crops: int = 0
     wrong: int = 0
     keys: int = 0
+    waiting: float = 0.0
     looking: float = 0.0
     saving: float = 0.0
 
@@ -89,6 +90,7 @@ def main() -> int:
     minute = 60 * found.crops / found.looking
     through = 60 * found.crops / (found.looking + found.saving)
     print(f"{found.crops} crops, {found.wrong} of them called wrongly; {found.keys} keys of {args.pause:g} s")
+    print(f"{found.waiting:.1f} s until all pictures were there")
     word = "reached" if minute >= 100 else "missed"
     print(f"decided in {found.looking:.1f} s: {minute:.0f} a minute (aim 100: {word})")
     print(f"in Label Studio {found.saving:.1f} s later, in {stored} annotations: {through:.0f} a minute, all in all")
@@ -142,16 +144,28 @@ def review(page: Page, url: str, project: int, truth: Truth, args: argparse.Name
     """Goes through the classes until enough crops were decided on."""
     count = Count()
     for label in MARKS:
-        page.goto(f"{url}/review?project={project}&class={label}")
+        began = time.perf_counter()
+        with page.expect_response(lambda one: "/review/crops?" in one.url) as answer:
+            page.goto(f"{url}/review?project={project}&class={label}")
+        crops = answer.value.json()["crops"]
         page.wait_for_selector("#wall[data-ready]", state="attached")
-        page.wait_for_load_state("networkidle")
-        if args.picture and not count.crops:
-            page.screenshot(path=str(args.picture))
-        answer = page.request.get(f"{url}/review/crops?project={project}&class={label}&most=100").json()
-        crops = answer["crops"]
         if crops and count.crops < args.most:
+            see_all(page)
+            count.waiting += time.perf_counter() - began
+            if args.picture and not count.crops:
+                page.screenshot(path=str(args.picture))
             screen(page, label, [truly(one, truth) for one in crops], count, pause=args.pause)
     return count
+
+
+def see_all(page: Page) -> None:
+    """Scrolls to the last crop and back, until each has its picture: without one, nothing is decided on it."""
+    page.locator(".crop").last.scroll_into_view_if_needed()
+    expect(page.locator(".crop[data-loading]")).to_have_count(0)
+    lacking = page.locator(".crop", has_text="no picture").count()
+    if lacking:
+        raise SystemExit(f"wall: {lacking} crops have no picture")
+    page.locator(".crop").first.scroll_into_view_if_needed()
 
 
 def truly(crop: Mapping[str, Any], truth: Truth) -> str:

@@ -139,6 +139,16 @@ def test_a_run_that_was_cut_off_after_its_model_was_judged_ends_with_the_same_fi
     assert "aim, in the arm 'full'" in said.out
 
 
+def test_fewer_rounds_of_the_same_folder_are_its_first_ones(
+    folder: Path, report: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shorter = run(folder, "--rounds", 1)
+    assert shorter["rounds"] == [one for one in report["rounds"] if one["number"] == 1]
+    said = capsys.readouterr()
+    assert "retraining …" not in said.err
+    assert "from round 1 to round 1" in said.out
+
+
 def test_a_folder_of_another_plan_is_refused(
     folder: Path, report: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
