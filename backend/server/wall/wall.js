@@ -60,7 +60,13 @@
       crop.seen = true;
       show(crop);
     });
+    const again = [1000, 3000]; // the server, or Label Studio behind it, may be busy for a moment
     image.addEventListener("error", () => {
+      const later = again.shift();
+      if (later) {
+        setTimeout(() => { image.src = pictureOf(crop, { again: again.length }); }, later);
+        return;
+      }
       image.remove();
       crop.blind = true;
       show(crop);

@@ -128,13 +128,14 @@ def test_nothing_is_decided_on_a_crop_whose_picture_is_not_there(
     browser: Browser, engine: Engine, studio: ReviewedStudio
 ) -> None:
     made, late = app(engine, studio), threading.Event()
+    busy = iter([True, True])
 
     @made.before_request
     def hold() -> Response | None:
         task = request.args["task"] if request.path == "/review/crop" else ""
         if task == "2":
             late.wait(SECONDS)
-        return Response(status=503) if task == "3" else None
+        return Response(status=503) if task == "3" or (task == "4" and next(busy, False)) else None
 
     with (
         serving(made) as url,
@@ -146,6 +147,7 @@ def test_nothing_is_decided_on_a_crop_whose_picture_is_not_there(
         expect(page.locator(".crop[data-loading]")).to_have_count(1)
         expect(page.locator(".crop").nth(1)).to_have_text("loading …")
         expect(page.locator(".crop").nth(2)).to_have_text("no picture")
+        expect(page.locator(".crop").nth(3)).to_contain_text("doubt")  # asked for again
         for key in ("ArrowRight", "2", " ", "0"):
             page.keyboard.press(key)
         expect(page.locator(".crop").nth(1)).to_be_focused()
