@@ -1,7 +1,4 @@
-"""Whether a challenger may take the champion's place: every check with its figure, its bound and a sentence.
-
-What the gate asks and what it says, as values.
-"""
+"""What the gate asks: whether a challenger may take the champion's place, with a figure, a bound and a sentence each."""
 
 from __future__ import annotations
 
@@ -152,8 +149,8 @@ def judge(
     Args:
         champion: What the serving model shows.
         challenger: What the other shows.
-        pace: Of the champion in floating point, and of the challenger beside it, where the champion computes in whole
-            numbers and the challenger does not; else these two tell which is slower.
+        pace: Tells which is slower, where only the champion computes in whole numbers: the champion in floating point,
+            and the challenger raced beside it. Else `champion` and `challenger` tell.
         trained_on: Documents that the challenger has seen in training or tuning, by name or by the SHA-256 of a page's
             pixels; None, which fails, where nobody says.
         pages: SHA-256 of the pixels of each gold page, where they are known.
