@@ -1,4 +1,4 @@
-"""What the gate asks: whether a challenger may take the champion's place, with a figure, a bound and a sentence each."""
+"""What the gate asks: may a challenger take the champion's place? Each check has a figure, a bound and a sentence."""
 
 from __future__ import annotations
 
