@@ -19,6 +19,8 @@ __all__ = ["Annotators", "outcomes", "unaware"]
 
 MARKS = ("signature", "stamp", "thumb")
 SIDE, STEP = 60, 90
+MOST_CONFIGS = 95
+"""The program remembers a hundred label configs of a project; what was called by an earlier one is unknown."""
 CELLS: tuple[tuple[int, float, float], ...] = tuple(
     (page, x, y) for page in (0, 1) for x in range(10, WIDTH - SIDE, STEP) for y in range(10, HEIGHT - SIDE, STEP)
 )
@@ -46,6 +48,7 @@ class Annotators:
         self.words = {mark: self._word(mark) for mark in MARKS}
         self.control = "mark"
         self.classes = 0
+        self.configs = 1
         self.serial = 0
         self.earlier: dict[int, list[list[dict[str, Any]]]] = {}
         self.remembered: list[tuple[dict[str, Any], int]] = []
@@ -60,6 +63,9 @@ class Annotators:
             (1, self._add_class), (4, self._copy), (1, self._rename_everywhere), (1, self._put_clock_back),
         ]  # fmt: skip
         act = self.random.choices([one for _, one in acts], weights=[weight for weight, _ in acts])[0]
+        if act in (self._rename, self._rename_control, self._rename_everywhere, self._add_class):
+            self.configs += 1
+            return act() if self.configs < MOST_CONFIGS else []
         return act()
 
     # The project
