@@ -151,7 +151,7 @@ def test_the_page_with_pictures_links_to_the_tasks(
     text = (tmp_path / "review.html").read_text()
     for task in (leases.overlooked, leases.swapped):
         assert f'href="{server.url}/projects/{leases.id}/data?task={task}"' in text
-    assert f"task {leases.overlooked}, page 2" in text
+    assert f"task {leases.overlooked}, long.pdf, page 2" in text
     # Nothing was asked to be written.
     assert all("review_score" not in data for data in leases.data().values())
     assert leases.studio.tabs(leases.id) == []

@@ -231,11 +231,11 @@ class ProjectSource:
 
 
 def _named(ruling: Ruling, index: int, *, alone: bool) -> str:
-    """A page for people: its task, and the document and the page's number in it, as far as they are known."""
-    left, numbers = ruling.annotation, ruling.numbers
+    """A page for people: its task, its document, and its number there, or in the editor's pager."""
+    left, numbers = ruling.annotation, ruling.numbers if alone else ()
     parts = [f"task {left.task}", *([printable(left.document)] if left.document else [])]
-    if not alone or numbers:
-        parts.append(f"page {numbers[index] if index < len(numbers) else index + 1}")
+    if numbers or not alone:
+        parts.append(f"page {numbers[0] if numbers else index + 1}")
     return ", ".join(parts)
 
 
