@@ -28,7 +28,8 @@ from backend.labelstudio.project_annotations import drawn_by, task_parent
 from backend.labelstudio.protocol import without_secrets
 from backend.pages.page import Page
 from tests.corrections import annotating
-from tests.corrections.fuzzing import Annotators, _box, outcomes, unaware
+from tests.corrections.fuzz_reading import outcomes, unaware
+from tests.corrections.fuzzing import Annotators, box_of
 from tests.corrections.studio import PROJECT
 
 DAY = 86_400.0
@@ -71,7 +72,7 @@ class Program:
                         id=one["id"],
                         page=one["item_index"],
                         label=str(world.meant[one["value"]["rectanglelabels"][0]]),
-                        box=_box(one),
+                        box=box_of(one),
                     ),
                     probabilities=(0.7, 0.1, 0.1, 0.1),
                     score=0.7,

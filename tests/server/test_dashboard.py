@@ -13,18 +13,15 @@ from flask import Flask
 from sqlalchemy import Engine, delete, insert, text
 
 from backend.corrections.chronicle import Milestone
-from backend.corrections.counts import LedgerCounts
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
 from backend.corrections.progress import Counts, Progress, progress
 from backend.corrections.service import Feedback, Store
 from backend.corrections.tables import annotation, milestone, prediction
-from backend.corrections.unsettled import Parked, Unread
 from backend.labelstudio.connections import Connections
 from backend.server.application import Application
 from backend.server.charts import Bar, ChartMark, Line, Point, bars, timeline
 from backend.server.dashboard import Dashboard, by_period, charts
-from backend.server.faults import faults
 from backend.server.status_pages import feedback_pages
 from backend.settings import Settings
 from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing
@@ -34,7 +31,6 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 BASIC = {"Authorization": "Basic " + base64.b64encode(b"ada:pw").decode()}
 ALIVE = {"status": "UP", "model_class": "ContractMarks"}
 READY = {"model_state": "ready", "model_version": "v1"}
-LOST_PAGE = Parked(kind="annotation", id=5, reason="no page", task=7, project=3)
 
 
 def build(engine: Engine, settings: Settings) -> Flask:
@@ -232,70 +228,6 @@ def test_periods_are_days_then_weeks_then_longer(span: int, size: int, periods: 
     assert sum(counts.of("accepted") for counts in by.values()) == span
 
 
-@pytest.mark.parametrize(
-    ("facts", "model", "training", "refused", "words"),
-    [
-        (LedgerCounts(), READY, None, 0, []),
-        (LedgerCounts(), READY | {"model_state": "failed", "model_error": "torn"}, None, 0, ["No model serves: torn"]),
-        (LedgerCounts(), READY | {"model_error": "torn"}, None, 0, ["could not take the serving one’s place"]),
-        (LedgerCounts(), READY, None, 3, ["3 webhooks"]),
-        (LedgerCounts(oldest_open=1200.0), READY, None, 0, ["waited for 20 minutes"]),
-        (LedgerCounts(oldest_open=500.0), READY, None, 0, []),  # a worker needs its time
-        (
-            LedgerCounts(parked=(Parked(kind="event", id=1, reason="no config"),)),
-            READY,
-            None,
-            0,
-            ["1 correction waits for a person, such as event 1: no config"],
-        ),
-        (
-            LedgerCounts(parked=(LOST_PAGE,), annotations={"parked": 2}),
-            READY,
-            None,
-            0,
-            ["2 corrections wait for a person, such as project 3, task 7, annotation 5: no page"],
-        ),
-        (LedgerCounts(quarantined=2), READY, None, 0, ["2 training examples are in dispute"]),
-        (
-            LedgerCounts(),
-            READY,
-            {"running": False, "unable": "no torch", "due": "9 new hard examples"},
-            0,
-            ["A training is due (9 new hard examples), and this process cannot start it."],
-        ),
-        (LedgerCounts(), READY, {"running": False, "unable": "no torch", "due": None}, 0, []),  # as in a fresh demo
-        (LedgerCounts(), READY, {"running": False, "result": "failed", "reason": "disk"}, 0, ["failed: disk"]),
-        (LedgerCounts(), READY, {"running": False, "result": "cut off"}, 0, ["The last training was cut off."]),
-        (LedgerCounts(), READY, {"running": True, "result": "cut off"}, 0, []),
-        (LedgerCounts(), READY, {"running": False, "result": "refused", "reason": "worse"}, 0, []),
-    ],
-)
-def test_each_fault_comes_with_a_remedy(
-    facts: LedgerCounts, model: dict, training: dict, refused: int, words: list
-) -> None:
-    found = list(faults(facts, model=model, training=training, refused=refused, remedy="in Label Studio, do this"))
-    assert len(found) == len(words)
-    for fault, word in zip(found, words, strict=True):
-        assert word in fault.what
-        assert fault.remedy
-
-
-def test_red_is_what_is_broken_and_what_waits_for_a_person_is_not() -> None:
-    facts = LedgerCounts(
-        parked=(Parked(kind="event", id=1, reason="no config"),),
-        quarantined=2,
-        unread=1,
-        oldest_open=1200.0,
-    )
-    training = {"running": False, "result": "cut off", "unable": "in DATA_DIR no torch", "due": "it was cut off"}
-    found = list(
-        faults(facts, model=READY, training=training, refused=3, remedy="give IT the header", troubles=["full"])
-    )
-    assert [one.broken for one in found] == [True, True, True, False, False, False, False, False]
-    assert found[0].remedy == "Give IT the header."
-    assert any("In DATA_DIR no torch." in one.remedy for one in found), "names of settings keep their letters"
-
-
 def test_a_first_page_says_how_it_begins_and_sounds_no_alarm(engine: Engine) -> None:
     unable = "torch is not installed here: install the `train` extra"
     training = {"running": False, "new_hard_examples": 0, "retrain_after": 100, "unable": unable, "due": None}
@@ -372,15 +304,6 @@ def test_after_a_training_the_page_tells_what_serves_since_when_and_why(engine: 
     assert 'role="alert"' not in page
 
 
-def test_what_could_not_be_looked_at_and_what_the_storage_lacks_is_a_fault() -> None:
-    facts = LedgerCounts(unread=3, unread_such=(Unread(task=7, project=1, reason="the file is cut short"),))
-    found = list(faults(facts, model=READY, training=None, refused=0, remedy="", troubles=["the disk is full"]))
-    assert [one.what for one in found] == [
-        "Storage: the disk is full.",
-        "3 tasks could not be looked at yet, such as project 1, task 7: the file is cut short",
-    ]
-
-
 def test_what_is_parked_leads_to_its_task(engine: Engine) -> None:
     stuck = {"id": 5, "task": 7, "project": 3, "updated": NOW, "folded": NOW, "deleted": False, "body": {}}
     stuck |= {"attempts": 1, "due": NOW, "lease": 0.0, "reason": "no page", "parked": True}
@@ -405,11 +328,6 @@ def test_without_a_ledger_the_page_says_so_and_what_serves(engine: Engine) -> No
     for words in ("The ledger does not answer", "DATABASE_URL", "<code>v1</code> serves"):
         assert words in page
     assert "SELECT" not in page
-
-
-def test_a_registry_that_cannot_be_read_is_a_fault() -> None:
-    [found] = faults(LedgerCounts(), model=READY, training=None, refused=0, remedy="", registry="line 3: take it out")
-    assert found.remedy == "line 3: take it out"
 
 
 def test_since_when_is_told_of_what_serves_now_alone() -> None:
