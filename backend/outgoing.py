@@ -308,8 +308,8 @@ def refuse_packed(answer: httpx2.Response) -> None:
 def ask_store(files: Any, call: str, *args: Any, seconds: float) -> Any:
     """What a folder or an object store says to a call of fsspec's, such as `pipe_file`.
 
-    A store's driver bounds the wait for each piece of an answer, and never that for all of them: a store that says a
-    byte now and then would be listened to for hours.
+    A store's driver bounds the wait for each piece of an answer, but not for all of them. So it would listen for hours
+    to a store that says a byte now and then.
 
     Raises:
         TimeoutError: An object store has not answered within `seconds`.

@@ -24,7 +24,6 @@ from backend.models.serving import Sources
 from backend.pages.raster import PictureFile
 from backend.pages.source import ENOUGH_DPI
 from backend.settings import Settings
-from backend.training.quantise import detector_folder, refiner_folder
 from backend.vision.box_refiner import BoxRefiner, RefinerConfig
 from backend.vision.classifier import Classifier
 from backend.vision.engine import DetectorConfig, DetectorNetwork, DetectorOutput, Network
@@ -36,6 +35,7 @@ from backend.vision.weights import (
     REFINER_CONFIG_FILE,
     REFINER_WEIGHTS_FILE,
     Weights,
+    home_of,
 )
 from benchmarks.page_speed import contract
 
@@ -129,7 +129,7 @@ class Timed:
 
     def __init__(self, weights: Weights) -> None:
         self.clock = Clock()
-        place, near = detector_folder(weights), refiner_folder(weights)
+        place, near = home_of("detector", weights.folder), home_of("refiner", weights.folder)
         config = DetectorConfig.read(place / DETECTOR_CONFIG_FILE)
         network = _TimedDetector(place / DETECTOR_WEIGHTS_FILE, config, threads=1)
         network.clock = self.clock

@@ -27,19 +27,7 @@ from backend.models.published import RESERVED, Beside, RecordedVerdict, Registry
 from backend.models.publishing import documents_of
 from backend.models.serving import Sources, build_pipeline
 from backend.vision.network_config import CLASSES, sha256_of
-from backend.vision.weights import (
-    BUNDLED,
-    CONFIG_FILE,
-    DETECTOR_CONFIG_FILE,
-    DETECTOR_WEIGHTS_FILE,
-    FLOAT_DETECTOR_FILE,
-    FLOAT_REFINER_FILE,
-    FLOAT_WEIGHTS_FILE,
-    REFINER_CONFIG_FILE,
-    REFINER_WEIGHTS_FILE,
-    WEIGHTS_FILE,
-    Weights,
-)
+from backend.vision.weights import FILES, Weights, home_of
 
 if TYPE_CHECKING:
     from backend.corrections.crop_store import CropStore
@@ -66,12 +54,6 @@ __all__ = [
 
 _RACES = 20
 """So many races tell a slower challenger from a busy machine."""
-_NETWORKS = (
-    (WEIGHTS_FILE, CONFIG_FILE, FLOAT_WEIGHTS_FILE),
-    (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE, FLOAT_DETECTOR_FILE),
-    (REFINER_WEIGHTS_FILE, REFINER_CONFIG_FILE, FLOAT_REFINER_FILE),
-)
-"""Of each network: its file, its config, and the file that lies beside where it is of whole numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -205,23 +187,24 @@ def alike(champion: Weights, challenger: Weights, settings: Settings) -> Pipelin
     Raises:
         BadWeights: A network cannot be loaded.
     """
-    kinds = [(_home(one, config) / kept).is_file() for one in (champion, challenger) for _, config, kept in _NETWORKS]
-    plain = [ours and not theirs for ours, theirs in zip(kinds[: len(_NETWORKS)], kinds[len(_NETWORKS) :], strict=True)]
-    if not any(plain):
+    plain = _whole_numbers(champion) - _whole_numbers(challenger)
+    if not plain:
         return None
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        for (network, config, kept), floating in zip(_NETWORKS, plain, strict=True):
-            home = _home(champion, config)
-            shutil.copyfile(home / (kept if floating else network), folder / network)
-            facts = json.loads((home / config).read_text()) | {"sha256": sha256_of(folder / network)}
-            (folder / config).write_text(json.dumps(facts))
+        for network, files in FILES.items():
+            home, copy = home_of(network, champion.folder), folder / files.weights
+            shutil.copyfile(home / (files.floating if network in plain else files.weights), copy)
+            facts = json.loads((home / files.config).read_text()) | {"sha256": sha256_of(copy)}
+            (folder / files.config).write_text(json.dumps(facts))
         return build_pipeline(Weights.open(folder, name=champion.name), settings)
 
 
-def _home(weights: Weights, config: str) -> Path:
-    """Where a network is that serves with these weights: beside them, or with the program."""
-    return weights.folder if (weights.folder / config).is_file() else BUNDLED
+def _whole_numbers(weights: Weights) -> set[str]:
+    """The networks that compute in whole numbers where these weights serve."""
+    return {
+        network for network, files in FILES.items() if (home_of(network, weights.folder) / files.floating).is_file()
+    }
 
 
 def trial(

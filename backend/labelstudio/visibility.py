@@ -1,7 +1,7 @@
 """Controls whose regions Label Studio leaves out of an annotation, by the `visibleWhen` of Views around them.
 
-Where a View is there only for an answer of a Choices, and nobody answered, the editor shows the regions of its controls
-all the same, and leaves them out of what it submits (seen in 1.23.2). Nobody deleted them. With another answer than
+A View may be there only for an answer of a Choices. Where nobody answered, the editor shows the regions of its controls
+all the same. But it leaves them out of what it submits (seen in 1.23.2). Nobody deleted them. With another answer than
 the View asks for, they are submitted.
 """
 

@@ -30,7 +30,7 @@ from backend.files import alone, replace_whole
 from backend.models.hub_files import DIRECT, HubWay, commit_of, fetch_file, hub_api, reason_of
 from backend.vision.engine import DetectorConfig
 from backend.vision.network_config import ClassifierConfig, sha256_of
-from backend.vision.weights import BUNDLED, CONFIG_FILE, DETECTOR_CONFIG_FILE, WEIGHTS_FILE
+from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, WEIGHTS_FILE, home_of
 
 __all__ = [
     "BAD_WEIGHTS",
@@ -45,7 +45,6 @@ __all__ = [
     "WORSE",
     "Hub",
     "HubVerdict",
-    "detector_home",
     "pairing",
 ]
 
@@ -116,11 +115,6 @@ class HubVerdict:
         return "; ".join(self.reasons)
 
 
-def detector_home(bundled: Path) -> Path:
-    """The folder whose detector the bundled weights serve with."""
-    return bundled if (bundled / DETECTOR_CONFIG_FILE).is_file() else BUNDLED
-
-
 def pairing(folder: Path, bundled: Path) -> str:
     """Changes exactly when the weights of a folder, the bundled ones or the trial do.
 
@@ -128,7 +122,7 @@ def pairing(folder: Path, bundled: Path) -> str:
         BadWeights: A config cannot be read.
     """
     classifiers = [ClassifierConfig.read(place / CONFIG_FILE).digest for place in (folder, bundled)]
-    detector = DetectorConfig.read(detector_home(bundled) / DETECTOR_CONFIG_FILE)
+    detector = DetectorConfig.read(home_of("detector", bundled) / DETECTOR_CONFIG_FILE)
     return "-".join([str(_EDITION), *classifiers, detector.sha256[:8]])
 
 

@@ -28,9 +28,8 @@ from backend.vision.weights import (
     CONFIG_FILE,
     DETECTOR_CONFIG_FILE,
     DETECTOR_WEIGHTS_FILE,
-    FLOAT_DETECTOR_FILE,
+    FILES,
     FLOAT_REFINER_FILE,
-    FLOAT_WEIGHTS_FILE,
     REFINER_CONFIG_FILE,
     REFINER_WEIGHTS_FILE,
     WEIGHTS_FILE,
@@ -54,9 +53,8 @@ __all__ = [
 DOCUMENTS_FILE = "documents.txt"
 """Beside a candidate's weights: what its training and tuning saw, one a line: names of documents, and the SHA-256 of
 pages' pixels where they are known."""
-_NETWORKS = (
-    ((WEIGHTS_FILE, CONFIG_FILE), (FLOAT_WEIGHTS_FILE,)),
-    ((DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE), (FLOAT_DETECTOR_FILE,)),
+_NETWORKS = tuple(
+    ((FILES[name].weights, FILES[name].config), (FILES[name].floating,)) for name in ("classifier", "detector")
 )
 """For each network the files that it needs, and the files that may stand beside them."""
 _REFINER = (REFINER_WEIGHTS_FILE, REFINER_CONFIG_FILE)

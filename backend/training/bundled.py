@@ -36,7 +36,7 @@ from backend.training.fusion import fit_fusion
 from backend.training.harvest import harvest_marks, harvest_pages
 from backend.training.pagestore import LabelledPage, PageStore
 from backend.training.parity import compare, drawn_truth
-from backend.training.quantise import CalibrationInputs, calibration, detector_folder, quantise, refiner_folder
+from backend.training.quantise import CalibrationInputs, calibration, quantise
 from backend.training.refiner.refiner_loop import BUNDLED_REFINER, fit_refiner
 from backend.training.refiner.refiner_publishing import REFINER_CARD_FILE, publish_refiner
 from backend.training.training_pages import (
@@ -54,10 +54,12 @@ from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.weights import BUNDLED as WEIGHTS
 from backend.vision.weights import (
     DETECTOR_WEIGHTS_FILE,
+    FILES,
     NETWORKS,
     REFINER_WEIGHTS_FILE,
     WEIGHTS_FILE,
     Weights,
+    home_of,
     in_floating_point,
 )
 
@@ -274,8 +276,7 @@ def into_whole_numbers(
 
 
 def _files_of(weights: Weights) -> dict[str, Path]:
-    places = {DETECTOR_WEIGHTS_FILE: detector_folder(weights), REFINER_WEIGHTS_FILE: refiner_folder(weights)}
-    return {WEIGHTS_FILE: weights.path} | {name: folder / name for name, folder in places.items()}
+    return {files.weights: home_of(name, weights.folder) / files.weights for name, files in FILES.items()}
 
 
 def _tell_of_whole_numbers(out: Path, name: str, checksum: str, seen: CalibrationInputs) -> None:

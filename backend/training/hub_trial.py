@@ -27,7 +27,7 @@ from backend.evaluation.gate import Bounds, judge
 from backend.evaluation.study import race
 from backend.evaluation.truth import read_coco
 from backend.geometry import as_boxes
-from backend.models.original_model import BAD_WEIGHTS, BROKEN, PAGES, SERVES, WORSE, HubVerdict, detector_home, pairing
+from backend.models.original_model import BAD_WEIGHTS, BROKEN, PAGES, SERVES, WORSE, HubVerdict, pairing
 from backend.models.publishing import carry_refiner
 from backend.models.serving import build_pipeline
 from backend.pages.encoding import png_bytes
@@ -41,7 +41,7 @@ from backend.vision.classifier import Classifier, load_classifier
 from backend.vision.engine import DetectorConfig, Network
 from backend.vision.finders import build_detector
 from backend.vision.network_config import MARKS
-from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, Weights
+from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, Weights, home_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def hub_trial(folder: Path, bundled: Path, *, pages: int, scratch: Path) -> HubV
         reason = f"it does not tell marks apart: of drawn ones it names {told} rightly, and who guesses has 33% of each"
         return HubVerdict(pair=pair, state=BROKEN, reasons=(reason,), figures=figures)
     cut = max(1, round(_FITTED * pages))
-    _fit(challenger, detector_home(bundled), drawn[:cut])
+    _fit(challenger, home_of("detector", bundled), drawn[:cut])
     settings = Settings(data_dir=scratch)
     truth = read_coco(_written(drawn[cut:], scratch), scratch)
     before, after = race(build_pipeline(champion, settings), build_pipeline(challenger, settings), truth, settings)

@@ -18,11 +18,11 @@ from backend.models.serving import build_pipeline
 from backend.pages.encoding import png_bytes
 from backend.synthetic import coco
 from backend.synthetic.drawn_page import draw_page
-from backend.training.quantise import CALIBRATION_SEED, CalibrationInputs, detector_folder, refiner_folder
+from backend.training.quantise import CALIBRATION_SEED, CalibrationInputs
 from backend.vision.box_refiner import BoxRefiner
 from backend.vision.engine import DetectorConfig, DetectorNetwork, Network
 from backend.vision.network_config import MARKS
-from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, Weights
+from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, Weights, home_of
 
 if TYPE_CHECKING:
     from backend.settings import Settings
@@ -145,7 +145,7 @@ def _probabilities(weights: Weights, crops: NDArray[np.float32], *, threads: int
 
 def _heat(weights: Weights, seen: CalibrationInputs, *, threads: int) -> NDArray[np.float32]:
     """The heat of all pages, one number after the other."""
-    folder = detector_folder(weights)
+    folder = home_of("detector", weights.folder)
     config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
     network = DetectorNetwork(folder / DETECTOR_WEIGHTS_FILE, config, threads=threads)
     return np.concatenate([network.run(page[0]).heat.ravel() for page in seen.pages])
@@ -153,7 +153,7 @@ def _heat(weights: Weights, seen: CalibrationInputs, *, threads: int) -> NDArray
 
 def _edges(weights: Weights, looks: NDArray[np.uint8], *, threads: int) -> NDArray[np.float64]:
     """Where the refiner sees the edges of each mark, (N, 3, 4), shares of what it looks at."""
-    refiner = BoxRefiner.open(refiner_folder(weights), threads=threads)
+    refiner = BoxRefiner.open(home_of("refiner", weights.folder), threads=threads)
     parts = [
         refiner.edges(looks[start : start + _COMPARED_AT_ONCE]) for start in range(0, len(looks), _COMPARED_AT_ONCE)
     ]

@@ -35,7 +35,6 @@ from backend.vision.finders import build_detector
 from backend.vision.network_config import sha256_of
 from backend.vision.network_detector import padded, page_input
 from backend.vision.weights import (
-    BUNDLED,
     CONFIG_FILE,
     DETECTOR_CONFIG_FILE,
     DETECTOR_WEIGHTS_FILE,
@@ -47,6 +46,7 @@ from backend.vision.weights import (
     REFINER_WEIGHTS_FILE,
     WEIGHTS_FILE,
     Weights,
+    home_of,
 )
 
 __all__ = [
@@ -54,11 +54,9 @@ __all__ = [
     "IN_FLOAT",
     "CalibrationInputs",
     "calibration",
-    "detector_folder",
     "quantise",
     "quantise_classifier",
     "quantise_network",
-    "refiner_folder",
 ]
 
 CALIBRATION_SEED = 3_000_000
@@ -114,8 +112,8 @@ def calibration(weights: Weights, *, pages: int, real: Path | None = None, threa
     if pages < 1:
         raise TrainingError(f"{pages} pages to calibrate on: at least one is needed")
     detector = build_detector("model", weights.folder, threads=threads)
-    config = DetectorConfig.read(detector_folder(weights) / DETECTOR_CONFIG_FILE)
-    refiner = RefinerConfig.read(refiner_folder(weights) / REFINER_CONFIG_FILE) if config.refined else None
+    config = DetectorConfig.read(home_of("detector", weights.folder) / DETECTOR_CONFIG_FILE)
+    refiner = RefinerConfig.read(home_of("refiner", weights.folder) / REFINER_CONFIG_FILE) if config.refined else None
     inputs, crops, looks, documents = [], [], [], []
     for document, pixels, dpi in (*_drawn(pages), *_real_pages(real)):
         small, scale = page_input(pixels, dpi, pixel_mm=config.pixel_mm)
@@ -162,15 +160,15 @@ def quantise(weights: Weights, out: Path, seen: CalibrationInputs, *, networks: 
         quantise_classifier(weights, out, seen.crops, note=note["numbers"])
     else:
         _copy(weights.folder, out, (WEIGHTS_FILE, CONFIG_FILE, FLOAT_WEIGHTS_FILE))
-    place = detector_folder(weights)
+    place = home_of("detector", weights.folder)
     if "detector" in networks:
         _quantise_detector(place, out, seen, note=note)
     else:
         _copy(place, out, (DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE, FLOAT_DETECTOR_FILE))
     if seen.looks is not None and "refiner" in networks:
-        _quantise_refiner(refiner_folder(weights), out, seen.looks, note=note)
+        _quantise_refiner(home_of("refiner", weights.folder), out, seen.looks, note=note)
     else:
-        carry_refiner(refiner_folder(weights), out)
+        carry_refiner(home_of("refiner", weights.folder), out)
 
 
 def _copy(place: Path, out: Path, names: Sequence[str]) -> None:
@@ -220,16 +218,6 @@ def _quantise_refiner(place: Path, out: Path, looks: NDArray[np.uint8], *, note:
     dataclasses.replace(config, sha256=sha256_of(weights), provenance={**config.provenance, **note}).write(
         out / REFINER_CONFIG_FILE
     )
-
-
-def detector_folder(weights: Weights) -> Path:
-    """Where the detector is that serves with these weights."""
-    return weights.folder if (weights.folder / DETECTOR_CONFIG_FILE).is_file() else BUNDLED
-
-
-def refiner_folder(weights: Weights) -> Path:
-    """Where the refiner is that serves with these weights, if their detector's boxes are refined."""
-    return weights.folder if (weights.folder / REFINER_CONFIG_FILE).is_file() else BUNDLED
 
 
 def quantise_network(source: Path, out: Path, inputs: Iterable[NDArray[Any]], *, in_float: Sequence[str] = ()) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from backend.errors import BadWeights
 from backend.vision.network_config import ClassifierConfig
@@ -13,6 +15,7 @@ __all__ = [
     "CONFIG_FILE",
     "DETECTOR_CONFIG_FILE",
     "DETECTOR_WEIGHTS_FILE",
+    "FILES",
     "FLOAT_DETECTOR_FILE",
     "FLOAT_REFINER_FILE",
     "FLOAT_WEIGHTS_FILE",
@@ -20,7 +23,9 @@ __all__ = [
     "REFINER_CONFIG_FILE",
     "REFINER_WEIGHTS_FILE",
     "WEIGHTS_FILE",
+    "NetworkFiles",
     "Weights",
+    "home_of",
     "in_floating_point",
 ]
 
@@ -34,19 +39,40 @@ REFINER_WEIGHTS_FILE = "refiner.onnx"
 REFINER_CONFIG_FILE = "refiner.json"
 FLOAT_DETECTOR_FILE = "detector.float.onnx"
 FLOAT_REFINER_FILE = "refiner.float.onnx"
-_IN_FLOAT = {
-    WEIGHTS_FILE: FLOAT_WEIGHTS_FILE,
-    DETECTOR_WEIGHTS_FILE: FLOAT_DETECTOR_FILE,
-    REFINER_WEIGHTS_FILE: FLOAT_REFINER_FILE,
+
+
+class NetworkFiles(NamedTuple):
+    """Names of one network's files in a folder of weights.
+
+    Attributes:
+        weights: The ONNX file.
+        config: What it promises.
+        floating: Lies beside weights of whole numbers alone.
+    """
+
+    weights: str
+    config: str
+    floating: str
+
+
+FILES: Mapping[str, NetworkFiles] = {
+    "classifier": NetworkFiles(WEIGHTS_FILE, CONFIG_FILE, FLOAT_WEIGHTS_FILE),
+    "detector": NetworkFiles(DETECTOR_WEIGHTS_FILE, DETECTOR_CONFIG_FILE, FLOAT_DETECTOR_FILE),
+    "refiner": NetworkFiles(REFINER_WEIGHTS_FILE, REFINER_CONFIG_FILE, FLOAT_REFINER_FILE),
 }
-NETWORKS = ("classifier", "detector", "refiner")
+NETWORKS = tuple(FILES)
 BUNDLED = Path(__file__).parents[1] / "models" / "bundled"
 
 
 def in_floating_point(folder: Path, name: str) -> Path:
     """A network's file that a training can start from: what `name` was made from, where that lies beside, or itself."""
-    kept = folder / _IN_FLOAT[name]
+    kept = folder / next(files.floating for files in FILES.values() if files.weights == name)
     return kept if kept.is_file() else folder / name
+
+
+def home_of(network: str, folder: Path) -> Path:
+    """Where a network of `NETWORKS` is that serves with the weights of a folder: there, or with the bundled ones."""
+    return folder if (folder / FILES[network].config).is_file() else BUNDLED
 
 
 @dataclass(frozen=True)

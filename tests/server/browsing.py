@@ -1,23 +1,20 @@
-"""A real browser before a page of the server: a tab, what it complains of, and a server for one test."""
+"""A real browser before a page of the server: a tab, what it complains of, and the ledger of one test."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from flask import Flask
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlalchemy import Engine
-from werkzeug.serving import make_server
 
 from backend.corrections.database import open_database
 from tests.end_to_end.conftest import QUIET, chromium
 from tests.patience import SECONDS
 
-__all__ = ["SIZES", "browser", "chromium", "engine", "opened", "serving"]
+__all__ = ["SIZES", "browser", "chromium", "engine", "opened"]
 
 SIZES = [(1366, 768), (390, 844)]
 
@@ -36,19 +33,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     opened = open_database(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
     yield opened
     opened.dispose()
-
-
-@contextmanager
-def serving(made: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, made, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager

@@ -25,11 +25,10 @@ from backend.models.publishing import documents_of
 from backend.models.serving import Sources
 from backend.training.detector.detector_recipe import SHAPES, Shape, build_network
 from backend.training.export import state_dict_from_onnx
-from backend.training.quantise import detector_folder
 from backend.training.training_loop import save
 from backend.vision.engine import PIXEL_MM, DetectorConfig
 from backend.vision.network_config import CLASSES, sha256_of
-from backend.vision.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, in_floating_point
+from backend.vision.weights import BUNDLED, DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE, home_of, in_floating_point
 
 if TYPE_CHECKING:
     from backend.settings import Settings
@@ -221,7 +220,7 @@ def detector_base(serving: Weights, settings: Settings, *, shapes: Sequence[Shap
     """
     weights: Weights | None = serving
     while weights is not None:
-        folder, owner = detector_folder(weights), weights.name
+        folder, owner = home_of("detector", weights.folder), weights.name
         config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
         if folder != weights.folder:
             owner = BUNDLED.name
@@ -250,7 +249,7 @@ def _before(weights: Weights, config: DetectorConfig, settings: Settings) -> Wei
     if name not in {*RESERVED, *Registry(settings.data_dir / "models").names()}:
         return None
     found = Sources(name, settings.data_dir).at_once()
-    theirs = DetectorConfig.read(detector_folder(found) / DETECTOR_CONFIG_FILE)
+    theirs = DetectorConfig.read(home_of("detector", found.folder) / DETECTOR_CONFIG_FILE)
     return found if theirs.sha256.startswith(checksum) else None
 
 

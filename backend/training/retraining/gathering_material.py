@@ -21,7 +21,6 @@ from backend.training.classifier_loop import shown_in
 from backend.training.classifier_recipe import Corrections, Recipe
 from backend.training.crops import Crop
 from backend.training.detector.detector_recipe import SHAPES
-from backend.training.quantise import detector_folder
 from backend.training.retraining.annotators_pages import first_and_last
 from backend.training.retraining.base_weights import Base, base_of, detector_base
 from backend.training.retraining.detector_retraining import PageLessons, page_lessons
@@ -30,7 +29,7 @@ from backend.training.retraining.retraining_recipe import RetrainingRecipe, fit_
 from backend.vision.engine import DetectorConfig
 from backend.vision.finders import build_detector
 from backend.vision.network_config import CLASSES
-from backend.vision.weights import DETECTOR_CONFIG_FILE, Weights
+from backend.vision.weights import DETECTOR_CONFIG_FILE, Weights, home_of
 
 if TYPE_CHECKING:
     from backend.corrections.service import Store
@@ -182,7 +181,7 @@ class Given:
     @cached_property
     def told(self) -> str:
         """Names what people told; drawn crops are left out, since each detector proposes others."""
-        config = DetectorConfig.read(detector_folder(self.parent) / DETECTOR_CONFIG_FILE)
+        config = DetectorConfig.read(home_of("detector", self.parent.folder) / DETECTOR_CONFIG_FILE)
         return _named(self.material.samples_checksum(), *(self._pages or (config.sha256,)))
 
     @cached_property

@@ -21,7 +21,6 @@ from backend.models.published import Facts, Registry
 from backend.models.publishing import add_documents, carry_refiner, documents_of
 from backend.models.serving import Sources
 from backend.training.pagestore import JoinedPages
-from backend.training.quantise import detector_folder
 from backend.training.retraining.base_weights import of_whole_numbers
 from backend.training.retraining.candidate import add_detector, quantise_candidate, write_candidate
 from backend.training.retraining.detector_retraining import write_taught
@@ -34,7 +33,7 @@ from backend.training.training_loop import Tell, nobody
 from backend.training.training_record import seconds_of, versions
 from backend.vision.engine import DetectorConfig
 from backend.vision.network_config import MARKS, ClassifierConfig
-from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, FLOAT_WEIGHTS_FILE, Weights
+from backend.vision.weights import CONFIG_FILE, DETECTOR_CONFIG_FILE, FLOAT_WEIGHTS_FILE, Weights, home_of
 
 if TYPE_CHECKING:
     from backend.corrections.service import Store
@@ -81,7 +80,7 @@ def make(
     add_documents(candidate, given.base.documents or ())
     if (given.parent.folder / FLOAT_WEIGHTS_FILE).is_file():
         quantise_candidate(candidate, given.material)
-    place, judges = detector_folder(given.parent), JoinedPages((given.pages,))
+    place, judges = home_of("detector", given.parent.folder), JoinedPages((given.pages,))
     if given.finding is not None:
         pages = PageWork(
             lessons=given.finding, drawn=given.pages, run=run / _DETECTOR, workers=workers, threads=threads
@@ -105,7 +104,7 @@ def make(
 def _teach(given: Given, work: PageWork, candidate: Path, *, tell: Tell) -> float:
     """Trains the detector on annotators' pages, or goes on; gives the seconds it took."""
     progress, finding = fit_together(work, lambda far: tell(f"detector: {far}")), work.lessons
-    place = detector_folder(given.parent)
+    place = home_of("detector", given.parent.folder)
     whole = of_whole_numbers(DetectorConfig.read(place / DETECTOR_CONFIG_FILE))
     write_taught(work.run, progress, finding, given.pages, candidate, whole_numbers=whole)
     if whole:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from backend.settings import Settings
-from tests.commands.import_documents.loopback import serving
+from tests.served import serving
 from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing, make_app
 
 BASIC = ("annotator", "pässword")

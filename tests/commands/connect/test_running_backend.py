@@ -9,7 +9,7 @@ from backend.commands.running_backend import serving_version, version_for
 from backend.errors import SetupError
 from backend.labelstudio.projects import label_config
 from tests.commands.connect.conftest import BASIC, ServeBackend
-from tests.commands.import_documents.loopback import serving
+from tests.served import serving
 
 
 def test_the_version_that_serves(serve_backend: ServeBackend) -> None:

@@ -22,9 +22,10 @@ from backend.corrections.database import default_url, open_database
 from backend.corrections.journal import Journal
 from backend.models.serving import Sources, build_pipeline
 from backend.settings import Settings
-from tests.commands.import_documents.loopback import TOKEN, Loopback, loopback, serving
+from tests.commands.import_documents.loopback import TOKEN, Loopback, loopback
 from tests.commands.import_documents.papers import image
 from tests.models.tiny import says
+from tests.served import serving
 from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing, make_app
 
 __all__ = [

@@ -22,7 +22,7 @@ from tests.commands.doctor.conftest import (
     set_to,
     skipped,
 )
-from tests.commands.import_documents.loopback import serving
+from tests.served import serving
 
 
 def spoil(setup: Setup) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,9 +13,9 @@ from typing import Any
 
 import httpx2
 from flask import Flask, Response, abort, jsonify, request
-from werkzeug.serving import make_server
 
 from backend.labelstudio.client import LabelStudio
+from tests.served import serving
 
 TOKEN = "0123456789abcdef"
 BLOCKED = "URL resolves to a reserved network address (block: 127.0.0.0/8)"
@@ -62,20 +61,6 @@ class Loopback:
     def documents(self) -> list[str]:
         """Names of the documents that there are tasks of, one for each task."""
         return [task["data"]["document"] for task in self.tasks]
-
-
-@contextmanager
-def serving(app: Flask) -> Iterator[str]:
-    """The address of an application, while it is served."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager
