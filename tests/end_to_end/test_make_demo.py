@@ -66,6 +66,10 @@ def test_it_shows_boxed_contracts_and_ends_with_ctrl_c(clone: Path, tmp_path: Pa
         assert len(addresses) == 2
         assert all(listens(address) for address in addresses)
         assert (clone / ".demo" / "login.json").exists()
+        [command] = re.findall(r"commands +(SETTINGS_FILE=.*)", said)
+        words = ["sh", "-c", command]  # as a newcomer pastes it
+        doctor = subprocess.run(words, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+        assert re.search(r"^\d+ ok$", doctor.stdout, re.MULTILINE), doctor.stdout
     finally:
         # To the whole group, as a terminal sends it.
         with suppress(ProcessLookupError):  # it ended by itself

@@ -5,6 +5,7 @@ What the demo says while it works: one line a step, rewritten in place on a term
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -38,6 +39,7 @@ from backend.commands.demo.services import (
     wait_for_model,
     write_settings,
 )
+from backend.commands.doctor.check_model import TRAINING_MODULES
 from backend.errors import DemoError
 from backend.escaping import printable
 from backend.files import hold
@@ -182,10 +184,20 @@ def _start(args: argparse.Namespace, steps: Steps, stack: ExitStack) -> list[Ser
         studio = stack.enter_context(LabelStudio(studio_url, login.token))
         step.outcome = f"Label Studio {studio.version()} is at {studio_url}"
     port, data_dir = int(backend_url.rpartition(":")[2]), folder / "backend"
+    # Without the `train` extra no training can start: none is announced, and `doctor` warns of none.
+    retrain_after = None if all(map(importlib.util.find_spec, TRAINING_MODULES)) else 0
+    asked = {} if retrain_after is None else {"RETRAIN_AFTER": str(retrain_after)}
     backend = backend_service(
-        port=port, studio_url=studio_url, token=login.token, data_dir=data_dir, log=folder / "backend.log"
+        port=port, studio_url=studio_url, token=login.token, data_dir=data_dir, log=folder / "backend.log", **asked
     )
-    settings = write_settings(folder, port=port, studio_url=studio_url, token=login.token, data_dir=data_dir)
+    settings = write_settings(
+        folder,
+        port=port,
+        studio_url=studio_url,
+        token=login.token,
+        data_dir=data_dir,
+        retrain_after=retrain_after,
+    )
     with steps.step("Starting the backend") as step:
         stack.enter_context(backend)
         backend.wait_until_answers(f"{backend_url}/health", seconds=_BACKEND_SECONDS, waited=step.waited)

@@ -186,7 +186,9 @@ def backend_service(*, port: int, studio_url: str, token: str, data_dir: Path, l
     return Service("The backend", command, environment=environment | settings, log=log)
 
 
-def write_settings(folder: Path, *, port: int, studio_url: str, token: str, data_dir: Path) -> Path:
+def write_settings(
+    folder: Path, *, port: int, studio_url: str, token: str, data_dir: Path, retrain_after: int | None = None
+) -> Path:
     """Writes what other commands need to work with the demo, readable by its owner alone; gives the file."""
     path = folder / _SETTINGS_FILE
     named = {
@@ -194,7 +196,7 @@ def write_settings(folder: Path, *, port: int, studio_url: str, token: str, data
         "label_studio_api_key": token,
         "data_dir": str(data_dir.absolute()),
         "port": port,
-    }
+    } | ({} if retrain_after is None else {"retrain_after": retrain_after})
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.writelines(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in named.items())

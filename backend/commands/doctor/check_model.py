@@ -86,7 +86,8 @@ def check_training(retrain_after: int, *, modules: Collection[str] = TRAINING_MO
     return doubtful(
         EXTRAS_CHECK,
         f"no training can start here: {', '.join(missing)} are missing",
-        remedy="pip install --require-hashes -r requirements.txt; or RETRAIN_AFTER=0 where another machine trains",
+        remedy="pip install --require-hashes -r requirements/train.txt; or RETRAIN_AFTER=0 where no model is to be "
+        "trained, or another machine trains",
         value=False,
     )
 

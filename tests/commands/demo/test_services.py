@@ -106,4 +106,9 @@ def test_other_commands_find_the_demo_by_one_file_that_others_cannot_read(tmp_pa
         found = Settings.from_environment({"SETTINGS_FILE": str(file)})
         assert (found.port, found.data_dir) == (port, folder / "backend")
         assert (found.label_studio_url, found.label_studio_api_key) == (url, "secret")
+        assert found.retrain_after == Settings().retrain_after
         assert file.stat().st_mode & 0o777 == 0o600
+    file = write_settings(
+        folder, port=9090, studio_url=url, token="secret", data_dir=folder / "backend", retrain_after=0
+    )
+    assert Settings.from_environment({"SETTINGS_FILE": str(file)}).retrain_after == 0
