@@ -17,7 +17,7 @@ from backend.commands.amounts import one_or_more
 from backend.corrections.service import Store
 from backend.errors import EvaluationError, SettingsError, TrainingError
 from backend.escaping import printable
-from backend.evaluation.trial import hard_examples, judge_model
+from backend.evaluation.trial import MORE_GOLD, hard_examples, judge_model
 from backend.evaluation.truth import read_coco
 from backend.models.hub import gain, macro_f1, measured, pull, push, upload
 from backend.models.hub_files import HubWay
@@ -127,6 +127,8 @@ def ask_gate(
         store.engine.dispose()
     print(judgement)
     if not judgement.promoted:
+        if judgement.want:
+            print(MORE_GOLD)
         return 1
     if args.promote:
         verdict = models.get(name).verdict

@@ -12,10 +12,20 @@ from sqlalchemy import Column, Connection, Row, and_, insert, or_, select, text,
 
 from backend.corrections.tables import document, sample
 
-__all__ = ["COPY_BITS", "ELSEWHERE", "OfDocument", "Side", "assign_split", "document_key", "elsewhere", "split_of"]
+__all__ = [
+    "COPY_BITS",
+    "ELSEWHERE",
+    "GOLD",
+    "OfDocument",
+    "Side",
+    "assign_split",
+    "document_key",
+    "elsewhere",
+    "split_of",
+]
 
-# Shares of documents, in percent; what is left is the gold set, on which nothing is ever tuned.
-TRAIN, VALIDATION = 70, 15
+# Shares of documents, in percent; nothing is ever tuned on the gold set.
+TRAIN, VALIDATION, GOLD = 70, 15, 15
 COPY_BITS = 3
 # A page that more documents have is a form, not a copy.
 MOST_SHARING = 8

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from backend.dataset.manifest import SPLITS, FrozenMark, FrozenPage
 from backend.dataset.store import Version
+from backend.evaluation.bootstrap import LEAST_DOCUMENTS
 from backend.geometry import Boxes, as_boxes, clip, coverage
 from backend.vision.ink import OD_STEPS, DetectionConfig, PageInk, ink_of, paper_colour
 from backend.vision.network_config import MARKS
@@ -44,8 +45,6 @@ _UNKNOWN = "unknown"
 LEAST = {"train": 100, "validation": 20, "gold": 20}
 """Marks of a class on each side. 20: with fewer a retraining fits no threshold (see docs/training.md). 100: a third of
 the signatures that the original model began with."""
-_LEAST_DOCUMENTS = 20
-"""Gold documents: with fewer, intervals over documents are too narrow (see docs/evaluation.md)."""
 _LEAST_SHARE = 0.05
 """Of a class's training marks, in each group of a slice that the version knows."""
 _LEAST_WITHOUT_MARKS = 0.1
@@ -239,7 +238,7 @@ def _classes(found: Statistics) -> Iterator[Want]:
 
 
 def _documents(found: Statistics) -> Iterator[Want]:
-    yield Want(what="gold documents", have=found.counts["gold"]["documents"], want=_LEAST_DOCUMENTS)
+    yield Want(what="gold documents", have=found.counts["gold"]["documents"], want=LEAST_DOCUMENTS)
 
 
 def _without_marks(found: Statistics) -> Iterator[Want]:

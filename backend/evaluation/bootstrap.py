@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "LEAST_DOCUMENTS",
     "LEVEL",
     "RESAMPLES",
     "SEED",
@@ -33,6 +34,8 @@ __all__ = [
 RESAMPLES = 1000
 SEED = 20260101
 LEVEL = 0.95
+LEAST_DOCUMENTS = 20
+"""With fewer, intervals over documents are too narrow (see docs/evaluation.md)."""
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 

@@ -1,10 +1,13 @@
-"""What the gate asks: may a challenger take the champion's place? Each check has a figure, a bound and a sentence."""
+"""What the gate asks: may a challenger take the champion's place? Each check has a figure, a bound and a sentence.
+
+Where a check fails and the gold documents are too few to tell, it says so, and about how many would tell.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import EvaluationError
-from backend.evaluation.bootstrap import RESAMPLES, SEED, Estimate, by_document, chance_of, estimate, mcnemar, weights
-from backend.evaluation.rates import calibration_error, macro_f1, rates
+from backend.evaluation.bootstrap import (
+    LEAST_DOCUMENTS,
+    RESAMPLES,
+    SEED,
+    Estimate,
+    by_document,
+    chance_of,
+    estimate,
+    mcnemar,
+    weights,
+)
+from backend.evaluation.rates import calibration_error, error_of_bins, macro_f1, mass_bins, rates, sums
 from backend.evaluation.study import Match, Run, match, shown_scores
+from backend.evaluation.verdict import BOUNDS, Bounds, Check, Verdict, documents_to_tell
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
     from backend.evaluation.truth import Truth
 
-__all__ = ["BOUNDS", "Bounds", "Check", "Verdict", "judge", "seems_slower"]
+__all__ = ["judge", "seems_slower"]
 
 _IOU = 0.5
 _EPSILON = 1e-9
@@ -28,107 +42,6 @@ _EPSILON = 1e-9
 _UNSEEN = "documents unseen"
 _NAMED = 3
 """Leaked documents that a sentence names."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """What a challenger has to keep to; shares, not percent.
-
-    Attributes:
-        gain: The gain in macro F1 has to be above this, unless it is as good and much faster.
-        lower: The gain's lower bound has to be above this.
-        recall: Most that the recall of a class may fall.
-        calibration: Most that the expected calibration error may rise.
-        hard: Share of the earlier hard examples that the classifier by itself should have right.
-        chance: It is refused where chance explains a failure less often than this (exact binomial tests, one-sided).
-            For `hard`, by chance a classifier of that share has so few right. For `latency`, it loses so many races.
-        false: Most that the false boxes on a page may rise, on average over the pages.
-        latency: Most that a page may take, as a multiple; refused where chance does not explain more. A model raced
-            against itself over 20 pages, with twice as many busy processes as cores, came out between .94 and 1.15 in
-            95 of 100 races.
-        faster: A page that takes at most this share of the time is a reason to change, too, where F1 is as good.
-    """
-
-    gain: float = 0.0
-    lower: float = -0.005
-    recall: float = 0.02
-    calibration: float = 0.02
-    hard: float = 0.9
-    chance: float = 0.05
-    false: float = 0.2
-    latency: float = 1.15
-    faster: float = 0.8
-
-
-BOUNDS = Bounds()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One question to the challenger.
-
-    Attributes:
-        name: What is asked.
-        figure: The answer; None where there is no case to tell by.
-        bound: What it was held against; None where it is only reported.
-        passed: Whether it may go on.
-        sentence: The same for a person.
-    """
-
-    name: str
-    figure: float | None
-    bound: float | None
-    passed: bool
-    sentence: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What the gate says.
-
-    Attributes:
-        promoted: Whether every check passed.
-        champion: Version that serves.
-        challenger: Version that would.
-        gold: SHA-256 of the gold pages and their marks.
-        attempts: How often challengers were judged on these gold pages or most of them, this time included.
-        checks: All that was asked.
-        end_to_end: What the challenger reaches on the gold pages, in the shape of `evaluate`'s JSON.
-    """
-
-    promoted: bool
-    champion: str
-    challenger: str
-    gold: str
-    documents: int
-    pages: int
-    marks: int
-    attempts: int
-    checks: tuple[Check, ...]
-    end_to_end: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Sentences of the checks that failed."""
-        return tuple(check.sentence for check in self.checks if not check.passed)
-
-    def as_json(self) -> dict[str, Any]:
-        """The verdict as plain JSON."""
-        return dataclasses.asdict(self)
-
-    def __str__(self) -> str:
-        head = f"{self.challenger} {'takes the place of' if self.promoted else 'does not replace'} {self.champion}"
-        gold = (
-            f"gold pages {self.gold[:12]}: {self.documents} documents, {self.pages} pages, {self.marks} marks; "
-            f"attempt {self.attempts} on these or most of them"
-        )
-        width = max(len(check.name) for check in self.checks)
-        rows = [f"  {_sign(check)}  {check.name:<{width}}  {check.sentence}" for check in self.checks]
-        return "\n".join([head, gold, *rows])
-
-
-def _sign(check: Check) -> str:
-    return "    " if check.bound is None else "pass" if check.passed else "FAIL"
 
 
 def judge(
@@ -182,8 +95,8 @@ def judge(
         _leak(truth, pages, trained_on),
         *_gain(confusions, drawn, bounds, pace=latency.figure),
         *_recalls(confusions, drawn, bounds),
-        _false_boxes(old, new, bounds),
-        _calibration((champion, old), (challenger, new), bounds),
+        _false_boxes(old, new, documents, drawn, bounds),
+        _calibration((champion, old), (challenger, new), drawn, bounds),
         _hard(hard, bounds),
         latency,
         _objects(champion, old, new),
@@ -240,26 +153,28 @@ def _gain(
     as_good = gain.value is not None and gain.value > bounds.lower
     faster = as_good and pace is not None and pace <= bounds.faster
     reason = "" if better else ": no gain, but much faster" if faster else ": no gain"
+    documents = drawn.shape[1]
     yield Check(
         name="macro F1 gain",
         figure=gain.value,
         bound=bounds.gain,
-        passed=better or faster,
+        passed=(gained := better or faster),
         sentence=f"end-to-end macro F1 {change}{reason}",
+        needs=None if gained else documents_to_tell(gain, bounds.gain, documents),
     )
     if gain.low is None or gain.high is None:
-        sentence = "one document alone gives no interval: add gold documents"
+        sentence = "one document alone gives no interval"
     else:
         sentence = (
             f"95 % interval of the gain {_points(gain.low)} to {_points(gain.high)} points, paired by document; "
             f"its lower end has to be above {_points(bounds.lower)}"
         )
+    safe = gain.low is not None and gain.low > bounds.lower
+    needs = None if safe else documents_to_tell(gain, bounds.lower, documents)
+    if needs is not None:
+        sentence += f"; {documents} gold document{'' if documents == 1 else 's'} cannot tell more"
     yield Check(
-        name="macro F1 lower bound",
-        figure=gain.low,
-        bound=bounds.lower,
-        passed=gain.low is not None and gain.low > bounds.lower,
-        sentence=sentence,
+        name="macro F1 lower bound", figure=gain.low, bound=bounds.lower, passed=safe, sentence=sentence, needs=needs
     )
 
 
@@ -271,21 +186,34 @@ def _difference(summed: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _recalls(confusions: NDArray[np.float64], drawn: NDArray[np.int64], bounds: Bounds) -> Iterator[Check]:
     """No class may lose recall. A class that is on no gold page fails: nobody would see that it was forgotten."""
+    documents = drawn.shape[1]
     for place, name in enumerate(MARKS):
         before, after = rates(confusions.sum(axis=0), len(MARKS))[:, place, 1]
         change = estimate(partial(_recall_change, place=place), confusions, drawn)
+        kept = change.value is not None and change.value >= -bounds.recall - _EPSILON
+        needs = None if kept else documents_to_tell(change, -bounds.recall, documents)
         if change.value is None:
             sentence = (
                 f"no gold page has a {name}, so that forgetting it would not be seen: add some, drawn ones will do"
             )
         else:
-            sentence = f"recall of {name} {before:.3f} → {after:.3f}, {_points(change.value)} points{_between(change)}"
+            marks = int(confusions[:, 0, place].sum())
+            sentence = (
+                f"recall of {name} {before:.3f} → {after:.3f}, {_points(change.value)} points{_between(change)} "
+                f"on {marks} mark{'' if marks == 1 else 's'}"
+            )
+            if not kept and change.value * marks >= -1 - _EPSILON:
+                # One mark alone refuses where there are so few of them.
+                least = math.ceil(1 / bounds.recall)
+                needs = max(LEAST_DOCUMENTS, math.ceil(documents * least / marks))
+                sentence += f": one lost mark, which is too much where there are fewer than {least}"
         yield Check(
             name=f"{name} recall",
             figure=change.value,
             bound=-bounds.recall,
-            passed=change.value is not None and change.value >= -bounds.recall - _EPSILON,
+            passed=kept,
             sentence=sentence,
+            needs=needs,
         )
 
 
@@ -294,31 +222,67 @@ def _recall_change(summed: NDArray[np.float64], *, place: int) -> NDArray[np.flo
     return np.asarray(recall[:, 1] - recall[:, 0])
 
 
-def _false_boxes(old: Sequence[Match], new: Sequence[Match], bounds: Bounds) -> Check:
+def _false_boxes(
+    old: Sequence[Match], new: Sequence[Match], documents: Sequence[str], drawn: NDArray[np.int64], bounds: Bounds
+) -> Check:
     """Boxes that an annotator has to delete or to rename, on the average page; empty pages show in no class's F1."""
-    before, after = (float(np.mean([(~one.right & ~one.ignored).sum() for one in side])) for side in (old, new))
+    false = np.array([[(~one.right & ~one.ignored).sum() for one in side] for side in (old, new)], np.float64)
+    before, after = (float(one) for one in false.mean(axis=1))
+    passed = after - before <= bounds.false + _EPSILON
+    counts = by_document(np.column_stack([false[1] - false[0], np.ones(len(documents))]), documents)
+    change = estimate(lambda summed: summed[:, 0] / summed[:, 1], counts, drawn)
+    needs = None if passed else documents_to_tell(change, bounds.false, drawn.shape[1])
+    sentence = f"false boxes a page {before:.2f} → {after:.2f}"
+    if not passed:
+        sentence += f", more than {bounds.false:g} more"
     return Check(
-        name="false boxes",
-        figure=after - before,
-        bound=bounds.false,
-        passed=after - before <= bounds.false + _EPSILON,
-        sentence=f"false boxes a page {before:.2f} → {after:.2f}",
+        name="false boxes", figure=after - before, bound=bounds.false, passed=passed, sentence=sentence, needs=needs
     )
 
 
-def _calibration(old: tuple[Run, Sequence[Match]], new: tuple[Run, Sequence[Match]], bounds: Bounds) -> Check:
+def _calibration(
+    old: tuple[Run, Sequence[Match]], new: tuple[Run, Sequence[Match]], drawn: NDArray[np.int64], bounds: Bounds
+) -> Check:
     """Calibration of the shown boxes: annotators see their scores, and tasks are sorted by them."""
-    before, after = (calibration_error(*shown_scores(*one)[:2]) for one in (old, new))
-    known = not np.isnan(before) and not np.isnan(after)
+    told = [shown_scores(*one) for one in (old, new)]
+    before, after = (calibration_error(scores, right) for scores, right, *_ in told)
+    documents = drawn.shape[1]
+    if np.isnan(before) or np.isnan(after):
+        return Check(
+            name="calibration",
+            figure=None,
+            bound=bounds.calibration,
+            passed=False,
+            sentence="one of the two shows no box at all, so that its scores cannot be judged",
+            needs=LEAST_DOCUMENTS if documents < LEAST_DOCUMENTS else None,
+        )
+    passed = after - before <= bounds.calibration + _EPSILON
+    by_bin = np.stack([_bins(*one, documents) for one in told], axis=1)
+    change = estimate(lambda summed: np.diff(error_of_bins(summed))[:, 0], by_bin, drawn)
+    sentence = f"expected calibration error of the shown boxes {before:.3f} → {after:.3f}"
+    if not passed:
+        sentence += f", more than {bounds.calibration:g} worse, on {len(told[1][0])} boxes"
     return Check(
         name="calibration",
-        figure=after - before if known else None,
+        figure=after - before,
         bound=bounds.calibration,
-        passed=known and after - before <= bounds.calibration + _EPSILON,
-        sentence=f"expected calibration error of the shown boxes {before:.3f} → {after:.3f}"
-        if known
-        else "one of the two shows no box at all, so that its scores cannot be judged",
+        passed=passed,
+        sentence=sentence,
+        needs=None if passed else documents_to_tell(change, bounds.calibration, documents),
     )
+
+
+def _bins(
+    scores: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    _: NDArray[np.float64],
+    document: NDArray[np.intp],
+    documents: int,
+) -> NDArray[np.float64]:
+    """What calibration is told by, summed by document, (D, BINS, 3)."""
+    bins = mass_bins(scores)
+    rows = (document == place for place in range(documents))
+    return np.stack([sums(scores[inside], right[inside], bins[inside]) for inside in rows])
 
 
 def _hard(hard: Sequence[bool], bounds: Bounds) -> Check:

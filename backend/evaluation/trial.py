@@ -19,7 +19,7 @@ from sqlalchemy import Engine, select
 from backend.corrections.samples import teaches_hard
 from backend.corrections.tables import sample
 from backend.errors import EvaluationError, RegistryError
-from backend.evaluation.gate import Verdict, judge, seems_slower
+from backend.evaluation.gate import judge, seems_slower
 from backend.evaluation.study import Run, fingerprints, race
 from backend.files import append_line, hold, whole_lines
 from backend.geometry import Boxes, as_boxes
@@ -31,8 +31,8 @@ from backend.vision.weights import FILES, Weights, home_of
 
 if TYPE_CHECKING:
     from backend.corrections.crop_store import CropStore
-    from backend.evaluation.gate import Verdict as Judgement
     from backend.evaluation.truth import Truth
+    from backend.evaluation.verdict import Verdict
     from backend.models.promotion import Models
     from backend.settings import Settings
     from backend.vision.classifier import Classifies
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ATTEMPTS_FILE",
+    "MORE_GOLD",
     "HardExample",
     "alike",
     "beside",
@@ -47,6 +48,7 @@ __all__ = [
     "judge_model",
     "note_attempt",
     "raced",
+    "reasons_of",
     "right_now",
     "trial",
 ]
@@ -251,6 +253,24 @@ def beside(champion: Weights) -> Beside:
     return Beside(None if champion.name in RESERVED else champion.name)
 
 
+MORE_GOLD = (
+    "judge it again with more documents in --coco, or look at what it shows on your pages and promote it with --force"
+)
+"""The way out where somebody brings the gold pages, and they are too few."""
+
+
+def reasons_of(judgement: Verdict, way_out: str) -> tuple[str, ...]:
+    """What the registry, the log and the dashboard tell of a verdict.
+
+    Args:
+        judgement: The verdict.
+        way_out: What to do where gold documents are too few to tell.
+    """
+    said = judgement.reasons or tuple(check.sentence for check in judgement.checks)
+    want = (f"{judgement.want}: {way_out}",) if judgement.want else ()
+    return (*want, *said) if judgement.undecided else (*said, *want)
+
+
 def judge_model(
     models: Models,
     name: str,
@@ -261,7 +281,7 @@ def judge_model(
     trained_on: Collection[str] | None = None,
     by: str,
     why: str = "",
-) -> Judgement:
+) -> Verdict:
     """Runs a published model beside the one that serves, on whole pages, and notes what the gate says of it.
 
     The DETECTOR setting stands for both: with `colour`, no network that detects is judged.
@@ -299,9 +319,11 @@ def judge_model(
         hard=hard,
         settings=settings,
     )
-    said = judgement.reasons or tuple(check.sentence for check in judgement.checks)
     verdict = RecordedVerdict(
-        passed=judgement.promoted, reasons=said, figures=judgement.as_json(), beside=beside(champion)
+        passed=judgement.promoted,
+        reasons=reasons_of(judgement, MORE_GOLD),
+        figures=judgement.as_json(),
+        beside=beside(champion),
     )
     models.judge(name, verdict, by=by, why=why)
     return judgement

@@ -23,9 +23,10 @@ import numpy as np
 
 from backend.errors import BackendError, BadWeights
 from backend.escaping import printable
-from backend.evaluation.gate import Bounds, judge
+from backend.evaluation.gate import judge
 from backend.evaluation.study import race
 from backend.evaluation.truth import read_coco
+from backend.evaluation.verdict import Bounds
 from backend.geometry import as_boxes
 from backend.models.original_model import BAD_WEIGHTS, BROKEN, PAGES, SERVES, WORSE, HubVerdict, pairing
 from backend.models.publishing import carry_refiner

@@ -12,9 +12,10 @@ import pytest
 
 from backend.errors import EvaluationError
 from backend.evaluation.bootstrap import mcnemar
-from backend.evaluation.gate import Verdict, judge
+from backend.evaluation.gate import judge
 from backend.evaluation.study import FoundMarks, Run
 from backend.evaluation.truth import TruePage
+from backend.evaluation.verdict import Verdict
 from tests.evaluation.pages import found, known, page_hash, run, truth
 
 PLACES = {
@@ -314,7 +315,9 @@ def test_the_verdict_is_plain_json_and_a_table_with_every_check() -> None:
     one = judge(CHAMPION, model("better", every(20)), trained_on=(), hard=(), attempts=3)
     stored = json.loads(json.dumps(one.as_json(), allow_nan=False))
     assert (stored["promoted"], stored["attempts"], stored["marks"], stored["gold"]) == (True, 3, 120, "a" * 64)
-    assert [set(check) for check in stored["checks"]] == [{"name", "figure", "bound", "passed", "sentence"}] * 11
+    fields = {"name", "figure", "bound", "passed", "sentence", "needs"}
+    assert [set(check) for check in stored["checks"]] == [fields] * 11
+    assert (stored["undecided"], stored["needs"]) == (False, None)
     lines = str(one).splitlines()
     assert "attempt 3 on these or most of them" in lines[1]
     for check, line in zip(one.checks, lines[2:], strict=True):

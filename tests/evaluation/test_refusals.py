@@ -8,9 +8,10 @@ import re
 import pytest
 
 from backend.commands.draw import add_arguments, run
-from backend.evaluation.gate import Bounds, Verdict, judge
+from backend.evaluation.gate import judge
 from backend.evaluation.study import Run, race
 from backend.evaluation.truth import Truth, read_coco
+from backend.evaluation.verdict import Bounds, Verdict
 from backend.models.serving import build_pipeline
 from backend.settings import Settings
 from backend.vision.pipeline import Pipeline

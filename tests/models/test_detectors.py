@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from backend.cli import main
+from backend.evaluation.trial import MORE_GOLD
 from backend.models.promotion import Models
 from backend.models.published import Facts, Registry
 from backend.models.publishing import DOCUMENTS_FILE, carry_refiner, documents_of
@@ -156,9 +157,11 @@ def test_a_worse_detector_is_refused_and_told_why(  # noqa: PLR0917  pytest hand
     model = Models(settings.data_dir / "models").get(name)
     assert (model.status, model.active) == ("refused", False)
     assert model.verdict is not None
-    said = "; ".join(model.verdict.reasons)
+    said, printed = "; ".join(model.verdict.reasons), capsys.readouterr().out
     assert all(reason in said for reason in reasons), said
-    assert all(reason in capsys.readouterr().out for reason in reasons[:1])
+    assert all(reason in printed for reason in reasons[:1])
+    too_few = model.verdict.figures["needs"] is not None
+    assert (MORE_GOLD in printed, MORE_GOLD in said) == (too_few, too_few)
     assert main(["models", "promote", name]) == 2
     assert f"the gate refused {name}" in capsys.readouterr().err
     assert Registry(settings.data_dir / "models").active() == champion

@@ -6,6 +6,7 @@ The pages that judge a candidate: drawn ones, and those of annotators' gold docu
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import Engine
 
+from backend.corrections.splits import GOLD
 from backend.evaluation.bootstrap import by_document, estimate, weights
 from backend.evaluation.rates import evaluate, macro_f1
-from backend.evaluation.trial import alike, hard_examples, trial
+from backend.evaluation.trial import alike, hard_examples, reasons_of, trial
 from backend.evaluation.truth import Truth, read_coco
 from backend.files import write_private
 from backend.models.published import RecordedVerdict
@@ -32,7 +34,7 @@ from backend.vision.network_config import CLASSES, MARKS
 
 if TYPE_CHECKING:
     from backend.corrections.service import Store
-    from backend.evaluation.gate import Verdict as Judgement
+    from backend.evaluation.verdict import Verdict
     from backend.models.published import Beside
     from backend.settings import Settings
     from backend.training.crops import Crop
@@ -48,6 +50,8 @@ _MOST_TASKS = 200
 _MOST_PAGES = 600
 """Of annotators: at 300 dpi some 3 GB, for the time of a trial."""
 _COCO_FILE = "gold.json"
+_FEASIBLE = 5000
+"""Documents; beyond that a number to annotate is no help."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,14 @@ class Gold:
     annotated: int
     missing: tuple[str, ...]
     partly: int
+
+    @property
+    def origins(self) -> str:
+        """Whose documents they are, in words."""
+        pages = self.truth.pages
+        own, drawn = ({page.document for page in some} for some in (pages[: self.annotated], pages[self.annotated :]))
+        lost = f" ({len(self.missing)} more tasks could not be had)" if self.missing else ""
+        return f"annotators' documents: {len(own)}{lost}, drawn ones: {len(drawn)}"
 
     def __str__(self) -> str:
         drawn = len(self.truth.pages) - self.annotated
@@ -194,7 +206,7 @@ def judge_candidate(
     settings: Settings,
     page_of: PageOf,
     folder: Path,
-) -> tuple[Judgement, Gold]:
+) -> tuple[Verdict, Gold]:
     """Asks the gate; what was fetched for it is deleted before this returns.
 
     Args:
@@ -228,12 +240,28 @@ def judge_candidate(
     return judgement, gold
 
 
-def as_verdict(judgement: Judgement, gold: Gold, *, beside: Beside) -> RecordedVerdict:
-    """The gate's word as the registry keeps it, with the model that the candidate was seen beside."""
-    said = judgement.reasons or tuple(check.sentence for check in judgement.checks)
+def as_verdict(judgement: Verdict, gold: Gold, *, beside: Beside) -> RecordedVerdict:
+    """The gate's word as the registry keeps it, with the model that the candidate was seen beside.
+
+    Where gold documents are too few to tell, it says how many more to annotate: of every hundred, `GOLD` become gold.
+    """
+    more = math.ceil(100 * ((judgement.needs or 0) - judgement.documents) / GOLD)
+    annotate = f"annotate about {_rounded(more)} more" if more <= _FEASIBLE else "annotate more"
+    way_out = (
+        f"{gold.origins}; {annotate} ({GOLD} % of documents become gold) and train again: a larger gain is also told "
+        "by fewer. Or look at what it shows on your pages and promote it with --force"
+    )
     figures = judgement.as_json() | {
         "annotated_pages": gold.annotated,
         "missing": list(gold.missing),
         "partly_known": gold.partly,
     }
-    return RecordedVerdict(passed=judgement.promoted, reasons=said, figures=figures, beside=beside)
+    return RecordedVerdict(
+        passed=judgement.promoted, reasons=reasons_of(judgement, way_out), figures=figures, beside=beside
+    )
+
+
+def _rounded(count: int) -> int:
+    """Up to the next ten, or the next hundred from a thousand on: it is no more exact than that."""
+    step = 10 if count < 1000 else 100
+    return math.ceil(count / step) * step

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             signal.signal(number, handler)
         os.close(handle)
         store.engine.dispose()
-    print(f"{result.outcome}: {result.model}: {printable(result.reason)}")
+    print(f"{result.outcome}: {result.model}: {printable(result.reason, most=LONGEST_LINE)}")
     if result.outcome in _NEXT:
         advise(_NEXT[result.outcome].format(result.model))
     if tracker is not None and result.outcome != "nothing new":

@@ -21,10 +21,12 @@ from backend.corrections.tables import document as table
 from backend.corrections.worker import Worker
 from backend.dataset.gathering import PageLook, sides
 from backend.errors import PageUnavailable
+from backend.evaluation.verdict import Check, Verdict
 from backend.labelstudio.annotations import Annotation
+from backend.models.published import Beside
 from backend.pages.page import Page
 from backend.training.pagestore import PageStore
-from backend.training.retraining.gold_trial import gold_pages
+from backend.training.retraining.gold_trial import as_verdict, gold_pages
 from backend.vision.network_config import MARKS
 from tests.corrections.annotating import drawn as left
 from tests.corrections.annotating import page_of, saved, send
@@ -91,6 +93,34 @@ def test_a_task_that_cannot_be_fetched_is_left_out_and_named(store: Store, folde
     [reason] = gold.missing
     assert reason == f"task {tasks[0]}: /data/upload/p1.png: Label Studio does not answer"
     assert "1 tasks of gold documents could not be had" in str(gold)
+    store.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("needs", "told"),
+    [
+        (
+            60,
+            "about 60 would be needed to tell: ANNOTATORS; annotate about NUMBER more (15 % of documents become gold)",
+        ),
+        (9000, "more than 2,000 would be needed to tell: ANNOTATORS; annotate more (15 % of documents become gold)"),
+    ],
+)
+def test_where_gold_documents_are_too_few_the_verdict_says_whose_they_are_and_how_many_to_annotate(
+    needs: int, told: str, store: Store, folder: Path, drawn: Path
+) -> None:
+    gold = gold_pages(folder, PageStore(drawn / "pages"), store.engine, page_of)
+    documents, own = len(gold.truth.documents), len(gold_tasks(store))
+    lack = Check(name="macro F1 lower bound", figure=-0.1, bound=0.0, passed=False, sentence="not known", needs=needs)
+    counts = {"documents": documents, "pages": len(gold.truth.pages), "marks": gold.truth.count(), "attempts": 1}
+    judgement = Verdict(promoted=False, champion="old", challenger="new", gold="", checks=(lack,), **counts)
+    verdict = as_verdict(judgement, gold, beside=Beside(None))
+    more = -(-100 * (needs - documents) // 15)
+    told = told.replace("ANNOTATORS", f"annotators' documents: {own}, drawn ones: {documents - own}")
+    assert told.replace("NUMBER", str(-(-more // 10) * 10)) in verdict.reasons[0]
+    assert f"the gold set has {documents} documents" in verdict.reasons[0]
+    assert verdict.reasons[1:] == ("not known",)
+    assert (verdict.figures["undecided"], verdict.figures["needs"]) == (True, needs)
     store.engine.dispose()
 
 

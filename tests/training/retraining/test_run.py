@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from backend.cli import main
+from backend.corrections.chronicle import milestones
 from backend.corrections.crop_store import fingerprint
 from backend.corrections.database import writing
 from backend.corrections.journal import Journal
@@ -205,6 +206,13 @@ def test_the_real_gate_is_asked_and_its_no_is_kept_and_told(
     assert model.status == "refused"
     assert model.verdict is not None
     assert any("one document alone gives no interval" in reason for reason in model.verdict.reasons)
+    [want] = [reason for reason in model.verdict.reasons if "the gold set has 1 document, and about 20 would" in reason]
+    assert "annotators' documents: 0, drawn ones: 1; annotate about 130 more" in want
+    assert want in said.splitlines()[-1], "the last line is not cut"
+    assert main(["models", "show", model.name]) == 0
+    told_again = [one["verdict"]["reasons"] for one in json.loads(capsys.readouterr().out)["history"] if one["verdict"]]
+    assert [want in reasons for reasons in told_again] == [True]
+    assert [want in one.reason for one in milestones(Models(data / "models"))] == [True]
     assert Registry(data / "models").pointed() is None
     ended = last_training(folder_of(data))
     assert ended is not None
