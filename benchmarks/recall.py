@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from backend.corrections.likeness import Look, look_at
-from backend.corrections.recall import Remembered, follow, unit
+from backend.corrections.recall import Remembered, Voter, follow, unit
 from backend.geometry import Boxes, as_boxes, coverage, iou
 from backend.settings import Settings
 from backend.vision.candidates import Candidates
@@ -186,14 +186,16 @@ def delete_logo(one: Judged) -> Iterator[Lesson]:
 def remember(lessons: list[Lesson]) -> Remembered:
     names = tuple(f"{lesson.company}-{place}" for place, lesson in enumerate(lessons))
     return Remembered(
-        samples=names,
-        labels=tuple(lesson.label for lesson in lessons),
         crops=names,
-        acts=tuple(lesson.shown not in {None, lesson.label} for lesson in lessons),
-        weak=tuple(lesson.shown == lesson.label for lesson in lessons),
+        voters=tuple((_voter(name, lesson),) for name, lesson in zip(names, lessons, strict=True)),
         embeddings=unit(np.array([lesson.embedding for lesson in lessons], np.float32)),
         looks=[lesson.look for lesson in lessons].__getitem__,
     )
+
+
+def _voter(name: str, lesson: Lesson) -> Voter:
+    corrects, confirms = lesson.shown not in {None, lesson.label}, lesson.shown == lesson.label
+    return Voter(sample=name, label=lesson.label, acts=corrects, weak=confirms)
 
 
 def right_marks(one: Judged, marks: Marks) -> set[int]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.corrections.likeness import Look, look_at
-from backend.corrections.recall import Remembered, follow, unit
+from backend.corrections.recall import Remembered, Voter, follow, unit
 from backend.geometry import Boxes, as_boxes, iou
 from backend.vision.candidates import Candidates
 from backend.vision.classifier import Classification
@@ -116,14 +116,15 @@ def measure_slips(pipeline: Pipeline, pages: Sequence[SlipPage], *, distance: fl
 def _taught(page: SlipPage, slip: int, label: str) -> Remembered:
     """What a page teaches on which one right mark is mistaken and all others are accepted."""
     places = [place for place in range(len(page.shown)) if page.right[place] >= 0]
-    names = tuple(f"1-{place}" for place in places)
     looks = [page.shown_looks[place] for place in places]
+
+    def voter(place: int) -> Voter:
+        slips = place == slip
+        return Voter(sample=f"1-{place}", label=label if slips else page.shown.names[place], acts=slips, weak=not slips)
+
     return Remembered(
-        samples=names,
-        labels=tuple(label if place == slip else page.shown.names[place] for place in places),
-        crops=names,
-        acts=tuple(place == slip for place in places),
-        weak=tuple(place != slip for place in places),
+        crops=tuple(f"1-{place}" for place in places),
+        voters=tuple((voter(place),) for place in places),
         embeddings=unit(page.shown.embeddings[places]),
         looks=looks.__getitem__,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, Engine, Row, and_, delete, func, not_, or_, s
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import insert_into, writing
-from backend.corrections.held_verdicts import HeldVerdicts
+from backend.corrections.held_verdicts import HeldVerdicts, next_revision, note_changed
 from backend.corrections.likeness import Look, encoded, look_at
 from backend.corrections.outcomes import Outcome
 from backend.corrections.recall import RecalledVerdict
@@ -39,6 +40,8 @@ BATCH = 64
 _NEWEST = 64
 """Corrections that a process takes for news when it starts: another may have learnt them and been ended before it
 planned what follows."""
+_RESTING = 10.0
+_MOST_VARIABLES = 500
 _MOST_TWINS = 8  # looked at for one that is the very crop: blank ones differ only in their margins
 # Second boxes on one mark say nothing about its look, contradictions wait for a person, and who never saw a box did not
 # reject it.
@@ -59,6 +62,7 @@ class Memory:
         embed: Gives the embeddings (N, 512) of boxes (N, 4) on a page (H, W, 3).
         network: Name of the weights that `embed` uses: embeddings of other weights mean nothing to it.
         distance: Furthest at which a crop counts as the same; 0 turns recall off.
+        ticks: Seconds that never go back.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Memory:
         embed: Callable[[NDArray[np.uint8], Boxes], NDArray[np.float32]],
         network: str,
         distance: float,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._crops = crops
@@ -76,6 +81,9 @@ class Memory:
         self._network = network
         self._held = HeldVerdicts(engine, network=network, distance=distance)
         self._distance = distance
+        self._ticks = ticks
+        self._after = ""
+        self._compared = 0.0
         self._unreadable: set[str] = set()
         self._suppressed: Counter[str] = Counter()
         self._counting = threading.Lock()
@@ -83,7 +91,7 @@ class Memory:
         self._undone: list[str] = []
 
     def __len__(self) -> int:
-        return len(self._held.known.samples)
+        return len(self._held.known.crops)
 
     @property
     def network(self) -> str:
@@ -106,25 +114,44 @@ class Memory:
             How many were learnt or forgotten, at most 64 learnt at a time; 0 when nothing is left to do.
         """
         self._write_suppressed()
-        news = self._newest() if self._news is None else self._news
-        new, gone = self._differences()
-        rows = self._all_remembered(new)
+        if self._news is None:
+            self._news = self._newest()
+        gone = [] if self._after else self._gone()
+        while not (rows := self._all_remembered(self._next_new())) and self._after:
+            pass
         if rows or gone:
-            stale = [*gone, *(row["sample"] for row in rows)]
-            with writing(self._engine) as connection:
-                old = and_(memory.c.network == self._network, memory.c.sample.in_(stale))
-                counted = select(memory.c.sample, memory.c.suppressed, memory.c.acts).where(old)
-                before = connection.execute(counted).all()
-                suppressed = {row.sample: row.suppressed for row in before}
-                rows = [row | {"suppressed": suppressed.get(row["sample"], 0)} for row in rows]
-                connection.execute(delete(memory).where(old))
-                if rows:
-                    connection.execute(insert_into(memory, self._engine).on_conflict_do_nothing(), rows)
-            news = list(dict.fromkeys([*news, *(row["sample"] for row in rows if row["acts"])]))
-            self._undone += [row.sample for row in before if row.acts]
-        self._news = news
+            self._replace([*gone, *(row["sample"] for row in rows)], rows)
         self.load()
         return len(rows) + len(gone)
+
+    @property
+    def resting(self) -> float:
+        """Seconds until all samples need be compared again, once nothing is left to do: the more there are, the longer.
+
+        So comparing takes a tenth of the time at most, however many samples there are.
+        """
+        return 0.0 if self._after else _RESTING * self._compared
+
+    def _replace(self, stale: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+        """Puts rows in the place of those that some samples have."""
+        before: list[Row[Any]] = []
+        columns = (memory.c.sample, memory.c.suppressed, memory.c.acts, memory.c.crop_sha256)
+        with writing(self._engine) as connection:
+            revision = next_revision(connection, network=self._network)
+            for start in range(0, len(stale), _MOST_VARIABLES):
+                some = memory.c.sample.in_(stale[start : start + _MOST_VARIABLES])
+                old = and_(memory.c.network == self._network, some)
+                before += connection.execute(select(*columns).where(old))
+                connection.execute(delete(memory).where(old))
+            suppressed = {row.sample: row.suppressed for row in before}
+            rows = [row | {"suppressed": suppressed.get(row["sample"], 0)} for row in rows]
+            if rows:
+                connection.execute(insert_into(memory, self._engine).on_conflict_do_nothing(), rows)
+            crops = [*(row.crop_sha256 for row in before), *(row["crop_sha256"] for row in rows)]
+            note_changed(connection, crops, network=self._network, revision=revision)
+        learnt = [row["sample"] for row in rows if row["acts"]]
+        self._news = list(dict.fromkeys([*(self._news or ()), *learnt]))
+        self._undone += [row.sample for row in before if row.acts]
 
     def news(self) -> tuple[str, ...]:
         """Names of the corrections that were learnt, until they are planned."""
@@ -156,8 +183,11 @@ class Memory:
                 mine = and_(memory.c.sample == name, memory.c.network == self._network)
                 connection.execute(update(memory).where(mine).values(suppressed=memory.c.suppressed + number))
 
-    def _differences(self) -> tuple[Sequence[Row[Any]], Sequence[str]]:
-        """Samples that are not remembered as they are now, and names of remembered ones that are no more."""
+    def _next_new(self) -> Sequence[Row[Any]]:
+        """The next samples, by name, that are not remembered as they are now; after the last of them the first again.
+
+        So all samples are compared once, however many of them are new.
+        """
         lost = memory.c.sample.is_(None)
         differs = or_(
             memory.c.label != sample.c.label,
@@ -167,23 +197,31 @@ class Memory:
             memory.c.picture.is_(None),
         )
         mine = and_(memory.c.sample == sample.c.id, memory.c.network == self._network)
+        new = select(sample).outerjoin(memory, mine).where(_TEACHES, or_(lost, differs), sample.c.id > self._after)
+        started = self._ticks()
         with self._engine.connect() as connection:
-            new = connection.execute(
-                select(sample)
-                .outerjoin(memory, mine)
-                .where(_TEACHES, or_(lost, differs), sample.c.crop.not_in(self._unreadable))
-                .order_by(sample.c.id)
-                .limit(BATCH)
-            ).all()
-            alive = select(sample.c.id).where(_TEACHES)
-            forgotten = select(memory.c.sample).where(memory.c.network == self._network, memory.c.sample.not_in(alive))
-            return new, connection.execute(forgotten).scalars().all()
+            rows = connection.execute(new.order_by(sample.c.id).limit(BATCH)).all()
+        self._compared += self._ticks() - started
+        self._after = rows[-1].id if len(rows) == BATCH else ""
+        return rows
+
+    def _gone(self) -> Sequence[str]:
+        """Names of remembered samples that are no more."""
+        alive = select(sample.c.id).where(_TEACHES)
+        gone = select(memory.c.sample).where(memory.c.network == self._network, memory.c.sample.not_in(alive))
+        started = self._ticks()
+        with self._engine.connect() as connection:
+            names = connection.execute(gone).scalars().all()
+        self._compared = self._ticks() - started
+        return names
 
     def _all_remembered(self, new: Sequence[Row[Any]]) -> list[dict[str, Any]]:
         """Samples as rows of the table, those left out whose crop is not to be had."""
         rows: list[dict[str, Any]] = []
         looks: dict[tuple[Any, ...], dict[str, Any] | None] = {}
         for row in new:
+            if row.crop in self._unreadable:
+                continue
             if _very_crop(row) not in looks:
                 looks[_very_crop(row)] = self._twin(row) or self._looked_at(row)
             if (seen := looks[_very_crop(row)]) is not None:

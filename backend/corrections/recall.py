@@ -21,15 +21,24 @@ from backend.vision.classifier import Classification, Classifies
 from backend.vision.engine import EMBEDDING
 from backend.vision.network_config import CLASSES, MARKS, NONE
 
-__all__ = ["RecalledVerdict", "RecallingClassifier", "Recalls", "Remembered", "follow", "unit"]
+__all__ = [
+    "MOST_COMPARED",
+    "RecalledVerdict",
+    "RecallingClassifier",
+    "Recalls",
+    "Remembered",
+    "Voter",
+    "follow",
+    "unit",
+]
 
 # A hit is sure of itself, but leaves the network's own doubt visible among the other classes.
 CERTAINTY = 0.95
 AGREED = 0.5
 PART = 0.75
 
-_MOST_COMPARED = 6
-"""Pictures of either kind that a crop is compared with, the nearest first: each takes some milliseconds."""
+MOST_COMPARED = 6
+"""Samples of either kind that are heard on a crop, the nearest first: each picture takes some milliseconds."""
 _WEAK = 0.5
 """What a mark counts that was seen and left untouched: two of them are as good as a correction."""
 _DELETED_MARKS = 2
@@ -51,25 +60,41 @@ class RecalledVerdict:
     distance: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Voter:
+    """What one sample says of its crop.
+
+    Attributes:
+        sample: Its name, `annotation-region`.
+        label: What the annotator called it.
+        acts: Whether it corrects the network, or confirms what it had right.
+        weak: Whether it was merely left untouched.
+    """
+
+    sample: str
+    label: str
+    acts: bool
+    weak: bool
+
+    @property
+    def annotation(self) -> str:
+        return self.sample.partition("-")[0]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Remembered:
     """Corrected crops as parallel sequences of M.
 
     Attributes:
-        samples: Their names, `annotation-region`.
-        labels: What annotators called them.
         crops: SHA-256 of their pixels.
-        acts: Whether each corrects the network, or confirms what it had right.
-        weak: Whether each was merely left untouched.
+        voters: What is said of each. Of those that correct the network the first `MOST_COMPARED` by name are enough,
+            and as many of those that confirm it: no others of one crop are ever heard.
         embeddings: (M, 512), length 1 each.
         looks: Gives the picture of one, by its place.
     """
 
-    samples: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
     crops: tuple[str, ...] = ()
-    acts: tuple[bool, ...] = ()
-    weak: tuple[bool, ...] = ()
+    voters: tuple[tuple[Voter, ...], ...] = ()
     embeddings: NDArray[np.float32]
     looks: Callable[[int], Look]
 
@@ -87,7 +112,7 @@ class Remembered:
             looks: Gives the picture of a crop, by its place; asked only where an embedding is near.
             distance: Furthest at which a crop may be the same thing; 0 turns recall off.
         """
-        if not any(self.acts) or distance <= 0:
+        if distance <= 0 or not any(voter.acts for voters in self.voters for voter in voters):
             return [None] * len(embeddings)
         distances = 1.0 - unit(embeddings) @ self.embeddings.T
         return [self._verdict(row, place, looks, distance=distance) for place, row in enumerate(distances)]
@@ -95,40 +120,30 @@ class Remembered:
     def _verdict(
         self, distances: NDArray[np.float32], place: int, looks: Callable[[int], Look], *, distance: float
     ) -> RecalledVerdict | None:
-        near = np.flatnonzero(distances <= distance)
-        near = near[np.argsort(distances[near], kind="stable")].tolist()
-        acting = [one for one in near if self.acts[one]][:_MOST_COMPARED]
+        near = np.flatnonzero(distances <= distance).tolist()
+        heard = [(float(distances[crop]), voter.sample, crop, voter) for crop in near for voter in self.voters[crop]]
+        heard.sort(key=lambda one: one[:2])
+        acting = [(crop, voter) for _, _, crop, voter in heard if voter.acts][:MOST_COMPARED]
         if not acting:
             return None
         look = looks(place)
-        alike = {one: found for one in acting if (found := likeness(self.looks(one), look)).same}
+        compared = {crop: likeness(self.looks(crop), look) for crop in dict.fromkeys(crop for crop, _ in acting)}
+        alike = [(crop, voter) for crop, voter in acting if compared[crop].same]
         if not alike:
             return None
-        others = [one for one in near if not self.acts[one]][:_MOST_COMPARED]
-        confirming = [one for one in others if likeness(self.looks(one), look).same]
-        label = self._elected([*alike, *confirming])
-        saying = [one for one in alike if self.labels[one] == label]
+        others = [(crop, voter) for _, _, crop, voter in heard if not voter.acts][:MOST_COMPARED]
+        for crop in dict.fromkeys(crop for crop, _ in others if crop not in compared):
+            compared[crop] = likeness(self.looks(crop), look)
+        confirming = [voter for crop, voter in others if compared[crop].same]
+        label = _elected([*(voter for _, voter in alike), *confirming])
+        saying = [(crop, voter) for crop, voter in alike if voter.label == label]
         if not saying:
             return None
-        printed = any(alike[one].print for one in saying)
-        if label == CLASSES[NONE] and not printed and len(self._annotations(saying)) < _DELETED_MARKS:
+        printed = any(compared[crop].print for crop, _ in saying)
+        if label == CLASSES[NONE] and not printed and len({one.annotation for _, one in saying}) < _DELETED_MARKS:
             return None
-        return RecalledVerdict(
-            sample=self.samples[saying[0]], label=str(label), distance=max(float(distances[saying[0]]), 0.0)
-        )
-
-    def _elected(self, voters: Sequence[int]) -> str | None:
-        """The label that most annotations give; None where two are equal."""
-        votes: dict[str, dict[str, float]] = defaultdict(dict)
-        for one in voters:
-            [annotation] = self._annotations([one])
-            weight = _WEAK if self.weak[one] else 1.0
-            votes[self.labels[one]][annotation] = max(weight, votes[self.labels[one]].get(annotation, 0.0))
-        ranked = sorted(((sum(given.values()), label) for label, given in votes.items()), reverse=True)
-        return None if len(ranked) > 1 and ranked[0][0] == ranked[1][0] else ranked[0][1]
-
-    def _annotations(self, places: Sequence[int]) -> set[str]:
-        return {self.samples[one].partition("-")[0] for one in places}
+        crop, first = saying[0]
+        return RecalledVerdict(sample=first.sample, label=str(label), distance=max(float(distances[crop]), 0.0))
 
 
 class Recalls(Protocol):
@@ -207,6 +222,16 @@ def _hidden(found: Classification, followed: Classification, boxes: Boxes, thres
         if all(max(inside[place, other], inside[other, place]) <= PART for other in kept):
             kept[place] = sample
     return list(kept.values())
+
+
+def _elected(voters: Sequence[Voter]) -> str | None:
+    """The label that most annotations give; None where two are equal."""
+    votes: dict[str, dict[str, float]] = defaultdict(dict)
+    for one in voters:
+        given = votes[one.label]
+        given[one.annotation] = max(_WEAK if one.weak else 1.0, given.get(one.annotation, 0.0))
+    ranked = sorted(((sum(given.values()), label) for label, given in votes.items()), reverse=True)
+    return None if len(ranked) > 1 and ranked[0][0] == ranked[1][0] else ranked[0][1]
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

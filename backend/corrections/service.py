@@ -205,12 +205,10 @@ class Feedback:
         )
         self.sights = Sights(store.engine)
         self.belonging = Belonging(store.engine, address=store.studio, made=when_made(access.studio), ticks=ticks)
-        self._access = access
-        self._distance = recall_distance
-        self._clock = clock
-        self._ticks = ticks
+        self._access, self._distance = access, recall_distance
+        self._clock, self._ticks = clock, ticks
         self._memory: Memory | None = None
-        self._looked = -math.inf
+        self._looked = self._rested = -math.inf
         self._retrain = retrain
         self._asked = -math.inf
         self._all_asked = False
@@ -229,13 +227,14 @@ class Feedback:
             embed=lambda pixels, boxes: classifier.classify(pixels, boxes).embeddings,
             network=classifier.version,
             distance=self._distance,
+            ticks=self._ticks,
         )
         try:
             memory.load()
         except SQLAlchemyError as error:
             _LOG.warning("corrections are followed once the ledger is back: %s", error)
         self._memory = memory
-        self._looked = -math.inf
+        self._looked = self._rested = -math.inf
         self.wake()
         return RecallingClassifier(classifier, memory, suppressed=memory.count_suppressed)
 
@@ -298,10 +297,11 @@ class Feedback:
 
     def _remember(self) -> int:
         """Keeps the memory fresh; it is looked at less often than the journal, for every sample is compared."""
-        memory = self._memory
-        if memory is None or self._ticks() < self._looked + LOOK_SECONDS:
+        memory, due = self._memory, max(self._looked + LOOK_SECONDS, self._rested)
+        if memory is None or self._ticks() < due:
             return 0
         learnt = memory.refresh()
+        self._rested = self._ticks() + memory.resting
         self._plan(memory)
         if not learnt:
             self._looked = self._ticks()

@@ -37,6 +37,7 @@ __all__ = [
     "prediction",
     "project_made",
     "proposal",
+    "remembered_crop",
     "renewal",
     "ruling",
     "sample",
@@ -248,7 +249,18 @@ memory = Table(
     Column("place", JSON),  # the mark's box in the picture
     Column("weak", Boolean, nullable=False, server_default=false()),  # seen and left untouched
     Column("suppressed", Integer, nullable=False, server_default=text("0")),  # boxes that it kept from being shown
+    Index("ix_memory_crop", "network", "crop_sha256", "acts", "sample"),
     comment="How corrected crops look, by the network that embedded them.",
+)
+
+remembered_crop = Table(
+    "remembered_crop",
+    metadata,
+    Column("network", String(256), primary_key=True),
+    Column("crop_sha256", String(64), primary_key=True),
+    Column("revision", BigInteger, nullable=False),  # of the network's memory, when a sample of it last changed
+    Index("ix_remembered_crop_revision", "network", "revision"),
+    comment="When the memory of each crop changed last, in changes: what was read before need not be read again.",
 )
 
 sight = Table(

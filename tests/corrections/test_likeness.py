@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.corrections.likeness import Likeness, Look, decoded, encoded, likeness, look_at
-from backend.corrections.recall import RecalledVerdict, Remembered, unit
+from backend.corrections.recall import RecalledVerdict, Remembered, Voter, unit
 from backend.geometry import iou
 from backend.synthetic.drawn_page import draw_page
 
@@ -93,10 +93,12 @@ def test_a_stored_picture_is_as_good_as_the_crop() -> None:
 
 def memory(*taught: tuple[str, str, bool, bool, Look]) -> Remembered:
     """Samples by name, label, whether they act, whether they are weak, and how they look; of one embedding all."""
-    names, labels, acts, weak, looks = zip(*taught, strict=True)
-    embeddings = unit(np.ones((len(names), 512), np.float32))
+    embeddings = unit(np.ones((len(taught), 512), np.float32))
     return Remembered(
-        samples=names, labels=labels, crops=names, acts=acts, weak=weak, embeddings=embeddings, looks=looks.__getitem__
+        crops=tuple(name for name, *_ in taught),
+        voters=tuple((Voter(sample=one[0], label=one[1], acts=one[2], weak=one[3]),) for one in taught),
+        embeddings=embeddings,
+        looks=[look for *_, look in taught].__getitem__,
     )
 
 

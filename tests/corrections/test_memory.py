@@ -185,7 +185,7 @@ def test_a_ledger_that_is_away_at_the_start_keeps_no_model_from_serving(
     engine: Engine, worker: Worker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with writing(engine) as connection:
-        connection.execute(text("ALTER TABLE memory RENAME TO away"))
+        connection.execute(text("ALTER TABLE remembered_crop RENAME TO away"))
     feedback = feedback_of(worker, tmp_path)
     recalling = feedback.recalling(ColourClassifier())
     assert "once the ledger is back" in caplog.text
