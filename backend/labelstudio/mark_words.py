@@ -21,25 +21,32 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "signature": (
         *("signature", "signatures", "sign", "signing", "autograph", "autographs", "sig", "sigs"),
         *("توقيع", "توقيعات", "تواقيع", "توقيعان", "توقيعين", "إمضاء", "إمضاءات", "امضا"),
+        "دستخط",
     ),
     "stamp": (
         *("stamp", "stamps", "seal", "seals", "chop", "chops"),
         *("ختم", "أختام", "ختوم", "ختمان", "ختمين", "خاتم", "خواتم", "مهر", "دمغة", "دمغات"),
+        *("cachet", "cachets", "tampon", "tampons", "sceau", "sceaux", "مہر"),
     ),
     "thumb": (
         *("thumb", "thumbs", "thumbprint", "thumbprints", "thumb print", "thumb prints", "thumb mark", "thumb marks"),
         *("thumb impression", "thumb impressions", "fingerprint", "fingerprints", "finger print", "finger prints"),
-        *("finger impression", "finger impressions", "lti", "rti"),
+        *("finger impression", "finger impressions", "finger", "fingers", "lti", "rti", "l t i", "r t i"),
         *("بصمة", "بصمات", "بصمتان", "بصمتين", "بصم", "إبهام"),
+        *("empreinte", "empreintes", "empreinte digitale", "empreintes digitales", "انگوٹھا", "اثر انگشت"),
     ),
 }
-"""Singular, plural and common synonyms. Of `initials`, `sign date` and the like, people mean something else."""
+"""Singular, plural and common synonyms: English, Arabic, and some of French, Urdu and Persian. Of `initials`, `sign
+date` and the like, people mean something else."""
 _BESIDE = (
     *("the", "a", "of", "company", "official", "corporate", "rubber", "round", "ink", "wet", "handwritten", "hand"),
     *("written", "notary", "notarial", "office", "business", "left", "right", "mark", "marks", "impression"),
     *("manual", "index", "or", "s"),  # the `s` of "signature(s)" and of "company's"
+    *("full", "manuscript", "handwriting", "square", "oval", "image", "manuscrite", "manuscrites", "et"),
     *("الشركة", "شركة", "رسمي", "رسمية", "مطاطي", "يد", "يدوي", "يدوية", "شخصي", "إصبع", "أصبع", "أصابع"),
-    *("مؤسسة", "مكتب", "موثق", "أيمن", "أيسر", "يمنى", "يسرى", "سبابة", "أو"),
+    *("مؤسسة", "مكتب", "موثق", "أيمن", "أيسر", "يمنى", "يسرى", "سبابة", "وسطى", "بنصر", "خنصر", "أو", "رقم"),
+    *("خطي", "خطية", "بخط", "حي", "حية", "كامل", "كاملة", "صورة", "حبر", "بالحبر", "حبري", "حبرية"),
+    *("دائري", "دائرية", "مربع", "مربعة", "بيضوي", "بيضاوي", "مستطيل"),
 )
 """Words that may stand beside, and change nothing, as numbers do."""
 _ARTICLE = "ال"

@@ -17,6 +17,7 @@ from backend.commands.demo.demo_projects import connect
 from backend.commands.running_backend import version_for
 from backend.labelstudio.annotations import read_annotation
 from backend.labelstudio.client import LabelStudio
+from backend.vision.network_config import MARKS
 from tests.end_to_end.conftest import CONFIG, PAGES_CONFIG, ROOT, VIEWPORT, DrawnFile, Server, retrieved
 from tests.end_to_end.editor import REGIONS, Editor
 
@@ -34,9 +35,25 @@ class Config:
     xml: str
     data: Callable[[list[str]], dict[str, Any]] = lambda references: {"image": references[0]}
     pages: int = 1
+    words: frozenset[str] = frozenset({"التوقيع", "أختام", "بصمة"})
 
 
 CONFIGS = {
+    # the program's own
+    "label_config": Config(xml=CONFIG, words=frozenset(MARKS)),
+    "label_config_pages": Config(
+        xml=PAGES_CONFIG, data=lambda references: {"pages": references}, pages=2, words=frozenset(MARKS)
+    ),
+    # as people write it: a namespace, Views in Views, entities, aliases, mapped labels, keys of an Arabic keyboard
+    "written by hand": Config(
+        xml='<View xmlns="https://labelstud.io/config"><Header value="Marks &amp; more"/><View style="display: flex">'
+        f'<View>{IMAGE}</View><View><RectangleLabels name="label" toName="image" showInline="false">'
+        '<Label value="&#1578;&#1614;&#1608;&#1618;&#1602;&#1616;&#1610;&#1593; (Signature)" hotkey="ت"/>'
+        '<Label value="Siegel &amp; Stempel" alias="Siegel" predicted_values="stamp,seal" hotkey="خ"/>'
+        '<View><Label value="Thumb_print(s)" hotkey="ب"/></View><Label value="شعار"/></RectangleLabels></View></View>'
+        '<View visibleWhen="region-selected"><TextArea name="note" toName="image" perRegion="true"/></View></View>',
+        words=frozenset({"تَوْقِيع (Signature)", "Siegel & Stempel", "Thumb_print(s)"}),
+    ),
     # Label Studio's template for optical character recognition, with labels of ours
     "ocr": Config(
         xml=f'<View>{IMAGE}<Labels name="label" toName="image">{LABELS}</Labels>'
@@ -133,7 +150,7 @@ def test_marks_are_drawn_submitted_and_read_back(
     # The editor's list has only as many rows as there is room for.
     annotator.set_viewport_size({**VIEWPORT, "height": VIEWPORT["height"] * config.pages})
     editor.open(project, task, regions=len(labelled))
-    assert set(annotator.locator(REGIONS).all_inner_texts()) <= {"التوقيع", "أختام", "بصمة"}
+    assert set(annotator.locator(REGIONS).all_inner_texts()) <= config.words
     annotator.screenshot(path=PICTURES / f"config-{name}.png")
     stored = editor.submit()
     annotator.set_viewport_size(VIEWPORT)
