@@ -4,12 +4,13 @@
     all     = clause { "and" clause }
     clause  = kinds [ comparison number ] [ "on" place ]      without a comparison: at least one
             | amount kinds [ "on" place ]
-    amount  = number | at least N | at most N | exactly N | no    a number alone: at least so many
+    amount  = number | at least N | at most N | exactly N         a number alone: at least so many
+            | no | not | without
     kinds   = kind { "+" kind }                               counted together
     kind    = signature | stamp | thumb | mark                or another word for it, as in label configs; mark is any
     place   = any page | each page | first page | last page | page N | pages N-M | first N pages | last N pages
 
-Letter case and "the" do not count. Without a place the whole contract is meant.
+Letter case and "the" do not count. Numbers to ten may be words. Without a place the whole contract is meant.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
 _LARGEST = 1000
 _WHITE = re.compile(r"\s")
 _SIGNS = {"≥": ">=", "≤": "<=", "==": "="}
+_SPELT = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NUMBERS = {"a": "1", "an": "1"} | {word: str(number) for number, word in enumerate(_SPELT, 1)}
 
 
 class Met(Enum):
@@ -191,7 +194,8 @@ def _clause(reader: _Reader) -> Clause:
 
 def _amount(reader: _Reader) -> tuple[str, int] | None:
     """What stands before the kinds, as a sign and a number."""
-    if reader.take("no"):
+    if reader.take("no", "not", "without"):
+        reader.take("1")  # not a stamp
         return "=", 0
     if reader.take("at"):
         sign = "<=" if reader.need("least", "most") == "most" else ">="
@@ -257,7 +261,8 @@ class _Reader:
                 blank = len(text[place:]) - len(text[place:].lstrip())
                 self._tokens.append((place + blank, ""))
                 break
-            self._tokens.append((found.start(found.lastgroup or 0), found.group(found.lastgroup or 0).casefold()))
+            token = found.group(found.lastgroup or 0).casefold()
+            self._tokens.append((found.start(found.lastgroup or 0), _NUMBERS.get(token, token)))
             place = found.end()
 
     @property

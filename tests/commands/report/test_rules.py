@@ -54,6 +54,11 @@ YES, NO, NOT_KNOWN = Met.YES, Met.NO, Met.NOT_KNOWN
         ("stamp>=2 on last 2 pages", ["tt", "t", ""], NO),
         ("stamp>=2 on last 2 pages", ["tt"], YES),  # one page is all there is
         ("stamp>=1 on first 2 pages", ["", "", "t"], NO),
+        ("at least two signatures on the last two pages", ["ss", "s", ""], NO),  # numbers as words
+        ("exactly one stamp", ["t", "t"], NO),
+        ("a stamp and one signature", ["t", "s"], YES),
+        ("without stamp", ["s"], YES),
+        ("not a stamp on first page", ["t"], NO),
         ("signature+thumb>=2", ["s", "h"], YES),  # counted together
         ("signature+thumb>=2", ["s", "t"], NO),
         ("stamp or thumb>=1", ["h"], YES),
@@ -110,7 +115,7 @@ def test_what_a_rule_says(rule: str, pages: list[str], met: Met) -> None:
         ("no", 2, "signature, stamp, thumb or mark"),
         ("signature=2+1", 11, "`on` with a place"),
         ("signature>=", 11, "a whole number"),
-        ("signature>=two", 11, "a whole number"),
+        ("signature>=twenty", 11, "a whole number"),
         ("signature>=1.5", 12, "`on` with a place"),
         ("signature>=1001", 11, "from 0 to 1000"),
         ("signature=>2", 10, "a whole number"),
