@@ -277,7 +277,9 @@ def _quantise(models: Models, args: argparse.Namespace, settings: Settings) -> N
         from backend.training.quantise import calibration, quantise  # noqa: PLC0415
         from backend.training.training_record import versions  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise TrainingError(f"quantising needs {error.name}: install this program with its `train` extra") from error
+        raise TrainingError(
+            f"quantising needs {error.name}: install this program with its `train` extra (requirements/train.txt)"
+        ) from error
     if (args.coco is None) != (args.images is None):
         raise SettingsError("--coco FILE and --images DIR go together")
     serving = Sources.of(settings).at_once()

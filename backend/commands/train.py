@@ -104,7 +104,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         from backend.training.retraining import session  # noqa: PLC0415
         from backend.training.retraining.together import together  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise TrainingError(f"training needs {error.name}: install this program with its `train` extra") from error
+        raise TrainingError(
+            f"training needs {error.name}: install this program with its `train` extra (requirements/train.txt)"
+        ) from error
     if not args.bundled_recipe:
         _refuse_what_is_not_looked_at(args)
         return together(lambda: session.run(args, settings))

@@ -207,7 +207,8 @@ class Hub:
         """
         if missing := self.lacks():
             raise WeightsUnavailable(
-                f"converting the checkpoint of {self.repository} needs {', '.join(missing)}: install the `train` extra"
+                f"converting the checkpoint of {self.repository} needs {', '.join(missing)}: install the `train` extra "
+                "(requirements/train.txt)"
             )
         checkpoint, commit = self.download()
         self._convert(checkpoint, commit)
