@@ -45,8 +45,9 @@ def settle_disputes(connection: Connection, tasks: Collection[int], pages: Colle
             copies |= found
             shared.add(page)
         else:
-            disputed = sample.c.page_sha256 == page, sample.c.quarantine.contains(_HAS_COPY)
-            connection.execute(update(sample).where(*disputed).values(quarantine=None))
+            # That it is in quarantine at all, an index knows.
+            disputed = sample.c.quarantine.is_not(None), sample.c.quarantine.contains(_HAS_COPY)
+            connection.execute(update(sample).where(sample.c.page_sha256 == page, *disputed).values(quarantine=None))
     wanted = sample.c.task.in_({*tasks, *copies}), sample.c.outcome != Outcome.DUPLICATE
     rows = connection.execute(select(sample).where(*wanted).order_by(sample.c.id)).all()
     by_task: dict[int, list[Row[Any]]] = {}

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Column, Connection, Row, and_, insert, or_, select, text, update
+from sqlalchemy import Column, Connection, Row, and_, insert, or_, select, text, union_all, update
 
 from backend.corrections.tables import document, sample
 
@@ -29,6 +29,8 @@ TRAIN, VALIDATION, GOLD = 70, 15, 15
 COPY_BITS = 3
 # A page that more documents have is a form, not a copy.
 MOST_SHARING = 8
+# As many tell that there are too many, and that there were before the last one came.
+_MOST_COPIES = MOST_SHARING + 2
 SIDES_LOCK = 0x73706C69  # any number that nothing else locks
 ELSEWHERE = "another document has its page on"
 _MOST_VARIABLES = 500
@@ -109,7 +111,9 @@ def assign_split(connection: Connection, pages: Sequence[OfDocument]) -> Side:
     fixed = bool(connection.execute(select(document.c.fixed).where(document.c.key == key)).scalar())
     for page in new.values():
         row: dict[str, Any] = {f"band{n}": band for n, band in enumerate(_bands(page.page_phash))}
+        is_known = connection.execute(select(document.c.key).where(document.c.page_sha256 == page.page_sha256).limit(1))
         row |= {"key": key, "page_sha256": page.page_sha256, "phash": page.page_phash, "fixed": fixed}
+        row |= {"first": is_known.first() is None}
         connection.execute(insert(document).values(split=split or split_of(key), **row))
     changed = {key, *_decide(connection, key, new.values())} if new else set()
     for name in sorted(changed):
@@ -196,9 +200,9 @@ def _move(connection: Connection, key: str, side: str) -> bool:
 def _settle_pages(connection: Connection, key: str, changed: Collection[str]) -> None:
     """Notes for each page of a changed document where it teaches: only on the side of its owner."""
     for page in connection.execute(select(document).where(document.c.key == key)).all():
-        copies = _copies(connection, page.page_sha256, page.phash)
-        owner = _owner(copies)
-        theirs = copies if owner.key in changed else [page]
+        owner = _owner(_copies(connection, page.page_sha256, page.phash))
+        moved = owner.key in changed
+        theirs = _copies(connection, page.page_sha256, page.phash, most=None) if moved else [page]
         for side in sorted({one.split for one in theirs}):
             here = [one for one in theirs if one.split == side]
             _quarantine(connection, here, None if side == owner.split else elsewhere(owner.split))
@@ -222,13 +226,27 @@ def _owner(copies: Iterable[Row[Any]]) -> Row[Any]:
     return min(copies, key=lambda one: (not one.fixed, one.key))
 
 
-def _copies(connection: Connection, sha256: str, phash: str) -> list[Row[Any]]:
-    """The pages that are copies of one: with the same pixels, or a perceptual hash within 3 bits; itself among them."""
-    alike = (document.c[f"band{n}"] == band for n, band in enumerate(_bands(phash)))
-    near = select(*_OF_PAGE).where(or_(document.c.page_sha256 == sha256, *alike))
-    own = int(phash, 16)
-    rows = connection.execute(near.order_by(document.c.key, document.c.page_sha256)).all()
-    return [row for row in rows if (int(row.phash, 16) ^ own).bit_count() <= COPY_BITS]
+def _copies(connection: Connection, sha256: str, phash: str, *, most: int | None = _MOST_COPIES) -> list[Row[Any]]:
+    """The pages that are copies of one: with the same pixels, or a perceptual hash within 3 bits; itself among them.
+
+    Of a picture that more documents have than `most`, the first ones, its owner among them; all where `most` is None.
+    """
+    bands = (and_(document.c[f"band{n}"] == band, document.c.first) for n, band in enumerate(_bands(phash)))
+    alike = connection.execute(select(document.c.page_sha256, document.c.phash).where(or_(*bands))).all()
+    near = {row.page_sha256 for row in alike if (int(row.phash, 16) ^ int(phash, 16)).bit_count() <= COPY_BITS}
+    pictures = sorted({sha256, *near})
+    found: list[Row[Any]] = []
+    if len(pictures) > MOST_SHARING or most is None:
+        for start in range(0, len(pictures), _MOST_VARIABLES):
+            some = document.c.page_sha256.in_(pictures[start : start + _MOST_VARIABLES])
+            found += connection.execute(select(*_OF_PAGE).where(some))
+    else:
+        for picture in pictures:
+            its = select(*_OF_PAGE).where(document.c.page_sha256 == picture).order_by(document.c.key).limit(most)
+            # An index has those that were decided, and the others, in the order of their keys.
+            halves = (its.where(document.c.fixed.is_(fixed)).subquery() for fixed in (True, False))
+            found += connection.execute(union_all(*map(select, halves)))
+    return sorted(found, key=lambda row: (row.key, row.page_sha256))
 
 
 def _bands(phash: str) -> list[str]:

@@ -63,6 +63,9 @@ metadata = MetaData(
 _Counter = BigInteger().with_variant(Integer, "sqlite")
 
 
+_OPEN = text("turned IS NULL")
+
+
 def _box() -> list[Column[float]]:
     return [Column(name, Float, nullable=False) for name in ("x1", "y1", "x2", "y2")]
 
@@ -146,7 +149,10 @@ annotation = Table(
     Column("doubtful", Boolean, nullable=False, server_default=false()),
     # When an event alone told that it was deleted; null where Label Studio itself says so.
     Column("hearsay", Float),
-    Index("ix_annotation_due", "parked", "due"),
+    # Of open ones alone: among all that are done, who looks for work would pass over each.
+    Index(
+        "ix_annotation_open", "due", "id", sqlite_where=text("turned IS NULL"), postgresql_where=text("turned IS NULL")
+    ),
     Index("ix_annotation_task", "task"),
     comment="The newest known state of each annotation; a deletion is final.",
 )
@@ -218,7 +224,8 @@ sample = Table(
     Index("ix_sample_annotation", "annotation"),
     Index("ix_sample_task", "task"),
     Index("ix_sample_crop_sha256", "crop_sha256"),
-    Index("ix_sample_page_sha256", "page_sha256"),
+    Index("ix_sample_page_sha256", "page_sha256", "quarantine"),
+    Index("ix_sample_document", "document", "page_sha256"),
     comment="One training example with its history.",
 )
 
@@ -230,9 +237,12 @@ document = Table(
     Column("split", String(16), nullable=False),
     Column("phash", String(16), nullable=False),
     # Two hashes of 64 bits within 3 bits of each other share at least one of four 16-bit bands: an index finds them.
-    *(Column(f"band{n}", String(4), nullable=False, index=True) for n in range(4)),
+    *(Column(f"band{n}", String(4), nullable=False) for n in range(4)),
     Column("fixed", Boolean, nullable=False, server_default=false()),  # decided by a program that never decides anew
-    Index("ix_document_page_sha256", "page_sha256"),
+    # Whether its document is the first that had the page: among thousands on one form, one is looked at for its hash.
+    Column("first", Boolean, nullable=False, server_default=false()),
+    *(Index(f"ix_document_band{n}", f"band{n}", "first") for n in range(4)),
+    Index("ix_document_page_sha256", "page_sha256", "fixed", "key"),
     comment="Which side a document is on, and the pages by which its copies are known.",
 )
 

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Row, event, select, update
 from backend.corrections.crop_store import CropStore, fingerprint, perceptual
 from backend.corrections.database import writing
 from backend.corrections.journal import Journal
-from backend.corrections.splits import MOST_SHARING, assign_split, document_key, split_of
+from backend.corrections.splits import MOST_SHARING, _copies, _owner, assign_split, document_key, split_of
 from backend.corrections.tables import document, sample
 from backend.corrections.worker import Worker
 from backend.dataset.gathering import PageLook
@@ -245,6 +245,18 @@ def test_a_document_asks_as_little_of_the_database_however_many_have_its_form(en
             assign_split(connection, [page])
             costs.append(len(asked))
     assert max(costs[2 * MOST_SHARING :]) <= 30, costs
+
+
+def test_a_page_that_many_documents_have_to_the_pixel_is_read_of_few_of_them(engine: Engine) -> None:
+    costs = []
+    with undone(engine) as connection:
+        for number in range(10 * MOST_SHARING):
+            page = Scanned(document_key(f"contract {number}", ()), "a" * 64, f"{0x0F0F:016x}")
+            assign_split(connection, [page])
+            copies = _copies(connection, page.page_sha256, page.page_phash)
+            assert _owner(copies).key == min(key for key in connection.execute(select(document.c.key)).scalars())
+            costs.append(len(copies))
+    assert max(costs) == MOST_SHARING + 2
 
 
 def test_a_page_that_two_documents_decided_before_share_teaches_on_one_side(ledger: Ledger, engine: Engine) -> None:
