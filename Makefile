@@ -17,9 +17,10 @@ help:  ## this list
 demo: .venv-demo/installed .venv-label-studio/installed  ## Label Studio, the backend and drawn contracts with their boxes
 	@exec .venv-demo/bin/python -m backend demo $(ARGS)
 
-# Three processes on two cores, each with one thread: much of the time is spent waiting for servers and starts.
+# Three processes on two cores, each with one thread: much of the time is spent waiting for servers and starts. Python
+# keeps what it compiled, whatever the environment says: the tests start hundreds of processes.
 test: .venv/installed .venv-label-studio/installed  ## all tests, those against a real Label Studio among them
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 lint: .venv/installed  ## style, formatting and types; the image and its services
 	.venv/bin/ruff check .
