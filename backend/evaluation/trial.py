@@ -242,7 +242,7 @@ def trial(
         before, after = raced(champion, challenger, gold, settings)
         pace = None
     else:
-        before, after = race(champion, challenger, gold, settings)
+        before, after = race(champion, challenger, gold, settings, twice=False)
         pace = raced(paced, challenger, gold, settings)
     right = right_now(challenger.classifier, hard)
     return judge(before, after, pace=pace, trained_on=trained_on, pages=pages, hard=right, attempts=attempts)

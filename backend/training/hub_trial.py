@@ -100,7 +100,8 @@ def hub_trial(folder: Path, bundled: Path, *, pages: int, scratch: Path) -> HubV
     _fit(challenger, home_of("detector", bundled), drawn[:cut])
     settings = Settings(data_dir=scratch)
     truth = read_coco(_written(drawn[cut:], scratch), scratch)
-    before, after = race(build_pipeline(champion, settings), build_pipeline(challenger, settings), truth, settings)
+    pipelines = build_pipeline(champion, settings), build_pipeline(challenger, settings)
+    before, after = race(*pipelines, truth, settings, twice=False)
     verdict = judge(before, after, trained_on=(), hard=(), attempts=1, bounds=_BOUNDS)
     figures["gate"] = verdict.as_json()
     if verdict.promoted:

@@ -14,7 +14,7 @@ import pytest
 
 from backend.corrections.crop_store import fingerprint
 from backend.errors import EvaluationError
-from backend.evaluation.study import fingerprints
+from backend.evaluation.study import fingerprints, race
 from backend.evaluation.trial import ATTEMPTS_FILE, HardExample, alike, note_attempt, raced, right_now, trial
 from backend.evaluation.truth import Truth, read_coco
 from backend.geometry import as_boxes
@@ -121,6 +121,30 @@ def test_few_pages_are_raced_over_again_where_the_challenger_seems_slower(
     assert len(before.shown) == len(after.shown) == 1
     faster, _ = raced(laborious, swift, gold, settings, races=3)
     assert faster.milliseconds.shape == (1, 1)
+
+
+class Counted(Pipeline):
+    """Counts its looks at pages."""
+
+    looks = 0
+
+    def marks(self, page: Page, *, confidence: float | None = None) -> Marks:
+        self.looks += 1
+        return super().marks(page, confidence=confidence)
+
+
+@pytest.mark.parametrize(("twice", "looks"), [(True, 1 + 2 * 2), (False, 1 + 2)])
+def test_where_speed_is_no_question_each_looks_at_a_page_once(
+    drawn: Path, settings: Settings, serving: Pipeline, twice: bool, looks: int
+) -> None:
+    """The first page is looked at once more, by both: the first look sets up a network's memory."""
+    known = read_coco(drawn / "annotations.json", drawn)
+    gold = Truth(pages=known.pages[:2], sha256=known.sha256)
+    one, other = (Counted(serving.detector, serving.classifier, serving.config) for _ in range(2))
+    runs = race(one, other, gold, settings, twice=twice)
+    assert (one.looks, other.looks) == (looks, looks)
+    assert [len(run.shown) for run in runs] == [2, 2]
+    assert all(np.isfinite(run.milliseconds).all() for run in runs)
 
 
 def test_whole_numbers_are_raced_beside_floating_point_as_what_they_were_made_of(
