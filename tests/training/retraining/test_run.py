@@ -130,10 +130,11 @@ def of(data: Path) -> Settings:
 def copied(data: Path, to: Path) -> Path:
     """A copy of a data folder; what is changed in place is not shared."""
     shutil.copytree(data, to, copy_function=os.link)
-    for name in ("ledger.sqlite3", "models/history.jsonl", "training/state.json", "training/lock"):
-        text = (data / name).read_bytes()
-        (to / name).unlink()
-        (to / name).write_bytes(text)
+    for name in ("ledger.sqlite3", "models/history.jsonl", "training/state.json", "training/lock", ATTEMPTS_FILE):
+        if (data / name).exists():
+            text = (data / name).read_bytes()
+            (to / name).unlink()
+            (to / name).write_bytes(text)
     return to
 
 
@@ -149,6 +150,24 @@ def data(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def waiting(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same of the good one."""
     copy = copied(good, tmp_path / "data")
+    settle(of(copy), monkeypatch)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def judged(good: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The good one after the gate let it pass, and before it is promoted."""
+    data = copied(good, tmp_path_factory.mktemp("judged") / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        settle(of(data), patch)
+        assert main([*WORDS, "--no-promote"]) == 0
+    return data
+
+
+@pytest.fixture
+def passed(judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, and the environment that names it."""
+    copy = copied(judged, tmp_path / "data")
     settle(of(copy), monkeypatch)
     return copy
 
@@ -242,42 +261,38 @@ def test_what_passes_the_gate_serves_and_the_same_samples_do_not_train_again(
     assert f"nothing new: {name}: the same samples made it before" in capsys.readouterr().out
 
 
-def test_no_promote_leaves_it_a_candidate(waiting: Path) -> None:
-    serving = Registry(waiting / "models").pointed()
-    assert main([*WORDS, "--no-promote"]) == 0
-    model = Models(waiting / "models").get(candidate_of(waiting))
+def test_no_promote_leaves_it_a_candidate(good: Path, judged: Path) -> None:
+    model = Models(judged / "models").get(candidate_of(judged))
     assert (model.active, model.status) == (False, "candidate")
     assert model.verdict is not None
     assert model.verdict.passed
-    assert Registry(waiting / "models").pointed() == serving
+    assert Registry(judged / "models").pointed() == Registry(good / "models").pointed() is not None
 
 
-def test_a_promotion_that_was_cut_off_is_made_up_for(waiting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_promotion_that_was_cut_off_is_made_up_for(passed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Killed between the verdict and the promotion, or not to promote the first time: the gate is not asked again."""
-    assert main([*WORDS, "--no-promote"]) == 0
-    name = candidate_of(waiting)
-    attempts = (waiting / ATTEMPTS_FILE).read_text()
+    name = candidate_of(passed)
+    attempts = (passed / ATTEMPTS_FILE).read_text()
     assert main([*WORDS, "--no-promote"]) == 0
     assert f"it passed the gate and waits: `models promote {name}`" in capsys.readouterr().out
     assert main(WORDS) == 0
     assert f"promoted: {name}: " in capsys.readouterr().out
-    assert Registry(waiting / "models").pointed() == name
-    assert (waiting / ATTEMPTS_FILE).read_text() == attempts
+    assert Registry(passed / "models").pointed() == name
+    assert (passed / ATTEMPTS_FILE).read_text() == attempts
     # Somebody's rollback is not undone.
-    Models(waiting / "models").rollback(why="a test", by="tests")
+    Models(passed / "models").rollback(why="a test", by="tests")
     assert main(WORDS) == 0
-    assert Registry(waiting / "models").pointed() != name
+    assert Registry(passed / "models").pointed() != name
 
 
-def test_a_promotion_that_was_cut_off_waits_where_another_model_serves_by_now(waiting: Path) -> None:
-    assert main([*WORDS, "--no-promote"]) == 0
-    other = promoted(waiting, BUNDLED)
+def test_a_promotion_that_was_cut_off_waits_where_another_model_serves_by_now(passed: Path) -> None:
+    other = promoted(passed, BUNDLED)
     assert main(WORDS) == 0
-    ended = last_training(folder_of(waiting))
+    ended = last_training(folder_of(passed))
     assert ended is not None
     assert ended.result == "candidate"
     assert f"but by now {other} serves where MODEL is `auto`" in ended.reason
-    assert Registry(waiting / "models").pointed() == other
+    assert Registry(passed / "models").pointed() == other
 
 
 def test_what_passed_beside_a_model_that_serves_no_more_waits(waiting: Path, good: Path) -> None:
