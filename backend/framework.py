@@ -7,7 +7,7 @@ Its `_wsgi.py` needs no more than:
     app = init_app(model_class=ContractMarks)
 
 That server drops the events whose names are plural, such as ANNOTATIONS_DELETED. What they told is asked for instead:
-see `MISSED_SECONDS`.
+see `_MISSED_SECONDS`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from backend.labelstudio.client import LabelStudio
 
-__all__ = ["MISSED_SECONDS", "ContractMarks", "catch_up"]
+__all__ = ["ContractMarks", "catch_up"]
 
 _LOG = logging.getLogger(__name__)
-MISSED_SECONDS = 60.0
+_MISSED_SECONDS = 60.0
 """How often Label Studio is asked for corrections whose events that server dropped."""
 # The bundled model is loaded in less than the 3 s that Label Studio waits for /setup; a late answer is asked for again.
 _FIRST_SECONDS = 60.0
@@ -93,7 +93,7 @@ def catch_up(engine: Engine, studio_of: Callable[[str], LabelStudio]) -> int:
 def _catch_up_for_ever(application: Application) -> None:
     """In a thread of its own; what fails is said, and tried again."""
     while True:
-        time.sleep(MISSED_SECONDS)
+        time.sleep(_MISSED_SECONDS)
         try:
             changed = catch_up(application.feedback.store.engine, application.predictor.connections.studio)
         except BackendError as error:

@@ -14,13 +14,13 @@ from typing import Literal, TextIO, TypeAlias
 
 from backend.escaping import LONGEST_LINE, PlainFormatter, printable
 
-__all__ = ["Colour", "advise", "begin_log", "in_colour", "painted"]
+__all__ = ["Colour", "advise", "begin_log", "painted"]
 
 Colour: TypeAlias = Literal["red", "green", "yellow", "dim"]
 _CODES: dict[Colour, str] = {"red": "31", "green": "32", "yellow": "33", "dim": "2"}
 
 
-def in_colour(stream: TextIO) -> bool:
+def _in_colour(stream: TextIO) -> bool:
     """Whether a stream shows colours: a terminal, without NO_COLOR (no-color.org), that is not `dumb`."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
@@ -33,7 +33,7 @@ def painted(text: str, colour: Colour, stream: TextIO | None = None) -> str:
         colour: Its colour.
         stream: Where it goes; stdout when None.
     """
-    shown = in_colour(sys.stdout if stream is None else stream)
+    shown = _in_colour(sys.stdout if stream is None else stream)
     return f"\033[{_CODES[colour]}m{text}\033[0m" if shown else text
 
 

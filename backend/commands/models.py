@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from backend.evaluation.truth import Truth
     from backend.models.published import ModelEvent
 
-__all__ = ["add_arguments", "add_judging", "ask_gate", "check_judging", "run"]
+__all__ = ["add_arguments", "run"]
 
 _NOTHING = "none"
 _BY = "command line"
@@ -45,7 +45,7 @@ _CALIBRATION_PAGES = 40
 _LEGEND = "* serves where MODEL is `auto`; F1: macro, on pages at IoU .5; gain: on pages, in points, by the gate"
 
 
-def add_judging(parser: argparse.ArgumentParser, *, required: bool) -> None:
+def _add_judging(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """Adds what the gate needs to be asked.
 
     Args:
@@ -68,7 +68,7 @@ def add_judging(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument("--promote", action="store_true", help="let it serve if it passes")
 
 
-def check_judging(args: argparse.Namespace) -> bool:
+def _check_judging(args: argparse.Namespace) -> bool:
     """Whether the gate is to be asked.
 
     Raises:
@@ -83,7 +83,7 @@ def check_judging(args: argparse.Namespace) -> bool:
     return args.coco is not None
 
 
-def ask_gate(
+def _ask_gate(
     models: Models,
     name: str,
     args: argparse.Namespace,
@@ -96,7 +96,7 @@ def ask_gate(
     Args:
         models: The registry.
         name: Which model.
-        args: Those of `add_judging`.
+        args: Those of `_add_judging`.
         settings: Which weights serve, and where the ledger is.
         tell: Says what was promoted.
 
@@ -180,7 +180,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--images", type=Path, metavar="DIR", help="folder of the images that FILE names")
     one = acts.add_parser("judge", help="ask the gate about a model, on pages whose marks are known")
     one.add_argument("name", help="the model's name, as `models list` has it")
-    add_judging(one, required=True)
+    _add_judging(one, required=True)
     one = acts.add_parser("promote", help="let a model serve")
     one.add_argument("name", help="the model's name, as `models list` has it")
     one.add_argument("--why", default="", help="reason, for the history")
@@ -194,7 +194,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     one.add_argument("repository", nargs="?", default=REPOSITORY, help=f"which one (default: {REPOSITORY})")
     one.add_argument("--revision", default="main", help="branch, tag or commit (default: main)")
-    add_judging(one, required=False)
+    _add_judging(one, required=False)
     one = acts.add_parser("push", help="upload weights, card and figures of a model to the Hugging Face Hub")
     one.add_argument("repository", help="repository on the Hub, such as organisation/name")
     one.add_argument("--model", help="the model's name (default: the promoted one)")
@@ -226,8 +226,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     elif args.act == "quantise":
         _quantise(models, args, settings)
     elif args.act == "judge":
-        check_judging(args)
-        return ask_gate(models, args.name, args, settings, tell=_tell_move)
+        _check_judging(args)
+        return _ask_gate(models, args.name, args, settings, tell=_tell_move)
     elif args.act == "promote":
         if args.force and not args.why:
             raise SettingsError("--force overrules the gate, or does without it: say why, with --why")
@@ -250,12 +250,12 @@ def _track(models: Models, name: str, settings: Settings) -> None:
 
 
 def _pull(models: Models, args: argparse.Namespace, settings: Settings) -> int:
-    judged = check_judging(args)
+    judged = _check_judging(args)
     way = HubWay(proxy=settings.hub_proxy)
     record = pull(models, args.repository, scratch=settings.data_dir / "hub", revision=args.revision, way=way)
     asks = "" if judged else f"; `models judge {record.name}` asks the gate about it"
     print(f"{record.name}: a candidate from {printable(record.source)}{asks}")
-    return ask_gate(models, record.name, args, settings, tell=_tell_move) if judged else os.EX_OK
+    return _ask_gate(models, record.name, args, settings, tell=_tell_move) if judged else os.EX_OK
 
 
 def _publish(models: Models, folder: Path, settings: Settings, *, facts: Facts) -> None:

@@ -40,7 +40,7 @@ from backend.settings import Settings
 from backend.terminal import advise
 from backend.vision.network_config import CLASSES
 
-__all__ = ["SampleShelf", "add_arguments", "html_sheet", "png_sheet", "run", "shelves", "story"]
+__all__ = ["SampleShelf", "add_arguments", "run", "shelves", "story"]
 
 _AT_ONCE = 1000
 _CENTIS = 2
@@ -155,12 +155,12 @@ def shelves(connection: Connection, crops: CropStore, *, most: int) -> list[Samp
     return found
 
 
-def html_sheet(found: Sequence[SampleShelf]) -> str:
+def _html_sheet(found: Sequence[SampleShelf]) -> str:
     """The contact sheet as one page that needs no other file."""
     return render("sheet.html", "backend.commands", shelves=found, data_uri=_data_uri, moment=_moment)
 
 
-def png_sheet(found: Sequence[SampleShelf]) -> Image.Image:
+def _png_sheet(found: Sequence[SampleShelf]) -> Image.Image:
     """The contact sheet as one image."""
     rows = [-(-len(shelf.samples) // COLUMNS) for shelf in found]
     height = sum(HEADING + size * (SIDE + CAPTION) for size in rows) + 12
@@ -379,9 +379,9 @@ def _write_sheet(store: Store, file: Path, *, most: int) -> None:
     with store.engine.connect() as connection:
         found = shelves(connection, store.crops, most=most)
     if file.suffix.lower() == ".html":
-        write_private(file, html_sheet(found))
+        write_private(file, _html_sheet(found))
     else:
         with private_file(file) as opened:
-            png_sheet(found).save(opened, format="PNG")
+            _png_sheet(found).save(opened, format="PNG")
     crops = sum(len(shelf.samples) for shelf in found)
     print(f"{file}: {crops} crops; confidential, it shows parts of the pages; only you can read it")

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from backend.pages.page import Page
     from backend.settings import Settings
 
-__all__ = ["Frozen", "datasets", "file_stem", "freeze", "freeze_known", "known_pages"]
+__all__ = ["Frozen", "datasets", "file_stem", "freeze", "freeze_known"]
 
 _PROGRAM = "contract-marks"
 _MOST_NAMED = 20
@@ -54,7 +54,7 @@ _LONGEST_STEM = 150
 _NO_FILE = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)
 
 
-def known_pages(
+def _known_pages(
     truth: Truth, draft: VersionDraft, settings: Settings, progress: Callable[[], object]
 ) -> tuple[list[FrozenPage], list[PageLook]]:
     """Stores each page, and gives what is known about it, its side left empty, and how its document is known again.
@@ -221,7 +221,7 @@ def freeze_known(
     """
     checked(name)
     with datasets(settings).drafting() as draft:
-        pages, looks = known_pages(truth, draft, settings, progress)
+        pages, looks = _known_pages(truth, draft, settings, progress)
         found = sides_without_ledger(looks)
         placed = [dataclasses.replace(page, split=found.of(page.document, page.sha256)) for page in pages]
         source = "drawn" if all(page.drawn for page in truth.pages) else "coco"

@@ -34,17 +34,7 @@ if TYPE_CHECKING:
     from backend.labelstudio.tasks import TaskPage
     from backend.pages.page import Page
 
-__all__ = [
-    "Gathered",
-    "PageLook",
-    "Sides",
-    "gather",
-    "known_documents",
-    "page_name",
-    "samples_of",
-    "sides",
-    "sides_without_ledger",
-]
+__all__ = ["Gathered", "PageLook", "Sides", "gather", "known_documents", "samples_of", "sides", "sides_without_ledger"]
 
 _PORTION = 500
 _SAME_MOMENT = 1e-3
@@ -159,7 +149,7 @@ class Gathered:
         return [PageLook(document=document, page_sha256=sha, page_phash=phash) for sha, phash in self.looks]
 
 
-def page_name(task: int, page: int) -> str:
+def _page_name(task: int, page: int) -> str:
     """The name of a page of a task."""
     return f"task-{task}-{page}"
 
@@ -228,7 +218,7 @@ def _blank(page: Page, task_page: TaskPage, ruling: Ruling, index: int, sha256: 
     left, item = ruling.annotation, task_page.item or 0
     meant = {mark for binding in task_page.bindings for marks in binding.meanings.values() for mark in marks}
     return FrozenPage(
-        name=page_name(left.task, index),
+        name=_page_name(left.task, index),
         document="",
         split="",
         sha256=sha256,
@@ -283,7 +273,7 @@ def samples_of(engine: Engine, gathered: Sequence[Gathered]) -> Iterator[FrozenS
                     continue
                 yield FrozenSample(
                     id=row.id,
-                    page=page_name(row.task, row.page),
+                    page=_page_name(row.task, row.page),
                     outcome=row.outcome,
                     label=row.label,
                     wrong=row.wrong,

@@ -23,7 +23,7 @@ from backend.vision.ink import OD_STEPS, DetectionConfig, PageInk, ink_of, paper
 from backend.vision.network_config import MARKS
 from backend.vision.working_raster import Raster, rasterise
 
-__all__ = ["INKS", "LEAST", "SLICES", "MarkFacts", "Statistics", "Want", "ink_names", "statistics", "wants"]
+__all__ = ["INKS", "LEAST", "SLICES", "MarkFacts", "Statistics", "Want", "statistics", "wants"]
 
 INKS = ("blue", "violet", "red", "green", "black", "pale")
 """Names of ink groups; `pale` is too weak to tell, `black` has no colour, grey and pencil among it."""
@@ -51,7 +51,7 @@ _LEAST_WITHOUT_MARKS = 0.1
 """Of the pages on each side: without them nobody sees boxes on nothing."""
 
 
-def ink_names(ink: PageInk, boxes: Boxes) -> list[str]:
+def _ink_names(ink: PageInk, boxes: Boxes) -> list[str]:
     """Names the ink in each box.
 
     Args:
@@ -186,7 +186,7 @@ def _measured(page: FrozenPage, version: Version) -> Iterator[MarkFacts]:
     raster = rasterise(version.pixels(page), page.dpi, pixel_mm=config.pixel_mm)
     paper = paper_colour(raster.pixels, widest=config.paper_mm / config.pixel_mm)
     boxes = as_boxes([mark.box for mark in page.marks])
-    inks = ink_names(ink_of(raster.pixels, paper, config), raster.from_page(boxes))
+    inks = _ink_names(ink_of(raster.pixels, paper, config), raster.from_page(boxes))
     sizes = _sizes_mm(raster, page)
     shared = coverage(boxes, boxes) - np.eye(len(boxes))
     for mark, ink, size, within in zip(page.marks, inks, sizes, shared.max(axis=1), strict=True):

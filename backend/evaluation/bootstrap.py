@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "LEAST_DOCUMENTS",
-    "LEVEL",
     "RESAMPLES",
     "SEED",
     "Estimate",
@@ -33,7 +32,7 @@ __all__ = [
 
 RESAMPLES = 1000
 SEED = 20260101
-LEVEL = 0.95
+_LEVEL = 0.95
 LEAST_DOCUMENTS = 20
 """With fewer, intervals over documents are too narrow (see docs/evaluation.md)."""
 
@@ -126,7 +125,7 @@ def interval(resampled: NDArray[np.float64]) -> tuple[float, float] | tuple[None
     known = resampled[~np.isnan(resampled)]
     if not len(known):
         return None, None
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(known, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return float(low), float(high)
 
 

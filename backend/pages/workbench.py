@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
     from backend.pages.page import Document
 
-__all__ = ["MEBIBYTE", "ORDINARY_BYTES", "end_with", "main", "room_for"]
+__all__ = ["ORDINARY_BYTES", "end_with", "main", "room_for"]
 
-MEBIBYTE = 1 << 20
-ORDINARY_BYTES = 512 * MEBIBYTE
+_MEBIBYTE = 1 << 20
+ORDINARY_BYTES = 512 * _MEBIBYTE
 """Memory that opening a file, or decoding a page, may take beyond what the idle process has."""
 # The same of a page of which all pixels are asked for: with the program beside it, that is a gigabyte.
-_LARGEST_BYTES = 704 * MEBIBYTE
-_BESIDES_PIXELS = 128 * MEBIBYTE
+_LARGEST_BYTES = 704 * _MEBIBYTE
+_BESIDES_PIXELS = 128 * _MEBIBYTE
 # What the system says where it has nothing left, which is no fault of the file that is decoded.
 _SHORTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO)
 _SHORT_OF_MEMORY = ("out of memory", "cannot allocate memory", "memory allocation")
@@ -133,7 +133,7 @@ class _Bounds:
             return Refusal(PageUnavailable, "there is no memory to decode it at the moment: ask again")
         return Refusal(
             LimitExceeded,
-            f"decoding it takes more than {self._room // MEBIBYTE} MiB of memory: save it with fewer pixels, or as a "
+            f"decoding it takes more than {self._room // _MEBIBYTE} MiB of memory: save it with fewer pixels, or as a "
             "JPEG that is not progressive",
         )
 

@@ -11,9 +11,9 @@ from typing import Any
 from backend.files import write_private
 from backend.synthetic.marks import LANGUAGES, DrawnMark, DrawnPage, Label, Language
 
-__all__ = ["CATEGORIES", "PageTruth", "read", "truth_of", "write"]
+__all__ = ["PageTruth", "read", "truth_of", "write"]
 
-CATEGORIES: tuple[Label, ...] = ("signature", "stamp", "thumb")
+_CATEGORIES: tuple[Label, ...] = ("signature", "stamp", "thumb")
 """Class names in the order of their COCO ids, which start at 1."""
 
 
@@ -73,7 +73,7 @@ def write(pages: Sequence[PageTruth], path: Path) -> None:
         annotations += [
             _annotation(mark, len(annotations) + index, image_id) for index, mark in enumerate(page.marks, 1)
         ]
-    categories = [{"id": index, "name": name, "supercategory": "mark"} for index, name in enumerate(CATEGORIES, 1)]
+    categories = [{"id": index, "name": name, "supercategory": "mark"} for index, name in enumerate(_CATEGORIES, 1)]
     document = {"images": images, "annotations": annotations, "categories": categories}
     write_private(path, json.dumps(document, ensure_ascii=False, indent=1))
 
@@ -83,7 +83,7 @@ def _annotation(mark: DrawnMark, annotation_id: int, image_id: int) -> dict[str,
     return {
         "id": annotation_id,
         "image_id": image_id,
-        "category_id": CATEGORIES.index(mark.label) + 1,
+        "category_id": _CATEGORIES.index(mark.label) + 1,
         "bbox": [left, top, right - left, bottom - top],
         "area": (right - left) * (bottom - top),
         "iscrowd": 0,
@@ -117,11 +117,11 @@ def read(path: Path) -> list[PageTruth]:
 
 
 def _mark(annotation: Mapping[str, Any], name: str) -> DrawnMark:
-    if name not in CATEGORIES:
-        raise ValueError(f"category {name!r} is none of {', '.join(CATEGORIES)}")
+    if name not in _CATEGORIES:
+        raise ValueError(f"category {name!r} is none of {', '.join(_CATEGORIES)}")
     left, top, width, height = annotation["bbox"]
     return DrawnMark(
-        label=CATEGORIES[CATEGORIES.index(name)],
+        label=_CATEGORIES[_CATEGORIES.index(name)],
         box=(left, top, left + width, top + height),
         **annotation["attributes"],
     )

@@ -19,7 +19,7 @@ from backend.synthetic.lettering import fonts_of, render
 from backend.synthetic.marks import Ink, Mark, blotches, levelled, pick_ink, pixels_of, trimmed
 from backend.synthetic.penmanship import Hand, Stroke, compose, pick_hand, pick_syllables
 
-__all__ = ["SIGNATURE_KINDS", "Pen", "SignatureKind", "draw_signature", "draw_traces", "pick_pen"]
+__all__ = ["SIGNATURE_KINDS", "Pen", "SignatureKind", "draw_signature"]
 
 Layer = NDArray[np.float32]
 _FINE_DPI = 500.0
@@ -51,7 +51,7 @@ class Pen:
     soft_mm: float
 
 
-def pick_pen(rng: np.random.Generator) -> Pen:
+def _pick_pen(rng: np.random.Generator) -> Pen:
     """A pen as it lies on a desk: mostly ball pens."""
     sort = rng.choice(4, p=[0.5, 0.24, 0.16, 0.1])
     if sort == 0:
@@ -67,7 +67,7 @@ def pick_pen(rng: np.random.Generator) -> Pen:
     return Pen(kind="marker", width_mm=width, swing=0.12, nib_angle=None, skips=0.0, soft_mm=0.1)
 
 
-def draw_traces(rng: np.random.Generator, traces: Sequence[Trace], pen: Pen, *, scale_mm: float, dpi: float) -> Layer:
+def _draw_traces(rng: np.random.Generator, traces: Sequence[Trace], pen: Pen, *, scale_mm: float, dpi: float) -> Layer:
     """Ink of a pen that follows traces.
 
     Args:
@@ -163,7 +163,7 @@ def draw_signature(
     sort = kind or SIGNATURE_KINDS[rng.choice(len(SIGNATURE_KINDS), p=_SHARES)]
     tone = ink or pick_ink(rng, for_="signature")
     is_faded = bool(rng.random() < 1 / 16) if faded is None else faded
-    hand, pen = pick_hand(rng), pick_pen(rng)
+    hand, pen = pick_hand(rng), _pick_pen(rng)
     width_mm = _width(rng, sort)
     if sort == "script":
         coverage = _from_script(rng, hand, width_mm, dpi)
@@ -190,7 +190,7 @@ def _from_pen(
     scale = min(max(min(width_mm / wide, rng.uniform(2.5, 8.5)), 15.0 / wide), 34.0 / max(tall, 1e-3))
     # Nobody writes small letters with a thick marker.
     fitting = replace(pen, width_mm=min(pen.width_mm, max(0.22 * float(scale), 0.3)))
-    return draw_traces(rng, traces, fitting, scale_mm=float(scale), dpi=dpi)
+    return _draw_traces(rng, traces, fitting, scale_mm=float(scale), dpi=dpi)
 
 
 def _haste(rng: np.random.Generator, hand: Hand) -> float:

@@ -31,13 +31,13 @@ from backend.synthetic.stamp_parts import (
     stack,
 )
 
-__all__ = ["STAMP_KINDS", "StampKind", "engrave", "engrave_disc"]
+__all__ = ["STAMP_KINDS", "StampKind", "engrave"]
 
 StampKind = Literal["round", "oval", "rectangular", "square", "date", "lines", "office"]
 STAMP_KINDS: tuple[StampKind, ...] = get_args(StampKind)
 
 
-def engrave_disc(rng: np.random.Generator, words: StampWords, dpi: float, half: float) -> Layer:
+def _engrave_disc(rng: np.random.Generator, words: StampWords, dpi: float, half: float) -> Layer:
     """A round stamp of radius `half` pixels, upright."""
     inner = float(rng.uniform(0.56, 0.74))
     canvas = _rings(rng, half, dpi, inner=inner)
@@ -163,11 +163,11 @@ def engrave(rng: np.random.Generator, kind: StampKind, words: StampWords, *, dpi
 
 
 def _engrave_round(rng: np.random.Generator, words: StampWords, dpi: float) -> Layer:
-    return engrave_disc(rng, words, dpi, pixels_of(float(rng.triangular(24, 40, 47.5)), dpi) / 2)
+    return _engrave_disc(rng, words, dpi, pixels_of(float(rng.triangular(24, 40, 47.5)), dpi) / 2)
 
 
 def _engrave_oval(rng: np.random.Generator, words: StampWords, dpi: float) -> Layer:
-    disc = engrave_disc(rng, words, dpi, pixels_of(float(rng.uniform(32, 50)), dpi) / 2)
+    disc = _engrave_disc(rng, words, dpi, pixels_of(float(rng.uniform(32, 50)), dpi) / 2)
     height = round(disc.shape[0] * rng.uniform(0.58, 0.8))
     return np.asarray(cv2.resize(disc, (disc.shape[1], height), interpolation=cv2.INTER_AREA), dtype=np.float32)
 

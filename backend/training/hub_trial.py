@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from backend.synthetic.marks import DrawnPage
 
-__all__ = ["hub_trial", "main", "tells_apart"]
+__all__ = ["hub_trial", "main"]
 
 _FIRST_SEED = 5_000_000
 """Far from the seeds of trainings, tests and benchmarks."""
@@ -90,7 +90,7 @@ def hub_trial(folder: Path, bundled: Path, *, pages: int, scratch: Path) -> HubV
         draw_page(_FIRST_SEED + number, dpi=_DPI, marks=_MARKS if number % _EMPTY_EVERY else 0)
         for number in range(pages)
     ]
-    shares = tells_apart(Classifier(Network(challenger.path, challenger.config), name="hub"), drawn)
+    shares = _tells_apart(Classifier(Network(challenger.path, challenger.config), name="hub"), drawn)
     told = ", ".join(f"{share:.0%} of the {name}s" for name, share in zip(MARKS, shares, strict=True))
     figures: dict[str, object] = {"named": dict(zip(MARKS, shares.round(4).tolist(), strict=True))}
     if not shares.mean() >= _LEAST or shares.min() < _LEAST_OF_ONE:
@@ -110,7 +110,7 @@ def hub_trial(folder: Path, bundled: Path, *, pages: int, scratch: Path) -> HubV
     return HubVerdict(pair=pair, state=WORSE, reasons=verdict.reasons, figures=figures)
 
 
-def tells_apart(classifier: Classifier, pages: Sequence[DrawnPage]) -> NDArray[np.float64]:
+def _tells_apart(classifier: Classifier, pages: Sequence[DrawnPage]) -> NDArray[np.float64]:
     """Share (3,) of the true boxes of each of `MARKS` that a classifier names rightly, `none` not allowed."""
     right, cases = np.zeros(len(MARKS)), np.zeros(len(MARKS))
     for page in pages:

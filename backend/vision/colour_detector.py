@@ -36,7 +36,7 @@ from backend.vision.regions import (
 )
 from backend.vision.working_raster import rasterise
 
-__all__ = ["ColourDetector", "hue_modes", "layers_of", "pale_layers_of", "patch_layers_of", "stroke_layers_of"]
+__all__ = ["ColourDetector"]
 
 _HUES = 180
 _HUE_SPREAD = 5.0
@@ -51,7 +51,7 @@ _CROSSING = np.ones((9, 1), np.uint8)
 """Reach over a rule with its edges, working pixels."""
 
 
-def hue_modes(ink: PageInk) -> list[NDArray[np.bool_]]:
+def _hue_modes(ink: PageInk) -> list[NDArray[np.bool_]]:
     """Splits the circle of hues at the valleys of the page's hue histogram.
 
     Returns:
@@ -76,10 +76,10 @@ def hue_modes(ink: PageInk) -> list[NDArray[np.bool_]]:
     return tables
 
 
-def layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+def _layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
     """Gives (h, w) uint8 masks, 0 or 255: all coloured ink, then each hue by itself, each at every strength."""
     colours = [ink.colour]
-    for table in hue_modes(ink):
+    for table in _hue_modes(ink):
         member = np.zeros(256, np.uint8)
         member[:_HUES][table] = 255
         colours.append(np.asarray(cv2.bitwise_and(ink.colour, cv2.LUT(ink.hue, member)), np.uint8))
@@ -91,7 +91,7 @@ def layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint
             yield np.asarray(cv2.subtract(weak, cv2.dilate(strong, _EDGE)), np.uint8)
 
 
-def stroke_layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+def _stroke_layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
     """Gives (h, w) uint8 masks, 0 or 255, of the pieces of dark ink that no line of print would make.
 
     About half of real signatures are written in black, which no rule on colour can find. A pen's stroke hangs together
@@ -106,7 +106,7 @@ def stroke_layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[
         yield _without_print(_without_rules(mask, rules), config)
 
 
-def patch_layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+def _patch_layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
     """Gives (h, w) uint8 masks, 0 or 255, of ink that covers the paper without a gap, as a thumb does.
 
     At a scale that blurs ridges together, an opening takes away everything with white in it: lines of print, strokes
@@ -126,7 +126,7 @@ def patch_layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[n
             yield np.asarray(cv2.bitwise_and(near, inked), np.uint8)
 
 
-def pale_layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
+def _pale_layers_of(ink: PageInk, config: DetectionConfig) -> Iterator[NDArray[np.uint8]]:
     """Gives an (h, w) uint8 mask, 0 or 255, of grey ink that is paler than print: faded stamps of a grey scan."""
     lowest, highest = (round(density * OD_STEPS) for density in config.pale_ods)
     print_and_edges = cv2.dilate(cv2.inRange(ink.neutral, highest, 255), np.ones((7, 7), np.uint8))
@@ -162,7 +162,7 @@ def _without_print(mask: NDArray[np.uint8], config: DetectionConfig) -> NDArray[
     return pieces.mask_of(large & (fill <= config.most_fill))
 
 
-_LAYERS = dict(zip(KINDS, (layers_of, stroke_layers_of, patch_layers_of, pale_layers_of), strict=True))
+_LAYERS = dict(zip(KINDS, (_layers_of, _stroke_layers_of, _patch_layers_of, _pale_layers_of), strict=True))
 
 
 class ColourDetector:

@@ -31,7 +31,6 @@ __all__ = [
     "DELIVERY_CHECK",
     "THROUGH",
     "TITLE",
-    "UNBLOCK",
     "WAY",
     "WEBHOOK_CHECK",
     "check_connection",
@@ -51,7 +50,7 @@ _CLOCKS_SECONDS = 120.0
 CONNECTION_CHECK = "connection"
 WAY = "way to the backend"
 TITLE = "title"
-UNBLOCK = "start Label Studio with ML_BLOCK_LOCAL_IP=false SSRF_PROTECTION_ENABLED=false"
+_UNBLOCK = "start Label Studio with ML_BLOCK_LOCAL_IP=false SSRF_PROTECTION_ENABLED=false"
 """The way out where Label Studio refuses private addresses: the first for backends, the second for webhooks."""
 _CONNECTED = "CO"
 _LISTEN = (
@@ -151,7 +150,7 @@ def check_way(studio: LabelStudio, state: Fields, connection: Fields) -> Checked
     why = f" ({found.reason})" if found.reason else ""
     match found.reach:
         case AddressReach.BLOCKED:
-            return failed(WAY, f"Label Studio refuses {url}: it is a private address", remedy=UNBLOCK)
+            return failed(WAY, f"Label Studio refuses {url}: it is a private address", remedy=_UNBLOCK)
         case AddressReach.REFUSED:
             brings = connection.get("basic_auth_user") if connection.get("auth_method") == "BASIC_AUTH" else None
             return failed(
@@ -196,7 +195,7 @@ def _unconnected(found: Reached, state: Fields, *, url: str, others: list[dict[s
             return failed(
                 CONNECTION_CHECK,
                 f"{start}; and Label Studio refuses that address, a private one",
-                remedy=f"{UNBLOCK}, then {connecting(state, url)}",
+                remedy=f"{_UNBLOCK}, then {connecting(state, url)}",
             )
         case AddressReach.UNREACHABLE:
             return failed(
@@ -251,7 +250,7 @@ def check_let_through(studio: LabelStudio, state: Fields, webhook: Webhook) -> C
     """Whether Label Studio sends events to that address at all; where it does not, it says so nowhere."""
     found = takes_webhook(studio, int(state["id"]), webhook.url)
     if found.reach is AddressReach.BLOCKED:
-        return failed(THROUGH, f"Label Studio sends nothing to {webhook.url}: it is a private address", remedy=UNBLOCK)
+        return failed(THROUGH, f"Label Studio sends nothing to {webhook.url}: it is a private address", remedy=_UNBLOCK)
     if found.reach is AddressReach.UNREACHABLE:
         return failed(
             THROUGH,

@@ -33,7 +33,6 @@ __all__ = [
     "CLASSIFIER",
     "CREDENTIALS",
     "DETECTOR",
-    "RUNNING_CHECK",
     "SAME",
     "TRAINING_MODULES",
     "VERSION",
@@ -45,7 +44,6 @@ __all__ = [
     "check_training",
     "check_version",
     "check_weights",
-    "version_here",
 ]
 
 EXTRAS_CHECK = "training"
@@ -65,7 +63,7 @@ CLASSIFIER = "classifier"
 DETECTOR = "detector"
 _INSTALL = "install the program anew"
 _ANOTHER = "`models promote` another, or `models rollback`; MODEL=bundled serves meanwhile"
-RUNNING_CHECK = "backend"
+_RUNNING_CHECK = "backend"
 CREDENTIALS = "credentials"
 SAME = "same model"
 VERSION = "version"
@@ -167,7 +165,7 @@ def check_detector(settings: Settings, weights: Weights) -> Checked[Detects]:
     return well(DETECTOR, f"DETECTOR={settings.detector}: {whose} loads, its checksum is right", detector)
 
 
-def version_here(settings: Settings, detector: Detects, classifier: Classifies) -> str:
+def _version_here(settings: Settings, detector: Detects, classifier: Classifies) -> str:
     """The version under which these would serve."""
     return Pipeline(detector, classifier, PipelineConfig(confidence=settings.confidence)).version
 
@@ -194,29 +192,29 @@ def check_backend(url: str, *, basic_auth: tuple[str, str] | None) -> Checked[st
         state = health(url, basic_auth=basic_auth)
     except SetupError as error:
         found, _, remedy = str(error).partition(": ")
-        return failed(RUNNING_CHECK, found, remedy=remedy or "see the log of `serve`")
+        return failed(_RUNNING_CHECK, found, remedy=remedy or "see the log of `serve`")
     version, trouble = str(state.get("model_version") or ""), state.get("model_error")
     if state["model_state"] == "loading":
         return failed(
-            RUNNING_CHECK, f"{url} still loads its model", remedy="ask `doctor` again in a moment; its log says more"
+            _RUNNING_CHECK, f"{url} still loads its model", remedy="ask `doctor` again in a moment; its log says more"
         )
     if state["model_state"] == "failed":
         return failed(
-            RUNNING_CHECK, f"{url} has no model to serve: {trouble}", remedy="see `weights`, `classifier`, `detector`"
+            _RUNNING_CHECK, f"{url} has no model to serve: {trouble}", remedy="see `weights`, `classifier`, `detector`"
         )
     if trouble:
         return doubtful(
-            RUNNING_CHECK,
+            _RUNNING_CHECK,
             f"{url} serves {version}; another model cannot: {trouble}",
             remedy="what was promoted: `models promote` another, or `models rollback`",
             value=version,
         )
-    return well(RUNNING_CHECK, f"{url} serves {version}", version)
+    return well(_RUNNING_CHECK, f"{url} serves {version}", version)
 
 
 def check_same(serves: str, classifier: Classifies, detector: Detects, *, settings: Settings) -> Checked[bool]:
     """Whether what serves is what these settings stand for."""
-    here = version_here(settings, detector, classifier)
+    here = _version_here(settings, detector, classifier)
     if serves != here:
         return doubtful(
             SAME,

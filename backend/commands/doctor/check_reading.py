@@ -21,23 +21,10 @@ if TYPE_CHECKING:
     from backend.labelstudio.client import LabelStudio
     from backend.labelstudio.labelling import Binding
 
-__all__ = [
-    "BROWSER",
-    "EXCHANGED",
-    "STORED",
-    "UNKNOWN_LABELS",
-    "UNREAD",
-    "check_browser",
-    "check_ledger",
-    "check_stored",
-    "judge_exchanged",
-    "judge_unknown",
-    "judge_unread",
-    "unshown_kind",
-]
+__all__ = ["BROWSER", "EXCHANGED", "STORED", "check_browser", "check_ledger", "check_stored", "unshown_kind"]
 
-UNREAD = "tasks looked at"
-UNKNOWN_LABELS = "labels in use"
+_UNREAD = "tasks looked at"
+_UNKNOWN_LABELS = "labels in use"
 EXCHANGED = "exchanged pages"
 STORED = "stored boxes"
 BROWSER = "browser"
@@ -57,18 +44,18 @@ def check_ledger(engine: Engine, project: Fields | None) -> tuple[Checked[int], 
     """
     facts = count(engine)
     number = None if project is None else int(project["id"])
-    return judge_unread(facts, number), judge_unknown(facts, number), judge_exchanged(facts, number)
+    return _judge_unread(facts, number), _judge_unknown(facts, number), _judge_exchanged(facts, number)
 
 
-def judge_unread(facts: LedgerCounts, project: int | None) -> Checked[int]:
+def _judge_unread(facts: LedgerCounts, project: int | None) -> Checked[int]:
     """Whether tasks wait to be looked at; each is named, with its reason."""
     waiting = [one for one in facts.unread_such if project in (None, one.project)]
     if not waiting:
-        return well(UNREAD, "no task that was asked for is still to be looked at", facts.unread)
+        return well(_UNREAD, "no task that was asked for is still to be looked at", facts.unread)
     named = "; ".join(f"task {one.task}: {one.reason}" for one in waiting[:_NAMED])
     more = f"; and {len(waiting) - _NAMED} more, see /status" if len(waiting) > _NAMED else ""
     return doubtful(
-        UNREAD,
+        _UNREAD,
         f"{this_many(len(waiting), 'task')} could not be looked at yet: {named}{more}",
         remedy="mend what is said there; they are asked for again by themselves, and at once by Retrieve Predictions "
         "or `prelabel --project`",
@@ -76,19 +63,19 @@ def judge_unread(facts: LedgerCounts, project: int | None) -> Checked[int]:
     )
 
 
-def judge_unknown(facts: LedgerCounts, project: int | None) -> Checked[int]:
+def _judge_unknown(facts: LedgerCounts, project: int | None) -> Checked[int]:
     """Whether annotators' regions bear labels that no label config knows."""
     found = [one for one in facts.unknown if project in (None, one.project)]
     if not found:
-        return well(UNKNOWN_LABELS, "every label in the corrections is known", 0)
+        return well(_UNKNOWN_LABELS, "every label in the corrections is known", 0)
     number = sum(one.regions for one in found)
     told = "; ".join(str(one) for one in found[:_NAMED])
     return doubtful(
-        UNKNOWN_LABELS, f"{told}: they teach nothing until they are known", remedy=found[0].remedy, value=number
+        _UNKNOWN_LABELS, f"{told}: they teach nothing until they are known", remedy=found[0].remedy, value=number
     )
 
 
-def judge_exchanged(facts: LedgerCounts, project: int | None) -> Checked[int]:
+def _judge_exchanged(facts: LedgerCounts, project: int | None) -> Checked[int]:
     """Whether annotated tasks have other pages now than those that their boxes were shown on; each is named."""
     found = [one for one in facts.exchanged_such if project in (None, one.project)]
     if not found:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from backend.settings import Settings
 
 __all__ = [
-    "DATABASE_CHECK",
     "JOURNAL_CHECK",
     "SPACE",
     "check_crops",
@@ -40,7 +39,7 @@ __all__ = [
     "judge_space",
 ]
 
-DATABASE_CHECK = "database"
+_DATABASE_CHECK = "database"
 _MOST_NAMED = 5
 _RESTORE = "put a backup in its place; or move it away, start `serve`, and run `sync --all`"
 _SAME = "`serve` makes it when it starts; if it has run already, give `doctor` its DATA_DIR and DATABASE_URL"
@@ -62,10 +61,10 @@ def check_database(settings: Settings) -> Checked[Engine]:
     try:
         engine = open_as_it_is(url)
         if engine is None:
-            return doubtful(DATABASE_CHECK, f"there is no ledger at {where} yet", remedy=_SAME)
+            return doubtful(_DATABASE_CHECK, f"there is no ledger at {where} yet", remedy=_SAME)
         found = condition(engine)
     except LedgerError as error:
-        return failed(DATABASE_CHECK, f"{where} cannot be used: {error}", remedy=_remedy(settings, str(error)))
+        return failed(_DATABASE_CHECK, f"{where} cannot be used: {error}", remedy=_remedy(settings, str(error)))
     return _judged(where, found, engine)
 
 
@@ -73,32 +72,32 @@ def _judged(where: str, found: Condition, engine: Engine) -> Checked[Engine]:
     """Whether the tables are this program's, and all there."""
     newest = revisions()[-1]
     if found.empty:
-        return doubtful(DATABASE_CHECK, f"{where} has no tables yet", remedy=_SAME)
+        return doubtful(_DATABASE_CHECK, f"{where} has no tables yet", remedy=_SAME)
     if found.revision != newest:
         return _of_another_release(where, found.revision, newest)
     if found.missing:
         lacks = ", ".join(found.missing[:_MOST_NAMED]) + (", …" if len(found.missing) > _MOST_NAMED else "")
-        return failed(DATABASE_CHECK, f"{where} is at migration {newest}, but lacks {lacks}", remedy=_RESTORE)
+        return failed(_DATABASE_CHECK, f"{where} is at migration {newest}, but lacks {lacks}", remedy=_RESTORE)
     if found.journal_mode not in (None, "wal"):
         return doubtful(
-            DATABASE_CHECK,
+            _DATABASE_CHECK,
             f"{where} has the journal mode {found.journal_mode}, in which readers and writers wait for each other",
             remedy="restart `serve`, which sets WAL; where that does not last, move DATA_DIR to a local disk",
             value=engine,
         )
     mode = ", journal mode WAL" if found.journal_mode else ""
-    return well(DATABASE_CHECK, f"{where} can be written, migration {newest}{mode}", engine)
+    return well(_DATABASE_CHECK, f"{where} can be written, migration {newest}{mode}", engine)
 
 
 def _of_another_release(where: str, revision: str | None, newest: str) -> Checked[Engine]:
     if revision is None:
         own = "set DATABASE_URL to a database of this program's own"
-        return failed(DATABASE_CHECK, f"{where} has tables, but not a ledger's", remedy=own)
+        return failed(_DATABASE_CHECK, f"{where} has tables, but not a ledger's", remedy=own)
     told = f"{where} is at migration {revision[:40]}, this program's newest is {newest}"
     if revision in revisions():
-        return doubtful(DATABASE_CHECK, told, remedy="restart `serve`, which migrates")
+        return doubtful(_DATABASE_CHECK, told, remedy="restart `serve`, which migrates")
     remedy = "install the newer release that made it, or put a backup of before that in its place"
-    return failed(DATABASE_CHECK, told, remedy=remedy)
+    return failed(_DATABASE_CHECK, told, remedy=remedy)
 
 
 def _remedy(settings: Settings, reason: str) -> str:

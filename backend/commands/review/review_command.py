@@ -42,7 +42,7 @@ from backend.terminal import advise
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["KIND", "SCORE", "TAB", "add_arguments", "html_report", "make_tab", "run", "write_scores"]
+__all__ = ["KIND", "SCORE", "add_arguments", "html_report", "make_tab", "run"]
 
 _MEANINGS = {
     DoubtKind.OVERLOOKED: "the model is sure of a mark, and no box is there",
@@ -136,7 +136,7 @@ def _link(label_studio: str, place: PagePlace) -> str | None:
 
 SCORE, KIND = "review_score", "review_kind"
 """Fields of a task's data. A task without a doubt has the first alone: then the tab's filter need not compare texts."""
-TAB = "Review"
+_TAB = "Review"
 _PLACES = 3
 """Of a score: fewer than make a number with an exponent, so that it sorts alike as a number and as a text."""
 
@@ -145,7 +145,7 @@ _NOTHING: Mapping[str, Any] = {SCORE: None, KIND: None}
 _LISTED, _PICTURED = 20, 50
 
 
-def write_scores(
+def _write_scores(
     studio: LabelStudio, project: int, review: Review, *, progress: Callable[[int], object] = lambda _: None
 ) -> int:
     """Writes the score and the kinds of doubt of each task that was looked at; gives how many tasks changed by it.
@@ -167,7 +167,7 @@ def make_tab(studio: LabelStudio, project: int) -> bool:
         LabelStudioError: Label Studio refused or did not answer.
     """
     there = studio.tabs(project)
-    if TAB in there:
+    if _TAB in there:
         return False
     if not there:
         # The browser makes one where there is none; with this one there it would not, and most tasks would be hidden.
@@ -175,7 +175,7 @@ def make_tab(studio: LabelStudio, project: int) -> bool:
     doubted = {"filter": f"filter:tasks:data.{KIND}", "operator": "empty", "type": "Unknown", "value": False}
     studio.create_tab(
         project,
-        TAB,
+        _TAB,
         filters={"conjunction": "and", "items": [doubted]},
         ordering=[f"tasks:data.{SCORE}"],
         columnsDisplayType={f"tasks:data.{SCORE}": "Number"},
@@ -202,7 +202,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the list")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures here")
     parser.add_argument(
-        "--write", action="store_true", help=f"write the scores into the project's tasks, and make the tab {TAB!r}"
+        "--write", action="store_true", help=f"write the scores into the project's tasks, and make the tab {_TAB!r}"
     )
     parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
 
@@ -276,7 +276,7 @@ def _print(found: Review, args: argparse.Namespace) -> None:
     if not found.pages and not found.missing:
         print("nobody annotated a page there yet: there is nothing to review", file=sys.stderr)
     elif found.doubted and not args.html:
-        write = "" if args.write or args.dataset else f"; --write makes the tab {TAB!r} of the tasks"
+        write = "" if args.write or args.dataset else f"; --write makes the tab {_TAB!r} of the tasks"
         advise(f"--html review.html shows each place as a picture{write}")
 
 
@@ -287,9 +287,9 @@ def _report(found: Review, source: Source, what: str, args: argparse.Namespace, 
 
 def _write(found: Review, studio: LabelStudio, project: int) -> None:
     with tqdm(unit="task", desc="write", disable=None, file=sys.stderr) as bar:
-        changed = write_scores(studio, project, found, progress=bar.update)
+        changed = _write_scores(studio, project, found, progress=bar.update)
     made = make_tab(studio, project)
     print(
-        f"{changed} tasks have a new {SCORE} or {KIND}; the tab {TAB!r} {'was made' if made else 'is there already'}",
+        f"{changed} tasks have a new {SCORE} or {KIND}; the tab {_TAB!r} {'was made' if made else 'is there already'}",
         file=sys.stderr,
     )

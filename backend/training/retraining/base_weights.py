@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILENAME",
-    "IMAGENET",
     "REPOSITORY",
     "REVISION",
     "Base",
@@ -48,7 +47,7 @@ __all__ = [
     "read_base",
 ]
 
-IMAGENET = "imagenet"
+_IMAGENET = "imagenet"
 REPOSITORY = "timm/resnet18.tv_in1k"
 """torchvision's ResNet18 of ImageNet-1k (`IMAGENET1K_V1`) under its own names, but as no pickle; BSD-3-Clause."""
 REVISION = "590dfdd48494d2316a8385e1ca7fbec3b9359b35"
@@ -202,9 +201,9 @@ def base_of(serving: Weights, settings: Settings, *, wanted: str = "") -> Base:
     models, name = Models(settings.data_dir / "models"), wanted or serving.name
     while not wanted and (source := _made_of(models, name)) is not None:
         name = source
-    if name == IMAGENET:
-        path = fetch_imagenet(settings.data_dir / "hub" / IMAGENET, way=HubWay(proxy=settings.hub_proxy))
-        return Base(name=f"{IMAGENET}@{sha256_of(path)[:_DIGITS]}", path=path, pool=read_base(serving).pool)
+    if name == _IMAGENET:
+        path = fetch_imagenet(settings.data_dir / "hub" / _IMAGENET, way=HubWay(proxy=settings.hub_proxy))
+        return Base(name=f"{_IMAGENET}@{sha256_of(path)[:_DIGITS]}", path=path, pool=read_base(serving).pool)
     return read_base(serving if name == serving.name else Sources(name, settings.data_dir).at_once())
 
 
@@ -260,7 +259,7 @@ def of_whole_numbers(config: DetectorConfig) -> bool:
 
 def _made_of(models: Models, name: str) -> str | None:
     """Name of the weights whose classifier a model's was made of; None for a root."""
-    record = None if name in {*RESERVED, IMAGENET} else models.get(name).record
+    record = None if name in {*RESERVED, _IMAGENET} else models.get(name).record
     if record is None or record.parent is None:
         return None
     return str(record.recipe.get("base", record.parent)).partition("@")[0]

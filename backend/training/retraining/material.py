@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCEPTED_PAGE",
     "CORRECTED_PAGE",
-    "REPLAY_SEED",
     "RETRAINING_SEED",
     "Lesson",
     "Material",
@@ -57,7 +56,7 @@ _MOST_BARE = 2
 """So many pages of a document teach although they have no mark and nothing was corrected: a lease has many of these."""
 RETRAINING_SEED = 2_001_000
 """Seed of the first page that is drawn for retraining: away from those of the bundled weights, tests, benchmarks."""
-REPLAY_SEED = 2_100_000
+_REPLAY_SEED = 2_100_000
 """Seed of the first page that is drawn for the detector alone."""
 _HARD = (Outcome.RELABELLED, Outcome.REJECTED)
 
@@ -230,7 +229,7 @@ def draw_replay(folder: Path, *, pages: int) -> PageStore:
         folder: Where they are cached.
         pages: How many.
     """
-    of_training = (seed for seed in count(REPLAY_SEED) if split_of(f"drawn-{seed}") == "train")
+    of_training = (seed for seed in count(_REPLAY_SEED) if split_of(f"drawn-{seed}") == "train")
     seeds = list(islice(of_training, pages))
     store = PageStore(folder, only={f"drawn-{seed}" for seed in seeds})
     draw_seeds(store, seeds)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from backend.settings import Settings
 
 __all__ = [
-    "CUT_OFF",
     "LOG_FILE",
     "PRIVATE",
     "REST_SECONDS",
@@ -45,10 +44,9 @@ __all__ = [
     "is_running",
     "last_training",
     "note",
-    "remove_left",
 ]
 
-CUT_OFF = "cut off"
+_CUT_OFF = "cut off"
 """Result of a training that did not come to its end: it was killed, or the machine stopped."""
 PRIVATE = "private"
 """Folder of annotators' pages, for as long as a training takes."""
@@ -134,7 +132,7 @@ def hold_training(folder: Path, *, seconds: float = 0.0) -> int | None:
     return take_lock(folder / _LOCK, seconds=seconds)
 
 
-def remove_left(folder: Path) -> None:
+def _remove_left(folder: Path) -> None:
     """Removes annotators' pages that a training left because it was killed; of one that runs, nothing.
 
     Raises:
@@ -242,7 +240,7 @@ class Starter:
 
     def look(self) -> bool:
         """Starts a training if it is time for one; tells whether it did. What a killed one left behind is removed."""
-        remove_left(self._folder)
+        _remove_left(self._folder)
         if self._child is not None and self._child.poll() is not None:
             self._child = None
         if decide(self._situation(), every=self._settings.retrain_after) is None:
@@ -284,7 +282,7 @@ class Starter:
             }
         if last is None:
             return known
-        result = last.result if last.ended is not None else "" if running else CUT_OFF
+        result = last.result if last.ended is not None else "" if running else _CUT_OFF
         return known | {
             "began": last.began,
             "doing": last.doing if running else "",
