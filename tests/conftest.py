@@ -37,7 +37,9 @@ for _setting in Settings().as_environment():
     os.environ.pop(_setting, None)
 
 END_TO_END = "tests/end_to_end/"
-_TAKE_LONG = (END_TO_END, "tests/training/", "tests/benchmarks/")
+_TOGETHER = (END_TO_END, "tests/commands/review/")
+"""Folders whose tests go to one process: they share a Label Studio and a browser, or an archive that is drawn once."""
+_TAKE_LONG = (*_TOGETHER, "tests/training/", "tests/benchmarks/")
 """Folders whose tests begin first, so that no process is busy with them when the others have nothing left to do."""
 _COST = "processor seconds"
 _SPENT = pytest.StashKey[float]()
@@ -66,12 +68,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Gives a file to one process, and all that is end to end: those tests share a Label Studio and a browser."""
+    """Gives a file to one process, and a whole folder where its tests share what is dear to make."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return END_TO_END if nodeid.startswith(END_TO_END) else nodeid.partition("::")[0]
+            file = nodeid.partition("::")[0]
+            return next((folder for folder in _TOGETHER if file.startswith(folder)), file)
 
     config.option.loadscopereorder = False
     return ByFile(config, log)
