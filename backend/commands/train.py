@@ -45,43 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--why", default="by hand", help="reason, for the record of trainings (default: %(default)s)")
     parser.add_argument("--background", type=int, metavar="LOCK", help=argparse.SUPPRESS)
     parser.add_argument(
-        "--bundled-recipe",
-        action="store_true",
-        help="instead of a retraining: train weights such as the bundled ones; the options below are for this",
-    )
-    parser.add_argument("--work", type=Path, default=_WORK, help="folder for crops and checkpoints")
-    parser.add_argument("--out", type=Path, default=BUNDLED, help="folder for the finished weights")
-    parser.add_argument("--real", type=Path, help="folder with a manifest.json of real pages and crops")
-    parser.add_argument("--pages", type=one_or_more, default=_PAGES, help=f"how many pages to draw (default: {_PAGES})")
-    parser.add_argument(
-        "--dataset",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="learn from this frozen data set as well; needs --out",
-    )
-    parser.add_argument(
-        "--steps",
-        nargs="+",
-        choices=(*STEPS, _LAST),
-        default=STEPS,
-        help=f"do only these steps (default: all but {_LAST}, which turns the networks of --out into whole numbers)",
-    )
-    parser.add_argument(
-        "--networks",
-        nargs="+",
-        choices=NETWORKS,
-        default=NETWORKS,
-        help=f"networks that the step {_LAST} changes (default: all)",
-    )
-    parser.add_argument(
-        "--minutes",
-        type=zero_or_above,
-        metavar="M",
-        help="stop the detector's training after M minutes, at the end of an epoch, and write its weights; the same "
-        "command goes on from there; 0: only write them (default: train to the recipe's end)",
-    )
-    parser.add_argument(
         "--threads", type=one_or_more, default=os.cpu_count(), help="threads that compute (default: one on each core)"
     )
     parser.add_argument(
@@ -89,6 +52,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=none_or_more,
         default=1,
         help="further processes that draw and augment pages; 0: none (default: 1)",
+    )
+    parser.add_argument(
+        "--bundled-recipe", action="store_true", help="instead of a retraining: train weights such as the bundled ones"
+    )
+    bundled = parser.add_argument_group("with --bundled-recipe alone")
+    bundled.add_argument(
+        "--work", type=Path, default=_WORK, help="folder for crops and checkpoints (default: %(default)s)"
+    )
+    bundled.add_argument(
+        "--out", type=Path, default=BUNDLED, help="folder for the finished weights (default: the program's own)"
+    )
+    bundled.add_argument("--real", type=Path, metavar="DIR", help="folder with a manifest.json of real pages and crops")
+    bundled.add_argument(
+        "--pages", type=one_or_more, default=_PAGES, help=f"how many pages to draw (default: {_PAGES})"
+    )
+    bundled.add_argument(
+        "--dataset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="learn from this frozen data set as well; needs --out",
+    )
+    bundled.add_argument(
+        "--steps",
+        nargs="+",
+        choices=(*STEPS, _LAST),
+        default=STEPS,
+        help=f"do only these steps (default: all but {_LAST}, which turns the networks of --out into whole numbers)",
+    )
+    bundled.add_argument(
+        "--networks",
+        nargs="+",
+        choices=NETWORKS,
+        default=NETWORKS,
+        help=f"networks that the step {_LAST} changes (default: all)",
+    )
+    bundled.add_argument(
+        "--minutes",
+        type=zero_or_above,
+        metavar="M",
+        help="stop the detector's training after M minutes, at the end of an epoch, and write its weights; the same "
+        "command goes on from there; 0: only write them (default: train to the recipe's end)",
     )
 
 
