@@ -1,4 +1,4 @@
-"""The command `draw`: drawn contract pages with their boxes as COCO, and one overview picture of them."""
+"""The command `draw`: drawn contract pages with their boxes as COCO; if asked, one overview picture of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         required=True,
-        help="folder for the pages, annotations.json and overview.jpg (of the first pages)",
+        help="folder for the pages and annotations.json, which has their boxes",
+    )
+    parser.add_argument(
+        "--overview",
+        type=Path,
+        metavar="FILE.jpg",
+        help="also write a picture of the first pages with their boxes here; not into that folder, if you import it",
     )
     parser.add_argument("--pages", type=none_or_more, default=12, help="how many pages (default: 12)")
     parser.add_argument(
@@ -78,7 +84,9 @@ def run(args: argparse.Namespace, _: Settings) -> int:
     finally:
         # Also when it was stopped: pages whose marks nobody knows would be of no use.
         coco.write(truths, args.out / "annotations.json")
-        _save(args.out / "overview.jpg", overview(tiles))
+        if args.overview is not None:
+            with writing(args.overview):
+                _save(args.overview, overview(tiles))
     marks = sum(len(truth.marks) for truth in truths)
     print(f"{len(truths)} pages with {marks} marks in {args.out}")
     return os.EX_OK

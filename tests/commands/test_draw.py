@@ -1,4 +1,4 @@
-"""The command `draw` leaves pages, their COCO file and an overview in a folder."""
+"""The command `draw` leaves pages and their COCO file in a folder, and an overview where it is asked for."""
 
 from __future__ import annotations
 
@@ -35,12 +35,14 @@ def test_pages_are_written_with_their_boxes(tmp_path: Path) -> None:
         assert stored is not None
         np.testing.assert_array_equal(stored[..., ::-1], page.pixels)
         assert truth.marks == page.marks
-    assert (tmp_path / "new" / "overview.jpg").stat().st_size > 1000
+    names = {truth.file_name for truth in truths} | {"annotations.json"}
+    assert {file.name for file in (tmp_path / "new").iterdir()} == names, "`import` makes a task of each picture there"
 
 
 def test_several_processes_draw_the_same_pages(tmp_path: Path) -> None:
-    draw(tmp_path / "one", "--pages", "3", "--seed", "5")
-    draw(tmp_path / "two", "--pages", "3", "--seed", "5", "--jobs", "2")
+    for folder, jobs in (("one", "1"), ("two", "2")):
+        picture = str(tmp_path / folder / "overview.jpg")
+        draw(tmp_path / folder, "--pages", "3", "--seed", "5", "--jobs", jobs, "--overview", picture)
     for name in ("annotations.json", "page-00005.jpg", "page-00007.jpg", "overview.jpg"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -67,7 +69,7 @@ def test_an_overview_sets_tiles_in_rows_of_six(tiles: int, shape: tuple[int, ...
 
 def test_an_overview_does_not_grow_with_the_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draw_command, "_MOST_TILES", 1)
-    assert draw(tmp_path, "--pages", "2", "--marks", "0") == 0
+    assert draw(tmp_path, "--pages", "2", "--marks", "0", "--overview", str(tmp_path / "overview.jpg")) == 0
     assert len(coco.read(tmp_path / "annotations.json")) == 2
     shown = cv2.imread(str(tmp_path / "overview.jpg"))
     assert shown is not None
