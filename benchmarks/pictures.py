@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from flask import Flask
-from playwright.sync_api import FloatRect, Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 from werkzeug.serving import make_server
 
 from backend.commands.demo.demo_projects import (
@@ -48,9 +48,13 @@ _NAMES = ("lease-2026-031.jpg", "lease-2026-034.jpg", "عقد إيجار 114.jpg
 _TITLE = "Leases"
 _ANNOTATED = 6
 """Documents whose boxes an annotator submitted, in the report."""
+_REPORTED = 3
+"""Contracts in the picture of the report."""
+_MARGIN = 24
+"""Below the last thing of a picture, in pixels."""
 _SECONDS = 600.0
-_SAVED_SECONDS = 3.0
-"""Until Label Studio saved a draft, in which a box is gone."""
+_GROWN_SECONDS = 3.0
+"""Until a dashed box has grown to its size."""
 _DATA_MANAGER_LEFT, _BAR = 240, 48
 """What the editor's own window leaves beside and above it, in pixels."""
 
@@ -82,7 +86,7 @@ def take_dashboard(folder: Path, out: Path) -> None:
     made.get("/")(shown.__call__)
     with _serving(made) as url, browser_page(width=1180, height=1240) as page:
         page.goto(url)
-        _take(page, out / "dashboard.png")
+        _take_to(page, page.locator("main svg").nth(1), out / "dashboard.png")
     engine.dispose()
 
 
@@ -134,8 +138,8 @@ def _tight_box(editor: Editor, result: Sequence[Mapping[str, Any]], to: Path) ->
         (one for one in result if one["value"]["rectanglelabels"] == ["stamp"]),
         key=lambda one: one["value"]["width"] * one["value"]["height"],
     )
-    editor.delete(stamp)
-    time.sleep(_SAVED_SECONDS)
+    with page.expect_response(lambda one: "/drafts" in one.url and one.request.method in {"POST", "PATCH"}):
+        editor.delete(stamp)  # what is not saved yet counts as there, and its place as taken
     page.get_by_text("Auto-Annotation", exact=True).click()
     page.locator(".lsf-tool_smart").first.click()
     place = stamp["value"]
@@ -149,7 +153,7 @@ def _tight_box(editor: Editor, result: Sequence[Mapping[str, Any]], to: Path) ->
     with page.expect_response(lambda one: "interactive-annotating" in one.url):
         editor.draw_smart(rough, "stamp")
     expect(page.get_by_test_id("bottombar-accept-suggestions-button")).to_be_visible()
-    time.sleep(_SAVED_SECONDS)  # the dashed box grows to its size
+    time.sleep(_GROWN_SECONDS)
     left_out: FloatRect = {
         "x": _DATA_MANAGER_LEFT,
         "y": _BAR,
@@ -181,7 +185,17 @@ def _report(folder: Path, studio: LabelStudio, filled: Filled, page: Page, to: P
     subprocess.run([*command, *rules], check=True, cwd=ROOT, env={**os.environ, **environment})
     page.set_viewport_size({"width": 1180, "height": 900})
     page.goto(html.as_uri())
-    _take(page, to)
+    _take_to(page, page.locator(".contract").nth(_REPORTED - 1), to)
+
+
+def _take_to(page: Page, last: Locator, to: Path) -> None:
+    """A page from its top to the end of something on it, so that nothing is cut."""
+    box = last.bounding_box()
+    assert box is not None, "it is on the page"
+    size = page.viewport_size
+    assert size is not None, "a browser without a window has a size"
+    clip: FloatRect = {"x": 0, "y": 0, "width": size["width"], "height": box["y"] + box["height"] + _MARGIN}
+    _take(page, to, clip=clip, full_page=True)
 
 
 def _take(page: Page, to: Path, **how: Any) -> None:
