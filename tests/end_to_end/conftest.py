@@ -96,7 +96,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     Of several processes that share the tests, only the one that asks for it starts it.
     """
-    wanted = any(item.get_closest_marker("label_studio") for item in session.items)
+    wanted = any("server" in getattr(item, "fixturenames", ()) for item in session.items)
     shared = hasattr(session.config, "workerinput") or session.config.getoption("numprocesses", None)
     if wanted and not shared and not session.config.option.collectonly and EXECUTABLE.exists():
         _begin(session.config)
