@@ -6,6 +6,7 @@ The environment variable of a field is its name in capitals. A test compares the
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import re
 import tomllib
@@ -279,8 +280,10 @@ def _filed(file: Path) -> dict[str, str]:
     values = {name.upper(): value for name, value in found.items()}
     known = {row.name.upper() for row in dataclasses.fields(Settings)} - {"SETTINGS_FILE"}
     if unknown := sorted(set(values) - known):
+        near = sorted({one for name in unknown for one in difflib.get_close_matches(name, sorted(known), 1)})
+        meant = f"; is {' or '.join(near)} meant?" if near else ""
         raise SettingsError(
-            f"SETTINGS_FILE {file} names {', '.join(unknown)}: no such setting (docs/settings.md lists them all)"
+            f"SETTINGS_FILE {file} names {', '.join(unknown)}: no such setting (docs/settings.md lists them all{meant})"
         )
     if wrong := sorted(name for name, value in values.items() if not isinstance(value, str | int | float)):
         raise SettingsError(f"SETTINGS_FILE {file}: {', '.join(wrong)} is neither a text nor a number")

@@ -216,7 +216,8 @@ def test_a_line_of_an_env_file_is_read_as_it_is_meant(line: str, value: str, tmp
     ("name", "text", "reason"),
     [
         ("a.toml", "port = ", "cannot be read"),
-        ("a.toml", "prot = 1", "names PROT: no such setting"),
+        ("a.toml", "prot = 1", r"names PROT: no such setting .*is PORT meant\?\)"),
+        ("a.toml", "qwerty = 1", r"names QWERTY: no such setting \(docs/settings.md lists them all\)"),
         ("a.toml", "[port]\nhere = 1", "PORT is neither a text nor a number"),
         ("a.toml", "port = 'ninety'", "PORT is 'ninety'"),
         (".env", "PORT 1", "line 1 is no NAME=value"),
