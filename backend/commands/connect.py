@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from backend.commands.connecting import Wish, connect
 from backend.commands.running_backend import address_of, takes_webhooks
-from backend.errors import SetupError
+from backend.errors import SettingsError, SetupError
 from backend.escaping import printable
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import ask_for_token
@@ -70,7 +70,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     known = WebhookSecret(settings)
     here = args.from_here or args.url or address_of(settings)
     # HTTP Basic lets webhooks in as well; without either, whoever reaches the port could send any.
-    secret = known.current() or ("" if user else known.make())
+    kept = _kept(known, dry_run=args.dry_run)
+    secret = kept or ("" if user else known.make())
     if secret:
         _check_secret(here, secret, settings)
     wish = Wish(
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with LabelStudio(settings.label_studio_url, settings.label_studio_api_key) as studio:
         connected = connect(studio, wish, dry_run=args.dry_run)
     notes = [*connected.notes]
-    if secret != known.current() and not args.dry_run:
+    if secret != kept and not args.dry_run:
         # Last: from here on, webhooks without it are refused.
         known.keep(secret)
         if takes_webhooks(here):
@@ -104,6 +105,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             named = f"--project {connected.project}"
             advise(f"`import FOLDER {named}` brings contracts in; `doctor {named}` checks both directions")
     return os.EX_OK
+
+
+def _kept(known: WebhookSecret, *, dry_run: bool) -> str:
+    """The secret that webhooks bring; another at once where its file holds none, for until then none is let in."""
+    try:
+        return known.current()
+    except SettingsError:
+        if dry_run:
+            raise
+        known.keep(known.make())
+        return known.current()
 
 
 def _check_secret(url: str, secret: str, settings: Settings) -> None:

@@ -222,6 +222,7 @@ SECRET_USER = "label-studio"  # noqa: S105  a name
 _WEBHOOK = "/webhook"
 _FILE = "webhook-secret"
 _LETTERS = 32
+_ANOTHER = "run `connect`, which makes another, as the user that `serve` runs as"
 
 
 class RefusedWebhooks:
@@ -239,11 +240,18 @@ class RefusedWebhooks:
 
     def note(self, wanted: str) -> None:
         """Counts one that lacked what is wanted, and says so once: every save of every annotator would repeat it."""
+        self._count(f"in Label Studio's project settings, under Webhooks, give the webhook {wanted}")
+
+    def note_unknown(self, reason: str) -> None:
+        """Counts one of which nobody can tell whether it brought the secret, with the reason and the way out."""
+        self._count(reason)
+
+    def _count(self, remedy: str) -> None:
         with self._lock:
             self.count += 1
-            if self.count > 1:
+            if self.remedy == remedy:
                 return
-            self.remedy = f"in Label Studio's project settings, under Webhooks, give the webhook {wanted}"
+            self.remedy = remedy
         told = "webhooks arrive without their credentials and are refused, so no correction is learnt from: %s"
         _LOG.error(told, self.remedy)
 
@@ -262,7 +270,11 @@ class WebhookSecret:
         self._made = ""
 
     def current(self) -> str:
-        """The secret; empty where webhooks need none."""
+        """The secret; empty where webhooks need none.
+
+        Raises:
+            SettingsError: There is a file, and no secret in it: nobody knows what webhooks would have to bring.
+        """
         if self._configured:
             return self._configured
         try:
@@ -272,6 +284,12 @@ class WebhookSecret:
                 self._seen = found.st_ino, found.st_mtime_ns
         except FileNotFoundError:
             self._made, self._seen = "", None
+            return ""
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise SettingsError(f"{self._file} cannot be read ({reason}): {_ANOTHER}") from error
+        if not self._made or not self._made.isprintable():
+            raise SettingsError(f"{self._file} holds no secret: {_ANOTHER}")
         return self._made
 
     def keep(self, secret: str) -> None:
@@ -306,7 +324,12 @@ def add_credentials(app: Flask, settings: Settings, refused: RefusedWebhooks) ->
         brought = _brought()
         if basic and any(hmac.compare_digest(brought, one) for one in basic):
             return None
-        if request.path == _WEBHOOK and (secret := known.current().encode()):
+        try:
+            secret = known.current().encode() if request.path == _WEBHOOK else b""
+        except SettingsError as error:
+            refused.note_unknown(str(error))
+            return refusal(503, "SettingsError", str(error))
+        if secret:
             header = request.headers.get(SECRET_HEADER, "").encode(LABEL_STUDIO_ENCODING)
             if hmac.compare_digest(header, secret) or hmac.compare_digest(brought.partition(b":")[2], secret):
                 return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -177,6 +178,23 @@ def test_a_secret_that_connect_left_is_asked_for_at_once_and_start_training_brin
     assert client.post("/webhook", json={"action": "X"}, auth=(SECRET_USER, "")).status_code == 401
     assert client.get("/health").status_code == 200
     assert len(ledger.events) == 3
+
+
+@pytest.mark.parametrize("left", [b"", b"\n", b"\xff\xfe", b"two\nlines", None], ids=repr)
+def test_a_secret_that_cannot_be_read_lets_nobody_in_and_says_why(tmp_path: Path, left: bytes | None) -> None:
+    """Such as of a copy for which the disk had no room, or of another user of this host."""
+    settings, ledger = Settings(data_dir=tmp_path), MemoryLedger()
+    app = make_app(settings, serving=ToldServing(ToldPipeline()), pages=MemoryPages(), ledger=ledger)
+    file = tmp_path / "webhook-secret"
+    file.mkdir() if left is None else file.write_bytes(left)
+    for headers in ({}, {"X-Webhook-Secret": ""}, {"X-Webhook-Secret": "two"}):
+        answer = app.test_client().post("/webhook", json={"action": "X"}, headers=headers)
+        assert answer.status_code == 503
+        assert "webhook-secret" in answer.json["message"]
+        assert "run `connect`" in answer.json["message"]
+    assert ledger.events == []
+    file.rmdir() if left is None else file.unlink()
+    assert app.test_client().post("/webhook", json={"action": "X"}).status_code == 200
 
 
 class TestBasicAuthentication:

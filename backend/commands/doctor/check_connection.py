@@ -15,11 +15,14 @@ import httpx2
 
 from backend.commands.doctor.findings import Checked, Fields, doubtful, failed, span, well
 from backend.corrections.journal import Journal
+from backend.errors import SettingsError
 from backend.labelstudio.connections import same_origin
 from backend.labelstudio.probing import AddressReach, Latest, latest_annotation, reach, takes_backend, takes_webhook
 from backend.labelstudio.webhooks import NEEDED_ACTIONS, Webhook, webhook_headers, webhook_url, webhooks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Engine
 
     from backend.labelstudio.client import LabelStudio
@@ -228,9 +231,13 @@ def check_webhook_credentials(
     webhook: Webhook,
     *,
     basic_auth: tuple[str, str] | None,
-    secret: str,
+    known: Callable[[], str],
 ) -> Checked[bool]:
     """Whether the webhook brings what this backend asks for: the secret, or HTTP Basic, whichever there is."""
+    try:
+        secret = known()
+    except SettingsError as error:
+        return failed(CREDENTIALS, str(error), remedy=connecting(state, str(connection["url"])))
     wanted = webhook_headers(basic_auth=basic_auth, secret=secret)
     brought = [name for name, value in wanted.items() if webhook.headers.get(name) == value]
     if not wanted:

@@ -173,8 +173,11 @@ class Examination:
         """The way of the corrections."""
         hook = after(check_connection.WEBHOOK_CHECK, partial(check_connection.check_webhook, studio), found, connected)
         yield hook.finding
-        secret = WebhookSecret(self.settings).current()
-        let_in = partial(check_connection.check_webhook_credentials, basic_auth=self._basic_auth, secret=secret)
+        let_in = partial(
+            check_connection.check_webhook_credentials,
+            basic_auth=self._basic_auth,
+            known=WebhookSecret(self.settings).current,
+        )
         yield after(check_connection.CREDENTIALS, let_in, found, connected, hook).finding
         yield after(check_connection.THROUGH, partial(check_connection.check_let_through, studio), found, hook).finding
         yield after(
