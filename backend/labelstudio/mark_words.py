@@ -44,15 +44,16 @@ _BESIDE = (
     *("manual", "index", "or", "s"),  # the `s` of "signature(s)" and of "company's"
     *("full", "manuscript", "handwriting", "square", "oval", "image", "manuscrite", "manuscrites", "et"),
     *("الشركة", "شركة", "رسمي", "رسمية", "مطاطي", "يد", "يدوي", "يدوية", "شخصي", "إصبع", "أصبع", "أصابع"),
-    *("مؤسسة", "مكتب", "موثق", "أيمن", "أيسر", "يمنى", "يسرى", "سبابة", "وسطى", "بنصر", "خنصر", "أو", "رقم"),
+    *("مؤسسة", "مكتب", "موثق", "أيمن", "أيسر", "يمنى", "يسرى", "سبابة", "وسطى", "بنصر", "خنصر", "أو"),
     *("خطي", "خطية", "بخط", "حي", "حية", "كامل", "كاملة", "صورة", "حبر", "بالحبر", "حبري", "حبرية"),
-    *("دائري", "دائرية", "مربع", "مربعة", "بيضوي", "بيضاوي", "مستطيل"),
+    *("دائري", "دائرية", "بيضوي", "بيضاوي", "مستطيل"),
 )
 """Words that may stand beside, and change nothing, as numbers do."""
 _ARTICLE = "ال"
 _BETWEEN = re.compile(r"[/|\\()\[\]{},،;؛:+&–—•]| - ")
-_ASIDE = re.compile(r"\d+|[#*'\"’“”«»]")
-"""Numbers, such as those of a first and a second signature, and quotes. A `?` or a cross may say something else."""
+_ASIDE = re.compile(r"(?:رقم\s*)?\d+|[#*'\"’“”«»]")
+"""Numbers, such as those of a first and a second signature, with the Arabic word before them, and quotes. A `?` or a
+cross may say something else."""
 _ALIKE = str.maketrans({"ى": "ي", "ی": "ي", "ة": "ه", "ک": "ك", "ٱ": "ا", "ـ": "", "_": " ", "-": " ", ".": " "})
 
 

@@ -125,6 +125,8 @@ from backend.labelstudio.mark_words import folded, mark_named
         ("توقيع إلكتروني", None),
         ("Signature area", None),
         ("بصمة الختم", None),
+        ("مربع التوقيع", None),
+        ("رقم الختم", None),
         ("No. 1 signature", None),
         ("توقيع الطرف الأول", None),
         # other things
