@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -41,6 +42,10 @@ _NEWEST = 64
 """Corrections that a process takes for news when it starts: another may have learnt them and been ended before it
 planned what follows."""
 _RESTING = 10.0
+# Until a crop that cannot be read is tried again: its store may be back.
+_AGAIN_SECONDS = 600.0
+# A store that takes longer to say that it has no crop is away, and is left alone for as long.
+_PATIENCE_SECONDS, _AWAY_SECONDS = 5.0, 60.0
 _MOST_VARIABLES = 500
 _MOST_TWINS = 8  # looked at for one that is the very crop: blank ones differ only in their margins
 # Second boxes on one mark say nothing about its look, contradictions wait for a person, and who never saw a box did not
@@ -84,7 +89,8 @@ class Memory:
         self._ticks = ticks
         self._after = ""
         self._compared = 0.0
-        self._unreadable: set[str] = set()
+        self._unreadable: dict[str, float] = {}
+        self._away_until = -math.inf
         self._suppressed: Counter[str] = Counter()
         self._counting = threading.Lock()
         self._news: list[str] | None = None
@@ -118,7 +124,8 @@ class Memory:
             self._news = self._newest()
         gone = [] if self._after else self._gone()
         while not (rows := self._all_remembered(self._next_new())) and self._after:
-            pass
+            if self._ticks() < self._away_until:
+                break
         if rows or gone:
             self._replace([*gone, *(row["sample"] for row in rows)], rows)
         self.load()
@@ -128,9 +135,11 @@ class Memory:
     def resting(self) -> float:
         """Seconds until all samples need be compared again, once nothing is left to do: the more there are, the longer.
 
-        So comparing takes a tenth of the time at most, however many samples there are.
+        So comparing takes a tenth of the time at most, however many samples there are. A store of crops that is away is
+        left alone as well: whoever waits for it turns no corrections into samples meanwhile.
         """
-        return 0.0 if self._after else _RESTING * self._compared
+        away = self._away_until - self._ticks()
+        return max(away, 0.0 if self._after else _RESTING * self._compared)
 
     def _replace(self, stale: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
         """Puts rows in the place of those that some samples have."""
@@ -220,10 +229,12 @@ class Memory:
         rows: list[dict[str, Any]] = []
         looks: dict[tuple[Any, ...], dict[str, Any] | None] = {}
         for row in new:
-            if row.crop in self._unreadable:
+            if row.crop in self._unreadable and self._ticks() < self._unreadable[row.crop]:
                 continue
             if _very_crop(row) not in looks:
                 looks[_very_crop(row)] = self._twin(row) or self._looked_at(row)
+            if self._ticks() < self._away_until:
+                break
             if (seen := looks[_very_crop(row)]) is not None:
                 own = {"sample": row.id, "network": self._network, "crop_sha256": row.crop_sha256}
                 rows.append(own | {"label": row.label, "acts": row.wrong is not None, "weak": row.weak} | seen)
@@ -243,13 +254,18 @@ class Memory:
 
     def _looked_at(self, row: Row[Any]) -> dict[str, Any] | None:
         """The embedding of a sample's mark, margin left out, and its picture; None where its crop is not to be had."""
-        box = as_boxes(_very_crop(row)[1:])
+        box, began = as_boxes(_very_crop(row)[1:]), self._ticks()
         try:
             pixels = self._crops.get(row.crop)
         except LedgerError as error:
-            _LOG.warning("sample %s is not remembered: %s", row.id, error)
-            self._unreadable.add(row.crop)
+            if row.crop not in self._unreadable:
+                _LOG.warning("sample %s is not remembered until its crop can be read: %s", row.id, error)
+            now = self._ticks()
+            self._unreadable[row.crop] = now + _AGAIN_SECONDS
+            if now - began > _PATIENCE_SECONDS:
+                self._away_until = now + _AWAY_SECONDS
             return None
+        self._unreadable.pop(row.crop, None)
         look = look_at(pixels, box[0])
         return {
             "embedding": self._embed(pixels, box)[0].astype("<f2").tobytes(),

@@ -365,20 +365,6 @@ def test_the_distance_decides_what_counts_as_the_same(
     assert judged(RecallingClassifier(classifier, memory))[2] == verdict
 
 
-def test_a_crop_that_is_gone_keeps_nothing_else_from_being_learnt(
-    engine: Engine, worker: Worker, caplog: pytest.LogCaptureFixture
-) -> None:
-    show(engine)
-    send(worker.journal, saved(1, task=7, at=950, result=[drawn("seal", "stamp", SEAL)]))
-    worker.work()
-    files = sorted(Path(worker.crops._root).rglob("*.png"))
-    files[0].unlink()
-    memory = memory_of(worker, ColourClassifier())
-    assert memory.refresh() == 1
-    assert memory.refresh() == 0
-    assert len([record for record in caplog.records if "is not remembered" in record.message]) == 1
-
-
 def test_nothing_to_judge_is_nothing_to_recall(worker: Worker) -> None:
     recalling = RecallingClassifier(ColourClassifier(), memory_of(worker, ColourClassifier()))
     answer = recalling.classify(page(), np.zeros((0, 4)))
