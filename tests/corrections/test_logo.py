@@ -15,13 +15,15 @@ from typing import Any
 import cv2
 import pytest
 
+from backend.corrections.counts import count
+from backend.corrections.database import default_url, open_database
 from backend.geometry import as_boxes, coverage
 from backend.labelstudio.projects import label_config
 from backend.labelstudio.results import drawn_box
 from backend.server.application import Application
 from backend.settings import Settings
 from benchmarks.companies import CompanyPage, company_page
-from tests.patience import SECONDS
+from tests.patience import SECONDS, eventually
 
 CONFIG = label_config(paged=False)
 COMPANIES = (0, 1, 3, 4, 8)
@@ -80,14 +82,26 @@ def delete(application: Application, task: dict[str, Any], left: list[dict[str, 
     assert application.flask.test_client().post("/webhook", json=body).status_code == 200
 
 
+def learnt(folder: Path) -> bool:
+    """Whether the worker is done with the one annotation."""
+    engine = open_database(default_url(folder))
+    try:
+        return count(engine).annotations["done"] == 1
+    finally:
+        engine.dispose()
+
+
 @pytest.mark.parametrize("company", COMPANIES)
-def test_a_logo_whose_box_was_deleted_gets_none_on_the_next_page(application: Application, company: int) -> None:
+def test_a_logo_whose_box_was_deleted_gets_none_on_the_next_page(
+    application: Application, company: int, tmp_path: Path
+) -> None:
     first, second = (company_page(company, number, seal=True) for number in range(2))
     shown = boxes(application, task_of(first, 1))
     wrong = on_logo(shown, first)
     assert wrong, "without a box on the logo there is nothing to delete"
     assert on_logo(boxes(application, task_of(second, 2)), second), "the mistake comes back until somebody corrects it"
     delete(application, task_of(first, 1), [region for region in shown if region["id"] not in wrong])
+    eventually(lambda: learnt(tmp_path), "samples of the annotation")
     patience = time.monotonic() + SECONDS
     number = 3
     while on_logo(after := boxes(application, task_of(second, number)), second) and time.monotonic() < patience:
