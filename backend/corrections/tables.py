@@ -61,8 +61,6 @@ metadata = MetaData(
 
 # SQLite only counts a plain INTEGER primary key up by itself.
 _Counter = BigInteger().with_variant(Integer, "sqlite")
-
-
 _OPEN = text("turned IS NULL")
 
 
