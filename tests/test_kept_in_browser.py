@@ -12,10 +12,10 @@ from backend.commands.review.doubts import DoubtKind
 from backend.dataset.dataset_report import html_report
 from backend.dataset.statistics import statistics
 from backend.vision.network_config import MARKS
+from tests.browsing import SIZES, browser, chromium, opened
 from tests.commands.review.test_report import doubted, rendered
 from tests.dataset.conftest import Make, make
 from tests.dataset.test_statistics import COLOURS, mark, paper
-from tests.server.browsing import SIZES, browser, chromium, opened
 from tests.server.test_in_browser import CONTRAST, EVIL
 
 __all__ = ["browser", "chromium", "make"]

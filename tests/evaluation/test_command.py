@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from backend.cli import main
-from tests.patience import SECONDS
+from tests.browsing import browser, chromium, opened_file
+
+__all__ = ["browser", "chromium"]
 
 
 @pytest.fixture(scope="module")
@@ -68,23 +70,10 @@ def test_what_shows_contracts_is_for_its_owner_only(written: tuple[Path, str]) -
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_browser_shows_it_without_a_complaint_or_a_request(
-    written: tuple[Path, str], chromium: str, theme: str, tmp_path: Path
+    written: tuple[Path, str], browser: Browser, theme: str, tmp_path: Path
 ) -> None:
     page_file = written[0] / "report.html"
-    complaints: list[str] = []
-    asked: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"], timeout=1000 * SECONDS
-        )
-        page = browser.new_page(color_scheme=theme, viewport={"width": 1240, "height": 900})  # type: ignore[arg-type]
-        page.set_default_timeout(1000 * SECONDS)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(page_file.as_uri())
-        assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
-        assert complaints == []
+    with opened_file(browser, page_file, scheme=theme) as page:
         assert page.locator("h2").all_inner_texts() == [
             "End to end",
             "Slices",
@@ -104,7 +93,6 @@ def test_a_browser_shows_it_without_a_complaint_or_a_request(
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         cut = "(tables) => tables.filter((one) => one.offsetWidth > one.parentElement.clientWidth).length"
         assert page.locator("table").evaluate_all(cut) == 0, "every column is in sight on a telephone"
-        browser.close()
     with Image.open(tmp_path / "report.png") as picture:
         brightness = picture.convert("L").resize((1, 1)).getpixel((0, 0))
     assert (brightness < 100) if theme == "dark" else (brightness > 180)  # type: ignore[operator]

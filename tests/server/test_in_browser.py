@@ -14,9 +14,9 @@ from backend.commands.report.report_command import as_html
 from backend.commands.report.rules import parse_rule
 from backend.server.dashboard import Dashboard
 from backend.server.status_pages import feedback_pages
+from tests.browsing import SIZES, browser, chromium, engine, opened
 from tests.commands.report.test_report import WhitePages, predicted, project, region, task
 from tests.served import serving
-from tests.server.browsing import SIZES, browser, chromium, engine, opened
 from tests.server.invented import fill
 from tests.server.wall.test_wall_in_browser import empty_wall, wall
 

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from backend.cli import main
+from tests.browsing import browser, chromium, opened_file
 from tests.commands.review.archive import Sheet, frozen
 from tests.commands.review.conftest import PLANTED
-from tests.evaluation.conftest import chromium
-from tests.patience import SECONDS
 
-__all__ = ["chromium"]
+__all__ = ["browser", "chromium"]
 
 
 @pytest.fixture(autouse=True)
@@ -62,23 +61,10 @@ def test_the_page_is_for_its_owner_only(written: tuple[Path, dict[str, Any]]) ->
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_browser_shows_it_without_a_complaint_or_a_request(
-    written: tuple[Path, dict[str, Any]], chromium: str, theme: str
+    written: tuple[Path, dict[str, Any]], browser: Browser, theme: str
 ) -> None:
     file, facts = written
-    complaints: list[str] = []
-    asked: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"], timeout=1000 * SECONDS
-        )
-        page = browser.new_page(color_scheme=theme, viewport={"width": 1240, "height": 900})  # type: ignore[arg-type]
-        page.set_default_timeout(1000 * SECONDS)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(file.as_uri())
-        assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]
-        assert complaints == []
+    with opened_file(browser, file, scheme=theme) as page:
         doubts = [one["kind"] for found in facts["pages"] for one in found["doubts"]]
         assert page.locator("figure:visible").count() == len(doubts)
         assert page.locator("figure image").count() == len(doubts)
@@ -86,7 +72,6 @@ def test_a_browser_shows_it_without_a_complaint_or_a_request(
         page.locator("label", has_text="swapped").click()
         assert page.locator("figure:visible").count() == doubts.count("swapped")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        browser.close()
 
 
 def test_the_list_of_few_documents_says_on_whose_word_it_stands(

@@ -11,9 +11,9 @@ from flask import Flask, Response, request
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 
+from tests.browsing import SIZES, browser, chromium, engine, opened
 from tests.patience import SECONDS
 from tests.served import serving
-from tests.server.browsing import SIZES, browser, chromium, engine, opened
 from tests.server.wall.reviewed_studio import BOB, ReviewedStudio, shown_region
 from tests.server.wall.test_wall import LEFT, RIGHT, app, proposed, remember
 

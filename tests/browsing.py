@@ -1,4 +1,4 @@
-"""A real browser before a page of the server: a tab, what it complains of, and the ledger of one test."""
+"""A real browser before a page of the server, or a page in a file: a tab, what it complains of, and a test's ledger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backend.corrections.database import open_database
 from tests.end_to_end.conftest import QUIET, chromium
 from tests.patience import SECONDS
 
-__all__ = ["SIZES", "browser", "chromium", "engine", "opened"]
+__all__ = ["SIZES", "browser", "chromium", "engine", "opened", "opened_file"]
 
 SIZES = [(1366, 768), (390, 844)]
 
@@ -46,4 +46,21 @@ def opened(browser: Browser, *, size: tuple[int, int], scheme: str) -> Iterator[
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page, complaints
+    page.close()
+
+
+@contextmanager
+def opened_file(browser: Browser, file: Path, *, scheme: str) -> Iterator[Page]:
+    """A tab that shows a file, which asks for nothing beside itself, and of which the console says nothing."""
+    page = browser.new_page(color_scheme=scheme, viewport={"width": 1240, "height": 900})  # type: ignore[arg-type]
+    page.set_default_timeout(1000 * SECONDS)
+    complaints: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]
+    assert complaints == []
+    yield page
     page.close()
