@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,10 +23,18 @@ def serve_backend() -> Iterator[ServeBackend]:
     """Serves this backend with a pipeline that was told its version; gives its address."""
     with ExitStack() as stack:
 
-        def serve(*, guarded: bool = False, loading: bool = False, failure: str = "", version: str = "told-1") -> str:
-            guard = (
+        def serve(
+            *,
+            guarded: bool = False,
+            loading: bool = False,
+            failure: str = "",
+            version: str = "told-1",
+            data_dir: Path | None = None,
+        ) -> str:
+            guard: dict[str, Any] = (
                 {"basic_auth_user": BASIC[0], "basic_auth_pass": BASIC[1], "webhook_secret": SECRET} if guarded else {}
             )
+            guard |= {} if data_dir is None else {"data_dir": data_dir}
             pipeline = ToldPipeline(version=version)
             serving_model = ToldServing(pipeline, loading=loading, failure=failure)
             app = make_app(Settings(**guard), serving=serving_model, pages=MemoryPages())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from backend.cli import main
@@ -52,6 +54,27 @@ def test_who_reads_along_is_told_the_next_commands_with_the_project(
         f"`import FOLDER --project {project}` brings contracts in; `doctor --project {project}` checks both directions"
     )
     assert told.getvalue().splitlines()[-1] == said
+
+
+def test_a_secret_that_cannot_be_read_is_replaced_and_a_dry_run_says_so(
+    studio: Loopback,
+    serve_backend: ServeBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in (("LABEL_STUDIO_URL", studio.url), ("LABEL_STUDIO_API_KEY", TOKEN), ("DATA_DIR", str(tmp_path))):
+        monkeypatch.setenv(name, value)
+    for name in ("BASIC_AUTH_USER", "BASIC_AUTH_PASS", "WEBHOOK_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "webhook-secret"
+    file.write_bytes(b"")
+    connecting = ["connect", "--project", "Contracts", "--url", serve_backend(data_dir=tmp_path)]
+    assert main([*connecting, "--dry-run"]) != 0
+    assert "webhook-secret holds no secret" in capsys.readouterr().err
+    assert main(connecting) == 0
+    [webhook] = studio.webhooks.values()
+    assert webhook["headers"] == {"X-Webhook-Secret": file.read_text().strip()}
 
 
 def test_a_dry_run_prints_what_would_be(studio: Loopback, url: str, capsys: pytest.CaptureFixture[str]) -> None:
