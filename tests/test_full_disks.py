@@ -6,6 +6,7 @@ full disks in `tests/corrections/test_full_disk.py`.
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -48,12 +49,15 @@ ROW: dict[str, Any] = {
 
 @contextmanager
 def no_room() -> Iterator[None]:
-    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    unlimited, keeps = resource.getrlimit(resource.RLIMIT_FSIZE), sys.dont_write_bytecode
+    # Python would keep the beginning of a compiled module, and fail over it for ever after.
+    sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
     resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, unlimited[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        sys.dont_write_bytecode = keeps
 
 
 def add_crop(folder: Path) -> None:

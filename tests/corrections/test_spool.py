@@ -33,7 +33,7 @@ spool.append(b"second")
 print([line for lines in spool.portions() for line in lines])
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "spool")], capture_output=True, text=True, check=True
+        [sys.executable, "-B", "-c", code, str(tmp_path / "spool")], capture_output=True, text=True, check=True
     )
     refused, kept = done.stdout.splitlines()
     assert "is its disk full" in refused
@@ -71,7 +71,7 @@ spool.append(b"second")
 print([line for lines in spool.portions() for line in lines])
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "spool")], capture_output=True, text=True, check=True
+        [sys.executable, "-B", "-c", code, str(tmp_path / "spool")], capture_output=True, text=True, check=True
     )
     before, *refused, files, after, kept = done.stdout.splitlines()
     assert (before, after) == ("well", "well")
