@@ -9,10 +9,13 @@ do not matter. A mark is right at IoU .5.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from backend.errors import BackendError
 from backend.pages.page import Limits, Page
@@ -49,9 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = pipeline.marks(page)
         shown = ", ".join(f"{label} {score:.2f}" for label, score in zip(found.names, found.scores, strict=True))
         own = Score(0.5)
-        known = TruePage(name=name, document=name, pixels=page.pixels, dpi=page.pixels_dpi, marks=marks)
         for score in (own, total):
-            score.add(known, found.boxes * page.scale, found.names, found.scores)
+            score.add(_known(page, marks), found.boxes * page.scale, found.names, found.scores)
         print(_ROW.format(name, *_counts(own), shown))
     print(_ROW.format("all", *_counts(total), ""))
 
@@ -60,6 +62,13 @@ def _cases(folder: Path) -> Iterator[tuple[str, tuple[Mark, ...]]]:
     for name, marks in json.loads((folder / "truth.json").read_text(encoding="utf-8")).items():
         if marks is not None:
             yield name, tuple(Mark(label=label, box=tuple(box)) for label, box in marks)
+
+
+def _known(page: Page, marks: Sequence[Mark]) -> TruePage:
+    """The page with its marks, whose boxes are of the file, as boxes of its pixels: large files are read smaller."""
+    small = (dataclasses.replace(mark, box=tuple((np.array(mark.box) * page.scale).tolist())) for mark in marks)
+    name = page.reference
+    return TruePage(name=name, document=name, pixels=page.pixels, dpi=page.pixels_dpi, marks=tuple(small))
 
 
 def _read(path: Path) -> Page:
