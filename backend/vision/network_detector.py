@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 from backend.geometry import Boxes, as_boxes, clip, iou, suppress, turned_left
 from backend.vision.box_refiner import BoxRefiner
 from backend.vision.candidates import Candidates
-from backend.vision.engine import PIXEL_MM, DetectorNetwork
+from backend.vision.engine import PIXEL_MM, DetectorNetwork, DetectorOutput
 from backend.vision.network_config import MARKS
 from backend.vision.working_raster import rasterise
 
 __all__ = ["ModelDetector", "Peaks", "padded", "page_input", "peaks_of"]
 
+_DOUBT = 0.05
+"""Probability that a page is not upright, from which it is looked at from all sides: one upright page in twelve."""
+_LEAST = 1e-6
+"""Least probability that one look can give, so that none decides alone."""
 _ONE_BOX = 0.8
 """IoU above which peaks of different classes are one candidate: the classifier would see the same pixels."""
 
@@ -139,19 +143,21 @@ class ModelDetector:
     def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
         """Gives the candidates of an (H, W, 3) uint8 RGB page, best first, in the page's own frame.
 
-        A page that lies on its side or upside down is looked at once more, upright.
+        A page that does not look upright is looked at from all four sides. One that lies on its side or upside down is
+        then looked at upright.
 
         Args:
             pixels: The page.
             dpi: Its resolution, where it is known; otherwise the page is taken for A4.
         """
         small, scale = page_input(pixels, dpi, pixel_mm=self._network.config.pixel_mm)
-        peaks, turns = self._look(small)
+        seen = self._look(small)
+        turns = self._turns(small, seen.turns)
         if not turns:
-            return self._candidates(peaks, small, scale, width=pixels.shape[1], height=pixels.shape[0])
+            return self._candidates(self._peaks(seen), small, scale, width=pixels.shape[1], height=pixels.shape[0])
         upright = np.ascontiguousarray(np.rot90(pixels, -turns))
         small, scale = page_input(upright, dpi, pixel_mm=self._network.config.pixel_mm)
-        peaks, _ = self._look(small)
+        peaks = self._peaks(self._look(small))
         again = self._candidates(peaks, small, scale, width=upright.shape[1], height=upright.shape[0])
         boxes = turned_left(again.boxes, turns, width=upright.shape[1], height=upright.shape[0])
         return Candidates(boxes, again.scores, again.heat, turns)
@@ -168,11 +174,12 @@ class ModelDetector:
             found = self._refiner(small, found, labels)
         return clip(found / scale, width=pixels.shape[1], height=pixels.shape[0])
 
-    def _look(self, small: NDArray[np.uint8]) -> tuple[Peaks, int]:
-        """What is seen on a page as it lies, and how many quarters it was turned to the left."""
+    def _look(self, small: NDArray[np.uint8]) -> DetectorOutput:
+        return self._network.run(padded(small, self._network.config.multiple))
+
+    def _peaks(self, seen: DetectorOutput) -> Peaks:
         config = self._network.config
-        seen = self._network.run(padded(small, config.multiple))
-        peaks = peaks_of(
+        return peaks_of(
             seen.heat,
             seen.edges,
             stride=config.stride,
@@ -181,9 +188,27 @@ class ModelDetector:
             same=config.same_iou,
             reach=config.box_reach,
         )
-        turns = int(seen.turns.argmax())
-        sure = config.least_turn is not None and seen.turns[turns] >= config.least_turn
-        return peaks, turns if sure else 0
+
+    def _turns(self, small: NDArray[np.uint8], first: NDArray[np.float32]) -> int:
+        """How many quarters the page `small` was turned to the left; 0 where that is not clear.
+
+        Most pages are upright and look so. Of one that does not, a single look tells little: the paper between the
+        lines looks the same from all sides. So it is looked at from all four, and the looks have to fit each other.
+
+        Args:
+            small: The network's input.
+            first: (4,) what it says of it as it lies.
+        """
+        least = self._network.config.least_turn
+        if least is None or 1 - first[0] < _DOUBT:
+            return 0
+        others = [self._look(np.ascontiguousarray(np.rot90(small, view))).turns for view in (1, 2, 3)]
+        said = np.log(np.maximum(np.stack([first, *others]).astype(np.float64), _LEAST))
+        # A page that was turned by t quarters was turned by t + v in the view that turns it by v more.
+        fits = np.array([sum(said[view, (turns + view) % 4] for view in range(4)) for turns in range(4)])
+        chances = np.exp(fits - fits.max())
+        turns = int(chances.argmax())
+        return turns if chances[turns] / chances.sum() >= least else 0
 
     def _candidates(
         self, peaks: Peaks, small: NDArray[np.uint8], scale: NDArray[np.float64], *, width: int, height: int

@@ -174,13 +174,20 @@ class Pipeline:
             confidence: Takes the place of the configured one, as a label config may ask.
         """
         candidates = self.detector(page.pixels, page.pixels_dpi)
-        pixels, boxes, turns = page.pixels, candidates.boxes, candidates.turns
+        if candidates.turns:
+            _LOG.info("%s was turned by %d degrees: its marks are read upright", page.reference, 90 * candidates.turns)
+        marks = self.marks_among(page.pixels, candidates, confidence=confidence)
+        return dataclasses.replace(marks, boxes=marks.boxes / page.scale)
+
+    def marks_among(
+        self, pixels: NDArray[np.uint8], candidates: Candidates, *, confidence: float | None = None
+    ) -> Marks:
+        """The marks among the candidates of an (H, W, 3) RGB page as it lies, in its pixels; they are named upright."""
+        boxes, turns = candidates.boxes, candidates.turns
         if turns:
-            _LOG.info("%s was turned by %d degrees: its marks are read upright", page.reference, 90 * turns)
             boxes = turned_left(boxes, -turns, width=pixels.shape[1], height=pixels.shape[0])
             pixels = np.ascontiguousarray(np.rot90(pixels, -turns))
-        marks = self.judge(candidates, self.classifier.classify(pixels, boxes), confidence=confidence)
-        return dataclasses.replace(marks, boxes=marks.boxes / page.scale)
+        return self.judge(candidates, self.classifier.classify(pixels, boxes), confidence=confidence)
 
     def judge(self, candidates: Candidates, found: Classification, *, confidence: float | None = None) -> Marks:
         """Selects the marks among classified candidates."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from backend.geometry import Boxes, as_boxes, turned_left
 from backend.training.detector.lite_network import LiteNet
 from backend.vision.box_refiner import BoxRefiner, RefinerConfig
-from backend.vision.engine import DetectorConfig, DetectorNetwork
+from backend.vision.engine import DetectorConfig, DetectorNetwork, DetectorOutput
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import ModelDetector, padded, page_input
 from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
@@ -223,27 +224,87 @@ def test_what_decides_the_candidates_is_in_the_facts(detector: ModelDetector, se
     assert detector.facts["least_heat"] == 0.3
 
 
+class Barred(DetectorNetwork):
+    """Tells which way is up by the side on which a page has a dark bar; `sure` is what it gives that side.
+
+    Attributes:
+        looks: How often it was asked.
+    """
+
+    def __init__(self, folder: Path, *, sure: float) -> None:
+        config = DetectorConfig.read(folder / DETECTOR_CONFIG_FILE)
+        super().__init__(folder / DETECTOR_WEIGHTS_FILE, config, threads=1)
+        self.sure, self.looks = sure, 0
+
+    def run(self, pixels: NDArray[np.uint8]) -> DetectorOutput:
+        self.looks += 1
+        height, width = pixels.shape[:2]
+        # Turned to the left by no, one, two and three quarters, the bar at the top is there.
+        sides = (pixels[0, width // 2], pixels[height // 2, 0], pixels[-1, width // 2], pixels[height // 2, -1])
+        dark = int(np.argmin([side.sum() for side in sides]))
+        turns = np.full(4, (1 - self.sure) / 3, np.float32)
+        turns[dark] = self.sure
+        return dataclasses.replace(super().run(pixels), turns=turns)
+
+
+def barred(tmp_path: Path, *, sure: float, least_turn: float = 0.9) -> Barred:
+    network = random_network(seed=4, shape=TINY_LITE)
+    write_detector(network, tmp_path / "blind", least_heat=0.3, stride=network.stride)
+    write_detector(network, tmp_path / "tells", least_heat=0.3, least_turn=least_turn, stride=network.stride)
+    return Barred(tmp_path / "tells", sure=sure)
+
+
+def page_with_a_bar() -> NDArray[np.uint8]:
+    """Its sides are multiples of 32 in the network's input, so that nothing is padded."""
+    page = page_at(192, 128)
+    page[:16] = 0
+    return page
+
+
+@pytest.mark.parametrize("sure", [0.6, 0.999])
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_turned_page_is_looked_at_upright_and_its_boxes_come_back_to_its_own_frame(
-    turns: int, tmp_path: Path
+    turns: int, sure: float, tmp_path: Path
 ) -> None:
+    """No look has to be sure: four that fit each other are."""
+    network = barred(tmp_path, sure=sure)
+    upright = page_with_a_bar()
+    page = np.ascontiguousarray(np.rot90(upright, turns))
+    found = ModelDetector(network)(page, 75)
+    assert network.looks == 5
+    expected = open_detector(tmp_path / "blind")(upright, 75)
+    assert found.turns == turns
+    assert len(found)
+    np.testing.assert_array_equal(found.heat, expected.heat)
+    back = turned_left(found.boxes, -turns, width=page.shape[1], height=page.shape[0])
+    np.testing.assert_allclose(back, expected.boxes, atol=1e-9)
+
+
+def test_a_page_that_looks_upright_is_looked_at_once(tmp_path: Path) -> None:
+    network = barred(tmp_path, sure=0.96)
+    found = ModelDetector(network)(page_with_a_bar(), 75)
+    assert (found.turns, network.looks) == (0, 1)
+    np.testing.assert_array_equal(found.boxes, open_detector(tmp_path / "blind")(page_with_a_bar(), 75).boxes)
+
+
+@pytest.mark.parametrize("sure", [0.27, 0.94])
+def test_a_page_that_is_not_clear_or_upright_after_all_stays_as_it_lies(sure: float, tmp_path: Path) -> None:
+    network = barred(tmp_path, sure=sure)
+    page = page_with_a_bar() if sure > 0.5 else np.ascontiguousarray(np.rot90(page_with_a_bar()))
+    found = ModelDetector(network)(page, 75)
+    assert (found.turns, network.looks) == (0, 4)
+
+
+def test_looks_that_do_not_fit_each_other_turn_no_page(tmp_path: Path) -> None:
+    """A network that calls each view a page on its side does not know which way is up, however sure it is."""
     network = random_network(seed=4, shape=TINY_LITE)
     assert isinstance(network, LiteNet)
     torch.nn.init.zeros_(network.turns.weight)
     torch.nn.init.constant_(network.turns.bias, -9)
     with torch.no_grad():
-        network.turns.bias[turns] = 9
-    write_detector(network, tmp_path / "tells", least_heat=0.3, least_turn=0.9, stride=network.stride)
-    write_detector(network, tmp_path / "blind", least_heat=0.3, stride=network.stride)
-    page = page_at(240, 160)
-    found = open_detector(tmp_path / "tells")(page, 50)
-    upright = np.ascontiguousarray(np.rot90(page, -turns))
-    expected = open_detector(tmp_path / "blind")(upright, 50)
-    assert found.turns == turns
-    assert len(found)
-    np.testing.assert_array_equal(found.heat, expected.heat)
-    back = turned_left(found.boxes, -turns, width=160, height=240)
-    np.testing.assert_allclose(back, expected.boxes, atol=1e-9)
+        network.turns.bias[1] = 9
+    write_detector(network, tmp_path, least_heat=0.3, least_turn=0.5, stride=network.stride)
+    assert open_detector(tmp_path)(page_at(240, 160), 50).turns == 0
 
 
 def test_a_refiner_gives_the_boxes_their_edges_and_the_version_says_so(tmp_path: Path) -> None:
