@@ -14,6 +14,8 @@ from backend.vision.weights import BUNDLED, NETWORKS
 __all__ = ["STEPS", "add_arguments", "run"]
 
 STEPS = ("pages", "detector", "refiner", "crops", "classifier", "publish", "fusion")
+_FURTHER = "further"
+"""In place of the step `detector`, where the bundled one is to go on learning."""
 _LAST = "quantise"
 """A step that is done only when it is asked for: the gold pages have to say first that nothing is lost by it."""
 _PAGES = 3600
@@ -77,9 +79,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bundled.add_argument(
         "--steps",
         nargs="+",
-        choices=(*STEPS, _LAST),
+        choices=(*STEPS, _FURTHER, _LAST),
         default=STEPS,
-        help=f"do only these steps (default: all but {_LAST}, which turns the networks of --out into whole numbers)",
+        help=f"do only these steps (default: all but {_FURTHER}, which trains the bundled detector further in place of "
+        f"the step detector, and {_LAST}, which turns the networks of --out into whole numbers)",
     )
     bundled.add_argument(
         "--networks",
@@ -125,12 +128,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if "pages" in args.steps:
         bundled.collect(args.work, pages=args.pages, real=args.real, jobs=max(args.jobs, 1))
         training_pages.collect_frozen(args.work, args.dataset, settings)
-    if "detector" in args.steps:
-        _say(
-            bundled.fit_pages(
-                args.work, args.out, real=args.real, threads=args.threads, jobs=args.jobs, minutes=args.minutes
-            )
-        )
+    if {"detector", _FURTHER} & set(args.steps):
+        further = _FURTHER in args.steps
+        how = {"threads": args.threads, "jobs": args.jobs, "minutes": args.minutes, "further": further}
+        _say(bundled.fit_pages(args.work, args.out, real=args.real, **how))
     if "refiner" in args.steps:
         _say(bundled.fit_boxes(args.work, args.out, real=args.real, threads=args.threads, jobs=args.jobs))
     if "crops" in args.steps:

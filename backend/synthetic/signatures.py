@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.synthetic.letterforms import CAPITALS, Trace, write
-from backend.synthetic.lettering import fonts_of, render
+from backend.synthetic.lettering import Font, fonts_of, render
 from backend.synthetic.marks import Ink, Mark, blotches, levelled, pick_ink, pixels_of, trimmed
 from backend.synthetic.penmanship import Hand, Stroke, compose, pick_hand, pick_syllables
 
-__all__ = ["SIGNATURE_KINDS", "Pen", "SignatureKind", "draw_signature"]
+__all__ = ["SIGNATURE_KINDS", "Pen", "SignatureKind", "draw_signature", "write_in_script"]
 
 Layer = NDArray[np.float32]
 _FINE_DPI = 500.0
@@ -205,13 +205,32 @@ def _leaning(trace: Trace, hand: Hand) -> Trace:
 
 
 def _from_script(rng: np.random.Generator, hand: Hand, width_mm: float, dpi: float) -> Layer:
-    """A legible name: a script face, bent, squeezed and unevenly inked."""
+    """A legible name in a script face."""
     faces = fonts_of("script")
     font = faces[rng.integers(len(faces))]
-    fine = max(dpi, 250.0)
     first, last = (str(list(CAPITALS)[rng.integers(len(CAPITALS))]) for _ in range(2))
     body = [pick_syllables(rng, int(rng.integers(1, 4))) for _ in range(2)]
     text = f"{first}{body[0]} {last}{body[1]}" if rng.random() < 0.6 else f"{first}. {last}{body[1]}"
+    return write_in_script(rng, text, font, hand, width_mm=width_mm, dpi=dpi)
+
+
+def write_in_script(
+    rng: np.random.Generator, text: str, font: Font, hand: Hand, *, width_mm: float, dpi: float
+) -> Layer:
+    """A line of text as a hand writes it: a script face, bent, squeezed and unevenly inked.
+
+    Args:
+        rng: decides how.
+        text: of one line.
+        font: a script face.
+        hand: whose baseline it has.
+        width_mm: of the line on paper.
+        dpi: resolution of the page.
+
+    Returns:
+        (h, w) float32 coverage, trimmed to its ink.
+    """
+    fine = max(dpi, 250.0)
     line = np.pad(render(text, font, pixels_of(11.0, fine)), round(pixels_of(3.0, fine)))
     line *= 0.9 + 0.12 * blotches(rng, (line.shape[0], line.shape[1]), pixels_of(3.0, fine))
     height, width = line.shape

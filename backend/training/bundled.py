@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from backend.errors import TrainingError
-from backend.geometry import as_boxes, coverage
 from backend.models.publishing import add_documents, documents_of
 from backend.settings import Settings
 from backend.training.classifier_loop import fit, network_from
@@ -26,10 +24,15 @@ from backend.training.classifier_recipe import BUNDLED, Recipe
 from backend.training.convert import imagenet_lite
 from backend.training.crops import CropFolder
 from backend.training.detector.detector_loop import DetectorProgress, fit_detector
-from backend.training.detector.detector_network import TAUGHT
-from backend.training.detector.detector_publishing import DETECTOR_CARD_FILE, publish_detector
-from backend.training.detector.detector_recipe import BUNDLED_DETECTOR, DetectorRecipe
+from backend.training.detector.detector_publishing import (
+    DETECTOR_CARD_FILE,
+    DETECTOR_RECORD_FILE,
+    EarlierDetector,
+    publish_detector,
+)
+from backend.training.detector.detector_recipe import BUNDLED_DETECTOR, FURTHER_DETECTOR, DetectorRecipe
 from backend.training.detector.lite_network import LITE0, LiteNet, body_from_imagenet
+from backend.training.detector.marks_to_paste import marks_to_paste
 from backend.training.detector.scenes import Stock, load_stock
 from backend.training.export import state_dict_from_onnx
 from backend.training.fusion import fit_fusion
@@ -45,7 +48,6 @@ from backend.training.training_pages import (
     draw_into,
     has_frozen,
     is_frozen,
-    real_marks,
     run_name,
     shared,
 )
@@ -80,12 +82,6 @@ _CARDS = {
     DETECTOR_WEIGHTS_FILE: DETECTOR_CARD_FILE,
     REFINER_WEIGHTS_FILE: REFINER_CARD_FILE,
 }
-_CUT: Mapping[str, tuple[str, ...]] = {"page_full": TAUGHT, "page_photo_sig": MARKS, "drawn": ("thumb",)}
-"""What is cut out of pages, to be pasted on others, by the pages' source."""
-_MOST_CUT = 1000
-"""Of one class and source."""
-_ALONE = 0.1
-"""Largest share of a mark that another one may cover where it is cut out: both would be pasted."""
 _CALIBRATION_PAGES = 40
 _JUDGED = 40
 """Drawn pages that judge the detector after each epoch."""
@@ -103,12 +99,20 @@ def collect(work: Path, *, pages: int, real: Path | None, jobs: int) -> None:
 
 
 def fit_pages(
-    work: Path, out: Path, *, real: Path | None, threads: int, jobs: int, minutes: float | None = None
+    work: Path,
+    out: Path,
+    *,
+    real: Path | None,
+    threads: int,
+    jobs: int,
+    minutes: float | None = None,
+    further: bool = False,
 ) -> list[str]:
     """Trains the detector on the pages of `work`, pasting the single marks of `real`, and writes it to `out`.
 
     Gives what was measured, one line for each set. With `minutes`, the training stops after the epoch in which they
-    end, and writes the weights that it has. The next call goes on from there.
+    end, and writes the weights that it has. The next call goes on from there. A run begins with ImageNet's weights, or,
+    where it goes `further`, with the bundled detector.
 
     Raises:
         TrainingError: There are no pages, or those of a data set are to overwrite the bundled weights.
@@ -117,13 +121,23 @@ def fit_pages(
     store = _pages(work)
     pages = store.read()
     train, judge = _stocks(store, pages, out, real)
+    begun, earlier = _begun(work) if further else (BUNDLED_DETECTOR, None)
     new = {f"{page.domain}/{page.source}" for page in pages if is_frozen(page)}
-    shares = shared(BUNDLED_DETECTOR.shares, train.groups, new, samples=BUNDLED_DETECTOR.samples)
-    recipe = dataclasses.replace(BUNDLED_DETECTOR, shares=shares)
+    recipe = dataclasses.replace(begun, shares=shared(begun.shares, train.groups, new, samples=begun.samples))
     folder = work / run_name("detector", recipe.digest, pages, store)
-    base = body_from_imagenet(LiteNet(LITE0), imagenet_lite())
+    base = body_from_imagenet(LiteNet(LITE0), imagenet_lite()) if earlier is None else earlier.weights
     train_for = partial(fit_detector, recipe, train, judge, folder, base=base, workers=jobs)
-    return publish_detector(folder, within(minutes, train_for, recipe), recipe, store, out)
+    return publish_detector(folder, within(minutes, train_for, recipe), recipe, store, out, earlier=earlier)
+
+
+def _begun(work: Path) -> tuple[DetectorRecipe, EarlierDetector]:
+    """The recipe that goes on from the bundled detector, and that detector: a copy, since publishing replaces it."""
+    weights = _base_of(work / "detector-base.onnx", in_floating_point(WEIGHTS, DETECTOR_WEIGHTS_FILE))
+    record = _base_of(work / "detector-base.json", WEIGHTS / DETECTOR_RECORD_FILE)
+    earlier = EarlierDetector(
+        weights=state_dict_from_onnx(weights), record=json.loads(record.read_text(encoding="utf-8"))
+    )
+    return dataclasses.replace(FURTHER_DETECTOR, base=f"bundled-{sha256_of(weights)[:12]}"), earlier
 
 
 def fit_boxes(work: Path, out: Path, *, real: Path | None, threads: int, jobs: int) -> list[str]:
@@ -161,7 +175,7 @@ def _stocks(store: PageStore, pages: Sequence[LabelledPage], out: Path, real: Pa
     drawn = [page for page in judges if page.domain == "drawn"][:_JUDGED]
     teach = [page for page in pages if page.split == "train"]
     return (
-        load_stock(store, teach, _marks_to_paste(store, pages, real)),
+        load_stock(store, teach, marks_to_paste(store, pages, real)),
         load_stock(store, [page for page in judges if page.domain == "real"] + drawn),
     )
 
@@ -297,38 +311,6 @@ Its SHA-256 is `{checksum}`.
 """,
         encoding="utf-8",
     )
-
-
-def _marks_to_paste(
-    store: PageStore, pages: Sequence[LabelledPage], real: Path | None
-) -> dict[str, list[tuple[str, NDArray[np.uint8]]]]:
-    """Single marks of documents that train, by where they come from: real ones, and thumbs, none of them real."""
-    found: dict[str, list[tuple[str, NDArray[np.uint8]]]] = {}
-    for mark, pixels in real_marks(real) if real else ():
-        if mark.split == "train":
-            found.setdefault(mark.source, []).append((mark.labels[0], pixels))
-    for page in pages:
-        if page.split == "train" and page.source in _CUT:
-            for label, pixels in _cut_marks(store, page):
-                group = found.setdefault(f"{page.source} {label}", [])
-                if len(group) < _MOST_CUT:
-                    group.append((label, pixels))
-    return found
-
-
-def _cut_marks(store: PageStore, page: LabelledPage) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """The things on a page that lie alone, of the classes that are cut out of its source."""
-    boxes = as_boxes([*page.boxes, *page.handwriting, *page.logos])
-    names = [*page.labels, *["handwriting"] * len(page.handwriting), *["print"] * len(page.logos)]
-    wanted = [row for row, name in enumerate(names) if name in _CUT[page.source]]
-    if not wanted:
-        return
-    pixels, hidden = store.pixels(page), coverage(boxes, boxes)
-    np.fill_diagonal(hidden, 0)
-    for row in wanted:
-        left, top, right, bottom = (int(value) for value in boxes[row])
-        if hidden[row].max(initial=0) <= _ALONE and min(right - left, bottom - top) > 6:
-            yield names[row], pixels[max(0, top) : bottom + 1, max(0, left) : right + 1].copy()
 
 
 def _in_parallel(work: Callable[[int], None], jobs: int) -> None:

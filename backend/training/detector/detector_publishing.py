@@ -29,7 +29,14 @@ from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.network_detector import ModelDetector
 from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
 
-__all__ = ["DETECTOR_CARD_FILE", "DETECTOR_RECORD_FILE", "ClassRecall", "publish_detector"]
+__all__ = [
+    "DETECTOR_CARD_FILE",
+    "DETECTOR_RECORD_FILE",
+    "ClassRecall",
+    "EarlierDetector",
+    "blended",
+    "publish_detector",
+]
 
 _HEAD = """# Bundled detector
 
@@ -47,7 +54,7 @@ of their ink. It proposes; the classifier names each crop and may say `none`.
 ## How it was made
 
 From {base} by recipe `{digest}`: {done} of its {epochs} epochs, {views} windows of pages,
-in {minutes:.0f} minutes{restarts}.
+in {minutes:.0f} minutes{restarts}.{blend}
 What came in after the first epoch, where something did, stands in `docs/detector.md`, under "The network".
 Windows are changed each time as scanners, cameras and pens change pages (never mirrored, never cut together), and
 single real marks are printed onto them, also over each other. It also learns what only looks like a mark: other
@@ -86,11 +93,52 @@ _BOX_REACH = 0.15
 """The cells that learn a mark's edges reach about as far (`targets.py`)."""
 
 
-def _base(recipe: DetectorRecipe) -> str:
+_IMAGENET = f"EfficientNet-Lite0's weights on ImageNet (`{LITE0_FILE}`, Apache-2.0,\nSHA-256 `{LITE0_SHA256}`)"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class EarlierDetector:
+    """The detector that a training went on from.
+
+    Attributes:
+        weights: Its state dict.
+        record: What `DETECTOR_RECORD_FILE` says of its own training.
+    """
+
+    weights: Mapping[str, torch.Tensor]
+    record: Mapping[str, Any]
+
+
+def blended(
+    base: Mapping[str, torch.Tensor], trained: Mapping[str, torch.Tensor], part: float
+) -> dict[str, torch.Tensor]:
+    """Weights on the way from `base` to `trained`, of which they have that part; counters are those of the latter."""
+    return {
+        name: torch.lerp(base[name], tensor, part) if tensor.is_floating_point() else tensor
+        for name, tensor in trained.items()
+    }
+
+
+def _base(recipe: DetectorRecipe, earlier: EarlierDetector | None) -> str:
     """What it began with, in words; weights from outside with their whole checksum."""
     if recipe.base == BUNDLED_DETECTOR.base:
-        return f"EfficientNet-Lite0's weights on ImageNet (`{LITE0_FILE}`, Apache-2.0,\nSHA-256 `{LITE0_SHA256}`)"
-    return recipe.base or "random weights"
+        return _IMAGENET
+    if earlier is None:
+        return recipe.base or "random weights"
+    before = earlier.record
+    done, views = len(before["history"]), len(before["history"]) * before["recipe"]["samples"]
+    begun = _IMAGENET if before["recipe"].get("base") == BUNDLED_DETECTOR.base else before["recipe"].get("base", "")
+    minutes = before["seconds"] / 60
+    return (
+        f"{begun}. These learnt for {done} epochs, {views} windows of pages, in {minutes:.0f} minutes, and became\n"
+        f"`{recipe.base}`. From that one"
+    )
+
+
+def _blend(recipe: DetectorRecipe) -> str:
+    return (
+        "" if recipe.blend == 1 else f" {recipe.blend:.0%} of the weights is what came out, and the rest what went in."
+    )
 
 
 def _restarts(recipe: DetectorRecipe, done: int) -> str:
@@ -124,9 +172,23 @@ class _SetRecall:
 
 
 def publish_detector(
-    run: Path, progress: DetectorProgress, recipe: DetectorRecipe, store: PageStore, out: Path
+    run: Path,
+    progress: DetectorProgress,
+    recipe: DetectorRecipe,
+    store: PageStore,
+    out: Path,
+    *,
+    earlier: EarlierDetector | None = None,
 ) -> list[str]:
     """Writes the detector and what belongs to it to `out`; gives what was measured on gold pages, a line a set.
+
+    Args:
+        run: Folder of the training.
+        progress: Where it stands.
+        recipe: By which it learnt.
+        store: Of the pages.
+        out: Where the detector goes.
+        earlier: What it went on from; the recipe's `blend` says how much of that stays.
 
     Raises:
         TrainingError: The run has no whole epoch.
@@ -134,8 +196,9 @@ def publish_detector(
     if not progress.history:
         raise TrainingError(f"{run} has no whole epoch: let the training go on before publishing")
     network = build_network(recipe.shape)
-    network.load_state_dict(load_file(run / AVERAGE_FILE))
-    measured = publish_run(_Publication(network, progress, recipe, store), out)
+    trained = load_file(run / AVERAGE_FILE)
+    network.load_state_dict(trained if earlier is None else blended(earlier.weights, trained, recipe.blend))
+    measured = publish_run(_Publication(network, progress, recipe, store, earlier), out)
     return [
         f"{title}: " + ", ".join(f"{name} {one.hit[0]} of {one.true}" for name, one in found.classes.items())
         for title, found in measured.items()
@@ -149,12 +212,18 @@ class _Publication(Publication[_SetRecall]):
     limits = _LIMITS
 
     def __init__(
-        self, network: DetectorNet, progress: DetectorProgress, recipe: DetectorRecipe, store: PageStore
+        self,
+        network: DetectorNet,
+        progress: DetectorProgress,
+        recipe: DetectorRecipe,
+        store: PageStore,
+        earlier: EarlierDetector | None,
     ) -> None:
         self.progress = progress
         self._done = progress.epoch
         self._network = network
         self._recipe = recipe
+        self._earlier = earlier
         self._store = store
         self._pages = store.read()
 
@@ -202,7 +271,7 @@ class _Publication(Publication[_SetRecall]):
             "pages": {
                 f"{domain} {split}": counts[f"{domain} {split}"] for domain in ("drawn", "real") for split in SPLITS
             },
-        }
+        } | ({} if self._earlier is None else {"earlier": self._earlier.record})
 
     def head(self, written: PublishedWeights) -> list[str]:
         counts = Counter((page.source, page.split) for page in self._pages)
@@ -214,7 +283,7 @@ class _Publication(Publication[_SetRecall]):
             megabytes=written.megabytes,
             sha256=written.sha256,
             parameters=sum(parameter.numel() for parameter in self._network.parameters()) / 1e6,
-            base=_base(self._recipe),
+            base=_base(self._recipe, self._earlier),
             stride=self._network.stride,
             classes=", ".join(f"`{name}`" for name in MARKS),
             pixel_mm=PIXEL_MM,
@@ -225,6 +294,7 @@ class _Publication(Publication[_SetRecall]):
             views=self._done * self._recipe.samples,
             minutes=written.minutes,
             restarts=_restarts(self._recipe, self._done),
+            blend=_blend(self._recipe),
             splits=" | ".join(SPLITS),
             rows="\n".join(rows),
         )

@@ -13,7 +13,7 @@ from backend.training.detector.detector_network import DetectorNet, ResidualNet,
 from backend.training.detector.lite_network import LITE0, LiteNet, LiteShape
 from backend.training.training_record import digest_of
 
-__all__ = ["BUNDLED_DETECTOR", "SHAPES", "DetectorRecipe", "Shape", "build_network"]
+__all__ = ["BUNDLED_DETECTOR", "FURTHER_DETECTOR", "SHAPES", "DetectorRecipe", "Shape", "build_network"]
 
 Shape = LiteShape | ResidualShape
 SHAPES: tuple[Shape, ...] = (LITE0, ResidualShape())
@@ -129,5 +129,11 @@ BUNDLED_DETECTOR = DetectorRecipe(
     judged=4,
     # Small windows, and so more steps in the same time: macro F1 on real validation pages was .463 after 6,400 windows
     # of this size, and 0 after 3,200 of 384 x 384 pixels, which are as many pixels.
-    changes=Changes(window=(256, 256), focus=0.75, watermark=0.05, written=0.06),
+    changes=Changes(window=(256, 256), focus=0.75, watermark=0.05, written=0.06, rows=0.12),
 )
+"""Begins with ImageNet's weights."""
+
+FURTHER_DETECTOR = dataclasses.replace(
+    BUNDLED_DETECTOR, base="bundled", epochs=8, restarts=(), judged=2, learning_rate=5e-4, blend=0.5
+)
+"""Goes on from the detector that comes with this program; the run notes which that was."""

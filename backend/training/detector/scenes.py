@@ -18,6 +18,7 @@ from torch.nn import functional
 from backend.geometry import Boxes, as_boxes
 from backend.training.detector.detector_network import TAUGHT
 from backend.training.pagestore import LabelledPage, LabelledPages
+from backend.vision.engine import PIXEL_MM
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import page_input
 
@@ -213,12 +214,16 @@ class Stock:
 
 
 def load_stock(
-    store: LabelledPages, pages: Sequence[LabelledPage], marks: Mapping[str, Sequence[tuple[str, Pixels]]] | None = None
+    store: LabelledPages,
+    pages: Sequence[LabelledPage],
+    marks: Mapping[str, Sequence[tuple[str, Pixels]]] | None = None,
+    *,
+    pixel_mm: float = PIXEL_MM,
 ) -> Stock:
-    """Reads pages at the detector's resolution, and marks as densities."""
+    """Reads pages at the detector's resolution, `pixel_mm` to a pixel, and marks as densities."""
     scenes, groups = [], []
     for page in pages:
-        small, scale = page_input(store.pixels(page), page.dpi)
+        small, scale = page_input(store.pixels(page), page.dpi, pixel_mm=pixel_mm)
         boxes = np.concatenate([as_boxes(rows) for rows in (page.boxes, page.handwriting, page.logos)])
         names = [*page.labels, *["handwriting"] * len(page.handwriting), *["print"] * len(page.logos)]
         scenes.append(

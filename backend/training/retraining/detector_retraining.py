@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from backend.models.publishing import carry_refiner
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgress, fit_detector
-from backend.training.detector.detector_publishing import DETECTOR_RECORD_FILE
+from backend.training.detector.detector_publishing import DETECTOR_RECORD_FILE, blended
 from backend.training.detector.detector_recipe import build_network
 from backend.training.detector.scenes import load_stock
 from backend.training.export import export_detector, state_dict_from_onnx
@@ -147,7 +145,7 @@ def write_taught(
     """
     out.mkdir(parents=True, exist_ok=True)
     network = build_network(lessons.recipe.shape)
-    state = _blended(state_dict_from_onnx(lessons.base.path), load_file(run / AVERAGE_FILE), lessons.recipe.blend)
+    state = blended(state_dict_from_onnx(lessons.base.path), load_file(run / AVERAGE_FILE), lessons.recipe.blend)
     network.load_state_dict(state)
     save(state, out / DETECTOR_TENSORS_FILE, {"recipe": lessons.recipe.digest})
     weights = out / DETECTOR_WEIGHTS_FILE
@@ -176,11 +174,3 @@ def write_taught(
             for side in ("train", "validation")
         },
     )
-
-
-def _blended(base: Mapping[str, Tensor], trained: Mapping[str, Tensor], part: float) -> dict[str, Tensor]:
-    """Weights on the way from `base` to `trained`; counters are those of the latter."""
-    return {
-        name: torch.lerp(base[name], tensor, part) if tensor.is_floating_point() else tensor
-        for name, tensor in trained.items()
-    }

@@ -8,13 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import save_file
+import torch
+from safetensors.torch import load_file, save_file
 
 from backend.errors import TrainingError
 from backend.models.publishing import DOCUMENTS_FILE, documents_of
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorEpoch, DetectorProgress
-from backend.training.detector.detector_publishing import DETECTOR_CARD_FILE, DETECTOR_RECORD_FILE, publish_detector
+from backend.training.detector.detector_publishing import (
+    DETECTOR_CARD_FILE,
+    DETECTOR_RECORD_FILE,
+    EarlierDetector,
+    publish_detector,
+)
 from backend.training.detector.detector_recipe import DetectorRecipe
+from backend.training.export import state_dict_from_onnx
 from backend.training.pagestore import Corners, LabelledPage, PageStore
 from backend.vision.engine import DetectorConfig
 from backend.vision.network_config import MARKS, sha256_of
@@ -153,3 +160,24 @@ def test_a_run_without_a_whole_epoch_is_not_published(run: Path, store: PageStor
     with pytest.raises(TrainingError, match="no whole epoch"):
         publish_detector(run, DetectorProgress(recipe=RECIPE.digest), RECIPE, store, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_goes_on_from_an_earlier_detector_keeps_a_part_of_it_and_tells_how_that_learnt(
+    run: Path, store: PageStore, tmp_path: Path
+) -> None:
+    trained = load_file(run / AVERAGE_FILE)
+    record = {"recipe": {"base": "random weights", "samples": 100}, "history": [{}, {}, {}], "seconds": 180}
+    earlier = EarlierDetector(weights={name: torch.zeros_like(one) for name, one in trained.items()}, record=record)
+    recipe = replace(RECIPE, base="bundled-0123456789ab", blend=0.25)
+    progress = DetectorProgress(recipe=recipe.digest, epoch=2, history=LINES)
+    publish_detector(run, progress, recipe, store, tmp_path, earlier=earlier)
+    made = state_dict_from_onnx(tmp_path / DETECTOR_WEIGHTS_FILE)
+    assert made.keys() >= {name for name, one in trained.items() if one.is_floating_point()}
+    for name, tensor in made.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, 0.25 * trained[name], atol=1e-2, rtol=1e-2)
+    card = (tmp_path / DETECTOR_CARD_FILE).read_text()
+    assert "3 epochs, 300 windows of pages, in 3 minutes" in card
+    assert "`bundled-0123456789ab`. From that one by recipe" in card
+    assert "25% of the weights is what came out" in card
+    assert json.loads((tmp_path / DETECTOR_RECORD_FILE).read_text())["earlier"] == record
