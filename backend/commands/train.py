@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from backend.commands.amounts import none_or_more, one_or_more, zero_or_above
@@ -129,7 +130,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         bundled.collect(args.work, pages=args.pages, real=args.real, jobs=max(args.jobs, 1))
         training_pages.collect_frozen(args.work, args.dataset, settings)
     if {"detector", _FURTHER} & set(args.steps):
-        further = _FURTHER in args.steps
+        further = _further(args.steps)
         how = {"threads": args.threads, "jobs": args.jobs, "minutes": args.minutes, "further": further}
         _say(bundled.fit_pages(args.work, args.out, real=args.real, **how))
     if "refiner" in args.steps:
@@ -155,6 +156,17 @@ def _refuse_what_is_not_looked_at(args: argparse.Namespace) -> None:
             f"{', '.join(given)}: only for --bundled-recipe, which makes the weights that come with this program; a "
             "retraining on corrections is changed by --recipe FILE"
         )
+
+
+def _further(steps: Sequence[str]) -> bool:
+    """Whether the bundled detector goes on learning, rather than a new one beginning.
+
+    Raises:
+        TrainingError: Both are asked for.
+    """
+    if {"detector", _FURTHER} <= set(steps):
+        raise TrainingError(f"detector and {_FURTHER} are two ways of training one network: name one of them")
+    return _FURTHER in steps
 
 
 def _say(lines: list[str]) -> None:

@@ -59,16 +59,7 @@ def _brand(rng: np.random.Generator, dpi: float) -> tuple[Layer, Ink]:
     below = pick(rng, (f"since {rng.integers(1880, 2020)}", Writer(ENGLISH, rng).slot("company"), name.upper()))
     small = trimmed(render(below, pick(rng, fonts_of("serif", "sans")), pixels_of(float(rng.uniform(2.6, 3.6)), dpi)))
     if rng.random() < 0.5:
-        small = trimmed(
-            np.asarray(
-                cv2.warpAffine(
-                    small,
-                    np.array([[1, -0.2, 0.2 * small.shape[0]], [0, 1, 0]]),
-                    (small.shape[1] + round(0.2 * small.shape[0]), small.shape[0]),
-                ),
-                np.float32,
-            )
-        )
+        small = _slanted(small)
     gap = round(pixels_of(float(rng.uniform(0.8, 3.0)), dpi))
     width = max(line.shape[1], small.shape[1])
     sheet = np.zeros((line.shape[0] + gap + small.shape[0], width), np.float32)
@@ -76,6 +67,14 @@ def _brand(rng: np.random.Generator, dpi: float) -> tuple[Layer, Ink]:
         left = int(rng.choice([0, (width - one.shape[1]) // 2, width - one.shape[1]]))
         sheet[top : top + one.shape[0], left : left + one.shape[1]] = one
     return np.asarray(sheet * np.float32(rng.uniform(0.7, 1.1)), np.float32), pick_ink(rng, for_="stamp")
+
+
+def _slanted(line: Layer) -> Layer:
+    """A line of print, as italics lean."""
+    height, width = line.shape
+    lean = 0.2 * height
+    matrix = np.array([[1, -0.2, lean], [0, 1, 0]])
+    return trimmed(np.asarray(cv2.warpAffine(line, matrix, (width + round(lean), height)), np.float32))
 
 
 def _smudge(rng: np.random.Generator, dpi: float) -> tuple[Layer, Ink]:

@@ -33,10 +33,10 @@ LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
 
 
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """Reads a state dict of a torchvision ResNet18 with three or four outputs.
+    """Reads the state dict that a torch checkpoint holds, of whatever network; nothing else is unpickled.
 
     Raises:
-        BadWeights: The file is damaged, holds more than tensors, or is of another architecture.
+        BadWeights: The file is damaged, holds more than tensors, or numbers that are not finite.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -22,7 +22,7 @@ from backend.vision.working_raster import rasterise
 __all__ = ["ModelDetector", "Peaks", "padded", "page_input", "peaks_of"]
 
 _DOUBT = 0.05
-"""Probability that a page is not upright, from which it is looked at from all sides: one upright page in twelve."""
+"""Probability that a page is not upright, from which it is looked at from all sides: few upright pages reach it."""
 _LEAST = 1e-6
 """Least probability that one look can give, so that none decides alone."""
 _ONE_BOX = 0.8

@@ -74,6 +74,14 @@ def test_whole_numbers_are_made_of_the_networks_of_out_when_somebody_asks_for_th
         step("quantise", tmp_path, "--networks", "classifier")
 
 
+def test_a_detector_begins_anew_or_goes_on_and_not_both(tmp_path: Path) -> None:
+    args = parsed("--bundled-recipe", "--work", str(tmp_path), "--out", str(tmp_path), "--steps", "detector", "further")
+    with pytest.raises(TrainingError, match="two ways of training one network"):
+        run(args, Settings())
+    with pytest.raises(TrainingError, match="no pages to train on"):
+        step("further", tmp_path)
+
+
 def test_real_pages_have_to_be_where_they_are_said_to_be(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"manifest\.json is no manifest"):
         step("pages", tmp_path, "--real", str(tmp_path / "nowhere"))

@@ -18,7 +18,7 @@ from backend.training.detector.detector_network import TAUGHT
 from backend.training.detector.scenes import Knowledge, PastedMark, cut_to_ink
 from backend.vision.engine import PIXEL_MM
 
-__all__ = ["GREY", "paste_some", "watermark", "write_over"]
+__all__ = ["GREY", "in_some_ink", "paste_some", "watermark", "write_over"]
 
 Floats = NDArray[np.float32]
 
@@ -207,6 +207,15 @@ def _free_place(
     return None
 
 
+def in_some_ink(mark: Floats, rng: np.random.Generator) -> Floats:
+    """An (h, w, 3) density, now and then in grey or in an ink of another hue."""
+    if rng.random() < 0.35:
+        return np.repeat((mark @ GREY)[..., None], 3, axis=2)
+    if rng.random() < 0.4:
+        return np.asarray(np.maximum(mark @ hue_turn(rng.uniform(-180, 180)), 0), np.float32)
+    return mark
+
+
 def _put(
     density: Floats, knowledge: Knowledge, printed: PastedMark, place: tuple[int, int], rng: np.random.Generator
 ) -> Knowledge:
@@ -215,10 +224,7 @@ def _put(
     if not mark.size:
         return knowledge
     (left, top), (height, width) = place, mark.shape[:2]
-    if rng.random() < 0.35:
-        mark = np.repeat((mark @ GREY)[..., None], 3, axis=2)
-    elif rng.random() < 0.4:
-        mark = np.maximum(mark @ hue_turn(rng.uniform(-180, 180)), 0)
+    mark = in_some_ink(mark, rng)
     density[top : top + height, left : left + width] += mark * np.float32(rng.uniform(0.45, 1.5))
     box: Boxes = as_boxes([(left, top, left + width, top + height)])
     hidden = (coverage(knowledge.boxes, box)[:, 0] > 0.9) & (knowledge.labels == label) & (areas(knowledge.boxes) > 0)

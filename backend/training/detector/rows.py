@@ -17,8 +17,8 @@ from backend.geometry import areas, as_boxes, coverage
 from backend.synthetic.lettering import Font, fonts_of, render
 from backend.synthetic.lexicons import ARABIC, ENGLISH
 from backend.synthetic.texts import pick
-from backend.training.augment import hue_turn
 from backend.training.detector.detector_network import TAUGHT
+from backend.training.detector.pasting import in_some_ink
 from backend.training.detector.scenes import Knowledge, PastedMark, cut_to_ink
 from backend.vision.engine import PIXEL_MM
 
@@ -26,7 +26,6 @@ __all__ = ["write_rows"]
 
 Floats = NDArray[np.float32]
 
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _PITCH_MM = (8.0, 14.0)
 """From one row to the next."""
 _WIDE_MM = (45.0, 80.0)
@@ -60,12 +59,12 @@ def write_rows(
         return knowledge
     left, top, right, bottom = place
     density[top:bottom, left:right] = np.percentile(density.reshape(-1, 3), _PAPER, axis=0)
-    column = left + round(rng.uniform(0.3, 0.55) * wide)
+    begin = left + round(rng.uniform(0.3, 0.55) * wide)
     from_right = bool(rng.random() < 0.3)
-    words, label = (left + 2, column - 2), (column + 2, right - 2)
+    words, column = (left + 2, begin - 2), (begin + 2, right - 2)
     if from_right:  # as Arabic forms have it
-        words, label = (right - (column - left) + 2, right - 2), (left + 2, right - (column - left) - 2)
-    _rule(density, place, label, rows=rows, pitch=pitch, boxed=kind == "signature" or rng.random() < 0.25, rng=rng)
+        words, column = (right - (begin - left) + 2, right - 2), (left + 2, right - (begin - left) - 2)
+    _rule(density, place, column, rows=rows, pitch=pitch, boxed=kind == "signature" or rng.random() < 0.25, rng=rng)
     boxes = []
     for row in range(rows):
         middle = top + (row + 0.5) * pitch
@@ -79,8 +78,8 @@ def write_rows(
         )
         if rng.random() < 0.9:
             group = pick(rng, written)
-            mark = _fitted(pick(rng, group)[1], (label[1] - label[0], pitch), _TALL[kind], rng)
-            boxes += _laid(density, mark, label, middle + rng.normal(0, 0.06) * pitch, rng)
+            mark = _fitted(pick(rng, group)[1], (column[1] - column[0], pitch), _TALL[kind], rng)
+            boxes += _laid(density, mark, column, middle + rng.normal(0, 0.06) * pitch, rng)
     return replace(
         knowledge,
         boxes=np.concatenate([knowledge.boxes, as_boxes(boxes)]),
@@ -107,7 +106,7 @@ def _free(
 def _rule(
     density: Floats,
     place: tuple[int, int, int, int],
-    label: tuple[int, int],
+    column: tuple[int, int],
     *,
     rows: int,
     pitch: float,
@@ -117,12 +116,12 @@ def _rule(
     """The lines of a table, or one below each entry."""
     left, top, right, bottom = place
     ink = np.float32(rng.uniform(0.3, 1.6))
-    start, end = (left, right) if boxed else label
+    start, end = (left, right) if boxed else column
     for row in range(0 if boxed else 1, rows + 1):
         line = min(round(top + row * pitch), bottom) - 1
         density[max(line, top), start:end] = np.maximum(density[max(line, top), start:end], ink)
     if boxed:
-        for x in (left, label[0] - 2, min(label[1] + 2, right) - 1, right - 1):
+        for x in (left, column[0] - 2, min(column[1] + 2, right) - 1, right - 1):
             density[top:bottom, x] = np.maximum(density[top:bottom, x], ink)
 
 
@@ -151,16 +150,13 @@ def _fitted(
 
 
 def _laid(
-    density: Floats, mark: Floats, label: tuple[int, int], middle: float, rng: np.random.Generator
+    density: Floats, mark: Floats, column: tuple[int, int], middle: float, rng: np.random.Generator
 ) -> list[tuple[float, float, float, float]]:
     """Prints a mark into its column, in an ink of its own now and then; gives its box, if there is any ink."""
     if not mark.size:
         return []
-    if rng.random() < 0.35:
-        mark = np.repeat((mark @ _GREY)[..., None], 3, axis=2)
-    elif rng.random() < 0.3:
-        mark = np.maximum(mark @ hue_turn(rng.uniform(-180, 180)), 0)
-    x = label[0] + int(rng.integers(0, max(1, label[1] - label[0] - mark.shape[1])))
+    mark = in_some_ink(mark, rng)
+    x = column[0] + int(rng.integers(0, max(1, column[1] - column[0] - mark.shape[1])))
     return _add(density, mark * np.float32(rng.uniform(0.6, 1.4)), x, middle)
 
 
