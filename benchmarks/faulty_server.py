@@ -95,8 +95,11 @@ class FaultyServer:
         peak: The most bytes that its processes took together (proportional set size).
     """
 
-    def __init__(self, data: Path, studio: str, *, bare: int, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, data: Path, studio: str, *, bare: int, settings: Mapping[str, str], watched: bool = True
+    ) -> None:
         self.data = data
+        self._watched = watched
         self._bare = bare
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -129,6 +132,8 @@ class FaultyServer:
             if time.monotonic() > give_up or self._process.poll() is not None:
                 raise SystemExit("the server did not start")
             time.sleep(0.1)
+        if not self._watched:
+            return
         self._watching.set()
         for watch in (self._probe, self._measure):
             threading.Thread(target=watch, args=(self._process,), daemon=True).start()
@@ -261,7 +266,7 @@ def _mounted(folder: Path, size: int) -> Iterator[None]:
 
 @contextmanager
 def running(
-    *, disk: int = 0, folder: Path | None = None, **settings: str
+    *, disk: int = 0, folder: Path | None = None, watched: bool = True, **settings: str
 ) -> Iterator[tuple[FaultyServer, LoopbackPages]]:
     """A started server on an empty DATA_DIR, and its Label Studio.
 
@@ -269,11 +274,12 @@ def running(
         folder: Where DATA_DIR is, and stays, with what an earlier server left there; None for one that goes afterwards.
         disk: Bytes of a disk in memory that DATA_DIR has to itself; 0 for none. It is mounted, so that the caller must
             be in a namespace of its own.
+        watched: Whether /health is asked all the while, and the memory measured: a fifth of a processor.
         settings: Of the server.
     """
     where = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
     with where as place, _mounted(Path(place), disk), loopback_pages() as (studio, pages), _bare_server() as bare:
-        server = FaultyServer(Path(place) / "data", studio, bare=bare, settings=settings)
+        server = FaultyServer(Path(place) / "data", studio, bare=bare, settings=settings, watched=watched)
         server.start()
         try:
             yield server, pages

@@ -112,7 +112,7 @@ def run(*, predictions: int, number: int, folder: Path | None = None, parts: int
     soaked = Soaked.kept(folder)
     call = soaked.looks[-1].call + 1 if soaked.looks else 0
     first = len(soaked.looks)
-    with running(folder=folder) as (server, pages):
+    with running(folder=folder, watched=False) as (server, pages):
         for part in tqdm(range(first, min(PARTS, first + parts)), unit="part", disable=None, file=sys.stderr):
             asked = range(part * predictions // PARTS, (part + 1) * predictions // PARTS, TASKS_A_REQUEST)
             with ThreadPoolExecutor(3) as pool:

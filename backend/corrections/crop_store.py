@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +25,14 @@ from backend.pages.encoding import png_bytes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CropStore", "StoredCrop", "cut", "difference", "fingerprint", "perceptual"]
+    _Place = tuple[int, int, int, int]
+
+__all__ = ["CropStore", "Cutter", "StoredCrop", "cut", "difference", "fingerprint", "perceptual"]
 
 # Room for augmentation to shift, turn and scale the box; the original jitter stays within a quarter of a side.
 MARGIN = 0.25
 _STORE_SECONDS = 60.0  # half of a lease of the worker's
+_MOST_PAGES, _MOST_CUT_BYTES = 1024, 16 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +61,7 @@ def cut(pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> St
         pixels: The page, (H, W, 3) RGB.
         box: x1, y1, x2, y2 in pixels; parts outside the page are left out, at least one pixel stays.
     """
-    height, width = pixels.shape[:2]
-    x1, y1, x2, y2 = box
-    across, down = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
-    outer = _whole((x1 - across, y1 - down, x2 + across, y2 + down), width=width, height=height)
-    inner = _whole(box, width=width, height=height)
+    outer, inner = _places(pixels, box)
     png = png_bytes(pixels[outer[1] : outer[3], outer[0] : outer[2]])
     mark = np.ascontiguousarray(pixels[inner[1] : inner[3], inner[0] : inner[2]])
     return StoredCrop(
@@ -74,7 +75,9 @@ def cut(pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> St
 
 def fingerprint(pixels: NDArray[np.uint8]) -> str:
     """SHA-256 of an image's size and pixels: the same for every way of storing it without loss."""
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels))
+    return digest.hexdigest()
 
 
 def perceptual(pixels: NDArray[np.uint8]) -> str:
@@ -87,16 +90,66 @@ def difference(one: str, other: str) -> int:
     return (int(one, 16) ^ int(other, 16)).bit_count()
 
 
+class Cutter:
+    """Cuts marks out of pages, and remembers what it made of the last ones; shared by threads.
+
+    An annotation is saved again and again, several people mark one page, and forms repeat. Nothing has to be worked out
+    twice of the very same pixels, whatever file they came from.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pages: OrderedDict[str, str] = OrderedDict()
+        self._crops: OrderedDict[tuple[str, _Place], StoredCrop] = OrderedDict()
+        self._size = 0
+
+    def prints(self, pixels: NDArray[np.uint8]) -> tuple[str, str]:
+        """`fingerprint` and `perceptual` of a page, (H, W, 3) RGB."""
+        name = fingerprint(pixels)
+        with self._lock:
+            known = self._pages.get(name)
+        found = perceptual(pixels) if known is None else known
+        with self._lock:
+            self._pages[name] = found
+            self._pages.move_to_end(name)
+            if len(self._pages) > _MOST_PAGES:
+                self._pages.popitem(last=False)
+        return name, found
+
+    def cut(self, pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> StoredCrop:
+        """`cut`."""
+        outer, inner = _places(pixels, box)
+        around = pixels[outer[1] : outer[3], outer[0] : outer[2]]
+        key = fingerprint(around), (inner[0] - outer[0], inner[1] - outer[1], inner[2] - outer[0], inner[3] - outer[1])
+        with self._lock:
+            known = self._crops.get(key)
+            if known is not None:
+                self._crops.move_to_end(key)
+                return replace(known, outer=outer)
+        made = cut(pixels, box)
+        with self._lock:
+            if key not in self._crops:
+                self._crops[key] = made
+                self._size += len(made.png)
+            while self._size > _MOST_CUT_BYTES:
+                self._size -= len(self._crops.popitem(last=False)[1].png)
+        return made
+
+
 class CropStore:
     """Crops under `crops/` of a URL that fsspec knows: a folder, `s3://…`, `gs://…`, `memory://`.
 
     Args:
         url: Where.
         seconds: For how long an object store is waited for at each call.
+
+    Attributes:
+        cutter: Cuts what is put here.
     """
 
     def __init__(self, url: str, *, seconds: float = _STORE_SECONDS) -> None:
         self._seconds = seconds
+        self.cutter = Cutter()
         try:
             self._files, self._root = fsspec.url_to_fs(f"{url.rstrip('/')}/crops")
         except (ValueError, ImportError) as error:
@@ -192,7 +245,16 @@ def _lives(process: str) -> bool:
     return Path(f"/proc/{process}").exists() or not Path("/proc/self").exists()
 
 
-def _whole(box: tuple[float, float, float, float], *, width: int, height: int) -> tuple[int, int, int, int]:
+def _places(pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> tuple[_Place, _Place]:
+    """Where the crop and the mark itself are on the page."""
+    height, width = pixels.shape[:2]
+    x1, y1, x2, y2 = box
+    across, down = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
+    outer = _whole((x1 - across, y1 - down, x2 + across, y2 + down), width=width, height=height)
+    return outer, _whole(box, width=width, height=height)
+
+
+def _whole(box: tuple[float, float, float, float], *, width: int, height: int) -> _Place:
     """Rounded outwards, cut to the page, never empty."""
     x1 = min(max(int(np.floor(box[0])), 0), width - 1)
     y1 = min(max(int(np.floor(box[1])), 0), height - 1)

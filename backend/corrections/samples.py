@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 
-from backend.corrections.crop_store import StoredCrop, cut, fingerprint, perceptual
+from backend.corrections.crop_store import Cutter, StoredCrop
 from backend.corrections.disputes import settle_disputes
 from backend.corrections.outcomes import SAME_PLACE, MatchRow, Outcome, match
 from backend.corrections.splits import Side, assign_split, document_key, elsewhere
@@ -83,6 +83,7 @@ def make_samples(
     annotation: Annotation,
     prediction: Prediction | None,
     pages: Mapping[int, Page],
+    cutter: Cutter,
     *,
     answers: Sequence[Prediction] = (),
     certain: Collection[str] | None = None,
@@ -100,6 +101,7 @@ def make_samples(
         annotation: Its newest state.
         prediction: What the annotator had before them, or would have had on a blind page; None where nothing was.
         pages: Every upright page that bears a shown or an annotated region, by its index.
+        cutter: Cuts the marks out.
         answers: What was answered to rectangles drawn on the task. A mark that the backend missed and then called by a
             wrong name is a hard example as well.
         certain: Ids of the regions that the annotator had before them for certain: no other one was deleted. None for
@@ -124,9 +126,10 @@ def make_samples(
         rows = _unaided(rows)
     if not rows:
         return ()
-    hashes = {index: (fingerprint(page.pixels), perceptual(page.pixels)) for index, page in pages.items()}
+    hashes = {index: cutter.prints(page.pixels) for index, page in pages.items()}
     source = _Source(
         annotation=annotation,
+        cutter=cutter,
         prediction=prediction,
         answers=answers,
         pages=pages,
@@ -198,6 +201,7 @@ class _Source:
     """What all samples of one annotation share."""
 
     annotation: Annotation
+    cutter: Cutter
     prediction: Prediction | None
     answers: Sequence[Prediction]
     pages: Mapping[int, Page]
@@ -274,7 +278,7 @@ def _sample(row: MatchRow, source: _Source) -> Sample:
         page_size=(page.width, page.height),
         page_sha256=source.hashes[region.page][0],
         page_phash=source.hashes[region.page][1],
-        crop=cut(page.pixels, region.box),
+        crop=source.cutter.cut(page.pixels, region.box),
         document=source.document,
         annotator=annotation.annotator,
         lead_time=annotation.lead_time,

@@ -145,8 +145,7 @@ class Worker:
         page_of: Fetches a page; its errors decide between another try and parking.
         parent_of: Asks Label Studio what an annotation was made of, where the ledger does not know.
         gather: Brings into the journal what waits before it, and gives how much that was.
-        held: Gives what Label Studio holds of an annotation now, None where it was deleted; asked where stamps cannot
-            tell. Its errors are as those of `page_of`.
+        held: What Label Studio holds of an annotation, None where deleted; its errors are as those of `page_of`.
         hints: Asks Label Studio about each event, before it is taken; None takes every event at its word.
     """
 
@@ -270,7 +269,8 @@ class Worker:
         for index in exchanged:
             _LOG.warning(_STRANGE, state.id, index + 1, state.task)
         answers = tuple(_on_their_pages(one, pages) for one in answers)
-        samples = make_samples(state, prediction, pages, answers=answers, certain=certain, strange=strange)
+        cut = self.crops.cutter
+        samples = make_samples(state, prediction, pages, cut, answers=answers, certain=certain, strange=strange)
         for one in samples:
             self.crops.put(one.crop)
         return _Turned(
