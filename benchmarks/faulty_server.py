@@ -34,7 +34,7 @@ from benchmarks.loopback_pages import LoopbackPages, loopback_pages
 from benchmarks.webhook import BOXES, CONFIG
 from benchmarks.webhook import event as saved
 
-__all__ = ["FaultyServer", "Found", "Sent", "events", "predict", "running"]
+__all__ = ["FaultyServer", "Found", "Sent", "bare_server", "events", "predict", "running"]
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS, DRAIN_SECONDS = 300.0, 600.0
@@ -278,7 +278,7 @@ def running(
         settings: Of the server.
     """
     where = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
-    with where as place, _mounted(Path(place), disk), loopback_pages() as (studio, pages), _bare_server() as bare:
+    with where as place, _mounted(Path(place), disk), loopback_pages() as (studio, pages), bare_server() as bare:
         server = FaultyServer(Path(place) / "data", studio, bare=bare, settings=settings, watched=watched)
         server.start()
         try:
@@ -314,8 +314,11 @@ def _ask(port: int, method: str, path: str, body: bytes | None = None, *, timeou
 
 
 @contextmanager
-def _bare_server() -> Iterator[int]:
-    """A server that says two bytes, in a process of its own; gives its port."""
+def bare_server() -> Iterator[int]:
+    """A server that says two bytes, in a process of its own; gives its port.
+
+    What it takes under the same load is what the machine makes everybody wait.
+    """
     process = subprocess.Popen([sys.executable, "-c", _BARE], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

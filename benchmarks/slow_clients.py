@@ -3,8 +3,9 @@
     python -m benchmarks.slow_clients [--root ../another-checkout]
 
 Starts `serve` over an empty data folder, brings one kind of trouble at a time, and asks /health, / and /setup all the
-while. Prints the median, p99 and the worst of each in milliseconds, how many were not answered within a second (Label
-Studio gives /health no longer), and the server's resident memory.
+while; in turn with them a bare server that says two bytes, in a process of its own: no server could be sooner there.
+Prints the median, p99 and the worst of each in milliseconds, how many were not answered within a second (Label Studio
+gives /health no longer), and the server's resident memory.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.faulty_server import bare_server
+
 _ROOT = Path(__file__).parents[1]
 _CONFIG = (
     '<View><Image name="i" value="$image"/><RectangleLabels name="m" toName="i"><Label value="stamp"/>'
@@ -46,6 +49,7 @@ PROBES: dict[str, tuple[str, bytes | None]] = {
     "/setup": ("POST", json.dumps({"project": "1.1", "schema": _CONFIG}).encode()),
 }
 """Method and body of what is asked all the while."""
+BARE = "bare"
 
 
 def slow_senders(port: int, count: int, start: bytes) -> None:
@@ -111,25 +115,27 @@ class Trouble:
     start: bytes = b""
 
 
-def measure(port: int, trouble: Trouble | None, *, seconds: float) -> Iterator[str]:
-    """Asks all the while; one line for each route."""
+def measure(port: int, trouble: Trouble | None, *, bare: int, seconds: float) -> Iterator[str]:
+    """Asks all the while; one line for each route, and one for the bare server at another port."""
     process = None
     if trouble:
         # Made anew, not forked: this process has threads.
         process = get_context("spawn").Process(target=trouble.make, args=(port, trouble.count, trouble.start))
         process.start()
         time.sleep(_SETTLE_SECONDS)
-    times: dict[str, list[float]] = {route: [] for route in PROBES}
-    late = dict.fromkeys(PROBES, 0)
+    asked = [(name, port, name, *how) for name, how in PROBES.items()]
+    asked.append((BARE, bare, "/", "GET", None))
+    times: dict[str, list[float]] = {name: [] for name, *_ in asked}
+    late = dict.fromkeys(times, 0)
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        for route, (method, body) in PROBES.items():
+        for name, there, route, method, body in asked:
             started = time.perf_counter()
             try:
-                request(port, route, method, body, seconds=_PATIENCE)
-                times[route].append(time.perf_counter() - started)
+                request(there, route, method, body, seconds=_PATIENCE)
+                times[name].append(time.perf_counter() - started)
             except (OSError, HTTPException):
-                late[route] += 1
+                late[name] += 1
             time.sleep(_EVERY)
     if process:
         process.terminate()
@@ -177,8 +183,9 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=_ROOT, help="the checkout that is measured")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each kind")
     parser.add_argument("--clients", type=int, default=300)
+    parser.add_argument("--only", default="", help="part of the name of the kinds to measure, such as clients")
     args = parser.parse_args()
-    with server(args.root.resolve()) as (port, worker):
+    with server(args.root.resolve()) as (port, worker), bare_server() as bare:
         kinds: dict[str, Trouble | None] = {
             "alone": None,
             "100 slow headers": Trouble(slow_senders, 100, _HEADER),
@@ -187,8 +194,10 @@ def main() -> None:
             f"{args.clients} clients": Trouble(many_clients, args.clients),
         }
         for name, trouble in kinds.items():
+            if args.only not in name:
+                continue
             print(f"{name} (ms):")
-            for line in measure(port, trouble, seconds=args.seconds):
+            for line in measure(port, trouble, bare=bare, seconds=args.seconds):
                 print(line, flush=True)
         print(f"resident {_resident(worker):.0f} MB")
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.workers.base import Worker
 
 from backend.server.lanes import Answer, Asked, Lanes, answered
-from backend.server.reception import ClientLimits, Reception
+from backend.server.reception import ClientLimits, Door, Reception
 from backend.server.wire import Wire
 
 if TYPE_CHECKING:
@@ -285,8 +285,8 @@ def _receive(through: socket.socket) -> tuple[int, dict[str, Any], bytes] | None
 
 _LOOK_SECONDS = 0.2
 _TURN_SECONDS = 0.0005
-_MOST_CONNECTIONS = 2048
-_OTHER_DESCRIPTORS = 64
+_NICE = 5  # of the working process, its threads and decoders: else they would be served too often before the other one
+_MOST_CONNECTIONS, _OTHER_DESCRIPTORS = 2048, 64
 _DESCRIPTORS = 2 * _MOST_CONNECTIONS + _OTHER_DESCRIPTORS
 # Sent to the whole group, these are for the working process, which tells the receiving one what to do.
 _OF_OTHERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH)
@@ -308,6 +308,7 @@ class EventWorker(Worker):  # type: ignore[misc]
             self._ours.close()
             self._receive(theirs)
         theirs.close()
+        os.nice(_NICE)
         super().init_process()
 
     def run(self) -> None:
@@ -369,8 +370,7 @@ class _Receiving:
     def __init__(
         self, theirs: socket.socket, sockets: list[socket.socket], *, backlog: int, limits: ClientLimits
     ) -> None:
-        self._socket, self._sockets = theirs, sockets
-        self._backlog, self._limits = backlog, limits
+        self._socket, self._sockets, self._backlog, self._limits = theirs, sockets, backlog, limits
         self._begun, self._closing = asyncio.Event(), asyncio.Event()
 
     async def run(self, quick: Any, state: HealthState) -> None:
@@ -389,11 +389,12 @@ class _Receiving:
         courier = Courier(self._socket, loop, quick=quick, told=told, ended=partial(os._exit, 0))
         reception = Reception(courier, self._limits)
         await self._begun.wait()
-        make: Any = partial(Wire, reception, loop)
-        servers = [await loop.create_server(make, sock=one, backlog=self._backlog) for one in self._sockets]
+        for one in self._sockets:
+            one.listen(self._backlog)
+        doors = [Door(one, partial(Wire, reception, loop), loop) for one in self._sockets]
         await self._closing.wait()
-        for server in servers:
-            server.close()
+        for door in doors:
+            door.close()
         reception.close()
         while len(reception):
             await asyncio.sleep(_LOOK_SECONDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +14,16 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["TURN_SECONDS", "Answers", "ClientLimits", "Connection", "Reception"]
+__all__ = ["TURN_SECONDS", "URGENT", "Answers", "ClientLimits", "Connection", "Door", "Reception"]
+
+_LOG = logging.getLogger(__name__)
+URGENT = (b"GET / ", b"GET /health ", b"HEAD / ", b"HEAD /health ")
+"""How whoever only wants to know whether this program is well begins; such a request is read before all others."""
+# Connections that are looked at in one go: a look costs a fiftieth of what a connection costs that is let in.
+_LOOKS = 128
+_URGENT_BYTES = max(map(len, URGENT))
+# After which a process without descriptors tries again.
+_FULL_SECONDS = 1.0
 
 TURN_SECONDS = 0.001
 """Seconds for which one connection, or several in turn, are read before the event loop does other things."""
@@ -159,3 +170,86 @@ class Reception:
         self.closing = True
         for one in [one for one in self._all if one.waiting_since is not None]:
             one.abort()
+
+
+class Door:
+    """Lets connections of one listening socket in: first who asks whether this program is well, the others in turn.
+
+    Thousands may come in one moment, and for each of them the event loop has to make things ready. Until it were done
+    with all, nobody would be answered.
+
+    Args:
+        listener: The socket; closed with the door.
+        make: Makes what speaks with a client.
+        loop: The event loop.
+    """
+
+    def __init__(
+        self, listener: socket.socket, make: Callable[[], asyncio.BaseProtocol], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._listener, self._make, self._loop = listener, make, loop
+        self._waiting: deque[socket.socket] = deque()
+        self._coming: set[asyncio.Task[object]] = set()
+        self._closed = False
+        listener.setblocking(False)
+        loop.add_reader(listener, self._look)
+
+    def close(self) -> None:
+        """Lets nobody in any more; who waits outside sees the connection end."""
+        self._closed = True
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        while self._waiting:
+            self._waiting.popleft().close()
+
+    def _look(self) -> None:
+        for _ in range(_LOOKS):
+            try:
+                one, _address = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:
+                # No descriptor is left: those who wait outside are still there in a moment.
+                _LOG.exception("no connection can be let in for %g s", _FULL_SECONDS)
+                self._loop.remove_reader(self._listener)
+                self._loop.call_later(_FULL_SECONDS, self._open_again)
+                return
+            one.setblocking(False)
+            if _begins(one).startswith(URGENT):
+                self._let_in(one)
+            else:
+                self._waiting.append(one)
+                if len(self._waiting) == 1:
+                    self._loop.call_soon(self._let_some_in)
+
+    def _open_again(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._listener, self._look)
+
+    def _let_some_in(self) -> None:
+        give_up = time.monotonic() + TURN_SECONDS
+        while self._waiting:
+            self._let_in(self._waiting.popleft())
+            if self._waiting and time.monotonic() > give_up:
+                self._loop.call_soon(self._let_some_in)
+                return
+
+    def _let_in(self, one: socket.socket) -> None:
+        task = self._loop.create_task(self._connected(one))
+        # The loop itself remembers no task that waits.
+        self._coming.add(task)
+        task.add_done_callback(self._coming.discard)
+
+    async def _connected(self, one: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._make, one)
+        except OSError:
+            one.close()  # it is gone already
+
+
+def _begins(one: socket.socket) -> bytes:
+    """The first bytes that a client sent, as far as they are there; nothing of it is taken."""
+    try:
+        return one.recv(_URGENT_BYTES, socket.MSG_PEEK)
+    except OSError:
+        return b""

@@ -1,7 +1,7 @@
 """One client's connection: bytes → whole requests → bytes, within deadlines, on the event loop.
 
 A slow sender costs a connection and its buffer, never a thread: threads get whole requests only (see `lanes`). The
-event loop is in a process of its own (see `relay`).
+event loop is in a process of its own (see `event_worker`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from email.utils import formatdate
 import h11
 
 from backend.server.lanes import Answer, Asked
-from backend.server.reception import TURN_SECONDS, Reception
+from backend.server.reception import TURN_SECONDS, URGENT, Reception
 
 __all__ = ["Wire"]
 
@@ -27,8 +27,6 @@ _HEADER_LINES = 200
 _LINES_BYTES = 2 * 1024
 # What a body may have beside itself: sizes and extensions of chunks, and trailers.
 _BESIDES_BYTES = 256 * 1024
-# How whoever only wants to know whether this program is well begins; such a request is read before all others.
-_URGENT = (b"GET / ", b"GET /health ", b"HEAD / ", b"HEAD /health ")
 
 
 class Wire(asyncio.BufferedProtocol):
@@ -83,7 +81,7 @@ class Wire(asyncio.BufferedProtocol):
             # The first byte of a request: from here its header has its time, however long the client was idle.
             self._wait(self._reception.limits.header_seconds, only_sooner=True)
         self._unread += data
-        if data.startswith(_URGENT):
+        if data.startswith(URGENT):
             self.advance()
         else:
             self._put_off()
