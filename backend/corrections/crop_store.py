@@ -76,7 +76,7 @@ def cut(pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> St
 def fingerprint(pixels: NDArray[np.uint8]) -> str:
     """SHA-256 of an image's size and pixels: the same for every way of storing it without loss."""
     digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 
@@ -164,6 +164,16 @@ class CropStore:
             except OSError as error:
                 reason = f"the crop store {url} cannot be written: {error.strerror}; check STORAGE_URL and DATA_DIR"
                 raise LedgerError(reason) from error
+
+    def keep(self, pixels: NDArray[np.uint8], box: tuple[float, float, float, float]) -> StoredCrop:
+        """Cuts a mark out of a page, as `cut` does, and stores it; what it gives has no `png` any more.
+
+        Raises:
+            LedgerError: The store did not take it.
+        """
+        crop = self.cutter.cut(pixels, box)
+        self.put(crop)
+        return replace(crop, png=b"")
 
     def put(self, crop: StoredCrop) -> str:
         """Stores a crop once; the same content again is no work. Gives its key.

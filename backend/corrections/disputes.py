@@ -6,7 +6,7 @@ weighed as recall weighs it: what somebody did counts once, what somebody merely
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ CONTRADICTION = 0.5
 """IoU from which two boxes are one place."""
 # A page that more tasks have is a form: that one of its fillers errs says nothing about the others.
 _MOST_COPIES = 9
+# Rows that are laid over all others at once: of thousands, all pairs would take gigabytes.
+_AT_ONCE = 64
 _HAS_COPY = "which has a copy of the page"
 
 
@@ -50,20 +52,21 @@ def settle_disputes(connection: Connection, tasks: Collection[int], pages: Colle
             connection.execute(update(sample).where(sample.c.page_sha256 == page, *disputed).values(quarantine=None))
     wanted = sample.c.task.in_({*tasks, *copies}), sample.c.outcome != Outcome.DUPLICATE
     rows = connection.execute(select(sample).where(*wanted).order_by(sample.c.id)).all()
-    by_task: dict[int, list[Row[Any]]] = {}
+    by_page: dict[tuple[int, int], dict[int, list[Row[Any]]]] = {}
     for row in rows:
-        by_task.setdefault(row.task, []).append(row)
+        by_page.setdefault((row.task, row.page), {}).setdefault(row.annotation, []).append(row)
     boxes = as_boxes([(row.x1, row.y1, row.x2, row.y2) for row in rows])
-    together = iou(boxes, boxes) >= CONTRADICTION
-    for here, row in enumerate(rows):
-        if row.task not in tasks and row.page_sha256 not in shared:
-            continue
-        at_place = [rows[int(there)] for there in np.flatnonzero(together[here])]
-        reason = _on_the_task(row, by_task[row.task], at_place)
-        if reason is None and row.page_sha256 in shared:
-            reason = _on_copies(row, at_place)
-        if reason != row.quarantine and not (row.quarantine or "").startswith(ELSEWHERE):
-            connection.execute(update(sample).where(sample.c.id == row.id).values(quarantine=reason))
+    for start in range(0, len(rows), _AT_ONCE):
+        together = iou(boxes[start : start + _AT_ONCE], boxes) >= CONTRADICTION
+        for row, is_there in zip(rows[start : start + _AT_ONCE], together, strict=True):
+            if row.task not in tasks and row.page_sha256 not in shared:
+                continue
+            at_place = [rows[int(there)] for there in np.flatnonzero(is_there)]
+            reason = _on_the_task(row, by_page[row.task, row.page], at_place)
+            if reason is None and row.page_sha256 in shared:
+                reason = _on_copies(row, at_place)
+            if reason != row.quarantine and not (row.quarantine or "").startswith(ELSEWHERE):
+                connection.execute(update(sample).where(sample.c.id == row.id).values(quarantine=reason))
 
 
 def _tasks_with(connection: Connection, page: str, *, without: Collection[int]) -> set[int]:
@@ -72,11 +75,14 @@ def _tasks_with(connection: Connection, page: str, *, without: Collection[int]) 
     return set(connection.execute(theirs.limit(_MOST_COPIES)).scalars())
 
 
-def _on_the_task(row: Row[Any], rows: Sequence[Row[Any]], at_place: Sequence[Row[Any]]) -> str | None:
-    near = {other.id for other in at_place}
-    for other in rows:
-        same = other.annotation != row.annotation and other.page == row.page
-        if same and other.label != row.label and (other.id in near or _of_one_box(row, other)):
+def _on_the_task(
+    row: Row[Any], by_annotation: Mapping[int, Sequence[Row[Any]]], at_place: Sequence[Row[Any]]
+) -> str | None:
+    """What other annotations of the task say against a sample, on its page."""
+    others = [one for annotation, some in by_annotation.items() if annotation != row.annotation for one in some]
+    near = {other.id for other in at_place} if others else set()
+    for other in others:
+        if other.label != row.label and (other.id in near or _of_one_box(row, other)):
             return f"annotation {other.annotation} calls it {other.label}"
     return None
 

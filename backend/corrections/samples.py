@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 
-from backend.corrections.crop_store import Cutter, StoredCrop
 from backend.corrections.disputes import settle_disputes
 from backend.corrections.outcomes import SAME_PLACE, MatchRow, Outcome, match
 from backend.corrections.splits import Side, assign_split, document_key, elsewhere
 from backend.corrections.tables import sample
+from backend.errors import RequestError
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.vocabulary import UNKNOWN, could_show
 from backend.vision.network_config import CLASSES
 
 if TYPE_CHECKING:
+    from backend.corrections.crop_store import CropStore, StoredCrop
     from backend.corrections.shown import Prediction, Proposal
     from backend.labelstudio.annotations import Annotation, Region
     from backend.pages.page import Page
 
-__all__ = ["BACKGROUND", "Sample", "is_elsewhere", "make_samples", "replace_samples", "teaches_hard"]
+__all__ = ["BACKGROUND", "MOST_REGIONS", "Sample", "is_elsewhere", "make_samples", "replace_samples", "teaches_hard"]
 
 BACKGROUND = CLASSES[-1]
+MOST_REGIONS = 1000
+"""Of an annotation; each of them may be a crop as large as its page."""
 # Difference of two aspect ratios, as a logarithm, up to which they are one page's.
 _SAME_RATIO = 0.02
 
@@ -83,7 +86,7 @@ def make_samples(
     annotation: Annotation,
     prediction: Prediction | None,
     pages: Mapping[int, Page],
-    cutter: Cutter,
+    crops: CropStore,
     *,
     answers: Sequence[Prediction] = (),
     certain: Collection[str] | None = None,
@@ -101,16 +104,22 @@ def make_samples(
         annotation: Its newest state.
         prediction: What the annotator had before them, or would have had on a blind page; None where nothing was.
         pages: Every upright page that bears a shown or an annotated region, by its index.
-        cutter: Cuts the marks out.
+        crops: Where the marks are stored: one by one, for a thousand of them together would take gigabytes.
         answers: What was answered to rectangles drawn on the task. A mark that the backend missed and then called by a
             wrong name is a hard example as well.
         certain: Ids of the regions that the annotator had before them for certain: no other one was deleted. None for
             all of the prediction's.
         strange: Indices of pages that are others now than those that were shown. Nobody knows on which of the two a
             region was left, so nothing on them teaches.
+
+    Raises:
+        RequestError: More than `MOST_REGIONS` regions were left.
+        LedgerError: A crop cannot be stored.
     """
     if annotation.skipped:
         return ()
+    if len(annotation.result) > MOST_REGIONS:
+        raise RequestError(f"annotation {annotation.id} has {len(annotation.result)} regions, more than {MOST_REGIONS}")
     elsewhere_now = {one.region.id for one in prediction.proposals if is_elsewhere(one, pages)} if prediction else set()
     prediction = prediction and _at_size(prediction, pages)
     answers = [_at_size(one, pages) for one in answers]
@@ -126,10 +135,10 @@ def make_samples(
         rows = _unaided(rows)
     if not rows:
         return ()
-    hashes = {index: cutter.prints(page.pixels) for index, page in pages.items()}
+    hashes = {index: crops.cutter.prints(page.pixels) for index, page in pages.items()}
     source = _Source(
         annotation=annotation,
-        cutter=cutter,
+        crops=crops,
         prediction=prediction,
         answers=answers,
         pages=pages,
@@ -201,7 +210,7 @@ class _Source:
     """What all samples of one annotation share."""
 
     annotation: Annotation
-    cutter: Cutter
+    crops: CropStore
     prediction: Prediction | None
     answers: Sequence[Prediction]
     pages: Mapping[int, Page]
@@ -278,7 +287,7 @@ def _sample(row: MatchRow, source: _Source) -> Sample:
         page_size=(page.width, page.height),
         page_sha256=source.hashes[region.page][0],
         page_phash=source.hashes[region.page][1],
-        crop=source.cutter.cut(page.pixels, region.box),
+        crop=source.crops.keep(page.pixels, region.box),
         document=source.document,
         annotator=annotation.annotator,
         lead_time=annotation.lead_time,

@@ -269,10 +269,8 @@ class Worker:
         for index in exchanged:
             _LOG.warning(_STRANGE, state.id, index + 1, state.task)
         answers = tuple(_on_their_pages(one, pages) for one in answers)
-        cut = self.crops.cutter
-        samples = make_samples(state, prediction, pages, cut, answers=answers, certain=certain, strange=strange)
-        for one in samples:
-            self.crops.put(one.crop)
+        crops = self.crops
+        samples = make_samples(state, prediction, pages, crops, answers=answers, certain=certain, strange=strange)
         return _Turned(
             samples=samples,
             unknown=state.unknown_names(),

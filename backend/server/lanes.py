@@ -93,6 +93,9 @@ class Asked:
             key = text if text == "CONTENT_TYPE" else f"HTTP_{text}"
             said = value.decode("latin-1")
             found[key] = f"{found[key]},{said}" if key in found else said
+        if not self.target.startswith(b"/") and (named := _host_of(self.target)):
+            # A target that is a whole address says whom it is for, whatever the header says (RFC 9112, 3.2.2).
+            found["HTTP_HOST"] = named
         return found
 
 
@@ -215,6 +218,14 @@ def _run(app: WSGIApplication, asked: Asked) -> Answer:
     status, headers = started[0]
     number, _, reason = status.partition(" ")
     return Answer(status=int(number), reason=reason, headers=tuple(headers), body=b"".join(written))
+
+
+def _host_of(target: bytes) -> str:
+    """Whom a whole address is for; empty where it does not say."""
+    try:
+        return urlsplit(target).netloc.decode("latin-1")
+    except ValueError:
+        return ""
 
 
 def _split(target: bytes) -> tuple[bytes, bytes]:

@@ -10,8 +10,8 @@ from sqlalchemy import Engine, select
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.journal import Journal
-from backend.corrections.samples import teaches_hard
-from backend.corrections.tables import sample
+from backend.corrections.samples import MOST_REGIONS, teaches_hard
+from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
 from tests.corrections import annotating
 from tests.corrections.annotating import A, B, deleted, drawn, saved, send, show
@@ -133,3 +133,32 @@ def test_a_document_whose_pages_were_imported_one_by_one_as_well_is_weighed_page
     for number, page in enumerate(pages):
         ledger.save(number + 1, drawn("z", "thumb", A, origin="manual"), pages=page)
     assert set(ledger.quarantined()) == {*(f"50-r{number}" for number in range(12)), *(f"{n}-z" for n in range(1, 13))}
+
+
+def test_all_of_a_crowd_that_contradicts_another_waits(ledger: Ledger) -> None:
+    """More boxes than are compared at once."""
+    for number, name in ((1, "stamp"), (2, "signature")):
+        crowd = [drawn(f"n{place}", name, (300.0, 10.0, 380.0, 90.0)) for place in range(100)]
+        alone = drawn("far", name, (100.0 * number, 150.0, 100.0 * number + 60.0, 190.0))
+        event = saved(number, task=7, at=950.0, result=[*crowd, alone])
+        send(ledger.worker.journal, event)
+        ledger.worker.work()
+
+    reasons = {"1-n": "annotation 2 calls it signature", "2-n": "annotation 1 calls it stamp"}
+    found = ledger.quarantined()
+    assert len(found) == 200
+    assert all(reasons[name[:3]] == reason for name, reason in found.items())
+
+
+def test_an_annotation_of_regions_without_end_is_parked(ledger: Ledger) -> None:
+    """Each might be a crop as large as its page, and all are compared with each other."""
+    crowd = [drawn(f"n{place}", "stamp", (300.0, 10.0, 380.0, 90.0)) for place in range(MOST_REGIONS + 1)]
+    send(ledger.worker.journal, saved(1, task=7, at=950.0, result=crowd))
+    ledger.worker.work()
+
+    with ledger.engine.connect() as connection:
+        row = connection.execute(select(annotation)).one()
+        made = connection.execute(select(sample)).all()
+    assert row.parked
+    assert row.reason == "annotation 1 has 1001 regions, more than 1000"
+    assert not made

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from backend.server.lanes import Asked
 from tests.patience import SECONDS
 from tests.server.test_wire import GET, LET, Front, all_of, answer
 
@@ -171,3 +172,17 @@ def test_a_connection_that_waits_for_a_word_is_told_it(front: Front) -> None:
         assert one.recv(100).startswith(b"HTTP/1.1 100 ")
         one.sendall(b"abc")
         assert answer(one) == b"POST /a  3"
+
+
+def test_a_target_that_is_a_whole_address_says_whom_it_is_for() -> None:
+    """Who looks at `Host` alone would take it for a request to this machine (RFC 9112, 3.2.2)."""
+    headers = ((b"host", b"localhost:9090"),)
+    more = {"method": "GET", "version": "1.1", "headers": headers, "body": b"", "client": "", "server": ("", 0)}
+
+    def host(target: bytes) -> str:
+        return str(Asked(target=target, **more).environ()["HTTP_HOST"])
+
+    assert host(b"/status") == "localhost:9090"
+    assert host(b"http://evil.example/status") == "evil.example"
+    assert host(b"http://evil.example@localhost/status") == "evil.example@localhost"
+    assert host(b"http://[/status") == "localhost:9090"
