@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Column, Connection, Row, and_, insert, or_, select, text, union_all, update
+from sqlalchemy import Column, Connection, Row, and_, bindparam, insert, or_, select, text, union_all, update
 
 from backend.corrections.tables import document, sample
 
@@ -34,6 +34,7 @@ _MOST_COPIES = MOST_SHARING + 2
 SIDES_LOCK = 0x73706C69  # any number that nothing else locks
 ELSEWHERE = "another document has its page on"
 _MOST_VARIABLES = 500
+_BANDS = ("band0", "band1", "band2", "band3")
 _OF_PAGE: Sequence[Column[Any]] = (
     document.c.key,
     document.c.page_sha256,
@@ -41,6 +42,15 @@ _OF_PAGE: Sequence[Column[Any]] = (
     document.c.split,
     document.c.fixed,
 )
+# Both are asked many times for each page: SQLAlchemy takes longer to build them than a database to answer.
+_ALIKE = select(document.c.page_sha256, document.c.phash).where(
+    or_(*(and_(document.c[band] == bindparam(f"its_{band}"), document.c.first) for band in _BANDS))
+)
+_ITS = (
+    select(*_OF_PAGE).where(document.c.page_sha256 == bindparam("picture")).order_by(document.c.key).limit(_MOST_COPIES)
+)
+# An index has those that were decided, and the others, in the order of their keys.
+_FIRST_OF_PICTURE = union_all(*(select(_ITS.where(document.c.fixed.is_(fixed)).subquery()) for fixed in (True, False)))
 
 
 def document_key(name: str | None, references: Iterable[str]) -> str:
@@ -110,7 +120,7 @@ def assign_split(connection: Connection, pages: Sequence[OfDocument]) -> Side:
     split = connection.execute(select(document.c.split).where(document.c.key == key)).scalar()
     fixed = bool(connection.execute(select(document.c.fixed).where(document.c.key == key)).scalar())
     for page in new.values():
-        row: dict[str, Any] = {f"band{n}": band for n, band in enumerate(_bands(page.page_phash))}
+        row: dict[str, Any] = dict(_bands(page.page_phash))
         is_known = connection.execute(select(document.c.key).where(document.c.page_sha256 == page.page_sha256).limit(1))
         row |= {"key": key, "page_sha256": page.page_sha256, "phash": page.page_phash, "fixed": fixed}
         row |= {"first": is_known.first() is None}
@@ -202,7 +212,7 @@ def _settle_pages(connection: Connection, key: str, changed: Collection[str]) ->
     for page in connection.execute(select(document).where(document.c.key == key)).all():
         owner = _owner(_copies(connection, page.page_sha256, page.phash))
         moved = owner.key in changed
-        theirs = _copies(connection, page.page_sha256, page.phash, most=None) if moved else [page]
+        theirs = _copies(connection, page.page_sha256, page.phash, every=True) if moved else [page]
         for side in sorted({one.split for one in theirs}):
             here = [one for one in theirs if one.split == side]
             _quarantine(connection, here, None if side == owner.split else elsewhere(owner.split))
@@ -226,28 +236,24 @@ def _owner(copies: Iterable[Row[Any]]) -> Row[Any]:
     return min(copies, key=lambda one: (not one.fixed, one.key))
 
 
-def _copies(connection: Connection, sha256: str, phash: str, *, most: int | None = _MOST_COPIES) -> list[Row[Any]]:
+def _copies(connection: Connection, sha256: str, phash: str, *, every: bool = False) -> list[Row[Any]]:
     """The pages that are copies of one: with the same pixels, or a perceptual hash within 3 bits; itself among them.
 
-    Of a picture that more documents have than `most`, the first ones, its owner among them; all where `most` is None.
+    Of a picture that many documents have, the first ones, its owner among them; all of them where `every` is set.
     """
-    bands = (and_(document.c[f"band{n}"] == band, document.c.first) for n, band in enumerate(_bands(phash)))
-    alike = connection.execute(select(document.c.page_sha256, document.c.phash).where(or_(*bands))).all()
+    alike = connection.execute(_ALIKE, {f"its_{name}": band for name, band in _bands(phash).items()}).all()
     near = {row.page_sha256 for row in alike if (int(row.phash, 16) ^ int(phash, 16)).bit_count() <= COPY_BITS}
     pictures = sorted({sha256, *near})
     found: list[Row[Any]] = []
-    if len(pictures) > MOST_SHARING or most is None:
+    if len(pictures) > MOST_SHARING or every:
         for start in range(0, len(pictures), _MOST_VARIABLES):
             some = document.c.page_sha256.in_(pictures[start : start + _MOST_VARIABLES])
             found += connection.execute(select(*_OF_PAGE).where(some))
     else:
         for picture in pictures:
-            its = select(*_OF_PAGE).where(document.c.page_sha256 == picture).order_by(document.c.key).limit(most)
-            # An index has those that were decided, and the others, in the order of their keys.
-            halves = (its.where(document.c.fixed.is_(fixed)).subquery() for fixed in (True, False))
-            found += connection.execute(union_all(*map(select, halves)))
+            found += connection.execute(_FIRST_OF_PICTURE, {"picture": picture})
     return sorted(found, key=lambda row: (row.key, row.page_sha256))
 
 
-def _bands(phash: str) -> list[str]:
-    return [phash[start : start + 4] for start in range(0, 16, 4)]
+def _bands(phash: str) -> dict[str, str]:
+    return {name: phash[4 * n : 4 * n + 4] for n, name in enumerate(_BANDS)}
