@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, delete, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from backend.corrections.database import writing
+from backend.corrections.database import insert_into, writing
 from backend.corrections.shown import shown_before
 from backend.corrections.tables import annotation, milestone, work
 from backend.errors import LabelConfigError, RegistryError, RequestError
@@ -115,7 +114,7 @@ class Chronicle:
             connection.execute(delete(work).where(work.c.annotation.in_(identities)))
             if rows:
                 # Another process may have noted the same meanwhile.
-                connection.execute(_insert(self._engine, work).on_conflict_do_nothing(), rows)
+                connection.execute(insert_into(work, connection).on_conflict_do_nothing(), rows)
         return len(identities)
 
     def _note_version(self) -> int:
@@ -127,7 +126,7 @@ class Chronicle:
             news = connection.execute(last).scalar() != version
             if news:
                 row = Milestone(at=self._clock(), what=SERVES, model=version)
-                connection.execute(_insert(self._engine, milestone).on_conflict_do_nothing(), [_row(row)])
+                connection.execute(insert_into(milestone, connection).on_conflict_do_nothing(), [_row(row)])
         self._served = version
         return int(news)
 
@@ -137,14 +136,10 @@ class Chronicle:
             return 0
         with writing(self._engine) as connection:
             before = connection.execute(select(func.count()).select_from(milestone)).scalar() or 0
-            connection.execute(_insert(self._engine, milestone).on_conflict_do_nothing(), rows)
+            connection.execute(insert_into(milestone, connection).on_conflict_do_nothing(), rows)
             after = connection.execute(select(func.count()).select_from(milestone)).scalar() or 0
         self._known |= {row["key"] for row in rows}
         return int(after - before)
-
-
-def _insert(engine: Engine, table: Any) -> Any:
-    return postgresql.insert(table) if engine.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def _row(one: Milestone) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from backend.evaluation.bootstrap import Estimate, by_document, estimates, weights
 
@@ -185,6 +184,8 @@ class Evaluation:
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
     """Probabilities (N, C) of `logits` (N, C) divided by `temperature`, in float64."""
+    from scipy import special  # noqa: PLC0415  a third of a second to load, and most commands ask no classifier
+
     return np.asarray(special.softmax(np.asarray(logits, np.float64) / temperature, axis=1))
 
 

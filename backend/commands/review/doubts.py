@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from backend.evaluation.study import NOBODY, FoundMarks, take
 from backend.geometry import Boxes, coverage, iou
@@ -135,6 +134,8 @@ def soft_min(scores: Scores) -> float:
 
     The mean of the scores, weighted by the softmax of (1 - score) / 0.1.
     """
+    from scipy.special import softmax  # noqa: PLC0415  a third of a second to load, which help need not wait for
+
     if not len(scores):
         return 1.0
     return float(scores @ softmax(-scores / _TEMPERATURE))

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 
 from backend.vision.engine import EMBEDDING
 from backend.vision.network_config import CLASSES, MARKS, NONE
@@ -53,6 +51,8 @@ class Head:
 
     def probabilities(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities of the classes, (N, C), of embeddings (N, 512)."""
+        from scipy.special import softmax  # noqa: PLC0415  as in `fit`
+
         features = (embeddings - self.mean) / self.scale
         return np.asarray(softmax(features @ self.weights.T + self.bias, axis=1))
 
@@ -70,6 +70,10 @@ def fit(embeddings: NDArray[np.float32], labels: NDArray[np.intp], *, classes: i
         classes: How many classes there are.
         ridge: How much small weights are preferred.
     """
+    # Two thirds of a second to load, which `review --help` and a review of few documents need not wait for.
+    from scipy.optimize import minimize  # noqa: PLC0415
+    from scipy.special import log_softmax  # noqa: PLC0415
+
     mean = embeddings.mean(axis=0, dtype=np.float64)
     spread = embeddings.std(axis=0, dtype=np.float64)
     scale = np.where(spread > 0, spread, 1.0)
