@@ -177,7 +177,8 @@ def _report(folder: Path, studio: LabelStudio, filled: Filled, page: Page, to: P
     for place, task in enumerate(filled.tasks[:_ANNOTATED]):
         prediction = studio.predictions(task)[0]
         left = [one for one in prediction["result"] if place or one["value"]["rectanglelabels"] != ["stamp"]]
-        studio.create_annotation(task, left, lead_time=20, parent_prediction=prediction["id"])
+        submitted = {"result": left, "lead_time": 20, "parent_prediction": prediction["id"]}
+        studio.call("POST", f"/api/tasks/{task}/annotations/", json=submitted)
     html = folder / "report.html"
     command = [sys.executable, "-m", "backend", "report", "--project", _TITLE, "--html", str(html)]
     rules = ("--rule", "signature>=1", "--rule", "stamp>=1 on last 2 pages")

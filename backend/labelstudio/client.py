@@ -217,11 +217,6 @@ class LabelStudio(ApiAccess):
         """An annotation as it is now."""
         return dict(self.call("GET", f"/api/annotations/{annotation}/"))
 
-    def create_annotation(self, task: int, result: Sequence[Mapping[str, Any]], **fields: Any) -> int:
-        """Submits an annotation with these regions; `fields` are further fields of Label Studio's annotation."""
-        body = {"result": [dict(region) for region in result], **fields}
-        return int(self.call("POST", f"/api/tasks/{task}/annotations/", json=body)["id"])
-
     def backends(self, project: int) -> list[dict[str, Any]]:
         """The ML backends connected to a project; Label Studio asks each for its health first."""
         return list(self.call("GET", "/api/ml/", params={"project": project}))

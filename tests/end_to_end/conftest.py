@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,6 +237,12 @@ def retrieved(studio: LabelStudio, project: int, tasks: Sequence[int]) -> list[d
         time.sleep(0.5)
     assert {task: len(predictions) for task, predictions in found.items()} == dict.fromkeys(tasks, 1)
     return [prediction for [prediction] in found.values()]
+
+
+def submit(studio: LabelStudio, task: int, result: Sequence[Mapping[str, Any]], **fields: Any) -> int:
+    """Submits an annotation of these regions, with further fields of it, as an annotator does; gives its id."""
+    body = {"result": [dict(region) for region in result], **fields}
+    return int(studio.call("POST", f"/api/tasks/{task}/annotations/", json=body)["id"])
 
 
 @dataclass(frozen=True, kw_only=True)

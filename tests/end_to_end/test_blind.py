@@ -19,7 +19,7 @@ from backend.corrections.shown import is_blind, origin_of
 from backend.corrections.tables import prediction, proposal, sample
 from backend.evaluation.blind import compare, readings
 from backend.labelstudio.client import LabelStudio
-from tests.end_to_end.conftest import CONFIG, DrawnFile, Server, retrieved
+from tests.end_to_end.conftest import CONFIG, DrawnFile, Server, retrieved, submit
 from tests.patience import SECONDS
 from tests.ports import port_for_later
 
@@ -93,7 +93,7 @@ def test_a_blind_page_is_stored_empty_and_its_hidden_boxes_judge_the_model(
     drawn_by_hand = [
         region | {"id": f"by-hand-{number}", "origin": "manual"} for number, region in enumerate(full["result"][:-1])
     ]
-    studio.create_annotation(blind, drawn_by_hand, parent_prediction=empty["id"])
+    submit(studio, blind, drawn_by_hand, parent_prediction=empty["id"])
     wanted = select(sample.c.outcome, sample.c.weak, sample.c.blind).where(sample.c.task == blind)
     give_up = time.monotonic() + SECONDS
     while len(made := rows(backend, wanted)) < len(drawn_by_hand):

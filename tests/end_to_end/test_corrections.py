@@ -14,7 +14,7 @@ from backend.corrections.crop_store import CropStore
 from backend.labelstudio import client
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.json_fields import moment
-from tests.end_to_end.conftest import ROOT, Project, Server
+from tests.end_to_end.conftest import ROOT, Project, Server, submit
 from tests.end_to_end.learner import Learner, Outcome, call, drawn_jpeg, eventually, learning, learning_project
 
 pytestmark = pytest.mark.label_studio
@@ -87,9 +87,7 @@ def test_each_correction_becomes_its_sample_and_a_deleted_annotation_takes_them_
     others = {region["id"]: region for region in prediction["result"]} | {}
     left, expected = corrected(regions)
     untouched = [region for identity, region in others.items() if identity not in {one["id"] for one in regions}]
-    annotation = project.studio.create_annotation(
-        task, [*left, *untouched], parent_prediction=prediction["id"], lead_time=12.5
-    )
+    annotation = submit(project.studio, task, [*left, *untouched], parent_prediction=prediction["id"], lead_time=12.5)
     expected |= {one["id"]: ("accepted", None, one["value"]["rectanglelabels"][0]) for one in untouched}
     eventually(lambda: learner.outcomes(project.id), expected)
 
@@ -106,7 +104,7 @@ def test_an_update_replaces_what_the_first_submission_said(
     project: Project, learner: Learner, pages: list[tuple[str, bytes]]
 ) -> None:
     task, prediction, regions = shown(project, pages[1])
-    annotation = project.studio.create_annotation(task, prediction["result"], parent_prediction=prediction["id"])
+    annotation = submit(project.studio, task, prediction["result"], parent_prediction=prediction["id"])
     everything = {
         region["id"]: ("accepted", None, region["value"]["rectanglelabels"][0]) for region in prediction["result"]
     }
@@ -128,8 +126,8 @@ def test_sync_finds_what_the_webhooks_did_not_tell(
     kept = {region["id"] for region in regions}
     untouched = [region for region in prediction["result"] if region["id"] not in kept]
     expected |= {one["id"]: ("accepted", None, one["value"]["rectanglelabels"][0]) for one in untouched}
-    annotation = project.studio.create_annotation(task, [*left, *untouched], parent_prediction=prediction["id"])
-    second = project.studio.create_annotation(task, [], was_cancelled=True)
+    annotation = submit(project.studio, task, [*left, *untouched], parent_prediction=prediction["id"])
+    second = submit(project.studio, task, [], was_cancelled=True)
 
     said = sync(project, learner, server)
     assert f"project {project.id}: 1 tasks looked at, 2 annotations new or newer, 0 gone" in said
@@ -149,7 +147,7 @@ def test_sync_over_everything_forgets_what_label_studio_says_is_gone(
         call(project.studio, "DELETE", f"/api/webhooks/{webhook['id']}/")
     tasks = project.studio.import_tasks(project.id, [{"image": f"/data/upload/{n}.jpg"} for n in range(5)])
     for task in tasks:
-        project.studio.create_annotation(task, [])
+        submit(project.studio, task, [])
     monkeypatch.setattr(client, "_PAGE_SIZE", 2)
     assert [task["id"] for task in project.studio.tasks(project.id)] == sorted(tasks)
     assert [task["id"] for task in project.studio.tasks(project.id, since=0.0, annotated=True)] == sorted(tasks)
@@ -168,7 +166,7 @@ def test_start_training_reconciles(project: Project, learner: Learner, pages: li
     webhooks = call(project.studio, "GET", "/api/webhooks/", params={"project": project.id})
     for webhook in webhooks:
         call(project.studio, "PATCH", f"/api/webhooks/{webhook['id']}/", json={"is_active": False})
-    project.studio.create_annotation(task, prediction["result"], parent_prediction=prediction["id"])
+    submit(project.studio, task, prediction["result"], parent_prediction=prediction["id"])
     assert learner.outcomes(project.id) == {}
     for webhook in webhooks:
         call(project.studio, "PATCH", f"/api/webhooks/{webhook['id']}/", json={"is_active": True})

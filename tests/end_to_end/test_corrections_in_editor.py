@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from backend.corrections.crop_store import CropStore
 from backend.labelstudio.client import LabelStudio
-from tests.end_to_end.conftest import ROOT, Project, Server
+from tests.end_to_end.conftest import ROOT, Project, Server, submit
 from tests.end_to_end.editor import Editor
 from tests.end_to_end.learner import Learner, Outcome, drawn_jpeg, eventually, learning, learning_project, until
 
@@ -185,7 +185,7 @@ def test_a_page_that_comes_back_and_an_open_task_follow_the_correction_and_the_e
     right = wrong | {"value": wrong["value"] | {"rectanglelabels": [other_label(wrong)]}}
     left = [right if one is wrong else one for one in shown if one is not rejected]
     [prediction] = project.studio.predictions(task)
-    annotation = project.studio.create_annotation(task, left, parent_prediction=prediction["id"])
+    annotation = submit(project.studio, task, left, parent_prediction=prediction["id"])
     origin = f"as corrected in annotation {annotation}"
 
     def again() -> tuple[int, list[Region]] | None:

@@ -19,7 +19,7 @@ from backend.commands.running_backend import serving_version
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.webhooks import webhooks
 from tests.commands.doctor.conftest import Report, unprivileged
-from tests.end_to_end.conftest import PATIENT, DrawnFile, Server
+from tests.end_to_end.conftest import PATIENT, DrawnFile, Server, submit
 from tests.end_to_end.learner import call
 from tests.patience import SECONDS
 from tests.ports import port_for_later
@@ -110,7 +110,7 @@ def project(studio: LabelStudio, backend: Backend, drawn: list[DrawnFile], reque
 
 def annotate(studio: LabelStudio, project: int) -> None:
     [task] = studio.tasks(project)
-    studio.create_annotation(int(task["id"]), [])
+    submit(studio, int(task["id"]), [])
 
 
 def not_well(report: Report, **states: str) -> None:

@@ -19,7 +19,7 @@ from backend.labelstudio.client import LabelStudio
 from backend.synthetic.marks import Language
 from backend.vision.network_config import MARKS
 from tests.commands.import_documents.papers import packed
-from tests.end_to_end.conftest import DrawnFile, Server, drawn_file
+from tests.end_to_end.conftest import DrawnFile, Server, drawn_file, submit
 
 pytestmark = pytest.mark.label_studio
 
@@ -128,7 +128,7 @@ def test_a_contract_goes_from_a_pdf_to_a_data_set_that_others_read(
         assert prediction["model_version"] == version
         shown = {region["item_index"] for region in prediction["result"]}
         assert shown == set(range(len(files))), "every page has marks that are plain to see"
-        studio.create_annotation(tasks[pages], list(regions(files)), parent_prediction=prediction["id"])
+        submit(studio, tasks[pages], list(regions(files)), parent_prediction=prediction["id"])
 
     run(capsys, "dataset", "freeze", "first", "--project", TITLE)
     assert "4 of 4 pages are as they were frozen" in run(capsys, "dataset", "verify", "first")

@@ -10,7 +10,7 @@ from backend.cli import main
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.stored_predictions import store
 from tests.commands.prelabel.conftest import stamped
-from tests.end_to_end.conftest import CONFIG, Server
+from tests.end_to_end.conftest import CONFIG, Server, submit
 
 pytestmark = pytest.mark.label_studio
 
@@ -51,7 +51,7 @@ def test_each_task_ends_with_one_prediction_of_this_version(
     stored(alike, f"{version}-t0.3")
     stored(gone, "v0")
     [drawn_on] = studio.predictions(annotated)
-    studio.create_annotation(annotated, [], parent_prediction=drawn_on["id"])
+    submit(studio, annotated, [], parent_prediction=drawn_on["id"])
 
     assert main(["prelabel", "--project", str(project), "--only-outdated"]) == 1
     assert "failed: 1 " in capsys.readouterr().err
@@ -77,4 +77,4 @@ def test_each_task_ends_with_one_prediction_of_this_version(
     ]
     [kept] = studio.predictions(none)
     assert (kept["id"], kept["model_version"]) == (open_in_a_tab["id"], version)
-    assert studio.create_annotation(none, kept["result"], parent_prediction=open_in_a_tab["id"])
+    assert submit(studio, none, kept["result"], parent_prediction=open_in_a_tab["id"])

@@ -12,7 +12,7 @@ from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.stored_predictions import store
 from backend.models.promotion import Models
 from backend.models.published import Facts
-from tests.end_to_end.conftest import CONFIG, DrawnFile, Server, retrieved
+from tests.end_to_end.conftest import CONFIG, DrawnFile, Server, retrieved, submit
 from tests.end_to_end.learner import until
 from tests.http_client import HTTP
 from tests.models.tiny import says
@@ -105,7 +105,7 @@ def test_titles_move_and_open_tasks_are_predicted_anew(
     annotated, never_shown = tasks[0], tasks[-1]
     retrieved(studio, project, tasks[:-1])
     assert all(shown(studio, project, task) == {"stamp"} for task in tasks[:-1])
-    studio.create_annotation(annotated, [])
+    submit(studio, annotated, [])
 
     following.models.promote(following.new, why="a test", by="tests", force=True)
 

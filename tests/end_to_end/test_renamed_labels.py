@@ -25,7 +25,7 @@ from backend.labelstudio.project_annotations import rulings, task_parent
 from backend.labelstudio.stored_predictions import rewrite, store
 from backend.pages.source import PageSource
 from backend.settings import Settings
-from tests.end_to_end.conftest import CONFIG, Project, Server
+from tests.end_to_end.conftest import CONFIG, Project, Server, submit
 from tests.end_to_end.editor import Editor
 from tests.end_to_end.learner import Learner, Outcome, call, drawn_jpeg, eventually, learning, learning_project, until
 
@@ -110,7 +110,7 @@ def test_boxes_of_a_renamed_control_are_accepted_and_those_of_a_renamed_image_no
         assert not stored["result"]
         seen, _ = predicted(project, 22)  # an annotation that comes after it, and is learnt from
         under_new_names = project.studio.predictions(seen)[-1]
-        project.studio.create_annotation(seen, under_new_names["result"], parent_prediction=under_new_names["id"])
+        submit(project.studio, seen, under_new_names["result"], parent_prediction=under_new_names["id"])
         eventually(lambda: {row[0] for row in learner.outcomes(project.id).values()}, {"accepted"})
 
 
@@ -123,7 +123,7 @@ def test_annotated_first_and_renamed_later_stays_what_it_was(
     In the ledger, and as a data set is frozen.
     """
     task = project.import_page("annotated.jpg", drawn_jpeg(27))
-    annotation = project.studio.create_annotation(task, [region("drawn", 40.0, 50.0, "stamp")])
+    annotation = submit(project.studio, task, [region("drawn", 40.0, 50.0, "stamp")])
     expected: dict[str, Outcome] = {"drawn": ("missed", None, "stamp")}
     eventually(lambda: learner.outcomes(project.id), expected)
     later = CONFIG.replace('<Label value="stamp"', '<Label value="Foo"')
@@ -164,7 +164,7 @@ def test_an_import_with_predictions_and_a_lost_ledger_give_what_an_annotator_did
     kept, _, renamed, moved = (one | {"origin": "prediction"} for one in boxes)
     renamed |= {"value": renamed["value"] | {"rectanglelabels": ["thumb"]}, "origin": "prediction-changed"}
     moved |= {"value": moved["value"] | {"x": moved["value"]["x"] + 6}, "origin": "prediction-changed"}
-    project.studio.create_annotation(task, [kept, renamed, moved], parent_prediction=prediction["id"])
+    submit(project.studio, task, [kept, renamed, moved], parent_prediction=prediction["id"])
     expected: dict[str, Outcome] = {
         "kept": ("accepted", None, "signature"),
         "gone": ("rejected", "stamp", "none"),
@@ -206,7 +206,7 @@ def test_a_box_that_came_while_the_task_was_open_is_not_rejected(project: Projec
     time.sleep(2)  # Label Studio's two moments of a prediction tell that it was written anew
     assert rewrite(project.studio, prediction["id"], task=task, content=content | {"result": [kept, gone, came]})
     left = [kept | {"origin": "prediction"}]
-    project.studio.create_annotation(task, left, parent_prediction=prediction["id"], lead_time=600.0)
+    submit(project.studio, task, left, parent_prediction=prediction["id"], lead_time=600.0)
     eventually(lambda: learner.outcomes(project.id), {"stays": ("accepted", None, "stamp")})
 
 

@@ -32,7 +32,7 @@ from backend.synthetic.drawn_page import draw_page
 from backend.synthetic.marks import DrawnMark
 from backend.synthetic.scan import ScanStyle
 from backend.training.retraining.starting import LOG_FILE, START_TRAINING, Training, folder_of, last_training
-from tests.end_to_end.conftest import CONFIG, Server, retrieved
+from tests.end_to_end.conftest import CONFIG, Server, retrieved, submit
 from tests.end_to_end.learner import call
 from tests.models.spoiled import mistakes
 from tests.patience import SECONDS
@@ -220,7 +220,7 @@ def test_corrections_train_a_better_model_that_boxes_the_next_page(studio: Label
     assert wrong == {("signature", "stamp"), ("stamp", "signature"), ("thumb", "thumb")}
     for task, page in zip(tasks, pages, strict=True):
         prediction = prediction_of(task)
-        studio.create_annotation(task, corrected(prediction, page), parent_prediction=prediction["id"])
+        submit(studio, task, corrected(prediction, page), parent_prediction=prediction["id"])
     eventually(lambda: backend.counts().annotations["done"] == len(tasks), "corrections became samples", backend)
     assert all(backend.counts().hard[name] >= 3 for name in ("signature", "stamp"))
 

@@ -14,7 +14,7 @@ from backend.cli import main
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.projects import write_columns
 from tests.commands.review.archive import Sheet, draw, regions
-from tests.end_to_end.conftest import CONFIG, PAGES_CONFIG, Server
+from tests.end_to_end.conftest import CONFIG, PAGES_CONFIG, Server, submit
 
 pytestmark = pytest.mark.label_studio
 
@@ -71,7 +71,7 @@ class Leases:
 
     def annotate(self, task: int, pages: Sequence[Sheet]) -> int:
         marks = [region for item, one in enumerate(pages) for region in regions(one, item=item)]
-        return self.studio.create_annotation(task, marks)
+        return submit(self.studio, task, marks)
 
     def data(self) -> dict[int, dict[str, Any]]:
         return {int(task["id"]): task["data"] for task in self.studio.tasks(self.id)}

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from backend.labelstudio.client import LabelStudio
-from tests.end_to_end.conftest import Project, Server
+from tests.end_to_end.conftest import Project, Server, submit
 from tests.end_to_end.learner import BASIC, Learner, call, drawn_jpeg, eventually, learning, learning_project
 
 pytestmark = pytest.mark.label_studio
@@ -92,7 +92,7 @@ def test_an_annotators_annotation_changed_meanwhile_is_left_alone(
     expect(reviewer.locator(".crop").first).to_be_visible()
     expect(reviewer.locator(".crop[data-loading]")).to_have_count(0)
     reviewer.wait_for_load_state("networkidle")  # of a task that somebody annotated, the wall has no crops any more
-    theirs = project.studio.create_annotation(task, prediction["result"][:1], parent_prediction=prediction["id"])
+    theirs = submit(project.studio, task, prediction["result"][:1], parent_prediction=prediction["id"])
     reviewer.locator(".crop").first.focus()
     reviewer.keyboard.press("0")
     expect(reviewer.locator(".crop[data-saved=no]")).to_contain_text("somebody annotated the task")
