@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def name_of(file: Path) -> str:
 MODULES = {name_of(file): file for file in sorted((ROOT / "backend").rglob("*.py"))}
 
 
+@cache
 def imports(module: str) -> set[str]:
     """The program's modules that a module imports, wherever it does, for types alone included."""
     found = set()
