@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import Connection, Row, func, select
 
 from backend.commands.amounts import one_or_more
-from backend.commands.look_alikes import alike_page, chosen_of, follow_verdict, like_lines, look_alikes
+from backend.commands.samples_like import alike_page, chosen_of, follow_verdict, like_lines, look_alikes
 from backend.corrections.counts import LedgerCounts, count, tables
 from backend.corrections.crop_store import CropStore, difference
 from backend.corrections.memory import acting_verdicts, forget_verdict, restore_verdict, verdict_lines

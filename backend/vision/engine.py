@@ -1,6 +1,6 @@
-"""A classifier's ONNX Runtime session: checked against its config when loaded, safe to share between threads.
+"""The networks as ONNX Runtime runs them: checked against their config when loaded, safe to share between threads.
 
-The detector's network: what stands beside its weights, and its ONNX Runtime session.
+`Network` is the classifier. `DetectorNetwork` finds marks, and `DetectorConfig` is what stands beside its weights.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.cli import main
-from backend.commands.look_alikes import chosen_of
 from backend.commands.prelabel.settling import ProjectJob, Settler, Wanted
+from backend.commands.samples_like import chosen_of
 from backend.corrections.memory import forget_verdict
 from backend.corrections.renewals import due_renewals, plan_renewals, ruled_among
 from backend.corrections.service import Feedback, Store
