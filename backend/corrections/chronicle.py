@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, delete, func, or_, select
 
 from backend.corrections.database import insert_into, writing
+from backend.corrections.history_tables import milestone, work
 from backend.corrections.shown import shown_before
-from backend.corrections.tables import annotation, milestone, work
+from backend.corrections.tables import annotation
 from backend.errors import LabelConfigError, RegistryError, RequestError
 from backend.labelstudio.annotations import Annotation
 from backend.models.published import FOUND, JUDGED, PROMOTED, PUBLISHED, ROLLED_BACK, ModelEvent, RecordedVerdict

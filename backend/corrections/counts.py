@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, true
 
+from backend.corrections.memory import SUPPRESSED
 from backend.corrections.outcomes import Outcome
 from backend.corrections.samples import BACKGROUND, teaches_hard
 from backend.corrections.tables import annotation, event, memory, prediction, proposal, sample, unread_task
@@ -150,22 +151,18 @@ class LedgerCounts:
 def count(engine: Engine, *, clock: Callable[[], float] = time.time) -> LedgerCounts:
     """Counts everything; cheap enough for a scrape every few seconds."""
     with engine.connect() as connection:
-        hard = {label: number for (label,), number in _counts(connection, sample.c.label, such=teaches_hard()).items()}
         crops = connection.execute(select(func.count(), func.count(sample.c.crop_sha256.distinct()))).one()
         return LedgerCounts(
             events=_events(connection),
             annotations=_annotations(connection),
             oldest_open=_oldest_open(connection, clock()),
-            samples=_counts(connection, sample.c.outcome, sample.c.label, sample.c.split),
-            hard={label: number for label, number in hard.items() if label in MARKS},
-            hard_negatives=hard.get(BACKGROUND, 0),
-            quarantined=_number(connection, sample.c.quarantine.is_not(None), sample.c.id),
+            **_samples(connection),
             copies=crops[0] - crops[1],
             predictions=_number(connection, ~prediction.c.drawn & ~prediction.c.blind, prediction.c.task),
             blind=_number(connection, prediction.c.blind, prediction.c.task.distinct()),
             proposals=_shown(connection),
             recalled=_number(connection, proposal.c.recalled.is_not(None), proposal.c.region),
-            suppressed=int(connection.execute(select(func.sum(memory.c.suppressed))).scalar() or 0),
+            suppressed=int(connection.execute(select(func.sum(memory.c.suppressed)).where(SUPPRESSED)).scalar() or 0),
             remembered=int(connection.execute(select(func.count(memory.c.sample.distinct()))).scalar() or 0),
             parked=_parked(connection),
             unknown=_unknown(connection),
@@ -241,16 +238,32 @@ def _oldest_open(connection: Connection, now: float) -> float | None:
     return max(now - min(known), 0.0) if known else None
 
 
+def _samples(connection: Connection) -> dict[str, Any]:
+    """Samples by what became of them, those that teach hard examples, and those in quarantine: in one go."""
+    columns = (sample.c.outcome, sample.c.label, sample.c.split, sample.c.quarantine.is_(None), teaches_hard())
+    found: Counter[tuple[str, str, str]] = Counter()
+    hard: Counter[str] = Counter()
+    quarantined = 0
+    for (outcome, label, split, undisputed, is_hard), number in _counts(connection, *columns).items():
+        found[outcome, label, split] += number
+        hard[label] += number if is_hard else 0
+        quarantined += 0 if undisputed else number
+    return {
+        "samples": dict(found),
+        "hard": {label: number for label, number in hard.items() if label in MARKS and number},
+        "hard_negatives": hard[BACKGROUND],
+        "quarantined": quarantined,
+    }
+
+
 def _shown(connection: Connection) -> dict[str, int]:
-    """Number of regions that were shown, by class."""
+    """Number of regions that were shown, by class: all but those of blind predictions, which are few."""
     same = (proposal.c[name] == prediction.c[name] for name in ("task", "version", "edition"))
-    rows = (
-        select(proposal.c.label, func.count().label("regions"))
-        .join(prediction, and_(*same))
-        .where(~prediction.c.blind)
-        .group_by(proposal.c.label)
-    )
-    return {row.label: row.regions for row in connection.execute(rows)}
+    all_of_them = select(proposal.c.label, func.count().label("regions")).group_by(proposal.c.label)
+    found = Counter({row.label: row.regions for row in connection.execute(all_of_them)})
+    hidden = all_of_them.join(prediction, and_(*same)).where(prediction.c.blind)
+    found.subtract({row.label: row.regions for row in connection.execute(hidden)})
+    return {label: number for label, number in found.items() if number}
 
 
 def _unknown(connection: Connection) -> tuple[UnknownLabel, ...]:

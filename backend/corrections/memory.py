@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, Row, and_, delete, func, not_, or_, select, update
+from sqlalchemy import Connection, Engine, Row, and_, delete, func, literal_column, not_, or_, select, update
 
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import insert_into, writing
@@ -26,6 +26,7 @@ from backend.errors import LedgerError
 from backend.geometry import Boxes, as_boxes
 
 __all__ = [
+    "SUPPRESSED",
     "ActingVerdict",
     "Memory",
     "acting_verdicts",
@@ -35,6 +36,8 @@ __all__ = [
     "verdict_lines",
 ]
 
+SUPPRESSED = memory.c.suppressed > literal_column("0")
+"""What kept boxes from being shown; spelt as the index does that has no others."""
 _LOG = logging.getLogger(__name__)
 
 BATCH = 64
@@ -316,7 +319,7 @@ def acting_verdicts(connection: Connection, *, most: int) -> tuple[ActingVerdict
     for name, number in connection.execute(followed.group_by(proposal.c.recalled)):
         renamed[name] = number
     suppressed: Counter[str] = Counter()
-    kept = select(memory.c.sample, func.sum(memory.c.suppressed)).group_by(memory.c.sample)
+    kept = select(memory.c.sample, func.sum(memory.c.suppressed)).where(SUPPRESSED).group_by(memory.c.sample)
     for name, number in connection.execute(kept):
         suppressed[name] = int(number or 0)
     back = set(connection.execute(select(forgotten.c.sample)).scalars())

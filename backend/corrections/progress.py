@@ -12,8 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Integer, cast, func, select
 
 from backend.corrections.chronicle import BLIND, BOXES, SCRATCH, SERVES, Milestone
+from backend.corrections.history_tables import milestone, work
 from backend.corrections.outcomes import SAME_PLACE, Outcome
-from backend.corrections.tables import milestone, sample, work
+from backend.corrections.tables import sample
 from backend.geometry import as_boxes, iou
 from backend.vision.network_config import MARKS
 

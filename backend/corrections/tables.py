@@ -5,6 +5,8 @@ Times are seconds since the epoch (UTC). Boxes are pixels of the upright page, s
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -14,7 +16,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
@@ -22,10 +23,11 @@ from sqlalchemy import (
     text,
 )
 
+from backend.corrections.history_tables import metadata
+
 __all__ = [
     "ACTION_LENGTH",
     "annotation",
-    "decision",
     "document",
     "event",
     "forgotten",
@@ -33,7 +35,6 @@ __all__ = [
     "label_config",
     "memory",
     "metadata",
-    "milestone",
     "prediction",
     "project_made",
     "proposal",
@@ -45,23 +46,18 @@ __all__ = [
     "studio_address",
     "unread_task",
     "watermark",
-    "work",
 ]
 
 ACTION_LENGTH = 64
 
-# Named constraints, so that a migration can drop what an earlier one made on either database.
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
 
 # SQLite only counts a plain INTEGER primary key up by itself.
 _Counter = BigInteger().with_variant(Integer, "sqlite")
-_OPEN = text("turned IS NULL")
+
+
+def _where(condition: str, on_postgresql: str | None = None) -> dict[str, Any]:
+    """Of which rows alone an index has the places."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(on_postgresql or condition)}
 
 
 def _box() -> list[Column[float]]:
@@ -79,7 +75,7 @@ event = Table(
     Column("body", JSON, nullable=False),
     Column("state", String(16), nullable=False),  # open, done, ignored, parked
     Column("reason", Text),
-    Index("ix_event_state", "state", "id"),
+    Index("ix_event_state", "state", "id", "action"),
     Index("ix_event_key", "key", unique=True),
     sqlite_autoincrement=True,
     comment="The journal: every acknowledged webhook, without its secrets.",
@@ -97,6 +93,7 @@ prediction = Table(
     Column("blind", Boolean, nullable=False, server_default=false()),  # its regions stayed here
     # What its pages are known again by: [file, picture] under each page's index; null where nobody took note.
     Column("pages", JSON(none_as_null=True)),
+    Index("ix_prediction_blind", "blind", "drawn", "task"),
     comment="Every prediction that left for Label Studio, those without a region among them.",
 )
 
@@ -117,6 +114,8 @@ proposal = Table(
     Column("recalled", String(96)),  # the sample whose verdict changed the label, if one did
     Column("word", Text),  # what the label config called the label then
     Column("drawn_by", JSON),  # control, image and type of the region then
+    Index("ix_proposal_label", "label"),
+    Index("ix_proposal_recalled", "recalled", **_where("recalled IS NOT NULL")),
     comment="Every region that left for Label Studio, or stayed here because its prediction was blind.",
 )
 
@@ -148,10 +147,12 @@ annotation = Table(
     # When an event alone told that it was deleted; null where Label Studio itself says so.
     Column("hearsay", Float),
     # Of open ones alone: among all that are done, who looks for work would pass over each.
-    Index(
-        "ix_annotation_open", "due", "id", sqlite_where=text("turned IS NULL"), postgresql_where=text("turned IS NULL")
-    ),
+    Index("ix_annotation_open", "due", "id", **_where("turned IS NULL")),
     Index("ix_annotation_task", "task"),
+    Index("ix_annotation_state", "deleted", "turned", "parked", "folded"),
+    Index("ix_annotation_parked", "due", **_where("parked = 1", "parked")),
+    Index("ix_annotation_exchanged", "deleted", "updated", "id", **_where("exchanged IS NOT NULL")),
+    Index("ix_annotation_unknown", "deleted", "id", **_where("unknown IS NOT NULL")),
     comment="The newest known state of each annotation; a deletion is final.",
 )
 
@@ -224,6 +225,8 @@ sample = Table(
     Index("ix_sample_crop_sha256", "crop_sha256"),
     Index("ix_sample_page_sha256", "page_sha256", "quarantine"),
     Index("ix_sample_document", "document", "page_sha256"),
+    Index("ix_sample_counts", "outcome", "label", "split", "weak", "quarantine"),
+    Index("ix_sample_wrong", "annotated", **_where("wrong IS NOT NULL")),
     comment="One training example with its history.",
 )
 
@@ -258,6 +261,7 @@ memory = Table(
     Column("weak", Boolean, nullable=False, server_default=false()),  # seen and left untouched
     Column("suppressed", Integer, nullable=False, server_default=text("0")),  # boxes that it kept from being shown
     Index("ix_memory_crop", "network", "crop_sha256", "acts", "sample"),
+    Index("ix_memory_suppressed", "sample", "suppressed", **_where("suppressed > 0")),
     comment="How corrected crops look, by the network that embedded them.",
 )
 
@@ -343,58 +347,4 @@ watermark = Table(
     Column("asked", Float),  # when somebody asked for a run that was not made yet
     Column("lease", Float, nullable=False),  # until when nobody else need make it
     comment="Up to when a project's annotations were reconciled with Label Studio.",
-)
-
-milestone = Table(
-    "milestone",
-    metadata,
-    Column("key", String(384), primary_key=True),  # the same event told by two processes is one row
-    Column("at", Float, nullable=False),
-    Column("what", String(16), nullable=False),  # serves, promoted, rolled back, refused
-    Column("model", String(256), nullable=False),  # of "serves" the version, else the model's name
-    Column("f1", Float),  # macro F1 on the gold pages of that day, where the gate measured it
-    Column("low", Float),
-    Column("high", Float),
-    Column("documents", Integer),
-    Column("reason", Text, nullable=False),
-    Index("ix_milestone_at", "at"),
-    comment="What became of models, for the lines of the dashboard.",
-)
-
-work = Table(
-    "work",
-    metadata,
-    Column("annotation", BigInteger, primary_key=True, autoincrement=False),
-    Column("turned", Float, nullable=False),  # the state of the annotation that this tells of
-    Column("task", BigInteger, nullable=False),
-    Column("project", BigInteger),
-    Column("annotator", BigInteger),
-    Column("at", Float, nullable=False),
-    Column("pages", Integer, nullable=False),  # 0: skipped, or nobody can tell
-    Column("seconds", Float),
-    Column("saw", String(16), nullable=False),  # boxes, blind, scratch
-    Index("ix_work_task", "task"),
-    Index("ix_work_at", "at"),
-    comment="How long each annotation took, and what its annotator saw.",
-)
-
-decision = Table(
-    "decision",
-    metadata,
-    Column("id", String(64), primary_key=True),  # the browser's: sent again, a decision is not made again
-    Column("at", Float, nullable=False),
-    Column("project", BigInteger, nullable=False),
-    Column("task", BigInteger, nullable=False),
-    Column("region", String(64), nullable=False),
-    Column("reviewer", BigInteger),
-    Column("was", String(16), nullable=False),
-    Column("label", String(16), nullable=False),
-    Column("before", JSON, nullable=False),  # all that the annotation said of the region
-    Column("annotation", BigInteger, nullable=False),
-    Column("made", Boolean, nullable=False),  # the annotation was made for it
-    Column("wrote", Float, nullable=False),  # the annotation's `updated` after the last write from here
-    Column("undone", Float),
-    Index("ix_decision_task", "task", "region"),
-    Index("ix_decision_annotation", "annotation"),
-    comment="What reviewers decided on the crop wall, with what was there before.",
 )

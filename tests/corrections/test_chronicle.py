@@ -9,10 +9,10 @@ from sqlalchemy import Engine, select
 
 from backend.corrections.chronicle import Chronicle, Milestone
 from backend.corrections.crop_store import CropStore
+from backend.corrections.history_tables import milestone, work
 from backend.corrections.journal import Journal
 from backend.corrections.progress import Counts, progress
 from backend.corrections.remembering import Proposals, ShownPrediction
-from backend.corrections.tables import milestone, work
 from backend.corrections.worker import Worker
 from tests.corrections.annotating import deleted, drawn, page_of, saved, shown
 

@@ -6,7 +6,8 @@ import numpy as np
 from sqlalchemy import Engine, insert
 
 from backend.corrections.database import writing
-from backend.corrections.tables import milestone, sample, work
+from backend.corrections.history_tables import milestone, work
+from backend.corrections.tables import sample
 from backend.vision.network_config import MARKS
 
 __all__ = ["NOW", "fill", "sample_row"]

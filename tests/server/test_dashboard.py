@@ -15,9 +15,10 @@ from sqlalchemy import Engine, delete, insert, text
 from backend.corrections.chronicle import Milestone
 from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
+from backend.corrections.history_tables import milestone
 from backend.corrections.progress import Counts, Progress, progress
 from backend.corrections.service import Feedback, Store
-from backend.corrections.tables import annotation, milestone, prediction
+from backend.corrections.tables import annotation, prediction
 from backend.labelstudio.connections import Connections
 from backend.server.application import Application
 from backend.server.charts import Bar, ChartMark, Line, Point, bars, timeline

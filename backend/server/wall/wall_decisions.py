@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from sqlalchemy import Engine, select, update
 
 from backend.corrections.database import insert_into, writing
-from backend.corrections.tables import decision
+from backend.corrections.history_tables import decision
 from backend.errors import LabelConfigError, LabelStudioError, RequestError
 from backend.labelstudio.revising import (
     NO_MARK,

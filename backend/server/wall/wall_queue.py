@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, Row, and_, exists, func, select
 
+from backend.corrections.history_tables import decision
 from backend.corrections.outcomes import Outcome
-from backend.corrections.tables import annotation, decision, prediction, proposal, sample
+from backend.corrections.tables import annotation, prediction, proposal, sample
 from backend.errors import PageUnavailable, RequestError
 from backend.geometry import as_boxes
 from backend.labelstudio.connections import first_page

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from backend.corrections.tables import decision as table
+from backend.corrections.history_tables import decision as table
 from backend.errors import RequestError
 from backend.labelstudio.json_fields import moment
 from backend.server.wall.wall_decisions import Decided, Decision, Decisions
