@@ -37,6 +37,7 @@ from tqdm import tqdm
 from benchmarks.faulty_server import FaultyServer, Sent, events, predict, running
 from benchmarks.loopback_pages import LoopbackPages
 from benchmarks.server_speed import Latency
+from benchmarks.worst_mix import worst_mix
 from tests.pages.hostile import HOSTILE
 
 FAULT_SECONDS = 5.0
@@ -188,6 +189,11 @@ def hostile_files(server: FaultyServer, pages: LoopbackPages) -> None:
     predict(server, {600_000 + number: f"/hostile/{name}" for number, name in enumerate(pages.hostile)})
 
 
+def mix(server: FaultyServer, pages: LoopbackPages) -> None:
+    """The worst mix of attacks for a minute."""
+    worst_mix(server, pages, slow_senders)
+
+
 FAULTS: dict[str, Fault] = {
     "nothing": nothing,
     "kills": kills,
@@ -199,6 +205,7 @@ FAULTS: dict[str, Fault] = {
     "slow hosts": slow_hosts,
     "slow senders": slow_senders,
     "hostile files": hostile_files,
+    "worst mix": mix,
 }
 
 
