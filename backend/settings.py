@@ -114,7 +114,7 @@ class Settings:
         "Class that is told of each retraining, as `module:Class`, such as one that writes to MLflow or TensorBoard. "
         "Empty: nobody is.",
     )
-    model: str = _setting("auto", "Which weights serve: `auto`, `hub`, `bundled` or the version of a promoted model.")
+    model: str = _setting("auto", "Which weights serve: `auto`, `hub`, `bundled` or the name of a published model.")
     ask_hub: int = _setting(
         0,
         "1: with MODEL=auto and no promoted model, the original model is fetched from the Hugging Face Hub. "

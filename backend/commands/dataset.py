@@ -35,7 +35,7 @@ _COLUMNS = ("documents", "pages", "pages_without_marks", *MARKS, "samples")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `dataset`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(title="actions", dest="action", required=True, metavar="ACTION")
     one = actions.add_parser("freeze", help="make a version that never changes")
     one.add_argument("name", help="the version's name")
     source = one.add_mutually_exclusive_group(required=True)

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="write a report with plots and pictures of the worst mistakes here"
     )
-    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a published model (MODEL)")
     parser.add_argument(
         "--confidence", type=between_zero_and_one, help="lowest probability at which a mark is shown (CONFIDENCE)"
     )

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="also draw the boxes: into a new .pdf of all pages, a .png or .jpg of a single page, or a folder",
     )
-    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a published model (MODEL)")
     parser.add_argument(
         "--confidence", type=between_zero_and_one, help="lowest probability at which a mark is shown (CONFIDENCE)"
     )

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="a new .pdf of all pages, a .png or .jpg of a single page, or a folder"
     )
     parser.add_argument("--only", nargs="+", choices=MARKS, default=MARKS, help="cover only these marks (default: all)")
-    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a published model (MODEL)")
     parser.add_argument(
         "--confidence",
         type=between_zero_and_one,

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `worker`."""
     parser.add_argument("--once", action="store_true", help="stop when nothing is left to do")
     parser.add_argument(
-        "--unpark", action="store_true", help="first try again all events that were set aside after they had failed"
+        "--unpark", action="store_true", help="first try again all that is parked: what failed and waits for a person"
     )
 
 

@@ -114,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"write its rank into each chosen task, and make the tab {SELECTION.title!r}",
     )
-    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a published model (MODEL)")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

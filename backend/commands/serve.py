@@ -192,7 +192,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (HOST)")
     parser.add_argument("--port", type=port_number, help="port to listen on (PORT)")
     parser.add_argument("--workers", type=one_or_more, help="serving processes (WORKERS)")
-    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a published model (MODEL)")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

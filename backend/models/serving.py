@@ -47,7 +47,7 @@ class Sources:
     """Answers the MODEL setting.
 
     Args:
-        model: `auto`, `hub`, `bundled` or the name of a trained model.
+        model: `auto`, `hub`, `bundled` or the name of a published model.
         data_dir: Holds trained and downloaded models.
         hub: Where the checkpoint is; the original one by default.
         bundled: Folder of the bundled weights.

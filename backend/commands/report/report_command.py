@@ -222,7 +222,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many contracts get pictures on the page, lacking and doubtful ones first (default: %(default)s)",
     )
-    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a published model (MODEL)")
     parser.add_argument(
         "--confidence", type=between_zero_and_one, help="lowest probability at which a mark counts (CONFIDENCE)"
     )

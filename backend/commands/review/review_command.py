@@ -204,7 +204,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write", action="store_true", help=f"write the scores into the project's tasks, and make the tab {_TAB!r}"
     )
-    parser.add_argument("--model", help="auto, hub, bundled or the name of a trained model (MODEL)")
+    parser.add_argument("--model", help="auto, hub, bundled or the name of a published model (MODEL)")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
