@@ -24,6 +24,7 @@ from backend.models.serving import Sources, build_pipeline
 from backend.settings import Settings
 from tests.commands.import_documents.loopback import TOKEN, Loopback, loopback
 from tests.commands.import_documents.papers import image
+from tests.corrections.conftest import migrated_file
 from tests.models.tiny import says
 from tests.served import serving
 from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing, make_app
@@ -40,6 +41,7 @@ __all__ = [
     "Report",
     "Setup",
     "assert_named",
+    "migrated_file",
     "set_to",
     "skipped",
     "token_of",
@@ -139,11 +141,13 @@ class Setup:
 
 
 @pytest.fixture
-def healthy(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
+def healthy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, migrated_file: Path
+) -> Iterator[Setup]:
     """Everything is well."""
     folder = tmp_path / "data"
     says("stamp", folder / "models" / "random")
-    open_database(default_url(folder)).dispose()
+    shutil.copyfile(migrated_file, folder / "ledger.sqlite3")
     settings = Settings(data_dir=folder, model="random", detector="colour")
     version = build_pipeline(Sources.of(settings).at_once(), settings).version
     guard = Settings(basic_auth_user=BASIC[0], basic_auth_pass=BASIC[1], webhook_secret=SECRET)
