@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx2
 from PIL import Image
 from sqlalchemy import Table, select
 
@@ -130,7 +129,7 @@ def drawn_jpeg(seed: int) -> bytes:
 
 def call(studio: LabelStudio, method: str, path: str, **request: Any) -> Any:
     """One request to Label Studio's API."""
-    answer = httpx2.request(method, studio.base_url + path, headers=studio.headers(), timeout=SECONDS, **request)
+    answer = HTTP.request(method, studio.base_url + path, headers=studio.headers(), **request)
     answer.raise_for_status()
     return answer.json() if answer.content else None
 

@@ -6,7 +6,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +16,7 @@ from backend.labelstudio.projects import label_config
 from backend.labelstudio.webhooks import webhooks
 from tests.commands.import_documents.papers import marked, packed
 from tests.end_to_end.conftest import DrawnFile, Server, retrieved
-from tests.patience import SECONDS
+from tests.http_client import HTTP
 
 pytestmark = pytest.mark.label_studio
 
@@ -169,5 +168,5 @@ def test_a_scan_that_lies_on_its_side_is_shown_and_boxed_upright(
 
 def page_of(studio: LabelStudio, reference: str) -> Any:
     """A page as a browser gets it."""
-    answer = httpx2.get(studio.base_url + reference, headers=studio.headers(), timeout=SECONDS).raise_for_status()
+    answer = HTTP.get(studio.base_url + reference, headers=studio.headers()).raise_for_status()
     return Image.open(io.BytesIO(answer.content))

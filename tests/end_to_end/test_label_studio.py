@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-import httpx2
 import pytest
 
 from backend.commands.demo.demo_projects import connect
@@ -14,7 +13,7 @@ from backend.geometry import as_boxes, iou
 from backend.labelstudio.client import LabelStudio
 from backend.settings import Settings
 from tests.end_to_end.conftest import ARCHIVE, CONFIG, DrawnFile, Project, Server, retrieved
-from tests.patience import SECONDS
+from tests.http_client import HTTP
 
 pytestmark = pytest.mark.label_studio
 
@@ -165,11 +164,10 @@ def test_a_rough_box_comes_back_tight_and_labelled(project: Project, drawn: list
 
 def interactive(studio: LabelStudio, connection: int, task: int, result: list[dict[str, Any]]) -> dict[str, Any]:
     """What the editor asks while Auto-Annotation is on."""
-    answer = httpx2.post(
+    answer = HTTP.post(
         f"{studio.base_url}/api/ml/{connection}/interactive-annotating",
         headers=studio.headers(),
         json={"task": task, "context": {"result": result}},
-        timeout=SECONDS,
     )
     stored: dict[str, Any] = answer.raise_for_status().json()
     return stored

@@ -15,6 +15,7 @@ import httpx2
 from flask import Flask, Response, abort, jsonify, request
 
 from backend.labelstudio.client import LabelStudio
+from tests.http_client import HTTP
 from tests.served import serving
 
 TOKEN = "0123456789abcdef"
@@ -292,7 +293,7 @@ def _asked(studio: Loopback, one: dict[str, Any], method: str, path: str, **more
         return {}, BLOCKED
     auth = (one["basic_auth_user"], studio.passwords[one["id"]]) if one.get("basic_auth_user") else None
     try:
-        answer = httpx2.request(method, one["url"].rstrip("/") + path, auth=auth, timeout=5, **more)
+        answer = HTTP.request(method, one["url"].rstrip("/") + path, auth=auth, timeout=5, **more)
     except httpx2.HTTPError:
         return {}, "Max retries exceeded (Caused by NewConnectionError('[Errno 111] Connection refused'))"
     if answer.is_error:
