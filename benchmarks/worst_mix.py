@@ -31,13 +31,26 @@ __all__ = ["worst_mix"]
 _SECONDS = 60.0
 _A3 = (7016, 9921)
 _MEGABYTE = 10**6
+# Those that take the most memory of each decoder's library, and of the room for files that wait.
+_DEAREST = (
+    "AVIF: 64 megapixels of white",
+    "AVIF: a grid of 110 megapixels",
+    "JPEG: 100 scans of 64 megapixels",
+    "PDF: a name of 60 megabytes",
+    "PDF: forms of forms of forms",
+    "PNG: 120 megapixels of 16 bits",
+    "PNG: 120 megapixels with transparency",
+    "TIFF: 100 megapixels of zstd",
+    "TIFF: a profile of 60 megabytes",
+    "WebP: 120 megapixels of white",
+)
 
 
 def worst_mix(
     server: FaultyServer, pages: LoopbackPages, *others: Callable[[FaultyServer, LoopbackPages], None]
 ) -> None:
     """All of it for a minute, and what `others` do beside it."""
-    pages.hostile |= {f"{number}.bin": make() for number, make in enumerate(HOSTILE.values())}
+    pages.hostile |= {f"{number}.bin": HOSTILE[name]() for number, name in enumerate(_DEAREST)}
     pages.hostile |= {"a3.png": _scan("PNG"), "a3.jpg": _scan("JPEG", progressive=True, subsampling=0)}
     names = list(pages.hostile)
     ends = time.monotonic() + _SECONDS
