@@ -80,7 +80,7 @@ def worst_mix(
     many = {"annotation": {"result": [[1.5]] * 490_000}, "filler": "x" * 10 * _MEGABYTE}
     bodies = {
         "/predict": json.dumps({"tasks": tasks, "project": "1.1", "label_config": CONFIG, "params": {}}).encode(),
-        "/webhook": json.dumps({"action": "ANNOTATION_CREATED", **many}).encode(),
+        "/webhook": json.dumps({"action": "TASKS_CREATED", **many}).encode(),
         "/setup": json.dumps({"project": "1.1", "schema": CONFIG, "extra_params": [0.5] * 700_000}).encode(),
     }
     work = [threading.Thread(target=look, args=(one,)) for one in range(3)]

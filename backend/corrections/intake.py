@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, or_, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from backend.corrections.database import refuses_values, writing
 from backend.corrections.journal import Entry, store
@@ -46,6 +46,9 @@ MOST_AT_ONCE = 256
 # Under load something always waits; longer than this without any progress is said.
 PATIENCE_SECONDS = 2.0
 REFUSED = "refused.lines"
+
+# What reading a line that is none, or storing what it says, raises; a number of more than 64 bits the last of them.
+_NO_LINES = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 class Intake:
@@ -193,8 +196,8 @@ class Intake:
         try:
             with writing(self._engine) as connection:
                 self._put_in(connection, lines)
-        except (SQLAlchemyError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            if isinstance(error, SQLAlchemyError) and not refuses_values(error):
+        except (SQLAlchemyError, *_NO_LINES) as error:
+            if isinstance(error, SQLAlchemyError) and not (refuses_values(error) or isinstance(error, IntegrityError)):
                 raise
             if len(lines) > 1:
                 for line in lines:

@@ -7,6 +7,7 @@ other process takes the file over.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import uuid
 from collections.abc import Iterator
@@ -244,8 +245,11 @@ class _File:
     def take_over(cls, path: Path) -> _File | None:
         """A file whose writer is gone; None where there is none, or its writer lives."""
         try:
-            handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
+            return None
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
             return None
         file = cls(path, handle, end=os.fstat(handle).st_size)
         if hold(handle) and file.is_there():

@@ -360,3 +360,38 @@ def test_no_line_however_odd_holds_up_the_others(engine: Engine, intake: Intake,
     intake.move()
     assert numbers(engine) == [1]
     assert len((tmp_path / "spool" / module.REFUSED).read_text(encoding="utf-8").splitlines()) == len(odd)
+
+
+def test_garbage_in_the_spool_holds_up_no_event(engine: Engine, tmp_path: Path) -> None:
+    """Of each kind one file: bytes that are no text, depths, numbers and times without end, pipes, folders, links."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    event_of = '{"key": "%s", "event": {"action": "X", "project": %s, "received": %s, "body": {}}}'
+    lines = [
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b"null",
+        b"9" * 10_000,
+        b'{"shown": {"prediction": {"task": "x"}}}',
+        (event_of % ("a", 10**30, 1.0)).encode(),
+        (event_of % ("b", "null", "null")).encode(),
+        (event_of % ("c", "null", '"later"')).encode(),
+        (event_of % (r"\ud800", "null", 1.0)).encode(),
+    ]
+    for number, line in enumerate(lines):
+        (folder / f"{number}.jsonl").write_bytes(line + b"\n")
+    os.mkfifo(folder / "pipe.jsonl")
+    (folder / "folder.jsonl").mkdir()
+    (tmp_path / "elsewhere").write_text("of somebody else\n")
+    (folder / "link.jsonl").symlink_to(tmp_path / "elsewhere")
+
+    intake = Intake(engine, folder)
+    put(intake, 1)
+    while intake.move():
+        pass
+
+    assert numbers(engine) == [1]
+    assert intake.troubles() == []
+    assert len((folder / module.REFUSED).read_bytes().splitlines()) == len(lines)
+    assert (tmp_path / "elsewhere").read_text() == "of somebody else\n"
+    intake.close()
