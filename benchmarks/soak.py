@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -74,6 +75,7 @@ class Soaked:
         unanswered: Requests for predictions without an answer.
         lost: Acknowledged events that are not in the samples.
         left: Files of which nobody will ever ask, when the server has ended.
+        worked: Seconds of a processor that the servers took, this program not among them.
     """
 
     looks: list[Look] = field(default_factory=list)
@@ -82,6 +84,7 @@ class Soaked:
     unanswered: int = 0
     lost: int = 0
     left: tuple[str, ...] = ()
+    worked: float = 0.0
 
     @classmethod
     def kept(cls, folder: Path | None) -> Soaked:
@@ -129,6 +132,8 @@ def run(*, predictions: int, number: int, folder: Path | None = None, parts: int
             print(_row(len(soaked.looks), soaked.looks[-1]), file=sys.stderr, flush=True)
         server.stop()
         soaked.left = _left(server.data)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        soaked.worked += ended.ru_utime + ended.ru_stime
     return soaked
 
 
@@ -168,7 +173,8 @@ def main() -> None:
         growth = f"memory {100 * soaked.growth:+.1f} % from the second part of this call to the last"
     print(
         f"{growth}; {len(soaked.looks)} of {PARTS} parts; {soaked.refused} events refused, {soaked.lost} lost, "
-        f"{soaked.unanswered} requests without an answer; left behind: {', '.join(soaked.left) or 'nothing'}"
+        f"{soaked.unanswered} requests without an answer; left behind: {', '.join(soaked.left) or 'nothing'}; "
+        f"{soaked.worked:.0f} s of a processor"
     )
 
 
