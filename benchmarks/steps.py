@@ -77,9 +77,9 @@ class _TimedDetector(DetectorNetwork):
 class _TimedRefiner(BoxRefiner):
     clock: Clock
 
-    def edges(self, seen: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def look(self, seen: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         with self.clock.step("refiner: network"):
-            return super().edges(seen)
+            return super().look(seen)
 
 
 class _TimedClassifier(Network):

@@ -42,6 +42,7 @@ from backend.training.parity import compare, drawn_truth
 from backend.training.quantise import CalibrationInputs, calibration, quantise
 from backend.training.refiner.refiner_loop import BUNDLED_REFINER, fit_refiner
 from backend.training.refiner.refiner_publishing import REFINER_CARD_FILE, publish_refiner
+from backend.training.refiner.refiner_samples import Proposals
 from backend.training.training_pages import (
     add_real_pages,
     ask_for_folder,
@@ -141,11 +142,10 @@ def _begun(work: Path) -> tuple[DetectorRecipe, EarlierDetector]:
 
 
 def fit_boxes(work: Path, out: Path, *, real: Path | None, threads: int, jobs: int) -> list[str]:
-    """Trains the refiner on the pages of `work`, and writes it to `out`; it begins with the body of the detector there.
+    """Trains the bundled refiner further on the pages of `work`, and writes it to `out`.
 
-    Where `out` holds no detector, it begins with the bundled one's.
-
-    Gives what was measured, a line a set.
+    The detector of `out` proposes candidates, or the bundled one where there is none. Gives what was measured, a line a
+    set.
 
     Raises:
         TrainingError: There are no pages, or those of a data set are to overwrite the bundled weights.
@@ -154,14 +154,14 @@ def fit_boxes(work: Path, out: Path, *, real: Path | None, threads: int, jobs: i
     store = _pages(work)
     pages = store.read()
     train, judge = _stocks(store, pages, out, real)
-    made = out / DETECTOR_WEIGHTS_FILE
-    begun = in_floating_point(out if made.is_file() else WEIGHTS, DETECTOR_WEIGHTS_FILE)
-    base = _base_of(work / "refiner-base.onnx", begun)
+    base = _base_of(work / "refiner-base.onnx", in_floating_point(WEIGHTS, REFINER_WEIGHTS_FILE))
     new = {f"{page.domain}/{page.source}" for page in pages if is_frozen(page)}
     shares = shared(BUNDLED_REFINER.shares, train.groups, new, samples=BUNDLED_REFINER.samples)
-    recipe = dataclasses.replace(BUNDLED_REFINER, base=f"detector@{sha256_of(base)[:12]}", shares=shares)
+    recipe = dataclasses.replace(BUNDLED_REFINER, base=f"refiner@{sha256_of(base)[:12]}", shares=shares)
     folder = work / run_name("refiner", recipe.digest, pages, store)
-    progress = fit_refiner(recipe, train, judge, folder, base=state_dict_from_onnx(base), workers=jobs)
+    proposes = Proposals(out if (out / DETECTOR_WEIGHTS_FILE).is_file() else WEIGHTS)
+    begun = state_dict_from_onnx(base)
+    progress = fit_refiner(recipe, train, judge, folder, base=begun, proposes=proposes, workers=jobs)
     return publish_refiner(folder, progress, recipe, store, out)
 
 

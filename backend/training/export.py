@@ -211,10 +211,10 @@ def export_detector(network: DetectorNet, path: Path, *, half: bool = True) -> N
 
 
 def export_refiner(network: RefinerNet, path: Path) -> None:
-    """Writes `network` as ONNX: `pixels` (N, S, S, 3) uint8 → `edges` (N, 12), shares of what is seen.
+    """Writes `network` as ONNX: `pixels` (N, S, S, 3) uint8 → `edges` (N, 12), and `chances` (N, 3) if it has some.
 
-    Edges 4c to 4c + 3 are left, top, right and bottom of mark c. Kernels are kept as float16; the graph casts them back
-    and computes in float32. The bytes depend on the weights alone.
+    Edges 4c to 4c + 3 are left, top, right and bottom of mark c, shares of what is seen. Kernels are kept as float16;
+    the graph casts them back and computes in float32. The bytes depend on the weights alone.
     """
     state = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
     graph = GraphBuilder(state, half=True)
@@ -229,7 +229,7 @@ def export_refiner(network: RefinerNet, path: Path) -> None:
         ("sideways", np.array([[[True], [False]] * (count // 2)])),
     ):
         graph.add("Constant", name=name, value=numpy_helper.from_array(values))
-    merged, _ = _pyramid(graph, network)
+    merged, last = _pyramid(graph, network)
     placed = graph.add("Add", merged, "position", name="placed")
     graph.nodes.append(
         helper.make_node(
@@ -251,8 +251,24 @@ def export_refiner(network: RefinerNet, path: Path) -> None:
     sure = graph.add("Softmax", graph.add("Where", "sideways", across, down, name="along"), name="sure", axis=2)
     graph.add("Squeeze", graph.add("MatMul", sure, "middles", name="expected"), "last", name="edges")
     pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", network.side, network.side, 3])
-    edges = helper.make_tensor_value_info("edges", TensorProto.FLOAT, ["N", count])
-    write_private(path, graph.finish("refiner", [pixels], [edges]).SerializeToString())
+    outputs = [helper.make_tensor_value_info("edges", TensorProto.FLOAT, ["N", count])]
+    if network.evidence is not None:
+        _chances(graph, placed, last, network.evidence)
+        outputs.append(helper.make_tensor_value_info("chances", TensorProto.FLOAT, ["N", len(MARKS)]))
+    write_private(path, graph.finish("refiner", [pixels], outputs).SerializeToString())
+
+
+def _chances(graph: GraphBuilder, placed: str, last: str, evidence: nn.Module) -> None:
+    """Adds `chances`: the sigmoid of what mean and largest features tell."""
+    shown = _separable(graph, placed, "evidence", evidence)
+    parts = [
+        graph.add("GlobalAveragePool", shown, name="evidence.mean"),
+        graph.add("GlobalMaxPool", shown, name="evidence.most"),
+        graph.add("GlobalAveragePool", last, name="evidence.body"),
+    ]
+    seen = graph.add("Flatten", graph.add("Concat", *parts, name="evidence.all", axis=1), name="evidence.flat")
+    told = graph.add("Gemm", seen, graph.names["chances.weight"], "chances.bias", name="chances.logits", transB=1)
+    graph.add("Sigmoid", told, name="chances")
 
 
 def _lite(graph: GraphBuilder, network: LiteNet) -> None:

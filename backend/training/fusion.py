@@ -33,6 +33,8 @@ _FEW = 10
 """Marks of a class below which pages do not tell its bias."""
 _OWN_CLASS = 0.5
 """What the right class is worth beside overlap, where two candidates hit one mark."""
+_TAKEN_FOR = 0.5
+"""Share of a candidate's highest heat above which the detector also takes it for another class."""
 
 
 def fit_fusion(
@@ -122,7 +124,8 @@ def shown_as(candidates: Candidates, truth: KnownMarks) -> list[str | None]:
     """
     overlap = iou(candidates.boxes, truth.boxes)
     own = np.array([MARKS.index(label) for label in truth.labels], np.intp)
-    wanted = overlap + _OWN_CLASS * (candidates.heat[:, own] > 0)
+    taken_for = candidates.heat[:, own] > _TAKEN_FOR * candidates.heat.max(axis=1, initial=0, keepdims=True)
+    wanted = overlap + _OWN_CLASS * taken_for
     hits = overlap >= HIT
     doubtful = coverage(candidates.boxes, truth.ignored).max(axis=1, initial=0) >= DONT_CARE
     undecided = np.asarray(hits.any(axis=1) | doubtful)

@@ -155,7 +155,7 @@ def _edges(weights: Weights, looks: NDArray[np.uint8], *, threads: int) -> NDArr
     """Where the refiner sees the edges of each mark, (N, 3, 4), shares of what it looks at."""
     refiner = BoxRefiner.open(home_of("refiner", weights.folder), threads=threads)
     parts = [
-        refiner.edges(looks[start : start + _COMPARED_AT_ONCE]) for start in range(0, len(looks), _COMPARED_AT_ONCE)
+        refiner.look(looks[start : start + _COMPARED_AT_ONCE])[0] for start in range(0, len(looks), _COMPARED_AT_ONCE)
     ]
     return np.concatenate(parts)
 

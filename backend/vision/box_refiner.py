@@ -1,7 +1,7 @@
 """A second look at each candidate: a network sees it with what lies around, and says where its edges are.
 
 The detector says from the middle of a mark where its edges are, on the whole page at once. This network sees one
-candidate at a time, so that thin strokes and a mark's ends decide.
+candidate at a time, so that thin strokes and a mark's ends decide. It also says how likely it is that the box is right.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _AT_ONCE = 8
 """Candidates in one inference: more would take memory and no less time."""
 _LEAST_SIDE = 1.0
 """Pixels below which an answer is no box."""
+_LEAST = 0.03
+"""Stands for a heat or a chance that is lower, so that neither decides alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class RefinerConfig:
         margin: Share of a candidate's sides that is seen beyond it, at each of them.
         again: IoU of a box before and after. Below it the box is looked at once more, from where it is now; None for
             never.
+        trust: What its chances count beside the detector's heat, from 0, for a network that gives none, to 1.
         provenance: Where the weights come from, in words.
     """
 
@@ -52,6 +55,7 @@ class RefinerConfig:
     side: int = 160
     margin: float = 0.5
     again: float | None = None
+    trust: float = 0.0
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -62,11 +66,14 @@ class RefinerConfig:
             raise BadWeights(f"margin is {self.margin}: expected 0 to {_MOST_MARGIN:g}")
         if self.again is not None and not 0 <= self.again <= 1:
             raise BadWeights(f"again is {self.again}: expected 0 to 1, or null")
+        if not 0 <= self.trust <= 1:
+            raise BadWeights(f"trust is {self.trust}: expected 0 to 1")
 
     @property
     def facts(self) -> dict[str, Any]:
         """Everything that decides what comes out, as plain JSON."""
         own = {} if self.again is None else {"again": self.again}
+        own |= {"trust": self.trust} if self.trust else {}
         return {"sha256": self.sha256, "side": self.side, "margin": self.margin} | own
 
     @property
@@ -137,6 +144,9 @@ class BoxRefiner:
             "pixels": ("tensor(uint8)", (config.side, config.side, 3)),
             "edges": ("tensor(float)", (4 * len(MARKS),)),
         }
+        if config.trust:
+            wanted["chances"] = ("tensor(float)", (len(MARKS),))
+        self._outputs = [name for name in wanted if name != "pixels"]
         if found != wanted:
             raise BadWeights(f"{path}: inputs and outputs are {found}: expected {wanted}")
 
@@ -149,36 +159,59 @@ class BoxRefiner:
         """
         return cls(folder / REFINER_WEIGHTS_FILE, RefinerConfig.read(folder / REFINER_CONFIG_FILE), threads=threads)
 
-    def edges(self, seen: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Where each mark's edges are, (N, 3, 4), as shares of what is seen, (N, S, S, 3) RGB."""
-        with self._lock:
-            (edges,) = self._session.run(["edges"], {"pixels": seen})
-        return np.asarray(edges.reshape(len(seen), len(MARKS), 4), np.float64)
+    def look(self, seen: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What each mark's box would be, (N, 3, 4), shares of what is seen, (N, S, S, 3) RGB; and its chance, (N, 3).
 
-    def __call__(self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
-        """The boxes with the edges that the network gives them, (N, 4).
+        The chance is that there is such a mark and the box fits it; 0 of a network that gives none.
+        """
+        with self._lock:
+            edges, *rest = self._session.run(self._outputs, {"pixels": seen})
+        chances = rest[0] if rest else np.zeros((len(seen), len(MARKS)))
+        return edges.reshape(len(seen), len(MARKS), 4).astype(np.float64), chances.astype(np.float64)
+
+    def __call__(
+        self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp]
+    ) -> tuple[Boxes, NDArray[np.float64]]:
+        """The boxes with the edges that the network gives them, (N, 4), and the chance of each mark there, (N, 3).
 
         Args:
             pixels: (H, W, 3) RGB, at the detector's resolution.
             boxes: (N, 4) candidates, pixels.
             labels: (N,) indices into `MARKS`: what each is taken for.
         """
-        refined = self._looked(pixels, boxes, labels)
+        refined, chances = self._looked(pixels, boxes, labels)
         if self.config.again is not None and len(boxes):
             far = np.flatnonzero(np.diagonal(iou(as_boxes(boxes), refined)) < self.config.again)
-            refined[far] = self._looked(pixels, refined[far], labels[far])
-        return refined
+            refined[far], chances[far] = self._looked(pixels, refined[far], labels[far])
+        return refined, chances
 
-    def _looked(self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
-        """The boxes after one look; a box stays as it is where the answer is none."""
-        refined = np.array(boxes, np.float64)
+    def weighed(self, heat: NDArray[np.float64], chances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Heat and chances, (N, 3) each, as one: the mean of their log odds by how far the chances are trusted."""
+        trust = self.config.trust
+        if not trust:
+            return heat
+        odds = (1 - trust) * _log_odds(heat) + trust * _log_odds(chances)
+        return np.asarray(1 / (1 + np.exp(-odds)))
+
+    def _looked(
+        self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp]
+    ) -> tuple[Boxes, NDArray[np.float64]]:
+        """The boxes after one look, and the chances; a box stays as it is where the answer is none."""
+        refined, chances = np.array(boxes, np.float64), np.zeros((len(boxes), len(MARKS)))
         for start in range(0, len(boxes), _AT_ONCE):
             rows = slice(start, start + _AT_ONCE)
             windows = [window_of(box, self.config.margin) for box in boxes[rows]]
-            seen = np.stack([looked_at(pixels, window, self.config.side) for window in windows])
-            own = self.edges(seen)[np.arange(len(seen)), labels[rows]]
+            edges, chances[rows] = self.look(
+                np.stack([looked_at(pixels, window, self.config.side) for window in windows])
+            )
+            own = edges[np.arange(len(windows)), labels[rows]]
             corners = np.stack(windows)
             refined[rows] = np.tile(corners[:, :2], 2) + own * np.tile(corners[:, 2:] - corners[:, :2], 2)
         refined = clip(refined, width=pixels.shape[1], height=pixels.shape[0])
         whole = np.all(refined[:, 2:] - refined[:, :2] >= _LEAST_SIDE, axis=1, keepdims=True)
-        return np.where(whole, refined, boxes)
+        return np.where(whole, refined, boxes), chances
+
+
+def _log_odds(chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    bounded = np.clip(chances, _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(bounded / (1 - bounded)))

@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from backend.geometry import Boxes, as_boxes, clip, iou, suppress, turned_left
 from backend.vision.box_refiner import BoxRefiner
 from backend.vision.candidates import Candidates
-from backend.vision.engine import PIXEL_MM, DetectorNetwork, DetectorOutput
+from backend.vision.engine import PIXEL_MM, DetectorConfig, DetectorNetwork, DetectorOutput
 from backend.vision.network_config import MARKS
 from backend.vision.working_raster import rasterise
 
-__all__ = ["ModelDetector", "Peaks", "padded", "page_input", "peaks_of"]
+__all__ = ["ModelDetector", "Peaks", "padded", "page_input", "peaks_in", "peaks_of"]
 
 _DOUBT = 0.05
 """Probability that a page is not upright, from which it is looked at from all sides: few upright pages reach it."""
 _LEAST = 1e-6
 """Least probability that one look can give, so that none decides alone."""
+_EACH_MARK = np.arange(len(MARKS))
 _ONE_BOX = 0.8
 """IoU above which peaks of different classes are one candidate: the classifier would see the same pixels."""
 
@@ -88,6 +89,19 @@ def peaks_of(
         scores.append(found[kept])
     every, order = np.concatenate(scores), np.argsort(-np.concatenate(scores), kind="stable")
     return Peaks(np.concatenate(boxes)[order], np.concatenate(labels)[order], every[order])
+
+
+def peaks_in(seen: DetectorOutput, config: DetectorConfig) -> Peaks:
+    """Reads one page's output as a detector's config says."""
+    return peaks_of(
+        seen.heat,
+        seen.edges,
+        stride=config.stride,
+        least=config.least_heat,
+        most=config.most,
+        same=config.same_iou,
+        reach=config.box_reach,
+    )
 
 
 def _boxes_at(edges: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp], *, stride: int) -> Boxes:
@@ -154,10 +168,12 @@ class ModelDetector:
         seen = self._look(small)
         turns = self._turns(small, seen.turns)
         if not turns:
-            return self._candidates(self._peaks(seen), small, scale, width=pixels.shape[1], height=pixels.shape[0])
+            return self._candidates(
+                peaks_in(seen, self._network.config), small, scale, width=pixels.shape[1], height=pixels.shape[0]
+            )
         upright = np.ascontiguousarray(np.rot90(pixels, -turns))
         small, scale = page_input(upright, dpi, pixel_mm=self._network.config.pixel_mm)
-        peaks = self._peaks(self._look(small))
+        peaks = peaks_in(self._look(small), self._network.config)
         again = self._candidates(peaks, small, scale, width=upright.shape[1], height=upright.shape[0])
         boxes = turned_left(again.boxes, turns, width=upright.shape[1], height=upright.shape[0])
         return Candidates(boxes, again.scores, again.heat, turns)
@@ -171,23 +187,11 @@ class ModelDetector:
         small, scale = page_input(pixels, dpi, pixel_mm=self._network.config.pixel_mm)
         found = boxes * scale
         for _ in range(times):
-            found = self._refiner(small, found, labels)
+            found, _ = self._refiner(small, found, labels)
         return clip(found / scale, width=pixels.shape[1], height=pixels.shape[0])
 
     def _look(self, small: NDArray[np.uint8]) -> DetectorOutput:
         return self._network.run(padded(small, self._network.config.multiple))
-
-    def _peaks(self, seen: DetectorOutput) -> Peaks:
-        config = self._network.config
-        return peaks_of(
-            seen.heat,
-            seen.edges,
-            stride=config.stride,
-            least=config.least_heat,
-            most=config.most,
-            same=config.same_iou,
-            reach=config.box_reach,
-        )
 
     def _turns(self, small: NDArray[np.uint8], first: NDArray[np.float32]) -> int:
         """How many quarters the page `small` was turned to the left; 0 where that is not clear.
@@ -214,26 +218,26 @@ class ModelDetector:
         self, peaks: Peaks, small: NDArray[np.uint8], scale: NDArray[np.float64], *, width: int, height: int
     ) -> Candidates:
         """The peaks of the network's input `small` as candidates of the page, `width` x `height` pixels."""
+        found = Candidates(peaks.boxes, peaks.scores, peaks.scores[:, None] * (peaks.labels[:, None] == _EACH_MARK))
         if self._refiner is not None:
-            peaks = _distinct(
-                Peaks(self._refiner(small, peaks.boxes, peaks.labels), peaks.labels, peaks.scores),
-                same=self._network.config.same_iou,
-            )
-        boxes = clip(peaks.boxes / scale, width=width, height=height)
-        own = np.zeros((len(boxes), len(MARKS)))
-        own[np.arange(len(boxes)), peaks.labels] = peaks.scores
+            refined, chances = self._refiner(small, peaks.boxes, peaks.labels)
+            heat = self._refiner.weighed(found.heat, chances)
+            own = heat[np.arange(len(heat)), peaks.labels]
+            kept = _distinct(refined, peaks.labels, own, same=self._network.config.same_iou)
+            found = Candidates(refined[kept], own[kept], heat[kept])
+        boxes = clip(found.boxes / scale, width=width, height=height)
         # The network also looks at the padding, which is beyond the page.
         shown = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
-        return _merged(Candidates(boxes[shown], peaks.scores[shown], own[shown]))
+        return _merged(Candidates(boxes[shown], found.scores[shown], found.heat[shown]))
 
 
-def _distinct(peaks: Peaks, *, same: float) -> Peaks:
-    """The peaks without those that turned out to be a mark that a better one of their class is."""
-    kept = np.zeros(len(peaks.scores), bool)
-    for label in np.unique(peaks.labels):
-        own = np.flatnonzero(peaks.labels == label)
-        kept[own[suppress(peaks.boxes[own], peaks.scores[own], threshold=same)]] = True
-    return Peaks(peaks.boxes[kept], peaks.labels[kept], peaks.scores[kept])
+def _distinct(boxes: Boxes, labels: NDArray[np.intp], scores: NDArray[np.float64], *, same: float) -> NDArray[np.intp]:
+    """Which boxes (N, 4) are not marks that a better one of their class is, best first."""
+    kept = np.zeros(len(scores), bool)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        kept[own[suppress(boxes[own], scores[own], threshold=same)]] = True
+    return np.asarray([row for row in np.argsort(-scores, kind="stable") if kept[row]], np.intp)
 
 
 def _merged(found: Candidates) -> Candidates:

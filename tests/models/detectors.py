@@ -147,23 +147,37 @@ def open_detector(folder: Path) -> ModelDetector:
     return ModelDetector(DetectorNetwork(folder / DETECTOR_WEIGHTS_FILE, config, threads=1))
 
 
-def write_refiner(folder: Path, *, side: int = REFINER_SIDE, outputs: int = 4 * len(MARKS)) -> BoxRefiner:
-    """Writes a refiner that answers the same of whatever it sees: `REFINED`."""
-    answers = np.array([REFINED[name] for name in MARKS], np.float32).reshape(1, -1)[:, :outputs]
+def write_refiner(
+    folder: Path,
+    *,
+    side: int = REFINER_SIDE,
+    outputs: int = 4 * len(MARKS),
+    chances: tuple[float, float, float] | None = None,
+) -> BoxRefiner:
+    """Writes a refiner that answers the same of whatever it sees: `REFINED`, and the chances, if it gives some."""
+    answers = {"edges": np.array([REFINED[name] for name in MARKS], np.float32).reshape(1, -1)[:, :outputs]}
+    answers |= {} if chances is None else {"chances": np.array([chances], np.float32)}
     nodes = [
         helper.make_node("Shape", ["pixels"], ["count"], start=0, end=1),
         helper.make_node("Concat", ["count", "one"], ["repeats"], axis=0),
-        helper.make_node("Tile", ["answers", "repeats"], ["edges"]),
+        *(helper.make_node("Tile", [f"all {name}", "repeats"], [name]) for name in answers),
     ]
-    constants = [numpy_helper.from_array(answers, "answers"), numpy_helper.from_array(np.array([1], np.int64), "one")]
+    constants = [
+        *(numpy_helper.from_array(values, f"all {name}") for name, values in answers.items()),
+        numpy_helper.from_array(np.array([1], np.int64), "one"),
+    ]
     graph = helper.make_graph(
         nodes,
         "refiner",
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", side, side, 3])],
-        [helper.make_tensor_value_info("edges", TensorProto.FLOAT, ["N", outputs])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", values.shape[1]])
+            for name, values in answers.items()
+        ],
         constants,
     )
     path = folder / REFINER_WEIGHTS_FILE
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
-    RefinerConfig(sha256=sha256_of(path), side=REFINER_SIDE).write(folder / REFINER_CONFIG_FILE)
+    config = RefinerConfig(sha256=sha256_of(path), side=REFINER_SIDE, trust=0.0 if chances is None else 0.5)
+    config.write(folder / REFINER_CONFIG_FILE)
     return BoxRefiner.open(folder, threads=1)

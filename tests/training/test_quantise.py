@@ -71,7 +71,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     write_detector(random_network(), folder, fusion=Fusion(seen=0.5), refined=True)
     torch.manual_seed(1)
     export_refiner(RefinerNet(REFINER_SIDE, TINY_LITE).eval(), folder / REFINER_WEIGHTS_FILE)
-    refiner = RefinerConfig(sha256=sha256_of(folder / REFINER_WEIGHTS_FILE), side=REFINER_SIDE, margin=0.25)
+    refiner = RefinerConfig(sha256=sha256_of(folder / REFINER_WEIGHTS_FILE), side=REFINER_SIDE, margin=0.25, trust=0.5)
     refiner.write(folder / REFINER_CONFIG_FILE)
     return Weights.open(folder, name="float")
 
@@ -163,14 +163,13 @@ def test_the_detectors_first_and_last_layers_stay_in_floating_point(tmp_path: Pa
     assert exact == first | {"heat.last", "edges.last"}
 
 
-def test_the_refiner_sees_edges_in_nearly_the_same_places(
-    weights: Weights, whole: Weights, seen: CalibrationInputs
-) -> None:
+def test_the_refiner_sees_nearly_the_same(weights: Weights, whole: Weights, seen: CalibrationInputs) -> None:
     assert seen.looks is not None
-    exact, coarse = (BoxRefiner.open(one.folder, threads=1).edges(seen.looks) for one in (weights, whole))
-    assert 0 < np.abs(exact - coarse).max() < 0.05
+    exact, coarse = (BoxRefiner.open(one.folder, threads=1).look(seen.looks) for one in (weights, whole))
+    for said, whole_numbers in zip(exact, coarse, strict=True):
+        assert 0 < np.abs(said - whole_numbers).max() < 0.05
     before, after = (RefinerConfig.read(one.folder / REFINER_CONFIG_FILE) for one in (weights, whole))
-    assert (after.side, after.margin) == (before.side, before.margin) == (REFINER_SIDE, 0.25)
+    assert (after.side, after.margin, after.trust) == (before.side, before.margin, before.trust)
     assert after.digest != before.digest, "another version"
     facts = [build_detector("model", one.folder, threads=1).facts for one in (weights, whole)]
     assert [one["refiner"] for one in facts] == [before.digest, after.digest]

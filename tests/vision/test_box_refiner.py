@@ -32,7 +32,8 @@ def page(width: int = 400, height: int = 300) -> NDArray[np.uint8]:
 
 def refined(refiner: BoxRefiner, boxes: list[tuple[float, float, float, float]], mark: str) -> list[list[float]]:
     labels = np.full(len(boxes), MARKS.index(mark), np.intp)
-    return [list(map(float, box)) for box in refiner(page(), as_boxes(boxes), labels)]
+    found, _ = refiner(page(), as_boxes(boxes), labels)
+    return [list(map(float, box)) for box in found]
 
 
 def test_the_margins_are_seen() -> None:
@@ -73,6 +74,25 @@ def test_a_box_that_moved_far_is_looked_at_once_more(again: float | None, expect
     assert refined(refiner, [box, box], "signature") == [list(box)] * 2
 
 
+def test_the_chances_are_those_of_each_box(tmp_path: Path) -> None:
+    refiner, boxes = write_refiner(tmp_path, chances=(0.9, 0.2, 0.1)), as_boxes([(100, 40, 140, 60), (10, 10, 50, 30)])
+    _, chances = refiner(page(), boxes, np.array([0, 1]))
+    np.testing.assert_allclose(chances, [[0.9, 0.2, 0.1]] * 2, atol=1e-6)
+
+
+def test_heat_and_chances_are_weighed_by_their_log_odds(tmp_path: Path) -> None:
+    refiner = write_refiner(tmp_path, chances=(0.9, 0.2, 0.1))
+    heat, chances = np.array([[0.5, 0.2, 0.0]]), np.array([[0.9, 0.2, 1.0]])
+    # Odds of 1 and 9 make 3; what is the same stays; odds of 3/97 and 97/3 make 1.
+    np.testing.assert_allclose(refiner.weighed(heat, chances), [[0.75, 0.2, 0.5]], atol=1e-9)
+
+
+def test_a_refiner_without_chances_leaves_the_heat(tmp_path: Path) -> None:
+    refiner, heat = write_refiner(tmp_path), np.array([[0.5, 0.2, 0.0]])
+    _, chances = refiner(page(), as_boxes([(100, 40, 140, 60)]), np.array([0]))
+    assert (refiner.weighed(heat, chances) == heat).all()
+
+
 def test_an_answer_that_is_no_box_changes_nothing(tmp_path: Path) -> None:
     assert refined(write_refiner(tmp_path), [(100.0, 40.0, 140.0, 60.0)], "thumb") == [[100, 40, 140, 60]]
 
@@ -95,7 +115,13 @@ def test_a_config_survives_the_disk_and_says_when_answers_change(tmp_path: Path)
     assert len({CONFIG.digest, *(dataclasses.replace(CONFIG, **one).digest for one in CHANGES)}) == 1 + len(CHANGES)
 
 
-CHANGES: list[dict[str, object]] = [{"sha256": "cd" * 32}, {"side": 64}, {"margin": 0.4}, {"again": 0.5}]
+CHANGES: list[dict[str, object]] = [
+    {"sha256": "cd" * 32},
+    {"side": 64},
+    {"margin": 0.4},
+    {"again": 0.5},
+    {"trust": 0.5},
+]
 
 
 def described(**facts: object) -> str:
@@ -116,6 +142,8 @@ def described(**facts: object) -> str:
         (described(margin=-0.1), "margin is -0.1"),
         (described(margin=9), "margin is 9"),
         (described(again=1.5), "again is 1.5"),
+        (described(trust=-0.1), "trust is -0.1"),
+        (described(trust=1.1), "trust is 1.1"),
         (described(margin="wide"), "does not describe a refiner"),
     ],
 )

@@ -19,7 +19,14 @@ from backend.vision.engine import DetectorConfig, DetectorNetwork, DetectorOutpu
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import ModelDetector, padded, page_input
 from backend.vision.weights import DETECTOR_CONFIG_FILE, DETECTOR_WEIGHTS_FILE
-from tests.models.detectors import TINY_LITE, ink_detector, open_detector, random_network, write_detector
+from tests.models.detectors import (
+    TINY_LITE,
+    ink_detector,
+    open_detector,
+    random_network,
+    write_detector,
+    write_refiner,
+)
 
 CYAN, BLACK = (0, 255, 255), (0, 0, 0)
 ALIKE = [[20.0, 12.0, 28.0, 16.0]] * 3
@@ -324,10 +331,13 @@ def test_a_refiner_gives_the_boxes_their_edges_and_the_version_says_so(tmp_path:
         def __init__(self) -> None:
             pass
 
-        def __call__(self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp]) -> Boxes:
+        def __call__(
+            self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp]
+        ) -> tuple[Boxes, NDArray[np.float64]]:
             assert pixels.shape == (585, 413, 3)
             assert (labels == 0).all()
-            return as_boxes([(140, 230, 220, 260) if box[0] < 200 else tuple(box) for box in boxes])
+            refined = as_boxes([(140, 230, 220, 260) if box[0] < 200 else tuple(box) for box in boxes])
+            return refined, np.zeros((len(boxes), len(MARKS)))
 
     config = DetectorConfig.read(tmp_path / DETECTOR_CONFIG_FILE)
     network = DetectorNetwork(tmp_path / DETECTOR_WEIGHTS_FILE, config, threads=1)
@@ -335,3 +345,20 @@ def test_a_refiner_gives_the_boxes_their_edges_and_the_version_says_so(tmp_path:
     found = detector(page, 50)
     assert sorted(map(list, found.boxes)) == [[140, 230, 220, 260], sorted(map(list, plain(page, 50).boxes))[2]]
     assert detector.facts != plain.facts
+
+
+def test_a_second_look_that_sees_no_mark_makes_a_candidate_less_likely(tmp_path: Path) -> None:
+    ink_detector(tmp_path, [[20.0, 12.0, 28.0, 16.0]] * 3, least_heat=0.3)
+    config = DetectorConfig.read(tmp_path / DETECTOR_CONFIG_FILE)
+    network = DetectorNetwork(tmp_path / DETECTOR_WEIGHTS_FILE, config, threads=1)
+    page = np.full((585, 413, 3), 255, np.uint8)
+    page[240:248, 160:168] = CYAN
+
+    def heat(chance: float) -> list[float]:
+        [found] = ModelDetector(network, refiner=write_refiner(tmp_path, chances=(chance, 0.1, 0.4)))(page, 50).heat
+        return list(map(float, found))
+
+    doubtful, unsure, sure = map(heat, (0.05, 0.5, 0.95))
+    assert doubtful[0] < unsure[0] < sure[0]
+    assert doubtful[1:] == unsure[1:] == sure[1:]
+    assert doubtful[1] < doubtful[2], "the second look speaks of each class"

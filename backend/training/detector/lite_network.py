@@ -18,7 +18,7 @@ from torch.nn import functional
 from backend.training.detector.detector_network import TAUGHT, BodiedNet, DetectorNet, begin_rare
 from backend.vision.network_config import MARKS
 
-__all__ = ["LITE0", "InvertedResidual", "LiteNet", "LiteShape", "Pyramid", "body_from_imagenet", "head"]
+__all__ = ["LITE0", "InvertedResidual", "LiteNet", "LiteShape", "Pyramid", "body_from_imagenet", "head", "separable"]
 
 _STRIDE = 4
 _KERNELS = (3, 3, 5, 3, 5, 5, 3)
@@ -113,7 +113,7 @@ class InvertedResidual(nn.Module):
         return features + found
 
 
-def _separable(inputs: int, outputs: int) -> nn.Sequential:
+def separable(inputs: int, outputs: int) -> nn.Sequential:
     """A 3 x 3 filter a channel, then all channels together: a ninth of the work of a full convolution."""
     return nn.Sequential(_unit(inputs, inputs, kernel=3, groups=inputs), _unit(inputs, outputs))
 
@@ -147,7 +147,7 @@ class Pyramid(BodiedNet):
                 before, number = width, number + 1
             self.stages.append(nn.Sequential(*blocks))
         self.laterals = nn.ModuleList(_unit(shape.widths[stage], shape.pyramid) for stage in _PYRAMID)
-        self.merges = nn.ModuleList(_separable(shape.pyramid, shape.pyramid) for _ in _PYRAMID[:-1])
+        self.merges = nn.ModuleList(separable(shape.pyramid, shape.pyramid) for _ in _PYRAMID[:-1])
 
     @property
     def body(self) -> list[nn.Module]:
@@ -170,7 +170,7 @@ class Pyramid(BodiedNet):
 
 def head(inputs: int, outputs: int) -> nn.Sequential:
     """Two separable convolutions and a projection."""
-    return nn.Sequential(_separable(inputs, inputs), _separable(inputs, inputs), nn.Conv2d(inputs, outputs, 1))
+    return nn.Sequential(separable(inputs, inputs), separable(inputs, inputs), nn.Conv2d(inputs, outputs, 1))
 
 
 class LiteNet(Pyramid, DetectorNet):

@@ -1,4 +1,4 @@
-"""How the refiner learns, by the loop that trains all networks; it begins with the body of a trained detector."""
+"""How the refiner learns, by the loop that trains all networks; it begins with a refiner, or with a detector's body."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from backend.training.detector.lite_network import LITE0, LiteShape
 from backend.training.detector.scenes import Stock
 from backend.training.page_course import PageCourse
 from backend.training.ranks import Ranks, ranks
-from backend.training.refiner.refiner_network import RefinerNet, place_loss, places_of
-from backend.training.refiner.refiner_samples import Lesson, Lessons, lessons_of, with_marks
+from backend.training.refiner.refiner_network import RefinerNet, chance_loss, place_loss, places_of
+from backend.training.refiner.refiner_samples import Lesson, Lessons, Proposals, lessons_of
 from backend.training.training_loop import EpochEnd, Tell, nobody
 from backend.training.training_record import digest_of
 from backend.vision.network_config import MARKS
@@ -51,7 +51,7 @@ class RefinerRecipe:
     """How a refiner is made.
 
     Attributes:
-        base: Name of the detector whose body it begins with, and its checksum.
+        base: Name of the network that it begins with, and its checksum.
         shape: Of the body and the pyramid; as the detector's.
         side: Pixels of a side of its input.
         margin: Share of a candidate's sides that is seen beyond it.
@@ -76,21 +76,24 @@ class RefinerRecipe:
     margin: float = 0.5
     frozen: int = 2
     dropped: float = 0.1
-    body_rate: float = 0.4
-    epochs: int = 12
-    samples: int = 1600
-    each: int = 4
+    body_rate: float = 0.25
+    epochs: int = 8
+    samples: int = 1200
+    each: int = 6
     batch: int = 8
     shares: Mapping[str, float] = field(
         default_factory=lambda: {
-            "drawn": 0.22,
-            "real/page_full": 0.68,
-            "real/page_stamp_only": 0.04,
+            "drawn": 0.2,
+            "real/page_full": 0.66,
+            "real/page_stamp_only": 0.03,
             "real/page_photo_sig": 0.04,
             "real/page_semireal": 0.02,
+            "real/neg_receipt": 0.02,
+            "real/neg_born_digital": 0.02,
+            "real/neg_qr": 0.01,
         }
     )
-    learning_rate: float = 1e-3
+    learning_rate: float = 8e-4
     weight_decay: float = 0.03
     averaging: float = 0.99
     seed: int = 1
@@ -117,7 +120,7 @@ BUNDLED_REFINER = RefinerRecipe()
 
 @dataclass(frozen=True, kw_only=True)
 class RefinerEpoch:
-    """One line of the history; `score`: mean IoU of refined boxes on validation pages, by domain."""
+    """One line of the history; `loss`: of the edges; `score`: mean IoU of refined boxes on validation pages."""
 
     epoch: int
     loss: float
@@ -141,6 +144,7 @@ def fit_refiner(
     folder: Path,
     *,
     base: Mapping[str, torch.Tensor] | None = None,
+    proposes: Proposals | None = None,
     workers: int = 0,
     stop_after: int | None = None,
     tell: Tell = nobody,
@@ -154,7 +158,9 @@ def fit_refiner(
         train: Its pages teach, those on which a mark lies whole.
         judge: Its pages tell how well, unchanged.
         folder: Made when missing.
-        base: State dict of a trained detector: a new run takes what they have in common. Random weights where None.
+        base: State dict of a trained refiner or detector: a new run takes what they have in common. Random weights
+            where None.
+        proposes: Gives the candidates that are not made from marks.
         workers: Processes that change pages.
         stop_after: Epochs after which this call returns even if there are more.
         tell: Is told after each epoch how far it is.
@@ -164,7 +170,7 @@ def fit_refiner(
     """
     with ranks() as own:
         torch.manual_seed(recipe.seed)
-        course = _Course(recipe, with_marks(train), with_marks(judge), own, base=base, workers=workers)
+        course = _Course(recipe, train, judge, own, base=base, proposes=proposes, workers=workers)
         return training_loop.train(course, folder, own, stop_after=stop_after, tell=tell)
 
 
@@ -174,12 +180,13 @@ def mean_overlap(network: RefinerNet, lessons: Sequence[Lesson]) -> float:
     overlaps = []
     device = next(network.parameters()).device
     for start in range(0, len(lessons), 32):
-        pixels, edges, labels = zip(*lessons[start : start + 32], strict=True)
-        logits = network(torch.from_numpy(np.stack(pixels)).to(device).permute(0, 3, 1, 2).float().div(255))
-        found = places_of(logits).view(len(labels), len(MARKS), 4)[torch.arange(len(labels)), list(labels)]
+        these = lessons[start : start + 32]
+        pixels = torch.from_numpy(np.stack([lesson.pixels for lesson in these])).to(device)
+        logits, _ = network(pixels.permute(0, 3, 1, 2).float().div(255))
+        found = places_of(logits).view(len(these), len(MARKS), 4).cpu().numpy().astype(float)
         overlaps += [
-            float(iou(one[None].astype(float), true[None].astype(float))[0, 0])
-            for one, true in zip(found.cpu().numpy(), edges, strict=True)
+            float(iou(boxes[lesson.label][None], lesson.edges[lesson.label][None].astype(float))[0, 0])
+            for boxes, lesson in zip(found, these, strict=True)
         ]
     return float(np.mean(overlaps))
 
@@ -192,7 +199,8 @@ def _by_kind(stock: Stock, recipe: RefinerRecipe) -> dict[str, list[Lesson]]:
         for lesson in lessons_of(
             scene, most=_JUDGED_OF_A_PAGE, side=recipe.side, margin=recipe.margin, mirrored=False, rng=rng
         ):
-            found.setdefault(f"{group.split('/')[0]} {MARKS[lesson[2]]}", []).append(lesson)
+            if lesson.there[lesson.label] > 0:
+                found.setdefault(f"{group.split('/')[0]} {MARKS[lesson.label]}", []).append(lesson)
     return found
 
 
@@ -209,9 +217,10 @@ class _Course(PageCourse[RefinerProgress, Batch]):
         own: Ranks,
         *,
         base: Mapping[str, torch.Tensor] | None,
+        proposes: Proposals | None,
         workers: int,
     ) -> None:
-        self.recipe, self.judges = recipe, _by_kind(judge, recipe)
+        self.recipe, self.judges, self._proposes = recipe, _by_kind(judge, recipe), proposes
         network = RefinerNet(recipe.side, recipe.shape, dropped=recipe.dropped)
         if base is not None:
             known = network.state_dict()
@@ -224,7 +233,7 @@ class _Course(PageCourse[RefinerProgress, Batch]):
             workers=workers,
             title="training the refiner",
             things="windows",
-            losses=1,
+            losses=2,
             files=(CHECKPOINT_FILE, AVERAGE_FILE),
         )
 
@@ -246,13 +255,15 @@ class _Course(PageCourse[RefinerProgress, Batch]):
             side=recipe.side,
             margin=recipe.margin,
             seed=(recipe.seed, epoch),
+            proposes=self._proposes,
         )
 
     def losses(self, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
         """See `Course`."""
-        pixels, edges, labels = (part.to(self.ranks.device).flatten(0, 1) for part in batch)
-        loss = place_loss(network(pixels.permute(0, 3, 1, 2).float().div(255)), edges, labels)
-        return loss, (loss,)
+        pixels, edges, there = (part.to(self.ranks.device).flatten(0, 1) for part in batch)
+        logits, chances = network(pixels.permute(0, 3, 1, 2).float().div(255))
+        placed, told = place_loss(logits, edges, there), chance_loss(chances, logits, edges, there)
+        return placed + told, (placed, told)
 
     def scores(self, progress: RefinerProgress, average: nn.Module) -> dict[str, float]:  # noqa: ARG002 - each epoch
         """See `Course`."""

@@ -31,29 +31,31 @@ REFINER_RECORD_FILE = "refiner-training.json"
 REFINER_CARD_FILE = "REFINER_CARD.md"
 _AGAIN = 0.5
 """See `RefinerConfig`; chosen on validation pages, for signatures that are looked for from the box of a stamp."""
+_TRUST = 0.5
+"""See `RefinerConfig`; chosen on validation pages."""
 _EACH = 4
 """Candidates of a mark that are measured."""
 
 _HEAD = """# Bundled refiner
 
 A small network that takes a second look at each candidate of the detector: it sees the box with what lies around it,
-and says where the mark's edges are. It neither adds a candidate nor changes what one is taken for.
+and says where the mark's edges are, and how likely it is that there is such a mark. It adds no candidate.
 
 | | |
 |---|---|
 | file | `refiner.onnx`, {megabytes:.1f} MB, float16 kernels computed in float32; {parameters:.1f} M parameters |
 | SHA-256 | `{sha256}` |
 | input | a candidate and {margin:.0%} of its sides around it, {side} x {side} RGB, uint8, from the detector's input |
-| outputs | for each class the left, top, right and bottom edge, as shares of what is seen |
+| outputs | for each class left, top, right and bottom edge, as shares of what is seen, and the chance of this box |
 | licence | Apache-2.0; the sources of its real pages stand in `NOTICE` |
 
 ## How it was made
 
-From the body of the bundled detector (`{base}`) by recipe `{digest}`: {done} of its {epochs} epochs,
-{views} candidates on changed windows of pages, in {minutes:.0f} minutes. A candidate is a mark's box that was moved and
-resized by chance. It may also be the box of an overlapping mark of another class, changed in the same way. The
-pages are those of the detector. The recipe in full, the versions and every epoch stand in
-`refiner-training.json`.
+From the refiner of before (`{base}`) by recipe `{digest}`: {done} of its {epochs} epochs,
+{views} candidates on changed windows of pages, in {minutes:.0f} minutes. Half of the candidates are marks' boxes that
+were moved and resized by chance. They may also be the boxes of overlapping marks of another class, changed in the same
+way. The others are what the detector proposes there, and places chosen by lot: so it learns what is no mark. The pages
+are those of the detector. The recipe in full, the versions and every epoch stand in `refiner-training.json`.
 
 ## Measured
 
@@ -123,6 +125,7 @@ class _Publication(Publication[_Fit]):
             side=self._recipe.side,
             margin=self._recipe.margin,
             again=_AGAIN,
+            trust=_TRUST,
             provenance=facts,
         ).write(out / REFINER_CONFIG_FILE)
 
@@ -144,7 +147,7 @@ class _Publication(Publication[_Fit]):
             ]
             came = np.stack([jittered(boxes[start], rng) for _, start, _ in pairs])
             own = np.array([mark for mark, _, _ in pairs])
-            refined = refiner(scene.pixels, came, labels[own])
+            refined, _ = refiner(scene.pixels, came, labels[own])
             fits = zip(np.diagonal(iou(came, boxes[own])), np.diagonal(iou(refined, boxes[own])), strict=True)
             for (mark, _, how), fit in zip(pairs, fits, strict=True):
                 rows.setdefault(f"{domain} {MARKS[labels[mark]]}{how}", []).append(fit)

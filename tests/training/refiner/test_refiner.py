@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from backend.errors import TrainingError
-from backend.geometry import iou
+from backend.geometry import as_boxes, iou
 from backend.training.detector.lite_network import LiteNet
 from backend.training.detector.scenes import Stock
 from backend.training.export import export_refiner, half_precision
@@ -25,14 +26,14 @@ from backend.training.refiner.refiner_loop import (
     fit_refiner,
     mean_overlap,
 )
-from backend.training.refiner.refiner_network import RefinerNet, place_loss, places_of
+from backend.training.refiner.refiner_network import RefinerNet, chance_loss, place_loss, places_of
 from backend.training.refiner.refiner_publishing import REFINER_CARD_FILE, REFINER_RECORD_FILE, publish_refiner
-from backend.training.refiner.refiner_samples import jittered, lessons_of, with_marks
+from backend.training.refiner.refiner_samples import Lessons, Proposals, anywhere, jittered, lessons_at, lessons_of
 from backend.vision.box_refiner import BoxRefiner, RefinerConfig
 from backend.vision.network_config import MARKS, sha256_of
 from backend.vision.weights import REFINER_WEIGHTS_FILE
-from tests.models.detectors import TINY_LITE, random_network
-from tests.training.detector.conftest import STILL, plain_scene
+from tests.models.detectors import TINY_LITE, ink_detector, random_network
+from tests.training.detector.conftest import STILL, known, plain_scene
 
 SIDE = 32
 RECIPE = RefinerRecipe(
@@ -50,6 +51,7 @@ RECIPE = RefinerRecipe(
     averaging=0.5,
     changes=STILL,
 )
+SIGNATURE, STAMP = MARKS.index("signature"), MARKS.index("stamp")
 PAGES = Stock(
     tuple(plain_scene([("stamp", (60.0 * place, 100.0, 60.0 * place + 80, 180.0))]) for place in range(1, 4)),
     ("drawn",) * 3,
@@ -74,24 +76,77 @@ def test_the_edges_of_a_lesson_are_those_of_the_ink_that_is_seen(mirrored: bool)
         for one in lessons_of(PAGES.scenes[0], most=2, side=96, margin=0.5, mirrored=mirrored, rng=rng(seed))
     ]
     assert len(lessons) == 16
-    for pixels, edges, label in lessons:
-        rows, columns = np.nonzero(pixels.min(axis=2) < 128)
+    for lesson in lessons:
+        rows, columns = np.nonzero(lesson.pixels.min(axis=2) < 128)
         found = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / 96
-        np.testing.assert_allclose(edges, found, atol=0.03)
-        assert MARKS[label] == "stamp"
+        np.testing.assert_allclose(lesson.edges[STAMP], found, atol=0.03)
+        assert lesson.label == STAMP
+        assert lesson.there.tolist() == [0, 1, 0]
 
 
 def test_each_mark_is_as_many_lessons_as_another() -> None:
     scene = plain_scene([("stamp", (20.0, 20.0, 80.0, 80.0)), ("signature", (150.0, 200.0, 250.0, 240.0))])
-    labels = [label for _, _, label in lessons_of(scene, most=6, side=SIDE, margin=0.5, mirrored=True, rng=rng())]
-    assert sorted(labels) == [0, 0, 0, 1, 1, 1]
+    lessons = lessons_of(scene, most=6, side=SIDE, margin=0.5, mirrored=True, rng=rng())
+    assert sorted(lesson.label for lesson in lessons) == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_mark_that_the_window_cuts_off_is_no_lesson() -> None:
     cut = plain_scene([("stamp", (-20.0, 20.0, 80.0, 80.0))])
     assert lessons_of(cut, most=4, side=SIDE, margin=0.5, mirrored=True, rng=rng()) == []
-    kept = with_marks(Stock((cut, *PAGES.scenes), ("drawn",) * 4))
-    assert kept.scenes == PAGES.scenes
+
+
+@pytest.mark.parametrize(
+    ("box", "there"),
+    [
+        ((50.0, 90.0, 150.0, 190.0), [0, 1, 0]),
+        ((10.0, 300.0, 60.0, 350.0), [0, 0, 0]),
+        ((150.0, 210.0, 190.0, 260.0), [0, -1, 0]),
+        ((250.0, 20.0, 300.0, 60.0), [-1, -1, -1]),
+    ],
+    ids=["on the stamp", "where nothing is", "on a stamp that is not seen whole from there", "where nobody knows"],
+)
+def test_a_candidate_learns_what_is_there(box: tuple[float, ...], there: list[int]) -> None:
+    scene = plain_scene([("stamp", (60.0, 100.0, 140.0, 180.0)), ("stamp", (100.0, 205.0, 300.0, 265.0))])
+    knowledge = dataclasses.replace(scene.knowledge, ignored=as_boxes([(240.0, 10.0, 310.0, 70.0)]))
+    scene = dataclasses.replace(scene, knowledge=knowledge)
+    [lesson] = lessons_at(scene, as_boxes([box]), side=SIDE, margin=0.5, mirrored=False, rng=rng())
+    assert lesson.there.tolist() == there
+    assert (lesson.edges[lesson.there < 1] == 0).all()
+
+
+def test_nothing_is_said_of_a_class_whose_marks_are_not_all_boxed() -> None:
+    stamp = [("stamp", (60.0, 100.0, 140.0, 180.0))]
+    scene = dataclasses.replace(plain_scene(stamp), knowledge=known(stamp, complete=("stamp",)))
+    beside = as_boxes([(10.0, 300.0, 60.0, 350.0)])
+    [lesson] = lessons_at(scene, beside, side=SIDE, margin=0.5, mirrored=False, rng=rng())
+    assert lesson.there.tolist() == [-1, 0, -1]
+
+
+def test_places_chosen_by_lot_lie_on_the_page() -> None:
+    boxes = anywhere(PAGES.scenes[0], 50, rng())
+    height, width = PAGES.scenes[0].pixels.shape[:2]
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 2:] <= [width, height]).all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert len(np.unique(boxes, axis=0)) == 50
+
+
+def test_half_of_an_items_lessons_are_of_marks_and_the_others_of_what_a_detector_proposes(tmp_path: Path) -> None:
+    ink_detector(tmp_path, [[20.0] * 4] * 3)
+    shown = {"each": 4, "side": SIDE, "margin": 0.5, "seed": (1,), "proposes": Proposals(tmp_path)}
+    lessons = Lessons(PAGES, np.array([0]), np.array([0]), STILL, **shown)
+    pixels, edges, there = lessons[0]
+    assert (pixels.shape, edges.shape, there.shape) == ((4, SIDE, SIDE, 3), (4, 3, 4), (4, 3))
+    again = pickle.loads(pickle.dumps(lessons))[0]  # noqa: S301  as a process that changes pages gets it
+    assert all(torch.equal(one, other) for one, other in zip((pixels, edges, there), again, strict=True))
+
+
+def test_a_page_without_marks_teaches_what_is_none() -> None:
+    empty = Stock((plain_scene([]),), ("drawn",))
+    _, _, there = Lessons(
+        empty, np.array([0]), np.array([0]), STILL, each=3, side=SIDE, margin=0.5, seed=(1,), proposes=None
+    )[0]
+    assert there.tolist() == [[0, 0, 0]] * 3
 
 
 def test_what_only_looks_like_a_mark_is_no_lesson() -> None:
@@ -104,10 +159,10 @@ SIGNED_STAMP = plain_scene([("stamp", (100.0, 100.0, 200.0, 200.0)), ("signature
 
 def test_a_signature_on_a_stamp_is_also_looked_for_from_the_stamps_box() -> None:
     found = [
-        edges
+        lesson.edges[SIGNATURE]
         for seed in range(60)
-        for _, edges, label in lessons_of(SIGNED_STAMP, most=2, side=SIDE, margin=0.5, mirrored=False, rng=rng(seed))
-        if MARKS[label] == "signature"
+        for lesson in lessons_of(SIGNED_STAMP, most=2, side=SIDE, margin=0.5, mirrored=False, rng=rng(seed))
+        if lesson.label == SIGNATURE
     ]
     # From about its own box it fills half of what is seen along each side, and at least a fifth of its area otherwise.
     from_stamp = [edges for edges in found if (edges[2:] - edges[:2]).prod() < 0.04]
@@ -127,8 +182,9 @@ def test_a_mark_is_looked_for_from_another_only_where_they_lie_over_each_other(
 ) -> None:
     scene = plain_scene([("stamp", (100.0, 100.0, 200.0, 200.0)), ("signature", signature)])
     for seed in range(40):
-        for _, edges, label in lessons_of(scene, most=2, side=SIDE, margin=0.5, mirrored=False, rng=rng(seed)):
-            assert MARKS[label] == "stamp" or (edges[2:] - edges[:2]).prod() >= 0.04, why
+        for lesson in lessons_of(scene, most=2, side=SIDE, margin=0.5, mirrored=False, rng=rng(seed)):
+            left, top, right, bottom = lesson.edges[SIGNATURE]
+            assert lesson.label == STAMP or (right - left) * (bottom - top) >= 0.04, why
 
 
 def test_of_two_signatures_on_a_stamp_only_the_one_that_covers_more_of_it_is_looked_for_from_there() -> None:
@@ -141,8 +197,9 @@ def test_of_two_signatures_on_a_stamp_only_the_one_that_covers_more_of_it_is_loo
     )
     small = (30 * 15) / (200 * 200)
     for seed in range(40):
-        for _, edges, label in lessons_of(pair, most=3, side=SIDE, margin=0.5, mirrored=False, rng=rng(seed)):
-            assert MARKS[label] == "stamp" or (edges[2:] - edges[:2]).prod() > 2 * small
+        for lesson in lessons_of(pair, most=3, side=SIDE, margin=0.5, mirrored=False, rng=rng(seed)):
+            left, top, right, bottom = lesson.edges[SIGNATURE]
+            assert lesson.label == STAMP or (right - left) * (bottom - top) > 2 * small
 
 
 def certain(edges: tuple[float, ...], cells: int = 40) -> torch.Tensor:
@@ -151,10 +208,19 @@ def certain(edges: tuple[float, ...], cells: int = 40) -> torch.Tensor:
     return torch.stack([-(((middles - edge) * cells) ** 2) * 4 for edge in edges]).repeat(len(MARKS), 1)[None]
 
 
+TRUE = torch.tensor([[[0.3, 0.25, 0.7, 0.8]] * len(MARKS)])
+
+
+def only(label: int) -> torch.Tensor:
+    """Whether a mark of each class is there."""
+    return torch.tensor([[int(label == one) for one in range(len(MARKS))]])
+
+
 def test_the_loss_is_least_for_the_true_edges() -> None:
-    true, label = torch.tensor([[0.3, 0.25, 0.7, 0.8]]), torch.tensor([1])
-    right = place_loss(certain((0.3, 0.25, 0.7, 0.8)), true, label)
-    near, far = (place_loss(certain(edges), true, label) for edges in ((0.35, 0.25, 0.7, 0.8), (0.5, 0.5, 0.9, 0.9)))
+    right = place_loss(certain((0.3, 0.25, 0.7, 0.8)), TRUE, only(STAMP))
+    near, far = (
+        place_loss(certain(edges), TRUE, only(STAMP)) for edges in ((0.35, 0.25, 0.7, 0.8), (0.5, 0.5, 0.9, 0.9))
+    )
     assert right < near < far
     assert float(right) < 0.3
 
@@ -162,9 +228,34 @@ def test_the_loss_is_least_for_the_true_edges() -> None:
 def test_another_marks_edges_do_not_count() -> None:
     logits = certain((0.3, 0.25, 0.7, 0.8))
     logits[0, :4] = 0
-    true = torch.tensor([[0.3, 0.25, 0.7, 0.8]])
-    assert place_loss(logits, true, torch.tensor([1])) == place_loss(logits, true, torch.tensor([2]))
-    assert place_loss(logits, true, torch.tensor([0])) > place_loss(logits, true, torch.tensor([1]))
+    assert place_loss(logits, TRUE, only(1)) == place_loss(logits, TRUE, only(2))
+    assert place_loss(logits, TRUE, only(0)) > place_loss(logits, TRUE, only(1))
+    assert place_loss(logits, TRUE, only(3)) == 0, "there is no mark"
+
+
+@pytest.mark.parametrize(
+    ("edges", "there", "right"),
+    [
+        ((0.3, 0.25, 0.7, 0.8), 1, 1),
+        ((0.35, 0.25, 0.7, 0.8), 1, 1),
+        ((0.6, 0.6, 0.9, 0.9), 1, 0),
+        ((0.3, 0.25, 0.7, 0.8), 0, 0),
+    ],
+    ids=["it fits", "it nearly fits", "it is beside the mark", "there is none"],
+)
+def test_a_chance_is_that_of_a_box_that_is_right(edges: tuple[float, ...], there: int, right: int) -> None:
+    losses = [
+        chance_loss(torch.full((1, 3), sure), certain(edges), TRUE, torch.full((1, 3), there)) for sure in (-5.0, 5.0)
+    ]
+    assert losses[right] < 0.01
+    assert losses[1 - right] > 4
+
+
+def test_a_chance_that_nobody_knows_teaches_nothing() -> None:
+    sure = torch.tensor([[5.0, -5.0, 5.0]])
+    known = torch.tensor([[-1, 0, -1]])
+    assert chance_loss(sure, certain((0.3, 0.25, 0.7, 0.8)), TRUE, known) < 0.01
+    assert chance_loss(sure, certain((0.3, 0.25, 0.7, 0.8)), TRUE, torch.full((1, 3), -1)) == 0
 
 
 def test_places_are_within_what_is_seen() -> None:
@@ -235,17 +326,20 @@ def test_what_serves_computes_what_was_trained(seed: int, tmp_path: Path) -> Non
     torch.manual_seed(seed)
     network = RefinerNet(SIDE, TINY_LITE).eval()
     torch.nn.init.normal_(network.position)
-    for part in (network.borders[-1].weight, network.borders[-1].bias):
+    assert network.chances is not None
+    for part in (network.borders[-1].weight, network.borders[-1].bias, network.chances.weight):
         torch.nn.init.normal_(part, std=100)
     network.load_state_dict(half_precision(network.state_dict()))
     path = tmp_path / REFINER_WEIGHTS_FILE
     export_refiner(network, path)
-    refiner = BoxRefiner(path, RefinerConfig(sha256=sha256_of(path), side=SIDE), threads=1)
+    refiner = BoxRefiner(path, RefinerConfig(sha256=sha256_of(path), side=SIDE, trust=0.5), threads=1)
     with torch.no_grad():
-        logits = network(torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 255)
+        logits, chances = network(torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 255)
     expected = places_of(logits).view(2, len(MARKS), 4).numpy()
     assert np.ptp(expected) > 0.05, "a network that says the same everywhere would prove nothing"
-    np.testing.assert_allclose(refiner.edges(seen), expected, atol=1e-3)
+    edges, told = refiner.look(seen)
+    np.testing.assert_allclose(edges, expected, atol=1e-3)
+    np.testing.assert_allclose(told, chances.sigmoid().numpy(), atol=1e-3)
 
 
 def test_a_finished_run_becomes_files_that_serve(whole: tuple[Path, RefinerProgress], tmp_path: Path) -> None:
@@ -261,7 +355,11 @@ def test_a_finished_run_becomes_files_that_serve(whole: tuple[Path, RefinerProgr
     assert said.startswith("drawn stamp: 4 candidates, mean IoU 0.")
     refiner = BoxRefiner.open(out, threads=1)
     assert refiner.config.provenance["recipe"] == RECIPE.digest
-    assert refiner(np.full((90, 90, 3), 255, np.uint8), np.array([[20.0, 20, 60, 60]]), np.array([1])).shape == (1, 4)
+    boxes, chances = refiner(np.full((90, 90, 3), 255, np.uint8), np.array([[20.0, 20, 60, 60]]), np.array([1]))
+    assert (boxes.shape, chances.shape) == ((1, 4), (1, 3))
+    assert refiner.config.trust > 0
+    assert (chances > 0).all()
+    assert (chances < 1).all()
     card = (out / REFINER_CARD_FILE).read_text()
     assert refiner.config.sha256 in card
     assert "| drawn stamp | 4 |" in card
