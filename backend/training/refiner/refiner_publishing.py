@@ -31,7 +31,7 @@ REFINER_RECORD_FILE = "refiner-training.json"
 REFINER_CARD_FILE = "REFINER_CARD.md"
 _AGAIN = 0.5
 """See `RefinerConfig`; chosen on validation pages, for signatures that are looked for from the box of a stamp."""
-_TRUST = 0.5
+_TRUST = 0.2
 """See `RefinerConfig`; chosen on validation pages."""
 _EACH = 4
 """Candidates of a mark that are measured."""
