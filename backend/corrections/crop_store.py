@@ -103,6 +103,10 @@ class Cutter:
         self._crops: OrderedDict[tuple[str, _Place], StoredCrop] = OrderedDict()
         self._size = 0
 
+    def __reduce__(self) -> tuple[type[Cutter], tuple[()]]:
+        """Another process begins with nothing to remember: a training of several processes hands its store on."""
+        return Cutter, ()
+
     def prints(self, pixels: NDArray[np.uint8]) -> tuple[str, str]:
         """`fingerprint` and `perceptual` of a page, (H, W, 3) RGB."""
         name = fingerprint(pixels)

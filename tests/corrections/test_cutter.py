@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from backend.corrections.crop_store import Cutter, cut, fingerprint, perceptual
+from backend.corrections.crop_store import CropStore, Cutter, cut, fingerprint, perceptual
 
 PAGE = np.random.default_rng(3).integers(0, 255, (400, 300, 3), dtype=np.uint8)
 BOX = (50.4, 60.6, 120.2, 140.8)
@@ -59,3 +62,11 @@ def test_what_it_remembers_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     again = cutter.cut(PAGE, BOX)
     assert again == first
     assert again.png is not first.png
+
+
+def test_another_process_gets_a_store_that_cuts_the_same(tmp_path: Path) -> None:
+    """A training of several processes hands its store on."""
+    store = CropStore(str(tmp_path))
+    kept = store.keep(PAGE, BOX)
+    handed = pickle.loads(pickle.dumps(store))  # noqa: S301  our own
+    assert handed.keep(PAGE, BOX) == kept
