@@ -23,6 +23,8 @@ _LOG = logging.getLogger(__name__)
 _HEADER_BYTES = 32 * 1024
 # Each line of a header is read by itself, and all of them in one go: thousands would hold up everybody else.
 _HEADER_LINES = 200
+# From here on, this program is late: what came in time is still to be read.
+_BEHIND_SECONDS = 0.25
 # What h11 gets at once of what may be lines: it reads those behind the last chunk (trailers) in one go, too.
 _LINES_BYTES = 2 * 1024
 # What a body may have beside itself: sizes and extensions of chunks, and trailers.
@@ -335,7 +337,12 @@ class Wire(asyncio.BufferedProtocol):
             self._timer = None
 
     def _late(self) -> None:
-        if self._request is not None and not self._answering and self._http.our_state is h11.SEND_RESPONSE:
+        """Ends what did not come in time, unless this program is late itself: it had no processor, or much to read."""
+        due, self._timer = self._timer.when() if self._timer is not None else 0.0, None
+        is_unread = bool(self._unread) and not self._full and not self._lost
+        if is_unread or self._loop.time() - due > _BEHIND_SECONDS:
+            self._timer = self._loop.call_later(_BEHIND_SECONDS, self._late)
+        elif self._request is not None and not self._answering and self._http.our_state is h11.SEND_RESPONSE:
             self._refuse(408, "the request did not arrive in time")
         else:
             self.abort()
