@@ -62,3 +62,9 @@ def test_there_is_no_circle() -> None:
 def test_no_two_files_have_one_name() -> None:
     names = Counter(file.name for file in MODULES.values() if file.name != "__init__.py")
     assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("folder", ["backend", "benchmarks", "tests"])
+def test_no_file_is_longer_than_can_hold_one_idea(folder: str) -> None:
+    lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in (ROOT / folder).rglob("*.py")}
+    assert {str(file): length for file, length in lengths.items() if length > 400} == {}

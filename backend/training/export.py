@@ -8,7 +8,7 @@ loss. ONNX Runtime folds BatchNorm and casts when it loads the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from backend.errors import BadWeights
 from backend.files import write_private
 from backend.training.detector.detector_network import DetectorNet, ResidualNet
 from backend.training.detector.lite_network import InvertedResidual, LiteNet, Pyramid
+from backend.training.onnx_graph import UNUSED, GraphBuilder, is_large
 from backend.training.refiner.refiner_network import RefinerNet, cells_of
-from backend.vision.network_config import MARKS
+from backend.vision.engine import EMBEDDING
+from backend.vision.network_config import INPUT_SIZE, MARKS
 
 __all__ = [
-    "GraphBuilder",
     "export_classifier",
     "export_detector",
     "export_refiner",
@@ -36,18 +37,12 @@ __all__ = [
     "state_dict_from_onnx",
 ]
 
-_OPSET = 20
-_IR_VERSION = 10
-_UNUSED = "num_batches_tracked"
-"""BatchNorm counts batches only where its momentum is None, which is never the case here."""
-INPUT_SIZE = 224
-EMBEDDING = 512
 _STAGES = (("layer1", 1), ("layer2", 2), ("layer3", 2), ("layer4", 2))
 
 
 def half_precision(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The state dict as a float16 export keeps it: convolutions and head rounded to float16, given back as float32."""
-    return {name: tensor.half().float() if _is_large(name, tensor.ndim) else tensor for name, tensor in state.items()}
+    return {name: tensor.half().float() if is_large(name, tensor.ndim) else tensor for name, tensor in state.items()}
 
 
 def state_dict_from_onnx(path: Path) -> dict[str, torch.Tensor]:
@@ -64,71 +59,7 @@ def state_dict_from_onnx(path: Path) -> dict[str, torch.Tensor]:
         tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32)) for tensor in graph.initializer
     }
     norms = [name.removesuffix("running_mean") for name in state if name.endswith("running_mean")]
-    return state | {norm + _UNUSED: torch.tensor(0) for norm in norms}
-
-
-def _is_large(name: str, dimensions: int) -> bool:
-    """Whether a parameter is one that a float16 export rounds: matrices and kernels."""
-    return name.endswith("weight") and dimensions > 1
-
-
-class GraphBuilder:
-    """The nodes and initializers of a graph while it grows."""
-
-    def __init__(self, state: Mapping[str, NDArray[Any]], *, half: bool) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.names: dict[str, str] = {}
-        self.initializers: list[onnx.TensorProto] = []
-        for name, values in state.items():
-            if not name.endswith(_UNUSED):
-                self._keep(name, values, half=half and _is_large(name, values.ndim))
-
-    def _keep(self, name: str, values: NDArray[Any], *, half: bool) -> None:
-        self.initializers.append(numpy_helper.from_array(values.astype(np.float16 if half else np.float32), name))
-        self.names[name] = self.add("Cast", name, name=f"{name}.float", to=TensorProto.FLOAT) if half else name
-
-    def add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
-        return name
-
-    def project(self, x: str, layer: str, *, name: str) -> str:
-        """A 1 x 1 convolution with a bias."""
-        return self.add("Conv", x, self.names[f"{layer}.weight"], f"{layer}.bias", name=name, kernel_shape=[1, 1])
-
-    def convolve(self, x: str, layer: str, norm: str, *, kernel: int, stride: int) -> str:
-        """A convolution that keeps the size (divided by `stride`), and its BatchNorm."""
-        pads = [kernel // 2] * 4
-        weight = self.names[f"{layer}.weight"]
-        y = self.add("Conv", x, weight, name=layer, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads)
-        parameters = [self.names[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
-        return self.add("BatchNormalization", y, *parameters, name=norm, epsilon=1e-5)
-
-    def filter(
-        self, x: str, layer: str, norm: str, *, pads: Sequence[int], kernel: int, stride: int, groups: int
-    ) -> str:
-        """A convolution padded by `pads` (top, left, bottom, right), and its BatchNorm with TensorFlow's epsilon."""
-        sides: dict[str, Any] = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": list(pads)}
-        y = self.add("Conv", x, self.names[f"{layer}.weight"], name=layer, group=groups, **sides)
-        parameters = [self.names[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
-        return self.add("BatchNormalization", y, *parameters, name=norm, epsilon=1e-3)
-
-    def block(self, x: str, block: str, *, stride: int) -> str:
-        """A basic residual block of He et al., 2016 (arXiv:1512.03385)."""
-        y = self.convolve(x, f"{block}.conv1", f"{block}.bn1", kernel=3, stride=stride)
-        y = self.add("Relu", y, name=f"{block}.relu1")
-        y = self.convolve(y, f"{block}.conv2", f"{block}.bn2", kernel=3, stride=1)
-        if f"{block}.downsample.0.weight" in self.names:
-            x = self.convolve(x, f"{block}.downsample.0", f"{block}.downsample.1", kernel=1, stride=stride)
-        return self.add("Relu", self.add("Add", y, x, name=f"{block}.add"), name=f"{block}.relu2")
-
-    def finish(
-        self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
-    ) -> onnx.ModelProto:
-        """The model, checked."""
-        proto = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
-        model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
-        onnx.checker.check_model(model, full_check=True)
-        return model
+    return state | {norm + UNUSED: torch.tensor(0) for norm in norms}
 
 
 def export_classifier(model: ResNet, path: Path, *, half: bool = False, pool: int = 1) -> None:
@@ -211,7 +142,7 @@ def export_detector(network: DetectorNet, path: Path, *, half: bool = True) -> N
 
 
 def export_refiner(network: RefinerNet, path: Path) -> None:
-    """Writes `network` as ONNX: `pixels` (N, S, S, 3) uint8 → `edges` (N, 12), and `chances` (N, 3) if it has some.
+    """Writes `network` as ONNX: `pixels` (N, S, S, 3) uint8 → `edges` (N, 12), `chances` (N, 3).
 
     Edges 4c to 4c + 3 are left, top, right and bottom of mark c, shares of what is seen. Kernels are kept as float16;
     the graph casts them back and computes in float32. The bytes depend on the weights alone.
@@ -251,10 +182,11 @@ def export_refiner(network: RefinerNet, path: Path) -> None:
     sure = graph.add("Softmax", graph.add("Where", "sideways", across, down, name="along"), name="sure", axis=2)
     graph.add("Squeeze", graph.add("MatMul", sure, "middles", name="expected"), "last", name="edges")
     pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", network.side, network.side, 3])
-    outputs = [helper.make_tensor_value_info("edges", TensorProto.FLOAT, ["N", count])]
-    if network.evidence is not None:
-        _chances(graph, placed, last, network.evidence)
-        outputs.append(helper.make_tensor_value_info("chances", TensorProto.FLOAT, ["N", len(MARKS)]))
+    _chances(graph, placed, last, network.evidence)
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", size])
+        for name, size in (("edges", count), ("chances", len(MARKS)))
+    ]
     write_private(path, graph.finish("refiner", [pixels], outputs).SerializeToString())
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from backend.errors import BadWeights
 from backend.files import write_private
 from backend.geometry import Boxes, as_boxes, clip, iou
+from backend.vision.candidates import log_odds
 from backend.vision.engine import open_session
 from backend.vision.network_config import MARKS, check_sha256
 from backend.vision.weights import BUNDLED, REFINER_CONFIG_FILE, REFINER_WEIGHTS_FILE
@@ -33,8 +34,6 @@ _AT_ONCE = 8
 """Candidates in one inference: more would take memory and no less time."""
 _LEAST_SIDE = 1.0
 """Pixels below which an answer is no box."""
-_LEAST = 0.03
-"""Stands for a heat or a chance that is lower, so that neither decides alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +189,7 @@ class BoxRefiner:
         trust = self.config.trust
         if not trust:
             return heat
-        odds = (1 - trust) * _log_odds(heat) + trust * _log_odds(chances)
+        odds = (1 - trust) * log_odds(heat) + trust * log_odds(chances)
         return np.asarray(1 / (1 + np.exp(-odds)))
 
     def _looked(
@@ -210,8 +209,3 @@ class BoxRefiner:
         refined = clip(refined, width=pixels.shape[1], height=pixels.shape[0])
         whole = np.all(refined[:, 2:] - refined[:, :2] >= _LEAST_SIDE, axis=1, keepdims=True)
         return np.where(whole, refined, boxes), chances
-
-
-def _log_odds(chances: NDArray[np.float64]) -> NDArray[np.float64]:
-    bounded = np.clip(chances, _LEAST, 1 - _LEAST)
-    return np.asarray(np.log(bounded / (1 - bounded)))

@@ -1,4 +1,4 @@
-"""The value that detection gives: boxes that may be marks, best first."""
+"""The value that detection gives: boxes that may be marks, best first, and how sure it is of each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from backend.geometry import Boxes
 
-__all__ = ["Candidates"]
+__all__ = ["Candidates", "log_odds"]
+
+_LEAST = 0.03
+"""Stands for a heat or a chance that is lower, so that no network decides alone."""
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,9 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+
+def log_odds(chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log odds of probabilities or heat, of the same shape; neither is taken for certain."""
+    bounded = np.clip(chances, _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(bounded / (1 - bounded)))

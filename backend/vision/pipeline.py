@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.geometry import Boxes, areas, as_boxes, coverage, iou, turned_left
-from backend.vision.candidates import Candidates
+from backend.vision.candidates import Candidates, log_odds
 from backend.vision.classifier import Classification, Classifies
 from backend.vision.engine import Fusion
 from backend.vision.finders import Detects
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Marks", "Pipeline", "PipelineConfig", "Rejected", "evidence", "fuse", "select"]
 
-_LEAST_HEAT = 0.03
-"""Stands for the heat of a class about which the detector said nothing."""
 _LEAST_ODDS = 1e-6
 _LOG = logging.getLogger(__name__)
 _LOGIT_LIMIT = 6.0
@@ -43,8 +41,7 @@ def evidence(
     probabilities: NDArray[np.float64], heat: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What `Fusion` weighs: log probabilities (N, 4), and log odds of the heat (N, 3)."""
-    bounded = np.clip(heat, _LEAST_HEAT, 1 - _LEAST_HEAT)
-    return np.log(np.maximum(probabilities, _LEAST_ODDS)), np.log(bounded / (1 - bounded))
+    return np.log(np.maximum(probabilities, _LEAST_ODDS)), log_odds(heat)
 
 
 def fuse(probabilities: NDArray[np.float64], heat: NDArray[np.float64], fusion: Fusion) -> NDArray[np.float64]:

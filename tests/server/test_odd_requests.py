@@ -9,7 +9,7 @@ import pytest
 
 from backend.server.lanes import Asked
 from tests.patience import SECONDS
-from tests.server.test_wire import GET, LET, Front, all_of, answer
+from tests.server.front import GET, LET, Front, all_of, answer
 
 CLOSE = b"Host: x\r\nConnection: close\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"

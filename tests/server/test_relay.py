@@ -24,7 +24,7 @@ from backend.server.lanes import Answer, Asked, Lanes
 from tests.patience import SECONDS
 from tests.patience import eventually as until
 from tests.ports import port_for_later
-from tests.server.test_wire import LET, application
+from tests.server.front import LET, application
 
 ROOT = Path(__file__).parents[2]
 

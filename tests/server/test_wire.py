@@ -8,70 +8,13 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
 
 import pytest
 
 from backend.server.lanes import Asked, Lanes
-from backend.server.reception import ClientLimits, Reception
 from backend.server.wire import Wire
 from tests.patience import SECONDS, eventually
-
-GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """Says what it was asked; /wait answers when it is let."""
-    if environ["PATH_INFO"] == "/wait":
-        environ["wsgi.input"].read()
-        LET.wait(SECONDS)
-    body = environ["wsgi.input"].read()
-    told = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} {environ['QUERY_STRING']} {len(body)}".encode()
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(told)))])
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [told]
-
-
-LET = threading.Event()
-
-
-class Front:
-    """The front over a free port, in a thread of its own."""
-
-    def __init__(self, **limits: Any) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.lanes = Lanes(application, threads=4)
-        self.reception = Reception(self.lanes, ClientLimits(**limits))
-        started: threading.Event = threading.Event()
-
-        async def serve() -> None:
-            make = partial(Wire, self.reception, self.loop)
-            self.server = await self.loop.create_server(make, "127.0.0.1", 0)
-            self.port = self.server.sockets[0].getsockname()[1]
-            started.set()
-
-        def run() -> None:
-            self.loop.run_until_complete(serve())
-            self.loop.run_forever()
-
-        self.thread = threading.Thread(target=run, daemon=True)
-        self.thread.start()
-        started.wait(SECONDS)
-
-    def open(self, data: bytes = b"") -> socket.socket:
-        one = socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
-        one.sendall(data)
-        return one
-
-    def close(self) -> None:
-        LET.set()
-        self.loop.call_soon_threadsafe(self.reception.close)
-        self.loop.call_soon_threadsafe(self.server.close)
-        eventually(lambda: not len(self.reception), "the end of the last connection")
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(SECONDS)
-        self.loop.close()
-        self.lanes.end()
+from tests.server.front import GET, LET, Front, all_of, answer, application
 
 
 @pytest.fixture
@@ -81,31 +24,6 @@ def front() -> Iterator[Front]:
     made = Front(**patient, each=20, body_bytes=10_000, all_bytes=2 << 20)
     yield made
     made.close()
-
-
-def all_of(one: socket.socket) -> bytes:
-    """What comes until the other side ends; what came before a reset counts."""
-    found = b""
-    try:
-        while data := one.recv(65536):
-            found += data
-    except ConnectionResetError:
-        pass
-    return found
-
-
-def answer(one: socket.socket) -> bytes:
-    """One answer of a connection that stays open."""
-    found = b""
-    while b"\r\n\r\n" not in found:
-        data = one.recv(65536)
-        assert data, found
-        found += data
-    head, _, body = found.partition(b"\r\n\r\n")
-    length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
-    while len(body) < length:
-        body += one.recv(65536)
-    return body
 
 
 def test_requests_one_after_the_other_on_one_connection(front: Front) -> None:
@@ -211,56 +129,6 @@ def test_a_body_that_does_not_end_is_told_so(front: Front) -> None:
     front.reception.limits.body_seconds = 0.5
     with front.open(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nab") as one:
         assert b" 408 " in all_of(one)
-
-
-def test_a_request_that_came_in_time_is_answered_however_late_it_is_read() -> None:
-    """A machine with much to do may give this program no processor for longer than a client has."""
-    LET.clear()
-    front = Front(header_seconds=0.5, body_seconds=0.5)
-    with front.open() as one:
-        eventually(lambda: len(front.reception), 1)
-        held, let = threading.Event(), threading.Event()
-
-        def nothing_runs() -> None:
-            held.set()
-            let.wait(SECONDS)
-
-        front.loop.call_soon_threadsafe(nothing_runs)
-        held.wait(SECONDS)
-        one.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody")
-        time.sleep(1.0)  # the client's time is over now
-        let.set()
-        assert answer(one) == b"POST /webhook  4"
-    front.close()
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"GET / HTTP/3.0\r\nHost: x\r\n\r\n" + b"x" * 9000,
-        GET + b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n" + b"x" * 8999,
-    ],
-    ids=["after a refusal", "in a body that lacks a byte"],
-)
-def test_bytes_that_nobody_will_read_keep_no_connection(sent: bytes) -> None:
-    LET.clear()
-    front = Front(header_seconds=0.3, body_seconds=0.3)
-    with front.open(sent) as one:
-        all_of(one)
-        eventually(lambda: not len(front.reception), "the end of the connection")
-    front.close()
-
-
-def test_who_takes_no_answers_is_ended_with_what_it_still_asks() -> None:
-    LET.clear()
-    front = Front(header_seconds=0.3, body_seconds=0.3)
-    ask = b"GET /" + b"x" * 8000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
-    with front.open() as one:
-        one.settimeout(0.2)
-        with pytest.raises((TimeoutError, ConnectionError)):
-            one.sendall(ask * 4000)
-        eventually(lambda: not len(front.reception), "the end of the connection")
-    front.close()
 
 
 def test_slow_senders_hold_up_nobody(front: Front) -> None:

@@ -36,19 +36,18 @@ class RefinerNet(Pyramid):
         side: S, pixels.
         shape: Widths and depths of the body, which is that of the detector.
         dropped: How often the body's last block is left out while training; earlier ones less.
-        chances: Whether it has a head for them; a refiner without one gives None.
     """
 
-    def __init__(self, side: int, shape: LiteShape = LITE0, *, dropped: float = 0.0, chances: bool = True) -> None:
+    def __init__(self, side: int, shape: LiteShape = LITE0, *, dropped: float = 0.0) -> None:
         super().__init__()
         self.shape, self.side = shape, side
         self.build_pyramid(shape, dropped=dropped)
         self.position = nn.Parameter(torch.zeros(1, shape.pyramid, cells_of(side), cells_of(side)))
         self.borders = head(shape.pyramid, 2 * 4 * len(MARKS))
-        self.evidence = separable(shape.pyramid, shape.pyramid) if chances else None
-        self.chances = nn.Linear(2 * shape.pyramid + shape.widths[-1], len(MARKS)) if chances else None
+        self.evidence = separable(shape.pyramid, shape.pyramid)
+        self.chances = nn.Linear(2 * shape.pyramid + shape.widths[-1], len(MARKS))
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See the class."""
         merged, last = self.features(pixels)
         placed = merged + self.position
@@ -56,8 +55,6 @@ class RefinerNet(Pyramid):
         across, down = ((maps * tells.softmax(dim=dim)).sum(dim=dim) for dim in (2, 3))
         sideways = torch.tensor([True, False] * (maps.shape[1] // 2), device=maps.device)
         along = torch.where(sideways[:, None], across, down)
-        if self.evidence is None or self.chances is None:
-            return along, None
         shown = self.evidence(placed)
         seen = torch.cat([shown.mean(dim=(2, 3)), shown.amax(dim=(2, 3)), last.mean(dim=(2, 3))], dim=1)
         return along, self.chances(functional.dropout(seen, _DROPPED, self.training).float())

@@ -55,7 +55,8 @@ From the refiner of before (`{base}`) by recipe `{digest}`: {done} of its {epoch
 {views} candidates on changed windows of pages, in {minutes:.0f} minutes. Half of the candidates are marks' boxes that
 were moved and resized by chance. They may also be the boxes of overlapping marks of another class, changed in the same
 way. The others are what the detector proposes there, and places chosen by lot: so it learns what is no mark. The pages
-are those of the detector. The recipe in full, the versions and every epoch stand in `refiner-training.json`.
+are those of the detector. The recipe in full, the versions and every epoch stand in `refiner-training.json`. What the
+chances are worth on whole pages stands in `docs/detector.md`, under "The second look".
 
 ## Measured
 

@@ -75,7 +75,7 @@ class Proposals:
         return {"_folder": self._folder, "_network": None}
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Boxes:
-        """Candidates (N, 4) on (H, W, 3) RGB pixels of the detector's resolution; doubtful ones, too."""
+        """Candidates (N, 4) on (H, W, 3) RGB pixels of the detector's resolution, as its config says."""
         if self._network is None:
             config = DetectorConfig.read(self._folder / DETECTOR_CONFIG_FILE)
             self._network = DetectorNetwork(self._folder / DETECTOR_WEIGHTS_FILE, config, threads=1)
