@@ -283,6 +283,8 @@ def test_who_takes_no_answers_is_not_read_any_more(front: Front) -> None:
 
 def test_bodies_that_do_not_end_push_out_each_other_and_no_small_request(front: Front) -> None:
     front.reception.limits.body_bytes = 1 << 20
+    # Five large ones fit beside the small one, whichever is read first, and six do not.
+    front.reception.limits.all_bytes = 5 * 400_000 + 150_000
     begun = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + bytes(400_000)
     slow = [front.open(begun) for _ in range(15)]
     with front.open(b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)) as one:
