@@ -104,6 +104,7 @@ def test_an_annotators_annotation_changed_meanwhile_is_left_alone(
     reviewer.reload()
     crop = reviewer.locator(".crop")
     expect(crop).to_have_count(1)
+    expect(reviewer.locator(".crop[data-loading]")).to_have_count(0)  # nobody can decide on what is not on the screen
     crop.focus()
     reviewer.keyboard.press("0")
     expect(reviewer.locator(".crop[data-saved=yes]")).to_have_count(1)
