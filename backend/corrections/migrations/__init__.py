@@ -1,1 +1,0 @@
-"""Alembic's steps from one shape of the ledger to the next."""
