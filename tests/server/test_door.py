@@ -13,6 +13,7 @@ import pytest
 
 from backend.server import reception
 from backend.server.reception import Door
+from tests.patience import SECONDS
 
 
 class Guest(asyncio.Protocol):
@@ -39,7 +40,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 def comes(stack: ExitStack, listener: socket.socket, words: bytes) -> socket.socket:
-    one = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=10))
+    one = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=SECONDS))
     one.sendall(words)
     return one
 
@@ -71,7 +72,7 @@ def test_of_a_crowd_the_urgent_one_is_let_in_first(listener: socket.socket) -> N
             await asyncio.gather(*(one.heard.wait() for one in entered))
             door.close()
 
-    asyncio.run(asyncio.wait_for(crowd(), 60))
+    asyncio.run(asyncio.wait_for(crowd(), SECONDS))
 
     assert entered[0].said.startswith(b"GET /health ")  # and nothing of it was lost by looking
     assert all(one.said.startswith(b"POST /predict ") for one in entered[1:])
@@ -82,13 +83,13 @@ def test_who_says_nothing_is_let_in_too(listener: socket.socket) -> None:
 
     async def silent() -> None:
         with ExitStack() as stack:
-            stack.enter_context(socket.create_connection(listener.getsockname(), timeout=10))
+            stack.enter_context(socket.create_connection(listener.getsockname(), timeout=SECONDS))
             door = Door(listener, lambda: Guest(entered), asyncio.get_running_loop())
             while not entered:
                 await asyncio.sleep(0)
             door.close()
 
-    asyncio.run(asyncio.wait_for(silent(), 60))
+    asyncio.run(asyncio.wait_for(silent(), SECONDS))
 
 
 def test_without_descriptors_it_tries_again(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +107,7 @@ def test_without_descriptors_it_tries_again(listener: socket.socket, monkeypatch
                 await asyncio.sleep(0.01)
             door.close()
 
-    asyncio.run(asyncio.wait_for(full(), 60))
+    asyncio.run(asyncio.wait_for(full(), SECONDS))
 
 
 def test_a_closed_door_sends_away_who_waits(listener: socket.socket) -> None:
@@ -125,5 +126,5 @@ def test_a_closed_door_sends_away_who_waits(listener: socket.socket) -> None:
             except ConnectionResetError:
                 return b""
 
-    assert asyncio.run(asyncio.wait_for(closing(), 60)) == b""
+    assert asyncio.run(asyncio.wait_for(closing(), SECONDS)) == b""
     assert not entered

@@ -16,6 +16,7 @@ from flask import Flask, Response, abort, jsonify, request
 
 from backend.labelstudio.client import LabelStudio
 from tests.http_client import HTTP
+from tests.patience import SECONDS
 from tests.served import serving
 
 TOKEN = "0123456789abcdef"
@@ -51,7 +52,7 @@ class Loopback:
     writes: list[str] = field(default_factory=list)
 
     def client(self) -> LabelStudio:
-        return LabelStudio(self.url, TOKEN, timeout=20)
+        return LabelStudio(self.url, TOKEN, timeout=SECONDS)
 
     def add_project(self, label_config: str, title: str = "contracts", **fields: Any) -> int:
         number = next(self.ids)
@@ -293,7 +294,7 @@ def _asked(studio: Loopback, one: dict[str, Any], method: str, path: str, **more
         return {}, BLOCKED
     auth = (one["basic_auth_user"], studio.passwords[one["id"]]) if one.get("basic_auth_user") else None
     try:
-        answer = HTTP.request(method, one["url"].rstrip("/") + path, auth=auth, timeout=5, **more)
+        answer = HTTP.request(method, one["url"].rstrip("/") + path, auth=auth, timeout=SECONDS, **more)
     except httpx2.HTTPError:
         return {}, "Max retries exceeded (Caused by NewConnectionError('[Errno 111] Connection refused'))"
     if answer.is_error:
