@@ -15,6 +15,7 @@ import pytest
 from backend.errors import PageUnavailable
 from backend.pages.memory_share import MemoryShare
 from tests.pages.conftest import wait_until
+from tests.patience import SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,9 @@ def grown(mebibytes: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def share(process: subprocess.Popen[bytes], *, patience: float = 60.0, end: float = math.inf) -> Iterator[MemoryShare]:
+def share(
+    process: subprocess.Popen[bytes], *, patience: float = float(SECONDS), end: float = math.inf
+) -> Iterator[MemoryShare]:
     one = MemoryShare(process, "page", patience=patience, closing=lambda: end)
     try:
         yield one

@@ -105,6 +105,7 @@ def place(studio: LoopbackStudio, models: tuple[Path, str], tmp_path: Path) -> I
             "MODEL": models[1],
             "DETECTOR": "colour",
             "RECALL_DISTANCE": "0",
+            "FETCH_TIMEOUT": str(SECONDS),
             "LABEL_STUDIO_URL": url,
             "LABEL_STUDIO_API_KEY": "token",
             "OMP_NUM_THREADS": "1",
