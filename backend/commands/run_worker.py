@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from backend.corrections.counts import count
+from backend.corrections.leases import unpark
 from backend.corrections.service import Feedback, Store
-from backend.corrections.worker import unpark
 from backend.labelstudio.connections import Connections
 from backend.pages.source import PageSource
 from backend.settings import Settings

@@ -92,7 +92,8 @@ def open_database(url: str, *, patient: bool = False) -> Engine:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         ends = _ENDS if parsed.get_backend_name() == "postgresql" else {}
         patience = {name: value for name, value in ends.items() if name not in parsed.query}
-        engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=64, connect_args=patience)
+        pool = {"pool_pre_ping": bool(ends), "pool_size": 8, "max_overflow": 64}  # a file does not hang up
+        engine = create_engine(parsed, connect_args=patience, **pool)
         gate = _Gate(url)
         # The first of all: the next one may give a connection, and then no other is called.
         event.listen(engine, "do_connect", gate.connect)

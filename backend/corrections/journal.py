@@ -10,20 +10,41 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, or_, select, update
+from sqlalchemy import Connection, Engine, Row, and_, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.database import insert_into, refuses_values, writing
 from backend.corrections.tables import ACTION_LENGTH, annotation, event, prediction, watermark
 from backend.errors import LedgerError, RequestError
 
-__all__ = ["Entry", "Journal", "advance", "ask", "finish", "known_projects", "lease_asked", "reached", "store"]
+__all__ = [
+    "Entry",
+    "Journal",
+    "advance",
+    "ask",
+    "finish",
+    "known_projects",
+    "lease_asked",
+    "reached",
+    "steps_together",
+    "store",
+]
 
 # A run that takes longer is thought dead; a second run beside it does no harm. Nothing waits longer than this.
 LEASE_SECONDS = 600.0
 _LONGEST_REASON = 2000
 # "Start training on submission" asks on every save: runs of one project keep this distance.
 DISTANCE_SECONDS = 30.0
+_STEPS_TOGETHER = 8
+
+
+def steps_together(engine: Engine) -> int:
+    """How many steps of a worker go into one transaction.
+
+    SQLite flushes the disk at each commit, and has one writer anyway. PostgreSQL locks rows: two transactions of many
+    steps could wait for each other.
+    """
+    return _STEPS_TOGETHER if engine.dialect.name == "sqlite" else 1
 
 
 def ask(connection: Connection, project: int, *, at: float) -> None:
@@ -174,10 +195,10 @@ class Journal:
         limit: int = 100,
         only: Collection[int] | None = None,
     ) -> int:
-        """Hands open events, oldest first, to `act`, each in a transaction with its mark of being done.
+        """Hands open events, oldest first, to `act`, each in one transaction with its mark of being done.
 
-        What `act` writes through the connection and the mark are committed together. After a kill either both stand or
-        neither. Two workers never take the same event.
+        What `act` writes through the connection and the mark are committed together, in SQLite those of several events.
+        After a kill either both stand or neither. Two workers never take the same event.
 
         Args:
             act: Gets the open transaction and the event. It gives None when it is done, or the reason why it never will
@@ -188,29 +209,34 @@ class Journal:
         Returns:
             How many events were taken.
         """
-        for taken in range(limit):
-            if not self._has_open():
-                return taken
-            with writing(self._engine) as connection:
-                row = connection.execute(
-                    select(event)
-                    .where(event.c.state == "open", *([] if only is None else [event.c.id.in_(only)]))
-                    .order_by(event.c.id)
-                    .limit(1)
-                    .with_for_update(skip_locked=True)
-                ).first()
-                if row is None:
-                    return taken
-                entry = Entry(id=row.id, received=row.received, action=row.action, project=row.project, body=row.body)
-                reason = act(connection, entry)
-                # An open event bears a reason only when it was parked before.
-                state = ("ignored" if row.reason else "parked") if reason else "done"
-                connection.execute(
-                    update(event)
-                    .where(event.c.id == row.id)
-                    .values(state=state, reason=reason and reason[:_LONGEST_REASON])
-                )
-        return limit
+        taken, together = 0, steps_together(self._engine)
+        while taken < limit and self._has_open():
+            done = self._take_some(act, most=min(together, limit - taken), only=only)
+            taken += done
+            if not done:
+                break
+        return taken
+
+    def _take_some(
+        self, act: Callable[[Connection, Entry], str | None], *, most: int, only: Collection[int] | None
+    ) -> int:
+        """Takes events in one transaction; those before one that fails are taken all the same."""
+        taken = 0
+        failure: Exception | None = None
+        mine = select(event).where(event.c.state == "open", *([] if only is None else [event.c.id.in_(only)]))
+        first = mine.order_by(event.c.id).limit(most)
+        with writing(self._engine) as connection:
+            for row in connection.execute(first.with_for_update(skip_locked=True)).all():
+                try:
+                    with connection.begin_nested():
+                        _take_one(connection, row, act)
+                except Exception as error:
+                    failure = error
+                    break
+                taken += 1
+        if failure is not None:
+            raise failure
+        return taken
 
     def unpark(self) -> int:
         """Gives every parked event a second chance, for after the cause was mended; gives their number.
@@ -246,3 +272,12 @@ class Journal:
         """A look that takes no lock: idle workers must not stand in the way of senders."""
         with self._engine.connect() as connection:
             return connection.execute(select(event.c.id).where(event.c.state == "open").limit(1)).first() is not None
+
+
+def _take_one(connection: Connection, row: Row[Any], act: Callable[[Connection, Entry], str | None]) -> None:
+    entry = Entry(id=row.id, received=row.received, action=row.action, project=row.project, body=row.body)
+    reason = act(connection, entry)
+    # An open event bears a reason only when it was parked before.
+    state = ("ignored" if row.reason else "parked") if reason else "done"
+    settled = update(event).where(event.c.id == row.id)
+    connection.execute(settled.values(state=state, reason=reason and reason[:_LONGEST_REASON]))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from backend.corrections.imprints import Imprint
 from backend.corrections.tables import prediction, proposal
@@ -43,6 +43,13 @@ _NAMES = ("document_sha256", "document")
 # Further apart, an annotation was rather made of another backend's prediction, before this one was connected.
 CLOCKS_APART_SECONDS = 3600.0
 _SAME_PLACE = 0.5
+# Asked many times for each annotation: SQLAlchemy takes longer to build them than a database to answer.
+_PREDICTED = (
+    select(prediction)
+    .where(prediction.c.task == bindparam("its_task"), prediction.c.drawn == bindparam("is_drawn"))
+    .order_by(prediction.c.shown, prediction.c.version, prediction.c.edition)
+)
+_PROPOSED = select(proposal).where(proposal.c.task == bindparam("its_task")).order_by(proposal.c.region)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,14 +286,12 @@ def answered_before(connection: Connection, *, task: int) -> tuple[Prediction, .
 
 
 def _predictions(connection: Connection, task: int, *, drawn: bool) -> list[Prediction]:
+    rows = connection.execute(_PREDICTED, {"its_task": task, "is_drawn": drawn}).all()
+    if not rows:
+        return []
     members: dict[tuple[str, str], list[Proposal]] = {}
-    for row in connection.execute(select(proposal).where(proposal.c.task == task).order_by(proposal.c.region)):
+    for row in connection.execute(_PROPOSED, {"its_task": task}):
         members.setdefault((row.version, row.edition), []).append(_proposal(row._mapping))
-    rows = connection.execute(
-        select(prediction)
-        .where(prediction.c.task == task, prediction.c.drawn.is_(drawn))
-        .order_by(prediction.c.shown, prediction.c.version, prediction.c.edition)
-    )
     return [
         Prediction(
             version=row.version,

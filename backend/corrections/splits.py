@@ -125,15 +125,16 @@ def assign_split(connection: Connection, pages: Sequence[OfDocument]) -> Side:
         row |= {"key": key, "page_sha256": page.page_sha256, "phash": page.page_phash, "fixed": fixed}
         row |= {"first": is_known.first() is None}
         connection.execute(insert(document).values(split=split or split_of(key), **row))
-    changed = {key, *_decide(connection, key, new.values())} if new else set()
+    copies = _Copies(connection)
+    changed = {key, *_decide(connection, key, new.values(), copies)} if new else set()
     for name in sorted(changed):
-        _settle_pages(connection, name, changed)
+        _settle_pages(connection, name, changed, copies)
     split = str(connection.execute(select(document.c.split).where(document.c.key == key).limit(1)).scalar_one())
-    owners = {page.page_sha256: _owner(_copies(connection, page.page_sha256, page.page_phash)) for page in pages}
+    owners = {page.page_sha256: _owner(copies.of(page.page_sha256, page.page_phash)) for page in pages}
     return Side(split=split, elsewhere={sha: one.split for sha, one in owners.items() if one.split != split})
 
 
-def _decide(connection: Connection, key: str, new: Iterable[OfDocument]) -> set[str]:
+def _decide(connection: Connection, key: str, new: Iterable[OfDocument], copies: _Copies) -> set[str]:
     """Decides anew about every family that new pages of a document can have joined or parted.
 
     Returns:
@@ -141,28 +142,30 @@ def _decide(connection: Connection, key: str, new: Iterable[OfDocument]) -> set[
     """
     touched = {key}
     for page in new:
-        touched |= _bound(connection, _copies(connection, page.page_sha256, page.page_phash))
+        touched |= _bound(copies.of(page.page_sha256, page.page_phash), copies)
     moved = set()
     while touched:
-        family = _family(connection, touched.pop())
+        family = _family(connection, touched.pop(), copies)
         touched -= family.keys()
         fixed = sorted(name for name, is_fixed in family.items() if is_fixed)
         side = split_of(min(family))
         if fixed:
             side = str(connection.execute(select(document.c.split).where(document.c.key == fixed[0])).scalar())
         moved |= {name for name in sorted(family.keys() - set(fixed)) if _move(connection, name, side)}
+    if moved:
+        copies.forget()  # they have their sides
     return moved
 
 
-def _bound(connection: Connection, copies: Sequence[Row[Any]]) -> set[str]:
+def _bound(pages: Sequence[Row[Any]], copies: _Copies) -> set[str]:
     """The documents that copies of a new page bind to others, or did until it came.
 
     One more may be too many for a page to tell anything: then those that it joined part. A page that had too many
     copies before told nothing, and tells nothing now. So an archive of thousands on one form costs no more with each.
     """
-    hashes = [(copy.key, int(copy.phash, 16)) for copy in copies]
+    hashes = [(copy.key, int(copy.phash, 16)) for copy in pages]
     found: set[str] = set()
-    for one, (_, own) in zip(copies, hashes, strict=True):
+    for one, (_, own) in zip(pages, hashes, strict=True):
         alike: set[str] = set()
         for key, other in hashes:
             if (own ^ other).bit_count() <= COPY_BITS:
@@ -170,13 +173,13 @@ def _bound(connection: Connection, copies: Sequence[Row[Any]]) -> set[str]:
                 if len(alike) > MOST_SHARING + 1:
                     break
         else:
-            sharing = {other.key for other in _copies(connection, one.page_sha256, one.phash)}
+            sharing = {other.key for other in copies.of(one.page_sha256, one.phash)}
             if len(sharing) <= MOST_SHARING + 1:
                 found |= sharing
     return found
 
 
-def _family(connection: Connection, key: str) -> dict[str, bool]:
+def _family(connection: Connection, key: str, copies: _Copies) -> dict[str, bool]:
     """The documents that are bound to one by pages that they share, it among them; whether each is fixed."""
     found: dict[str, bool] = {}
     wanted = [key]
@@ -187,15 +190,15 @@ def _family(connection: Connection, key: str) -> dict[str, bool]:
         rows = connection.execute(select(document).where(document.c.key == one)).all()
         found[one] = any(row.fixed for row in rows)
         for row in rows:
-            copies = _copies(connection, row.page_sha256, row.phash)
-            if len({copy.key for copy in copies}) <= MOST_SHARING:
-                wanted += [copy.key for copy in copies if copy.key not in found and _tells(connection, copy)]
+            theirs = copies.of(row.page_sha256, row.phash)
+            if len({copy.key for copy in theirs}) <= MOST_SHARING:
+                wanted += [copy.key for copy in theirs if copy.key not in found and _tells(copy, copies)]
     return found
 
 
-def _tells(connection: Connection, page: Row[Any]) -> bool:
+def _tells(page: Row[Any], copies: _Copies) -> bool:
     """Whether a page is one that few documents have."""
-    return len({copy.key for copy in _copies(connection, page.page_sha256, page.phash)}) <= MOST_SHARING
+    return len({copy.key for copy in copies.of(page.page_sha256, page.phash)}) <= MOST_SHARING
 
 
 def _move(connection: Connection, key: str, side: str) -> bool:
@@ -207,10 +210,10 @@ def _move(connection: Connection, key: str, side: str) -> bool:
     return True
 
 
-def _settle_pages(connection: Connection, key: str, changed: Collection[str]) -> None:
+def _settle_pages(connection: Connection, key: str, changed: Collection[str], copies: _Copies) -> None:
     """Notes for each page of a changed document where it teaches: only on the side of its owner."""
     for page in connection.execute(select(document).where(document.c.key == key)).all():
-        owner = _owner(_copies(connection, page.page_sha256, page.phash))
+        owner = _owner(copies.of(page.page_sha256, page.phash))
         moved = owner.key in changed
         theirs = _copies(connection, page.page_sha256, page.phash, every=True) if moved else [page]
         for side in sorted({one.split for one in theirs}):
@@ -234,6 +237,23 @@ def _quarantine(connection: Connection, pages: Sequence[Row[Any]], reason: str |
 def _owner(copies: Iterable[Row[Any]]) -> Row[Any]:
     """Of documents that have a page, the one whose side it is on."""
     return min(copies, key=lambda one: (not one.fixed, one.key))
+
+
+class _Copies:
+    """Asks once for the copies of each page, as long as no document is added or put on another side."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[tuple[str, str], list[Row[Any]]] = {}
+
+    def of(self, sha256: str, phash: str) -> list[Row[Any]]:
+        """As `_copies` gives them."""
+        if (sha256, phash) not in self._known:
+            self._known[sha256, phash] = _copies(self._connection, sha256, phash)
+        return self._known[sha256, phash]
+
+    def forget(self) -> None:
+        self._known.clear()
 
 
 def _copies(connection: Connection, sha256: str, phash: str, *, every: bool = False) -> list[Row[Any]]:

@@ -13,12 +13,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, case, not_, or_, select, update
+from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import OperationalError
 
 from backend.corrections.database import refuses_values, writing
 from backend.corrections.imprints import other_pages
+from backend.corrections.journal import steps_together
 from backend.corrections.label_history import known_of
+from backend.corrections.leases import Leased, give_back, in_hand, lease, put_off
 from backend.corrections.reconciling import fold_event, fold_truth, forget, open_again
 from backend.corrections.samples import Sample, is_elsewhere, make_samples, replace_samples
 from backend.corrections.shown import (
@@ -52,17 +54,15 @@ if TYPE_CHECKING:
     from backend.labelstudio.project_annotations import Parent
     from backend.pages.page import Page
 
-__all__ = ["PageOf", "ParentOf", "Worker", "unpark"]
+__all__ = ["PageOf", "ParentOf", "Worker"]
 
 _LOG = logging.getLogger(__name__)
 _MOST_VARIABLES = 500
 
-LEASE_SECONDS = 120.0
-FIRST_DELAY, LONGEST_DELAY = 2.0, 3600.0
-MOST_ATTEMPTS = 12
+# Annotations in hand that were not begun by then are given back; what is made waits no longer than this to be stored.
+_IN_HAND_SECONDS, _STORED_SECONDS = 20.0, 1.0
 # What may be gone in a minute is tried again; what a second look cannot change is parked at once.
 PASSING = (PageUnavailable, FetchTimeout, LabelStudioError, LedgerError)
-_LONGEST_REASON = 2000
 _STRANGE = (
     "annotation %d: page %d of task %d is not the one that boxes were shown on, so what was shown there teaches "
     "nothing; was it put in another place, or replaced? /status and doctor say what to do"
@@ -168,8 +168,8 @@ class Worker:
         self.gather()
         steps = self._take(min(limit, _MOST_VARIABLES))
         turns = 0
-        while turns < limit and self._turn_one():
-            turns += 1
+        while turns < limit and (some := self._turn_some(limit - turns)):
+            turns += some
         return steps + turns
 
     def _take(self, limit: int) -> int:
@@ -191,49 +191,54 @@ class Worker:
 
     def others_at_work(self) -> bool:
         """Whether a worker elsewhere has an annotation in hand; for one that died, until its lease ends."""
-        leased = not_(_free(self.clock()))
-        at_work = and_(table.c.turned.is_(None), table.c.parked.is_(False), leased)
-        with self.engine.connect() as connection:
-            return connection.execute(select(table.c.id).where(at_work).limit(1)).first() is not None
+        return in_hand(self.engine, now=self.clock())
 
-    def _turn_one(self) -> bool:
-        leased = self._lease()
-        if leased is None:
-            return False
-        identity, updated, body, doubtful = leased
+    def _turn_some(self, most: int) -> int:
+        """Turns a few annotations into samples, and stores them together; gives how many it had in hand."""
+        leased = lease(self.engine, most=min(most, steps_together(self.engine)), now=self.clock())
+        made: list[tuple[Leased, _Turned]] = []
+        rest: Sequence[Leased] = ()
+        began = stored = time.monotonic()
+        for place, one in enumerate(leased):
+            now = time.monotonic()
+            if place and now - began > _IN_HAND_SECONDS:
+                rest = leased[place:]
+                break
+            if made and now - stored > _STORED_SECONDS:
+                self._store(made)
+                made, stored = [], now
+            turned = self._turn(one)
+            if turned is not None:
+                made.append((one, turned))
+        if made:
+            self._store(made)
+        give_back(self.engine, rest)
+        return len(leased)
+
+    def _turn(self, one: Leased) -> _Turned | None:
+        """What an annotation became; None where it was settled otherwise, or put off."""
         try:
-            if body and doubtful:
-                self._settle(identity, updated, self.held(Annotation(**body)))
-            else:
-                self._commit(identity, updated, self._turned(body) if body else _Turned())
-        except BackendError as error:
-            is_ours = isinstance(error, LedgerError)
-            self._put_off(identity, updated, str(error), final=not isinstance(error, PASSING), is_ours=is_ours)
-        except Exception as error:
-            # Whatever one annotation does to a library or the database, those behind it are still to be worked on.
-            _LOG.exception("annotation %d failed", identity)
-            # A database driver's own words: SQLAlchemy adds the statement and its values.
-            words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            reason = f"{type(error).__name__}: {words}"
-            is_ours = isinstance(error, OperationalError)
-            self._put_off(identity, updated, reason, final=refuses_values(error), is_ours=is_ours)
-        return True
-
-    def _lease(self) -> tuple[int, float, Mapping[str, Any] | None, bool] | None:
-        """Takes the longest due annotation for a while; a worker that dies gives it back by the lease's end."""
-        now = self.clock()
-        due = and_(table.c.turned.is_(None), table.c.parked.is_(False), *_ready(now))
-        with self.engine.connect() as connection:
-            if connection.execute(select(table.c.id).where(due).limit(1)).first() is None:
-                return None  # without a lock: idle workers must not stand in the way of senders
-        with writing(self.engine) as connection:
-            row = connection.execute(
-                select(table).where(due).order_by(table.c.due, table.c.id).limit(1).with_for_update(skip_locked=True)
-            ).first()
-            if row is None:
+            if one.body and one.doubtful:
+                self._settle(one, self.held(Annotation(**one.body)))
                 return None
-            connection.execute(update(table).where(table.c.id == row.id).values(lease=now + LEASE_SECONDS))
-        return row.id, row.updated, None if row.deleted else row.body, row.doubtful
+            return self._turned(one.body) if one.body else _Turned()
+        except Exception as error:
+            self._failed(one, error)
+            return None
+
+    def _failed(self, one: Leased, error: Exception) -> None:
+        """Puts an annotation off: whatever it does to a library or the database, others are still to be worked on."""
+        if isinstance(error, BackendError):
+            is_ours = isinstance(error, LedgerError)
+            final = not isinstance(error, PASSING)
+            put_off(self.engine, one, str(error), now=self.clock(), final=final, is_ours=is_ours)
+            return
+        _LOG.error("annotation %d failed", one.id, exc_info=error)
+        # A database driver's own words: SQLAlchemy adds the statement and its values.
+        words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        reason, is_ours = f"{type(error).__name__}: {words}", isinstance(error, OperationalError)
+        final = refuses_values(error)
+        put_off(self.engine, one, reason, now=self.clock(), final=final, is_ours=is_ours)
 
     def _turned(self, body: Mapping[str, Any]) -> _Turned:
         state = Annotation(**body)
@@ -325,74 +330,42 @@ class Worker:
         certain = kept_throughout(connection, ids, task=state.task, until=state.created, version=version)
         return _Seen(prediction=prediction, certain=certain)
 
-    def _commit(self, identity: int, updated: float, turned: _Turned) -> None:
-        """Replaces the samples, unless a newer state arrived meanwhile: then the next turn is that one's."""
-        with writing(self.engine) as connection:
-            row = connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
-            # Without a lease it was renewed meanwhile: by another state, or by what was shown before it.
-            if row.updated != updated or not row.lease or (row.deleted and turned.samples):
-                return
-            replace_samples(connection, annotation=identity, task=row.task, samples=turned.samples)
-            values: dict[str, Any] = {"turned": updated, "attempts": 0, "lease": 0.0, "reason": None}
-            values |= {"unknown": list(turned.unknown) or None, "needs_past": turned.needs_past}
-            values |= {"exchanged": list(turned.exchanged) or None}
-            connection.execute(update(table).where(table.c.id == identity).values(values))
+    def _store(self, made: Sequence[tuple[Leased, _Turned]]) -> None:
+        """Stores samples in one transaction; those that cannot be stored are no hindrance to the others."""
+        failed: list[tuple[Leased, Exception]] = []
+        try:
+            with writing(self.engine) as connection:
+                for one, turned in made:
+                    try:
+                        with connection.begin_nested():
+                            _replace(connection, one, turned)
+                    except Exception as error:
+                        failed.append((one, error))
+        except Exception as error:
+            failed = [(one, error) for one, _ in made]
+        for one, why in failed:
+            self._failed(one, why)
 
-    def _settle(self, identity: int, updated: float, held: Annotation | None) -> None:
+    def _settle(self, one: Leased, held: Annotation | None) -> None:
         """Puts what Label Studio holds in the place of what was in doubt, unless a newer state arrived meanwhile."""
         with writing(self.engine) as connection:
-            row = connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
-            if row.updated != updated or not row.lease or row.deleted:
+            row = connection.execute(select(table).where(table.c.id == one.id).with_for_update()).one()
+            if row.updated != one.updated or not row.lease or row.deleted:
                 return
             if held is None:
-                forget(connection, identity)
+                forget(connection, one.id)
             else:
-                open_again(connection, identity, updated=held.updated, body=held.body(), doubtful=False)
-
-    def _put_off(self, identity: int, updated: float, reason: str, *, final: bool, is_ours: bool = False) -> None:
-        """Tries again later, longer each time, or parks the annotation with the reason.
-
-        What waits for the ledger or the crop store (`is_ours`) waits as long as it takes: nothing is wrong with it.
-        """
-        with writing(self.engine) as connection:
-            row = connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
-            if row.updated != updated or not row.lease or row.deleted:
-                return
-            attempts = min(row.attempts + 1, MOST_ATTEMPTS - 1) if is_ours else row.attempts + 1
-            parked = final or attempts >= MOST_ATTEMPTS
-            delay = _delay(attempts)
-            values = {"attempts": attempts, "due": self.clock() + delay, "lease": 0.0, "parked": parked}
-            connection.execute(
-                update(table).where(table.c.id == identity).values(**values, reason=reason[:_LONGEST_REASON])
-            )
-        _LOG.warning("annotation %d %s: %s", identity, "parked" if parked else f"again in {delay:.0f} s", reason)
+                open_again(connection, one.id, updated=held.updated, body=held.body(), doubtful=False)
 
 
-def _delay(attempts: int) -> float:
-    """Seconds until the next try after so many."""
-    return min(FIRST_DELAY * 2.0 ** (attempts - 1), LONGEST_DELAY)
-
-
-def _ready(now: float) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Due, and in nobody's hand. One that waits longer than it ever should was put off by a clock ahead."""
-    latest = case(
-        *((table.c.attempts == number, now + _delay(number)) for number in range(1, MOST_ATTEMPTS)), else_=now
-    )
-    due = or_(table.c.due <= now, table.c.due > latest)
-    return due, _free(now)
-
-
-def _free(now: float) -> ColumnElement[bool]:
-    """Leased by nobody, by the same measure."""
-    return or_(table.c.lease <= now, table.c.lease > now + LEASE_SECONDS)
-
-
-def unpark(engine: Engine) -> int:
-    """Gives every parked annotation another chance; for after the cause was mended. Gives their number.
-
-    So it does those whose pages were exchanged: they may be back in their places.
-    """
-    waits = or_(table.c.parked, and_(table.c.exchanged.is_not(None), table.c.deleted.is_(False)))
-    with writing(engine) as connection:
-        values = {"turned": None, "parked": False, "attempts": 0, "due": 0.0, "lease": 0.0}
-        return int(connection.execute(update(table).where(waits).values(values)).rowcount)
+def _replace(connection: Connection, one: Leased, turned: _Turned) -> None:
+    """Replaces the samples, unless a newer state arrived meanwhile: then the next turn is that one's."""
+    row = connection.execute(select(table).where(table.c.id == one.id).with_for_update()).one()
+    # Without a lease it was renewed meanwhile: by another state, or by what was shown before it.
+    if row.updated != one.updated or not row.lease or (row.deleted and turned.samples):
+        return
+    replace_samples(connection, annotation=one.id, task=row.task, samples=turned.samples)
+    values: dict[str, Any] = {"turned": one.updated, "attempts": 0, "lease": 0.0, "reason": None}
+    values |= {"unknown": list(turned.unknown) or None, "needs_past": turned.needs_past}
+    values |= {"exchanged": list(turned.exchanged) or None}
+    connection.execute(update(table).where(table.c.id == one.id).values(values))

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from backend.errors import LabelConfigError
@@ -124,6 +125,7 @@ class Naming:
     other: bool
 
 
+@lru_cache(maxsize=16)
 def bind(label_config: str, *, confidence: float = 0.5) -> tuple[Binding, ...]:
     """Reads a label config: one binding for each control on an Image that has a label for a mark.
 

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
 from backend.commands.serve import serve
 from backend.corrections import intake, worker
@@ -31,15 +31,15 @@ STEPS: dict[str, tuple[Any, str, str]] = {
     "in the ledger and in the spool": (intake.Intake, "_store", "after"),
     "acknowledged, not yet taken": (worker, "fold_event", "before"),
     "taken, not yet committed": (worker, "fold_event", "after"),
-    "committed, not yet leased": (worker.Worker, "_lease", "before"),
-    "leased": (worker.Worker, "_lease", "after"),
+    "committed, not yet leased": (worker, "lease", "before"),
+    "leased": (worker, "lease", "after"),
     "pages fetched": (worker, "make_samples", "before"),
     "samples made": (worker, "make_samples", "after"),
     "crop written aside": (os, "replace", "before"),
     "crop renamed": (os, "replace", "after"),
-    "crops stored": (worker.Worker, "_commit", "before"),
+    "crops stored": (worker.Worker, "_store", "before"),
     "samples written, not yet committed": (worker, "replace_samples", "after"),
-    "samples committed": (worker.Worker, "_commit", "after"),
+    "samples committed": (worker.Worker, "_store", "after"),
 }
 
 
@@ -48,7 +48,7 @@ def halt(target: Any, name: str, moment: str, said: Connection) -> None:
     original: Callable[..., Any] = getattr(target, name)
 
     def halting(*arguments: Any, **named: Any) -> Any:
-        if name == "_lease" and not _waits(arguments[0]):
+        if name == "lease" and not _waits(arguments[0]):
             return original(*arguments, **named)
         answer = original(*arguments, **named) if moment == "after" else None
         said.send("reached")
@@ -58,9 +58,9 @@ def halt(target: Any, name: str, moment: str, said: Connection) -> None:
     setattr(target, name, halting)
 
 
-def _waits(one: worker.Worker) -> bool:
+def _waits(engine: Engine) -> bool:
     """Whether anything is there to be leased: an idle worker looks as well."""
-    with one.engine.connect() as connection:
+    with engine.connect() as connection:
         return connection.execute(select(annotation.c.id)).first() is not None
 
 

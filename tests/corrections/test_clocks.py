@@ -13,11 +13,12 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
 from backend.corrections.journal import LEASE_SECONDS as RUN_SECONDS
 from backend.corrections.journal import Journal, advance, ask, lease_asked
+from backend.corrections.leases import FIRST_DELAY, LEASE_SECONDS, lease, unpark
 from backend.corrections.reconciling import fold_event, sync
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.service import held_state, reconcile_asked
 from backend.corrections.tables import annotation, sample
-from backend.corrections.worker import FIRST_DELAY, LEASE_SECONDS, Worker, unpark
+from backend.corrections.worker import Worker
 from backend.errors import LabelStudioError, PageUnavailable
 from backend.labelstudio.annotations import Annotation
 from backend.labelstudio.protocol import without_secrets
@@ -100,7 +101,7 @@ def test_what_a_dead_worker_had_is_given_back_after_a_lease_at_the_latest(ledger
     ledger.told(first())
     ledger.worker.journal.take(fold_event)
     ledger.now += ahead
-    ledger.worker._lease()
+    lease(ledger.worker.engine, most=1, now=ledger.worker.clock())
     ledger.now = right + LEASE_SECONDS + max(0.0, min(ahead, LEASE_SECONDS))
     assert not ledger.worker.others_at_work()
     ledger.work()

@@ -23,10 +23,11 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import open_database
 from backend.corrections.intake import Intake
 from backend.corrections.journal import Journal
+from backend.corrections.leases import LEASE_SECONDS
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.service import page_opener
 from backend.corrections.tables import event, sample
-from backend.corrections.worker import LEASE_SECONDS, Worker
+from backend.corrections.worker import Worker
 from tests.corrections.annotating import HEIGHT, WIDTH, drawn, saved, shown
 from tests.corrections.stopping import STEPS, run
 from tests.corrections.test_service import Told

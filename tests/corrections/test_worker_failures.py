@@ -11,9 +11,10 @@ from sqlalchemy import Engine, select, text
 
 from backend.corrections.database import writing
 from backend.corrections.journal import Journal
+from backend.corrections.leases import LEASE_SECONDS, MOST_ATTEMPTS, unpark
 from backend.corrections.reconciling import fold, fold_event
 from backend.corrections.tables import annotation, event
-from backend.corrections.worker import LEASE_SECONDS, MOST_ATTEMPTS, Worker, unpark
+from backend.corrections.worker import Worker
 from backend.errors import FetchTimeout, LimitExceeded, PageUnavailable, UndecodablePage
 from backend.labelstudio.annotations import Annotation
 from backend.labelstudio.protocol import read_event

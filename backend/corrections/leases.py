@@ -1,0 +1,136 @@
+"""Which annotations are in whose hand: leased, given back, put off for longer each time, and in the end parked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, and_, case, not_, or_, select, update
+
+from backend.corrections.database import writing
+from backend.corrections.tables import annotation as table
+
+__all__ = [
+    "FIRST_DELAY",
+    "LEASE_SECONDS",
+    "MOST_ATTEMPTS",
+    "Leased",
+    "give_back",
+    "in_hand",
+    "lease",
+    "put_off",
+    "unpark",
+]
+
+_LOG = logging.getLogger(__name__)
+
+LEASE_SECONDS = 120.0
+FIRST_DELAY, LONGEST_DELAY = 2.0, 3600.0
+MOST_ATTEMPTS = 12
+_LONGEST_REASON = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leased:
+    """An annotation in hand.
+
+    Attributes:
+        updated: When its newest state was saved.
+        body: That state; None where it was deleted.
+        doubtful: Whether Label Studio must be asked what it holds.
+    """
+
+    id: int
+    updated: float
+    body: Mapping[str, Any] | None
+    doubtful: bool
+
+
+def lease(engine: Engine, *, most: int, now: float) -> list[Leased]:
+    """Takes the longest due annotations for a while; a worker that dies gives them back by the lease's end."""
+    due = and_(table.c.turned.is_(None), table.c.parked.is_(False), *_ready(now))
+    with engine.connect() as connection:
+        if connection.execute(select(table.c.id).where(due).limit(1)).first() is None:
+            return []  # without a lock: idle workers must not stand in the way of senders
+    first = select(table).where(due).order_by(table.c.due, table.c.id).limit(most)
+    with writing(engine) as connection:
+        rows = connection.execute(first.with_for_update(skip_locked=True)).all()
+        mine = table.c.id.in_([row.id for row in rows])
+        connection.execute(update(table).where(mine).values(lease=now + LEASE_SECONDS))
+    return [
+        Leased(id=row.id, updated=row.updated, body=None if row.deleted else row.body, doubtful=row.doubtful)
+        for row in rows
+    ]
+
+
+def give_back(engine: Engine, some: Sequence[Leased]) -> None:
+    """Lets other workers have what this one does not come to."""
+    if not some:
+        return
+    with writing(engine) as connection:
+        for one in some:
+            mine = and_(table.c.id == one.id, table.c.updated == one.updated, table.c.turned.is_(None))
+            connection.execute(update(table).where(mine).values(lease=0.0))
+
+
+def in_hand(engine: Engine, *, now: float) -> bool:
+    """Whether a worker has an annotation in hand; for one that died, until its lease ends."""
+    at_work = and_(table.c.turned.is_(None), table.c.parked.is_(False), not_(_free(now)))
+    with engine.connect() as connection:
+        return connection.execute(select(table.c.id).where(at_work).limit(1)).first() is not None
+
+
+def put_off(engine: Engine, one: Leased, reason: str, *, now: float, final: bool, is_ours: bool = False) -> None:
+    """Has an annotation tried again later, longer each time, or parks it with the reason.
+
+    Args:
+        engine: The ledger's database.
+        one: The annotation; nothing becomes of it where a newer state has arrived meanwhile.
+        reason: In words.
+        now: Seconds since the epoch.
+        final: Whether a second try changes nothing.
+        is_ours: Whether it waits for the ledger or the crop store: then as long as it takes, for nothing is wrong
+            with it.
+    """
+    with writing(engine) as connection:
+        row = connection.execute(select(table).where(table.c.id == one.id).with_for_update()).one()
+        if row.updated != one.updated or not row.lease or row.deleted:
+            return
+        attempts = min(row.attempts + 1, MOST_ATTEMPTS - 1) if is_ours else row.attempts + 1
+        parked = final or attempts >= MOST_ATTEMPTS
+        delay = _delay(attempts)
+        values = {"attempts": attempts, "due": now + delay, "lease": 0.0, "parked": parked}
+        connection.execute(update(table).where(table.c.id == one.id).values(**values, reason=reason[:_LONGEST_REASON]))
+    _LOG.warning("annotation %d %s: %s", one.id, "parked" if parked else f"again in {delay:.0f} s", reason)
+
+
+def _delay(attempts: int) -> float:
+    """Seconds until the next try after so many."""
+    return min(FIRST_DELAY * 2.0 ** (attempts - 1), LONGEST_DELAY)
+
+
+def _ready(now: float) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Due, and in nobody's hand. One that waits longer than it ever should was put off by a clock ahead."""
+    latest = case(
+        *((table.c.attempts == number, now + _delay(number)) for number in range(1, MOST_ATTEMPTS)), else_=now
+    )
+    due = or_(table.c.due <= now, table.c.due > latest)
+    return due, _free(now)
+
+
+def _free(now: float) -> ColumnElement[bool]:
+    """Leased by nobody, by the same measure."""
+    return or_(table.c.lease <= now, table.c.lease > now + LEASE_SECONDS)
+
+
+def unpark(engine: Engine) -> int:
+    """Gives every parked annotation another chance; for after the cause was mended. Gives their number.
+
+    So it does those whose pages were exchanged: they may be back in their places.
+    """
+    waits = or_(table.c.parked, and_(table.c.exchanged.is_not(None), table.c.deleted.is_(False)))
+    with writing(engine) as connection:
+        values = {"turned": None, "parked": False, "attempts": 0, "due": 0.0, "lease": 0.0}
+        return int(connection.execute(update(table).where(waits).values(values)).rowcount)
