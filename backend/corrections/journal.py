@@ -14,7 +14,16 @@ from sqlalchemy import Connection, Engine, Row, and_, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.corrections.database import insert_into, refuses_values, writing
-from backend.corrections.tables import ACTION_LENGTH, annotation, event, prediction, watermark
+from backend.corrections.tables import (
+    ACTION_LENGTH,
+    annotation,
+    event,
+    label_config,
+    prediction,
+    project_made,
+    sample,
+    watermark,
+)
 from backend.errors import LedgerError, RequestError
 
 __all__ = [
@@ -23,6 +32,7 @@ __all__ = [
     "advance",
     "ask",
     "finish",
+    "is_known",
     "known_projects",
     "lease_asked",
     "reached",
@@ -59,6 +69,13 @@ def known_projects(connection: Connection) -> list[int]:
     for table in (annotation, prediction, event, watermark):
         found.update(connection.execute(select(table.c.project).distinct()).scalars())
     return sorted(project for project in found if project is not None)
+
+
+def is_known(connection: Connection, project: int) -> bool:
+    """Whether the ledger has more of a project than events and wishes, which anybody may have sent."""
+    tables = (annotation, prediction, label_config, sample)
+    columns = (project_made.c.id, *(one.c.project for one in tables))
+    return any(connection.execute(select(one).where(one == project).limit(1)).first() for one in columns)
 
 
 def lease_asked(engine: Engine, *, now: float) -> tuple[int, float] | None:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, and_, delete, or_, select, update
 from backend.corrections.belonging import claim, require_one_project
 from backend.corrections.database import insert_into, refuses_values, writing
 from backend.corrections.hints import HintAnswer, told_states
-from backend.corrections.journal import Entry, advance, ask, reached
+from backend.corrections.journal import Entry, advance, ask, is_known, reached
 from backend.corrections.label_history import note_config
 from backend.corrections.shown import CLOCKS_APART_SECONDS
 from backend.corrections.tables import annotation as table
@@ -65,6 +65,8 @@ def fold_truth(connection: Connection, entry: Entry, truth: HintAnswer) -> str |
                 fold_task(connection, task, truth.label_config, told=told)
             if entry.action == "START_TRAINING" and entry.project is not None and truth.label_config:
                 ask(connection, entry.project, at=entry.received)
+            elif entry.action == "START_TRAINING":
+                return f"Label Studio has no project {entry.project}: no training starts"
     except Exception as error:
         return _why_not(entry, error)
     return None
@@ -130,7 +132,9 @@ def _fold_read(connection: Connection, entry: Entry) -> None:
         gone = task_ids(entry.body)
         require_one_project(connection, {entry.project}, tasks=gone)
         forget_tasks(connection, gone, hearsay=entry.received)
-    elif entry.action == "START_TRAINING" and entry.project is not None:
+    elif entry.action == "START_TRAINING":
+        if entry.project is None or not is_known(connection, entry.project):
+            raise RequestError("it names no project that is known, and nobody can be asked: no training starts")
         ask(connection, entry.project, at=entry.received)
     elif entry.action in PROJECT_ACTIONS:
         note_config(connection, entry.project, read_config(entry.body), at=entry.received, hearsay=True)

@@ -176,6 +176,7 @@ def test_each_recorded_event_is_stored_and_taken(
     client: FlaskClient, engine: Engine, application: Application, name: str
 ) -> None:
     assert client.post("/webhook", json=payload(name)).status_code == 200
+    application.feedback.belonging.look()  # as its thread does: the event tells of its project
     application.feedback.worker.work()
     [stored] = rows(engine, event)
     assert (stored.action, stored.state, stored.reason) == (payload(name)["action"], "done", None)

@@ -208,6 +208,36 @@ def test_start_training_asks_only_for_a_project_that_there_is(desk: Desk) -> Non
         assert connection.execute(select(watermark.c.project)).scalars().all() == [1]
 
 
+@pytest.mark.parametrize(
+    ("project", "reason"),
+    [
+        (77, "Label Studio has no project 77: no training starts"),
+        (None, "it names no project that is known, and nobody can be asked: no training starts"),
+    ],
+)
+def test_start_training_of_a_project_that_there_is_not_starts_none_and_says_why(
+    desk: Desk, project: int | None, reason: str
+) -> None:
+    desk.hear({"action": "START_TRAINING", "project": {"id": project}}, project=project)
+    with desk.engine.connect() as connection:
+        assert connection.execute(select(watermark.c.project)).scalars().all() == []
+        [told] = connection.execute(select(event.c.reason)).scalars()
+    assert desk.states() == ["parked"]
+    assert told == reason
+
+
+def test_start_training_is_believed_of_a_project_that_is_known_where_nobody_can_be_asked(desk: Desk) -> None:
+    class Closed:
+        has_token = False
+
+    desk.ways = lambda _: Closed()  # type: ignore[assignment, return-value]
+    start = {"action": "START_TRAINING", "project": {"id": 1}}
+    desk.hear(start)
+    assert desk.states() == ["parked"]
+    desk.hear(saved(3, task=9, at=950, result=[drawn("told", "stamp", A)]), start)
+    assert desk.states() == ["parked", "done", "done"]
+
+
 def test_an_event_too_large_to_keep_is_kept_as_its_ids_and_asked_for(desk: Desk) -> None:
     # What a hostile sender pads with is not stored.
     padded = saved(1, task=7, at=950, result=[drawn("true", "stamp", A)] * 20_000)
