@@ -30,6 +30,7 @@ from backend.pages.references import AllowList
 from backend.server.application import Application
 from backend.server.callers import Callers, is_loopback
 from backend.server.event_worker import EventWorker
+from backend.server.reception import return_bodies_at_once
 from backend.server.routes import create_front
 from backend.settings import Settings
 from backend.terminal import begin_log
@@ -118,7 +119,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
         return self._started.flask
 
     def front(self, health: Callable[[], dict[str, Any]]) -> Flask:
-        """What answers `/` and `/health` in the process that receives requests."""
+        """What answers `/` and `/health` in the process that receives requests, in which alone this is called."""
+        return_bodies_at_once()
         return create_front(self._settings, health=health)
 
     def _leave(self, _: Any, __: Any) -> None:

@@ -46,7 +46,7 @@ class FileRoom:
         few: A file of so many bytes finds room always.
     """
 
-    def __init__(self, *, most: int = 256 << 20, few: int = 3 << 20) -> None:
+    def __init__(self, *, most: int = 128 << 20, few: int = 3 << 20) -> None:
         self.most = most
         self.few = few
         self.taken = 0

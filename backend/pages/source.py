@@ -103,6 +103,10 @@ def _pages(
             yield replace(page, digest=digest)
 
 
+# As many files find room in a cache as settings have it.
+_KEPT_AT_LEAST = 8
+
+
 class Cache:
     """Bytes by key, the least recently used going first; never on disk, because contracts must not stay there.
 
@@ -113,10 +117,19 @@ class Cache:
         max_bytes: Bytes kept in all; 0 keeps nothing. A file larger than this is handed on and not kept.
         max_age: Seconds.
         clock: Monotonic seconds.
+        largest: A file larger than this is not kept either.
     """
 
-    def __init__(self, *, max_bytes: int, max_age: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        max_age: float,
+        clock: Callable[[], float] = time.monotonic,
+        largest: int | None = None,
+    ) -> None:
         self._max_bytes = max_bytes
+        self._largest = max_bytes if largest is None else min(largest, max_bytes)
         self._max_age = max_age
         self._clock = clock
         self._lock = threading.Lock()
@@ -126,7 +139,9 @@ class Cache:
 
     @classmethod
     def of(cls, settings: Settings) -> Cache:
-        return cls(max_bytes=settings.cache_bytes, max_age=settings.cache_seconds)
+        """As the settings say; a few files that are much larger than others do not take the place of all of them."""
+        largest = settings.cache_bytes // _KEPT_AT_LEAST
+        return cls(max_bytes=settings.cache_bytes, max_age=settings.cache_seconds, largest=largest)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -176,7 +191,7 @@ class Cache:
         flight.set_result(data)
 
     def _keep(self, key: Hashable, data: bytes) -> None:
-        if len(data) > self._max_bytes:
+        if len(data) > self._largest:
             return
         self._kept[key] = (self._clock(), data)
         self._size += len(data)

@@ -110,7 +110,7 @@ class Courier:
     def submit(self, asked: Asked, done: Callable[[Answer], None]) -> None:
         """Has a request answered; `done` is called with the answer, on the event loop."""
         if asked.path in QUICK and not asked.wants_page:
-            done(answered(self._quick, asked))
+            done(answered(self._quick, asked.environ()))
             return
         self._number += 1
         self._waiting[self._number] = done
@@ -238,7 +238,7 @@ class Errands:
                 os.close(large)
 
 
-def _packed(number: int, head: Mapping[str, Any], body: bytes) -> tuple[bytes, int | None]:
+def _packed(number: int, head: Mapping[str, Any], body: bytes | bytearray) -> tuple[bytes, int | None]:
     """A packet, and a descriptor of memory that it is in where it is long."""
     told = json.dumps(head).encode()
     prefix = _PREFIX.pack(number, len(told))

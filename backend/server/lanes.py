@@ -50,7 +50,7 @@ class Asked:
     target: bytes
     version: str
     headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
+    body: bytes | bytearray
     client: str
     server: tuple[str, int]
 
@@ -133,8 +133,12 @@ class Lanes:
         self._others = _Lane("requests", threads)
 
     def submit(self, asked: Asked, done: Callable[[Answer], None]) -> None:
-        """Answers a request in a thread, which calls `done` with the answer."""
-        if not self._lane_of(asked).put(lambda: done(answered(self._app, asked))):
+        """Answers a request in a thread, which calls `done` with the answer.
+
+        Its body is held by `wsgi.input` alone, so that an application that closes it has the memory back.
+        """
+        environ = asked.environ()
+        if not self._lane_of(asked).put(lambda: done(answered(self._app, environ))):
             done(Answer.plain(503, "too many requests wait already: ask again later"))
 
     def _lane_of(self, asked: Asked) -> _Lane:
@@ -190,16 +194,16 @@ class _Lane:
                     self._open -= 1
 
 
-def answered(app: WSGIApplication, asked: Asked) -> Answer:
+def answered(app: WSGIApplication, environ: dict[str, Any]) -> Answer:
     """What an application answers, and where it fails by itself, that it failed."""
     try:
-        return _run(app, asked)
+        return _run(app, environ)
     except Exception:
-        _LOG.exception("%s %s failed outside of the application", asked.method, asked.path)
+        _LOG.exception("%s %s failed outside of the application", environ["REQUEST_METHOD"], environ["PATH_INFO"])
         return Answer.plain(500, "something unexpected failed; the log has it")
 
 
-def _run(app: WSGIApplication, asked: Asked) -> Answer:
+def _run(app: WSGIApplication, environ: dict[str, Any]) -> Answer:
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
@@ -208,7 +212,7 @@ def _run(app: WSGIApplication, asked: Asked) -> Answer:
         return written.append
 
     written: list[bytes] = []
-    parts: Iterable[bytes] = app(asked.environ(), start_response)
+    parts: Iterable[bytes] = app(environ, start_response)
     try:
         written.extend(parts)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import socket
 import time
@@ -14,7 +15,16 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["TURN_SECONDS", "URGENT", "Answers", "ClientLimits", "Connection", "Door", "Reception"]
+__all__ = [
+    "TURN_SECONDS",
+    "URGENT",
+    "Answers",
+    "ClientLimits",
+    "Connection",
+    "Door",
+    "Reception",
+    "return_bodies_at_once",
+]
 
 _LOG = logging.getLogger(__name__)
 URGENT = (b"GET / ", b"GET /health ", b"HEAD / ", b"HEAD /health ")
@@ -29,8 +39,21 @@ TURN_SECONDS = 0.001
 """Seconds for which one connection, or several in turn, are read before the event loop does other things."""
 # Read from one connection at a time; the rest waits in the system's own buffers.
 _PIECE_BYTES = 32 * 1024
+# glibc's number for the size from which a piece of memory is the system's own.
+_M_MMAP_THRESHOLD, _LARGE_PIECE = -3, 256 * 1024
 # A body up to this size always has room.
 _ALWAYS_ROOM = 128 * 1024
+
+
+def return_bodies_at_once() -> None:
+    """From now on a large piece of memory goes back to the system when it is freed, where the C library is glibc.
+
+    By itself, glibc keeps pieces of the size of those that were freed before, and what is small between them keeps
+    them for ever.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_M_MMAP_THRESHOLD, _LARGE_PIECE)
 
 
 class Answers(Protocol):
@@ -62,7 +85,7 @@ class ClientLimits:
         body_seconds: float = 60.0,
         idle_seconds: float = 75.0,
         body_bytes: int = 64 * 1024 * 1024,
-        all_bytes: int = 128 * 1024 * 1024,
+        all_bytes: int = 96 * 1024 * 1024,
         each: int = 512,
         all: int = 2048,  # noqa: A002  the word for it
     ) -> None:

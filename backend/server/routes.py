@@ -143,7 +143,9 @@ def _add_routes(
     room = _Room(_MOST_VALUES)
 
     def read() -> dict[str, Any]:
-        data = request.get_data()
+        # What was read of a large body is held once, until it is parsed, and not while pages are predicted.
+        data = request.get_data(cache=False)
+        request.environ["wsgi.input"].close()
         values = count_values(data)
         if values > _FEW_VALUES:
             if not room.take(values):

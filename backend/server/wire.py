@@ -235,7 +235,7 @@ class Wire(asyncio.BufferedProtocol):
             target=bytes(request.target),
             version=request.http_version.decode("ascii"),
             headers=tuple((bytes(name), bytes(value)) for name, value in request.headers),
-            body=bytes(self._body),
+            body=self._body,
             client=self.client,
             server=(str(sockname[0]), int(sockname[1])) if isinstance(sockname, tuple) else ("", 0),
         )

@@ -8,6 +8,7 @@ import pytest
 
 from backend.errors import PageUnavailable
 from backend.pages.source import Cache
+from backend.settings import Settings
 from tests.pages.conftest import wait_until
 from tests.patience import SECONDS
 
@@ -80,6 +81,16 @@ def test_what_does_not_fit_is_handed_on_and_not_kept(max_bytes: int, size: int) 
     assert len(cache.get("a", fetches)) == size
     assert len(cache.get("a", fetches)) == size
     assert (fetches.count, cache.size) == (2, 0)
+
+
+def test_a_few_large_files_do_not_take_the_place_of_all_others() -> None:
+    cache = Cache.of(Settings(cache_bytes=800))
+    small, large = Fetches(100), Fetches(101)
+    for name in ("a", "b"):
+        cache.get(name, small)
+        cache.get(f"large {name}", large)
+        cache.get(f"large {name}", large)
+    assert (small.count, large.count, cache.size) == (2, 4, 200)
 
 
 def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
