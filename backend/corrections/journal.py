@@ -25,6 +25,7 @@ from backend.corrections.tables import (
     watermark,
 )
 from backend.errors import LedgerError, RequestError
+from backend.labelstudio.protocol import only_ids
 
 __all__ = [
     "Entry",
@@ -296,5 +297,7 @@ def _take_one(connection: Connection, row: Row[Any], act: Callable[[Connection, 
     reason = act(connection, entry)
     # An open event bears a reason only when it was parked before.
     state = ("ignored" if row.reason else "parked") if reason else "done"
+    # What a taken event said is in the annotations; one that waits for its second chance is kept whole.
+    kept = only_ids(row.body) if state == "done" else row.body
     settled = update(event).where(event.c.id == row.id)
-    connection.execute(settled.values(state=state, reason=reason and reason[:_LONGEST_REASON]))
+    connection.execute(settled.values(state=state, reason=reason and reason[:_LONGEST_REASON], body=kept))

@@ -20,6 +20,7 @@ __all__ = [
     "SetupRequest",
     "count_values",
     "creation_of",
+    "only_ids",
     "parse_body",
     "project_told",
     "read_config",
@@ -330,12 +331,17 @@ def worth_keeping(payload: Mapping[str, Any]) -> dict[str, Any]:
     needed = payload.get("action") in ANNOTATION_ACTIONS | PROJECT_ACTIONS
     if needed and len(json.dumps(kept, default=str)) <= _LARGEST_BODY:
         return kept
+    return only_ids(kept)
+
+
+def only_ids(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """A webhook's action, and the ids of what it is about."""
     identities: dict[str, Any] = {"action": payload.get("action")}
-    for key, value in kept.items():
+    for key, value in payload.items():
         if isinstance(value, Mapping):
             identities[key] = _only(value, _IDENTITY)
         elif isinstance(value, list):
-            identities[key] = [_only(one, _IDENTITY) for one in value[:_MOST_IDS]]
+            identities[key] = [_only(one, _IDENTITY) for one in value[:_MOST_IDS] if isinstance(one, Mapping)]
     return identities
 
 

@@ -79,6 +79,23 @@ def test_a_parked_event_has_a_second_chance_and_is_ignored_after_it(engine: Engi
     assert journal.unpark() == 0
 
 
+def test_an_event_that_was_taken_is_kept_as_its_ids_and_a_parked_one_whole(engine: Engine) -> None:
+    journal = Journal(engine)
+    whole = {
+        "action": "ANNOTATION_CREATED",
+        "annotation": {"id": 5, "task": 7, "project": 1, "result": [{"id": "a"}]},
+        "project": {"id": 1, "label_config": "<View/>"},
+    }
+    for _ in range(2):
+        journal.append("ANNOTATION_CREATED", project=1, body=whole)
+    journal.take(lambda _, entry: "not read by this release" if entry.id == 2 else None)
+    with engine.connect() as connection:
+        taken, parked = connection.execute(select(event.c.body).order_by(event.c.id)).scalars()
+    ids = {"annotation": {"id": 5, "task": 7, "project": 1}, "project": {"id": 1}}
+    assert taken == {"action": "ANNOTATION_CREATED", **ids}
+    assert parked == whole
+
+
 def test_the_oldest_open_event_tells_its_age(engine: Engine) -> None:
     now = [1000.0]
     journal = Journal(engine, clock=lambda: now[0])
