@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,15 +23,17 @@ _SETTLED = """() => {
     canvas.width && canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean));
   const before = window.placeBefore;
   window.placeBefore = JSON.stringify(place);
-  return drawn && place.width > 0 && window.placeBefore === before;
+  return drawn && place?.width > 0 && window.placeBefore === before;
 }"""
 
 _FITTED = """() => {
   const place = document.querySelector('img[alt=image]')?.getBoundingClientRect();
   const before = window.placeBefore;
   window.placeBefore = JSON.stringify(place);
-  return place.width > 0 && window.placeBefore === before;
+  return place?.width > 0 && window.placeBefore === before;
 }"""
+_LOOKS_MILLISECONDS = 100
+"""Between two looks at where the picture is: within a frame or two it may not have begun to move."""
 
 
 class Editor:
@@ -60,16 +63,22 @@ class Editor:
     def open(self, project: int, task: int, *, regions: int) -> None:
         """Opens a task and waits for its boxes."""
         self.task = task
-        self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
+        with self._making():
+            self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
         expect(self.regions).to_have_count(regions)
-        self.page.wait_for_function(_SETTLED)
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits until the picture and its boxes are where they stay: before that, a click would go elsewhere."""
+        self._wait_for(_SETTLED)
 
     def open_empty(self, project: int, task: int) -> None:
         """Opens a task that has no boxes, and waits for its page."""
         self.task = task
-        self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
+        with self._making():
+            self.page.goto(f"{self._url}/projects/{project}/data?task={task}")
         expect(self._image).to_be_visible()
-        self.page.wait_for_function(_FITTED)
+        self._wait_for(_FITTED)
 
     def draw_smart(self, value: Value, label: str) -> None:
         """Draws a rough box with the smart tool; what becomes of it is up to the backend."""
@@ -83,6 +92,7 @@ class Editor:
 
     def pick(self, region: Mapping[str, Any]) -> None:
         """Selects a region by a click on its box."""
+        self.settle()
         self.page.keyboard.press("Escape")
         self.page.mouse.click(*self._middle(region["value"]))
         expect(self.details).to_contain_text(region["id"])
@@ -124,7 +134,8 @@ class Editor:
     def submit(self) -> dict[str, Any]:
         """Submits; gives the annotation as Label Studio stored it."""
         button = self.page.get_by_role("button", name="Submit current annotation")
-        with self.page.expect_response(self._answers("POST", f"/api/tasks/{self.task}/annotations")) as answer:
+        posted = self._answers("POST", f"/api/tasks/{self.task}/annotations")
+        with self._making(), self.page.expect_response(posted) as answer:
             button.click()
         stored: dict[str, Any] = answer.value.json()
         expect(button).to_have_count(0)
@@ -132,7 +143,8 @@ class Editor:
 
     def update(self, annotation: int) -> dict[str, Any]:
         """Saves what was changed after the submission; gives the annotation as Label Studio stored it."""
-        with self.page.expect_response(self._answers("PATCH", f"/api/annotations/{annotation}")) as answer:
+        patched = self._answers("PATCH", f"/api/annotations/{annotation}")
+        with self._making(), self.page.expect_response(patched) as answer:
             self.page.get_by_role("button", name="submit").get_by_text("Update").click()
         stored: dict[str, Any] = answer.value.json()
         return stored
@@ -144,6 +156,20 @@ class Editor:
         self.page.get_by_text("Delete Annotation", exact=True).click()
         with self.page.expect_response(self._answers("DELETE", f"/api/annotations/{annotation}")):
             self.page.locator(".lsf-modal-ls_visible").get_by_role("button", name="Delete", exact=True).click()
+
+    @contextmanager
+    def _making(self) -> Iterator[None]:
+        """Waits until a task's editor is made, as it is at the opening and anew after what was saved.
+
+        Seen in 1.23.2: the old one stays on the screen until then, and loses what is begun in it.
+        """
+        with self.page.expect_response(self._answers("GET", "/api/label_links")):
+            yield
+
+    def _wait_for(self, condition: str) -> None:
+        """Waits for what is so in two looks, one after the other."""
+        self.page.evaluate("delete window.placeBefore")
+        self.page.wait_for_function(condition, polling=_LOOKS_MILLISECONDS)
 
     def _pull(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         mouse = self.page.mouse

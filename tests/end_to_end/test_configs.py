@@ -258,6 +258,7 @@ def test_nothing_of_a_page_is_hidden_in_a_small_window(
         expect(annotator.locator(REGIONS).first).to_be_visible()
         picture = annotator.locator("img[alt=image]").first
         expect(picture).to_be_visible()
+        Editor(annotator, server.url).settle()
         annotator.screenshot(path=PICTURES / f"small-window-{'pages' if paged else 'page'}.png")
         page, bar = picture.bounding_box(), annotator.locator(".lsf-bottombar").bounding_box()
         assert page is not None

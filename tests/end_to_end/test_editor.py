@@ -10,7 +10,7 @@ from PIL import Image, ImageColor
 from playwright.sync_api import Page, expect
 
 from tests.end_to_end.conftest import ROOT, DrawnFile, Project, Server
-from tests.end_to_end.editor import REGIONS
+from tests.end_to_end.editor import Editor
 
 pytestmark = [pytest.mark.label_studio, pytest.mark.browser]
 
@@ -25,10 +25,9 @@ def test_the_editor_lists_and_draws_every_box(
     labels = [region["value"]["rectanglelabels"][0] for region in prediction["result"]]
     assert labels
 
-    annotator.goto(f"{server.url}/projects/{project.id}/data?task={task}")
-    regions = annotator.locator(REGIONS)
-    expect(regions).to_have_count(len(labels))
-    assert sorted(regions.all_inner_texts()) == sorted(labels)
+    editor = Editor(annotator, server.url)
+    editor.open(project.id, task, regions=len(labels))
+    assert sorted(editor.regions.all_inner_texts()) == sorted(labels)
 
     canvas = annotator.locator("canvas").first
     expect(canvas).to_be_visible()
