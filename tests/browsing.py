@@ -14,7 +14,7 @@ from backend.corrections.database import open_database
 from tests.end_to_end.conftest import QUIET, chromium
 from tests.patience import SECONDS
 
-__all__ = ["SIZES", "browser", "chromium", "engine", "opened", "opened_file"]
+__all__ = ["SIZES", "browser", "chromium", "engine", "opened", "opened_file", "resize"]
 
 SIZES = [(1366, 768), (390, 844)]
 
@@ -33,6 +33,12 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     opened = open_database(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
     yield opened
     opened.dispose()
+
+
+def resize(page: Page, *, width: int, height: int) -> None:
+    """Gives a tab another size, and waits until it has it: what is asked of its page next hangs on that."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_function("([width, height]) => innerWidth === width && innerHeight === height", arg=[width, height])
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from backend.cli import main
-from tests.browsing import browser, chromium, opened_file
+from tests.browsing import browser, chromium, opened_file, resize
 
 __all__ = ["browser", "chromium"]
 
@@ -89,7 +89,7 @@ def test_a_browser_shows_it_without_a_complaint_or_a_request(
         # Nothing sticks out sideways.
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         page.screenshot(path=tmp_path / "report.png")
-        page.set_viewport_size({"width": 390, "height": 844})
+        resize(page, width=390, height=844)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         cut = "(tables) => tables.filter((one) => one.offsetWidth > one.parentElement.clientWidth).length"
         assert page.locator("table").evaluate_all(cut) == 0, "every column is in sight on a telephone"

@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 
-from tests.browsing import SIZES, browser, chromium, engine, opened
+from tests.browsing import SIZES, browser, chromium, engine, opened, resize
 from tests.patience import SECONDS
 from tests.served import serving
 from tests.server.wall.reviewed_studio import BOB, ReviewedStudio, shown_region
@@ -109,7 +109,7 @@ def test_a_class_without_crops_has_no_tools_and_names_the_classes_that_have_some
 
 
 def test_arrows_go_through_the_rows(at_the_wall: Page) -> None:
-    at_the_wall.set_viewport_size({"width": 460, "height": 800})
+    resize(at_the_wall, width=460, height=800)
     for key, place in (("ArrowRight", 1), ("ArrowDown", 4), ("ArrowLeft", 3), ("ArrowUp", 0), ("End", 5), ("Home", 0)):
         at_the_wall.keyboard.press(key)
         expect(at_the_wall.locator(".crop").nth(place)).to_be_focused()
@@ -223,7 +223,7 @@ def test_v_shows_what_is_around_the_crop_and_goes_along(at_the_wall: Page, studi
     expect(picture).to_have_attribute("src", "/review/crop?project=1&task=2&page=0&region=a2&around=1")
     expect(at_the_wall.locator(".crop").nth(1)).to_be_focused()
     # The view stays in sight, and the crop between it and the tools.
-    at_the_wall.set_viewport_size({"width": 390, "height": 700})
+    resize(at_the_wall, width=390, height=700)
     for key in ("Home", "End", "Home"):
         at_the_wall.evaluate("scrollTo(0, 0)")
         at_the_wall.keyboard.press(key)
