@@ -211,7 +211,8 @@ class LabelStudio(ApiAccess):
         everything = {"all": True, "excluded": []}
         body = {"selectedItems": everything if tasks is None else {"all": False, "included": list(tasks)}}
         query = {"id": "retrieve_tasks_predictions", "project": project}
-        self.call("POST", "/api/dm/actions/", params=query, json=body, timeout=_RETRIEVE_SECONDS)
+        patience = max(_RETRIEVE_SECONDS, self._timeout)
+        self.call("POST", "/api/dm/actions/", params=query, json=body, timeout=patience)
 
     def annotation(self, annotation: int) -> dict[str, Any]:
         """An annotation as it is now."""

@@ -52,6 +52,8 @@ PATIENCE = 1000 * SECONDS
 """In milliseconds, for the browser."""
 PATIENT = dict.fromkeys(("ML_CONNECTION_TIMEOUT", "ML_TIMEOUT_HEALTH", "ML_TIMEOUT_SETUP", "WEBHOOK_TIMEOUT"), "60")
 """Seconds that Label Studio waits for short answers of a backend; of itself it gives up after one, without a word."""
+PATIENT_BACKEND = {"FETCH_TIMEOUT": str(SECONDS)}
+"""Of itself, a backend gives a page up that a busy Label Studio has not brought within twenty seconds."""
 ARCHIVE = "archive"
 """Folder beside Label Studio's own, of which it serves local files."""
 EXECUTABLE = ROOT / ".venv-label-studio" / "bin" / "label-studio"
@@ -210,6 +212,7 @@ def backend_url(server: Server) -> Iterator[str]:
         data_dir=server.folder / "backend",
         log=server.folder / "backend.log",
         MODEL="bundled",
+        **PATIENT_BACKEND,
     )
     with service:
         service.wait_until_answers(f"{url}/health", seconds=SECONDS)

@@ -20,7 +20,7 @@ from backend.corrections.tables import event, memory, sample
 from backend.labelstudio.client import LabelStudio
 from backend.synthetic.drawn_page import draw_page
 from backend.training.retraining.starting import folder_of, is_running
-from tests.end_to_end.conftest import CONFIG, Project, Server
+from tests.end_to_end.conftest import CONFIG, PATIENT_BACKEND, Project, Server
 from tests.http_client import HTTP
 from tests.models.models import random_model, write_weights
 from tests.patience import SECONDS
@@ -94,6 +94,7 @@ def learning(server: Server, *, name: str, recall_distance: float) -> Iterator[L
         WEBHOOK_SECRET=SECRET,
         BASIC_AUTH_USER=BASIC[0],
         BASIC_AUTH_PASS=BASIC[1],
+        **PATIENT_BACKEND,
     )
     with service:
         service.wait_until_answers(f"{url}/", seconds=SECONDS)

@@ -19,7 +19,7 @@ from backend.corrections.shown import is_blind, origin_of
 from backend.corrections.tables import prediction, proposal, sample
 from backend.evaluation.blind import compare, readings
 from backend.labelstudio.client import LabelStudio
-from tests.end_to_end.conftest import CONFIG, DrawnFile, Server, retrieved, submit
+from tests.end_to_end.conftest import CONFIG, PATIENT_BACKEND, DrawnFile, Server, retrieved, submit
 from tests.patience import SECONDS
 from tests.ports import port_for_later
 
@@ -49,6 +49,7 @@ def backend(server: Server) -> Iterator[Backend]:
         MODEL="bundled",
         BLIND_SHARE=str(SHARE),
         RETRAIN_AFTER="0",
+        **PATIENT_BACKEND,
     )
     with service:
         service.wait_until_answers(f"{url}/health", seconds=SECONDS)

@@ -19,7 +19,7 @@ from backend.commands.running_backend import serving_version
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.webhooks import webhooks
 from tests.commands.doctor.conftest import Report, unprivileged
-from tests.end_to_end.conftest import PATIENT, DrawnFile, Server, submit
+from tests.end_to_end.conftest import PATIENT, PATIENT_BACKEND, DrawnFile, Server, submit
 from tests.end_to_end.learner import call
 from tests.patience import SECONDS
 from tests.ports import port_for_later
@@ -48,7 +48,13 @@ def service(server: Server, port: int, folder: Path, **settings: str) -> Service
         data_dir=folder,
         log=folder.with_suffix(".log"),
         MODEL="bundled",
-        **{"BASIC_AUTH_USER": BASIC[0], "BASIC_AUTH_PASS": BASIC[1], "WEBHOOK_SECRET": SECRET} | settings,
+        **{
+            "BASIC_AUTH_USER": BASIC[0],
+            "BASIC_AUTH_PASS": BASIC[1],
+            "WEBHOOK_SECRET": SECRET,
+            **PATIENT_BACKEND,
+            **settings,
+        },
     )
 
 

@@ -32,7 +32,7 @@ from backend.synthetic.drawn_page import draw_page
 from backend.synthetic.marks import DrawnMark
 from backend.synthetic.scan import ScanStyle
 from backend.training.retraining.starting import LOG_FILE, START_TRAINING, Training, folder_of, last_training
-from tests.end_to_end.conftest import CONFIG, Server, retrieved, submit
+from tests.end_to_end.conftest import CONFIG, PATIENT_BACKEND, Server, retrieved, submit
 from tests.end_to_end.learner import call
 from tests.models.spoiled import mistakes
 from tests.patience import SECONDS
@@ -117,6 +117,7 @@ def backend(server: Server) -> Iterator[Backend]:
         RECALL_DISTANCE="0",  # nor shall the memory of corrections
         RETRAIN_RECIPE=str(recipe),
         RETRAIN_AFTER="0",
+        **PATIENT_BACKEND,
     )
     with service:
         service.wait_until_answers(f"{url}/health", seconds=SECONDS)
