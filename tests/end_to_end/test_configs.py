@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from backend.cli import main
 from backend.commands.demo.demo_projects import connect
 from backend.commands.running_backend import version_for
 from backend.labelstudio.annotations import read_annotation
@@ -104,12 +104,18 @@ def doctor(running: Running, project: int) -> dict[str, Any]:
         "DATA_DIR": str(running.server.folder / "backend"),
         "MODEL": "bundled",
     }
-    command = [sys.executable, "-m", "backend", "doctor", "--project", str(project), "--url", running.url, "--json"]
-    answer = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-    found: dict[str, Any] = json.loads(answer.stdout)
+    found: dict[str, Any] = told(environment, "doctor", "--project", str(project), "--url", running.url, "--json")
     return found
+
+
+def told(environment: Mapping[str, str], *arguments: str) -> Any:
+    """The JSON that a command prints."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        main(arguments)
+    return json.loads(printed.getvalue())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,10 +206,8 @@ def test_choices_beside_the_boxes_are_filled_submitted_and_reported(
     assert answers == [["signed-and-stamped"]]
 
     # The annotator forgot to change the answer.
-    command = [sys.executable, "-m", "backend", "report", "--project", str(project), "--json"]
     access = {"LABEL_STUDIO_URL": server.url, "LABEL_STUDIO_API_KEY": server.login.token}
-    answer = subprocess.run(command, cwd=ROOT, env={**os.environ, **access}, capture_output=True, text=True, check=True)
-    [contract] = json.loads(answer.stdout)["contracts"]
+    [contract] = told(access, "report", "--project", str(project), "--json")["contracts"]
     assert (contract["state"], contract["chosen"], contract["doubt"]) == ("signed", ["both"], 1.0)
     assert contract["contradictions"]
     for finding in doctor(running, project)["findings"]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +12,12 @@ from backend.corrections.crop_store import CropStore
 from backend.labelstudio import client
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.json_fields import moment
-from tests.end_to_end.conftest import ROOT, Project, Server, submit
+from tests.end_to_end.conftest import Project, Server, submit
 from tests.end_to_end.learner import Learner, Outcome, call, drawn_jpeg, eventually, learning, learning_project
+from tests.forked import Command, load
+from tests.patience import SECONDS
 
+load("backend.commands.sync")
 pytestmark = pytest.mark.label_studio
 
 
@@ -185,7 +186,7 @@ def sync(project: Project, learner: Learner, server: Server, *options: str) -> s
         "LABEL_STUDIO_API_KEY": server.login.token,
         "DATA_DIR": str(learner.folder),
     }
-    command = [sys.executable, "-m", "backend", "sync", "--project", str(project.id), *options]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    with Command("sync", "--project", str(project.id), *options, environment=environment) as command:
+        out, err = command.communicate(timeout=SECONDS)
+        assert command.returncode == 0, err
+    return out
