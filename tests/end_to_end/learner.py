@@ -16,7 +16,7 @@ from sqlalchemy import Table, select
 
 from backend.commands.demo.services import LOOPBACK, backend_service
 from backend.corrections.database import default_url, open_database
-from backend.corrections.tables import event, memory, sample
+from backend.corrections.tables import event, memory, proposal, sample
 from backend.labelstudio.client import LabelStudio
 from backend.synthetic.drawn_page import draw_page
 from backend.training.retraining.starting import folder_of, is_running
@@ -53,6 +53,10 @@ class Learner:
         """What became of each region of a project."""
         found = self.samples()
         return {region: (row.outcome, row.wrong, row.label) for region, row in found.items() if row.project == project}
+
+    def shown(self, task: int) -> set[str]:
+        """Ids of the regions of which the ledger knows that a task showed them: it hears of them a moment later."""
+        return {row.region for row in self._rows(proposal) if row.task == task}
 
     def events(self, project: int) -> list[str]:
         """The actions that webhooks told of a project."""

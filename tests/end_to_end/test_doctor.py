@@ -16,12 +16,14 @@ import pytest
 from backend.cli import main
 from backend.commands.demo.services import LOOPBACK, Service, backend_service, label_studio_service
 from backend.commands.running_backend import serving_version
+from backend.corrections.database import default_url, open_database
+from backend.corrections.journal import Journal
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.webhooks import webhooks
 from tests.commands.doctor.conftest import Report, unprivileged
 from tests.end_to_end.conftest import PATIENT, PATIENT_BACKEND, DrawnFile, Server, submit
 from tests.end_to_end.learner import call
-from tests.patience import SECONDS
+from tests.patience import SECONDS, eventually
 from tests.ports import port_for_later
 
 pytestmark = pytest.mark.label_studio
@@ -124,8 +126,12 @@ def not_well(report: Report, **states: str) -> None:
     assert report.not_well() == {name.replace("_", " "): state for name, state in states.items()}
 
 
-def test_all_is_well(doctor: Doctor, studio: LabelStudio, project: int) -> None:
+def test_all_is_well(doctor: Doctor, studio: LabelStudio, backend: Backend, project: int) -> None:
     annotate(studio, project)
+    ledger = open_database(default_url(backend.folder))
+    # It hears of an event a moment after this was acknowledged.
+    eventually(lambda: Journal(ledger).newest(project, ["ANNOTATION_CREATED"]) is not None, "the event in the ledger")
+    ledger.dispose()
     report = doctor(project)
     assert report.not_well() == {}
     assert report.code == 0

@@ -50,6 +50,7 @@ def test_decisions_become_annotations_by_the_reviewer_and_samples_and_can_be_tak
     label = max(set(names.values()), key=list(names.values()).count)
     other = "stamp" if label != "stamp" else "signature"
     key = {"signature": "1", "stamp": "2", "thumb": "3"}[other]
+    eventually(lambda: names.keys() <= learner.shown(task), True)
 
     reviewer.goto(f"{learner.url}/review?project={project.id}&class={label}")
     crops = reviewer.locator(".crop")
@@ -88,6 +89,7 @@ def test_an_annotators_annotation_changed_meanwhile_is_left_alone(
     task = project.import_page("marks.jpg", drawn_jpeg(22))
     [prediction] = project.retrieved(task)
     label = prediction["result"][0]["value"]["rectanglelabels"][0]
+    eventually(lambda: {one["id"] for one in prediction["result"]} <= learner.shown(task), True)
     reviewer.goto(f"{learner.url}/review?project={project.id}&class={label}")
     expect(reviewer.locator(".crop").first).to_be_visible()
     expect(reviewer.locator(".crop[data-loading]")).to_have_count(0)

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from backend.corrections.database import default_url, open_database
+from backend.corrections.intake import Intake
 from backend.corrections.tables import event
 from backend.vision.weights import WEIGHTS_FILE
 from tests.corrections.annotating import drawn, saved
@@ -72,6 +73,7 @@ def test_an_event_is_taken_and_kept_whatever_the_model_does(way: str, tmp_path: 
         assert [HTTP.post(f"{address}/webhook", json=body).status_code for body in bodies] == [200] * len(numbers)
         assert model_state(address) == WAYS[way][0]
     engine = open_database(default_url(tmp_path))
+    Intake(engine, tmp_path / "spool").move()  # what waited on disk at the end is for the next process
     with engine.connect() as connection:
         kept = [body["annotation"]["id"] for body in connection.execute(select(event.c.body)).scalars()]
     engine.dispose()
