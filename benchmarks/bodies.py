@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import math
 import statistics
 import tempfile
 import time
@@ -45,6 +46,8 @@ _TRIED = 40
 """Windows that are shown to see how long one takes."""
 _EPOCHS = 4
 _DRAWN_JUDGES = 40
+_FORGETS = 20
+"""How often, within a run, the average of the weights forgets: that of hours would remember how a short run began."""
 _ROW = "{:<26}{:>9}{:>10}{:>10}{:>10}{:>12}"
 
 
@@ -126,7 +129,8 @@ def _tried(
     if base is None:  # what has learnt nothing yet is not kept as it is, nor left to learn slowly
         recipe = dataclasses.replace(recipe, base="", frozen=0, body_rate=1.0)
     samples = _windows(recipe, train, base, minutes=minutes) // _EPOCHS
-    recipe = dataclasses.replace(recipe, samples=samples)
+    steps = samples * _EPOCHS / recipe.batch
+    recipe = dataclasses.replace(recipe, samples=samples, averaging=math.exp(-_FORGETS / steps))
     with tempfile.TemporaryDirectory() as place:
         found = fit_detector(recipe, train, judge, Path(place), base=base).history[-1].score
         state = load_file(Path(place) / AVERAGE_FILE)
