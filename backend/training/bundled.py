@@ -162,7 +162,7 @@ def fit_boxes(work: Path, out: Path, *, real: Path | None, threads: int, jobs: i
     proposes = Proposals(out if (out / DETECTOR_WEIGHTS_FILE).is_file() else WEIGHTS)
     begun = state_dict_from_onnx(base)
     progress = fit_refiner(recipe, train, judge, folder, base=begun, proposes=proposes, workers=jobs)
-    return publish_refiner(folder, progress, recipe, store, out)
+    return publish_refiner(folder, progress, recipe, store, out, base=begun)
 
 
 def _stocks(store: PageStore, pages: Sequence[LabelledPage], out: Path, real: Path | None) -> tuple[Stock, Stock]:

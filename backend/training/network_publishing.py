@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import torch
+
 from backend.files import write_private
 from backend.models.publishing import add_documents
 from backend.training.training_loop import RunProgress
@@ -15,7 +17,7 @@ from backend.training.training_record import seconds_of, write_record
 from backend.vision.network_config import sha256_of
 from backend.vision.weights import in_floating_point
 
-__all__ = ["Publication", "PublishedWeights", "publish_run"]
+__all__ = ["Publication", "PublishedWeights", "blended", "publish_run", "told_blend"]
 
 M = TypeVar("M")
 """What is measured on one set of gold documents."""
@@ -36,6 +38,21 @@ class PublishedWeights:
     megabytes: float
     sha256: str
     minutes: float
+
+
+def blended(
+    base: Mapping[str, torch.Tensor], trained: Mapping[str, torch.Tensor], part: float
+) -> dict[str, torch.Tensor]:
+    """Weights on the way from `base` to `trained`, of which they have that part; counters are those of the latter."""
+    return {
+        name: torch.lerp(base[name], tensor, part) if tensor.is_floating_point() else tensor
+        for name, tensor in trained.items()
+    }
+
+
+def told_blend(part: float) -> str:
+    """What a card says of blended weights, after its last sentence; nothing where all of them is what came out."""
+    return "" if part == 1 else f" {part:.0%} of the weights is what came out, and the rest what went in."
 
 
 class Publication(ABC, Generic[M]):

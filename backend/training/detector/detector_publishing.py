@@ -21,7 +21,7 @@ from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgre
 from backend.training.detector.detector_network import DetectorNet
 from backend.training.detector.detector_recipe import BUNDLED_DETECTOR, DetectorRecipe, build_network
 from backend.training.export import export_detector
-from backend.training.network_publishing import Publication, PublishedWeights, publish_run
+from backend.training.network_publishing import Publication, PublishedWeights, blended, publish_run, told_blend
 from backend.training.pagestore import LabelledPage, PageStore
 from backend.training.training_record import versions
 from backend.vision.engine import PIXEL_MM, DetectorConfig, DetectorNetwork
@@ -34,7 +34,6 @@ __all__ = [
     "DETECTOR_RECORD_FILE",
     "ClassRecall",
     "EarlierDetector",
-    "blended",
     "publish_detector",
 ]
 
@@ -109,16 +108,6 @@ class EarlierDetector:
     record: Mapping[str, Any]
 
 
-def blended(
-    base: Mapping[str, torch.Tensor], trained: Mapping[str, torch.Tensor], part: float
-) -> dict[str, torch.Tensor]:
-    """Weights on the way from `base` to `trained`, of which they have that part; counters are those of the latter."""
-    return {
-        name: torch.lerp(base[name], tensor, part) if tensor.is_floating_point() else tensor
-        for name, tensor in trained.items()
-    }
-
-
 def _base(recipe: DetectorRecipe, earlier: EarlierDetector | None) -> str:
     """What it began with, in words; weights from outside with their whole checksum."""
     if recipe.base == BUNDLED_DETECTOR.base:
@@ -132,12 +121,6 @@ def _base(recipe: DetectorRecipe, earlier: EarlierDetector | None) -> str:
     return (
         f"{begun}. These learnt for {done} epochs, {views} windows of pages, in {minutes:.0f} minutes, and became\n"
         f"`{recipe.base}`. From that one"
-    )
-
-
-def _blend(recipe: DetectorRecipe) -> str:
-    return (
-        "" if recipe.blend == 1 else f" {recipe.blend:.0%} of the weights is what came out, and the rest what went in."
     )
 
 
@@ -294,7 +277,7 @@ class _Publication(Publication[_SetRecall]):
             views=self._done * self._recipe.samples,
             minutes=written.minutes,
             restarts=_restarts(self._recipe, self._done),
-            blend=_blend(self._recipe),
+            blend=told_blend(self._recipe.blend),
             splits=" | ".join(SPLITS),
             rows="\n".join(rows),
         )

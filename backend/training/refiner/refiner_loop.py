@@ -65,6 +65,7 @@ class RefinerRecipe:
         shares: How much of an epoch each group of pages makes, as `drawn` or `real/subset`.
         learning_rate: At the top of its curve.
         weight_decay: Of AdamW.
+        blend: Part of the trained weights in the result; the rest is the base's, as in `DetectorRecipe`.
         averaging: Weight of the past in the moving average of the weights.
         seed: Of the first weights, the order and the changes.
         changes: What happens to each page.
@@ -95,6 +96,7 @@ class RefinerRecipe:
     )
     learning_rate: float = 8e-4
     weight_decay: float = 0.03
+    blend: float = 1.0
     averaging: float = 0.99
     seed: int = 1
     changes: Changes = field(
@@ -115,7 +117,12 @@ class RefinerRecipe:
         return epoch / self.epochs
 
 
-BUNDLED_REFINER = RefinerRecipe()
+BUNDLED_REFINER = RefinerRecipe(
+    epochs=6,
+    learning_rate=5e-4,
+    blend=0.5,
+    changes=dataclasses.replace(RefinerRecipe().changes, rows=0.15, written=0.06, watermark=0.05),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

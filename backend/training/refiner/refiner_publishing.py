@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import load_file
 
 from backend.errors import TrainingError
 from backend.geometry import iou
 from backend.training.detector.scenes import load_stock
 from backend.training.export import export_refiner
-from backend.training.network_publishing import Publication, PublishedWeights, publish_run
+from backend.training.network_publishing import Publication, PublishedWeights, blended, publish_run, told_blend
 from backend.training.pagestore import PageStore
 from backend.training.refiner.refiner_loop import AVERAGE_FILE, RefinerProgress, RefinerRecipe
 from backend.training.refiner.refiner_network import RefinerNet
@@ -52,11 +53,12 @@ and says where the mark's edges are, and how likely it is that there is such a m
 ## How it was made
 
 From the refiner of before (`{base}`) by recipe `{digest}`: {done} of its {epochs} epochs,
-{views} candidates on changed windows of pages, in {minutes:.0f} minutes. Half of the candidates are marks' boxes that
-were moved and resized by chance. They may also be the boxes of overlapping marks of another class, changed in the same
-way. The others are what the detector proposes there, and places chosen by lot: so it learns what is no mark. The pages
-are those of the detector. The recipe in full, the versions and every epoch stand in `refiner-training.json`. What the
-chances are worth on whole pages stands in `docs/detector.md`, under "The second look".
+{views} candidates on changed windows of pages, in {minutes:.0f} minutes.{blend}
+Half of the candidates are marks' boxes that were moved and resized by chance. They may also be the boxes of overlapping
+marks of another class, changed in the same way. The others are what the detector proposes there, and places chosen by
+lot: so it learns what is no mark. The pages are those of the detector. The recipe in full, the versions and every epoch
+stand in `refiner-training.json`. What the chances are worth on whole pages stands in `docs/detector.md`, under "The
+second look".
 
 ## Measured
 
@@ -85,9 +87,23 @@ class _Fit:
 
 
 def publish_refiner(
-    run: Path, progress: RefinerProgress, recipe: RefinerRecipe, store: PageStore, out: Path
+    run: Path,
+    progress: RefinerProgress,
+    recipe: RefinerRecipe,
+    store: PageStore,
+    out: Path,
+    *,
+    base: Mapping[str, torch.Tensor] | None = None,
 ) -> list[str]:
     """Writes the refiner and what belongs to it to `out`; gives what was measured on gold pages, a line a set.
+
+    Args:
+        run: The folder of the run.
+        progress: What the training gave.
+        recipe: Of the run.
+        store: Its pages.
+        out: Made when missing.
+        base: Weights of the refiner that the run went on from; the recipe's `blend` says how much of them stays.
 
     Raises:
         TrainingError: The run has no whole epoch.
@@ -95,7 +111,8 @@ def publish_refiner(
     if not progress.history:
         raise TrainingError(f"{run} has no whole epoch: let the training go on before publishing")
     network = RefinerNet(recipe.side, recipe.shape)
-    network.load_state_dict(load_file(run / AVERAGE_FILE))
+    trained = load_file(run / AVERAGE_FILE)
+    network.load_state_dict(trained if base is None else blended(base, trained, recipe.blend))
     measured = publish_run(_Publication(network, progress, recipe, store), out)
     return [
         f"{title}: {one.candidates} candidates, mean IoU {one.before:.3f}, refined {one.refined:.3f}"
@@ -181,6 +198,7 @@ class _Publication(Publication[_Fit]):
             epochs=recipe.epochs,
             views=self._done * recipe.samples * recipe.each,
             minutes=written.minutes,
+            blend=told_blend(recipe.blend),
         )
         return [head.rstrip()]
 

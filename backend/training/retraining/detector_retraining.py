@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 
 from backend.models.publishing import carry_refiner
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgress, fit_detector
-from backend.training.detector.detector_publishing import DETECTOR_RECORD_FILE, blended
+from backend.training.detector.detector_publishing import DETECTOR_RECORD_FILE
 from backend.training.detector.detector_recipe import build_network
 from backend.training.detector.scenes import load_stock
 from backend.training.export import export_detector, state_dict_from_onnx
+from backend.training.network_publishing import blended
 from backend.training.pagestore import JoinedPages, PageStore
 from backend.training.quantise import IN_FLOAT, quantise_network
 from backend.training.retraining.material import CORRECTED_PAGE, draw_replay
