@@ -229,7 +229,13 @@ class Journal:
         """
         taken, together = 0, steps_together(self._engine)
         while taken < limit and self._has_open():
-            done = self._take_some(act, most=min(together, limit - taken), only=only)
+            try:
+                done = self._take_some(act, most=min(together, limit - taken), only=only)
+            except Exception:
+                if together == 1:
+                    raise
+                together = 1  # those before the one that fails are taken all the same
+                continue
             taken += done
             if not done:
                 break
@@ -238,23 +244,14 @@ class Journal:
     def _take_some(
         self, act: Callable[[Connection, Entry], str | None], *, most: int, only: Collection[int] | None
     ) -> int:
-        """Takes events in one transaction; those before one that fails are taken all the same."""
-        taken = 0
-        failure: Exception | None = None
+        """Takes events in one transaction: all of them, or none where one fails."""
         mine = select(event).where(event.c.state == "open", *([] if only is None else [event.c.id.in_(only)]))
         first = mine.order_by(event.c.id).limit(most)
         with writing(self._engine) as connection:
-            for row in connection.execute(first.with_for_update(skip_locked=True)).all():
-                try:
-                    with connection.begin_nested():
-                        _take_one(connection, row, act)
-                except Exception as error:
-                    failure = error
-                    break
-                taken += 1
-        if failure is not None:
-            raise failure
-        return taken
+            rows = connection.execute(first.with_for_update(skip_locked=True)).all()
+            for row in rows:
+                _take_one(connection, row, act)
+        return len(rows)
 
     def unpark(self) -> int:
         """Gives every parked event a second chance, for after the cause was mended; gives their number.

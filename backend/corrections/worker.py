@@ -59,7 +59,7 @@ __all__ = ["PageOf", "ParentOf", "Worker"]
 _LOG = logging.getLogger(__name__)
 _MOST_VARIABLES = 500
 
-# Annotations in hand that were not begun by then are given back; what is made waits no longer than this to be stored.
+# Annotations in hand that were not begun by then are given back; after so long, what is made is stored before the next.
 _IN_HAND_SECONDS, _STORED_SECONDS = 20.0, 1.0
 # What may be gone in a minute is tried again; what a second look cannot change is parked at once.
 PASSING = (PageUnavailable, FetchTimeout, LabelStudioError, LedgerError)
@@ -331,20 +331,20 @@ class Worker:
         return _Seen(prediction=prediction, certain=certain)
 
     def _store(self, made: Sequence[tuple[Leased, _Turned]]) -> None:
-        """Stores samples in one transaction; those that cannot be stored are no hindrance to the others."""
-        failed: list[tuple[Leased, Exception]] = []
+        """Stores samples in one transaction; where one cannot be stored, each in its own.
+
+        A database in trouble may roll back by itself what was stored before: nothing is then taken for stored.
+        """
         try:
             with writing(self.engine) as connection:
                 for one, turned in made:
-                    try:
-                        with connection.begin_nested():
-                            _replace(connection, one, turned)
-                    except Exception as error:
-                        failed.append((one, error))
+                    _replace(connection, one, turned)
         except Exception as error:
-            failed = [(one, error) for one, _ in made]
-        for one, why in failed:
-            self._failed(one, why)
+            if len(made) == 1:
+                self._failed(made[0][0], error)
+                return
+            for each in made:
+                self._store([each])
 
     def _settle(self, one: Leased, held: Annotation | None) -> None:
         """Puts what Label Studio holds in the place of what was in doubt, unless a newer state arrived meanwhile."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy import event as events
+from sqlalchemy.exc import OperationalError
 
 from backend.corrections import worker as working
 from backend.corrections.journal import Entry, Journal
-from backend.corrections.leases import give_back, in_hand, lease
+from backend.corrections.leases import MOST_ATTEMPTS, give_back, in_hand, lease
 from backend.corrections.reconciling import fold_event
 from backend.corrections.tables import annotation, event
 from backend.corrections.worker import Worker
@@ -69,3 +72,83 @@ def test_what_a_worker_gives_back_another_has_at_once(engine: Engine, journal: J
     assert in_hand(engine, now=1_000.0)
     assert worker.work() == 2  # the newer state is taken, and its lease is no one's
     assert set(samples(engine)) == {"newer"}
+
+
+def break_down(connection: Connection) -> None:
+    """A disk that is full, for which SQLite by itself rolls back all that the transaction wrote; a connection cut."""
+    raw: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite":
+        raw.execute(f"PRAGMA max_page_count = {raw.execute('PRAGMA page_count').fetchone()[0]}")
+        return
+    url = connection.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", (raw.info.backend_pid,))
+
+
+class Trouble:
+    """A database that breaks down at each statement about one annotation, and is well again right after that.
+
+    Args:
+        engine: The ledger's database.
+        statement: How the statement begins.
+        annotation: The annotation's id, the first of its values.
+    """
+
+    def __init__(self, engine: Engine, statement: str, *, annotation: int) -> None:
+        self.over = False
+        self._begins, self._about = statement, annotation
+        events.listen(engine, "before_cursor_execute", self._look)
+        events.listen(engine, "handle_error", self._mend)
+
+    def _look(self, connection: Connection, _: Any, statement: str, values: Any, *_rest: Any) -> None:
+        first = next(iter(values.values() if isinstance(values, dict) else values), None)
+        if not self.over and statement.startswith(self._begins) and first == self._about:
+            break_down(connection)
+
+    def _mend(self, context: Any) -> None:
+        if context.connection is not None and context.connection.dialect.name == "sqlite":
+            context.connection.connection.dbapi_connection.execute("PRAGMA max_page_count = 1000000")
+
+
+def send_a_large_one_among_others(journal: Journal) -> None:
+    """Six events; what the third tells takes more room than a page of the database has."""
+    for number in range(1, 7):
+        many = 12 if number == 3 else 1
+        result = [drawn(f"r{number}-{place}".ljust(64, "x"), "stamp", A) for place in range(many)]
+        send(journal, saved(number, task=6 + number, at=950, result=result))
+
+
+def test_what_a_database_rolled_back_by_itself_is_stored_at_once_and_one_in_trouble_is_never_parked(
+    engine: Engine, journal: Journal, worker: Worker, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_IN_HAND_SECONDS", "_STORED_SECONDS"):
+        monkeypatch.setattr(working, name, math.inf)
+    send_a_large_one_among_others(journal)
+    trouble = Trouble(engine, "DELETE FROM sample", annotation=3)
+    worker.work()
+    assert {region[:2] for region in samples(engine)} == {"r1", "r2", "r4", "r5", "r6"}
+    for _ in range(MOST_ATTEMPTS + 1):
+        clock[0] += 10_000
+        worker.work()
+    with engine.connect() as connection:
+        row = connection.execute(select(annotation).where(annotation.c.id == 3)).one()
+    assert not row.parked
+    assert row.reason.startswith("OperationalError: ")
+    clock[0] += 10_000
+    trouble.over = True
+    worker.work()
+    assert len(samples(engine)) == 5 + 12
+
+
+def test_events_before_one_at_which_the_database_breaks_down_are_taken(engine: Engine, journal: Journal) -> None:
+    send_a_large_one_among_others(journal)
+    trouble = Trouble(engine, "INSERT INTO annotation", annotation=3)
+    with pytest.raises(OperationalError):
+        journal.take(fold_event)
+    with engine.connect() as connection:
+        states = connection.execute(select(event.c.state).order_by(event.c.id)).scalars().all()
+        folded = connection.execute(select(annotation.c.id).order_by(annotation.c.id)).scalars().all()
+    assert states == ["done", "done", "open", "open", "open", "open"]
+    assert folded == [1, 2]
+    trouble.over = True
+    assert journal.take(fold_event) == 4
