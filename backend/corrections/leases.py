@@ -40,12 +40,14 @@ class Leased:
         updated: When its newest state was saved.
         body: That state; None where it was deleted.
         doubtful: Whether Label Studio must be asked what it holds.
+        until: When others may take it; tells this lease from a later one of theirs.
     """
 
     id: int
     updated: float
     body: Mapping[str, Any] | None
     doubtful: bool
+    until: float
 
 
 def lease(engine: Engine, *, most: int, now: float) -> list[Leased]:
@@ -54,24 +56,31 @@ def lease(engine: Engine, *, most: int, now: float) -> list[Leased]:
     with engine.connect() as connection:
         if connection.execute(select(table.c.id).where(due).limit(1)).first() is None:
             return []  # without a lock: idle workers must not stand in the way of senders
+    until = now + LEASE_SECONDS
     first = select(table).where(due).order_by(table.c.due, table.c.id).limit(most)
     with writing(engine) as connection:
         rows = connection.execute(first.with_for_update(skip_locked=True)).all()
         mine = table.c.id.in_([row.id for row in rows])
-        connection.execute(update(table).where(mine).values(lease=now + LEASE_SECONDS))
+        connection.execute(update(table).where(mine).values(lease=until))
     return [
-        Leased(id=row.id, updated=row.updated, body=None if row.deleted else row.body, doubtful=row.doubtful)
+        Leased(
+            id=row.id,
+            updated=row.updated,
+            body=None if row.deleted else row.body,
+            doubtful=row.doubtful,
+            until=until,
+        )
         for row in rows
     ]
 
 
 def give_back(engine: Engine, some: Sequence[Leased]) -> None:
-    """Lets other workers have what this one does not come to."""
+    """Lets other workers have what this one does not come to, unless it took so long that one of them has it."""
     if not some:
         return
     with writing(engine) as connection:
         for one in some:
-            mine = and_(table.c.id == one.id, table.c.updated == one.updated, table.c.turned.is_(None))
+            mine = and_(table.c.id == one.id, table.c.lease == one.until, table.c.turned.is_(None))
             connection.execute(update(table).where(mine).values(lease=0.0))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from backend.corrections import worker as working
 from backend.corrections.journal import Entry, Journal
-from backend.corrections.leases import MOST_ATTEMPTS, give_back, in_hand, lease
+from backend.corrections.leases import LEASE_SECONDS, MOST_ATTEMPTS, give_back, in_hand, lease
 from backend.corrections.reconciling import fold_event
 from backend.corrections.tables import annotation, event
 from backend.corrections.worker import Worker
@@ -72,6 +72,18 @@ def test_what_a_worker_gives_back_another_has_at_once(engine: Engine, journal: J
     assert in_hand(engine, now=1_000.0)
     assert worker.work() == 2  # the newer state is taken, and its lease is no one's
     assert set(samples(engine)) == {"newer"}
+
+
+def test_what_a_slow_worker_gives_back_too_late_stays_with_who_took_it_meanwhile(
+    engine: Engine, journal: Journal
+) -> None:
+    send_some(journal, 2)
+    journal.take(fold_event)
+    slow = lease(engine, most=2, now=1_000.0)
+    later = 1_000.0 + LEASE_SECONDS
+    assert [one.id for one in lease(engine, most=2, now=later)] == [1, 2]
+    give_back(engine, slow[1:])
+    assert lease(engine, most=2, now=later) == []
 
 
 def break_down(connection: Connection) -> None:
