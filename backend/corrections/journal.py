@@ -20,7 +20,6 @@ from backend.corrections.tables import (
     event,
     label_config,
     prediction,
-    project_made,
     sample,
     watermark,
 )
@@ -73,9 +72,11 @@ def known_projects(connection: Connection) -> list[int]:
 
 
 def is_known(connection: Connection, project: int) -> bool:
-    """Whether the ledger has more of a project than events and wishes, which anybody may have sent."""
-    tables = (annotation, prediction, label_config, sample)
-    columns = (project_made.c.id, *(one.c.project for one in tables))
+    """Whether the ledger has anything of a project that is kept beyond events and wishes.
+
+    When it was made does not count: the very event that is judged may have told that, a moment before or after.
+    """
+    columns = (one.c.project for one in (label_config, prediction, annotation, sample))
     return any(connection.execute(select(one).where(one == project).limit(1)).first() for one in columns)
 
 

@@ -175,11 +175,25 @@ def test_predicting_again_after_a_correction_is_another_edition(
 def test_each_recorded_event_is_stored_and_taken(
     client: FlaskClient, engine: Engine, application: Application, name: str
 ) -> None:
-    assert client.post("/webhook", json=payload(name)).status_code == 200
-    application.feedback.belonging.look()  # as its thread does: the event tells of its project
+    heard = payload("webhook_project_updated")  # so that the ledger has something of the project
+    for told in (heard, payload(name)):
+        assert client.post("/webhook", json=told).status_code == 200
     application.feedback.worker.work()
-    [stored] = rows(engine, event)
-    assert (stored.action, stored.state, stored.reason) == (payload(name)["action"], "done", None)
+    stored = rows(engine, event)
+    assert [(one.action, one.state, one.reason) for one in stored] == [
+        (told["action"], "done", None) for told in (heard, payload(name))
+    ]
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_wish_for_a_training_is_no_proof_of_its_own_project(
+    client: FlaskClient, engine: Engine, application: Application, looked: bool
+) -> None:
+    assert client.post("/webhook", json=payload("webhook_start_training")).status_code == 200
+    if looked:
+        application.feedback.belonging.look()  # as its thread does at some time: it notes when the project was made
+    application.feedback.worker.work()
+    assert [one.state for one in rows(engine, event)] == ["parked"]
 
 
 def test_no_secret_and_no_name_reaches_the_database(
