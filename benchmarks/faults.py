@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -220,8 +221,8 @@ def run(fault: Fault, *, number: int) -> Result:
         server.drain()
         found = server.found(sent.acknowledged, held=pages.held)
         return Result(
-            sent=len(sent.acknowledged) + sent.refused,
-            refused=sent.refused,
+            sent=len(sent.acknowledged) + sent.refused.total(),
+            refused=sent.refused.total(),
             lost=found.lost,
             doubled=found.doubled,
             mixed=found.mixed,
@@ -239,7 +240,7 @@ def _send_until(server: FaultyServer, harm: threading.Thread, *, number: int) ->
     portions = 10
     size = max(1, number // portions)
     taken: set[int] = set()
-    refused = 0
+    refused: Counter[str] = Counter()
     for portion in range(portions):
         if portion == portions - 1:
             harm.join()

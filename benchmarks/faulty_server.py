@@ -40,6 +40,8 @@ ROOT = Path(__file__).parents[1]
 START_SECONDS, DRAIN_SECONDS = 300.0, 600.0
 PROBE_SECONDS = 0.05
 _PAUSES = 10
+_SAID = 120
+"""Bytes of an answer that a report has room for."""
 
 _BARE = """
 import asyncio
@@ -62,11 +64,11 @@ class Sent:
 
     Attributes:
         acknowledged: Numbers of those that were answered with 200.
-        refused: How many were not.
+        refused: How many were not, by what came instead.
     """
 
     acknowledged: frozenset[int]
-    refused: int
+    refused: Counter[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +179,8 @@ class FaultyServer:
         """Sends each event once; one that is not answered with 200 is refused."""
         with ThreadPoolExecutor(clients) as pool:
             answers = dict(zip(bodies, pool.map(self._post, bodies.values()), strict=True))
-        taken = frozenset(number for number, is_taken in answers.items() if is_taken)
-        return Sent(acknowledged=taken, refused=len(bodies) - len(taken))
+        taken = frozenset(number for number, instead in answers.items() if instead is None)
+        return Sent(acknowledged=taken, refused=Counter(instead for instead in answers.values() if instead is not None))
 
     def drain(self) -> None:
         """Waits until nothing waits: neither on disk, nor in the journal, nor to be turned into samples.
@@ -232,9 +234,13 @@ class FaultyServer:
             mixed=len(strange),
         )
 
-    def _post(self, body: bytes) -> bool:
+    def _post(self, body: bytes) -> str | None:
+        """What came instead of 200; None where that came."""
         answer = _ask(self.port, "POST", "/webhook", body, timeout=60)
-        return answer is not None and answer[0] == HTTPStatus.OK
+        if answer is None:
+            return "no answer"
+        status, said = answer
+        return None if status == HTTPStatus.OK else f"{status} {said[:_SAID].decode(errors='replace').strip()}"
 
     def _probe(self, process: subprocess.Popen[bytes]) -> None:
         while self._watching.is_set() and process.poll() is None:

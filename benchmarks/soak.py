@@ -15,6 +15,7 @@ import json
 import os
 import resource
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -71,7 +72,7 @@ class Soaked:
     Attributes:
         looks: After each part.
         acknowledged: Numbers of events that were acknowledged.
-        refused: Events that were not acknowledged.
+        refused: Events that were not acknowledged, by what came instead.
         unanswered: Requests for predictions without an answer.
         lost: Acknowledged events that are not in the samples.
         left: Files of which nobody will ever ask, when the server has ended.
@@ -80,7 +81,7 @@ class Soaked:
 
     looks: list[Look] = field(default_factory=list)
     acknowledged: list[int] = field(default_factory=list)
-    refused: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
     unanswered: int = 0
     lost: int = 0
     left: tuple[str, ...] = ()
@@ -123,7 +124,7 @@ def run(*, predictions: int, number: int, folder: Path | None = None, parts: int
                 sent = server.send(events(range(1 + part * number // PARTS, 1 + (part + 1) * number // PARTS)))
                 soaked.unanswered += sum(not answered for answered in answers)
             soaked.acknowledged += sorted(sent.acknowledged)
-            soaked.refused += sent.refused
+            soaked.refused = dict(Counter(soaked.refused) + sent.refused)
             server.drain()
             soaked.looks.append(Look.at(server, call=call))
             soaked.lost = server.found(frozenset(soaked.acknowledged), held=pages.held).lost
@@ -172,10 +173,13 @@ def main() -> None:
     if soaked.growth is not None:
         growth = f"memory {100 * soaked.growth:+.1f} % from the second part of this call to the last"
     print(
-        f"{growth}; {len(soaked.looks)} of {PARTS} parts; {soaked.refused} events refused, {soaked.lost} lost, "
-        f"{soaked.unanswered} requests without an answer; left behind: {', '.join(soaked.left) or 'nothing'}; "
+        f"{growth}; {len(soaked.looks)} of {PARTS} parts; {sum(soaked.refused.values())} events refused, "
+        f"{soaked.lost} lost, {soaked.unanswered} requests without an answer; "
+        f"left behind: {', '.join(soaked.left) or 'nothing'}; "
         f"{soaked.worked:.0f} s of a processor"
     )
+    for instead, count in sorted(soaked.refused.items()):
+        print(f"refused, {count} events: {instead}")
 
 
 def _row(place: int, look: Look) -> str:

@@ -52,7 +52,7 @@ def look(resident: int, *, call: int) -> soak.Look:
     ],
 )
 def test_a_soak_goes_on_where_it_ended(tmp_path: Path, looks: list[soak.Look], growth: float | None) -> None:
-    seen = soak.Soaked(looks=looks, acknowledged=[1, 2], refused=3, left=("spool/x",))
+    seen = soak.Soaked(looks=looks, acknowledged=[1, 2], refused={"503 busy": 3}, left=("spool/x",))
     (tmp_path / soak.KEPT).write_text(json.dumps(asdict(seen)))
     again = soak.Soaked.kept(tmp_path)
     assert again == seen
