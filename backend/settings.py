@@ -151,7 +151,10 @@ class Settings:
     fetch_timeout: float = _setting(
         20.0, "Seconds that fetching one file, or decoding one page of it, may take in all."
     )
-    cache_bytes: int = _setting(128 * 1024 * 1024, "Size of the in-memory cache of fetched files. 0 turns it off.")
+    cache_bytes: int = _setting(
+        128 * 1024 * 1024,
+        "Size of the in-memory cache of fetched files. A file larger than an eighth of it is not kept. 0 turns it off.",
+    )
     cache_seconds: float = _setting(600.0, "Age at which a cached file is forgotten.")
     render_dpi: int = _setting(200, "Resolution at which PDF pages are rendered.")
 

@@ -24,12 +24,7 @@ from backend.training.classifier_recipe import BUNDLED, Recipe
 from backend.training.convert import imagenet_lite
 from backend.training.crops import CropFolder
 from backend.training.detector.detector_loop import DetectorProgress, fit_detector
-from backend.training.detector.detector_publishing import (
-    DETECTOR_CARD_FILE,
-    DETECTOR_RECORD_FILE,
-    EarlierDetector,
-    publish_detector,
-)
+from backend.training.detector.detector_publishing import DETECTOR_CARD_FILE, DETECTOR_RECORD_FILE, publish_detector
 from backend.training.detector.detector_recipe import BUNDLED_DETECTOR, FURTHER_DETECTOR, DetectorRecipe
 from backend.training.detector.lite_network import LITE0, LiteNet, body_from_imagenet
 from backend.training.detector.marks_to_paste import marks_to_paste
@@ -37,11 +32,12 @@ from backend.training.detector.scenes import Stock, load_stock
 from backend.training.export import state_dict_from_onnx
 from backend.training.fusion import fit_fusion
 from backend.training.harvest import harvest_marks, harvest_pages
+from backend.training.network_publishing import EarlierNetwork
 from backend.training.pagestore import LabelledPage, PageStore
 from backend.training.parity import compare, drawn_truth
 from backend.training.quantise import CalibrationInputs, calibration, quantise
 from backend.training.refiner.refiner_loop import BUNDLED_REFINER, fit_refiner
-from backend.training.refiner.refiner_publishing import REFINER_CARD_FILE, publish_refiner
+from backend.training.refiner.refiner_publishing import REFINER_CARD_FILE, REFINER_RECORD_FILE, publish_refiner
 from backend.training.refiner.refiner_samples import Proposals
 from backend.training.training_pages import (
     add_real_pages,
@@ -122,7 +118,7 @@ def fit_pages(
     store = _pages(work)
     pages = store.read()
     train, judge = _stocks(store, pages, out, real)
-    begun, earlier = _begun(work) if further else (BUNDLED_DETECTOR, None)
+    begun, earlier = _further(work) if further else (BUNDLED_DETECTOR, None)
     new = {f"{page.domain}/{page.source}" for page in pages if is_frozen(page)}
     recipe = dataclasses.replace(begun, shares=shared(begun.shares, train.groups, new, samples=begun.samples))
     folder = work / run_name("detector", recipe.digest, pages, store)
@@ -131,14 +127,18 @@ def fit_pages(
     return publish_detector(folder, within(minutes, train_for, recipe), recipe, store, out, earlier=earlier)
 
 
-def _begun(work: Path) -> tuple[DetectorRecipe, EarlierDetector]:
-    """The recipe that goes on from the bundled detector, and that detector: a copy, since publishing replaces it."""
-    weights = _base_of(work / "detector-base.onnx", in_floating_point(WEIGHTS, DETECTOR_WEIGHTS_FILE))
-    record = _base_of(work / "detector-base.json", WEIGHTS / DETECTOR_RECORD_FILE)
-    earlier = EarlierDetector(
-        weights=state_dict_from_onnx(weights), record=json.loads(record.read_text(encoding="utf-8"))
-    )
-    return dataclasses.replace(FURTHER_DETECTOR, base=f"bundled-{sha256_of(weights)[:12]}"), earlier
+def _further(work: Path) -> tuple[DetectorRecipe, EarlierNetwork]:
+    """The recipe that goes on from the bundled detector, and that detector."""
+    name, earlier = _bundled(work / "detector-base", DETECTOR_WEIGHTS_FILE, DETECTOR_RECORD_FILE)
+    return dataclasses.replace(FURTHER_DETECTOR, base=f"bundled-{name}"), earlier
+
+
+def _bundled(copy: Path, weights_file: str, record_file: str) -> tuple[str, EarlierNetwork]:
+    """The start of a bundled network's checksum, and that network: by a copy, since publishing replaces it."""
+    weights = _base_of(copy.with_suffix(".onnx"), in_floating_point(WEIGHTS, weights_file))
+    record = _base_of(copy.with_suffix(".json"), WEIGHTS / record_file)
+    told = json.loads(record.read_text(encoding="utf-8"))
+    return sha256_of(weights)[:12], EarlierNetwork(weights=state_dict_from_onnx(weights), record=told)
 
 
 def fit_boxes(work: Path, out: Path, *, real: Path | None, threads: int, jobs: int) -> list[str]:
@@ -154,15 +154,14 @@ def fit_boxes(work: Path, out: Path, *, real: Path | None, threads: int, jobs: i
     store = _pages(work)
     pages = store.read()
     train, judge = _stocks(store, pages, out, real)
-    base = _base_of(work / "refiner-base.onnx", in_floating_point(WEIGHTS, REFINER_WEIGHTS_FILE))
+    name, earlier = _bundled(work / "refiner-base", REFINER_WEIGHTS_FILE, REFINER_RECORD_FILE)
     new = {f"{page.domain}/{page.source}" for page in pages if is_frozen(page)}
     shares = shared(BUNDLED_REFINER.shares, train.groups, new, samples=BUNDLED_REFINER.samples)
-    recipe = dataclasses.replace(BUNDLED_REFINER, base=f"refiner@{sha256_of(base)[:12]}", shares=shares)
+    recipe = dataclasses.replace(BUNDLED_REFINER, base=f"refiner@{name}", shares=shares)
     folder = work / run_name("refiner", recipe.digest, pages, store)
     proposes = Proposals(out if (out / DETECTOR_WEIGHTS_FILE).is_file() else WEIGHTS)
-    begun = state_dict_from_onnx(base)
-    progress = fit_refiner(recipe, train, judge, folder, base=begun, proposes=proposes, workers=jobs)
-    return publish_refiner(folder, progress, recipe, store, out, base=begun)
+    progress = fit_refiner(recipe, train, judge, folder, base=earlier.weights, proposes=proposes, workers=jobs)
+    return publish_refiner(folder, progress, recipe, store, out, earlier=earlier)
 
 
 def _stocks(store: PageStore, pages: Sequence[LabelledPage], out: Path, real: Path | None) -> tuple[Stock, Stock]:

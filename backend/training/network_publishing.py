@@ -17,7 +17,7 @@ from backend.training.training_record import seconds_of, write_record
 from backend.vision.network_config import sha256_of
 from backend.vision.weights import in_floating_point
 
-__all__ = ["Publication", "PublishedWeights", "blended", "publish_run", "told_blend"]
+__all__ = ["EarlierNetwork", "Publication", "PublishedWeights", "blended", "publish_run", "told_blend"]
 
 M = TypeVar("M")
 """What is measured on one set of gold documents."""
@@ -53,6 +53,19 @@ def blended(
 def told_blend(part: float) -> str:
     """What a card says of blended weights, after its last sentence; nothing where all of them is what came out."""
     return "" if part == 1 else f" {part:.0%} of the weights is what came out, and the rest what went in."
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EarlierNetwork:
+    """The network that a training went on from.
+
+    Attributes:
+        weights: Its state dict.
+        record: What the record of its own training says.
+    """
+
+    weights: Mapping[str, torch.Tensor]
+    record: Mapping[str, Any]
 
 
 class Publication(ABC, Generic[M]):

@@ -21,7 +21,14 @@ from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorProgre
 from backend.training.detector.detector_network import DetectorNet
 from backend.training.detector.detector_recipe import BUNDLED_DETECTOR, DetectorRecipe, build_network
 from backend.training.export import export_detector
-from backend.training.network_publishing import Publication, PublishedWeights, blended, publish_run, told_blend
+from backend.training.network_publishing import (
+    EarlierNetwork,
+    Publication,
+    PublishedWeights,
+    blended,
+    publish_run,
+    told_blend,
+)
 from backend.training.pagestore import LabelledPage, PageStore
 from backend.training.training_record import versions
 from backend.vision.engine import PIXEL_MM, DetectorConfig, DetectorNetwork
@@ -33,7 +40,6 @@ __all__ = [
     "DETECTOR_CARD_FILE",
     "DETECTOR_RECORD_FILE",
     "ClassRecall",
-    "EarlierDetector",
     "publish_detector",
 ]
 
@@ -95,20 +101,7 @@ _BOX_REACH = 0.15
 _IMAGENET = f"EfficientNet-Lite0's weights on ImageNet (`{LITE0_FILE}`, Apache-2.0,\nSHA-256 `{LITE0_SHA256}`)"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class EarlierDetector:
-    """The detector that a training went on from.
-
-    Attributes:
-        weights: Its state dict.
-        record: What `DETECTOR_RECORD_FILE` says of its own training.
-    """
-
-    weights: Mapping[str, torch.Tensor]
-    record: Mapping[str, Any]
-
-
-def _base(recipe: DetectorRecipe, earlier: EarlierDetector | None) -> str:
+def _base(recipe: DetectorRecipe, earlier: EarlierNetwork | None) -> str:
     """What it began with, in words; weights from outside with their whole checksum."""
     if recipe.base == BUNDLED_DETECTOR.base:
         return _IMAGENET
@@ -161,7 +154,7 @@ def publish_detector(
     store: PageStore,
     out: Path,
     *,
-    earlier: EarlierDetector | None = None,
+    earlier: EarlierNetwork | None = None,
 ) -> list[str]:
     """Writes the detector and what belongs to it to `out`; gives what was measured on gold pages, a line a set.
 
@@ -200,7 +193,7 @@ class _Publication(Publication[_SetRecall]):
         progress: DetectorProgress,
         recipe: DetectorRecipe,
         store: PageStore,
-        earlier: EarlierDetector | None,
+        earlier: EarlierNetwork | None,
     ) -> None:
         self.progress = progress
         self._done = progress.epoch

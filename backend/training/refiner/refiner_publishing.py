@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import load_file
 
 from backend.errors import TrainingError
 from backend.geometry import iou
 from backend.training.detector.scenes import load_stock
 from backend.training.export import export_refiner
-from backend.training.network_publishing import Publication, PublishedWeights, blended, publish_run, told_blend
+from backend.training.network_publishing import (
+    EarlierNetwork,
+    Publication,
+    PublishedWeights,
+    blended,
+    publish_run,
+    told_blend,
+)
 from backend.training.pagestore import PageStore
 from backend.training.refiner.refiner_loop import AVERAGE_FILE, RefinerProgress, RefinerRecipe
 from backend.training.refiner.refiner_network import RefinerNet
@@ -52,8 +58,8 @@ and says where the mark's edges are, and how likely it is that there is such a m
 
 ## How it was made
 
-From the refiner of before (`{base}`) by recipe `{digest}`: {done} of its {epochs} epochs,
-{views} candidates on changed windows of pages, in {minutes:.0f} minutes.{blend}
+From {base} by recipe `{digest}`: {done} of its {epochs} epochs, {views} candidates on changed
+windows of pages, in {minutes:.0f} minutes.{blend}
 Half of the candidates are marks' boxes that were moved and resized by chance. They may also be the boxes of overlapping
 marks of another class, changed in the same way. The others are what the detector proposes there, and places chosen by
 lot: so it learns what is no mark. The pages are those of the detector. The recipe in full, the versions and every epoch
@@ -93,7 +99,7 @@ def publish_refiner(
     store: PageStore,
     out: Path,
     *,
-    base: Mapping[str, torch.Tensor] | None = None,
+    earlier: EarlierNetwork | None = None,
 ) -> list[str]:
     """Writes the refiner and what belongs to it to `out`; gives what was measured on gold pages, a line a set.
 
@@ -103,7 +109,7 @@ def publish_refiner(
         recipe: Of the run.
         store: Its pages.
         out: Made when missing.
-        base: Weights of the refiner that the run went on from; the recipe's `blend` says how much of them stays.
+        earlier: What it went on from; the recipe's `blend` says how much of that stays.
 
     Raises:
         TrainingError: The run has no whole epoch.
@@ -112,12 +118,24 @@ def publish_refiner(
         raise TrainingError(f"{run} has no whole epoch: let the training go on before publishing")
     network = RefinerNet(recipe.side, recipe.shape)
     trained = load_file(run / AVERAGE_FILE)
-    network.load_state_dict(trained if base is None else blended(base, trained, recipe.blend))
-    measured = publish_run(_Publication(network, progress, recipe, store), out)
+    network.load_state_dict(trained if earlier is None else blended(earlier.weights, trained, recipe.blend))
+    measured = publish_run(_Publication(network, progress, recipe, store, earlier), out)
     return [
         f"{title}: {one.candidates} candidates, mean IoU {one.before:.3f}, refined {one.refined:.3f}"
         for title, one in measured.items()
     ]
+
+
+def _base(recipe: RefinerRecipe, earlier: EarlierNetwork | None) -> str:
+    """What it began with, in words."""
+    if earlier is None:
+        return f"`{recipe.base}`" if recipe.base else "random weights"
+    before, own = earlier.record, earlier.record["recipe"]
+    done = len(before["history"])
+    return (
+        f"`{own['base']}`, which learnt on for {done} epochs, {done * own['samples'] * own['each']} candidates, "
+        f"in {before['seconds'] / 60:.0f} minutes, and became\n`{recipe.base}`. From that one"
+    )
 
 
 class _Publication(Publication[_Fit]):
@@ -126,9 +144,16 @@ class _Publication(Publication[_Fit]):
     weights_file, record_file, card_file = REFINER_WEIGHTS_FILE, REFINER_RECORD_FILE, REFINER_CARD_FILE
     limits = _LIMITS
 
-    def __init__(self, network: RefinerNet, progress: RefinerProgress, recipe: RefinerRecipe, store: PageStore) -> None:
+    def __init__(
+        self,
+        network: RefinerNet,
+        progress: RefinerProgress,
+        recipe: RefinerRecipe,
+        store: PageStore,
+        earlier: EarlierNetwork | None,
+    ) -> None:
         self.progress = progress
-        self._done = progress.epoch
+        self._done, self._earlier = progress.epoch, earlier
         self._network, self._recipe, self._store = network.eval(), recipe, store
 
     def documents(self) -> Iterable[str]:
@@ -182,7 +207,8 @@ class _Publication(Publication[_Fit]):
         return dataclasses.asdict(found)
 
     def facts(self) -> dict[str, Any]:
-        return {"recipe": self._recipe.as_json(), "versions": versions()}
+        known = {} if self._earlier is None else {"earlier": self._earlier.record}
+        return {"recipe": self._recipe.as_json(), "versions": versions()} | known
 
     def head(self, written: PublishedWeights) -> list[str]:
         recipe = self._recipe
@@ -192,7 +218,7 @@ class _Publication(Publication[_Fit]):
             sha256=written.sha256,
             margin=recipe.margin,
             side=recipe.side,
-            base=recipe.base or "random weights",
+            base=_base(recipe, self._earlier),
             digest=recipe.digest,
             done=self._done,
             epochs=recipe.epochs,

@@ -14,14 +14,10 @@ from safetensors.torch import load_file, save_file
 from backend.errors import TrainingError
 from backend.models.publishing import DOCUMENTS_FILE, documents_of
 from backend.training.detector.detector_loop import AVERAGE_FILE, DetectorEpoch, DetectorProgress
-from backend.training.detector.detector_publishing import (
-    DETECTOR_CARD_FILE,
-    DETECTOR_RECORD_FILE,
-    EarlierDetector,
-    publish_detector,
-)
+from backend.training.detector.detector_publishing import DETECTOR_CARD_FILE, DETECTOR_RECORD_FILE, publish_detector
 from backend.training.detector.detector_recipe import DetectorRecipe
 from backend.training.export import state_dict_from_onnx
+from backend.training.network_publishing import EarlierNetwork
 from backend.training.pagestore import Corners, LabelledPage, PageStore
 from backend.vision.engine import DetectorConfig
 from backend.vision.network_config import MARKS, sha256_of
@@ -167,7 +163,7 @@ def test_what_goes_on_from_an_earlier_detector_keeps_a_part_of_it_and_tells_how_
 ) -> None:
     trained = load_file(run / AVERAGE_FILE)
     record = {"recipe": {"base": "random weights", "samples": 100}, "history": [{}, {}, {}], "seconds": 180}
-    earlier = EarlierDetector(weights={name: torch.zeros_like(one) for name, one in trained.items()}, record=record)
+    earlier = EarlierNetwork(weights={name: torch.zeros_like(one) for name, one in trained.items()}, record=record)
     recipe = replace(RECIPE, base="bundled-0123456789ab", blend=0.25)
     progress = DetectorProgress(recipe=recipe.digest, epoch=2, history=LINES)
     publish_detector(run, progress, recipe, store, tmp_path, earlier=earlier)

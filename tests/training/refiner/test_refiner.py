@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from backend.errors import TrainingError
 from backend.training.detector.lite_network import LiteNet
 from backend.training.export import export_refiner, half_precision, state_dict_from_onnx
+from backend.training.network_publishing import EarlierNetwork
 from backend.training.pagestore import LabelledPage, PageStore
 from backend.training.refiner.refiner_loop import (
     AVERAGE_FILE,
@@ -219,13 +220,19 @@ def test_a_part_of_the_base_stays_in_what_is_published(whole: tuple[Path, Refine
     recipe = dataclasses.replace(RECIPE, base="refiner@0123456789ab", blend=0.25)
     trained = load_file(folder / AVERAGE_FILE)
     nothing = {name: torch.zeros_like(tensor) for name, tensor in trained.items()}
-    publish_refiner(folder, progress, recipe, store, tmp_path / "out", base=nothing)
+    record = {"recipe": {"base": "refiner@ba9876543210", "samples": 50, "each": 2}, "history": [{}] * 3, "seconds": 180}
+    earlier = EarlierNetwork(weights=nothing, record=record)
+    publish_refiner(folder, progress, recipe, store, tmp_path / "out", earlier=earlier)
     made = state_dict_from_onnx(tmp_path / "out" / REFINER_WEIGHTS_FILE)
     floats = {name for name, tensor in trained.items() if tensor.is_floating_point()}
     assert made.keys() >= floats
     for name in floats:
         torch.testing.assert_close(made[name], 0.25 * trained[name], atol=1e-2, rtol=1e-2)
-    assert "25% of the weights is what came out" in (tmp_path / "out" / REFINER_CARD_FILE).read_text()
+    card = (tmp_path / "out" / REFINER_CARD_FILE).read_text()
+    assert "`refiner@ba9876543210`, which learnt on for 3 epochs, 300 candidates, in 3 minutes, and became" in card
+    assert "`refiner@0123456789ab`. From that one by recipe" in card
+    assert "25% of the weights is what came out" in card
+    assert json.loads((tmp_path / "out" / REFINER_RECORD_FILE).read_text())["earlier"] == record
 
 
 def test_the_card_tells_how_well_a_signature_is_found_from_its_stamp(
