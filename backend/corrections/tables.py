@@ -77,6 +77,7 @@ event = Table(
     Column("reason", Text),
     Index("ix_event_state", "state", "id", "action"),
     Index("ix_event_key", "key", unique=True),
+    Index("ix_event_project", "project", "action", "id"),
     sqlite_autoincrement=True,
     comment="The journal: every acknowledged webhook, without its secrets.",
 )
@@ -94,6 +95,7 @@ prediction = Table(
     # What its pages are known again by: [file, picture] under each page's index; null where nobody took note.
     Column("pages", JSON(none_as_null=True)),
     Index("ix_prediction_blind", "blind", "drawn", "task"),
+    Index("ix_prediction_project", "project", "drawn", "task", "shown"),
     comment="Every prediction that left for Label Studio, those without a region among them.",
 )
 
@@ -149,6 +151,7 @@ annotation = Table(
     # Of open ones alone: among all that are done, who looks for work would pass over each.
     Index("ix_annotation_open", "due", "id", **_where("turned IS NULL")),
     Index("ix_annotation_task", "task"),
+    Index("ix_annotation_project", "project", "needs_past", "deleted", "task", "hearsay"),
     Index("ix_annotation_state", "deleted", "turned", "parked", "folded"),
     Index("ix_annotation_parked", "due", **_where("parked = 1", "parked")),
     Index("ix_annotation_exchanged", "deleted", "updated", "id", **_where("exchanged IS NOT NULL")),
@@ -222,6 +225,7 @@ sample = Table(
     Column("quarantine", Text),
     Index("ix_sample_annotation", "annotation"),
     Index("ix_sample_task", "task"),
+    Index("ix_sample_project", "project", "label"),
     Index("ix_sample_crop_sha256", "crop_sha256"),
     Index("ix_sample_page_sha256", "page_sha256", "quarantine"),
     Index("ix_sample_document", "document", "page_sha256"),
