@@ -9,6 +9,7 @@ keep a processor busy for days, and nothing may come out of it that could be cou
 
 from __future__ import annotations
 
+import errno
 import functools
 import ipaddress
 import os
@@ -98,8 +99,13 @@ class Names:
             if found is None:
                 if len(self._under_way) >= self._most:
                     raise TimeoutError(f"{self._most} names are being looked up already")
-                found = self._under_way[host] = Future()
-                threading.Thread(target=self._look_up, args=(host, found), name="name", daemon=True).start()
+                found = Future()
+                thread = threading.Thread(target=self._look_up, args=(host, found), name="name", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    raise OSError(errno.EAGAIN, f"{host} cannot be looked up now: {error}") from error
+                self._under_way[host] = found
         return found
 
     def _look_up(self, host: str, flight: Future[tuple[str, ...]]) -> None:

@@ -203,7 +203,8 @@ class Turns:
                 may = (hosts[job.host] < self._slow_each or tried[job.host] < _TRIED for _, job in batch.waiting)
                 place = next((place for place, free in enumerate(may) if free), None)
                 if place is not None:
-                    self._start(batch, place)
+                    if not self._start(batch, place):
+                        return
                     break
             else:
                 return
@@ -223,15 +224,21 @@ class Turns:
                 hosts[one.host] += 1
                 slow += 1
 
-    def _start(self, batch: _Batch, place: int) -> None:
+    def _start(self, batch: _Batch, place: int) -> bool:
+        """Whether the system has a thread for a page: it waits on where it has none at the moment."""
         index, job = batch.waiting[place]
+        one = _Running(batch=batch, host=job.host, began=self._clock())
+        # A thread of its own: it is one of a few dozen at most, and must not keep the process from ending.
+        thread = threading.Thread(target=self._do, args=(one, index, job), name="page", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
         del batch.waiting[place]
         batch.quick += 1
         batch.served += 1
-        one = _Running(batch=batch, host=job.host, began=self._clock())
         self._running.add(one)
-        # A thread of its own: it is one of a few dozen at most, and must not keep the process from ending.
-        threading.Thread(target=self._do, args=(one, index, job), name="page", daemon=True).start()
+        return True
 
     def _do(self, one: _Running, index: int, job: PageJob[Any]) -> None:
         future: Future[Any] = Future()

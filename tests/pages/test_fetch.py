@@ -86,6 +86,18 @@ def test_names_that_are_looked_up_are_a_bounded_number(silent: NameServer) -> No
     assert names.addresses("host-9.example", seconds=SECONDS) == ("127.0.0.1",)
 
 
+def test_a_name_for_which_the_system_had_no_thread_is_looked_up_the_next_time(silent: NameServer) -> None:
+    names = Names(most=1, ask=silent)
+    silent.released.set()
+    threading.stack_size(1 << 47)  # more than there is, so that no thread can be made
+    try:
+        with pytest.raises(OSError, match="cannot be looked up now"):
+            names.addresses("pages.example", seconds=SECONDS)
+    finally:
+        threading.stack_size(0)
+    assert names.addresses("pages.example", seconds=SECONDS) == ("127.0.0.1",)
+
+
 def test_label_studios_own_name_is_waited_for_as_long_as_for_its_answer(silent: NameServer) -> None:
     studio = LabelStudio(
         "http://studio.example", "token", timeout=0.05, transport=Transport(Connector(Names(ask=silent)))

@@ -49,6 +49,17 @@ class TestTurns:
             loop.close()
         assert [future.result() for _, future in self.run(turns, [lambda _: 1] * 3)] == [1, 1, 1]
 
+    def test_pages_wait_while_the_system_has_no_thread_and_lose_no_place_to_it(self):
+        turns = Turns(quick=2, each=2)
+        left = iter([1.0] * 40)
+        jobs = [PageJob(host="", call=lambda _: 1)] * 3
+        threading.stack_size(1 << 47)  # more than there is, so that no thread can be made
+        try:
+            assert list(turns.run(jobs, project="1", remaining=lambda: next(left, 0.0) / 100)) == []
+        finally:
+            threading.stack_size(0)
+        assert [future.result() for _, future in self.run(turns, [lambda _: 1] * 3)] == [1, 1, 1]
+
     def test_one_without_time_left_begins_nothing(self):
         assert list(self.run(Turns(), [lambda _: 1], seconds=0)) == []
 
