@@ -6,6 +6,7 @@ Both are written once and stay: a restart, another process or a registry that wa
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Chronicle:
         version: Gives the version that serves in this process; None while none does.
         told: Gives all milestones of the registry; those that are written already are passed over.
         clock: Seconds since the epoch.
+        ticks: Seconds that never go back.
     """
 
     def __init__(
@@ -74,23 +76,25 @@ class Chronicle:
         version: Callable[[], str | None],
         told: Callable[[], Iterable[Milestone]] = tuple,
         clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._version = version
         self._told = told
         self._clock = clock
+        self._ticks = ticks
         self._served: str | None = None
         self._known: frozenset[str] = frozenset()
-        self._looked = 0.0
+        self._looked = -math.inf
 
     def look(self) -> int:
         """Writes down what is new, now and then; gives how much that was, so that a loop asks again at once."""
         news = self._note_version()
-        if self._clock() < self._looked + _LOOK_SECONDS:
+        if self._ticks() < self._looked + _LOOK_SECONDS:
             return news
         news += self._note_told() + self.catch_up()
         if not news:
-            self._looked = self._clock()
+            self._looked = self._ticks()
         return news
 
     def catch_up(self, *, limit: int = _PORTION) -> int:

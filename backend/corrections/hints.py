@@ -79,27 +79,35 @@ class Hints:
         engine: The ledger's database, which knows the tasks of the annotations that were deleted.
         studio: Label Studio's API, with the token of a project.
         clock: Seconds since the epoch.
+        ticks: Seconds that never go back: a clock that is put back must not make an event wait.
     """
 
     def __init__(
-        self, engine: Engine, studio: Callable[[str], WhatIs], *, clock: Callable[[], float] = time.time
+        self,
+        engine: Engine,
+        studio: Callable[[str], WhatIs],
+        *,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._studio = studio
         self._clock = clock
+        self._ticks = ticks
         self._later: dict[int, float] = {}
+        self._first: dict[int, float] = {}
         self._told: set[int] = set()
         self._away = False
 
     def put_off(self) -> frozenset[int]:
         """Ids of events that wait for a second question, whose time has not come."""
-        now = self._clock()
+        now = self._ticks()
         self._later = {entry: due for entry, due in self._later.items() if due > now}
         return frozenset(self._later)
 
     def asks(self) -> bool:
         """Whether an event waits because Label Studio may not show it yet; not where that does not answer."""
-        now = self._clock()
+        now = self._ticks()
         return any(now < due <= now + _AGAIN_SECONDS for due in self._later.values()) and not self._away
 
     def ask(self, entries: Sequence[Entry]) -> dict[int, HintAnswer | None]:
@@ -108,6 +116,8 @@ class Hints:
         Events that are to be asked about once more are left out, and put off.
         """
         self._away = False
+        now, waiting = self._ticks(), {*self._later, *(entry.id for entry in entries)}
+        self._first = {entry: self._first.get(entry, now) for entry in waiting}
         found: dict[int, HintAnswer | None] = {}
         by_project: dict[int, list[Entry]] = defaultdict(list)
         for entry in entries:
@@ -144,7 +154,7 @@ class Hints:
                 return dict.fromkeys((entry.id for entry in entries), HintAnswer())
             self._away = True
             log.warning("events of project %d wait for Label Studio: %s", project, error)
-            self._later |= dict.fromkeys((entry.id for entry in entries), self._clock() + _AWAY_SECONDS)
+            self._later |= dict.fromkeys((entry.id for entry in entries), self._ticks() + _AWAY_SECONDS)
             return {}
 
     def _asked(self, studio: WhatIs, project: int, entries: Sequence[Entry]) -> dict[int, HintAnswer | None]:
@@ -167,7 +177,7 @@ class Hints:
                 gone=tuple(task for task in tasks if task in gone),
             )
             if self._is_early(entry, truth):
-                self._later[entry.id] = self._clock() + _AGAIN_SECONDS
+                self._later[entry.id] = self._ticks() + _AGAIN_SECONDS
             else:
                 found[entry.id] = truth
         return found
@@ -204,6 +214,8 @@ class Hints:
             return False
         if self._clock() >= entry.received + _SETTLED_SECONDS:
             return False
+        if self._ticks() >= self._first[entry.id] + _SETTLED_SECONDS:
+            return False  # it came by a clock that was ahead
         saved = {one["id"]: one for task in truth.tasks for one in task.get("annotations") or ()}
         told = [(identity, one) for one in _annotations(entry.body) if (identity := _id_of(one, "id")) is not None]
         return any(identity not in saved or _moment(one) > _moment(saved[identity]) for identity, one in told)

@@ -171,3 +171,14 @@ def test_agreement_is_told_of_tasks_that_several_annotators_did(engine: Engine, 
     assert (found["stamp"].same, found["stamp"].boxes) == (1, 3)
     assert found["thumb"].share == 0.0
     assert found["signature"].share is None
+
+
+def test_work_is_noted_whatever_becomes_of_the_clock(engine: Engine, correct: Callable[..., None]) -> None:
+    now, ticks = [86_400.0 * 365], [0.0]
+    book = chronicle(engine, clock=lambda: now[0], ticks=lambda: ticks[0])
+    while book.look():
+        pass
+    now[0] = 0.0
+    ticks[0] += 60.0
+    correct(saved(1, task=1, at=950, result=[drawn("a", "stamp", BOX)]))
+    assert book.look() == 1

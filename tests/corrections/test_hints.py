@@ -33,16 +33,20 @@ class Desk:
         self.engine = engine
         self.studio = Studio(*payloads)
         self.now = 5000.0
+        self.ahead = 0.0
         self.ways: Callable[[str], LabelStudio] = lambda _: self.studio.client()
-        self.journal = Journal(engine, clock=lambda: self.now)
+        self.journal = Journal(engine, clock=self._clock)
         self.worker = Worker(
             engine=engine,
             journal=self.journal,
             crops=CropStore(str(folder)),
             page_of=annotating.page_of,
-            clock=lambda: self.now,
-            hints=Hints(engine, self._way, clock=lambda: self.now),
+            clock=self._clock,
+            hints=Hints(engine, self._way, clock=self._clock, ticks=lambda: self.now),
         )
+
+    def _clock(self) -> float:
+        return self.now + self.ahead
 
     def _way(self, project: str) -> LabelStudio:
         return self.ways(project)
@@ -60,6 +64,15 @@ class Desk:
     def states(self) -> list[str]:
         with self.engine.connect() as connection:
             return list(connection.execute(select(event.c.state).order_by(event.c.id)).scalars())
+
+
+class Away:
+    """A Label Studio that does not answer."""
+
+    has_token = True
+
+    def project(self, _: int) -> Any:
+        raise LabelStudioError("no answer")
 
 
 @pytest.fixture
@@ -99,6 +112,31 @@ def test_an_annotation_that_the_api_shows_a_moment_later_is_learnt_from(desk: De
     desk.now += 3
     desk.hear()
     assert (desk.regions(), desk.states()) == ({"soon"}, ["done"])
+
+
+@pytest.mark.parametrize("is_away", [False, True], ids=["not shown yet", "away"])
+def test_an_event_that_waits_does_so_no_longer_when_the_clock_is_put_back(desk: Desk, is_away: bool) -> None:
+    soon, desk.ahead = saved(2, task=8, at=970, result=[drawn("soon", "stamp", A)]), 365 * 86_400.0
+    ways = desk.ways
+    if is_away:
+        desk.ways = lambda _: Away()  # type: ignore[assignment, return-value]
+    desk.hear(soon)
+    assert desk.states() == ["open"]
+    desk.studio.happen(soon, at=3000.0)
+    desk.ways, desk.ahead = ways, 0.0
+    desk.now += 11
+    desk.hear()
+    assert (desk.regions(), desk.states()) == ({"soon"}, ["done"])
+
+
+def test_a_forged_event_is_asked_about_no_longer_when_the_clock_is_put_back(desk: Desk) -> None:
+    desk.ahead = 365 * 86_400.0
+    desk.hear(saved(99, task=7, at=960, result=[drawn("forged", "thumb", B)]))
+    desk.ahead = 0.0
+    for _ in range(12):
+        desk.now += 3
+        desk.hear()
+    assert (desk.regions(), desk.states()) == ({"true"}, ["done"])
 
 
 def test_a_forged_deletion_retracts_nothing_and_a_true_one_does(desk: Desk) -> None:
@@ -172,13 +210,6 @@ def test_an_event_of_no_project_teaches_nothing(desk: Desk) -> None:
 
 def test_events_wait_while_label_studio_is_away_and_are_not_lost(desk: Desk) -> None:
     there = desk.ways
-
-    class Away:
-        has_token = True
-
-        def project(self, _: int) -> Any:
-            raise LabelStudioError("no answer")
-
     desk.ways = lambda _: Away()  # type: ignore[assignment, return-value]
     desk.hear(TRUE)
     desk.ways = there

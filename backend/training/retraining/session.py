@@ -25,7 +25,14 @@ from backend.settings import Settings
 from backend.terminal import advise
 from backend.training.retraining.retraining_recipe import RETRAINING, read_recipe
 from backend.training.retraining.retraining_run import Result, Retraining
-from backend.training.retraining.starting import Training, count_hard, folder_of, hold_training, last_training, note
+from backend.training.retraining.starting import (
+    Training,
+    beginning,
+    folder_of,
+    hold_training,
+    last_training,
+    note,
+)
 
 __all__ = ["run", "telling"]
 
@@ -60,15 +67,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     # As an exception, so that annotators' pages are removed and the end is noted.
     before = {number: signal.signal(number, _leave) for number in _LEAVING}
     try:
-        begun = Training(
-            began=time.time(),
-            why=args.why,
-            hard=count_hard(store.engine),
-            promote=args.promote,
-            recipe=str(args.recipe.resolve()) if args.recipe else None,
-        )
-        note(folder, begun)
-        result = _noted(begun, folder, args, settings, store)
+        recipe = str(args.recipe.resolve()) if args.recipe else None
+        training = beginning(store.engine, why=args.why, at=time.time())
+        training = dataclasses.replace(training, promote=args.promote, recipe=recipe)
+        note(folder, training)
+        result = _noted(training, folder, args, settings, store)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

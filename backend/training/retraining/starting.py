@@ -34,14 +34,17 @@ __all__ = [
     "PRIVATE",
     "REST_SECONDS",
     "START_TRAINING",
+    "Pressed",
     "Situation",
     "Starter",
     "Training",
+    "beginning",
     "count_hard",
     "decide",
     "folder_of",
     "hold_training",
     "is_running",
+    "last_pressed",
     "last_training",
     "note",
 ]
@@ -81,6 +84,8 @@ class Training:
         doing: How far it is, in words, while it runs.
         promote: Whether it may promote what passes the gate.
         recipe: File of the recipe that it was given; None for that of the settings.
+        asked: Number of the last event that had asked for a training when it began, 0 where none had; None where an
+            older program noted it.
     """
 
     began: float
@@ -93,6 +98,7 @@ class Training:
     doing: str = ""
     promote: bool = True
     recipe: str | None = None
+    asked: int | None = None
 
 
 def folder_of(data_dir: Path) -> Path:
@@ -169,15 +175,40 @@ class Situation:
         now: Seconds since the epoch.
         running: Whether a training runs.
         last: The last one.
-        asked: When START_TRAINING came last; None if never.
+        asked: The last event START_TRAINING; None if there was none.
         hard: Hard examples that there are.
     """
 
     now: float
     running: bool
     last: Training | None
-    asked: float | None
+    asked: Pressed | None
     hard: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pressed:
+    """An event that asks for a training.
+
+    Attributes:
+        number: Its place in the ledger; later ones have higher numbers, whatever the clock says.
+        received: Seconds since the epoch.
+    """
+
+    number: int
+    received: float
+
+    def is_answered(self, by: Training) -> bool:
+        """Whether a training began after it; by the clock only where an older program noted that one."""
+        return self.received <= by.began if by.asked is None else self.number == by.asked
+
+
+def last_pressed(engine: Engine) -> Pressed | None:
+    """The last event that asks for a training; None where there was none."""
+    events = select(event.c.id, event.c.received).where(event.c.action == START_TRAINING, event.c.state == "done")
+    with engine.connect() as connection:
+        row = connection.execute(events.order_by(event.c.id.desc()).limit(1)).first()
+    return None if row is None else Pressed(number=row.id, received=row.received)
 
 
 def decide(situation: Situation, *, every: int) -> str | None:
@@ -188,13 +219,14 @@ def decide(situation: Situation, *, every: int) -> str | None:
         every: Number of new hard examples that start a training; 0: no number does.
     """
     last = situation.last
-    if situation.running or (last is not None and situation.now < last.began + REST_SECONDS):
+    # One that began later than now is of a clock that was ahead.
+    if situation.running or (last is not None and 0 <= situation.now - last.began < REST_SECONDS):
         return None
     if last is not None and last.ended is None and (last.reason or last.why != _RESUMED):
         # It goes on if it said what stopped it, because that may be over. Otherwise it goes on once: killed twice, it
         # would be killed again.
         return _RESUMED
-    if situation.asked is not None and (last is None or situation.asked > last.began):
+    if situation.asked is not None and (last is None or not situation.asked.is_answered(last)):
         return START_TRAINING
     new = situation.hard - (last.hard if last is not None else 0)
     return f"{new} new hard examples" if every and new >= every else None
@@ -204,6 +236,12 @@ def count_hard(engine: Engine) -> int:
     """Number of undisputed hard examples and hard negatives: boxes that a person saw, and renamed or deleted."""
     with engine.connect() as connection:
         return int(connection.execute(select(func.count()).select_from(sample).where(teaches_hard())).scalar() or 0)
+
+
+def beginning(engine: Engine, *, why: str, at: float) -> Training:
+    """A training that begins now, and answers all that asked for one."""
+    pressed = last_pressed(engine)
+    return Training(began=at, why=why, hard=count_hard(engine), asked=pressed.number if pressed else 0)
 
 
 Spawn = Callable[[Sequence[str], "Settings", int, "Path"], "subprocess.Popen[bytes]"]
@@ -295,19 +333,16 @@ class Starter:
 
     def _due(self, why: str) -> Training:
         """The training that is to start; one that was cut off goes on as it was wanted."""
-        training = Training(began=self._clock(), why=why, hard=count_hard(self._engine))
+        training = beginning(self._engine, why=why, at=self._clock())
         cut = last_training(self._folder) if why == _RESUMED else None
         return dataclasses.replace(training, promote=cut.promote, recipe=cut.recipe) if cut is not None else training
 
     def _situation(self, *, running: bool | None = None) -> Situation:
-        asked = select(func.max(event.c.received)).where(event.c.action == START_TRAINING, event.c.state == "done")
-        with self._engine.connect() as connection:
-            asked_at = connection.execute(asked).scalar()
         return Situation(
             now=self._clock(),
             running=is_running(self._folder) if running is None else running,
             last=last_training(self._folder),
-            asked=asked_at,
+            asked=last_pressed(self._engine),
             hard=count_hard(self._engine),
         )
 

@@ -24,6 +24,7 @@ from backend.training.retraining.starting import (
     PRIVATE,
     REST_SECONDS,
     START_TRAINING,
+    Pressed,
     Situation,
     Starter,
     Training,
@@ -39,7 +40,10 @@ from tests.corrections.test_service import Told
 from tests.patience import SECONDS, eventually
 from tests.training.retraining.ledger import KINDS, open_ledger, teach
 
-LAST = Training(began=1000.0, why="by hand", hard=7, ended=1500.0, result="refused")
+YEAR = 365 * 86_400.0
+LAST = Training(began=1000.0, why="by hand", hard=7, ended=1500.0, result="refused", asked=3)
+OLDER = dataclasses.replace(LAST, asked=None)
+AHEAD = dataclasses.replace(LAST, began=1000.0 + YEAR)
 LATER = 1000.0 + REST_SECONDS
 
 
@@ -56,12 +60,19 @@ LATER = 1000.0 + REST_SECONDS
         ({"hard": 106}, 100, None),
         ({"hard": 107}, 100, "100 new hard examples"),
         # Somebody pressed the button: before the last training, while it ran, when there had been none.
-        ({"asked": 900.0}, 100, None),
-        ({"asked": 1200.0}, 100, START_TRAINING),
-        ({"asked": 5.0, "last": None}, 0, START_TRAINING),
+        ({"asked": Pressed(number=3, received=900.0)}, 100, None),
+        ({"asked": Pressed(number=4, received=1200.0)}, 100, START_TRAINING),
+        ({"asked": Pressed(number=4, received=5.0), "last": None}, 0, START_TRAINING),
+        # An older program noted the last training, and not what had asked for it.
+        ({"asked": Pressed(number=3, received=900.0), "last": OLDER}, 100, None),
+        ({"asked": Pressed(number=3, received=1200.0), "last": OLDER}, 100, START_TRAINING),
+        # The clock was a year ahead: when the button was pressed; when the last training began.
+        ({"asked": Pressed(number=3, received=1000.0 + YEAR)}, 100, None),
+        ({"asked": Pressed(number=4, received=1200.0), "last": AHEAD}, 100, START_TRAINING),
+        ({"hard": 107, "last": AHEAD}, 100, "100 new hard examples"),
         # It runs; or it began a moment ago, and a project asks on every submission.
-        ({"asked": 1200.0, "running": True}, 100, None),
-        ({"asked": 1200.0, "now": LATER - 1}, 100, None),
+        ({"asked": Pressed(number=4, received=1200.0), "running": True}, 100, None),
+        ({"asked": Pressed(number=4, received=1200.0), "now": LATER - 1}, 100, None),
         # Cut off by a kill: once more, not for ever.
         ({"last": dataclasses.replace(LAST, ended=None)}, 100, "the last training was cut off"),
         ({"last": dataclasses.replace(LAST, ended=None, why="the last training was cut off")}, 100, None),
@@ -212,6 +223,26 @@ def test_weak_rejections_and_contradictions_are_not_counted(tmp_path: Path) -> N
     teach(store, 5)
     teach(store, 1, kinds=[KINDS[2]], first=50, weak=True)
     assert count_hard(store.engine) == 2
+    store.engine.dispose()
+
+
+def test_a_button_pressed_by_a_clock_that_was_ahead_starts_one_training(tmp_path: Path) -> None:
+    store, sleepers, now = open_ledger(tmp_path), Sleepers(), [1_000_000.0]
+    journal = Journal(store.engine, clock=lambda: now[0] + YEAR)
+    journal.append(START_TRAINING, project=1, body={"project": {"id": 1}})
+    journal.take(lambda *_: None)
+    starter = Starter(Settings(data_dir=tmp_path), store.engine, clock=lambda: now[0], spawn=sleepers)
+    try:
+        for _ in range(3):
+            starter.look()
+            sleepers.kill()
+            begun = last_training(folder_of(tmp_path))
+            assert begun is not None
+            note(folder_of(tmp_path), dataclasses.replace(begun, ended=now[0], result="failed"))
+            now[0] += 2 * REST_SECONDS
+        assert len(sleepers.commands) == 1
+    finally:
+        sleepers.kill()
     store.engine.dispose()
 
 
