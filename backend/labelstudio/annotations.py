@@ -23,6 +23,7 @@ from backend.labelstudio.json_fields import (
     parent_of,
     place_in_list,
     seconds_of,
+    storable,
 )
 from backend.labelstudio.labelling import bind
 from backend.labelstudio.results import drawn_box
@@ -333,7 +334,7 @@ def read_annotation(
     result = [] if skipped and not annotation.get("result") else annotation.get("result")
     if not isinstance(result, list) or not all(isinstance(region, Mapping) for region in result):
         raise RequestError(f"{this}: result is no list of regions, so nobody knows what was left")
-    regions = tuple(_with_ids(result))
+    regions = tuple(_with_ids(storable(result)))
     created = moment(needed(annotation, "created_at", this))
     annotator = annotation.get("completed_by")
     annotator = annotator.get("id") if isinstance(annotator, Mapping) else annotator
@@ -350,7 +351,7 @@ def read_annotation(
         annotator=identity_if_any({"completed_by": annotator}, "completed_by", this),
         lead_time=lead_time,
         result=regions,
-        data=task.get("data") or {},
+        data=storable(task.get("data") or {}),
         label_config=label_config,
         assumed=assumed,
         parent=parent_of(annotation.get("parent_prediction")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -22,10 +24,13 @@ __all__ = [
     "parent_of",
     "place_in_list",
     "seconds_of",
+    "storable",
 ]
 
 _LARGEST_ID = 2**63
 _MOST_SECONDS = 1e12
+# As JSON spells it.
+_NUL = r"\u0000"
 _LATEST = 32_503_680_000.0
 """The year 3000: a clock may be wrong, but what is beyond cannot be shown as a date everywhere."""
 
@@ -121,6 +126,33 @@ def moment_if_told(text: Any) -> float | None:
         return None if text is None else moment(text)
     except RequestError:
         return None
+
+
+def storable(value: Any) -> Any:
+    r"""JSON as every database can keep and search it: PostgreSQL reads no text with a NUL or half a character in it.
+
+    These become U+FFFD, and numbers that are none become null.
+
+    Example:
+        >>> storable({"text": ["a\0b"], "x": float("nan")})
+        {'text': ['a\ufffdb'], 'x': None}
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except ValueError:
+        return _mended(value)
+    return _mended(value) if _NUL in text else value
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {_mended(key): _mended(one) for key, one in value.items()}
+    return [_mended(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _is_id(found: object) -> bool:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine, insert, select
 
+from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
+from backend.corrections.journal import Journal
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.renewals import (
     LONGEST_WAIT,
@@ -19,7 +21,9 @@ from backend.corrections.renewals import (
 from backend.corrections.shown import Proposal
 from backend.corrections.sights import NearRows
 from backend.corrections.tables import annotation, renewal
+from backend.corrections.worker import Worker
 from backend.labelstudio.annotations import Region
+from tests.corrections.annotating import drawn, page_of, saved, send
 
 NOW = 1_000_000.0
 
@@ -75,6 +79,19 @@ def test_the_end_of_a_verdict_reaches_the_tasks_that_it_may_have_changed(engine:
     shown(engine, 7, "drawn by an annotator", drawn=True)
     assert plan_undoing(engine, "12-a", due=NOW) == 4
     assert planned(engine) == {1, 2, 6, 8}
+
+
+def test_text_that_postgresql_cannot_read_keeps_no_task_from_being_planned(engine: Engine, tmp_path: Path) -> None:
+    """A note beside the boxes, as a program may leave it through Label Studio's API."""
+    note = {"id": "n", "type": "textarea", "from_name": "note", "to_name": "page", "value": {"text": ["a\0b\ud800"]}}
+    journal = Journal(engine)
+    worker = Worker(engine=engine, journal=journal, crops=CropStore(str(tmp_path)), page_of=page_of)
+    send(journal, saved(1, task=5, at=NOW, result=[note, drawn("a", "stamp", (10.0, 10.0, 110.0, 110.0))]))
+    worker.work()
+    for task in (4, 5):
+        shown(engine, task, "renamed", recalled="12-a")
+    assert plan_undoing(engine, "12-a", due=NOW) == 1
+    assert planned(engine) == {4}
 
 
 def test_what_a_clock_that_was_ahead_planned_waits_no_longer_than_anything(engine: Engine) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from backend.errors import RequestError
-from backend.labelstudio.json_fields import identity_if_any, identity_of, moment, parent_of, seconds_of
+from backend.labelstudio.json_fields import identity_if_any, identity_of, moment, parent_of, seconds_of, storable
 
 NO_IDS: list[Any] = ["7", 7.0, True, -1, 2**63, [], {}]
 
@@ -77,3 +78,20 @@ def test_a_moment_that_no_clock_shows_is_refused(text: object) -> None:
 def test_a_clock_that_is_wrong_by_centuries_is_read() -> None:
     assert moment("1970-01-01T00:00:00") == 0.0
     assert moment("2999-12-31T23:59:59.5+00:00") == 32_503_679_999.5
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ({"a": [1, "b", None, 0.5, True]}, {"a": [1, "b", None, 0.5, True]}),
+        ("ختم 😀 \\u0000", "ختم 😀 \\u0000"),  # a backslash and five letters
+        ({"a\0": ["\0b"]}, {"a\ufffd": ["\ufffdb"]}),
+        ("x\ud800y", "x\ufffdy"),
+        ("\ud83d\ude00", "😀"),  # two halves are whole
+        ([float("nan"), float("-inf"), 1.5], [None, None, 1.5]),
+        ({"deep": ({"er": "\0"},)}, {"deep": [{"er": "\ufffd"}]}),
+    ],
+)
+def test_every_database_can_keep_and_search_what_is_stored(value: Any, kept: Any) -> None:
+    assert storable(value) == kept
+    json.dumps(storable(value), ensure_ascii=False, allow_nan=False).encode()
