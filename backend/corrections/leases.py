@@ -1,15 +1,19 @@
-"""Which annotations are in whose hand: leased, given back, put off for longer each time, and in the end parked."""
+"""Which annotations are in whose hand: leased, given back, put off for longer each time, and in the end parked.
+
+And how a change opens one again, or a deletion closes it for good.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, and_, case, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, case, not_, or_, select, update
 
-from backend.corrections.database import writing
+from backend.corrections.database import insert_into, writing
 from backend.corrections.tables import annotation as table
 
 __all__ = [
@@ -17,9 +21,13 @@ __all__ = [
     "LEASE_SECONDS",
     "MOST_ATTEMPTS",
     "Leased",
+    "forget",
+    "forget_all",
     "give_back",
     "in_hand",
     "lease",
+    "locked",
+    "open_again",
     "put_off",
     "unpark",
 ]
@@ -30,6 +38,7 @@ LEASE_SECONDS = 120.0
 FIRST_DELAY, LONGEST_DELAY = 2.0, 3600.0
 MOST_ATTEMPTS = 12
 _LONGEST_REASON = 2000
+_MOST_VARIABLES = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,3 +152,57 @@ def unpark(engine: Engine) -> int:
     with writing(engine) as connection:
         values = {"turned": None, "parked": False, "attempts": 0, "due": 0.0, "lease": 0.0}
         return int(connection.execute(update(table).where(waits).values(values)).rowcount)
+
+
+def locked(connection: Connection, identity: int, *, task: int | None, project: int | None) -> Any:
+    """The annotation's row, made if it is not there, and held until the transaction ends."""
+    row = {"id": identity, "task": task, "project": project, **_blank()}
+    connection.execute(insert_into(table, connection).values(row).on_conflict_do_nothing())
+    return connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
+
+
+def open_again(connection: Connection, identity: int, **values: Any) -> None:
+    """Sets values, and lets the samples be made anew, however earlier attempts ended."""
+    connection.execute(update(table).where(table.c.id == identity).values(**values, **_fresh()))
+
+
+def _fresh() -> dict[str, Any]:
+    """What is set where samples are to be made anew."""
+    again = {"turned": None, "attempts": 0, "due": 0.0, "lease": 0.0, "reason": None, "parked": False}
+    return {**again, "folded": time.time()}
+
+
+def _blank() -> dict[str, Any]:
+    """An annotation of which only the id is known."""
+    unknown = {"deleted": False, "updated": 0.0, "body": {}, "attempts": 0, "due": 0.0, "lease": 0.0, "parked": False}
+    return {**unknown, "folded": time.time()}
+
+
+def forget(connection: Connection, identity: int, *, hearsay: float | None = None) -> bool:
+    """Marks an annotation as deleted, for good: Label Studio never gives its id again. Tells whether that is news.
+
+    Args:
+        connection: A transaction.
+        identity: The annotation's id.
+        hearsay: When an event told so, where Label Studio could not be asked: then it may prove untrue.
+    """
+    return bool(forget_all(connection, [identity], hearsay=hearsay))
+
+
+def forget_all(connection: Connection, identities: Collection[int], *, hearsay: float | None) -> int:
+    """Does `forget` for many, some hundred at a time; gives how many that is news for."""
+    news, ids = 0, sorted(set(identities))
+    for start in range(0, len(ids), _MOST_VARIABLES):
+        some = ids[start : start + _MOST_VARIABLES]
+        blank = [{"id": identity, "task": None, "project": None, **_blank()} for identity in some]
+        connection.execute(insert_into(table, connection).on_conflict_do_nothing(), blank)
+        rows = connection.execute(
+            select(table.c.id, table.c.deleted).where(table.c.id.in_(some)).order_by(table.c.id).with_for_update()
+        ).all()
+        there = [row.id for row in rows if not row.deleted]
+        connection.execute(update(table).where(table.c.id.in_(there)).values(deleted=True, hearsay=hearsay, **_fresh()))
+        if hearsay is None:
+            rumoured = (table.c.id.in_(some), table.c.hearsay.is_not(None))
+            connection.execute(update(table).where(*rumoured).values(hearsay=None))
+        news += len(there)
+    return news

@@ -20,6 +20,7 @@ from backend.corrections.database import insert_into, refuses_values, writing
 from backend.corrections.hints import HintAnswer, told_states
 from backend.corrections.journal import Entry, advance, ask, is_known, reached
 from backend.corrections.label_history import note_config
+from backend.corrections.leases import forget, forget_all, locked, open_again
 from backend.corrections.shown import CLOCKS_APART_SECONDS
 from backend.corrections.tables import annotation as table
 from backend.corrections.tables import gone_task, prediction, unread_task
@@ -36,7 +37,7 @@ from backend.labelstudio.protocol import (
     task_ids,
 )
 
-__all__ = ["Reconciled", "Studio", "fold", "fold_event", "fold_truth", "forget", "forget_tasks", "open_again", "sync"]
+__all__ = ["Reconciled", "Studio", "fold", "fold_event", "fold_truth", "forget_tasks", "sync"]
 
 _LOG = logging.getLogger(__name__)
 _MOST_VARIABLES = 500
@@ -76,12 +77,18 @@ def _why_not(entry: Entry, error: Exception) -> str:
     """Why an entry cannot be taken; raises the error again where that is no fault of the entry's."""
     if isinstance(error, (RequestError, LabelConfigError)):
         return str(error)
-    if not isinstance(error, (AttributeError, TypeError, ValueError, LookupError)) and not refuses_values(error):
+    if not _is_misshapen(error):
         raise error
     # Of a shape that no Label Studio sends: kept for a person to look at, and out of the others' way.
     action, kind = printable(entry.action, most=100), type(error).__name__
     _LOG.warning("event %d (%s) cannot be read: %s", entry.id, action, kind)
     return f"the payload is not of Label Studio's shape ({kind})"
+
+
+def _is_misshapen(error: Exception) -> bool:
+    """Whether an error is of values that no Label Studio sends, or that the ledger has no room for."""
+    shapes = (RequestError, AttributeError, TypeError, ValueError, LookupError)
+    return isinstance(error, shapes) or refuses_values(error)
 
 
 def fold_task(
@@ -147,8 +154,7 @@ def _fold_read(connection: Connection, entry: Entry) -> None:
         for state in event.saved:
             note_config(connection, state.project, state.label_config, at=state.updated)
             fold(connection, state)
-        for identity in event.deleted:
-            forget(connection, identity, hearsay=entry.received)
+        forget_all(connection, event.deleted, hearsay=entry.received)
 
 
 def fold(connection: Connection, state: Annotation, *, held: bool = False) -> bool:
@@ -167,7 +173,7 @@ def fold(connection: Connection, state: Annotation, *, held: bool = False) -> bo
         state: What was left on a task.
         held: Whether Label Studio itself says that it holds this.
     """
-    known = _lock(connection, state.id, task=state.task, project=state.project)
+    known = locked(connection, state.id, task=state.task, project=state.project)
     gone = connection.execute(select(gone_task).where(gone_task.c.id == state.task)).first()
     news = held or state.updated > known.updated
     if gone is not None and not (news and _belies(state, gone.hearsay, held=held)):
@@ -182,7 +188,7 @@ def fold(connection: Connection, state: Annotation, *, held: bool = False) -> bo
         _LOG.warning("annotation %d is there, though an event said that it was deleted", state.id)
         open_again(connection, state.id, deleted=False, hearsay=None)
     if back or gone is not None:
-        known = _lock(connection, state.id, task=state.task, project=state.project)
+        known = locked(connection, state.id, task=state.task, project=state.project)
     told = known.updated == state.updated and known.body.get("assumed") and not state.assumed
     moved = known.deleted and known.task not in (None, state.task) and known.updated <= state.updated
     if known.deleted and not moved:
@@ -232,22 +238,6 @@ def _shown_by_now(connection: Connection, task: int) -> None:
     connection.execute(update(prediction).where(ahead).values(shown=now))
 
 
-def forget(connection: Connection, identity: int, *, hearsay: float | None = None) -> bool:
-    """Marks an annotation as deleted, for good: Label Studio never gives its id again. Tells whether that is news.
-
-    Args:
-        connection: A transaction.
-        identity: The annotation's id.
-        hearsay: When an event told so, where Label Studio could not be asked: then it may prove untrue.
-    """
-    known = _lock(connection, identity, task=None, project=None)
-    if not known.deleted:
-        open_again(connection, identity, deleted=True, hearsay=hearsay)
-    elif hearsay is None and known.hearsay is not None:
-        connection.execute(update(table).where(table.c.id == identity).values(hearsay=None))
-    return not known.deleted
-
-
 def forget_tasks(connection: Connection, tasks: Sequence[int], *, hearsay: float | None = None) -> int:
     """Marks tasks and their annotations as deleted, as `forget` does; gives how many annotations that is news for."""
     news = 0
@@ -259,32 +249,8 @@ def forget_tasks(connection: Connection, tasks: Sequence[int], *, hearsay: float
         connection.execute(sure if hearsay is None else added.on_conflict_do_nothing(), rows)
         connection.execute(delete(unread_task).where(unread_task.c.task.in_(some)))
         theirs = select(table.c.id).where(table.c.task.in_(some)).order_by(table.c.id)
-        news += sum(forget(connection, one, hearsay=hearsay) for one in connection.execute(theirs).scalars().all())
+        news += forget_all(connection, connection.execute(theirs).scalars().all(), hearsay=hearsay)
     return news
-
-
-def _lock(connection: Connection, identity: int, *, task: int | None, project: int | None) -> Any:
-    """The annotation's row, made if it is not there, and held until the transaction ends."""
-    blank = {
-        "deleted": False,
-        "updated": 0.0,
-        "folded": time.time(),
-        "body": {},
-        "attempts": 0,
-        "due": 0.0,
-        "lease": 0.0,
-        "parked": False,
-    }
-    connection.execute(
-        insert_into(table, connection).values(id=identity, task=task, project=project, **blank).on_conflict_do_nothing()
-    )
-    return connection.execute(select(table).where(table.c.id == identity).with_for_update()).one()
-
-
-def open_again(connection: Connection, identity: int, **values: Any) -> None:
-    """Sets values, and lets the samples be made anew, however earlier attempts ended."""
-    fresh = {"turned": None, "attempts": 0, "due": 0.0, "lease": 0.0, "reason": None, "parked": False}
-    connection.execute(update(table).where(table.c.id == identity).values(**values, **fresh, folded=time.time()))
 
 
 # Saves that were under way while an earlier run listed may bear a moment before its watermark; and Label Studio's clock
@@ -370,8 +336,7 @@ def sync(
         note_config(connection, project, label_config, at=clock())
     seen, found = set(), Reconciled()
     for task in studio.tasks(project, since=None if since is None else since - OVERLAP_SECONDS):
-        with writing(engine) as connection:
-            found = _reconcile(connection, task, label_config, found)
+        found = _reconcile(engine, task, label_config, found)
         seen.add(int(task["id"]))
         progress(found)
     vanished = _vanished(engine, studio, project, seen) if everything else ()
@@ -381,8 +346,16 @@ def sync(
     return replace(found, deleted=found.deleted + gone)
 
 
-def _reconcile(connection: Connection, task: Mapping[str, Any], label_config: str, found: Reconciled) -> Reconciled:
-    saved, deleted, unreadable = fold_task(connection, task, label_config)
+def _reconcile(engine: Engine, task: Mapping[str, Any], label_config: str, found: Reconciled) -> Reconciled:
+    """What was found, one task included; one of a shape that no Label Studio sends keeps no other from being read."""
+    try:
+        with writing(engine) as connection:
+            saved, deleted, unreadable = fold_task(connection, task, label_config)
+    except Exception as error:
+        if not _is_misshapen(error):
+            raise
+        saved, deleted, unreadable = 0, 0, 1
+        _LOG.warning("task %s cannot be read: %s", printable(task["id"], most=100), type(error).__name__)
     return Reconciled(
         tasks=found.tasks + 1,
         saved=found.saved + saved,

@@ -30,7 +30,7 @@ from backend.corrections.remembering import Proposals
 from backend.corrections.renewals import plan_renewals, plan_undoing
 from backend.corrections.sights import NearRows, Sights
 from backend.corrections.worker import Worker
-from backend.errors import LabelStudioError, LedgerError, OtherLabelStudio, RequestError
+from backend.errors import LabelConfigError, LabelStudioError, LedgerError, OtherLabelStudio, RequestError
 from backend.files import keep_to_owner
 from backend.labelstudio.annotations import read_annotation
 from backend.labelstudio.connections import first_page
@@ -278,8 +278,7 @@ class Feedback:
             loop.wake()
 
     def _take_in(self) -> int:
-        moved = self.intake.move()
-        if moved:
+        if moved := self.intake.move():
             self.wake()
         return moved
 
@@ -289,11 +288,13 @@ class Feedback:
         steps = self.worker.work(limit=PORTION)
         if steps:
             self._looked = self._asked = -math.inf
-        elif self._ticks() >= self._asked + LOOK_SECONDS:
+        # Before anything about trainings, which may fail for reasons of its own.
+        learnt = self._remember()
+        if not steps and self._ticks() >= self._asked + LOOK_SECONDS:
             # Only when all that came in is in the samples: a training should learn from all of it.
             self._asked = self._ticks()
             self._retrain()
-        return steps + self._remember()
+        return steps + learnt
 
     def _remember(self) -> int:
         """Keeps the memory fresh; it is looked at less often than the journal, for every sample is compared."""
@@ -328,8 +329,7 @@ class Feedback:
                 for project in known_projects(connection):
                     ask(connection, project, at=self._clock())
             self._all_asked = True
-        done = reconcile_asked(self.store.engine, self._access, address=self.store.studio, clock=self._clock)
-        if done:
+        if done := reconcile_asked(self.store.engine, self._access, address=self.store.studio, clock=self._clock):
             self.wake()
         return done
 
@@ -386,7 +386,7 @@ def reconcile_asked(
     project, asked = leased
     try:
         found = sync(engine, access.studio(str(project)), project, address=address)
-    except OtherLabelStudio as error:
+    except (OtherLabelStudio, LabelConfigError) as error:
         _LOG.error("project %d is not reconciled: %s", project, error)
         finish(engine, project, asked=asked, now=clock())
     except LabelStudioError as error:

@@ -20,8 +20,8 @@ from backend.corrections.database import refuses_values, writing
 from backend.corrections.imprints import other_pages
 from backend.corrections.journal import steps_together
 from backend.corrections.label_history import known_of
-from backend.corrections.leases import Leased, give_back, in_hand, lease, put_off
-from backend.corrections.reconciling import fold_event, fold_truth, forget, open_again
+from backend.corrections.leases import Leased, forget, give_back, in_hand, lease, open_again, put_off
+from backend.corrections.reconciling import fold_event, fold_truth
 from backend.corrections.samples import Sample, is_elsewhere, make_samples, replace_samples
 from backend.corrections.shown import (
     Prediction,

@@ -21,6 +21,7 @@ from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.service import Feedback, Store
 from backend.corrections.tables import memory as memory_table
 from backend.corrections.worker import Worker
+from backend.errors import TrainingError
 from backend.geometry import Boxes
 from backend.labelstudio.annotations import Annotation
 from backend.pages.page import Page
@@ -118,10 +119,26 @@ class Nowhere:
         raise AssertionError(project)
 
 
-def feedback_of(worker: Worker, folder: Path) -> Feedback:
+def feedback_of(worker: Worker, folder: Path, **fields: Any) -> Feedback:
     """The parts of a server process that starts over the ledger; its threads do not run."""
     store = Store(engine=worker.engine, crops=worker.crops, spool=folder / "spool", lookalikes=folder / "lookalikes")
-    return Feedback(store, Nowhere(), recall_distance=0.01)
+    return Feedback(store, Nowhere(), recall_distance=0.01, **fields)
+
+
+def test_what_is_learnt_elsewhere_is_followed_where_no_training_can_start(
+    engine: Engine, worker: Worker, tmp_path: Path
+) -> None:
+    def broken() -> None:
+        raise TrainingError("its state cannot be read")
+
+    show(engine)
+    here = feedback_of(worker, tmp_path, retrain=broken)
+    recalling = here.recalling(ColourClassifier())
+    send(worker.journal, saved(1, task=7, at=950, result=[drawn("seal", "stamp", SEAL)]))
+    worker.work()
+    with pytest.raises(TrainingError):
+        here._learn()
+    assert judged(recalling)[0] == ("none", "1-logo")
 
 
 def test_a_server_that_starts_again_follows_what_was_learnt_from_its_first_page_on(

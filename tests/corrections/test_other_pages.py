@@ -20,8 +20,7 @@ from backend.corrections.crop_store import CropStore
 from backend.corrections.database import writing
 from backend.corrections.imprints import Imprint, other_pages
 from backend.corrections.journal import Journal
-from backend.corrections.leases import unpark
-from backend.corrections.reconciling import forget
+from backend.corrections.leases import forget, unpark
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import sample
 from backend.corrections.worker import Worker

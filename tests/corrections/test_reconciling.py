@@ -104,6 +104,36 @@ def test_an_unreadable_annotation_does_not_stop_the_others(engine: Engine) -> No
     assert (found.saved, found.unreadable) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"annotations": [{"id": 2**70}]},
+        {"annotations": [7]},
+        {"annotations": 7},
+        {"data": 7},
+        {"id": 2**70},
+    ],
+    ids=repr,
+)
+def test_a_task_that_no_label_studio_has_does_not_stop_the_others(engine: Engine, odd: dict[str, Any]) -> None:
+    studio = Studio(saved(1, task=7, at=950, result=[drawn("a", "stamp", A)]), saved(2, task=8, at=950, result=[]))
+    listed = studio.tasks[7] | odd
+
+    class Odd:
+        has_token = True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(studio.client(), name)
+
+        def tasks(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
+            return [listed, studio.tasks[8]]
+
+    found = sync(engine, Odd(), 1)
+    assert (found.tasks, found.unreadable) == (2, 1)
+    with engine.connect() as connection:
+        assert 2 in connection.execute(select(annotation.c.id)).scalars().all()
+
+
 @pytest.mark.parametrize("was", ["parked", "on other pages"])
 def test_pages_that_a_task_names_anew_are_those_that_a_waiting_annotation_is_read_on(
     engine: Engine, tmp_path: Path, was: str

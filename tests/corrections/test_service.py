@@ -127,6 +127,17 @@ def test_a_reconciliation_that_failed_is_made_later_where_that_can_help(
     assert reconcile_asked(engine, reach, clock=lambda: now[0]) == again
 
 
+def test_a_project_without_a_label_config_is_not_asked_for_again_and_again(engine: Engine) -> None:
+    reach, now = Told(saved(1, task=7, at=950, result=[])), [1000.0]
+    assert isinstance(reach.held, Studio)
+    reach.held.label_config = ""
+    with writing(engine) as connection:
+        ask(connection, 1, at=now[0])
+    assert reconcile_asked(engine, reach, clock=lambda: now[0]) == 1
+    now[0] += 3600
+    assert reconcile_asked(engine, reach, clock=lambda: now[0]) == 0
+
+
 def test_many_asks_are_one_run_and_runs_keep_their_distance(engine: Engine) -> None:
     reach, now = Told(), [1000.0]
 

@@ -17,7 +17,7 @@ from backend.corrections.leases import LEASE_SECONDS, MOST_ATTEMPTS, give_back, 
 from backend.corrections.reconciling import fold_event
 from backend.corrections.tables import annotation, event
 from backend.corrections.worker import Worker
-from tests.corrections.annotating import drawn, samples, saved, send
+from tests.corrections.annotating import deleted, drawn, samples, saved, send
 
 A = (10.0, 10.0, 60.0, 60.0)
 
@@ -58,6 +58,19 @@ def test_eight_corrections_are_flushed_together_in_sqlite(
     assert set(samples(engine)) == {f"r{number}" for number in range(1, 9)}
     # The events are taken, the annotations leased, the samples stored; PostgreSQL locks rows, and does each by itself.
     assert len(commits) == (3 if engine.dialect.name == "sqlite" else 24)
+
+
+def test_thousands_of_deletions_in_one_event_are_some_statements(engine: Engine, journal: Journal) -> None:
+    """One by one they held the ledger for minutes, and other writers with it."""
+    send_some(journal, 1)
+    send(journal, deleted(*range(1, 5001)))
+    asked: list[object] = []
+    events.listen(engine, "before_cursor_execute", lambda *_: asked.append(_))
+    assert journal.take(fold_event) == 2
+    with engine.connect() as connection:
+        found = connection.execute(select(annotation.c.deleted, annotation.c.hearsay.is_not(None))).all()
+    assert set(found) == {(True, True)}
+    assert (len(found), len(asked) < 100) == (5000, True)
 
 
 def test_what_a_worker_gives_back_another_has_at_once(engine: Engine, journal: Journal, worker: Worker) -> None:
