@@ -51,6 +51,8 @@ _GRACEFUL_SECONDS = 30
 _LAST_PAGE_SECONDS = 3.0
 # A worker that gives no sign for this long is replaced; on a crowded machine a sign may take its time.
 _SILENCE_SECONDS = 120
+# Where it gives them: in memory, for no disk that is slow or can only be read must make it silent.
+_SIGNS = "/dev/shm"  # noqa: S108  a folder of memory, in which gunicorn makes a file that has no name
 # An idle connection that is closed just when its client writes again is an error to that client; it costs no thread.
 _KEPT_SECONDS = 75
 # glibc's `mallopt`: parameter (malloc.h) and value.
@@ -91,6 +93,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         options: dict[str, Any] = {
             "bind": f"{settings.host}:{settings.port}",
             "worker_class": EventWorker,
+            "worker_tmp_dir": _SIGNS if os.access(_SIGNS, os.W_OK) else None,
             "workers": settings.workers,
             "threads": settings.threads,
             "preload_app": False,

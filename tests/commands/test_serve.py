@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import backend
 from backend.commands.serve import check_free, run
 from backend.errors import SettingsError
 from backend.settings import Settings
@@ -69,6 +71,25 @@ def test_a_taken_port_is_named_with_the_way_out(host: str) -> None:
         with pytest.raises(SettingsError, match=rf"port {port} of {host} is taken .* PORT or --port"):
             check_free(host, port)
     check_free(host, port)
+
+
+def test_a_process_gives_its_signs_where_no_temporary_folder_can_be_written() -> None:
+    """A container's disk that can only be read, as with errors: the data folder is on another one."""
+    namespace = ["unshare", "-rm"]
+    if not shutil.which("unshare") or subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no mount namespaces here (unshare)")
+    signs = (
+        "from gunicorn.workers.workertmp import WorkerTmp; from backend.commands.serve import _Server; "
+        "from backend.settings import Settings; WorkerTmp(_Server(Settings(), lambda _: None).cfg).notify()"
+    )
+    script = (
+        "for place in /tmp /var/tmp /mnt; do [ ! -d $place ] || mount -t tmpfs -o ro tmpfs $place; done; "
+        f"cd /mnt; exec \"$0\" -c '{signs}'"
+    )
+    root = str(Path(backend.__file__).parents[1])
+    command = [*namespace, "sh", "-c", script, sys.executable]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": root})
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_address_of_another_machine_is_named() -> None:
