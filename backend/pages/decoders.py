@@ -113,7 +113,10 @@ class Decoder:
     """
 
     def __init__(self, reference: str) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise PageUnavailable(reference, f"no process to decode it can be reached: {error}") from error
         root = str(Path(backend.__file__).parents[1])
         # -P: nothing that lies in the working folder must pass for a library.
         command = [sys.executable, "-P", "-c", _PROGRAM, root, str(theirs.fileno())]
@@ -357,7 +360,7 @@ def _given_back(process: Decoder) -> None:
     if process.is_well:
         try:
             process.close()
-        except OSError:
+        except (OSError, KeyError, TypeError, ValueError):  # it is gone, or talks nonsense
             process.end()
             return
         with _IDLE_LOCK:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -130,6 +131,26 @@ def test_one_that_does_not_start_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(PageUnavailable, match="does not start"), decoder("page"):
         pass
+
+
+def test_one_for_which_no_descriptor_is_left_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.pages.decoders._IDLE", [])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(PageUnavailable, match="Too many open files"), decoder("page"):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_one_that_talks_nonsense_at_the_end_of_its_file_is_ended() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs, decoder("page") as process:
+        process._socket.close()
+        process._socket = ours
+        theirs.send(b"{}")
+    assert not lives(process.pid)
 
 
 def test_a_signal_to_the_whole_group_leaves_it_to_finish_the_page() -> None:
