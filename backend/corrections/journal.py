@@ -24,6 +24,7 @@ from backend.corrections.tables import (
     watermark,
 )
 from backend.errors import LedgerError, RequestError
+from backend.escaping import printable
 from backend.labelstudio.protocol import only_ids
 
 __all__ = [
@@ -297,5 +298,6 @@ def _take_one(connection: Connection, row: Row[Any], act: Callable[[Connection, 
     state = ("ignored" if row.reason else "parked") if reason else "done"
     # What a taken event said is in the annotations; one that waits for its second chance is kept whole.
     kept = only_ids(row.body) if state == "done" else row.body
-    settled = update(event).where(event.c.id == row.id)
-    connection.execute(settled.values(state=state, reason=reason and reason[:_LONGEST_REASON], body=kept))
+    # A reason may be in others' words, with characters that no database takes.
+    told = reason and printable(reason, most=_LONGEST_REASON)[:_LONGEST_REASON]
+    connection.execute(update(event).where(event.c.id == row.id).values(state=state, reason=told, body=kept))

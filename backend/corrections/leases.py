@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, case, not_, or_,
 
 from backend.corrections.database import insert_into, writing
 from backend.corrections.tables import annotation as table
+from backend.escaping import printable
 
 __all__ = [
     "FIRST_DELAY",
@@ -120,7 +121,9 @@ def put_off(engine: Engine, one: Leased, reason: str, *, now: float, final: bool
         parked = final or attempts >= MOST_ATTEMPTS
         delay = _delay(attempts)
         values = {"attempts": attempts, "due": now + delay, "lease": 0.0, "parked": parked}
-        connection.execute(update(table).where(table.c.id == one.id).values(**values, reason=reason[:_LONGEST_REASON]))
+        # Text of others', such as of Label Studio's own errors, may have characters that no database takes.
+        values["reason"] = printable(reason, most=_LONGEST_REASON)[:_LONGEST_REASON]
+        connection.execute(update(table).where(table.c.id == one.id).values(values))
     _LOG.warning("annotation %d %s: %s", one.id, "parked" if parked else f"again in {delay:.0f} s", reason)
 
 

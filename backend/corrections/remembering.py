@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.corrections.database import insert_into, writing
 from backend.corrections.tables import prediction, proposal, unread_task
 from backend.errors import LedgerError
+from backend.escaping import printable
 
 if TYPE_CHECKING:
     from backend.corrections.imprints import Imprint
@@ -133,7 +134,7 @@ def keep_unread(connection: Connection, *, task: int, project: int | None, reaso
     )
     if connection.execute(read.limit(1)).first() is not None:
         return
-    told = {"project": project, "reason": reason[:_LONGEST_REASON], "asked": asked}
+    told = {"project": project, "reason": printable(reason, most=_LONGEST_REASON)[:_LONGEST_REASON], "asked": asked}
     row = insert_into(unread_task, connection).values(task=task, since=asked, **told)
     connection.execute(row.on_conflict_do_update(index_elements=["task"], set_=told))
 

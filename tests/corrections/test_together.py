@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,11 +13,16 @@ from sqlalchemy import event as events
 from sqlalchemy.exc import OperationalError
 
 from backend.corrections import worker as working
+from backend.corrections.crop_store import CropStore
 from backend.corrections.journal import Entry, Journal
 from backend.corrections.leases import LEASE_SECONDS, MOST_ATTEMPTS, give_back, in_hand, lease
 from backend.corrections.reconciling import fold_event
 from backend.corrections.tables import annotation, event
 from backend.corrections.worker import Worker
+from backend.errors import LabelStudioError
+from backend.labelstudio.annotations import Annotation
+from backend.pages.page import Page
+from tests.corrections import annotating
 from tests.corrections.annotating import deleted, drawn, samples, saved, send
 
 A = (10.0, 10.0, 60.0, 60.0)
@@ -58,6 +64,31 @@ def test_eight_corrections_are_flushed_together_in_sqlite(
     assert set(samples(engine)) == {f"r{number}" for number in range(1, 9)}
     # The events are taken, the annotations leased, the samples stored; PostgreSQL locks rows, and does each by itself.
     assert len(commits) == (3 if engine.dialect.name == "sqlite" else 24)
+
+
+@pytest.mark.parametrize("words", ["a\0b", "half of \ud83d", "\x1b[31m" * 1000])
+def test_a_failure_in_words_that_no_database_takes_costs_the_others_nothing(
+    engine: Engine, journal: Journal, tmp_path: Path, words: str
+) -> None:
+    """Label Studio's own words, which its errors bear."""
+
+    def page_of(one: Annotation, index: int) -> Page:
+        if one.task == 7:
+            raise LabelStudioError(f"Label Studio answered 400 ({words})", answered=400)
+        return annotating.page_of(one, index)
+
+    worker = Worker(engine=engine, journal=journal, crops=CropStore(str(tmp_path)), page_of=page_of)
+    send_some(journal, 3)
+    assert journal.take(lambda _, entry: words if entry.body["annotation"]["id"] == 3 else None) == 3
+    journal.unpark()
+    send_some(journal, 3)
+    worker.work()
+    assert set(samples(engine)) == {"r2", "r3"}
+    with engine.connect() as connection:
+        kept = select(annotation.c.reason).where(annotation.c.id == 1)
+        [reason] = connection.execute(kept).scalars()
+    assert reason.startswith("Label Studio answered 400 (")
+    assert reason.isprintable()
 
 
 def test_thousands_of_deletions_in_one_event_are_some_statements(engine: Engine, journal: Journal) -> None:
