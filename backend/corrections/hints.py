@@ -23,6 +23,7 @@ from backend.corrections.tables import annotation as table
 from backend.errors import LabelStudioError, RequestError
 from backend.labelstudio.json_fields import identity_of, moment
 from backend.labelstudio.protocol import ANNOTATION_ACTIONS, PROJECT_ACTIONS, read_config, task_ids
+from backend.labelstudio.tasks import listed
 
 if TYPE_CHECKING:
     from backend.corrections.journal import Entry
@@ -152,10 +153,17 @@ class Hints:
             if error.answered == _GONE:
                 log.warning("%d events of project %d are of no project that Label Studio has", len(entries), project)
                 return dict.fromkeys((entry.id for entry in entries), HintAnswer())
-            self._away = True
-            log.warning("events of project %d wait for Label Studio: %s", project, error)
-            self._later |= dict.fromkeys((entry.id for entry in entries), self._ticks() + _AWAY_SECONDS)
-            return {}
+            reason = str(error)
+        except (AttributeError, TypeError, ValueError, LookupError) as error:
+            if len(entries) > 1:
+                # Of one task that cannot be read, the events about others know nothing.
+                return {key: told for entry in entries for key, told in self._about(project, [entry]).items()}
+            reason = f"its answer cannot be read ({type(error).__name__})"
+        self._away = True
+        ids = [entry.id for entry in entries]
+        log.warning("events %s of project %d wait for Label Studio: %s", listed(ids), project, reason)
+        self._later |= dict.fromkeys(ids, self._ticks() + _AWAY_SECONDS)
+        return {}
 
     def _asked(self, studio: WhatIs, project: int, entries: Sequence[Entry]) -> dict[int, HintAnswer | None]:
         label_config, asked = str(studio.project(project).get("label_config") or ""), self._clock()

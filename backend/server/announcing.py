@@ -207,6 +207,10 @@ class Announcer:
                 project.due - self._clock(),
                 error,
             )
+        except Exception:
+            # Whatever Label Studio holds of one project, the others are still to be told.
+            self._put_off(project)
+            _LOG.exception("project %d does not show %s yet", number, project.serving)
 
     def _read(self, studio: LabelStudio, number: int, project: _Project) -> bool:
         """Whether the label config asks for the same version as before; if not, everything begins anew."""
@@ -248,7 +252,8 @@ class Announcer:
             # Whoever opened one of them, or asked for it as well, had Label Studio store a second prediction.
             for task in tasks:
                 tidy_open_task(studio, task, wanted, now=time.time())
-        except LabelStudioError:
+        except Exception:
+            # Also where what is stored for one of them cannot be read: it is predicted anew no more often than others.
             if project.failures + 1 < _TRIES:
                 raise
             _LOG.warning("project %d: tasks %s are left out for now: it failed %d times", number, tasks, _TRIES)

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from backend.corrections.renewals import LONGEST_WAIT, done_with, due_renewals, put_off_renewal, ruled_among
 from backend.errors import BackendError, LabelConfigError, LabelStudioError
 from backend.files import OneOfMany
@@ -153,16 +155,29 @@ class Renewer:
         if not self._processes.chosen():
             return 0
         planned = due_renewals(self._engine, now=self._clock(), most=_AT_ONCE)
-        if not planned:
-            return 0
+        if planned:
+            self._see_to(planned)
+        return len(planned)
+
+    def _see_to(self, planned: Sequence[Renewal]) -> None:
+        """Renews some tasks of a project; where one of them cannot be, each by itself."""
         try:
             self._renew(planned)
         except LabelConfigError:
             done_with(self._engine, [one.task for one in planned])  # such a project shows no boxes at all
-        except BackendError as error:
-            _LOG.warning("project %d: predictions are not renewed yet: %s", planned[0].project, error)
+        except SQLAlchemyError:
+            raise  # the ledger is away
+        except Exception as error:
+            is_away = isinstance(error, LabelStudioError) and error.answered is None
+            if len(planned) > 1 and not is_away:
+                for one in planned:
+                    self._see_to([one])
+                return
+            unexpected = None if isinstance(error, BackendError) else error
+            told = "project %d: predictions of tasks %s are not renewed yet: %s"
+            tasks = [one.task for one in planned]
+            _LOG.warning(told, planned[0].project, tasks, error, exc_info=unexpected)
             self._put_off(planned)
-        return len(planned)
 
     def _run(self) -> None:
         while not self._stopped.wait(_LOOK_SECONDS):

@@ -203,6 +203,19 @@ def test_a_task_that_cannot_be_read_holds_nobody_up(desk: Desk) -> None:
     assert desk.states() == ["parked", "done"]
 
 
+def test_an_answer_that_cannot_be_read_holds_up_the_events_of_no_other_task(desk: Desk) -> None:
+    """A task's annotations are none that could be compared with anything."""
+    desk.studio.add(8)
+    desk.studio.tasks[8]["annotations"] = [{"id": [1]}]
+    desk.hear(saved(2, task=8, at=970, result=[]), TRUE)
+    assert (desk.regions(), desk.states()) == ({"true"}, ["open", "done"])
+    desk.studio.tasks[8]["annotations"] = []
+    desk.studio.happen(saved(2, task=8, at=970, result=[drawn("later", "stamp", A)]), at=3000.0)
+    desk.now += 11
+    desk.hear()
+    assert (desk.regions(), desk.states()) == ({"true", "later"}, ["done", "done"])
+
+
 def test_an_event_of_no_project_teaches_nothing(desk: Desk) -> None:
     desk.hear(saved(1, task=7, at=960, result=[drawn("forged", "stamp", B)]), project=None)
     assert (desk.regions(), desk.states()) == (set(), ["done"])

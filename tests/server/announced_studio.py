@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connections import Connections
+from backend.server.announcing import Announcer
+from backend.server.predictor import Predictor
 from backend.settings import Settings
-from tests.server.conftest import MemoryPages
+from tests.server.conftest import MemoryPages, ToldPipeline, ToldServing
 
 CONFIG = """<View><Image name="page" value="$image"/><RectangleLabels name="mark" toName="page"{}>
 <Label value="signature"/><Label value="stamp"/><Label value="thumb"/></RectangleLabels></View>"""
@@ -33,6 +36,7 @@ class FakeStudio:
         failing: Paths that answer 500.
         away: Tasks whose page cannot be had: nothing is stored for them.
         doubled: Tasks whose prediction is stored twice, since somebody else asked for it as well.
+        shapeless: Tasks whose predictions hold something else than regions.
         overwritten: How many renamings somebody undoes who listed the connections meanwhile: the real one then writes
             them back as it read them.
         asked: Method and path of each request.
@@ -47,6 +51,7 @@ class FakeStudio:
     failing: set[str] = field(default_factory=set)
     away: set[int] = field(default_factory=set)
     doubled: set[int] = field(default_factory=set)
+    shapeless: set[int] = field(default_factory=set)
     overwritten: int = 0
     asked: list[str] = field(default_factory=list)
     patches: list[dict[str, Any]] = field(default_factory=list)
@@ -102,7 +107,8 @@ class FakeStudio:
         [versions] = [tasks[task] for tasks in self.tasks.values() if task in tasks]
         found = [{"id": task, "model_version": version} for version in sorted(versions)]
         found += [{"id": task + _SECOND, "model_version": self.answers}] if task in self.doubled else []
-        return {"id": task, "project": 1, "data": {}, "predictions": found}
+        result: object = 5 if task in self.shapeless else []
+        return {"id": task, "project": 1, "data": {}, "predictions": [{**one, "result": result} for one in found]}
 
     def _connected(self, project: int) -> httpx2.Response:
         for connection in self.connections[project]:
@@ -151,3 +157,26 @@ class Reached(Connections):
 
     def studio(self, project: str) -> LabelStudio:
         return self._client
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def announcer(studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, folder: Path, **changes: Any) -> Announcer:
+    token = changes.pop("token", "token")
+    unread = changes.pop("unread", list)
+    settings = Settings(data_dir=folder, **changes)
+    connections = Reached(settings, studio, token)
+    predictor = Predictor(settings, ToldServing(pipeline), connections, ledger=None)  # type: ignore[arg-type]
+    return Announcer(settings, predictor, projects=lambda: list(studio.tasks), unread=lambda _: unread(), clock=clock)
+
+
+def looks(one: Announcer, clock: Clock, *, times: int = 30, seconds: float = 1.0) -> None:
+    for _ in range(times):
+        one.look()
+        clock.now += seconds

@@ -5,25 +5,13 @@ from __future__ import annotations
 import logging
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from backend.labelstudio.labelling import bind
-from backend.server.announcing import Announcer
-from backend.server.predictor import Predictor
-from backend.settings import Settings
 from tests.patience import SECONDS
-from tests.server.announced_studio import CONFIG, OURS, FakeStudio, Reached
-from tests.server.conftest import ToldPipeline, ToldServing
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.server.announced_studio import CONFIG, OURS, Clock, FakeStudio, announcer, looks
+from tests.server.conftest import ToldPipeline
 
 
 @pytest.fixture
@@ -39,21 +27,6 @@ def clock() -> Clock:
 @pytest.fixture
 def pipeline() -> ToldPipeline:
     return ToldPipeline(version="v2")
-
-
-def announcer(studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, folder: Path, **changes: Any) -> Announcer:
-    token = changes.pop("token", "token")
-    unread = changes.pop("unread", list)
-    settings = Settings(data_dir=folder, **changes)
-    connections = Reached(settings, studio, token)
-    predictor = Predictor(settings, ToldServing(pipeline), connections, ledger=None)  # type: ignore[arg-type]
-    return Announcer(settings, predictor, projects=lambda: list(studio.tasks), unread=lambda _: unread(), clock=clock)
-
-
-def looks(one: Announcer, clock: Clock, *, times: int = 30, seconds: float = 1.0) -> None:
-    for _ in range(times):
-        one.look()
-        clock.now += seconds
 
 
 def test_titles_move_then_open_tasks_are_predicted_anew_in_portions_and_then_all_is_quiet(
@@ -96,6 +69,21 @@ def test_a_task_that_somebody_else_asked_for_as_well_keeps_one_prediction(
     looks(announcer(studio, pipeline, clock, tmp_path), clock)
     assert all("v2" in versions for versions in studio.tasks[1].values())
     assert not studio.doubled
+
+
+def test_what_cannot_be_read_of_one_project_holds_up_no_other_and_is_not_asked_for_without_end(
+    studio: FakeStudio, pipeline: ToldPipeline, clock: Clock, tmp_path: Path
+) -> None:
+    """Through its API, Label Studio takes predictions of any shape."""
+    studio.add(1, tasks=6)
+    studio.add(2, tasks=0)
+    studio.doubled, studio.shapeless = {2}, {2}
+    one = announcer(studio, pipeline, clock, tmp_path)
+    looks(one, clock, times=5)
+    assert studio.shown[2] == "v2"
+    looks(one, clock, times=600)
+    assert [5, 6] in studio.portions
+    assert len(studio.portions) < 12
 
 
 def test_it_goes_on_however_long_something_is_away(

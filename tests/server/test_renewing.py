@@ -191,6 +191,17 @@ def test_open_tasks_that_show_what_was_deleted_lose_it_by_themselves(place: Plac
     until(lambda: not due_renewals(engine, now=time.time() + 1e6, most=10))
 
 
+def test_a_stored_prediction_of_no_shape_keeps_no_other_task_from_being_renewed(place: Place) -> None:
+    """Through its API, Label Studio takes predictions of any shape."""
+    for task in (1, 2, 4):
+        place.show(task)
+    [stored] = place.studio.predictions[4]
+    stored["result"] = 5
+    place.submit(1, left=lambda one: one["value"]["y"] > 10)
+    until(lambda: place.places(2) == [(150, 320)])
+    assert stored["result"] == 5
+
+
 def test_look_alikes_are_found_with_pictures_the_very_thing_first(place: Place) -> None:
     for task in (1, 2, 3):
         place.show(task)
