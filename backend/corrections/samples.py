@@ -229,7 +229,8 @@ class _Source:
         """
         if row.drawn is not None:
             return row.drawn.label
-        near = [(_nearness(one, region), one.label) for one in self.drawn if one.label != UNKNOWN]
+        known = [one for one in self.drawn if one.label != UNKNOWN]
+        near = zip(_nearness(known, region), (one.label for one in known), strict=True)
         overlap, label = max(near, default=(0.0, BACKGROUND))
         return label if overlap >= SAME_PLACE else BACKGROUND
 
@@ -251,12 +252,11 @@ class _Source:
             return next((made, one) for made in shown for one in made.proposals if one.region == row.shown)
         if row.drawn is None:
             return None
-        drawn = row.drawn
-        near = [
-            (_nearness(one.region, drawn), made.shown, made, one) for made in self.answers for one in made.proposals
-        ]
-        _, _, made, one = max(near, key=lambda row: row[:2], default=(0.0, 0.0, None, None))
-        return (made, one) if made and one and _nearness(one.region, drawn) >= SAME_PLACE else None
+        answered = [(made, one) for made in self.answers for one in made.proposals]
+        near = _nearness([one.region for _, one in answered], row.drawn)
+        order = ((overlap, made.shown) for overlap, (made, _) in zip(near, answered, strict=True))
+        (overlap, _), found = max(zip(order, answered, strict=True), key=lambda one: one[0], default=((0.0, 0.0), None))
+        return found if overlap >= SAME_PLACE else None
 
 
 def _sample(row: MatchRow, source: _Source) -> Sample:
@@ -296,11 +296,13 @@ def _sample(row: MatchRow, source: _Source) -> Sample:
     )
 
 
-def _nearness(answer: Region, drawn: Region) -> float:
-    """IoU of what was answered and what was left; 1 where the region itself is the same."""
-    if answer.page != drawn.page:
-        return 0.0
-    return 1.0 if answer.id == drawn.id else float(iou(as_boxes([answer.box]), as_boxes([drawn.box]))[0, 0])
+def _nearness(some: Sequence[Region], drawn: Region) -> list[float]:
+    """IoU of each of some regions and what was left; 1 where it is the region itself, 0 on another page."""
+    overlaps = iou(as_boxes([one.box for one in some]), as_boxes([drawn.box]))[:, 0].tolist()
+    return [
+        0.0 if one.page != drawn.page else 1.0 if one.id == drawn.id else overlap
+        for one, overlap in zip(some, overlaps, strict=True)
+    ]
 
 
 def replace_samples(connection: Connection, *, annotation: int, task: int | None, samples: Iterable[Sample]) -> None:

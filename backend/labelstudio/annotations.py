@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -211,7 +211,7 @@ class Annotation:
                 (others if self._is_beside(region) else found).setdefault(one.id, one)
         found = self._without_copies(found)
         for one in others.values():
-            if not any(_is_one_mark(one, other) for other in found.values()):
+            if not _is_one_mark(one, found.values()):
                 found.setdefault(one.id, one)
         return tuple(found.values())
 
@@ -384,12 +384,12 @@ def _with_ids(result: list[Any]) -> Iterator[Mapping[str, Any]]:
             yield region if 0 < len(identity) <= _LONGEST_REGION_ID else {**region, "id": f"#{place}"}
 
 
-def _is_one_mark(one: Region, other: Region) -> bool:
-    """Whether two regions are of one mark: one of them lies within the other for the most part."""
-    if (one.page, one.label) != (other.page, other.label):
-        return False
-    boxes = as_boxes([one.box]), as_boxes([other.box])
-    return max(float(coverage(*boxes)[0, 0]), float(coverage(*reversed(boxes))[0, 0])) >= _SAME_MARK
+def _is_one_mark(one: Region, others: Iterable[Region]) -> bool:
+    """Whether a region and one of the others are of one mark: one lies within the other for the most part."""
+    alike = [other.box for other in others if (other.page, other.label) == (one.page, one.label)]
+    boxes = as_boxes([one.box]), as_boxes(alike)
+    within = max(coverage(*boxes).max(initial=0), coverage(*reversed(boxes)).max(initial=0))
+    return bool(within >= _SAME_MARK)
 
 
 def _is_copy(one: Region, others: Sequence[Region]) -> bool:
