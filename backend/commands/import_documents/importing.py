@@ -272,7 +272,7 @@ class Importer:
             self._studio.import_tasks(self._project, tasks)
         except LabelStudioError as error:
             refused = error.answered is not None and error.answered < 500
-            if not refused and not self._settled(digest, until=time.time() + self._settle_seconds):
+            if not refused and not self._settled(digest, seconds=self._settle_seconds):
                 raise
             self._journal.end()
             if refused:
@@ -285,13 +285,15 @@ class Importer:
         begun = self._journal.begun()
         if begun is None:
             return
-        self._settled(begun.digest, until=min(begun.at, time.time()) + self._settle_seconds)
+        passed = max(time.time() - begun.at, 0.0)  # the clock may have been put back since
+        self._settled(begun.digest, seconds=max(self._settle_seconds - passed, 0.0))
         self._journal.end()
 
-    def _settled(self, digest: str, *, until: float) -> bool:
-        """Whether a document is in the project, at the latest at `until`, in seconds since the epoch."""
+    def _settled(self, digest: str, *, seconds: float) -> bool:
+        """Whether a document is in the project after so many seconds at the latest."""
+        give_up = time.monotonic() + seconds
         while not documents_in(self._studio, self._project, {digest}):
-            if time.time() >= until:
+            if time.monotonic() >= give_up:
                 return False
             time.sleep(_LOOK_SECONDS)
         return True
