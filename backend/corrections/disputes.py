@@ -6,10 +6,11 @@ weighed as recall weighs it: what somebody did counts once, what somebody merely
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, select, update
 
 from backend.corrections.outcomes import Outcome
@@ -52,19 +53,16 @@ def settle_disputes(connection: Connection, tasks: Collection[int], pages: Colle
             connection.execute(update(sample).where(sample.c.page_sha256 == page, *disputed).values(quarantine=None))
     wanted = sample.c.task.in_({*tasks, *copies}), sample.c.outcome != Outcome.DUPLICATE
     rows = connection.execute(select(sample).where(*wanted).order_by(sample.c.id)).all()
-    by_page: dict[tuple[int, int], dict[int, list[Row[Any]]]] = {}
-    for row in rows:
-        by_page.setdefault((row.task, row.page), {}).setdefault(row.annotation, []).append(row)
-    boxes = as_boxes([(row.x1, row.y1, row.x2, row.y2) for row in rows])
+    samples = _Samples(rows)
     for start in range(0, len(rows), _AT_ONCE):
-        together = iou(boxes[start : start + _AT_ONCE], boxes) >= CONTRADICTION
-        for row, is_there in zip(rows[start : start + _AT_ONCE], together, strict=True):
+        together = iou(samples.boxes[start : start + _AT_ONCE], samples.boxes) >= CONTRADICTION
+        for place, near in enumerate(together, start):
+            row = rows[place]
             if row.task not in tasks and row.page_sha256 not in shared:
                 continue
-            at_place = [rows[int(there)] for there in np.flatnonzero(is_there)]
-            reason = _on_the_task(row, by_page[row.task, row.page], at_place)
+            reason = samples.against_on_task(place, near)
             if reason is None and row.page_sha256 in shared:
-                reason = _on_copies(row, at_place)
+                reason = samples.against_on_copies(place, near)
             if reason != row.quarantine and not (row.quarantine or "").startswith(ELSEWHERE):
                 connection.execute(update(sample).where(sample.c.id == row.id).values(quarantine=reason))
 
@@ -75,33 +73,56 @@ def _tasks_with(connection: Connection, page: str, *, without: Collection[int]) 
     return set(connection.execute(theirs.limit(_MOST_COPIES)).scalars())
 
 
-def _on_the_task(
-    row: Row[Any], by_annotation: Mapping[int, Sequence[Row[Any]]], at_place: Sequence[Row[Any]]
-) -> str | None:
-    """What other annotations of the task say against a sample, on its page."""
-    others = [one for annotation, some in by_annotation.items() if annotation != row.annotation for one in some]
-    near = {other.id for other in at_place} if others else set()
-    for other in others:
-        if other.label != row.label and (other.id in near or _of_one_box(row, other)):
-            return f"annotation {other.annotation} calls it {other.label}"
-    return None
+class _Samples:
+    """Samples whose columns can be compared all at once: each is compared with all others.
+
+    Args:
+        rows: N of them, in the order in which they are to be named.
+
+    Attributes:
+        boxes: (N, 4).
+    """
+
+    def __init__(self, rows: Sequence[Row[Any]]) -> None:
+        self._rows = rows
+        self.boxes = as_boxes([(row.x1, row.y1, row.x2, row.y2) for row in rows])
+        self._annotation = _numbered(row.annotation for row in rows)
+        self._task = _numbered(row.task for row in rows)
+        self._page = _numbered((row.task, row.page) for row in rows)
+        self._picture = _numbered(row.page_sha256 for row in rows)
+        self._label = _numbered(row.label for row in rows)
+        self._shown = _numbered((row.version, row.region) for row in rows)
+        self._sure = np.array([not row.weak and row.version is not None for row in rows], bool)
+        self._weight = np.array([0.5 if row.weak else 1.0 for row in rows])
+
+    def against_on_task(self, place: int, near: NDArray[np.bool_]) -> str | None:
+        """What other annotations of its task say against a sample, on its page.
+
+        Args:
+            place: The sample's, among the rows.
+            near: (N,), which of them are at its place on the page.
+        """
+        others = (self._page == self._page[place]) & (self._annotation != self._annotation[place])
+        # Both come from one shown box where one person deleted it, and another moved it, however far.
+        of_one_box = self._sure & self._sure[place] & (self._shown == self._shown[place])
+        against = others & (self._label != self._label[place]) & (near | of_one_box)
+        if not against.any():
+            return None
+        first = self._rows[int(against.argmax())]
+        return f"annotation {first.annotation} calls it {first.label}"
+
+    def against_on_copies(self, place: int, near: NDArray[np.bool_]) -> str | None:
+        """Why a sample is not sure, where as much is said against it on copies of its page as for it on all of them."""
+        copies = near & (self._picture == self._picture[place])
+        same = self._label == self._label[place]
+        against = copies & ~same & (self._task != self._task[place])
+        if not against.any() or self._weight[against].sum() < self._weight[copies & same].sum():
+            return None
+        first = self._rows[int(against.argmax())]
+        return f"annotation {first.annotation} of task {first.task}, {_HAS_COPY}, calls it {first.label}"
 
 
-def _of_one_box(row: Row[Any], other: Row[Any]) -> bool:
-    """Whether both come from one shown box: one person deleted it, and another moved it, however far."""
-    sure = not row.weak and not other.weak and row.version is not None
-    return sure and (row.version, row.region) == (other.version, other.region)
-
-
-def _on_copies(row: Row[Any], at_place: Sequence[Row[Any]]) -> str | None:
-    """Why a sample is not sure, where as much is said against it on copies of its page as for it on all of them."""
-    copies = [other for other in at_place if other.page_sha256 == row.page_sha256]
-    against = [other for other in copies if other.label != row.label and other.task != row.task]
-    if not against or sum(map(_weight, against)) < sum(_weight(one) for one in copies if one.label == row.label):
-        return None
-    first = against[0]
-    return f"annotation {first.annotation} of task {first.task}, {_HAS_COPY}, calls it {first.label}"
-
-
-def _weight(row: Row[Any]) -> float:
-    return 0.5 if row.weak else 1.0
+def _numbered(values: Iterable[Hashable]) -> NDArray[np.intp]:
+    """(N,), equal where the values are."""
+    known: dict[Hashable, int] = {}
+    return np.array([known.setdefault(value, len(known)) for value in values], np.intp)
