@@ -8,7 +8,8 @@ BackendError
 │   ├── PageUnavailable        the source did not answer, or answered that it has no such thing; or no memory is left
 │   │   └── CutShort           the bytes end before the page does: it may be whole another time
 │   ├── LimitExceeded          bytes, pixels, pages, time or redirects went over a limit
-│   │   └── FetchTimeout       the source did not answer in time: it may, another time
+│   │   ├── FetchTimeout       the source did not answer in time: it may, another time
+│   │   └── TooManyPages       a task names more pages than are read (a RequestError, too)
 │   └── UndecodablePage        the bytes are no image or document that can be read
 ├── ModelError                 a model cannot serve
 │   ├── UnknownModel           the wanted version does not exist
@@ -69,6 +70,7 @@ __all__ = [
     "RuleError",
     "SettingsError",
     "SetupError",
+    "TooManyPages",
     "TrainingError",
     "UndecodablePage",
     "UnknownModel",
@@ -158,6 +160,10 @@ class RequestError(BackendError):
     """A request body is not of the protocol's shape."""
 
     status = 400
+
+
+class TooManyPages(LimitExceeded, RequestError):
+    """A task names more pages than are read: whoever takes a task that cannot be read takes this one, too."""
 
 
 class LabelStudioError(BackendError):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backend.errors import LimitExceeded, RequestError
+from backend.errors import RequestError, TooManyPages
 from backend.escaping import printable
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def task_pages(
         most: How many pages a task may have.
 
     Raises:
-        LimitExceeded: It has more pages.
+        TooManyPages: It has more pages.
         RequestError: The task's data lacks a field of the label config, or holds something else than references there.
     """
     images = dict.fromkeys((binding.image, binding.field, binding.paged, binding.repeat) for binding in bindings)
@@ -96,7 +96,7 @@ def task_pages(
         if len(found) + len(references) > most:
             shown = f"field {printable(name, most=40)!r}"
             too_many = f"{len(references)} pages: a task of more than MAX_TASK_PAGES ({most}) is not read"
-            raise LimitExceeded(shown, f"{too_many}; split it, or raise that")
+            raise TooManyPages(shown, f"{too_many}; split it, or raise that")
         for index, reference in enumerate(references):
             # A repeated Image stands once for each page; that of a list shows one page after another.
             item = None if alone or repeat is not None else index

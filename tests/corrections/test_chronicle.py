@@ -182,3 +182,14 @@ def test_work_is_noted_whatever_becomes_of_the_clock(engine: Engine, correct: Ca
     ticks[0] += 60.0
     correct(saved(1, task=1, at=950, result=[drawn("a", "stamp", BOX)]))
     assert book.look() == 1
+
+
+def test_a_skipped_task_of_too_many_pages_keeps_no_other_work_from_being_noted(
+    engine: Engine, correct: Callable[..., None]
+) -> None:
+    correct(
+        saved(1, task=1, at=950, result=[], was_cancelled=True, pages=1001),
+        saved(2, task=2, at=951, result=[drawn("a", "stamp", BOX)]),
+    )
+    chronicle(engine).catch_up()
+    assert set(works(engine)) == {1, 2}
