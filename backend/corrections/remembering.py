@@ -129,9 +129,9 @@ def keep(connection: Connection, one: Noted) -> bool:
 
 def keep_unread(connection: Connection, *, task: int, project: int | None, reason: str, asked: float) -> None:
     """Notes that a task could not be looked at when it was asked for, unless a prediction of it came since."""
-    read = select(prediction.c.task).where(
-        prediction.c.task == task, prediction.c.drawn.is_(False), prediction.c.shown >= asked
-    )
+    # One of a moment that is still to come was shown by a clock that was ahead: nobody knows when.
+    since = prediction.c.shown.between(asked, max(asked, time.time()))
+    read = select(prediction.c.task).where(prediction.c.task == task, prediction.c.drawn.is_(False), since)
     if connection.execute(read.limit(1)).first() is not None:
         return
     told = {"project": project, "reason": printable(reason, most=_LONGEST_REASON)[:_LONGEST_REASON], "asked": asked}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from flask import Flask
 from sqlalchemy import Engine
 
@@ -60,6 +62,15 @@ def test_it_is_tried_again_soon_then_less_and_less_often_whatever_the_clock_does
     clock[0] = 500.0  # the clock is put back: nothing waits for a moment that it has to reach once more
     assert ledger.unread_again(1) == (7,)
     assert ledger.unread_again(2) == ()
+
+
+def test_what_was_shown_by_a_clock_that_was_ahead_is_nothing_that_came_since(engine: Engine) -> None:
+    clock = [time.time() + 365 * 86_400.0]
+    ledger = ledger_at(engine, clock)
+    ledger.remember(ShownPrediction(task=7, project=1, version="v1", proposals=[]))
+    clock[0] = time.time()
+    ledger.note_unread(task=7, project=1, reason="cut short")
+    assert count(engine).unread == 1
 
 
 def test_a_few_are_asked_for_at_a_time(engine: Engine) -> None:
