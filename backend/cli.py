@@ -142,7 +142,8 @@ def _read(given: Sequence[str], wanted: str | None, module: Any, called: str) ->
         options = {one for one in _options(parser) if one.startswith("--")}
         known = _meant(unknown[0].partition("=")[0], options)
         asked = f"{called} {wanted}" if wanted else called
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{known}; {asked} --help says what there is")
+        shown = " ".join(map(printable, unknown))  # such as names of files, which a pattern stood for
+        parser.error(f"unrecognized arguments: {shown}{known}; {asked} --help says what there is")
     return args
 
 

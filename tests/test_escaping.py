@@ -153,6 +153,7 @@ def test_no_command_prints_what_a_name_holds(
         ["evaluate", "--coco", str(tmp_path / bad), "--images", str(tmp_path)],
         ["samples", "--show", "sample", bad],
         ["connect", "--project", bad],
+        ["evaluate", bad],  # as a pattern for names of files may stand for one
         [bad],
     ):
         try:

@@ -268,6 +268,8 @@ def check_free(host: str, port: int) -> None:
                 way_out = "stop that, or choose another with PORT or --port"
                 raise SettingsError(f"port {port} of {host} is taken by another program: {way_out}") from error
             raise SettingsError(f"{host} cannot be listened at ({error.strerror}): set HOST or --host") from error
+        except (TypeError, ValueError) as error:  # it has characters that no name has
+            raise SettingsError(f"{host!r} cannot be listened at (it is no name): set HOST or --host") from error
 
 
 def give_back_pages() -> None:

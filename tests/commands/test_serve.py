@@ -92,9 +92,18 @@ def test_a_process_gives_its_signs_where_no_temporary_folder_can_be_written() ->
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_address_of_another_machine_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"192\.0\.2\.1 cannot be listened at .*HOST"):
-        check_free("192.0.2.1", 9090)
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        ("192.0.2.1", r"192\.0\.2\.1"),
+        ("a\udcffb", r"'a\\udcffb'"),  # as the environment has bytes that are no text
+        ("a\0b", r"'a\\x00b'"),
+        ("ä" * 70, "ä"),
+    ],
+)
+def test_an_address_of_another_machine_or_of_none_is_named(host: str, named: str) -> None:
+    with pytest.raises(SettingsError, match=rf"{named}.* cannot be listened at .*HOST"):
+        check_free(host, 9090)
 
 
 @pytest.mark.parametrize(
