@@ -299,6 +299,10 @@ class Starter:
             training = self._due(why)
             note(self._folder, training)
             self._child = self._spawn(_command(training, handle), self._settings, handle, self._folder / LOG_FILE)
+        except OSError as error:
+            # It counts as cut off, and goes on: whoever asked for it has not had it.
+            note(self._folder, dataclasses.replace(training, reason=f"its process could not be started: {error}"))
+            raise
         finally:
             os.close(handle)
         _LOG.info("a training has started: %s; it writes to %s", why, self._folder / LOG_FILE)

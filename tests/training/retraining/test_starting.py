@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -241,6 +242,31 @@ def test_a_button_pressed_by_a_clock_that_was_ahead_starts_one_training(tmp_path
             note(folder_of(tmp_path), dataclasses.replace(begun, ended=now[0], result="failed"))
             now[0] += 2 * REST_SECONDS
         assert len(sleepers.commands) == 1
+    finally:
+        sleepers.kill()
+    store.engine.dispose()
+
+
+def test_one_that_the_system_had_no_process_for_starts_when_it_has(tmp_path: Path) -> None:
+    store, sleepers, now = open_ledger(tmp_path), Sleepers(), [1_000_000.0]
+    teach(store, 3, kinds=[KINDS[1]])
+    refusals = iter([OSError("no room for a process")] * 2)
+
+    def spawn(command: Sequence[str], *others: Any) -> subprocess.Popen[bytes]:
+        if (refusal := next(refusals, None)) is not None:
+            raise refusal
+        return sleepers(command, *others)
+
+    settings = Settings(data_dir=tmp_path, retrain_after=3)
+    starter = Starter(settings, store.engine, clock=lambda: now[0], spawn=spawn)
+    try:
+        for _ in range(2):
+            with pytest.raises(OSError, match="no room"):
+                starter.look()
+            assert not starter.look()
+            assert "no room for a process" in starter.status()["reason"]
+            now[0] += REST_SECONDS
+        assert starter.look()
     finally:
         sleepers.kill()
     store.engine.dispose()
