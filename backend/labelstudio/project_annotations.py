@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -36,6 +36,8 @@ _NOT_TOLD = (401, 403, 404)
 _PLACE = ("x", "y", "width", "height", "radiusX", "radiusY", "rotation", "points", "rle")
 _ROUNDED = 0.01
 """Percent of the page that the editor's places are off by."""
+_MOST_REGIONS = 1000
+"""Of a prediction that is told apart: an annotation of more is read no further either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,8 @@ def parent_among(predictions: Sequence[Mapping[str, Any]], left: Annotation) -> 
     """The prediction of a task that an annotation was made of; None where none of them can be it.
 
     It is the one that the annotation names. If it names none, such as a copy of another annotation, the most shared
-    regions decide, of those that the editor took from a prediction.
+    regions decide, of those that the editor took from a prediction. One of very many regions tells nothing: to find
+    each of them again among what was left would take hours.
 
     Args:
         predictions: Those of the task, as Label Studio's API gives them.
@@ -103,8 +106,10 @@ def parent_among(predictions: Sequence[Mapping[str, Any]], left: Annotation) -> 
         named = predictions[-place]
     # The label config that it was made under is not known: a name whose meaning has changed since says nothing.
     blank = replace(left, result=(), skipped=False, assumed=True, known=replace(left.known, shown={}))
-    parts = (one for one in named.get("result") or () if isinstance(one, Mapping))
-    result, perhaps_moved = _identified([one for one in parts if may_be_drawn(one)], left)
+    drawn = [one for one in _parts(named) if may_be_drawn(one)]
+    if len(drawn) > _MOST_REGIONS:
+        return None
+    result, perhaps_moved = _identified(drawn, left)
     stored = _stored(named.get("created_at"), otherwise=left.created)
     changed = _stored(named.get("updated_at"), otherwise=stored)
     return Parent(
@@ -202,8 +207,13 @@ def _is_readable(region: Mapping[str, Any], blank: Annotation) -> bool:
 
 
 def _ids(prediction: Mapping[str, Any]) -> frozenset[str]:
-    regions: Iterable[Any] = prediction.get("result") or ()
-    return frozenset(str(one["id"]) for one in regions if isinstance(one, Mapping) and "id" in one)
+    return frozenset(str(one["id"]) for one in _parts(prediction) if "id" in one)
+
+
+def _parts(prediction: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a stored prediction holds; through its API, Label Studio takes anything for its result."""
+    found = prediction.get("result")
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
 def word_of(region: Mapping[str, Any]) -> str | None:

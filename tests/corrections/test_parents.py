@@ -165,6 +165,17 @@ def test_a_copy_of_an_annotation_is_told_by_the_regions_that_it_took() -> None:
     assert parent_among([other], left) is None
 
 
+@pytest.mark.parametrize(
+    "result", [5, "abc", {"a": 1}, [7, None], [drawn("", "stamp", A)] * 1001], ids=lambda one: str(one)[:9]
+)
+def test_a_prediction_of_no_shape_or_without_end_tells_nothing(result: Any) -> None:
+    [left] = read_event(EVENTS[0]).saved
+    assert left.parent == 1
+    found = parent_among([{**PREDICTED, "result": result}], left)
+    assert found is None or not found.regions.result
+    assert parent_among([{**PREDICTED, "id": 9, "result": result}, PREDICTED], left) == parent_among([PREDICTED], left)
+
+
 def failing(status: int | None) -> LabelStudio:
     def answer(request: httpx2.Request) -> httpx2.Response:
         if status is None:
