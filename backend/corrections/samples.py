@@ -13,7 +13,6 @@ from backend.corrections.disputes import settle_disputes
 from backend.corrections.outcomes import SAME_PLACE, MatchRow, Outcome, match
 from backend.corrections.splits import Side, assign_split, document_key, elsewhere
 from backend.corrections.tables import sample
-from backend.errors import RequestError
 from backend.geometry import as_boxes, iou
 from backend.labelstudio.vocabulary import UNKNOWN, could_show
 from backend.vision.network_config import CLASSES
@@ -101,7 +100,7 @@ def make_samples(
     renamed none. A hidden box that nobody drew teaches nothing, because people overlook marks as well.
 
     Args:
-        annotation: Its newest state.
+        annotation: Its newest state, of at most `MOST_REGIONS` regions: each is compared with others.
         prediction: What the annotator had before them, or would have had on a blind page; None where nothing was.
         pages: Every upright page that bears a shown or an annotated region, by its index.
         crops: Where the marks are stored: one by one, for a thousand of them together would take gigabytes.
@@ -113,13 +112,11 @@ def make_samples(
             region was left, so nothing on them teaches.
 
     Raises:
-        RequestError: More than `MOST_REGIONS` regions were left.
+        RequestError: A region has no place on its page.
         LedgerError: A crop cannot be stored.
     """
     if annotation.skipped:
         return ()
-    if len(annotation.result) > MOST_REGIONS:
-        raise RequestError(f"annotation {annotation.id} has {len(annotation.result)} regions, more than {MOST_REGIONS}")
     elsewhere_now = {one.region.id for one in prediction.proposals if is_elsewhere(one, pages)} if prediction else set()
     prediction = prediction and _at_size(prediction, pages)
     answers = [_at_size(one, pages) for one in answers]

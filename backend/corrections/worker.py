@@ -22,7 +22,7 @@ from backend.corrections.journal import steps_together
 from backend.corrections.label_history import known_of
 from backend.corrections.leases import Leased, forget, give_back, in_hand, lease, open_again, put_off
 from backend.corrections.reconciling import fold_event, fold_truth
-from backend.corrections.samples import Sample, is_elsewhere, make_samples, replace_samples
+from backend.corrections.samples import MOST_REGIONS, Sample, is_elsewhere, make_samples, replace_samples
 from backend.corrections.shown import (
     Prediction,
     answered_before,
@@ -244,6 +244,9 @@ class Worker:
         state = Annotation(**body)
         if state.skipped:
             return _Turned()
+        if len(state.result) > MOST_REGIONS:
+            # Before all of its pages are fetched, and it is compared with what it was made of.
+            raise RequestError(f"annotation {state.id} has {len(state.result)} regions, more than {MOST_REGIONS}")
         with self.engine.connect() as connection:
             known = known_of(connection, project=state.project, task=state.task, label_config=state.label_config)
             answers = answered_before(connection, task=state.task)

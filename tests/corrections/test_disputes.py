@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,6 +17,8 @@ from backend.corrections.journal import Journal
 from backend.corrections.samples import MOST_REGIONS, teaches_hard
 from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
+from backend.labelstudio.annotations import Annotation
+from backend.pages.page import Page
 from tests.corrections import annotating
 from tests.corrections.annotating import A, B, deleted, drawn, saved, send, show
 
@@ -154,14 +157,21 @@ def test_all_of_a_crowd_that_contradicts_another_waits(ledger: Ledger) -> None:
 
 
 def test_an_annotation_of_regions_without_end_is_parked(ledger: Ledger) -> None:
-    """Each might be a crop as large as its page, and all are compared with each other."""
+    """Each might be a crop as large as its page, or on another page, and all are compared with each other."""
+    fetched: list[int] = []
+
+    def page_of(one: Annotation, index: int) -> Page:
+        fetched.append(index)
+        return annotating.page_of(one, index)
+
     crowd = [drawn(f"n{place}", "stamp", (300.0, 10.0, 380.0, 90.0)) for place in range(MOST_REGIONS + 1)]
     send(ledger.worker.journal, saved(1, task=7, at=950.0, result=crowd))
-    ledger.worker.work()
+    replace(ledger.worker, page_of=page_of).work()
 
     with ledger.engine.connect() as connection:
         row = connection.execute(select(annotation)).one()
         made = connection.execute(select(sample)).all()
+    assert not fetched
     assert row.parked
     assert row.reason == "annotation 1 has 1001 regions, more than 1000"
     assert not made
