@@ -19,9 +19,9 @@ from backend.vision.network_config import CLASSES
 
 if TYPE_CHECKING:
     from backend.corrections.crop_store import CropStore, StoredCrop
+    from backend.corrections.imprints import AnyPage
     from backend.corrections.shown import Prediction, Proposal
     from backend.labelstudio.annotations import Annotation, Region
-    from backend.pages.page import Page
 
 __all__ = ["BACKGROUND", "MOST_REGIONS", "Sample", "is_elsewhere", "make_samples", "replace_samples", "teaches_hard"]
 
@@ -84,7 +84,7 @@ def teaches_hard() -> ColumnElement[bool]:
 def make_samples(
     annotation: Annotation,
     prediction: Prediction | None,
-    pages: Mapping[int, Page],
+    pages: Mapping[int, AnyPage],
     crops: CropStore,
     *,
     answers: Sequence[Prediction] = (),
@@ -132,7 +132,6 @@ def make_samples(
         rows = _unaided(rows)
     if not rows:
         return ()
-    hashes = {index: crops.cutter.prints(page.pixels) for index, page in pages.items()}
     source = _Source(
         annotation=annotation,
         crops=crops,
@@ -140,16 +139,24 @@ def make_samples(
         answers=answers,
         pages=pages,
         drawn=drawn,
-        hashes=hashes,
         document=document_key(annotation.document, annotation.references),
         saw_boxes=not blind and (annotation.began_with_boxes or any(_is_kept(row) for row in every)),
         untouched=frozenset(str(one.get("id")) for one in annotation.result if one.get("origin") == "prediction"),
         blind=blind,
     )
-    return tuple(_sample(row, source) for row in rows)
+    # Page by page: of many, not all are in memory at once.
+    indices = [_region_of(row).page for row in rows]
+    prints: dict[int, tuple[str, str]] = {}
+    made: dict[int, Sample] = {}
+    for place in sorted(range(len(rows)), key=lambda place: indices[place]):
+        index = indices[place]
+        if index not in prints:
+            prints[index] = crops.cutter.prints(pages[index].pixels)
+        made[place] = _sample(rows[place], source, prints=prints[index])
+    return tuple(made[place] for place in range(len(rows)))
 
 
-def is_elsewhere(one: Proposal, pages: Mapping[int, Page]) -> bool:
+def is_elsewhere(one: Proposal, pages: Mapping[int, AnyPage]) -> bool:
     """Whether a box was shown on a page of other proportions than the one that is there now."""
     page, (width, height) = pages.get(one.region.page), one.page_size
     return page is not None and abs(math.log(page.width / page.height) - math.log(width / height)) > _SAME_RATIO
@@ -167,12 +174,12 @@ def _undrawn(annotation: Annotation, prediction: Prediction) -> set[str]:
     }
 
 
-def _at_size(shown: Prediction, pages: Mapping[int, Page]) -> Prediction:
+def _at_size(shown: Prediction, pages: Mapping[int, AnyPage]) -> Prediction:
     """What was shown, in pixels of the pages as they are now: a scan may have been replaced by a finer one."""
     return replace(shown, proposals=tuple(_scaled(one, pages.get(one.region.page)) for one in shown.proposals))
 
 
-def _scaled(one: Proposal, page: Page | None) -> Proposal:
+def _scaled(one: Proposal, page: AnyPage | None) -> Proposal:
     if page is None or (page.width, page.height) == one.page_size:
         return one
     across, down = page.width / one.page_size[0], page.height / one.page_size[1]
@@ -210,9 +217,8 @@ class _Source:
     crops: CropStore
     prediction: Prediction | None
     answers: Sequence[Prediction]
-    pages: Mapping[int, Page]
+    pages: Mapping[int, AnyPage]
     drawn: Sequence[Region]
-    hashes: Mapping[int, tuple[str, str]]
     document: str
     saw_boxes: bool
     untouched: Collection[str]
@@ -256,10 +262,9 @@ class _Source:
         return found if overlap >= SAME_PLACE else None
 
 
-def _sample(row: MatchRow, source: _Source) -> Sample:
-    at_shown = row.outcome in {Outcome.REJECTED, Outcome.DUPLICATE}
-    region = row.shown if at_shown else row.drawn
-    assert region is not None  # noqa: S101  a match has at least one side, and these outcomes name which
+def _sample(row: MatchRow, source: _Source, *, prints: tuple[str, str]) -> Sample:
+    """What a match teaches; `prints` are those of its page, as `Cutter.prints` gives them."""
+    region = _region_of(row)
     annotation, page = source.annotation, source.pages[region.page]
     made, proposal = source.proposal(row) or (None, None)
     label = source.truth(row, region)
@@ -282,8 +287,8 @@ def _sample(row: MatchRow, source: _Source) -> Sample:
         version=made.version if made else None,
         box=region.box,
         page_size=(page.width, page.height),
-        page_sha256=source.hashes[region.page][0],
-        page_phash=source.hashes[region.page][1],
+        page_sha256=prints[0],
+        page_phash=prints[1],
         crop=source.crops.keep(page.pixels, region.box),
         document=source.document,
         annotator=annotation.annotator,
@@ -291,6 +296,14 @@ def _sample(row: MatchRow, source: _Source) -> Sample:
         shown=made.shown if made else None,
         annotated=annotation.updated,
     )
+
+
+def _region_of(row: MatchRow) -> Region:
+    """The side of a match whose place teaches."""
+    at_shown = row.outcome in {Outcome.REJECTED, Outcome.DUPLICATE}
+    region = row.shown if at_shown else row.drawn
+    assert region is not None  # noqa: S101  a match has at least one side, and these outcomes name which
+    return region
 
 
 def _nearness(some: Sequence[Region], drawn: Region) -> list[float]:

@@ -11,13 +11,14 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import OperationalError
 
 from backend.corrections.database import refuses_values, writing
-from backend.corrections.imprints import other_pages
+from backend.corrections.imprints import AnyPage, PageShelf, other_pages
 from backend.corrections.journal import steps_together
 from backend.corrections.label_history import known_of
 from backend.corrections.leases import Leased, forget, give_back, in_hand, lease, open_again, put_off
@@ -89,14 +90,14 @@ ParentOf = Callable[[Annotation], "Parent | None"]
 """Asks Label Studio what an annotation was made of; None where it does not tell."""
 
 
-def _on_their_pages(answered: Prediction, pages: Mapping[int, Page]) -> Prediction:
+def _on_their_pages(answered: Prediction, pages: Mapping[int, AnyPage]) -> Prediction:
     """What was answered to a drawing, without what was answered on other pages than those that are there now."""
     strange = other_pages(answered.pages, pages)
     kept = tuple(one for one in answered.proposals if one.region.page not in strange)
     return dataclasses.replace(answered, proposals=kept)
 
 
-def _reshaped(shown: Prediction | None, pages: Mapping[int, Page]) -> frozenset[int]:
+def _reshaped(shown: Prediction | None, pages: Mapping[int, AnyPage]) -> frozenset[int]:
     """Indices of the pages that have other proportions now than when boxes were shown on them."""
     proposals = shown.proposals if shown else ()
     return frozenset(one.region.page for one in proposals if is_elsewhere(one, pages))
@@ -262,7 +263,8 @@ class Worker:
         # A task may have fewer pages now than when boxes were shown on them.
         lost = frozenset(index for index in bearing if index >= len(state.task_pages))
         bearing -= lost
-        pages = {index: self.page_of(state, index) for index in sorted(bearing | state.pages())}
+        shelf = PageShelf(partial(self.page_of, state))
+        pages = {index: shelf.page(index) for index in sorted(bearing | state.pages())}
         for index, page in pages.items():
             if reason := turned_page(state, index, width=page.width, height=page.height):
                 raise RequestError(f"annotation {state.id}: page {index + 1} was {reason}")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import weakref
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +17,8 @@ from backend.corrections.journal import Journal
 from backend.corrections.remembering import Proposals, ShownPrediction
 from backend.corrections.tables import annotation, sample
 from backend.corrections.worker import Worker
+from backend.labelstudio.annotations import Annotation
+from backend.pages.page import Page
 from tests.corrections import annotating
 from tests.corrections.annotating import (
     HISTORY,
@@ -205,3 +210,55 @@ def test_any_order_and_any_repetition_give_one_and_the_same_set(
     payloads = HISTORY + mixed.choices(HISTORY, k=repeats)
     mixed.shuffle(payloads)
     assert replay(tmp_path_factory.mktemp("replay"), payloads, chunk=chunk) == in_order
+
+
+class Scans:
+    """Pages of 18 MB each; it knows how many of them are in memory.
+
+    Attributes:
+        most: How many there were at once.
+        edition: A number that its files bear; another one is of other files.
+    """
+
+    def __init__(self) -> None:
+        self.most = self._now = self.edition = 0
+
+    def __call__(self, one: Annotation, index: int) -> Page:
+        pixels = np.full((3000, 2000, 3), 250 - index, np.uint8)
+        self._now += 1
+        self.most = max(self.most, self._now)
+        weakref.finalize(pixels, self._gone)
+        return Page(pixels=pixels, reference=f"page {index}", digest=f"{index} {self.edition}")
+
+    def _gone(self) -> None:
+        self._now -= 1
+
+
+def test_of_an_annotation_on_many_pages_those_in_memory_have_a_bound(
+    engine: Engine, journal: Journal, worker: Worker
+) -> None:
+    """A hundred pages with initials took gigabytes, and whatever ended the server for that began anew with it."""
+    scans = Scans()
+    result = [drawn(f"r{page}", "signature", A, page=page) for page in range(16)]
+    send(journal, saved(1, task=7, at=950, result=[*result[8:], *result[:8]], pages=16))
+    replace(worker, page_of=scans).work()
+    assert set(samples(engine)) == {f"r{page}" for page in range(16)}
+    assert scans.most <= 8
+
+
+def test_a_page_that_is_replaced_while_its_marks_are_cut_out_is_looked_at_again(
+    engine: Engine, journal: Journal, worker: Worker, clock: list[float]
+) -> None:
+    scans = Scans()
+
+    def page_of(one: Annotation, index: int) -> Page:
+        scans.edition += index == 15
+        return scans(one, index)
+
+    result = [drawn(f"r{page}", "signature", A, page=page) for page in range(16)]
+    send(journal, saved(1, task=7, at=950, result=result, pages=16))
+    replace(worker, page_of=page_of).work()
+    assert not samples(engine)
+    clock[0] += 60.0
+    replace(worker, page_of=scans).work()
+    assert len(samples(engine)) == 16
