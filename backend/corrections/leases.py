@@ -61,7 +61,10 @@ class Leased:
 
 
 def lease(engine: Engine, *, most: int, now: float) -> list[Leased]:
-    """Takes the longest due annotations for a while; a worker that dies gives them back by the lease's end."""
+    """Takes the longest due annotations for a while; a worker that dies gives them back by the lease's end.
+
+    One that a worker had when it died is taken alone, for it may be what ended that worker; each time it waits longer.
+    """
     due = and_(table.c.turned.is_(None), table.c.parked.is_(False), *_ready(now))
     with engine.connect() as connection:
         if connection.execute(select(table.c.id).where(due).limit(1)).first() is None:
@@ -70,8 +73,13 @@ def lease(engine: Engine, *, most: int, now: float) -> list[Leased]:
     first = select(table).where(due).order_by(table.c.due, table.c.id).limit(most)
     with writing(engine) as connection:
         rows = connection.execute(first.with_for_update(skip_locked=True)).all()
-        mine = table.c.id.in_([row.id for row in rows])
-        connection.execute(update(table).where(mine).values(lease=until))
+        values: dict[str, Any] = {"lease": until}
+        if orphans := [row for row in rows if row.lease]:
+            rows = orphans[:1]
+            attempts = min(rows[0].attempts + 1, MOST_ATTEMPTS - 1)
+            values |= {"attempts": attempts, "due": now + _delay(attempts)}
+            _LOG.warning("annotation %d is taken alone: whoever had it last was ended, or is slow", rows[0].id)
+        connection.execute(update(table).where(table.c.id.in_([row.id for row in rows])).values(values))
     return [
         Leased(
             id=row.id,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,38 @@ def test_a_failure_in_words_that_no_database_takes_costs_the_others_nothing(
     assert reason.isprintable()
 
 
+def test_what_ends_each_worker_is_taken_alone_and_less_and_less_often(
+    engine: Engine, journal: Journal, worker: Worker, clock: list[float]
+) -> None:
+    """As for want of memory: those beside it must not wait for ever, nor the server be ended every two minutes."""
+
+    class Ended(BaseException):
+        pass
+
+    def page_of(one: Annotation, index: int) -> Page:
+        if one.task == 8:
+            raise Ended
+        return annotating.page_of(one, index)
+
+    send_some(journal, 6)
+    ended: list[float] = []
+    for _ in range(600):
+        try:
+            replace(worker, page_of=page_of).work()
+        except Ended:
+            ended.append(clock[0])
+        clock[0] += 60.0
+    assert set(samples(engine)) == {"r1", "r3", "r4", "r5", "r6"}
+    pauses = [later - sooner for sooner, later in itertools.pairwise(ended)]
+    assert pauses[:3] == [120.0] * 3
+    assert pauses[-1] > 2000.0
+    worker.work()
+    assert "r2" not in samples(engine), "it is in hand"
+    clock[0] += 3600.0
+    worker.work()
+    assert "r2" in samples(engine)
+
+
 def test_thousands_of_deletions_in_one_event_are_some_statements(engine: Engine, journal: Journal) -> None:
     """One by one they held the ledger for minutes, and other writers with it."""
     send_some(journal, 1)
@@ -125,7 +159,7 @@ def test_what_a_slow_worker_gives_back_too_late_stays_with_who_took_it_meanwhile
     journal.take(fold_event)
     slow = lease(engine, most=2, now=1_000.0)
     later = 1_000.0 + LEASE_SECONDS
-    assert [one.id for one in lease(engine, most=2, now=later)] == [1, 2]
+    assert [[one.id for one in lease(engine, most=2, now=later)] for _ in range(2)] == [[1], [2]]
     give_back(engine, slow[1:])
     assert lease(engine, most=2, now=later) == []
 
