@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from backend import geometry
 from backend.synthetic.inked_prints import draw_stamp, draw_thumb
 from backend.synthetic.layout import write_page
-from backend.synthetic.marks import LANGUAGES, DrawnMark, DrawnPage, Label, Language, Mark
+from backend.synthetic.lookalikes import LOOKALIKES, ink_lookalike
+from backend.synthetic.marks import LANGUAGES, DrawnLookalike, DrawnMark, DrawnPage, Ink, Label, Language, Mark, ink_box
 from backend.synthetic.paper import Warp, draw_warp, show_through, uneven_toner, wear
 from backend.synthetic.scan import ScanStyle, compressed, develop, draw_style
 from backend.synthetic.sheet import A4, Rect, Sheet
@@ -142,6 +143,41 @@ def _fits(whole: PlacedMark, on_sheet: PlacedMark, placed: Sequence[PlacedMark])
     return bool((shared <= _MOST_SHARED).all())
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Laid:
+    """A lookalike with the sheet pixel of its top left corner."""
+
+    kind: str
+    coverage: NDArray[np.float32]
+    ink: Ink
+    x: int
+    y: int
+
+
+def _lay_lookalikes(
+    sheet: Sheet, rng: np.random.Generator, taken: Sequence[tuple[int, int, int, int]], count: int
+) -> list[_Laid]:
+    """Lays up to `count` of them where no mark is, nor another one of them: over print, in margins, anywhere."""
+    height, width = sheet.density.shape[:2]
+    boxes, laid = list(taken), list[_Laid]()
+    for _ in range(count):
+        kind = pick(rng, LOOKALIKES)
+        coverage, ink = ink_lookalike(rng, kind, dpi=sheet.dpi)
+        high, wide = coverage.shape
+        if high >= height or wide >= width:
+            continue
+        for _ in range(_TRIES):
+            x, y = int(rng.integers(0, width - wide)), int(rng.integers(0, height - high))
+            left, top, right, bottom = ink_box(coverage)
+            box = x + left, y + top, x + right, y + bottom
+            if not geometry.coverage(geometry.as_boxes([box]), geometry.as_boxes(boxes)).any():
+                sheet.lay(coverage, x, y, ink.density)
+                boxes.append(box)
+                laid.append(_Laid(kind=kind, coverage=coverage, ink=ink, x=x, y=y))
+                break
+    return laid
+
+
 _LEAST_PIXELS = 12
 """Visible ink of fewer pixels is no mark that anyone would box."""
 
@@ -171,8 +207,14 @@ class Sighting:
 
 def look(placed: PlacedMark, warp: Warp, style: ScanStyle) -> Sighting | None:
     """Finds a mark's visible ink after the warp and in that kind of scan; None when there is next to none."""
-    coverage, left, top = warp.patch(placed.mark.coverage, placed.x, placed.y)
-    ink = style.visible(coverage, placed.mark.ink.density)
+    return _look(placed.mark.coverage, placed.mark.ink, (placed.x, placed.y), warp, style)
+
+
+def _look(
+    coverage: NDArray[np.float32], of_ink: Ink, place: tuple[int, int], warp: Warp, style: ScanStyle
+) -> Sighting | None:
+    coverage, left, top = warp.patch(coverage, *place)
+    ink = style.visible(coverage, of_ink.density)
     if np.count_nonzero(ink) < _LEAST_PIXELS:
         return None
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
@@ -203,11 +245,12 @@ def draw_page(
     marks: int | None = None,
     style: ScanStyle | None = None,
     size: tuple[int, int] | None = None,
+    lookalikes: int = 0,
 ) -> DrawnPage:
     """Draws an A4 contract page, one in 25 lying on its side; the same arguments give the same page.
 
-    Print, marks, wear, warp and scan each draw from a random stream of their own. So `marks=0` gives the very page of
-    the same seed without its marks.
+    Print, marks, wear, warp, scan and lookalikes each draw from a random stream of their own. So `marks=0` gives the
+    very page of the same seed without its marks.
 
     Args:
         seed: Not negative.
@@ -217,9 +260,11 @@ def draw_page(
             counted as drawn.
         style: How the page is captured; random when None.
         size: Width and height in pixels to squash the finished page to, such as (640, 640).
+        lookalikes: How many things to lay beside the marks that people take for one, such as filled-in words. One
+            without a free place, or too faint for the scan, is not counted as drawn.
     """
-    choices, print_, laying, using, landing, scanning = map(
-        np.random.default_rng, np.random.SeedSequence(seed).spawn(6)
+    choices, print_, laying, using, landing, scanning, alike = map(
+        np.random.default_rng, np.random.SeedSequence(seed).spawn(7)
     )
     spoken: Language = LANGUAGES[int(choices.choice(3, p=(0.4, 0.35, 0.25)))]
     count, own_style = draw_count(choices), draw_style(choices)
@@ -237,11 +282,17 @@ def draw_page(
     placed = place_marks(sheet, laying, anchors, count)
     for one in placed:
         sheet.lay(one.mark.coverage, one.x, one.y, one.mark.ink.density)
+    others = _lay_lookalikes(sheet, alike, [one.box for one in placed], lookalikes)
 
     warp = _landing(sheet, landing, style)
     seen = [(one.mark, found) for one in placed if (found := look(one, warp, style)) is not None]
     pixels = develop(warp.page(sheet.density, outside=style.surround), scanning, style, dpi=dpi)
-    page = DrawnPage(pixels=pixels, dpi=dpi, language=spoken, marks=truth_of(seen), seed=seed)
+    mistaken = tuple(
+        DrawnLookalike(kind=one.kind, box=_floats(found.box))
+        for one in others
+        if (found := _look(one.coverage, one.ink, (one.x, one.y), warp, style)) is not None
+    )
+    page = DrawnPage(pixels=pixels, dpi=dpi, language=spoken, marks=truth_of(seen), seed=seed, lookalikes=mistaken)
     return page if size is None else _squashed(page, size, style)
 
 
@@ -285,13 +336,15 @@ def _squashed(page: DrawnPage, size: tuple[int, int], style: ScanStyle) -> Drawn
     smaller = across < 1 and down < 1
     pixels = cv2.resize(page.pixels, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     pixels = compressed(np.asarray(pixels, np.uint8), quality=style.quality, subsampled=style.subsampled)
-    marks = tuple(_scaled(mark, across, down) for mark in page.marks)
-    return DrawnPage(
-        pixels=pixels, dpi=page.dpi * (across + down) / 2, language=page.language, marks=marks, seed=page.seed
+    return replace(
+        page,
+        pixels=pixels,
+        dpi=page.dpi * (across + down) / 2,
+        marks=tuple(replace(one, box=_scaled(one.box, across, down)) for one in page.marks),
+        lookalikes=tuple(replace(one, box=_scaled(one.box, across, down)) for one in page.lookalikes),
     )
 
 
-def _scaled(mark: DrawnMark, across: float, down: float) -> DrawnMark:
-    left, top, right, bottom = mark.box
-    box = (left * across, top * down, right * across, bottom * down)
-    return replace(mark, box=box)
+def _scaled(box: tuple[float, float, float, float], across: float, down: float) -> tuple[float, float, float, float]:
+    left, top, right, bottom = box
+    return left * across, top * down, right * across, bottom * down

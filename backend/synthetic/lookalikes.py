@@ -17,7 +17,7 @@ from backend.synthetic.penmanship import pick_hand, pick_syllables
 from backend.synthetic.signatures import write_in_script
 from backend.synthetic.texts import Writer, pick
 
-__all__ = ["LOOKALIKES", "Lookalike", "draw_lookalike"]
+__all__ = ["LOOKALIKES", "Lookalike", "draw_lookalike", "ink_lookalike"]
 
 Layer = NDArray[np.float32]
 Lookalike = Literal["entry", "brand", "smudge"]
@@ -37,9 +37,14 @@ def draw_lookalike(rng: np.random.Generator, kind: Lookalike, *, dpi: float) -> 
             line of print below it; a `smudge` was left by a hand, a stamp pad or toner.
         dpi: resolution of the paper.
     """
-    coverage, ink = _DRAWN[kind](rng, dpi)
+    coverage, ink = ink_lookalike(rng, kind, dpi=dpi)
     paper = np.full((*coverage.shape, 3), 255, np.float32)
     return np.asarray(np.clip(np.round(lay(paper, coverage, ink)), 0, 255), np.uint8)
+
+
+def ink_lookalike(rng: np.random.Generator, kind: Lookalike, *, dpi: float) -> tuple[Layer, Ink]:
+    """The same before it meets its paper: (h, w) float32 coverage, trimmed, and its ink."""
+    return _DRAWN[kind](rng, dpi)
 
 
 def _entry(rng: np.random.Generator, dpi: float) -> tuple[Layer, Ink]:

@@ -19,6 +19,7 @@ __all__ = [
     "LANGUAGES",
     "MM_PER_INCH",
     "VISIBLE",
+    "DrawnLookalike",
     "DrawnMark",
     "DrawnPage",
     "Ink",
@@ -198,6 +199,19 @@ class DrawnMark:
     overlaps: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class DrawnLookalike:
+    """What people take for a mark on a drawn page, and is none.
+
+    Attributes:
+        kind: One of `LOOKALIKES`.
+        box: x1, y1, x2, y2 in pixels of the page, tight around the visible ink.
+    """
+
+    kind: str
+    box: tuple[float, float, float, float]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DrawnPage:
     """A drawn page.
@@ -208,6 +222,7 @@ class DrawnPage:
         language: `ar`, `en` or `mixed`.
         marks: The truth, in the order in which the marks were laid.
         seed: What it was drawn from.
+        lookalikes: What was laid on it on purpose and is no mark; its print has others.
     """
 
     pixels: NDArray[np.uint8]
@@ -215,6 +230,7 @@ class DrawnPage:
     language: Language
     marks: tuple[DrawnMark, ...]
     seed: int
+    lookalikes: tuple[DrawnLookalike, ...] = ()
 
 
 Layer = NDArray[np.float32]

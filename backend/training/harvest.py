@@ -160,12 +160,14 @@ def found_on(
     """What a page teaches, given the detector's `candidates` (N, 4).
 
     Only where every mark is boxed can an unmatched candidate be called `none`. Where only stamps are boxed there may be
-    unboxed signatures, and even unboxed stamps. A logo that somebody boxed is `none`. Real pages are few: each of their
+    unboxed signatures, and even unboxed stamps. A logo that somebody boxed is `none`, and so is what was drawn to be
+    mistaken for a mark. Real pages are few: each of their
     marks and all that is none of them teaches; of a drawn page, some.
     """
     truth = truth_of(page)
     if page.domain == "drawn":
-        return finds(candidates, truth, rng) + _patches(pixels, truth, rng)
+        mistaken = [_found(as_boxes(box)[0], CLASSES[NONE], "truth") for box in (*page.logos, *page.handwriting)]
+        return finds(candidates, truth, rng) + mistaken + _patches(pixels, truth, rng)
     found = finds(candidates, truth, rng, most_none=len(candidates))
     given = {one.box for one in found if one.origin == "truth"}
     missing = [

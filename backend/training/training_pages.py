@@ -59,6 +59,9 @@ _SQUASHED = 0.35
 _SQUARE = (640, 640)
 _SAID = 0.5
 """How often a file says its resolution."""
+_MISTAKEN = 0.5
+"""How often a drawn page has things that are taken for marks, such as filled-in words and smudges."""
+_MOST_LOOKALIKES = 8
 _DOMAINS = {"label-studio": "real", "coco": "real", "drawn": "drawn"}
 _DIGITS = 12
 _SOURCE = "dataset-"
@@ -105,7 +108,8 @@ def _draw(store: PageStore, name: str, seed: int) -> None:
     dpi = int(rng.choice(list(_RESOLUTIONS), p=list(_RESOLUTIONS.values())))
     squashed, said = rng.random(2) < (_SQUASHED, _SAID)
     count = int(rng.integers(0, _MOST_MARKS, endpoint=True))
-    page = draw_page(seed, dpi=dpi, marks=count, size=_SQUARE if squashed else None)
+    mistaken = _draw_lookalikes(np.random.default_rng([seed, 2]))
+    page = draw_page(seed, dpi=dpi, marks=count, size=_SQUARE if squashed else None, lookalikes=mistaken)
     facts = LabelledPage(
         name=name,
         document=name,
@@ -117,8 +121,15 @@ def _draw(store: PageStore, name: str, seed: int) -> None:
         boxes=tuple(mark.box for mark in page.marks),
         labels=tuple(mark.label for mark in page.marks),
         complete=MARKS,
+        logos=tuple(one.box for one in page.lookalikes if one.kind != "entry"),
+        handwriting=tuple(one.box for one in page.lookalikes if one.kind == "entry"),
     )
     store.add(facts, page.pixels)
+
+
+def _draw_lookalikes(rng: np.random.Generator) -> int:
+    """How many things that are taken for marks lie on a drawn page."""
+    return int(rng.integers(1, _MOST_LOOKALIKES, endpoint=True)) if rng.random() < _MISTAKEN else 0
 
 
 class Sourced(Protocol):
