@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from backend.geometry import as_boxes, iou
 from backend.synthetic.drawn_page import draw_count, draw_page
 from backend.synthetic.marks import LANGUAGES, DrawnPage, Language
 from backend.synthetic.scan import ScanStyle
@@ -73,6 +74,24 @@ def test_marks_change_nothing_else_on_the_page() -> None:
     far = np.ones(page.pixels.shape[:2], bool)
     far[max(top - 32, 0) : bottom + 32, max(left - 32, 0) : right + 32] = False
     assert (page.pixels[far] == bare.pixels[far]).all()
+
+
+@pytest.mark.parametrize("size", [None, (640, 640)], ids=["whole", "squashed"])
+@pytest.mark.parametrize("seed", [3, 4])
+def test_what_is_taken_for_a_mark_lies_beside_the_marks_and_changes_nothing_else(
+    seed: int, size: tuple[int, int] | None
+) -> None:
+    bare, page = (draw_page(seed, dpi=LOW, marks=3, style=CLEAN, size=size, lookalikes=count) for count in (0, 6))
+    assert bare.lookalikes == ()
+    assert page.marks == bare.marks
+    assert 3 <= len(page.lookalikes) <= 6
+    marks, laid = (as_boxes([one.box for one in those]) for those in (page.marks, page.lookalikes))
+    assert iou(laid, marks).max(initial=0) < 0.05
+    outside = changed(page, bare)
+    for left, top, right, bottom in laid.astype(int):
+        assert outside[top:bottom, left:right].any()
+        outside[max(top - 2, 0) : bottom + 2, max(left - 2, 0) : right + 2] = False
+    assert outside.mean() < 1e-4
 
 
 def test_about_fifteen_percent_of_pages_have_no_mark() -> None:

@@ -65,3 +65,13 @@ def test_all_marks_of_a_drawn_page_are_known_and_lie_on_it(drawn_pages: PageStor
         if width == height:
             assert page.dpi is None, "a squashed page has no resolution to tell"
     assert any(page.boxes for page in drawn_pages.read())
+
+
+def test_half_of_the_drawn_pages_have_what_is_taken_for_a_mark(tmp_path: Path) -> None:
+    store = PageStore(tmp_path)
+    draw_into(store, pages=12)
+    counts = [len(page.logos) + len(page.handwriting) for page in store.read()]
+    assert 3 <= sum(count > 0 for count in counts) <= 9
+    assert max(counts) <= 8
+    assert any(page.logos for page in store.read())
+    assert any(page.handwriting for page in store.read())

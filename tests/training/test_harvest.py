@@ -109,6 +109,14 @@ def test_of_a_drawn_page_some_places_that_show_something_are_none_too() -> None:
     assert {one.label for one in patches} == {"none"}
 
 
+def test_what_was_drawn_to_be_mistaken_for_a_mark_teaches_none() -> None:
+    page = replace(PAGE, domain="drawn", source="drawn", ignored=(), handwriting=((20.0, 300.0, 120.0, 330.0),))
+    found = {one.box: one.label for one in found_on(page, WHITE, as_boxes([(22, 300, 118, 330)]), rng())}
+    assert found[20.0, 300.0, 120.0, 330.0] == found[22.0, 300.0, 118.0, 330.0] == "none"
+    assert found[page.logos[0]] == "none"
+    assert found[page.boxes[0]] == "stamp"
+
+
 def test_what_a_drawn_page_teaches_is_the_same_each_time_and_lies_on_it(drawn_pages: PageStore) -> None:
     page = max(drawn_pages.read(), key=lambda one: len(one.boxes))
     pixels = drawn_pages.pixels(page)
