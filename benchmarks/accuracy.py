@@ -31,6 +31,9 @@ from benchmarks.ways import IOUS, WAYS, Tally, look, pipelines
 __all__ = ["main"]
 
 FIRST_SEED = 500
+MISTAKEN = "drawn, with what looks like a mark"
+LOOKALIKES = 6
+"""On each of its pages, at most."""
 NEGATIVES = {"no_marks": ("neg_born_digital", "neg_hard_handwriting", "neg_scan", "neg_receipt", "neg_qr")}
 REAL = ("page_full", "page_photo_sig", "page_semireal", "page_stamp_only", *NEGATIVES)
 BY_SOURCE = "page_full"
@@ -95,11 +98,13 @@ def _sets(drawn: int, real: Sequence[str]) -> Iterator[tuple[str, Iterable[TrueP
     seeds = range(FIRST_SEED, FIRST_SEED + drawn)
     if drawn:
         yield "drawn", tqdm(drawn_pages(seeds), total=drawn, unit="page", desc="drawn", disable=None)
+        mistaken = drawn_pages(seeds, lookalikes=LOOKALIKES)
+        yield MISTAKEN, tqdm(mistaken, total=drawn, unit="page", desc=MISTAKEN, disable=None)
 
 
 def _titles(name: str, page: TruePage) -> tuple[str, ...]:
     """The tables that a page of a set counts in."""
-    if name == "drawn":
+    if name in ("drawn", MISTAKEN):
         return (name,)
     of_source = (f"{name} of {page.source}, held out",) if name == BY_SOURCE and page.source else ()
     return f"{name}, held out", *of_source

@@ -91,10 +91,13 @@ class TruePage:
         return as_boxes([mark.box for mark in self.marks])
 
 
-def drawn_pages(seeds: range) -> Iterator[TruePage]:
-    """Drawn pages of the given seeds, at the resolutions of `DRAWN_DPI` in turn."""
+def drawn_pages(seeds: range, *, lookalikes: int = 0) -> Iterator[TruePage]:
+    """Drawn pages of the given seeds, at the resolutions of `DRAWN_DPI` in turn; with things that only look like marks.
+
+    Each has up to so many of them: filled-in words, brands in a script face, and smudges.
+    """
     for seed in seeds:
-        page = draw_page(seed, dpi=DRAWN_DPI[seed % len(DRAWN_DPI)])
+        page = draw_page(seed, dpi=DRAWN_DPI[seed % len(DRAWN_DPI)], lookalikes=lookalikes)
         grey = bool((np.ptp(page.pixels[::4, ::4].astype(int), axis=2)).mean() < 1)
         marks = []
         for mark in page.marks:
