@@ -130,9 +130,10 @@ def put_off(engine: Engine, one: Leased, reason: str, *, now: float, final: bool
         delay = _delay(attempts)
         values = {"attempts": attempts, "due": now + delay, "lease": 0.0, "parked": parked}
         # Text of others', such as of Label Studio's own errors, may have characters that no database takes.
-        values["reason"] = printable(reason, most=_LONGEST_REASON)[:_LONGEST_REASON]
+        told = printable(reason, most=_LONGEST_REASON)[:_LONGEST_REASON]
+        values["reason"] = told
         connection.execute(update(table).where(table.c.id == one.id).values(values))
-    _LOG.warning("annotation %d %s: %s", one.id, "parked" if parked else f"again in {delay:.0f} s", reason)
+    _LOG.warning("annotation %d %s: %s", one.id, "parked" if parked else f"again in {delay:.0f} s", told)
 
 
 def _delay(attempts: int) -> float:
