@@ -7,7 +7,8 @@ the original model card's fixed HSV thresholds. The drawn pages have seeds that 
 `held out` are those whose documents no training saw, by the split that training itself uses; where only some classes
 are boxed on them, there is no precision of the others. The ink of a mark is what the manifest says, or what it was
 drawn in; that of a false box is measured on its pixels (`benchmarks/inks.py`), and how often that measure is right is
-printed, too. Intervals are of 95 %, over documents.
+printed, too. Intervals are of 95 %, over documents. The drawn pages are measured once more with things on them that
+only look like marks.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ Figures = dict[str, dict[str, Any]]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, and prints a table for each set of pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--drawn", type=int, default=100, metavar="N", help="drawn pages (100)")
+    parser.add_argument(
+        "--drawn", type=int, default=100, metavar="N", help="drawn pages, and as many with lookalikes (100)"
+    )
     parser.add_argument("--model", default="bundled", help="weights: bundled, auto, hub or a trained model's name")
     parser.add_argument("--detector", nargs="+", choices=WAYS, default=WAYS, metavar="WAY", help=f"of {WAYS} (all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")

@@ -19,7 +19,7 @@ from backend.vision.network_config import CLASSES
 
 if TYPE_CHECKING:
     from backend.corrections.crop_store import CropStore, StoredCrop
-    from backend.corrections.imprints import AnyPage
+    from backend.corrections.page_shelf import AnyPage
     from backend.corrections.shown import Prediction, Proposal
     from backend.labelstudio.annotations import Annotation, Region
 

@@ -18,10 +18,11 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import OperationalError
 
 from backend.corrections.database import refuses_values, writing
-from backend.corrections.imprints import AnyPage, PageShelf, other_pages
+from backend.corrections.imprints import other_pages
 from backend.corrections.journal import steps_together
 from backend.corrections.label_history import known_of
 from backend.corrections.leases import Leased, forget, give_back, in_hand, lease, open_again, put_off
+from backend.corrections.page_shelf import AnyPage, PageShelf
 from backend.corrections.reconciling import fold_event, fold_truth
 from backend.corrections.samples import MOST_REGIONS, Sample, is_elsewhere, make_samples, replace_samples
 from backend.corrections.shown import (

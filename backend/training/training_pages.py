@@ -59,7 +59,7 @@ _SQUASHED = 0.35
 _SQUARE = (640, 640)
 _SAID = 0.5
 """How often a file says its resolution."""
-_MISTAKEN = 0.5
+_WITH_LOOKALIKES = 0.5
 """How often a drawn page has things that are taken for marks, such as filled-in words and smudges."""
 _MOST_LOOKALIKES = 8
 _DOMAINS = {"label-studio": "real", "coco": "real", "drawn": "drawn"}
@@ -108,8 +108,8 @@ def _draw(store: PageStore, name: str, seed: int) -> None:
     dpi = int(rng.choice(list(_RESOLUTIONS), p=list(_RESOLUTIONS.values())))
     squashed, said = rng.random(2) < (_SQUASHED, _SAID)
     count = int(rng.integers(0, _MOST_MARKS, endpoint=True))
-    mistaken = _draw_lookalikes(np.random.default_rng([seed, 2]))
-    page = draw_page(seed, dpi=dpi, marks=count, size=_SQUARE if squashed else None, lookalikes=mistaken)
+    lookalikes = _count_lookalikes(np.random.default_rng([seed, 2]))
+    page = draw_page(seed, dpi=dpi, marks=count, size=_SQUARE if squashed else None, lookalikes=lookalikes)
     facts = LabelledPage(
         name=name,
         document=name,
@@ -127,9 +127,9 @@ def _draw(store: PageStore, name: str, seed: int) -> None:
     store.add(facts, page.pixels)
 
 
-def _draw_lookalikes(rng: np.random.Generator) -> int:
+def _count_lookalikes(rng: np.random.Generator) -> int:
     """How many things that are taken for marks lie on a drawn page."""
-    return int(rng.integers(1, _MOST_LOOKALIKES, endpoint=True)) if rng.random() < _MISTAKEN else 0
+    return int(rng.integers(1, _MOST_LOOKALIKES, endpoint=True)) if rng.random() < _WITH_LOOKALIKES else 0
 
 
 class Sourced(Protocol):
