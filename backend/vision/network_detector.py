@@ -133,6 +133,21 @@ def _mean_box(
     return np.asarray(np.average(boxes, axis=0, weights=weights.ravel()))
 
 
+@dataclass(frozen=True)
+class _View:
+    """A look at a page from one of its sides.
+
+    Attributes:
+        small: The network's input.
+        scale: (4,) what boxes of the page are multiplied by.
+        seen: What the network says of it.
+    """
+
+    small: NDArray[np.uint8]
+    scale: NDArray[np.float64]
+    seen: DetectorOutput
+
+
 class ModelDetector:
     """Proposes what a network takes for a mark, with its heat for each class.
 
@@ -157,26 +172,19 @@ class ModelDetector:
     def __call__(self, pixels: NDArray[np.uint8], dpi: float | None = None) -> Candidates:
         """Gives the candidates of an (H, W, 3) uint8 RGB page, best first, in the page's own frame.
 
-        A page that does not look upright is looked at from all four sides. One that lies on its side or upside down is
-        then looked at upright.
+        A page that does not look upright is looked at from all four sides. Of one that lies on its side or upside down
+        the look counts that sees it upright.
 
         Args:
             pixels: The page.
             dpi: Its resolution, where it is known; otherwise the page is taken for A4.
         """
-        small, scale = page_input(pixels, dpi, pixel_mm=self._network.config.pixel_mm)
-        seen = self._look(small)
-        turns = self._turns(small, seen.turns)
+        turns, view = self._upright(pixels, dpi)
+        height, width = pixels.shape[:2] if turns % 2 == 0 else pixels.shape[1::-1]
+        found = self._candidates(view, width=width, height=height)
         if not turns:
-            return self._candidates(
-                peaks_in(seen, self._network.config), small, scale, width=pixels.shape[1], height=pixels.shape[0]
-            )
-        upright = np.ascontiguousarray(np.rot90(pixels, -turns))
-        small, scale = page_input(upright, dpi, pixel_mm=self._network.config.pixel_mm)
-        peaks = peaks_in(self._look(small), self._network.config)
-        again = self._candidates(peaks, small, scale, width=upright.shape[1], height=upright.shape[0])
-        boxes = turned_left(again.boxes, turns, width=upright.shape[1], height=upright.shape[0])
-        return Candidates(boxes, again.scores, again.heat, turns)
+            return found
+        return Candidates(turned_left(found.boxes, turns, width=width, height=height), found.scores, found.heat, turns)
 
     def second_look(
         self, pixels: NDArray[np.uint8], boxes: Boxes, labels: NDArray[np.intp], *, dpi: float | None, times: int
@@ -190,42 +198,43 @@ class ModelDetector:
             found, _ = self._refiner(small, found, labels)
         return clip(found / scale, width=pixels.shape[1], height=pixels.shape[0])
 
-    def _look(self, small: NDArray[np.uint8]) -> DetectorOutput:
-        return self._network.run(padded(small, self._network.config.multiple))
+    def _look(self, pixels: NDArray[np.uint8], dpi: float | None) -> _View:
+        small, scale = page_input(pixels, dpi, pixel_mm=self._network.config.pixel_mm)
+        return _View(small, scale, self._network.run(padded(small, self._network.config.multiple)))
 
-    def _turns(self, small: NDArray[np.uint8], first: NDArray[np.float32]) -> int:
-        """How many quarters the page `small` was turned to the left; 0 where that is not clear.
+    def _upright(self, pixels: NDArray[np.uint8], dpi: float | None) -> tuple[int, _View]:
+        """How many quarters the page was turned to the left, 0 where that is not clear, and how it looks upright.
 
         Most pages are upright and look so. Of one that does not, a single look tells little: the paper between the
-        lines looks the same from all sides. So it is looked at from all four, and the looks have to fit each other.
+        lines looks the same from all sides. So it is looked at from all four, and the looks have to fit each other. A
+        page that is surely not upright is turned the likeliest way: a wrong one costs no more than leaving it so.
 
-        Args:
-            small: The network's input.
-            first: (4,) what it says of it as it lies.
+        Each side has a scale of its own: print tells it, and lies differently.
         """
         least = self._network.config.least_turn
-        if least is None or 1 - first[0] < _DOUBT:
-            return 0
-        others = [self._look(np.ascontiguousarray(np.rot90(small, view))).turns for view in (1, 2, 3)]
-        said = np.log(np.maximum(np.stack([first, *others]).astype(np.float64), _LEAST))
+        views = [self._look(pixels, dpi)]
+        if least is None or 1 - views[0].seen.turns[0] < _DOUBT:
+            return 0, views[0]
+        views += [self._look(np.ascontiguousarray(np.rot90(pixels, view)), dpi) for view in (1, 2, 3)]
+        said = np.log(np.maximum(np.stack([view.seen.turns for view in views]).astype(np.float64), _LEAST))
         # A page that was turned by t quarters was turned by t + v in the view that turns it by v more.
         fits = np.array([sum(said[view, (turns + view) % 4] for view in range(4)) for turns in range(4)])
         chances = np.exp(fits - fits.max())
-        turns = int(chances.argmax())
-        return turns if chances[turns] / chances.sum() >= least else 0
+        chances /= chances.sum()
+        turns = int(chances.argmax()) if 1 - chances[0] >= least else 0
+        return turns, views[-turns]
 
-    def _candidates(
-        self, peaks: Peaks, small: NDArray[np.uint8], scale: NDArray[np.float64], *, width: int, height: int
-    ) -> Candidates:
-        """The peaks of the network's input `small` as candidates of the page, `width` x `height` pixels."""
+    def _candidates(self, view: _View, *, width: int, height: int) -> Candidates:
+        """The peaks of a view as candidates of the page, `width` x `height` pixels as it is viewed."""
+        peaks = peaks_in(view.seen, self._network.config)
         found = Candidates(peaks.boxes, peaks.scores, peaks.scores[:, None] * (peaks.labels[:, None] == _EACH_MARK))
         if self._refiner is not None:
-            refined, chances = self._refiner(small, peaks.boxes, peaks.labels)
+            refined, chances = self._refiner(view.small, peaks.boxes, peaks.labels)
             heat = self._refiner.weighed(found.heat, chances)
             own = heat[np.arange(len(heat)), peaks.labels]
             kept = _distinct(refined, peaks.labels, own, same=self._network.config.same_iou)
             found = Candidates(refined[kept], own[kept], heat[kept])
-        boxes = clip(found.boxes / scale, width=width, height=height)
+        boxes = clip(found.boxes / view.scale, width=width, height=height)
         # The network also looks at the padding, which is beyond the page.
         shown = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
         return _merged(Candidates(boxes[shown], found.scores[shown], found.heat[shown]))
