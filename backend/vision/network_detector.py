@@ -17,6 +17,7 @@ from backend.vision.box_refiner import BoxRefiner
 from backend.vision.candidates import Candidates
 from backend.vision.engine import PIXEL_MM, DetectorConfig, DetectorNetwork, DetectorOutput
 from backend.vision.network_config import MARKS
+from backend.vision.print_lines import CLEAR, lines_across
 from backend.vision.working_raster import rasterise
 
 __all__ = ["ModelDetector", "Peaks", "padded", "page_input", "peaks_in", "peaks_of"]
@@ -208,6 +209,7 @@ class ModelDetector:
         Most pages are upright and look so. Of one that does not, a single look tells little: the paper between the
         lines looks the same from all sides. So it is looked at from all four, and the looks have to fit each other. A
         page that is surely not upright is turned the likeliest way: a wrong one costs no more than leaving it so.
+        Where its lines of print clearly run down the page, it lies on its side; where they run across, it does not.
 
         Each side has a scale of its own: print tells it, and lies differently.
         """
@@ -220,6 +222,9 @@ class ModelDetector:
         # A page that was turned by t quarters was turned by t + v in the view that turns it by v more.
         fits = np.array([sum(said[view, (turns + view) % 4] for view in range(4)) for turns in range(4)])
         chances = np.exp(fits - fits.max())
+        across = lines_across(views[0].small)
+        if abs(across) >= CLEAR:
+            chances[1 if across > 0 else 0 :: 2] = 0
         chances /= chances.sum()
         turns = int(chances.argmax()) if 1 - chances[0] >= least else 0
         return turns, views[-turns]

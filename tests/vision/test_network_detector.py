@@ -296,14 +296,37 @@ def test_a_turned_page_is_looked_at_upright_and_its_boxes_come_back_to_its_own_f
     np.testing.assert_allclose(back, expected.boxes, atol=1e-9)
 
 
+def printed(height: int = 480, width: int = 352) -> NDArray[np.uint8]:
+    """A page with a bar at the top and lines of short words across."""
+    page = page_at(height, width)
+    page[:16] = 0
+    for top, left in itertools.product(range(40, height - 20, 16), range(20, width - 20, 16)):
+        page[top : top + 5, left : left + 11] = 60
+    return page
+
+
+@pytest.mark.parametrize("page", [page_with_a_bar(), printed()], ids=["a bar", "print"])
 @pytest.mark.parametrize(("turns", "taken"), [(0, 0), (1, 1), (2, 0), (3, 3)])
-def test_a_page_on_its_side_is_turned_by_the_likelier_way_and_one_that_may_be_upright_is_not(
-    turns: int, taken: int, tmp_path: Path
+def test_a_page_on_its_side_is_turned_the_likelier_way_and_one_that_may_be_upright_is_not(
+    turns: int, taken: int, page: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     """On its side it cannot stay: the wrong one of two ways up costs nothing more. Upside down is to be sure."""
     network = barred(tmp_path, sure=0.53, opposite=0.45)
-    page = np.ascontiguousarray(np.rot90(page_with_a_bar(), turns))
-    assert ModelDetector(network)(page, 75).turns == taken
+    assert ModelDetector(network)(np.ascontiguousarray(np.rot90(page, turns)), 75).turns == taken
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_print_that_runs_down_the_page_outweighs_looks_that_are_not_sure(turns: int, tmp_path: Path) -> None:
+    network = barred(tmp_path, sure=0.27)
+    assert ModelDetector(network)(np.ascontiguousarray(np.rot90(printed(), turns)), 75).turns == turns
+
+
+def test_a_page_whose_print_runs_across_is_never_laid_on_its_side(tmp_path: Path) -> None:
+    """However sure the looks are: here the bar, which tells them, is at the left of upright print."""
+    network = barred(tmp_path, sure=0.999)
+    page = printed()
+    page[:16], page[:, :16] = page[20, 5], 0
+    assert ModelDetector(network)(page, 75).turns == 0
 
 
 def test_each_side_is_looked_at_in_the_scale_that_its_own_print_tells(tmp_path: Path) -> None:

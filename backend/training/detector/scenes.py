@@ -21,6 +21,7 @@ from backend.training.pagestore import LabelledPage, LabelledPages
 from backend.vision.engine import PIXEL_MM
 from backend.vision.network_config import MARKS
 from backend.vision.network_detector import page_input
+from backend.vision.print_lines import CLEAR, lines_across
 
 __all__ = [
     "LOG_LIGHT",
@@ -235,8 +236,8 @@ def load_stock(
                     ignored=as_boxes(page.ignored) * scale,
                     complete=np.array([name in page.complete for name in TAUGHT]),
                 ),
-                # Pages of which not every mark is boxed come from sources that turn them.
-                turns=0 if set(MARKS) <= set(page.complete) else -1,
+                # Sources of which not every mark is boxed turn their pages; a few others lie on their side.
+                turns=0 if set(MARKS) <= set(page.complete) and lines_across(small) > -CLEAR else -1,
             )
         )
         groups.append(page.domain if page.domain == "drawn" else f"{page.domain}/{page.source}")

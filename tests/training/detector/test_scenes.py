@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.geometry import iou
+from backend.synthetic.drawn_page import draw_page
 from backend.training.detector.changes import Changes, changed
 from backend.training.detector.detector_network import TAUGHT
 from backend.training.detector.scenes import PastedMark, Scene, load_stock
@@ -207,6 +208,28 @@ def test_a_stock_holds_pages_at_the_detectors_resolution_and_what_is_known(tmp_p
     assert scene.turns == -1, "not every mark is boxed: the source may have turned it"
     assert stock.groups == ("real/page_bw", "drawn")
     assert stock.marks == ()
+
+
+@pytest.mark.parametrize(("turned", "turns"), [(0, 0), (1, -1), (3, -1)])
+def test_a_page_that_lies_on_its_side_teaches_no_way_up(turned: int, turns: int, tmp_path: Path) -> None:
+    """Some pages come that way, and nobody says so: its print does."""
+    drawn = draw_page(700, dpi=100)
+    store, page = stored(tmp_path)
+    whole = dataclasses.replace(
+        page,
+        name="c",
+        domain="drawn",
+        source="drawn",
+        complete=MARKS,
+        boxes=(),
+        labels=(),
+        ignored=(),
+        logos=(),
+        dpi=100,
+    )
+    store.add(whole, np.ascontiguousarray(np.rot90(drawn.pixels, turned)))
+    [scene] = load_stock(store, [whole]).scenes
+    assert scene.turns == turns
 
 
 def test_marks_to_paste_are_cut_to_their_ink_and_those_without_ink_are_left_out(tmp_path: Path) -> None:
