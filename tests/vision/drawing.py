@@ -64,3 +64,9 @@ def text(page: Page, dpi: int = 100, top: float = 1.0, bottom: float = 10.5) -> 
 def shade(page: Page) -> None:
     """The light of a lamp on the right: the left side of the page is half as bright."""
     page[:] = np.round(page * np.linspace(0.5, 1, page.shape[1])[None, :, None])
+
+
+def blotted_page(height: int, width: int, seed: int = 1) -> NDArray[np.uint8]:
+    """A page of blots, so that a network has something to say."""
+    blots = np.random.default_rng(seed).integers(0, 256, (-(-height // 9), -(-width // 9), 3), dtype=np.uint8)
+    return np.kron(blots, np.ones((9, 9, 1), np.uint8))[:height, :width]
