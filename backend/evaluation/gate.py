@@ -6,9 +6,7 @@ Where a check fails and the gold documents are too few to tell, it says so, and 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,16 +17,16 @@ from backend.evaluation.bootstrap import (
     LEAST_DOCUMENTS,
     RESAMPLES,
     SEED,
-    Estimate,
     by_document,
     chance_of,
     estimate,
     mcnemar,
     weights,
 )
-from backend.evaluation.rates import calibration_error, error_of_bins, macro_f1, mass_bins, rates, sums
+from backend.evaluation.rates import calibration_error, error_of_bins, macro_f1, mass_bins, sums
+from backend.evaluation.recall_checks import lost_and_gained, recall_checks
 from backend.evaluation.study import Match, Run, match, shown_scores
-from backend.evaluation.verdict import BOUNDS, Bounds, Check, Verdict, documents_to_tell
+from backend.evaluation.verdict import BOUNDS, EPSILON, Bounds, Check, Verdict, documents_to_tell, points
 from backend.vision.network_config import MARKS
 
 if TYPE_CHECKING:
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["judge", "seems_slower"]
 
 _IOU = 0.5
-_EPSILON = 1e-9
-"""A loss of exactly the bound is allowed, whatever its last binary digit."""
 _UNSEEN = "documents unseen"
 _NAMED = 3
 """Leaked documents that a sentence names."""
@@ -90,16 +86,17 @@ def judge(
     confusions = by_document(
         np.stack([[one.confusion for one in matches] for matches in (old, new)], axis=1), documents
     )
+    changed = lost_and_gained(truth, old, new)
     drawn = weights(len(truth.documents), resamples=resamples, seed=seed)
     checks = (
         _leak(truth, pages, trained_on),
         *_gain(confusions, drawn, bounds, pace=latency.figure),
-        *_recalls(confusions, drawn, bounds),
+        *recall_checks(confusions, changed, drawn, bounds),
         _false_boxes(old, new, documents, drawn, bounds),
         _calibration((champion, old), (challenger, new), drawn, bounds),
         _hard(hard, bounds),
         latency,
-        _objects(champion, old, new),
+        _objects(changed, truth.count()),
     )
     return Verdict(
         promoted=all(check.passed for check in checks),
@@ -148,8 +145,8 @@ def _gain(
     """Macro F1 end to end: better, or as good and much faster; and surely not worse."""
     before, after = (float(one) for one in macro_f1(confusions.sum(axis=0), len(MARKS)))
     gain = estimate(_difference, confusions, drawn)
-    change = "cannot be told" if gain.value is None else f"{before:.3f} → {after:.3f}, {_points(gain.value)} points"
-    better = gain.value is not None and gain.value > bounds.gain + _EPSILON
+    change = "cannot be told" if gain.value is None else f"{before:.3f} → {after:.3f}, {points(gain.value)} points"
+    better = gain.value is not None and gain.value > bounds.gain + EPSILON
     as_good = gain.value is not None and gain.value > bounds.lower
     faster = as_good and pace is not None and pace <= bounds.faster
     reason = "" if better else ": no gain, but much faster" if faster else ": no gain"
@@ -166,8 +163,8 @@ def _gain(
         sentence = "one document alone gives no interval"
     else:
         sentence = (
-            f"95 % interval of the gain {_points(gain.low)} to {_points(gain.high)} points, paired by document; "
-            f"its lower end has to be above {_points(bounds.lower)}"
+            f"95 % interval of the gain {points(gain.low)} to {points(gain.high)} points, paired by document; "
+            f"its lower end has to be above {points(bounds.lower)}"
         )
     safe = gain.low is not None and gain.low > bounds.lower
     needs = None if safe else documents_to_tell(gain, bounds.lower, documents)
@@ -184,51 +181,13 @@ def _difference(summed: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(found[:, 1] - found[:, 0])
 
 
-def _recalls(confusions: NDArray[np.float64], drawn: NDArray[np.int64], bounds: Bounds) -> Iterator[Check]:
-    """No class may lose recall. A class that is on no gold page fails: nobody would see that it was forgotten."""
-    documents = drawn.shape[1]
-    for place, name in enumerate(MARKS):
-        before, after = rates(confusions.sum(axis=0), len(MARKS))[:, place, 1]
-        change = estimate(partial(_recall_change, place=place), confusions, drawn)
-        kept = change.value is not None and change.value >= -bounds.recall - _EPSILON
-        needs = None if kept else documents_to_tell(change, -bounds.recall, documents)
-        if change.value is None:
-            sentence = (
-                f"no gold page has a {name}, so that forgetting it would not be seen: add some, drawn ones will do"
-            )
-        else:
-            marks = int(confusions[:, 0, place].sum())
-            sentence = (
-                f"recall of {name} {before:.3f} → {after:.3f}, {_points(change.value)} points{_between(change)} "
-                f"on {marks} mark{'' if marks == 1 else 's'}"
-            )
-            if not kept and change.value * marks >= -1 - _EPSILON:
-                # One mark alone refuses where there are so few of them.
-                least = math.ceil(1 / bounds.recall)
-                needs = max(LEAST_DOCUMENTS, math.ceil(documents * least / marks))
-                sentence += f": one lost mark, which is too much where there are fewer than {least}"
-        yield Check(
-            name=f"{name} recall",
-            figure=change.value,
-            bound=-bounds.recall,
-            passed=kept,
-            sentence=sentence,
-            needs=needs,
-        )
-
-
-def _recall_change(summed: NDArray[np.float64], *, place: int) -> NDArray[np.float64]:
-    recall = rates(summed, len(MARKS))[..., place, 1]
-    return np.asarray(recall[:, 1] - recall[:, 0])
-
-
 def _false_boxes(
     old: Sequence[Match], new: Sequence[Match], documents: Sequence[str], drawn: NDArray[np.int64], bounds: Bounds
 ) -> Check:
     """Boxes that an annotator has to delete or to rename, on the average page; empty pages show in no class's F1."""
     false = np.array([[(~one.right & ~one.ignored).sum() for one in side] for side in (old, new)], np.float64)
     before, after = (float(one) for one in false.mean(axis=1))
-    passed = after - before <= bounds.false + _EPSILON
+    passed = after - before <= bounds.false + EPSILON
     counts = by_document(np.column_stack([false[1] - false[0], np.ones(len(documents))]), documents)
     change = estimate(lambda summed: summed[:, 0] / summed[:, 1], counts, drawn)
     needs = None if passed else documents_to_tell(change, bounds.false, drawn.shape[1])
@@ -256,7 +215,7 @@ def _calibration(
             sentence="one of the two shows no box at all, so that its scores cannot be judged",
             needs=LEAST_DOCUMENTS if documents < LEAST_DOCUMENTS else None,
         )
-    passed = after - before <= bounds.calibration + _EPSILON
+    passed = after - before <= bounds.calibration + EPSILON
     by_bin = np.stack([_bins(*one, documents) for one in told], axis=1)
     change = estimate(lambda summed: np.diff(error_of_bins(summed))[:, 0], by_bin, drawn)
     sentence = f"expected calibration error of the shown boxes {before:.3f} → {after:.3f}"
@@ -293,7 +252,7 @@ def _hard(hard: Sequence[bool], bounds: Bounds) -> Check:
     # A share of a few dozen examples is known to ten points at best. So only what chance does not explain refuses.
     passed = chance_of(right, len(hard), bounds.hard, alternative="less") >= bounds.chance
     told = f"the classifier by itself has {right} of {len(hard)} earlier hard examples right ({share:.1%})"
-    if share < bounds.hard - _EPSILON:
+    if share < bounds.hard - EPSILON:
         told += f": fewer than {bounds.hard:.0%}, which chance {'explains' if passed else 'does not explain'}"
     return Check(
         name="hard examples",
@@ -309,7 +268,7 @@ def seems_slower(champion: Run, challenger: Run, bounds: Bounds = BOUNDS) -> boo
 
     Both had the page in turn, whatever else the machine did.
     """
-    return float(np.median(challenger.milliseconds / champion.milliseconds)) > bounds.latency + _EPSILON
+    return float(np.median(challenger.milliseconds / champion.milliseconds)) > bounds.latency + EPSILON
 
 
 def _latency(champion: Run, challenger: Run, bounds: Bounds, *, floating: bool) -> Check:
@@ -318,7 +277,7 @@ def _latency(champion: Run, challenger: Run, bounds: Bounds, *, floating: bool) 
     That is a longer time than allowed in more than half of the races, and in too many of them.
     """
     ratios = challenger.milliseconds / champion.milliseconds
-    ratio, slow = float(np.median(ratios)), int((ratios > bounds.latency + _EPSILON).sum())
+    ratio, slow = float(np.median(ratios)), int((ratios > bounds.latency + EPSILON).sum())
     seems = seems_slower(champion, challenger, bounds)
     passed = not seems or chance_of(slow, ratios.size, 0.5, alternative="greater") >= bounds.chance
     told = f"a page takes {ratio:.2f} times as long: {np.median(champion.milliseconds):.0f} ms with the champion"
@@ -338,26 +297,14 @@ def _latency(champion: Run, challenger: Run, bounds: Bounds, *, floating: bool) 
     )
 
 
-def _objects(champion: Run, old: Sequence[Match], new: Sequence[Match]) -> Check:
+def _objects(changed: NDArray[np.int64], marks: int) -> Check:
     """Exact McNemar test over the true marks. It refuses nothing: it takes marks of one document as independent."""
-    labels = np.concatenate([page.labels for page in champion.truth.pages])
-    first, second = (np.concatenate([one.called for one in matches]) == labels for matches in (old, new))
-    only_old, only_new = int((first & ~second).sum()), int((second & ~first).sum())
+    only_old, only_new = (int(count) for count in changed.sum(axis=0))
     value = mcnemar(only_old, only_new)
     return Check(
         name="McNemar",
         figure=value,
         bound=None,
         passed=True,
-        sentence=f"of {len(labels)} marks it alone finds {only_new}, the champion alone {only_old}: p = {value:.3g}",
+        sentence=f"of {marks} marks it alone finds {only_new}, the champion alone {only_old}: p = {value:.3g}",
     )
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
-
-
-def _between(change: Estimate) -> str:
-    if change.low is None or change.high is None:
-        return ""
-    return f" [{_points(change.low)}, {_points(change.high)}]"

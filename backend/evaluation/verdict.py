@@ -10,7 +10,10 @@ from typing import Any
 
 from backend.evaluation.bootstrap import LEAST_DOCUMENTS, Estimate
 
-__all__ = ["BOUNDS", "Bounds", "Check", "Verdict", "documents_to_tell"]
+__all__ = ["BOUNDS", "EPSILON", "Bounds", "Check", "Verdict", "documents_to_tell", "points"]
+
+EPSILON = 1e-9
+"""A loss of exactly a bound is allowed, whatever its last binary digit."""
 
 _FINEST = 0.01
 """A difference of one point; to tell a smaller one from the bound would take more documents than anybody has."""
@@ -24,7 +27,7 @@ class Bounds:
     Attributes:
         gain: The gain in macro F1 has to be above this, unless it is as good and much faster.
         lower: The gain's lower bound has to be above this.
-        recall: Most that the recall of a class may fall.
+        recall: Most that the recall of a class may fall, unless chance explains it and the class is less work.
         calibration: Most that the expected calibration error may rise.
         hard: Share of the earlier hard examples that the classifier by itself should have right.
         chance: It is refused where chance explains a failure less often than this (exact binomial tests, one-sided).
@@ -172,3 +175,8 @@ def documents_to_tell(found: Estimate, bound: float, documents: int) -> int | No
     reach = found.value - found.low if found.value > bound else found.high - found.value
     needed = documents * (reach / max(abs(found.value - bound), _FINEST)) ** 2
     return max(LEAST_DOCUMENTS, documents + 1, math.ceil(needed))
+
+
+def points(share: float) -> str:
+    """A change of a share in percentage points, with its sign."""
+    return f"{100 * share:+.1f}"

@@ -10,11 +10,18 @@ import numpy as np
 
 from backend.evaluation.study import FoundMarks, Run
 from backend.evaluation.truth import TruePage, Truth
+from backend.evaluation.verdict import Verdict
 from backend.geometry import as_boxes
 from backend.vision.network_config import MARKS
 
 Box = tuple[float, float, float, float]
 Mark = tuple[str, Box]
+
+PLACES = {
+    "signature": (100.0, 100.0, 300.0, 200.0),
+    "stamp": (400.0, 400.0, 600.0, 600.0),
+    "thumb": (700.0, 800.0, 800.0, 950.0),
+}
 
 
 def known(
@@ -52,3 +59,8 @@ def run(version: str, gold: Truth, shown: Sequence[FoundMarks], milliseconds: fl
 def page_hash(number: int) -> str:
     """What a gold page is known by, where only that counts."""
     return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def failed(one: Verdict) -> set[str]:
+    """The names of the checks that a verdict failed."""
+    return {check.name for check in one.checks if not check.passed}
