@@ -74,7 +74,7 @@ def looked_at(pages: Iterable[TruePage], pipeline: Pipeline) -> Iterator[SlipPag
             continue
         seen.add(page.document)
         candidates = pipeline.detector(page.pixels, page.dpi)
-        found = pipeline.classifier.classify(page.pixels, candidates.boxes)
+        found = pipeline.classified(page.pixels, candidates)
         shown = pipeline.judge(candidates, found)
         yield SlipPage(
             document=page.document,

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pages = [page for subset in args.subset for page in real_pages(subset) if page.side == "validation"]
     for page in pages:
         candidates = pipeline.detector(page.pixels, page.dpi)
-        found = pipeline.classifier.classify(page.pixels, candidates.boxes)
+        found = pipeline.classified(page.pixels, candidates)
         for bar, score in scores.items():
             marks = pipeline.judge(candidates, found, confidence=bar)
             score.add(page, marks.boxes, marks.names, marks.scores)

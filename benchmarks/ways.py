@@ -89,7 +89,7 @@ def look(page: TruePage, pipeline: Pipeline) -> Seen:
     """Finds and names one page's marks."""
     started = time.perf_counter()
     candidates = pipeline.detector(page.pixels, page.dpi)
-    marks = pipeline.judge(candidates, pipeline.classifier.classify(page.pixels, candidates.boxes))
+    marks = pipeline.judge(candidates, pipeline.classified(page.pixels, candidates))
     return Seen(candidates.boxes, marks, 1000 * (time.perf_counter() - started))
 
 

@@ -179,12 +179,16 @@ class Pipeline:
     def marks_among(
         self, pixels: NDArray[np.uint8], candidates: Candidates, *, confidence: float | None = None
     ) -> Marks:
-        """The marks among the candidates of an (H, W, 3) RGB page as it lies, in its pixels; they are named upright."""
+        """The marks among the candidates of an (H, W, 3) RGB page as it lies, in its pixels."""
+        return self.judge(candidates, self.classified(pixels, candidates), confidence=confidence)
+
+    def classified(self, pixels: NDArray[np.uint8], candidates: Candidates) -> Classification:
+        """What the classifier says of the candidates of an (H, W, 3) RGB page as it lies; it sees them upright."""
         boxes, turns = candidates.boxes, candidates.turns
         if turns:
             boxes = turned_left(boxes, -turns, width=pixels.shape[1], height=pixels.shape[0])
             pixels = np.ascontiguousarray(np.rot90(pixels, -turns))
-        return self.judge(candidates, self.classifier.classify(pixels, boxes), confidence=confidence)
+        return self.classifier.classify(pixels, boxes)
 
     def judge(self, candidates: Candidates, found: Classification, *, confidence: float | None = None) -> Marks:
         """Selects the marks among classified candidates."""
